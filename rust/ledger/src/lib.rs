@@ -1,1 +1,10 @@
-//! fairlead-ledger
+//! Money's rules: what a call may cost at most (reserve), what it did cost (settle), and the record of both.
+//!
+//! Pure: `now` and prices are arguments. Absent on purpose: the journal (which carries these records) and SQL (which keeps them).
+//! Balances, budgets and leases will live here too; the places of their scope ids are in every record already.
+
+pub mod record;
+pub mod reserve;
+pub mod settle;
+
+pub use record::{Attempt, Flags, Outcome, Reserve, Scopes, Settle, Timings};

@@ -1,0 +1,205 @@
+//! The record of one generation: a [`Reserve`] before the first byte goes upstream, then exactly one [`Settle`].
+//!
+//! A settlement is self-contained: the row of the generation and of its attempts can be made from it alone.
+
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
+
+/// Places of a record's scopes. Ids are allotted by the database and never reused; 0 means none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(pub [u64; 8]);
+
+impl Scopes {
+    /// Index of the account, which every call has.
+    pub const ACCOUNT: usize = 0;
+    /// Index of the team.
+    pub const TEAM: usize = 1;
+    /// Index of the user (a person with a log-in).
+    pub const USER: usize = 2;
+    /// Index of the key.
+    pub const KEY: usize = 3;
+    /// Index of the end user (the body's `user` field), where it has a budget of its own.
+    pub const END_USER: usize = 4;
+}
+
+/// Written before the first byte goes upstream: from here on the call has a price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserve {
+    /// The generation.
+    pub generation: GenerationId,
+    /// When it was admitted, Unix milliseconds.
+    pub started_at_ms: u64,
+    /// Who pays.
+    pub scopes: Scopes,
+    /// The most the call may cost at the dearest endpoint still possible.
+    pub reserved: NanoUsd,
+    /// Catalogue id of the model, enough to list an orphan.
+    pub model: String,
+    /// Provider slug of the first endpoint.
+    pub provider: String,
+    /// Estimated prompt tokens, for settling an orphan.
+    pub prompt_tokens_estimate: u64,
+    /// What those prompt tokens cost at the first endpoint: an orphan's estimated upstream cost.
+    pub prompt_cost_estimate: NanoUsd,
+    /// The snapshot whose prices hold for this call, whatever is reloaded meanwhile.
+    pub price_version: u64,
+}
+
+/// How a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Outcome {
+    /// The dialect's terminal was seen and passed on.
+    Completed = 0,
+    /// The client left first.
+    Cancelled = 1,
+    /// The provider failed, before or after content.
+    Failed = 2,
+    /// The process died; settled at the next start.
+    Recovered = 3,
+    /// Nothing reached a provider; nothing is charged.
+    Void = 4,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the stored numbers.
+    pub const ALL: [Outcome; 5] = [Outcome::Completed, Outcome::Cancelled, Outcome::Failed, Outcome::Recovered, Outcome::Void];
+
+    /// The name used in SQL and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Failed => "failed",
+            Outcome::Recovered => "recovered",
+            Outcome::Void => "void",
+        }
+    }
+}
+
+/// Marks on a settlement or attempt, as bits that journals store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// Token counts are our estimate, not the provider's figures.
+    pub const ESTIMATED: Flags = Flags(1);
+    /// The provider reported no usage.
+    pub const USAGE_MISSING: Flags = Flags(1 << 1);
+    /// Settled after a crash.
+    pub const RECOVERED: Flags = Flags(1 << 2);
+    /// Nothing was charged although the provider may bill: no content came.
+    pub const INSURED: Flags = Flags(1 << 3);
+    /// The upstream connection had gone stale and the request was sent once more.
+    pub const RESENT: Flags = Flags(1 << 4);
+    /// The provider reported the cost itself; `upstream_cost` is that figure.
+    pub const COST_REPORTED: Flags = Flags(1 << 5);
+    /// Content had been delivered when the generation ended.
+    pub const CONTENT: Flags = Flags(1 << 6);
+
+    /// Whether all bits of `other` are set.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Sets the bits of `other`.
+    pub const fn add(&mut self, other: Flags) {
+        self.0 |= other.0;
+    }
+}
+
+/// Durations of a generation in microseconds from its admission; 0 where the moment never came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Until the request was handed to the provider's connection.
+    pub sent_us: u64,
+    /// Until the provider's response head was complete.
+    pub head_us: u64,
+    /// Until the first content (time to first token).
+    pub content_us: u64,
+    /// Until the settlement.
+    pub total_us: u64,
+    /// Of all this, our own work before and after the provider's.
+    pub own_us: u64,
+}
+
+/// One try at one endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// Provider slug.
+    pub provider: String,
+    /// Endpoint id in the catalogue.
+    pub endpoint: u64,
+    /// The model name sent upstream.
+    pub upstream_model: String,
+    /// The provider's own reply id, when it sent one.
+    pub upstream_id: String,
+    /// HTTP status, 0 when no head came.
+    pub status: u16,
+    /// What went wrong, as a stable word; empty when nothing did.
+    pub error: String,
+    /// Microseconds from the attempt's start to its end.
+    pub latency_us: u64,
+    /// What the provider will invoice for it, as far as we know.
+    pub upstream_cost: NanoUsd,
+    /// Marks.
+    pub flags: Flags,
+}
+
+/// The one terminal record of a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// The generation.
+    pub generation: GenerationId,
+    /// When it was admitted, Unix milliseconds.
+    pub started_at_ms: u64,
+    /// When it was settled, Unix milliseconds; its UTC day and month are the ones it counts in.
+    pub settled_at_ms: u64,
+    /// Who pays.
+    pub scopes: Scopes,
+    /// The client's dialect.
+    pub dialect: Dialect,
+    /// The client's manner.
+    pub manner: Manner,
+    /// Whether the client asked for a stream.
+    pub streamed: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Marks.
+    pub flags: Flags,
+    /// HTTP status the client got; 0 when it left before one was sent.
+    pub status: u16,
+    /// What went wrong, as a stable word; empty when nothing did.
+    pub error: String,
+    /// The model as the client named it.
+    pub requested_model: String,
+    /// Catalogue id of the model that answered.
+    pub model: String,
+    /// Provider slug that answered.
+    pub provider: String,
+    /// Finish reason in OpenRouter's words; empty when none came.
+    pub finish: String,
+    /// The provider's own word.
+    pub native_finish: String,
+    /// What was used.
+    pub usage: Usage,
+    /// What had been reserved.
+    pub reserved: NanoUsd,
+    /// What balances, budgets and `usage.cost` move by.
+    pub charged: NanoUsd,
+    /// The price table's version.
+    pub price_version: u64,
+    /// Durations.
+    pub timings: Timings,
+    /// `HTTP-Referer`, which names the app.
+    pub referer: String,
+    /// `X-OpenRouter-Title` or `X-Title`.
+    pub title: String,
+    /// The client's user agent.
+    pub user_agent: String,
+    /// The body's `user` field.
+    pub end_user: String,
+    /// The session the client named.
+    pub session: String,
+    /// The tries, in order; the last one answered when the outcome is completed.
+    pub attempts: Vec<Attempt>,
+}

@@ -1,0 +1,120 @@
+//! What a generation costs once it has ended: who is charged what, and what the provider will invoice.
+
+use crate::record::{Flags, Outcome};
+use fairlead_ir::{NanoUsd, Price, Usage};
+
+/// What was seen of a reply when it ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// The usage the provider reported, if it did.
+    pub usage: Option<Usage>,
+    /// Cost the provider reported itself (OpenRouter as an upstream); taken instead of price × usage.
+    pub reported_cost: Option<NanoUsd>,
+    /// Our own estimate of the prompt, for replies that end without usage.
+    pub prompt_tokens_estimate: u64,
+    /// Our own estimate of the completion delivered so far.
+    pub completion_tokens_estimate: u64,
+    /// Whether any content reached us.
+    pub content: bool,
+}
+
+/// The two integers of a generation, with the usage they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// What the caller pays.
+    pub charged: NanoUsd,
+    /// What the provider will invoice, as far as we know.
+    pub upstream_cost: NanoUsd,
+    /// The usage billed.
+    pub usage: Usage,
+    /// Estimated, missing, insured.
+    pub flags: Flags,
+}
+
+/// Makes the bill of a reply that ended as `outcome`.
+///
+/// * The provider's usage is taken when present, zero included; otherwise our own count, flagged.
+/// * A failure without content is insured: the caller pays nothing, whatever the provider does.
+/// * Figures too large to be believed are replaced by the estimate and flagged.
+pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
+    let mut flags = Flags::default();
+    if seen.content {
+        flags.add(Flags::CONTENT);
+    }
+    let priced = seen.usage.and_then(|usage| price.cost(&usage).map(|cost| (usage, cost)));
+    let (usage, cost) = priced.unwrap_or_else(|| {
+        flags.add(Flags::ESTIMATED);
+        if seen.usage.is_none() {
+            flags.add(Flags::USAGE_MISSING);
+        }
+        let usage =
+            Usage { prompt_tokens: seen.prompt_tokens_estimate, completion_tokens: seen.completion_tokens_estimate, ..Usage::default() };
+        (usage, price.cost(&usage).unwrap_or(NanoUsd(i64::MAX)))
+    });
+    let upstream_cost = match seen.reported_cost {
+        Some(reported) => {
+            flags.add(Flags::COST_REPORTED);
+            reported
+        }
+        None => cost,
+    };
+    let insured = outcome == Outcome::Failed && !seen.content;
+    if insured && upstream_cost != NanoUsd(0) {
+        flags.add(Flags::INSURED);
+    }
+    let free = insured || matches!(outcome, Outcome::Void | Outcome::Recovered);
+    Bill { charged: if free { NanoUsd(0) } else { upstream_cost }, upstream_cost, usage, flags }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairlead_ir::PicoUsd;
+
+    const PRICE: Price = Price {
+        prompt: PicoUsd(1_000_000),
+        completion: PicoUsd(2_000_000),
+        cache_read: PicoUsd(1_000_000),
+        cache_write: PicoUsd(1_000_000),
+        cache_write_1h: PicoUsd(1_000_000),
+        reasoning: PicoUsd(2_000_000),
+        request: PicoUsd(0),
+        web_search: PicoUsd(0),
+    };
+
+    fn seen(usage: Option<(u64, u64)>, content: bool) -> Seen {
+        Seen {
+            usage: usage.map(|(prompt_tokens, completion_tokens)| Usage { prompt_tokens, completion_tokens, ..Usage::default() }),
+            reported_cost: None,
+            prompt_tokens_estimate: 5,
+            completion_tokens_estimate: 3,
+            content,
+        }
+    }
+
+    fn check(outcome: Outcome, seen: Seen, charged: i64, upstream_cost: i64, flags: &[Flags]) {
+        let bill = bill(&PRICE, outcome, &seen);
+        assert_eq!((bill.charged, bill.upstream_cost), (NanoUsd(charged), NanoUsd(upstream_cost)), "{outcome:?} {seen:?}");
+        let mut expected = Flags::default();
+        flags.iter().for_each(|flag| expected.add(*flag));
+        assert_eq!(bill.flags, expected, "{outcome:?} {seen:?}");
+    }
+
+    #[test]
+    fn who_pays_what() {
+        use Flags as F;
+        check(Outcome::Completed, seen(Some((10, 4)), true), 18_000, 18_000, &[F::CONTENT]);
+        check(Outcome::Completed, seen(Some((0, 0)), true), 0, 0, &[F::CONTENT]);
+        check(Outcome::Completed, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
+        check(Outcome::Cancelled, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
+        check(Outcome::Failed, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
+        check(Outcome::Failed, seen(Some((10, 0)), false), 0, 10_000, &[F::INSURED]);
+        check(Outcome::Completed, seen(Some((u64::MAX, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
+    }
+
+    #[test]
+    fn a_reported_cost_is_taken() {
+        let seen = Seen { reported_cost: Some(NanoUsd(42)), ..seen(Some((10, 4)), true) };
+        check(Outcome::Completed, seen, 42, 42, &[Flags::CONTENT, Flags::COST_REPORTED]);
+    }
+}
