@@ -1,0 +1,309 @@
+//! The JSON that Python sends. Durations and sizes are integers with their unit in the name; prices are integers of pico-dollars.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The whole configuration of the data plane at one moment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Grows with every snapshot of a process; reservations name it as their price version.
+    pub version: u64,
+    /// Timeouts, limits and switches.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Providers, each with its credentials.
+    pub providers: Vec<Provider>,
+    /// Models, each with its endpoints.
+    pub models: Vec<Model>,
+}
+
+/// Timeouts, limits and switches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Timeouts.
+    pub timeouts: Timeouts,
+    /// Bounds.
+    pub limits: Limits,
+    /// Completion tokens reserved for a request that names no limit.
+    pub reserve_completion_tokens: u64,
+    /// Whether models may be listed without a key.
+    pub open_catalogue: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { timeouts: Timeouts::default(), limits: Limits::default(), reserve_completion_tokens: 4096, open_catalogue: false }
+    }
+}
+
+/// Timeouts in milliseconds. The defaults are those of `reliability.md` 6.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// TCP connect to a provider.
+    pub connect_ms: u64,
+    /// TLS handshake with a provider or client.
+    pub tls_ms: u64,
+    /// From the request sent to the provider's response head.
+    pub upstream_head_ms: u64,
+    /// Silence of any kind on a provider's connection.
+    pub idle_ms: u64,
+    /// A stream without an event that carries content (comments do not count).
+    pub content_idle_ms: u64,
+    /// The whole call.
+    pub total_ms: u64,
+    /// A client's request head, from its first byte.
+    pub client_head_ms: u64,
+    /// A client's kept-alive connection without a request.
+    pub client_idle_ms: u64,
+    /// After this grace a request body must come at `body_bytes_per_second` or faster.
+    pub body_grace_ms: u64,
+    /// A client that takes nothing although there is something to send.
+    pub write_stall_ms: u64,
+    /// Silence after which a streaming client gets its head before the first content.
+    pub early_head_ms: u64,
+    /// Between keep-alives after an early head.
+    pub keepalive_ms: u64,
+    /// How long a provider's idle connection is kept.
+    pub pool_idle_ms: u64,
+    /// How old a provider's connection may become; a fifth of it is jitter.
+    pub pool_age_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect_ms: 3_000,
+            tls_ms: 5_000,
+            upstream_head_ms: 300_000,
+            idle_ms: 60_000,
+            content_idle_ms: 300_000,
+            total_ms: 3_600_000,
+            client_head_ms: 10_000,
+            client_idle_ms: 60_000,
+            body_grace_ms: 10_000,
+            write_stall_ms: 30_000,
+            early_head_ms: 10_000,
+            keepalive_ms: 10_000,
+            pool_idle_ms: 30_000,
+            pool_age_ms: 300_000,
+        }
+    }
+}
+
+/// Bounds of everything that could grow.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A request body.
+    pub body_bytes: u64,
+    /// A unary reply.
+    pub reply_bytes: u64,
+    /// One server-sent event.
+    pub event_bytes: usize,
+    /// All headers of a request together.
+    pub header_bytes: usize,
+    /// Number of headers of a request.
+    pub headers: usize,
+    /// Frames held back until the first content.
+    pub hold_bytes: usize,
+    /// Nesting of a request's JSON.
+    pub json_depth: u16,
+    /// Open client connections of the process.
+    pub connections: usize,
+    /// Streams of one HTTP/2 client connection.
+    pub http2_streams: u32,
+    /// Idle connections kept per provider origin and worker.
+    pub pool_idle: usize,
+    /// The slowest a request body may come after its grace.
+    pub body_bytes_per_second: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes: 32 << 20,
+            reply_bytes: 64 << 20,
+            event_bytes: 32 << 20,
+            header_bytes: 32 << 10,
+            headers: 100,
+            hold_bytes: 256 << 10,
+            json_depth: 128,
+            connections: 16_384,
+            http2_streams: 128,
+            pool_idle: 64,
+            body_bytes_per_second: 1024,
+        }
+    }
+}
+
+/// A provider: where it is, how it wants its credential, what it speaks.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Routing slug, such as `openai`. Unique.
+    pub slug: String,
+    /// Display name, such as `OpenAI`.
+    pub name: String,
+    /// Dialect name → base URL, as the dialect's official SDK takes it.
+    pub dialects: BTreeMap<String, String>,
+    /// How the credential travels.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Credentials. Empty: none is sent (a local server).
+    #[serde(default)]
+    pub keys: Vec<ProviderKey>,
+    /// Headers added to every request, such as `anthropic-version`; the client's own value wins where it may send one.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Whether closing the connection stops the provider's meter.
+    #[serde(default)]
+    pub cancel_stops_billing: bool,
+    /// PEM file of extra roots for this provider.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+    /// Quirk flags, by name.
+    #[serde(default)]
+    pub quirks: Vec<String>,
+}
+
+/// How a provider wants its credential.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "scheme", rename_all = "snake_case")]
+#[derive(Default)]
+pub enum Auth {
+    /// `Authorization: Bearer …`.
+    #[default]
+    Bearer,
+    /// A header of its own, such as `x-api-key`.
+    Header {
+        /// The header's name.
+        name: String,
+    },
+}
+
+/// One credential of a provider.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderKey {
+    /// The secret itself.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for ProviderKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ProviderKey(…)")
+    }
+}
+
+/// A model and where it is served.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Catalogue id, `vendor/model`. Unique among ids and aliases.
+    pub id: String,
+    /// Other names that mean it.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Most completion tokens it gives; caps a reservation.
+    #[serde(default)]
+    pub max_completion_tokens: Option<u64>,
+    /// In the order of preference.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A model at a provider.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Stable id, never reused.
+    pub id: u64,
+    /// The provider's slug.
+    pub provider: String,
+    /// The name the provider knows the model by.
+    pub upstream_model: String,
+    /// Dialects this endpoint is served in; empty: all of the provider's.
+    #[serde(default)]
+    pub dialects: Vec<String>,
+    /// Prices in pico-dollars per unit.
+    pub price: Price,
+}
+
+/// Prices in pico-dollars per unit.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// Uncached prompt token.
+    pub prompt: u64,
+    /// Completion token.
+    pub completion: u64,
+    /// Absent: as `prompt`.
+    #[serde(default)]
+    pub cache_read: Option<u64>,
+    /// Absent: as `prompt`.
+    #[serde(default)]
+    pub cache_write: Option<u64>,
+    /// Absent: as `cache_write`.
+    #[serde(default)]
+    pub cache_write_1h: Option<u64>,
+    /// Absent: as `completion`.
+    #[serde(default)]
+    pub reasoning: Option<u64>,
+    /// Per request.
+    #[serde(default)]
+    pub request: u64,
+    /// Per web search.
+    #[serde(default)]
+    pub web_search: u64,
+}
+
+/// Keys that were made, changed or deleted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyDelta {
+    /// Which run of the control plane numbers these deltas.
+    pub epoch: u64,
+    /// Position; one at or below the last applied of its epoch is skipped.
+    pub seq: u64,
+    /// When true the listed keys are all there are.
+    #[serde(default)]
+    pub replace: bool,
+    /// Keys to add or change.
+    #[serde(default)]
+    pub upsert: Vec<Key>,
+    /// Ids of keys to remove.
+    #[serde(default)]
+    pub delete: Vec<u64>,
+}
+
+/// A gateway key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// The database's id.
+    pub id: u64,
+    /// 64 hex digits: HMAC-SHA-256(server secret, SHA-256(key)).
+    pub hash: String,
+    /// The account that pays.
+    pub account: u64,
+    /// Team, 0 for none.
+    #[serde(default)]
+    pub team: u64,
+    /// User, 0 for none.
+    #[serde(default)]
+    pub user: u64,
+    /// A disabled key is known and refused.
+    #[serde(default)]
+    pub disabled: bool,
+    /// A management key administers and cannot run inference.
+    #[serde(default)]
+    pub management: bool,
+    /// Unix milliseconds after which it is refused; 0 for never.
+    #[serde(default)]
+    pub expires_at_ms: u64,
+    /// Model patterns it may use (`acme/*`); empty: all.
+    #[serde(default)]
+    pub models: Vec<String>,
+}
