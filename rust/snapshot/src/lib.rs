@@ -1,1 +1,17 @@
-//! fairlead-snapshot
+//! The contract with Python: what it compiles from configuration, catalogue and database arrives here as JSON, is validated once, and
+//! becomes immutable indexes that every worker reads without a lock.
+//!
+//! * [`wire`]: the JSON as it arrives. Unknown fields are errors: both sides are one product.
+//! * [`Snapshot`]: settings, providers and models, valid by construction; swapped whole.
+//! * [`Directory`]: keys, which may be a million and change one by one; updated by deltas.
+//!
+//! Absent on purpose: anything that changes by itself (balances, health, pools). Those live in registries keyed by the ids in here and
+//! survive a swap.
+
+pub mod directory;
+mod snapshot;
+pub mod wire;
+
+pub use directory::{Directory, KeyHasher, Principal};
+pub use snapshot::{AuthScheme, Endpoint, Model, Provider, Secret, Snapshot, SnapshotError};
+pub use wire::{Limits, Timeouts};

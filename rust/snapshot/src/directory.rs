@@ -1,0 +1,270 @@
+//! Gateway keys by keyed hash. Readers never lock; a delta copies one of 64 shards.
+
+use crate::snapshot::SnapshotError;
+use crate::wire;
+use arc_swap::ArcSwap;
+use ring::{digest, hmac};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// HMAC-SHA-256(server secret, SHA-256(key)): what is stored of a key and what it is looked up by.
+pub type KeyHash = [u8; 32];
+
+/// Computes key hashes under one server secret.
+pub struct KeyHasher(hmac::Key);
+
+impl KeyHasher {
+    /// A hasher for this server secret (any length; 32 random bytes are usual).
+    pub fn new(secret: &[u8]) -> KeyHasher {
+        KeyHasher(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// The hash of a key as the client sent it. SHA-256 first, so that plain SHA-256 hashes of another gateway can be imported.
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        let inner = digest::digest(&digest::SHA256, key);
+        let mut hash = [0; 32];
+        hash.copy_from_slice(hmac::sign(&self.0, inner.as_ref()).as_ref());
+        hash
+    }
+}
+
+/// Who is calling: a known key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The key's database id.
+    pub key: u64,
+    /// The account that pays.
+    pub account: u64,
+    /// Team, 0 for none.
+    pub team: u64,
+    /// User, 0 for none.
+    pub user: u64,
+    /// Known and refused.
+    pub disabled: bool,
+    /// Administers; cannot run inference.
+    pub management: bool,
+    /// Unix milliseconds after which it is refused; 0 for never.
+    pub expires_at_ms: u64,
+    models: Vec<String>,
+}
+
+impl Principal {
+    /// Whether the key may use this model (catalogue id). `*` in a pattern stands for any run of characters.
+    pub fn may_use(&self, model: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|pattern| matches(pattern, model))
+    }
+}
+
+const SHARDS: usize = 64;
+
+type Shard = HashMap<KeyHash, Arc<Principal>>;
+
+/// All keys of this process.
+pub struct Directory {
+    shards: [ArcSwap<Shard>; SHARDS],
+    writer: Mutex<Writer>,
+}
+
+#[derive(Default)]
+struct Writer {
+    epoch: u64,
+    seq: u64,
+    hashes: HashMap<u64, KeyHash>,
+}
+
+impl Default for Directory {
+    fn default() -> Directory {
+        Directory { shards: std::array::from_fn(|_| ArcSwap::from_pointee(Shard::new())), writer: Mutex::default() }
+    }
+}
+
+impl Directory {
+    /// The principal of a key hash. The lookup's time does not depend on the key: it was hashed under a secret first.
+    pub fn find(&self, hash: &KeyHash) -> Option<Arc<Principal>> {
+        self.shards[shard_of(hash)].load().get(hash).cloned()
+    }
+
+    /// Number of keys known.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.load().len()).sum()
+    }
+
+    /// Whether no key is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Applies a delta (JSON of [`wire::KeyDelta`]) and returns the position reached. A delta at or below the last applied position
+    /// of its epoch changes nothing, so resending is harmless.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the JSON does not fit or a hash is not 64 hex digits; nothing is changed then.
+    pub fn apply(&self, json: &[u8]) -> Result<u64, SnapshotError> {
+        let delta: wire::KeyDelta = serde_json::from_slice(json).map_err(|error| SnapshotError::new("keys", error.to_string()))?;
+        let mut upserts = Vec::with_capacity(delta.upsert.len());
+        for key in delta.upsert {
+            let hash =
+                parse_hash(&key.hash).ok_or_else(|| SnapshotError::new(format!("keys.{}.hash", key.id), "not 64 hexadecimal digits"))?;
+            upserts.push((hash, principal(key)));
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if delta.epoch < writer.epoch || delta.epoch == writer.epoch && delta.seq <= writer.seq {
+            return Ok(writer.seq);
+        }
+        (writer.epoch, writer.seq) = (delta.epoch, delta.seq);
+        self.store(&mut writer, delta.replace, &delta.delete, upserts);
+        Ok(writer.seq)
+    }
+
+    fn store(&self, writer: &mut Writer, replace: bool, delete: &[u64], upserts: Vec<(KeyHash, Principal)>) {
+        let mut changed: HashMap<usize, Shard> = HashMap::new();
+        if replace {
+            writer.hashes.clear();
+            changed.extend((0..SHARDS).map(|index| (index, Shard::new())));
+        }
+        for id in delete {
+            if let Some(hash) = writer.hashes.remove(id) {
+                self.edit(&mut changed, &hash).remove(&hash);
+            }
+        }
+        for (hash, principal) in upserts {
+            if let Some(old) = writer.hashes.insert(principal.key, hash) {
+                self.edit(&mut changed, &old).remove(&old);
+            }
+            self.edit(&mut changed, &hash).insert(hash, Arc::new(principal));
+        }
+        for (index, shard) in changed {
+            self.shards[index].store(Arc::new(shard));
+        }
+    }
+
+    fn edit<'a>(&self, changed: &'a mut HashMap<usize, Shard>, hash: &KeyHash) -> &'a mut Shard {
+        let index = shard_of(hash);
+        changed.entry(index).or_insert_with(|| self.shards[index].load().as_ref().clone())
+    }
+}
+
+fn shard_of(hash: &KeyHash) -> usize {
+    usize::from(hash[0]) % SHARDS
+}
+
+fn principal(key: wire::Key) -> Principal {
+    Principal {
+        key: key.id,
+        account: key.account,
+        team: key.team,
+        user: key.user,
+        disabled: key.disabled,
+        management: key.management,
+        expires_at_ms: key.expires_at_ms,
+        models: key.models,
+    }
+}
+
+/// Reads 64 hex digits.
+pub fn parse_hash(text: &str) -> Option<KeyHash> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |character: u8| char::from(character).to_digit(16).map(|digit| digit as u8);
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(hash)
+}
+
+/// Glob with `*` only: the first piece must start the text, the last must end it, the others follow in order.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(start) else {
+        return false;
+    };
+    let mut pieces = rest.split('*').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return text.ends_with(piece);
+        }
+        let Some(at) = text.find(piece) else {
+            return false;
+        };
+        text = &text[at + piece.len()..];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn hex(byte: u8) -> String {
+        format!("{byte:02x}").repeat(32)
+    }
+
+    fn delta(seq: u64, rest: &str) -> Vec<u8> {
+        format!(r#"{{"epoch":1,"seq":{seq},{rest}}}"#).into_bytes()
+    }
+
+    #[test]
+    fn a_hash_is_hmac_of_sha256() {
+        // printf %s sk-test | openssl dgst -sha256 -binary | openssl dgst -sha256 -mac HMAC -macopt key:secret
+        let hash = KeyHasher::new(b"secret").hash(b"sk-test");
+        let inner = digest::digest(&digest::SHA256, b"sk-test");
+        let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"secret"), inner.as_ref());
+        assert_eq!(hash.as_slice(), expected.as_ref());
+        assert_ne!(hash, KeyHasher::new(b"other").hash(b"sk-test"));
+    }
+
+    #[test]
+    fn deltas_hold_at_once_and_once() {
+        let directory = Directory::default();
+        let add = delta(1, &format!(r#""upsert":[{{"id":7,"hash":"{}","account":1}}]"#, hex(0xaa)));
+        assert_eq!(directory.apply(&add).unwrap(), 1);
+        assert_eq!(directory.find(&[0xaa; 32]).unwrap().key, 7);
+        // The same delta again, then an older one, change nothing.
+        assert_eq!(directory.apply(&add).unwrap(), 1);
+        let rotate = delta(2, &format!(r#""upsert":[{{"id":7,"hash":"{}","account":1,"disabled":true}}]"#, hex(0xbb)));
+        directory.apply(&rotate).unwrap();
+        assert!(directory.find(&[0xaa; 32]).is_none(), "the old hash of a key is gone");
+        assert!(directory.find(&[0xbb; 32]).unwrap().disabled);
+        directory.apply(&delta(3, r#""delete":[7]"#)).unwrap();
+        assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn replace_forgets_the_rest() {
+        let directory = Directory::default();
+        directory.apply(&delta(1, &format!(r#""upsert":[{{"id":1,"hash":"{}","account":1}}]"#, hex(1)))).unwrap();
+        directory.apply(&delta(2, &format!(r#""replace":true,"upsert":[{{"id":2,"hash":"{}","account":1}}]"#, hex(2)))).unwrap();
+        assert_eq!(directory.len(), 1);
+        assert!(directory.find(&[1; 32]).is_none());
+    }
+
+    #[test]
+    fn a_bad_delta_changes_nothing() {
+        let directory = Directory::default();
+        let bad = delta(1, &format!(r#""upsert":[{{"id":1,"hash":"{}","account":1}},{{"id":2,"hash":"zz","account":1}}]"#, hex(1)));
+        assert!(directory.apply(&bad).is_err());
+        assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("acme/*", "acme/fast", true),
+            ("acme/*", "other/fast", false),
+            ("*", "anything", true),
+            ("acme/fast", "acme/fast", true),
+            ("acme/fast", "acme/faster", false),
+            ("*/gpt-*-mini", "openai/gpt-5-mini", true),
+            ("*/gpt-*-mini", "openai/gpt-5-nano", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}
