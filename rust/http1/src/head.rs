@@ -60,7 +60,7 @@ impl Head {
     /// Parses the head at the start of `input`, all bytes received since the previous message. `method_is_head` says
     /// that the request was a HEAD, whose reply has no body.
     ///
-    /// Nothing is remembered between calls: after [`Parsed::Partial`] the whole input is read again, at well under a
+    /// Nothing is remembered between calls: after [`Parsed::Partial`] the whole input is read again, at about a
     /// nanosecond per byte and never more than [`Limits::head_bytes`]. Malformed lines are refused as soon as their
     /// line end has arrived, a first byte that is not HTTP at once. Unless the result is `Complete` or `Interim`, the
     /// fields of `self` mean nothing.
