@@ -1,0 +1,274 @@
+//! What a scan reports: where the wanted top-level members lie.
+
+use core::ops::Range;
+
+use super::walk::unescape;
+use super::{Kind, Reason};
+
+/// How many names one scan can look for.
+pub const MAX_WANTED: usize = 64;
+
+/// Where the wanted top-level members of a scanned object lie, in offsets of the concatenated text.
+///
+/// An index is a place in the list of names that the scanner was given.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    found: Vec<Found>,
+    /// How many members the object has, wanted or not.
+    count: usize,
+    open: usize,
+    close: usize,
+    first_member: Option<usize>,
+    last_value_end: Option<usize>,
+}
+
+/// One wanted member.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    index: usize,
+    /// Its place among all members.
+    pub(crate) ordinal: usize,
+    kind: Kind,
+    /// Key quote to value end.
+    pub(crate) member: Range<usize>,
+    value_start: usize,
+    /// Where the value of the member before it ends.
+    pub(crate) previous_end: Option<usize>,
+    /// Where the key quote of the member behind it stands.
+    pub(crate) next_start: Option<usize>,
+}
+
+impl Members {
+    /// The range of the value, without white space around it.
+    #[must_use]
+    pub fn value(&self, index: usize) -> Option<Range<usize>> {
+        self.find(index).map(|found| found.value_start..found.member.end)
+    }
+
+    /// What the value is.
+    #[must_use]
+    pub fn kind(&self, index: usize) -> Option<Kind> {
+        self.find(index).map(|found| found.kind)
+    }
+
+    /// The range from the key's opening quote to the value's end.
+    #[must_use]
+    pub fn member(&self, index: usize) -> Option<Range<usize>> {
+        self.find(index).map(|found| found.member.clone())
+    }
+
+    /// Where the key quote of the object's first member stands, wanted or not.
+    #[must_use]
+    pub fn first_member_at(&self) -> Option<usize> {
+        self.first_member
+    }
+
+    /// Where the value of the object's last member ends, wanted or not.
+    #[must_use]
+    pub fn last_value_end(&self) -> Option<usize> {
+        self.last_value_end
+    }
+
+    /// Where the object's `{` stands.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Where the object's `}` stands.
+    #[must_use]
+    pub fn close(&self) -> usize {
+        self.close
+    }
+
+    /// How many members the object has, wanted or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the object has no member at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The wanted members that the object has, in the order of the text.
+    pub(crate) fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    pub(crate) fn find(&self, index: usize) -> Option<&Found> {
+        self.found.iter().find(|found| found.index == index)
+    }
+}
+
+impl Found {
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// Fills [`Members`] as the scanner passes the events of the top level.
+#[derive(Debug)]
+pub(super) struct Recorder<'k> {
+    wanted: Wanted<'k>,
+    members: Members,
+    /// One bit per wanted name.
+    seen: u64,
+    key_start: usize,
+    /// The wanted member whose value is being read.
+    current: Option<usize>,
+}
+
+impl<'k> Recorder<'k> {
+    pub(super) fn new(names: &'k [&'k str]) -> Self {
+        let members = Members { found: Vec::with_capacity(names.len().min(16)), ..Members::default() };
+        Self { wanted: Wanted::new(names), members, seen: 0, key_start: 0, current: None }
+    }
+
+    /// The longest raw key that can decode to a wanted name: every byte may be a six-byte escape.
+    pub(super) fn longest_raw_key(&self) -> usize {
+        self.wanted.longest * 6
+    }
+
+    pub(super) fn opened(&mut self, offset: usize) {
+        self.members.open = offset;
+    }
+
+    pub(super) fn closed(&mut self, offset: usize) {
+        self.members.close = offset;
+    }
+
+    pub(super) fn key_started(&mut self, offset: usize) {
+        self.key_start = offset;
+        self.members.first_member.get_or_insert(offset);
+        if let Some(last) = self.members.found.last_mut()
+            && last.ordinal + 1 == self.members.count
+        {
+            last.next_start = Some(offset);
+        }
+    }
+
+    /// `raw` is the key between its quotes. Fails when it is a wanted name for the second time, or in other letters.
+    pub(super) fn key_ended(&mut self, raw: &[u8]) -> Result<(), Reason> {
+        let Some(index) = self.wanted.find(raw)? else { return Ok(()) };
+        if self.seen >> index & 1 == 1 {
+            return Err(Reason::DuplicateKey(self.wanted.name(index)));
+        }
+        self.seen |= 1 << index;
+        self.current = Some(index);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn value_started(&mut self, offset: usize, kind: Kind) {
+        let Some(index) = self.current else { return };
+        self.members.found.push(Found {
+            index,
+            ordinal: self.members.count,
+            kind,
+            member: self.key_start..self.key_start,
+            value_start: offset,
+            previous_end: self.members.last_value_end,
+            next_start: None,
+        });
+    }
+
+    #[inline]
+    pub(super) fn value_ended(&mut self, offset: usize) {
+        if self.current.take().is_some()
+            && let Some(found) = self.members.found.last_mut()
+        {
+            found.member.end = offset;
+        }
+        self.members.last_value_end = Some(offset);
+        self.members.count += 1;
+    }
+
+    pub(super) fn finish(self) -> Members {
+        self.members
+    }
+}
+
+/// The wanted names, by length.
+#[derive(Debug)]
+struct Wanted<'k> {
+    names: &'k [&'k str],
+    /// One bit per name in the slot of its length; long ones share the last slot.
+    by_length: [u64; SLOTS],
+    longest: usize,
+}
+
+const SLOTS: usize = 32;
+
+impl<'k> Wanted<'k> {
+    fn new(names: &'k [&'k str]) -> Self {
+        debug_assert!(names.len() <= MAX_WANTED, "only the first 64 names are looked for");
+        let names = &names[..names.len().min(MAX_WANTED)];
+        let mut by_length = [0; SLOTS];
+        let mut longest = 0;
+        for (index, name) in names.iter().enumerate() {
+            by_length[name.len().min(SLOTS - 1)] |= 1 << index;
+            longest = longest.max(name.len());
+        }
+        Self { names, by_length, longest }
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.names.get(index).copied().unwrap_or_default().to_owned()
+    }
+
+    /// Which name the raw key means, if any.
+    fn find(&self, raw: &[u8]) -> Result<Option<usize>, Reason> {
+        if raw.len() > self.longest * 6 {
+            return Ok(None);
+        }
+        if raw.iter().any(|byte| *byte == b'\\' || *byte >= 0x80) {
+            return self.find_decoded(raw);
+        }
+        self.find_plain(raw)
+    }
+
+    /// `find` for a key that holds escapes or non-ASCII text.
+    #[cold]
+    fn find_decoded(&self, raw: &[u8]) -> Result<Option<usize>, Reason> {
+        // Bytes that are no UTF-8 are refused by the scan itself; such a key means nothing.
+        let Some(decoded) = unescape(raw) else { return Ok(None) };
+        if let Some(index) = self.names.iter().position(|name| *name == decoded) {
+            return Ok(Some(index));
+        }
+        // The two letters outside ASCII whose simple folding is an ASCII letter.
+        let folded = decoded.replace('\u{17f}', "s").replace('\u{212a}', "k");
+        self.refuse_other_case(folded.as_bytes())
+    }
+
+    fn find_plain(&self, key: &[u8]) -> Result<Option<usize>, Reason> {
+        let mut candidates = self.candidates(key.len());
+        while candidates != 0 {
+            let index = candidates.trailing_zeros() as usize;
+            if self.names.get(index).is_some_and(|name| name.as_bytes() == key) {
+                return Ok(Some(index));
+            }
+            candidates &= candidates - 1;
+        }
+        self.refuse_other_case(key)
+    }
+
+    fn refuse_other_case(&self, key: &[u8]) -> Result<Option<usize>, Reason> {
+        let mut candidates = self.candidates(key.len());
+        while candidates != 0 {
+            let index = candidates.trailing_zeros() as usize;
+            if self.names.get(index).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(key)) {
+                return Err(Reason::KeyCase(self.name(index)));
+            }
+            candidates &= candidates - 1;
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn candidates(&self, length: usize) -> u64 {
+        self.by_length[length.min(SLOTS - 1)]
+    }
+}

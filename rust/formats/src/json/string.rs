@@ -1,0 +1,248 @@
+//! The inside of a string, resumable at any byte.
+//!
+//! Plain text is skipped in blocks of 64 bytes. Where backslashes come, whole blocks are judged at once: which bytes
+//! are escaped follows from the runs of backslashes by one addition (see [`escaped_bytes`]), what stands there from
+//! a table. A block is cut before an escape that does not fit into it, so blocks need no state. The byte-wise machine
+//! [`Text::step`] does the rest: escapes near the end of a slice, and the exact reason when something is wrong.
+
+use super::simd::{Simd, skip_plain};
+use super::{Fault, Reason};
+
+/// Where inside a string the scanner stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text {
+    step: Step,
+    /// The `\u` value so far.
+    value: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Plain,
+    /// After a backslash.
+    Escape,
+    /// After `\u` and so many digits; `low` when the second half of a surrogate pair is due.
+    Hex {
+        digits: u8,
+        low: bool,
+    },
+    /// After a high surrogate: a backslash must follow.
+    LowBackslash,
+    /// After a high surrogate and a backslash: `u` must follow.
+    LowU,
+}
+
+impl Text {
+    /// Just behind the opening quote.
+    pub(super) const OPENED: Self = Self { step: Step::Plain, value: 0 };
+
+    /// Reads on at `from`; returns the offset behind the closing quote, or `None` when `bytes` ends before it.
+    /// Sets `high` when a byte is 0x80 or above (it may also do so for a byte behind the closing quote).
+    #[inline(always)]
+    pub(super) fn read<S: Simd>(&mut self, simd: S, bytes: &[u8], from: usize, high: &mut bool) -> Result<Option<usize>, Fault> {
+        let mut at = from;
+        loop {
+            if self.step != Step::Plain {
+                at = self.step_to_plain(bytes, at)?;
+            }
+            at = skip_plain(simd, bytes, at, high);
+            match bytes.get(at) {
+                None => return Ok(None),
+                Some(b'"') => return Ok(Some(at + 1)),
+                Some(b'\\') => {
+                    let (next, closed) = read_escapes(simd, bytes, at, high);
+                    if closed {
+                        return Ok(Some(next));
+                    }
+                    at = next;
+                    // Not past it: too close to the end of the slice, or wrong. Byte-wise from here to the next text.
+                    if bytes.get(at) == Some(&b'\\') {
+                        self.step = Step::Escape;
+                        at += 1;
+                    }
+                }
+                Some(_) => return Err(Fault::new(at, Reason::ControlCharacter)),
+            }
+        }
+    }
+
+    /// Byte-wise until the escape is over or the slice ends.
+    fn step_to_plain(&mut self, bytes: &[u8], from: usize) -> Result<usize, Fault> {
+        let mut at = from;
+        while self.step != Step::Plain
+            && let Some(&byte) = bytes.get(at)
+        {
+            self.step(byte).map_err(|reason| Fault::new(at, reason))?;
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    /// One byte of an escape.
+    fn step(&mut self, byte: u8) -> Result<(), Reason> {
+        self.step = match self.step {
+            Step::Plain => Step::Plain,
+            Step::Escape => match ESCAPES[usize::from(byte)] {
+                SIMPLE => Step::Plain,
+                UNICODE => Step::Hex { digits: 0, low: false },
+                _ => return Err(Reason::Escape),
+            },
+            Step::LowBackslash if byte == b'\\' => Step::LowU,
+            Step::LowU if byte == b'u' => Step::Hex { digits: 0, low: true },
+            Step::LowBackslash | Step::LowU => return Err(Reason::LoneSurrogate),
+            Step::Hex { digits, low } => {
+                let digit = HEX[usize::from(byte)];
+                if digit > 0xf {
+                    return Err(Reason::Escape);
+                }
+                self.value = self.value << 4 | u16::from(digit);
+                match (digits, low, self.value) {
+                    (0..3, ..) => Step::Hex { digits: digits + 1, low },
+                    (_, false, 0xd800..=0xdbff) => Step::LowBackslash,
+                    (_, false, 0xdc00..=0xdfff) => return Err(Reason::LoneSurrogate),
+                    (_, true, 0xdc00..=0xdfff) | (_, false, _) => Step::Plain,
+                    (_, true, _) => return Err(Reason::LoneSurrogate),
+                }
+            }
+        };
+        Ok(())
+    }
+}
+
+/// Reads whole blocks from the backslash at `from` while they hold backslashes.
+///
+/// Returns where it stopped, and whether that is behind the closing quote. If it stopped at a backslash, the byte-wise
+/// machine must take over.
+#[inline(always)]
+fn read_escapes<S: Simd>(simd: S, bytes: &[u8], from: usize, high: &mut bool) -> (usize, bool) {
+    let mut at = from;
+    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
+        let classes = simd.classify(block);
+        if classes.backslash == 0 {
+            break;
+        }
+        *high |= classes.high;
+        let escaped = escaped_bytes(classes.backslash);
+        let quote = classes.quote & !escaped;
+        let stop = (quote | classes.control).trailing_zeros();
+        let Some(judged) = judge_escapes(block, escaped & below(stop)) else { break };
+        // A backslash as the last byte belongs to the next block.
+        let opens_next = classes.backslash & !escaped & below(stop) & 1 << 63 != 0;
+        let judged = judged.min(if opens_next { 63 } else { stop });
+        at += judged as usize;
+        if judged == stop && stop < 64 {
+            return match quote >> stop & 1 {
+                1 => (at + 1, true),
+                // A control byte: if it is escaped, its backslash is not taken, so that the machine sees both.
+                _ => (at - usize::from(escaped >> stop & 1 == 1), false),
+            };
+        }
+        if judged == 0 {
+            break;
+        }
+    }
+    (at, false)
+}
+
+/// Judges the escaped bytes of a block; returns how many bytes of the block are done, `None` when one of them is wrong.
+#[inline(always)]
+fn judge_escapes(block: &[u8; 64], escaped: u64) -> Option<u32> {
+    let mut classes = 0;
+    let mut left = escaped;
+    while left != 0 {
+        classes |= ESCAPES[usize::from(block[left.trailing_zeros() as usize & 63])];
+        left &= left - 1;
+    }
+    match classes {
+        SIMPLE => Some(64),
+        UNICODE => judge_unicode(block, escaped),
+        _ => None,
+    }
+}
+
+/// As `judge_escapes`, with `\u` among them. Stops before one whose digits, or whose other half, lie in the next block.
+fn judge_unicode(block: &[u8; 64], escaped: u64) -> Option<u32> {
+    let mut left = escaped;
+    while left != 0 {
+        let place = left.trailing_zeros();
+        let at = place as usize & 63;
+        left &= left - 1;
+        if block[at] != b'u' {
+            continue;
+        }
+        let Some(digits) = block.get(at + 1..).and_then(|rest| rest.first_chunk::<4>()) else { return Some(place - 1) };
+        match hex(digits)? {
+            0xdc00..=0xdfff => return None,
+            0xd800..=0xdbff => {
+                let Some(pair) = block.get(at + 5..).and_then(|rest| rest.first_chunk::<6>()) else { return Some(place - 1) };
+                let [b'\\', b'u', low @ ..] = pair else { return None };
+                if !(0xdc00..=0xdfff).contains(&hex(low)?) {
+                    return None;
+                }
+                left &= left - 1;
+            }
+            _ => {}
+        }
+    }
+    Some(64)
+}
+
+/// The value of four hexadecimal digits.
+#[inline(always)]
+fn hex(digits: &[u8; 4]) -> Option<u16> {
+    let [a, b, c, d] = digits.map(|digit| HEX[usize::from(digit)]);
+    if (a | b | c | d) > 0xf {
+        return None;
+    }
+    Some(u16::from(a) << 12 | u16::from(b) << 8 | u16::from(c) << 4 | u16::from(d))
+}
+
+/// The bytes that a backslash escapes, given where backslashes are; the block's first byte is not escaped.
+///
+/// In a run of backslashes the first, third, … escapes the byte behind it. So where a run starts at an even place, the
+/// escaped bytes are the odd places behind its members, and the other way round. Adding the start of a run to the run
+/// carries through it and clears it, which tells the two sorts of run apart without a loop.
+#[inline(always)]
+fn escaped_bytes(backslash: u64) -> u64 {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let starts = backslash & !(backslash << 1);
+    let carried = backslash.wrapping_add(starts & EVEN);
+    let from_even = backslash & !carried;
+    let from_odd = backslash & carried;
+    (from_even << 1 & !EVEN) | (from_odd << 1 & EVEN)
+}
+
+/// The bits below `count`, all when it is 64.
+#[inline(always)]
+fn below(count: u32) -> u64 {
+    1_u64.checked_shl(count).map_or(u64::MAX, |bit| bit - 1)
+}
+
+const SIMPLE: u8 = 0;
+const UNICODE: u8 = 1;
+const UNKNOWN: u8 = 2;
+
+/// What a byte means behind a backslash.
+static ESCAPES: [u8; 256] = {
+    let mut table = [UNKNOWN; 256];
+    let simple = b"\"\\/bfnrt";
+    let mut index = 0;
+    while index < simple.len() {
+        table[simple[index] as usize] = SIMPLE;
+        index += 1;
+    }
+    table[b'u' as usize] = UNICODE;
+    table
+};
+
+/// A hexadecimal digit's value, 0xff for any other byte.
+static HEX: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};

@@ -1,0 +1,437 @@
+//! Steps through one object or array that is complete in memory, and reads single values.
+//!
+//! Only the level that is walked is checked. A nested value is skipped by matching brackets outside strings, so what
+//! is inside one may be anything; use [`Scanner`](super::Scanner) where the verdict matters. Garbage ends in a
+//! [`Reject`], never in a panic, and nothing recurses.
+
+use core::ops::Range;
+use std::borrow::Cow;
+
+use super::simd::{baseline, skip_plain};
+use super::{DEFAULT_MAX_DEPTH, Kind, Reason, Reject, skip_space};
+
+/// One member of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// The name as written between its quotes, escapes not decoded.
+    pub key: &'a [u8],
+    /// Where `key` lies in the walked slice, without the quotes.
+    pub key_range: Range<usize>,
+    /// The value as written.
+    pub value: &'a [u8],
+    /// Where `value` lies in the walked slice.
+    pub value_range: Range<usize>,
+    /// What the value is.
+    pub kind: Kind,
+}
+
+impl Member<'_> {
+    /// Whether the decoded name is `name`.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.key == name.as_bytes() && !name.contains('\\')
+            || self.key.contains(&b'\\') && unescape(self.key).is_some_and(|key| key == name)
+    }
+}
+
+/// One element of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// The value as written.
+    pub value: &'a [u8],
+    /// Where `value` lies in the walked slice.
+    pub value_range: Range<usize>,
+    /// What the value is.
+    pub kind: Kind,
+}
+
+/// The members of the object that `object` holds, in order; white space around it is allowed.
+///
+/// After the first `Err` the iterator ends.
+#[inline]
+#[must_use]
+pub fn members(object: &[u8]) -> MemberIter<'_> {
+    MemberIter { walk: Walk::new(object, b'{', b'}') }
+}
+
+/// The elements of the array that `array` holds, in order; white space around it is allowed.
+///
+/// After the first `Err` the iterator ends.
+#[inline]
+#[must_use]
+pub fn elements(array: &[u8]) -> ElementIter<'_> {
+    ElementIter { walk: Walk::new(array, b'[', b']') }
+}
+
+/// The first member of `object` whose decoded name is `name`. Members behind it are not looked at.
+///
+/// # Errors
+/// What is wrong with the object before that member, or anywhere when there is none.
+#[inline]
+pub fn member<'a>(object: &'a [u8], name: &str) -> Result<Option<Member<'a>>, Reject> {
+    members(object).find(|member| member.as_ref().map_or(true, |member| member.is(name))).transpose()
+}
+
+/// The decoded text of a string value, quotes included in `value`. Borrowed when it holds no escape.
+///
+/// `None` when `value` is no string, is not UTF-8, or holds a malformed escape, half of a surrogate pair or a control
+/// character.
+#[must_use]
+pub fn as_str(value: &[u8]) -> Option<Cow<'_, str>> {
+    let [b'"', text @ .., b'"'] = value else { return None };
+    unescape(text)
+}
+
+/// The value of a non-negative whole number, written without point or exponent. `None` for anything else and beyond 64 bits.
+#[must_use]
+pub fn as_u64(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 1 && value[0] == b'0' {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        sum.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// The value of `true` or `false`, `None` for anything else.
+#[must_use]
+pub fn as_bool(value: &[u8]) -> Option<bool> {
+    match value {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+/// Appends `text` to `out` as a JSON string, quotes included.
+///
+/// Besides what JSON demands, U+2028 and U+2029 are escaped: some clients split event streams at them.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut written = 0;
+    let mut at = 0;
+    loop {
+        let mut high = false;
+        let plain = skip_plain(baseline(), bytes, at, &mut high);
+        let stop = if high { separator(bytes, at, plain) } else { plain };
+        at = stop;
+        let Some(&byte) = bytes.get(at) else { break };
+        out.extend_from_slice(&bytes[written..at]);
+        at += write_escape(out, byte, &bytes[at..]);
+        written = at;
+    }
+    out.extend_from_slice(&bytes[written..]);
+    out.push(b'"');
+}
+
+/// The first U+2028 or U+2029 in `bytes[from..to]`, else `to`.
+fn separator(bytes: &[u8], from: usize, to: usize) -> usize {
+    // Both are E2 80 A8 and E2 80 A9; 0xe2 is a first byte only.
+    memchr::memchr_iter(0xe2, &bytes[from..to])
+        .map(|found| from + found)
+        .find(|&at| matches!(bytes.get(at..at + 3), Some([_, 0x80, 0xa8 | 0xa9])))
+        .unwrap_or(to)
+}
+
+/// Writes the escape of the character that starts with `byte`; returns how many bytes it has in the source.
+fn write_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        0x0c => b'f',
+        b'\r' => b'r',
+        0..0x20 => {
+            const DIGITS: &[u8; 16] = b"0123456789abcdef";
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
+            return 1;
+        }
+        _ => {
+            out.extend_from_slice(if rest.get(2) == Some(&0xa8) { b"\\u2028" } else { b"\\u2029" });
+            return 3;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+    1
+}
+
+/// The text of a string without its quotes. `None` as in [`as_str`].
+pub(crate) fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let mut high = false;
+    let plain = skip_plain(baseline(), raw, 0, &mut high);
+    if plain == raw.len() {
+        return simdutf8::basic::from_utf8(raw).ok().map(Cow::Borrowed);
+    }
+    let raw = simdutf8::basic::from_utf8(raw).ok()?;
+    let mut text = String::with_capacity(raw.len());
+    let mut at = 0;
+    while at < raw.len() {
+        let stop = skip_plain(baseline(), raw.as_bytes(), at, &mut high);
+        text.push_str(raw.get(at..stop)?);
+        at = stop;
+        if stop < raw.len() {
+            let (character, length) = read_escape(raw.as_bytes().get(stop..)?)?;
+            text.push(character);
+            at += length;
+        }
+    }
+    Some(Cow::Owned(text))
+}
+
+/// The character that the escape at the start of `bytes` means, and the escape's length.
+fn read_escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let [b'\\', kind, rest @ ..] = bytes else { return None };
+    let simple = match kind {
+        b'"' | b'\\' | b'/' => char::from(*kind),
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return read_unicode(rest),
+        _ => return None,
+    };
+    Some((simple, 2))
+}
+
+/// As `read_escape`, given what follows `\u`.
+fn read_unicode(rest: &[u8]) -> Option<(char, usize)> {
+    let first = hex(rest)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return char::from_u32(first).map(|character| (character, 6));
+    }
+    let [b'\\', b'u', low @ ..] = rest.get(4..)? else { return None };
+    let low = hex(low)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + low).map(|character| (character, 12))
+}
+
+fn hex(bytes: &[u8]) -> Option<u32> {
+    bytes.get(..4)?.iter().try_fold(0, |value, byte| Some(value << 4 | char::from(*byte).to_digit(16)?))
+}
+
+/// Iterator of [`members`].
+#[derive(Clone, Debug)]
+pub struct MemberIter<'a> {
+    walk: Walk<'a>,
+}
+
+impl<'a> Iterator for MemberIter<'a> {
+    type Item = Result<Member<'a>, Reject>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.walk.next_item()?;
+        Some(start.and_then(|start| self.walk.read_member(start)).inspect_err(|_| self.walk.stop()))
+    }
+}
+
+/// Iterator of [`elements`].
+#[derive(Clone, Debug)]
+pub struct ElementIter<'a> {
+    walk: Walk<'a>,
+}
+
+impl<'a> Iterator for ElementIter<'a> {
+    type Item = Result<Element<'a>, Reject>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.walk.next_item()?;
+        Some(start.and_then(|start| self.walk.read_element(start)).inspect_err(|_| self.walk.stop()))
+    }
+}
+
+/// The place of an iterator in its container.
+#[derive(Clone, Debug)]
+struct Walk<'a> {
+    text: &'a [u8],
+    at: usize,
+    close: u8,
+    stage: Stage,
+    /// The byte that opens the container.
+    open: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Unopened,
+    AfterItem,
+    Ended,
+}
+
+impl<'a> Walk<'a> {
+    #[inline]
+    fn new(text: &'a [u8], open: u8, close: u8) -> Self {
+        Self { text, at: 0, close, stage: Stage::Unopened, open }
+    }
+
+    fn stop(&mut self) {
+        self.stage = Stage::Ended;
+    }
+
+    /// Steps to the first byte of the next item; `None` behind the container's end.
+    #[inline]
+    fn next_item(&mut self) -> Option<Result<usize, Reject>> {
+        let item = match self.stage {
+            Stage::Ended => return None,
+            Stage::Unopened => self.open(),
+            Stage::AfterItem => self.after_item(),
+        };
+        if !matches!(item, Ok(Some(_))) {
+            self.stop();
+        }
+        item.transpose()
+    }
+
+    fn open(&mut self) -> Result<Option<usize>, Reject> {
+        let at = skip_space(self.text, 0);
+        if self.text.get(at) != Some(&self.open) {
+            return Err(self.unexpected(at, if self.open == b'{' { "'{'" } else { "'['" }));
+        }
+        let first = skip_space(self.text, at + 1);
+        if self.text.get(first) == Some(&self.close) {
+            return self.end(first + 1);
+        }
+        self.stage = Stage::AfterItem;
+        Ok(Some(first))
+    }
+
+    fn after_item(&mut self) -> Result<Option<usize>, Reject> {
+        let at = skip_space(self.text, self.at);
+        match self.text.get(at) {
+            Some(b',') => Ok(Some(skip_space(self.text, at + 1))),
+            Some(byte) if *byte == self.close => self.end(at + 1),
+            _ => Err(self.unexpected(at, if self.open == b'{' { "',' or '}'" } else { "',' or ']'" })),
+        }
+    }
+
+    fn end(&mut self, from: usize) -> Result<Option<usize>, Reject> {
+        let at = skip_space(self.text, from);
+        if at < self.text.len() {
+            return Err(Reject::new(at, Reason::Trailing));
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn read_member(&mut self, start: usize) -> Result<Member<'a>, Reject> {
+        if self.text.get(start) != Some(&b'"') {
+            return Err(self.unexpected(start, "a member name"));
+        }
+        let key_end = skip_string(self.text, start)?;
+        let colon = skip_space(self.text, key_end);
+        if self.text.get(colon) != Some(&b':') {
+            return Err(self.unexpected(colon, "':'"));
+        }
+        let value = self.read_element(skip_space(self.text, colon + 1))?;
+        let key_range = start + 1..key_end - 1;
+        Ok(Member { key: &self.text[key_range.clone()], key_range, value: value.value, value_range: value.value_range, kind: value.kind })
+    }
+
+    #[inline]
+    fn read_element(&mut self, start: usize) -> Result<Element<'a>, Reject> {
+        let Some(kind) = self.text.get(start).and_then(|byte| Kind::of(*byte)) else {
+            return Err(self.unexpected(start, "a value"));
+        };
+        let end = match kind {
+            Kind::String => skip_string(self.text, start)?,
+            Kind::Object | Kind::Array => skip_container(self.text, start)?,
+            _ => skip_scalar(self.text, start, kind)?,
+        };
+        self.at = end;
+        Ok(Element { value: &self.text[start..end], value_range: start..end, kind })
+    }
+
+    #[cold]
+    fn unexpected(&self, at: usize, what: &'static str) -> Reject {
+        let reason = if at >= self.text.len() { Reason::Truncated } else { Reason::Expected(what) };
+        Reject::new(at, reason)
+    }
+}
+
+/// Behind the string whose opening quote stands at `start`.
+#[inline]
+fn skip_string(text: &[u8], start: usize) -> Result<usize, Reject> {
+    let mut high = false;
+    let mut at = start + 1;
+    loop {
+        at = skip_plain(baseline(), text, at, &mut high);
+        match text.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => at = (at + 2).min(text.len()),
+            Some(_) => return Err(Reject::new(at, Reason::ControlCharacter)),
+            None => return Err(Reject::new(at, Reason::Truncated)),
+        }
+    }
+}
+
+/// Behind the object or array that begins at `start`.
+fn skip_container(text: &[u8], start: usize) -> Result<usize, Reject> {
+    // One bit per open container, innermost lowest: 1 for an object.
+    let mut open = 0_u128;
+    let mut depth = 0_u16;
+    let mut at = start;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => {
+                at = skip_string(text, at)?;
+                continue;
+            }
+            b'{' | b'[' => {
+                // The level that is walked counts too.
+                if depth + 1 >= DEFAULT_MAX_DEPTH {
+                    return Err(Reject::new(at, Reason::TooDeep(DEFAULT_MAX_DEPTH)));
+                }
+                depth += 1;
+                open = open << 1 | u128::from(byte == b'{');
+            }
+            b'}' | b']' => {
+                if (open & 1 == 1) != (byte == b'}') {
+                    return Err(Reject::new(at, Reason::Expected("the other bracket")));
+                }
+                depth -= 1;
+                open >>= 1;
+                if depth == 0 {
+                    return Ok(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Err(Reject::new(text.len(), Reason::Truncated))
+}
+
+/// Behind the number or literal that begins at `start`.
+#[inline]
+fn skip_scalar(text: &[u8], start: usize, kind: Kind) -> Result<usize, Reject> {
+    let mut end = start + 1;
+    while text.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')) {
+        end += 1;
+    }
+    if kind == Kind::Number {
+        return check_number(text, start, end);
+    }
+    if text[start + 1..end] != *kind.literal_rest() {
+        let cut = end == text.len() && kind.literal_rest().starts_with(&text[start + 1..end]);
+        return Err(Reject::new(end, if cut { Reason::Truncated } else { Reason::Literal }));
+    }
+    Ok(end)
+}
+
+fn check_number(text: &[u8], start: usize, end: usize) -> Result<usize, Reject> {
+    let mut number = super::number::Number::first(text[start]);
+    for (at, &byte) in text.iter().enumerate().take(end).skip(start + 1) {
+        number = number.next(byte).ok_or_else(|| Reject::new(at, Reason::Number))?;
+    }
+    if !number.is_whole() {
+        return Err(Reject::new(end, if end == text.len() { Reason::Truncated } else { Reason::Number }));
+    }
+    Ok(end)
+}
