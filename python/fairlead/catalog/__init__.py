@@ -1,0 +1,10 @@
+"""What is known about providers, models and prices: TOML files that ship with the package, and their reader.
+
+A new provider or model is one file, never code. `providers/<slug>.toml` says how to talk to a provider, `models/<vendor>/<model>.toml` what
+a model can do, who serves it and what it costs since when; `schema` documents every key. Prices carry their source and the day they were
+checked.
+"""
+
+from fairlead.catalog.load import Catalogue, load, shipped
+
+__all__ = ["Catalogue", "load", "shipped"]

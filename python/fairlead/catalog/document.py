@@ -1,0 +1,115 @@
+"""A TOML document that knows where its keys stand, and the check of such a document against msgspec structs.
+
+msgspec stops at the first mistake and names it by a path. Whoever edits a file wants all mistakes at once, with lines and the nearest valid
+name; so a document that msgspec refuses is walked once more, by the same types, only to say why.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from fairlead.catalog import positions
+from fairlead.catalog.positions import Path
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=False):
+    """One mistake, or one warning, in a file."""
+
+    file: str
+    """As the user named it; empty when the mistake is in no file (an environment variable of the zero configuration)."""
+    line: int | None
+    column: int | None
+    path: str
+    """The key, as TOML would write it; empty for the document itself."""
+    message: str
+    """What is wrong and, where it is known, what would be right. Never holds a secret."""
+    severity: Literal["error", "warning"] = "error"
+
+
+class Mistakes(Exception):
+    """A file, or several, could not be used. Carries every mistake found."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{problem.file}:{problem.line or 0}: {problem.path}: {problem.message}" for problem in self.problems))
+
+
+@dataclass
+class Document:
+    """A parsed file and everything found wrong with it so far."""
+
+    file: str
+    tree: dict[str, Any]
+    text: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    other_names: Callable[[Path], Iterable[str]] = lambda _: ()
+    """Names that are known in the table at a path but not in the structs: offered as nearest names too."""
+    secret_paths: set[Path] = field(default_factory=set)
+    """Values that no message may show."""
+    _positions: dict[Path, positions.Position] | None = None
+
+    @classmethod
+    def parse(cls, file: str, text: str) -> "Document":
+        """Parses TOML.
+
+        Raises:
+            Mistakes: the text is not TOML; one problem with its line.
+        """
+        try:
+            return cls(file, tomllib.loads(text), text)
+        except tomllib.TOMLDecodeError as error:
+            raise Mistakes([_syntax_problem(file, str(error))]) from None
+        except RecursionError:
+            raise Mistakes([Problem(file, None, None, "", "is nested too deeply")]) from None
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that keep the document from being used."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    def report(self, path: Path, message: str, severity: Literal["error", "warning"] = "error") -> None:
+        """Adds a problem at a key; a key that is not written is reported at its nearest written ancestor."""
+        if self._positions is None:
+            self._positions = positions.scan(self.text)
+        at = positions.nearest(self._positions, path)
+        line, column = at or (None, None)
+        self.problems.append(Problem(self.file, line, column, positions.show(path), message, severity))
+
+    def decode(self, struct: type[Struct]) -> Struct | None:
+        """Turns the tree into a struct. `None` when it does not fit; then `problems` says why, completely."""
+        try:
+            return msgspec.convert(self.tree, struct)
+        except msgspec.ValidationError as error:
+            from fairlead.catalog.walk import walk  # only a broken document pays for it
+
+            before = len(self.problems)
+            walk(self, struct)
+            if len(self.problems) == before:
+                # Not reached by any known document: msgspec saw something that the walk has no words for.
+                self.report((), str(error))
+            return None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?`, or nothing when no known name is near."""
+    near = difflib.get_close_matches(name.lower(), sorted({*known}), n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+_DECODE_ERROR = re.compile(r"^(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)
+
+
+def _syntax_problem(file: str, text: str) -> Problem:
+    match = _DECODE_ERROR.match(text)
+    if match is None:
+        return Problem(file, None, None, "", f"not valid TOML: {text}")
+    if match["line"] is None:
+        return Problem(file, None, None, "", f"not valid TOML: {match['what']} at the end of the file")
+    return Problem(file, int(match["line"]), int(match["column"]), "", f"not valid TOML: {match['what']}")

@@ -1,0 +1,273 @@
+"""The catalogue's files, as plain data: one TOML file per provider, one per model.
+
+Prices are decimal strings of US dollars (`usd_per_million` for tokens, `usd_each` for everything else); counts are integers. Absent means
+unknown. `fairlead.toml` uses the same price tables, so what a user writes there can move into the catalogue unchanged.
+"""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini_generate", "bedrock_converse"]
+"""The wire formats that the contract names."""
+
+BUILT_DIALECTS: tuple[Dialect, ...] = ("openai_chat", "anthropic_messages")
+"""Those that this version speaks to a provider."""
+
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$", description="a name of a-z, 0-9 and - (64 at most)")]
+ModelId = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.:-]{1,128}$", description='a model id such as "vendor/model"'),
+]
+Alias = Annotated[
+    str, Meta(pattern=r"^[~A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}$", description="a model name of letters, digits and _ . : / @ -")
+]
+UpstreamModel = Annotated[str, Meta(pattern=r"^[!-~]{1,256}$", description="a model name of visible ASCII characters (256 at most)")]
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$", description='a header name, such as "x-api-key"')]
+HeaderValue = Annotated[str, Meta(pattern=r"^[ -~]{0,4096}$", description="a header value of printable ASCII characters")]
+Secret = Annotated[str, Meta(pattern=r"^[!-~]{1,4096}$", description="a secret of visible ASCII characters")]
+Count = Annotated[int, Meta(ge=1, le=10_000_000_000)]
+Hours = Annotated[str, Meta(pattern=r"^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", description='hours such as "10:00-01:00"')]
+Modality = Literal["text", "image", "file", "audio", "video"]
+
+PARAMETERS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "top_a",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+    "max_tokens",
+    "max_completion_tokens",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "prediction",
+    "seed",
+    "response_format",
+    "structured_outputs",
+    "stop",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "include_reasoning",
+    "reasoning",
+    "reasoning_effort",
+    "web_search_options",
+    "verbosity",
+)
+"""OpenRouter's names for what an endpoint may support."""
+
+
+class File(Struct, forbid_unknown_fields=True):
+    """What every table of a file has in common: unknown keys are errors."""
+
+
+class HeaderAuth(File, kw_only=True):
+    """A credential that travels in a header of its own."""
+
+    header: HeaderName
+
+
+Auth = Literal["bearer"] | HeaderAuth
+"""`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header."""
+
+
+class UsdPerMillion(File, kw_only=True):
+    """US dollars per million tokens. Buckets are disjoint: `prompt` is uncached prompt tokens."""
+
+    prompt: str | None = None
+    completion: str | None = None
+    cache_read: str | None = None
+    """Absent: as `prompt`."""
+    cache_write: str | None = None
+    """Kept five minutes. Absent: as `prompt`."""
+    cache_write_1h: str | None = None
+    """Absent: as `cache_write`."""
+    reasoning: str | None = None
+    """Absent: as `completion`."""
+    cache_write_30m: str | None = None
+    cache_write_12h: str | None = None
+    audio_prompt: str | None = None
+    audio_completion: str | None = None
+    audio_cache_read: str | None = None
+    image_prompt: str | None = None
+    image_completion: str | None = None
+    video_prompt: str | None = None
+
+
+class UsdEach(File, kw_only=True):
+    """US dollars for one of what is not a token."""
+
+    request: str | None = None
+    web_search: str | None = None
+    image: str | None = None
+    image_hd: str | None = None
+    second_audio_in: str | None = None
+    second_audio_out: str | None = None
+    second_video_720p: str | None = None
+    character: str | None = None
+    page: str | None = None
+    session: str | None = None
+    file_search: str | None = None
+    gigabyte_day: str | None = None
+
+
+CHARGED_PER_MILLION = ("prompt", "completion", "cache_read", "cache_write", "cache_write_1h", "reasoning")
+"""Token prices that this version charges by; the others are facts it keeps and names as not applied."""
+CHARGED_EACH = ("request", "web_search")
+"""Unit prices that this version charges by."""
+
+
+class When(File, kw_only=True):
+    """Conditions of a price override; all must hold."""
+
+    prompt_tokens_above: Count | None = None
+    """Strictly more prompt tokens than this, cached ones included; the whole request is priced anew."""
+    service_tier: Literal["batch", "flex", "priority", "fast", "ultrafast", "scale"] | None = None
+    """The tier that the provider reports."""
+    utc: Hours | None = None
+    """A window of the day, which may wrap midnight."""
+    days: list[Annotated[int, Meta(ge=1, le=7)]] | None = None
+    """ISO weekdays of the window's start."""
+    region: str | None = None
+
+
+class Override(File, kw_only=True):
+    """Prices that replace some of the base prices under a condition. Later ones win, key by key."""
+
+    when: When
+    usd_per_million: UsdPerMillion | None = None
+    usd_each: UsdEach | None = None
+    multiplier: str | None = None
+
+
+class DatedPrice(File, kw_only=True, rename={"from_": "from"}):
+    """The prices of an endpoint from a day on. A change is a further block; none is deleted."""
+
+    from_: date
+    source: str
+    checked: date
+    currency: Literal["USD"] = "USD"
+    usd_per_million: UsdPerMillion
+    usd_each: UsdEach = field(default_factory=UsdEach)
+    override: list[Override] = []
+
+
+class CacheFacts(File, kw_only=True):
+    """How an endpoint caches prompts."""
+
+    min_tokens: int | None = None
+    ttl_seconds: list[Count] = []
+    automatic: bool | None = None
+
+
+class CatalogueEndpoint(File, kw_only=True):
+    """A model at a provider."""
+
+    provider: Slug
+    upstream_model: UpstreamModel
+    dialect: Dialect | None = None
+    """The only dialect it is served in. Absent: all of the provider's, or those of `dialects`."""
+    dialects: list[Dialect] | None = None
+    region: str = ""
+    quantization: str = "unknown"
+    status: Literal["preview", "ga", "deprecated"] = "ga"
+    deprecated_on: date | None = None
+    shutdown_on: date | None = None
+    context_tokens: Count | None = None
+    """Overrides the model's."""
+    max_prompt_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    supported_parameters: list[str] | None = None
+    cache: CacheFacts | None = None
+    price: Annotated[list[DatedPrice], Meta(min_length=1)]
+
+
+class ModelFacts(File, kw_only=True):
+    """The table `[model]`."""
+
+    id: ModelId
+    aliases: list[Alias] = []
+    name: str
+    description: str = ""
+    released: date | None = None
+    knowledge: str = ""
+    open_weights: bool | None = None
+    hugging_face_id: str = ""
+    tokenizer: str = ""
+    input: list[Modality] = field(default_factory=lambda: ["text"])
+    output: list[Modality] = field(default_factory=lambda: ["text"])
+    context_tokens: Count
+    max_prompt_tokens: int = 0
+    """0: context minus output."""
+    max_completion_tokens: Count | None = None
+
+
+class Capabilities(File, kw_only=True):
+    """What the model can do; absent is unknown."""
+
+    tools: bool | None = None
+    parallel_tools: bool | None = None
+    tool_choice: list[Literal["auto", "none", "required", "named"]] | None = None
+    structured_outputs: bool | None = None
+    strict_tools: bool | None = None
+    sampling: bool | None = None
+    system_in_messages: bool | None = None
+    prefill: bool | None = None
+    parameters_refused: list[str] = []
+
+
+class Reasoning(File, kw_only=True):
+    """How the model reasons and how that is asked for."""
+
+    style: Literal["none", "always", "toggle", "effort", "budget", "adaptive"]
+    efforts: list[str] = []
+    default_effort: str = ""
+    can_disable: bool | None = None
+    budget_min_tokens: int = 0
+    budget_max_tokens: int = 0
+    visible: Literal["full", "summary", "hidden"] | None = None
+    sealed: list[str] = []
+    replay: Literal["none", "text_required", "signature"] | None = None
+
+
+class ModelFile(File, kw_only=True):
+    """One file of `models/`."""
+
+    model: ModelFacts
+    capabilities: Capabilities | None = None
+    reasoning: Reasoning | None = None
+    endpoint: Annotated[list[CatalogueEndpoint], Meta(min_length=1)]
+
+
+class ProviderFacts(File, kw_only=True):
+    """The table `[provider]`: how to talk to it. Where the credential comes from stands in `fairlead.toml` or the environment."""
+
+    slug: Slug
+    aliases: list[Slug] = []
+    """Other names that people try; only offered in error messages."""
+    name: str
+    base_url: str = ""
+    """What the official SDK of the first dialect takes. Empty: it depends on the installation."""
+    base_urls: dict[Dialect, str] = {}
+    """For dialects whose base URL differs."""
+    dialects: Annotated[list[Dialect], Meta(min_length=1)]
+    auth: Auth = "bearer"
+    headers: dict[HeaderName, HeaderValue] = {}
+    environment: list[str] = []
+    """Variables that usually hold its key; the first that is set counts. Empty: it is never switched on by the environment."""
+    needs_key: bool = True
+    cancel_stops_billing: bool = False
+    models_list: str = ""
+    status_page: str = ""
+    docs: str = ""
+
+
+class ProviderFile(File, kw_only=True):
+    """One file of `providers/`."""
+
+    provider: ProviderFacts
