@@ -1,0 +1,336 @@
+"""Every SQL statement of the control plane. Each function takes a connection and runs inside the caller's transaction.
+
+The SQL keeps to what SQLite and PostgreSQL share; values are bound, never formatted in (column lists are our own constants).
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+DAY_MS = 86_400_000
+# What SQLite can store. Providers have reported token counts above it.
+MOST_INTEGER = 2**63 - 1
+
+GENERATION_COLUMNS = (
+    "id", "started_at_ms", "settled_at_ms", "account_id", "team_id", "user_id", "key_id", "end_user_id", "dialect", "manner",
+    "streamed", "outcome", "flags", "status", "error", "requested_model", "model", "provider", "upstream_id", "finish_reason",
+    "native_finish_reason", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "completion_tokens", "reasoning_tokens", "web_searches", "reserved_nanousd", "charged_nanousd", "upstream_cost_nanousd",
+    "price_version", "sent_us", "head_us", "content_us", "total_us", "own_us", "referer", "title", "user_agent", "end_user",
+    "session_id",
+)  # fmt: skip
+ATTEMPT_COLUMNS = (
+    "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",
+    "upstream_cost_nanousd", "flags",
+)  # fmt: skip
+
+Cursor = tuple[int, int, int, int, int]
+"""Node, epoch, worker, segment, byte offset."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A row of `keys`. Moments are Unix milliseconds; `models` are patterns, empty for all."""
+
+    id: int
+    hash: str
+    public_hash: str
+    label: str
+    name: str
+    source: str
+    disabled: bool
+    management: bool
+    models: list[str]
+    account_id: int
+    account: str
+    team_id: int
+    user_id: int
+    created_at_ms: int
+    updated_at_ms: int | None
+    last_used_at_ms: int | None
+    expires_at_ms: int | None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a key was charged, in nano-dollars, in windows that begin at UTC midnight (weeks on Monday)."""
+
+    total: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """Sums of one group of generations. `prompt_tokens` excludes cached ones, `completion_tokens` includes reasoning."""
+
+    key_id: int
+    model: str
+    provider: str
+    requests: int
+    failed: int
+    prompt_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    charged_nanousd: int
+    upstream_cost_nanousd: int
+
+
+Row = dict[str, Any]
+
+# --- meta -----------------------------------------------------------------------------------------------------------------
+
+
+def meta(connection: sqlite3.Connection, name: str) -> str | None:
+    """A named value, or None."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def set_meta(connection: sqlite3.Connection, name: str, value: str) -> None:
+    """Stores a named value."""
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+    )
+
+
+def next_number(connection: sqlite3.Connection, name: str) -> int:
+    """Counts the named value up by one and returns it; the first is 1."""
+    number = int(meta(connection, name) or 0) + 1
+    set_meta(connection, name, str(number))
+    return number
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------------
+
+_KEY_FIELDS = (
+    "keys.id, keys.hash, public_hash, label, keys.name, source, disabled, management, models, account_id, accounts.name, team_id,"
+    " user_id, keys.created_at_ms, updated_at_ms, last_used_at_ms, expires_at_ms"
+)
+_SELECT_KEY = f"SELECT {_KEY_FIELDS} FROM keys JOIN accounts ON accounts.id = keys.account_id WHERE deleted_at_ms IS NULL"  # noqa: S608
+
+
+def account_id(connection: sqlite3.Connection, name: str) -> int | None:
+    """The id of an account by its name."""
+    row = connection.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def account_name(connection: sqlite3.Connection, account: int) -> str:
+    """The name of an account; its number as text when there is no such row."""
+    row = connection.execute("SELECT name FROM accounts WHERE id = ?", (account,)).fetchone()
+    return str(account) if row is None else str(row[0])
+
+
+def keys(connection: sqlite3.Connection) -> list[Key]:
+    """Every key that is not deleted, oldest first."""
+    return [_key(row) for row in connection.execute(f"{_SELECT_KEY} ORDER BY keys.id")]
+
+
+def key(connection: sqlite3.Connection, id: int) -> Key | None:
+    """A key by its id, unless it is deleted."""
+    row = connection.execute(f"{_SELECT_KEY} AND keys.id = ?", (id,)).fetchone()
+    return None if row is None else _key(row)
+
+
+def keys_named(connection: sqlite3.Connection, selector: str) -> list[Key]:
+    """Keys whose public hash is `selector`; if none, whose id is; if none, whose name or label is. More than one only for names."""
+    for condition, value in (
+        ("public_hash = ?", selector),
+        ("keys.id = ?", int(selector) if selector.isascii() and selector.isdigit() and len(selector) < 19 else -1),
+        ("(keys.name = ?1 OR label = ?1)", selector),
+    ):
+        found = [_key(row) for row in connection.execute(f"{_SELECT_KEY} AND {condition} ORDER BY keys.id", (value,))]
+        if found:
+            return found
+    return []
+
+
+def insert_key(connection: sqlite3.Connection, row: Row) -> int:
+    """Adds a key and returns its id, which no key had before."""
+    names = ", ".join(row)
+    marks = ", ".join("?" for _ in row)
+    cursor = connection.execute(f"INSERT INTO keys ({names}) VALUES ({marks}) RETURNING id", tuple(row.values()))  # noqa: S608
+    return int(cursor.fetchall()[0][0])
+
+
+def update_key(connection: sqlite3.Connection, id: int, changes: Row) -> None:
+    """Sets columns of a key."""
+    assignments = ", ".join(f"{name} = ?" for name in changes)
+    connection.execute(f"UPDATE keys SET {assignments} WHERE id = ?", (*changes.values(), id))  # noqa: S608
+
+
+def key_id_by_hash(connection: sqlite3.Connection, hash: str) -> int | None:
+    """The id of the key with this stored hash, deleted or not."""
+    row = connection.execute("SELECT id FROM keys WHERE hash = ?", (hash,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def key_ids_of_source(connection: sqlite3.Connection, source: str) -> list[int]:
+    """Ids of the keys of one origin that are not deleted."""
+    return [int(row[0]) for row in connection.execute("SELECT id FROM keys WHERE source = ? AND deleted_at_ms IS NULL", (source,))]
+
+
+def key_labels(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    """Id → (name, label) of every key there ever was."""
+    return {int(id): (name, label) for id, name, label in connection.execute("SELECT id, name, label FROM keys")}
+
+
+def _key(row: Sequence[Any]) -> Key:
+    id, hash, public_hash, label, name, source, disabled, management, models, *rest = row
+    patterns = msgspec.json.decode(models, type=list[str])
+    return Key(id, hash, public_hash, label, name, source, bool(disabled), bool(management), patterns, *rest)
+
+
+# --- endpoint ids ---------------------------------------------------------------------------------------------------------
+
+
+def endpoint_id(connection: sqlite3.Connection, model: str, provider: str, upstream_model: str, region: str) -> int:
+    """The stable id of an endpoint, allotted at its first sight and never given to another."""
+    place = (model, provider, upstream_model, region)
+    select = "SELECT id FROM endpoints WHERE model = ? AND provider = ? AND upstream_model = ? AND region = ?"
+    row = connection.execute(select, place).fetchone()
+    if row is None:
+        insert = "INSERT INTO endpoints (model, provider, upstream_model, region) VALUES (?, ?, ?, ?) RETURNING id"
+        row = connection.execute(insert, place).fetchall()[0]
+    return int(row[0])
+
+
+# --- the journal's way in -------------------------------------------------------------------------------------------------
+
+_INSERT_GENERATION = (
+    f"INSERT INTO generations ({', '.join(GENERATION_COLUMNS)}) VALUES ({', '.join('?' * len(GENERATION_COLUMNS))})"  # noqa: S608
+    " ON CONFLICT (id) DO NOTHING"
+)
+_INSERT_ATTEMPT = (
+    f"INSERT INTO attempts ({', '.join(ATTEMPT_COLUMNS)}) VALUES ({', '.join('?' * len(ATTEMPT_COLUMNS))})"  # noqa: S608
+    " ON CONFLICT (generation_id, n) DO NOTHING"
+)
+_MOVE_CURSOR = """INSERT INTO cursors (node, epoch, worker, segment, byte_offset) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (node, epoch, worker) DO UPDATE SET segment = excluded.segment, byte_offset = excluded.byte_offset
+    WHERE excluded.segment > cursors.segment OR (excluded.segment = cursors.segment AND excluded.byte_offset > cursors.byte_offset)"""
+
+
+def cursors(connection: sqlite3.Connection) -> list[Cursor]:
+    """How far each chain has been applied."""
+    rows = connection.execute("SELECT node, epoch, worker, segment, byte_offset FROM cursors ORDER BY node, epoch, worker")
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+
+def move_cursors(connection: sqlite3.Connection, positions: Iterable[Cursor]) -> None:
+    """Advances cursors; one that would go back stays."""
+    connection.executemany(_MOVE_CURSOR, positions)
+
+
+def known_generations(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Which of these generations are stored already."""
+    marks = ", ".join("?" * len(ids))
+    return {str(row[0]) for row in connection.execute(f"SELECT id FROM generations WHERE id IN ({marks})", tuple(ids))}  # noqa: S608
+
+
+def insert_generations(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Stores generations in the order of `GENERATION_COLUMNS`; one that is known is left as it is."""
+    connection.executemany(_INSERT_GENERATION, rows)
+
+
+def insert_attempts(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Stores attempts in the order of `ATTEMPT_COLUMNS`; one that is known is left as it is."""
+    connection.executemany(_INSERT_ATTEMPT, rows)
+
+
+_USAGE_PLACE = ("account_id", "key_id", "day", "model", "provider")
+_USAGE_SUMS = (
+    "requests", "failed", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens",
+    "charged_nanousd", "upstream_cost_nanousd",
+)  # fmt: skip
+_ADD_USAGE = (
+    f"INSERT INTO usage_days ({', '.join(_USAGE_PLACE + _USAGE_SUMS)})"  # noqa: S608
+    f" VALUES ({', '.join('?' * (len(_USAGE_PLACE) + len(_USAGE_SUMS)))}) ON CONFLICT ({', '.join(_USAGE_PLACE)}) DO UPDATE SET "
+    + ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in _USAGE_SUMS)
+)
+
+
+def add_usage(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Adds sums to `usage_days`: account, key, day, model, provider, then the sums in the order of the table."""
+    connection.executemany(_ADD_USAGE, rows)
+
+
+def touch_keys(connection: sqlite3.Connection, last_used: Iterable[tuple[int, int]]) -> None:
+    """Moves keys' `last_used_at_ms` forward: pairs of key id and moment."""
+    connection.executemany(
+        "UPDATE keys SET last_used_at_ms = ?2 WHERE id = ?1 AND (last_used_at_ms IS NULL OR last_used_at_ms < ?2)", last_used
+    )
+
+
+# --- usage ----------------------------------------------------------------------------------------------------------------
+
+
+def usage_by_key(connection: sqlite3.Connection, days: tuple[int, int, int], key_id: int | None = None) -> dict[int, Usage]:
+    """What each key (or the one) was charged: in all, and since the days (`today`, `week`, `month`), which count from 1970."""
+    since = "COALESCE(SUM(CASE WHEN day >= ? THEN charged_nanousd END), 0)"
+    where = "" if key_id is None else " WHERE key_id = ?"
+    values = days if key_id is None else (*days, key_id)
+    rows = connection.execute(
+        f"SELECT key_id, SUM(charged_nanousd), {since}, {since}, {since} FROM usage_days{where} GROUP BY key_id",  # noqa: S608
+        values,
+    )
+    return {int(id): Usage(*sums) for id, *sums in rows}
+
+
+def usage_of_account(connection: sqlite3.Connection, account: int) -> int:
+    """What an account was charged in all, in nano-dollars."""
+    row = connection.execute("SELECT COALESCE(SUM(charged_nanousd), 0) FROM usage_days WHERE account_id = ?", (account,)).fetchone()
+    return int(row[0])
+
+
+def usage_rows(connection: sqlite3.Connection, first_day: int, last_day: int) -> list[UsageRow]:
+    """Sums by key, model and provider over whole UTC days, both ends included, dearest first."""
+    sums = ", ".join(f"SUM({name})" for name in _USAGE_SUMS)
+    rows = connection.execute(
+        f"SELECT key_id, model, provider, {sums} FROM usage_days WHERE day BETWEEN ? AND ?"  # noqa: S608
+        " GROUP BY key_id, model, provider ORDER BY SUM(charged_nanousd) DESC, key_id, model, provider",
+        (first_day, last_day),
+    )
+    return [UsageRow(*row) for row in rows]
+
+
+# --- generations ----------------------------------------------------------------------------------------------------------
+
+_SELECT_GENERATION = f"SELECT {', '.join(GENERATION_COLUMNS)} FROM generations"  # noqa: S608
+_SELECT_ATTEMPT = f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempts"  # noqa: S608
+
+
+def generation(connection: sqlite3.Connection, account: int, id: str) -> Row | None:
+    """A generation of this account by its id, else the newest one whose provider replied with that id."""
+    for condition in ("id = ?", "upstream_id = ? ORDER BY settled_at_ms DESC, id DESC"):
+        row = connection.execute(f"{_SELECT_GENERATION} WHERE account_id = ? AND {condition} LIMIT 1", (account, id)).fetchone()
+        if row is not None:
+            return dict(zip(GENERATION_COLUMNS, row, strict=True))
+    return None
+
+
+def generations_before(connection: sqlite3.Connection, before: str | None, limit: int) -> list[Row]:
+    """The newest generations whose id is below `before`. Ids begin with their time."""
+    where, values = ("", ()) if before is None else (" WHERE id < ?", (before,))
+    rows = connection.execute(f"{_SELECT_GENERATION}{where} ORDER BY id DESC LIMIT ?", (*values, limit))
+    return [dict(zip(GENERATION_COLUMNS, row, strict=True)) for row in rows]
+
+
+def attempts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[Row]]:
+    """Generation id → its attempts in order."""
+    found: dict[str, list[Row]] = {id: [] for id in ids}
+    marks = ", ".join("?" * len(ids))
+    for row in connection.execute(f"{_SELECT_ATTEMPT} WHERE generation_id IN ({marks}) ORDER BY generation_id, n", tuple(ids)):
+        attempt = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
+        found[attempt["generation_id"]].append(attempt)
+    return found
+
+
+# --- health ---------------------------------------------------------------------------------------------------------------
+
+
+def quick_check(connection: sqlite3.Connection) -> str:
+    """SQLite's own check of the file: `ok`, or what is wrong."""
+    return "; ".join(str(row[0]) for row in connection.execute("PRAGMA quick_check(10)"))

@@ -1,0 +1,234 @@
+"""Carries what the journal holds into the database.
+
+A batch and the position it ends at are one transaction, and every row in it is keyed by its generation, so a batch that is read
+again, after a crash or an error, changes nothing. The journal is told that it may forget only what a durable commit holds.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from fairlead.control.db import Database, queries
+from fairlead.control.db.queries import DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
+from fairlead.control.engine import Batch, Engine, OpenReader, Reader
+
+log = logging.getLogger("fairlead.drain")
+
+BATCH_RECORDS = 500
+# One commit is one flush of the disk: under load, records wait this long for company. Whoever asks for them is not kept waiting.
+GATHER_SECONDS = 0.05
+# A wake-up may be lost; this bounds what that costs.
+IDLE_SECONDS = 1.0
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+# A reported count above this is a provider's mistake; it is stored with its generation and kept out of the sums.
+MOST_CREDIBLE_TOKENS = 10**12
+
+
+class Behind(Exception):
+    """The database could not be brought up to the journal's position in time."""
+
+
+class Drainer:
+    """Follows the journal in a task of its own (`run`) and answers `catch_up`."""
+
+    def __init__(self, database: Database, open_reader: OpenReader, engine: Engine) -> None:
+        self._database = database
+        self._open_reader = open_reader
+        self._engine = engine
+        self._reader: Reader | None = None
+        self._cursors: dict[tuple[int, int, int], tuple[int, int]] = {}
+        self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._waiting: list[_Waiter] = []
+        self._reported: set[str] = set()
+        self.failure: str | None = None
+
+    def wake(self) -> None:
+        """Says that the journal has grown."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Drains until cancelled. Errors are logged and tried again; nothing is skipped."""
+        while True:
+            await _either(self._news, IDLE_SECONDS)
+            if self._news.is_set() and not self._waiting:
+                await _either(self._urgent, GATHER_SECONDS)
+            self._news.clear()
+            self._urgent.clear()
+            await self._to_the_end()
+
+    async def catch_up(self, timeout_seconds: float = 5.0) -> None:
+        """Returns when the database holds everything that the journal held at the call. Raises `Behind`."""
+        target = self._engine.position()
+        if self._reached(target):
+            return
+        waiter = _Waiter(target, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        self._news.set()
+        self._urgent.set()
+        try:
+            await asyncio.wait_for(waiter.done, timeout_seconds)
+        except TimeoutError:
+            raise Behind(self.failure or "the journal is being read but its end was not reached in time") from None
+        finally:
+            self._waiting.remove(waiter)
+
+    async def finish(self) -> None:
+        """Drains what is left, once the data plane has stopped and `run` was cancelled. Raises what the database raises."""
+        while not await self._step():
+            pass
+
+    async def _to_the_end(self) -> None:
+        failures = 0
+        while True:
+            try:
+                if await self._step():
+                    return
+                failures = 0
+            except Exception as error:
+                self._failed(error)
+                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+                failures += 1
+
+    async def _step(self) -> bool:
+        """Reads and commits one batch; whether it was the last one there is."""
+        # Those who come while the batch is being read may ask for records that lie after it.
+        present = list(self._waiting)
+        batch = await self._database.write(self._apply_next, self._applied)
+        self._committed(batch)
+        for waiter in present:
+            if batch.caught_up or self._reached(waiter.target):
+                waiter.finish()
+        return batch.caught_up
+
+    def _apply_next(self, connection: sqlite3.Connection) -> Batch:
+        """On the writer's thread, in a transaction."""
+        if self._reader is None:
+            self._reader = self._open_reader(queries.cursors(connection))
+        batch = self._reader.read(BATCH_RECORDS)
+        apply(connection, batch)
+        return batch
+
+    def _applied(self, batch: Batch) -> None:
+        """On the writer's thread, after the commit."""
+        if batch.cursors:
+            self._engine.applied(batch.cursors)
+
+    def _committed(self, batch: Batch) -> None:
+        if self.failure is not None:
+            log.warning("the database takes records again")
+            self.failure = None
+        for node, epoch, worker, segment, offset in batch.cursors:
+            self._cursors[node, epoch, worker] = (segment, offset)
+        for problem in batch.problems:
+            if problem not in self._reported:
+                self._reported.add(problem)
+                log.error("journal: %s", problem)
+
+    def _failed(self, error: Exception) -> None:
+        # The reader is past a batch that was not stored; the next one begins at the stored cursors.
+        self._reader = None
+        text = f"{type(error).__name__}: {error}"
+        if text != self.failure:
+            log.error("records stay in the journal, the database does not take them: %s", text)
+        self.failure = text
+
+    def _reached(self, target: list[Cursor]) -> bool:
+        return all(
+            self._cursors.get((node, epoch, worker), (-1, -1)) >= (segment, offset) for node, epoch, worker, segment, offset in target
+        )
+
+
+class _Waiter(NamedTuple):
+    target: list[Cursor]
+    done: "asyncio.Future[None]"
+
+    def finish(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+def apply(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Stores a batch and moves the cursors, inside the caller's transaction. Any number of times has the effect of one."""
+    fresh = _fresh(connection, batch.generations)
+    if batch.generations:
+        _insert(queries.insert_generations, connection, fresh)
+        _insert(queries.insert_attempts, connection, batch.attempts)
+        queries.add_usage(connection, _usage(fresh))
+        queries.touch_keys(connection, _last_used(fresh))
+    queries.move_cursors(connection, batch.cursors)
+
+
+def _fresh(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows that are not stored yet, each once."""
+    if not rows:
+        return []
+    by_id = {row[_ID]: row for row in reversed(rows)}
+    known = queries.known_generations(connection, list(by_id))
+    return [row for id, row in by_id.items() if id not in known]
+
+
+def _insert(
+    insert: Callable[[sqlite3.Connection, Sequence[tuple[Any, ...]]], None],
+    connection: sqlite3.Connection,
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    try:
+        insert(connection, rows)
+    except OverflowError:
+        insert(connection, [tuple(_storable(value) for value in row) for row in rows])
+
+
+def _storable(value: Any) -> Any:
+    return max(-MOST_INTEGER, min(value, MOST_INTEGER)) if isinstance(value, int) else value
+
+
+_COLUMN = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
+_ID, _ACCOUNT, _KEY, _MODEL, _PROVIDER = (_COLUMN[name] for name in ("id", "account_id", "key_id", "model", "provider"))
+_STARTED, _SETTLED, _OUTCOME = (_COLUMN[name] for name in ("started_at_ms", "settled_at_ms", "outcome"))
+_PROMPT, _CACHE_READ, _CACHE_WRITE, _CACHE_WRITE_1H, _COMPLETION, _REASONING = (
+    _COLUMN[f"{name}_tokens"] for name in ("prompt", "cache_read", "cache_write", "cache_write_1h", "completion", "reasoning")
+)
+_CHARGED, _UPSTREAM_COST = _COLUMN["charged_nanousd"], _COLUMN["upstream_cost_nanousd"]
+
+
+def _usage(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Sums per account, key, day, model and provider, in the order of the table."""
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        place = (row[_ACCOUNT], row[_KEY], row[_SETTLED] // DAY_MS, row[_MODEL], row[_PROVIDER])
+        added = (
+            1,
+            int(row[_OUTCOME] == "failed"),
+            _credible(row[_PROMPT]),
+            _credible(row[_CACHE_READ]),
+            _credible(row[_CACHE_WRITE]) + _credible(row[_CACHE_WRITE_1H]),
+            _credible(row[_COMPLETION]),
+            _credible(row[_REASONING]),
+            row[_CHARGED],
+            row[_UPSTREAM_COST],
+        )
+        known = sums.get(place)
+        sums[place] = list(added) if known is None else [a + b for a, b in zip(known, added, strict=True)]
+    return [(*place, *values) for place, values in sums.items()]
+
+
+def _credible(tokens: int) -> int:
+    return tokens if tokens <= MOST_CREDIBLE_TOKENS else 0
+
+
+def _last_used(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:
+    last: dict[int, int] = {}
+    for row in rows:
+        last[row[_KEY]] = max(last.get(row[_KEY], 0), row[_STARTED])
+    return list(last.items())
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    """Waits for the event, at most that long."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

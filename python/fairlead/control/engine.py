@@ -1,0 +1,71 @@
+"""What the control plane needs of the data plane, as protocols. The native module fulfils them; so do the fakes of the tests."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from fairlead.control.db.queries import Cursor
+
+
+class Engine(Protocol):
+    """The running data plane."""
+
+    def apply_keys(self, delta: bytes) -> int:
+        """Applies a delta of keys and returns the sequence number now in force."""
+        ...
+
+    def load_snapshot(self, blob: bytes) -> int:
+        """Puts a configuration in force and returns its version; ValueError leaves the old one."""
+        ...
+
+    def position(self) -> list[Cursor]:
+        """Where every chain of the journal ends now."""
+        ...
+
+    def applied(self, cursors: list[Cursor]) -> None:
+        """Tells how far the database has got, so that segments can be freed."""
+        ...
+
+    def metrics(self) -> str:
+        """Prometheus text."""
+        ...
+
+
+class Batch(Protocol):
+    """Some records of the journal as rows."""
+
+    @property
+    def generations(self) -> Sequence[tuple[Any, ...]]:
+        """Rows in the order of `GENERATION_COLUMNS`."""
+        ...
+
+    @property
+    def attempts(self) -> Sequence[tuple[Any, ...]]:
+        """Rows in the order of `ATTEMPT_COLUMNS`."""
+        ...
+
+    @property
+    def cursors(self) -> list[Cursor]:
+        """Where reading stopped."""
+        ...
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing was left to read."""
+        ...
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read, in words."""
+        ...
+
+
+class Reader(Protocol):
+    """Follows the journal."""
+
+    def read(self, max_records: int) -> Batch:
+        """Up to that many records after the last ones read."""
+        ...
+
+
+OpenReader = Callable[[list[Cursor]], Reader]
+"""Opens a reader that begins after these cursors."""

@@ -1,0 +1,269 @@
+"""The drain: one transaction per batch, the same state however often a batch is read, nothing lost to an error."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from control_rig import DAY_MS, NOW_MS, FakeBatch, FakeJournal, FakeReader, attempt, generation
+from fairlead.control import drain
+from fairlead.control.db import Database, queries
+from fairlead.control.db.connection import transact
+from fairlead.control.drain import Behind, Drainer
+
+TABLES = ("generations", "attempts", "cursors", "usage_days", "keys")
+
+
+def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
+    return {table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in TABLES}
+
+
+def fresh(path: Path) -> sqlite3.Connection:
+    """A database with one key, on a plain connection."""
+    database = Database(path)
+    database.write_now(
+        lambda connection: queries.insert_key(
+            connection,
+            {"hash": "h", "public_hash": "p", "label": "l", "name": "n", "source": "made", "account_id": 1, "created_at_ms": 1},
+        )
+    )
+    database.close()
+    return sqlite3.connect(path, isolation_level=None)
+
+
+BATCHES = [
+    FakeBatch([generation(1), generation(2, charged_nanousd=5)], [attempt(1), attempt(2, 1), attempt(2, 2)], [(0, 1, 0, 1, 100)]),
+    FakeBatch([generation(3, key_id=2, settled_at_ms=NOW_MS + DAY_MS)], [attempt(3)], [(0, 1, 0, 1, 150), (0, 1, 1, 1, 70)]),
+    FakeBatch([generation(4, outcome="failed", charged_nanousd=0), generation(4)], [], [(0, 1, 1, 2, 40)]),
+    FakeBatch([], [], [(0, 1, 1, 2, 50)]),
+]
+
+
+def test_a_batch_becomes_rows(tmp_path: Path) -> None:
+    connection = fresh(tmp_path / "a.db")
+    for batch in BATCHES:
+        transact(connection, lambda connection, batch=batch: drain.apply(connection, batch))  # type: ignore[misc]
+    state = dump(connection)
+    assert state["generations"] == sorted(
+        [generation(1), generation(2, charged_nanousd=5), BATCHES[1].generations[0], BATCHES[2].generations[0]]
+    )
+    assert [row[:2] for row in state["attempts"]] == [(attempt(1)[0], 1), (attempt(2)[0], 1), (attempt(2)[0], 2), (attempt(3)[0], 1)]
+    assert state["cursors"] == [(0, 1, 0, 1, 150), (0, 1, 1, 2, 50)]
+    day = NOW_MS // DAY_MS
+    assert state["usage_days"] == [
+        (1, 1, day, "acme/fast", "lab", 3, 1, 300, 60, 21, 150, 30, 1_000_000_006, 3_000_000_006),
+        (1, 2, day + 1, "acme/fast", "lab", 1, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002),
+    ]
+    assert [row[14] for row in state["keys"]] == [NOW_MS - 1500]
+    connection.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reading_again_changes_nothing(tmp_path: Path, seed: int) -> None:
+    """Any prefix may be read again after a crash, any number of times, and cut differently."""
+    chance = random.Random(seed)
+    rows = [generation(number, key_id=chance.randint(1, 3), charged_nanousd=chance.randint(0, 10**9)) for number in range(1, 40)]
+    tries = [attempt(number, n) for number in range(1, 40) for n in range(1, chance.randint(1, 3) + 1)]
+
+    def cut(first: int, last: int) -> FakeBatch:
+        ids = {row[0] for row in rows[first:last]}
+        return FakeBatch(rows[first:last], [row for row in tries if row[0] in ids], [(0, 1, 0, 1, last)])
+
+    once, often = fresh(tmp_path / "once.db"), fresh(tmp_path / "often.db")
+    transact(once, lambda connection: drain.apply(connection, cut(0, len(rows))))
+    reached = 0
+    while reached < len(rows):
+        first = chance.randint(0, reached)
+        reached = min(len(rows), max(reached, first + chance.randint(0, 7)))
+        transact(often, lambda connection: drain.apply(connection, cut(first, reached)))  # noqa: B023
+    assert dump(often) == dump(once)
+    once.close()
+    often.close()
+
+
+class Cut(Exception):
+    """The process is gone."""
+
+
+class Cutting(sqlite3.Connection):
+    """Fails before the statement with this index, and at every later one but a rollback."""
+
+    left = 1_000_000
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        self.count(sql)
+        return super().execute(sql, *values)
+
+    def executemany(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        self.count(sql)
+        return super().executemany(sql, *values)
+
+    def count(self, sql: str) -> None:
+        self.left -= 1
+        if self.left < 0 and sql != "ROLLBACK":
+            raise Cut
+
+
+def test_a_cut_at_any_statement_leaves_all_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    plain = fresh(path)
+    before, survived, index = dump(plain), False, 0
+    while not survived:
+        connection = sqlite3.connect(path, isolation_level=None, factory=Cutting)
+        connection.left = index
+        try:
+            transact(connection, lambda connection: drain.apply(connection, BATCHES[0]))
+            survived = True
+        except Cut:
+            assert dump(plain) == before
+        connection.close()
+        index += 1
+    assert index > 8
+    after = dump(plain)
+    assert after != before
+    transact(plain, lambda connection: drain.apply(connection, BATCHES[0]))
+    assert dump(plain) == after
+    plain.close()
+
+
+def test_numbers_beyond_sql_are_stored_as_the_largest_and_kept_out_of_sums(tmp_path: Path) -> None:
+    connection = fresh(tmp_path / "a.db")
+    transact(connection, lambda connection: drain.apply(connection, FakeBatch([generation(1, prompt_tokens=2**64 - 1)], [], [])))
+    assert connection.execute("SELECT prompt_tokens FROM generations").fetchone() == (2**63 - 1,)
+    assert connection.execute("SELECT prompt_tokens, completion_tokens FROM usage_days").fetchone() == (0, 50)
+    connection.close()
+
+
+def run(tmp_path: Path, story: Callable[[Drainer, FakeJournal, Database], Any], journal: FakeJournal | None = None) -> None:
+    """Runs a story beside a running drainer."""
+
+    async def main() -> None:
+        source = journal or FakeJournal()
+        database = Database(tmp_path / "fairlead.db")
+        drainer = Drainer(database, source.open_reader, source)
+        task = asyncio.create_task(drainer.run())
+        try:
+            await story(drainer, source, database)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            database.close()
+
+    asyncio.run(main())
+
+
+def stored(database: Database) -> int:
+    return int(database.read_now(lambda connection: connection.execute("SELECT COUNT(*) FROM generations").fetchone()[0]))
+
+
+def test_catching_up_holds_all_that_was_settled_before(tmp_path: Path) -> None:
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        await drainer.catch_up()
+        for number in range(1, 30):
+            journal.settle([generation(number)])
+            await drainer.catch_up()
+            assert stored(database) == number
+        assert journal.freed == [(0, 1, 0, 1, 29)]
+
+    run(tmp_path, story)
+
+
+def test_catching_up_at_once_takes_few_commits(tmp_path: Path) -> None:
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        journal.settle(generation(number) for number in range(1, 1201))
+        reads = 0
+        original = FakeReader.read
+
+        def read(self: FakeReader, most: int) -> FakeBatch:
+            nonlocal reads
+            reads += 1
+            return original(self, most)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeReader, "read", read)
+            await asyncio.gather(*(drainer.catch_up() for _ in range(100)))
+        assert stored(database) == 1200
+        assert reads <= 4
+
+    run(tmp_path, story)
+
+
+def test_an_error_loses_nothing_and_reading_begins_again_at_the_stored_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([sqlite3.OperationalError("disk is full"), sqlite3.OperationalError("disk is full"), OSError("gone")])
+    original = drain.apply
+
+    def apply(connection: sqlite3.Connection, batch: FakeBatch) -> None:
+        original(connection, batch)
+        if (failure := next(failures, None)) is not None:
+            raise failure
+
+    monkeypatch.setattr(drain, "BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr(drain, "apply", apply)
+
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        journal.settle(generation(number) for number in range(1, 10))
+        await drainer.catch_up()
+        assert stored(database) == 9
+        assert journal.opened == 4
+        assert drainer.failure is None
+
+    run(tmp_path, story)
+
+
+def test_who_waits_for_a_database_that_fails_is_told_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def apply(connection: sqlite3.Connection, batch: FakeBatch) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(drain, "BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr(drain, "apply", apply)
+
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        journal.settle([generation()])
+        with pytest.raises(Behind, match="disk is full"):
+            await drainer.catch_up(timeout_seconds=0.2)
+        assert journal.freed == []
+
+    run(tmp_path, story)
+
+
+def test_a_chain_that_cannot_be_read_to_its_end_is_reported_once_and_holds_nobody_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Torn(FakeJournal):
+        def position(self) -> list[tuple[int, int, int, int, int]]:
+            return [(0, 1, 0, 9, 9)]
+
+        def open_reader(self, cursors: list[tuple[int, int, int, int, int]]) -> FakeReader:
+            reader = super().open_reader(cursors)
+            read = reader.read
+
+            def torn(most: int) -> FakeBatch:
+                batch = read(most)
+                batch.problems.append("segment 3 is torn")
+                return batch
+
+            reader.read = torn  # type: ignore[method-assign]
+            return reader
+
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        await drainer.catch_up()
+        await drainer.catch_up()
+
+    run(tmp_path, story, Torn())
+    assert [record.message for record in caplog.records] == ["journal: segment 3 is torn"]
+
+
+def test_finishing_drains_to_the_end(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = FakeJournal()
+        journal.settle(generation(number) for number in range(1, 1101))
+        database = Database(tmp_path / "fairlead.db")
+        await Drainer(database, journal.open_reader, journal).finish()
+        assert stored(database) == 1100
+        assert journal.freed == [(0, 1, 0, 1, 1100)]
+        database.close()
+
+    asyncio.run(main())
