@@ -318,7 +318,7 @@ impl<'m, 'b> MemberEdits<'m, 'b> {
             while let Some(next) = removed.next_if(|next| next.ordinal == last.ordinal + 1) {
                 last = next;
             }
-            let range = match (first.previous_end, last.next_start) {
+            let range = match (first.previous_end(), last.next_start()) {
                 // The comma before the run goes, the one behind it stays.
                 (Some(previous_end), _) => previous_end..last.member.end,
                 (None, Some(next_start)) => first.member.start..next_start,

@@ -1,5 +1,6 @@
 //! What a scan reports: where the wanted top-level members lie.
 
+use core::num::NonZeroUsize;
 use core::ops::Range;
 
 use super::walk::unescape;
@@ -22,20 +23,20 @@ pub struct Members {
     last_value_end: Option<usize>,
 }
 
-/// One wanted member.
+/// One wanted member. No offset in it can be 0, where at best the `{` stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    index: usize,
+    index: u8,
+    kind: Kind,
     /// Its place among all members.
     pub(crate) ordinal: usize,
-    kind: Kind,
     /// Key quote to value end.
     pub(crate) member: Range<usize>,
     value_start: usize,
     /// Where the value of the member before it ends.
-    pub(crate) previous_end: Option<usize>,
+    previous_end: Option<NonZeroUsize>,
     /// Where the key quote of the member behind it stands.
-    pub(crate) next_start: Option<usize>,
+    next_start: Option<NonZeroUsize>,
 }
 
 impl Members {
@@ -99,13 +100,23 @@ impl Members {
     }
 
     pub(crate) fn find(&self, index: usize) -> Option<&Found> {
-        self.found.iter().find(|found| found.index == index)
+        self.found.iter().find(|found| found.index() == index)
     }
 }
 
 impl Found {
     pub(crate) fn index(&self) -> usize {
-        self.index
+        usize::from(self.index)
+    }
+
+    /// Where the value of the member before it ends.
+    pub(crate) fn previous_end(&self) -> Option<usize> {
+        self.previous_end.map(NonZeroUsize::get)
+    }
+
+    /// Where the key quote of the member behind it stands.
+    pub(crate) fn next_start(&self) -> Option<usize> {
+        self.next_start.map(NonZeroUsize::get)
     }
 }
 
@@ -118,7 +129,7 @@ pub(super) struct Recorder<'k> {
     seen: u64,
     key_start: usize,
     /// The wanted member whose value is being read.
-    current: Option<usize>,
+    current: Option<u8>,
 }
 
 impl<'k> Recorder<'k> {
@@ -146,7 +157,7 @@ impl<'k> Recorder<'k> {
         if let Some(last) = self.members.found.last_mut()
             && last.ordinal + 1 == self.members.count
         {
-            last.next_start = Some(offset);
+            last.next_start = NonZeroUsize::new(offset);
         }
     }
 
@@ -157,7 +168,7 @@ impl<'k> Recorder<'k> {
             return Err(Reason::DuplicateKey(self.wanted.name(index)));
         }
         self.seen |= 1 << index;
-        self.current = Some(index);
+        self.current = u8::try_from(index).ok();
         Ok(())
     }
 
@@ -170,7 +181,7 @@ impl<'k> Recorder<'k> {
             kind,
             member: self.key_start..self.key_start,
             value_start: offset,
-            previous_end: self.members.last_value_end,
+            previous_end: self.members.last_value_end.and_then(NonZeroUsize::new),
             next_start: None,
         });
     }

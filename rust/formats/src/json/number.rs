@@ -32,6 +32,12 @@ impl Number {
         }
     }
 
+    /// Whether a digit leaves the state as it is.
+    #[inline(always)]
+    pub(super) fn takes_digits(self) -> bool {
+        matches!(self, Self::Integer | Self::Fraction | Self::Power)
+    }
+
     /// The state after one more byte, or `None` when the byte cannot continue the number.
     #[inline(always)]
     pub(super) fn next(self, byte: u8) -> Option<Self> {

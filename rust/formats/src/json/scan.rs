@@ -199,50 +199,78 @@ impl<'k> Scanner<'k> {
                         self.end_key(bytes, key_from, end - 1)?;
                     }
                     state = State::Colon;
-                    continue;
                 }
                 State::ValueText => {
                     let Some(end) = self.text.read(simd, bytes, at, &mut self.high)? else { break };
                     at = end;
                     state = self.end_value(at);
-                    continue;
                 }
                 State::Number => {
                     let Some(end) = self.read_number(bytes, at)? else { break };
                     at = end;
                     state = self.end_value(at);
-                    continue;
                 }
                 State::Literal => {
                     let Some(end) = self.read_literal(bytes, at)? else { break };
                     at = end;
                     state = self.end_value(at);
-                    continue;
                 }
-                _ => {}
-            }
-            at = skip_space(bytes, at);
-            let Some(&byte) = bytes.get(at) else { break };
-            state = match (state, byte) {
-                (State::AfterValue, b',') if self.in_object => State::Key,
-                (State::AfterValue, b',') => State::Value,
-                (State::Colon, b':') => State::Value,
-                (State::Key | State::FirstKey, b'"') => {
-                    if self.depth == 1 {
-                        self.recorder.key_started(self.offset + at);
+                State::AfterValue => {
+                    at = skip_space(bytes, at);
+                    let Some(&byte) = bytes.get(at) else { break };
+                    state = match byte {
+                        b',' if self.in_object => State::Key,
+                        b',' => State::Value,
+                        b'}' if self.in_object => self.close_container(at),
+                        b']' if !self.in_object => self.close_container(at),
+                        _ => return Err(self.unexpected(state, at)),
+                    };
+                    at += 1;
+                }
+                State::Key | State::FirstKey => {
+                    at = skip_space(bytes, at);
+                    let Some(&byte) = bytes.get(at) else { break };
+                    state = match byte {
+                        b'"' => {
+                            if self.depth == 1 {
+                                self.recorder.key_started(self.offset + at);
+                            }
+                            self.text = Text::OPENED;
+                            key_from = at + 1;
+                            State::KeyText
+                        }
+                        b'}' if state == State::FirstKey => self.close_container(at),
+                        _ => return Err(self.unexpected(state, at)),
+                    };
+                    at += 1;
+                }
+                State::Colon => {
+                    at = skip_space(bytes, at);
+                    let Some(&byte) = bytes.get(at) else { break };
+                    if byte != b':' {
+                        return Err(self.unexpected(state, at));
                     }
-                    key_from = at + 1;
-                    self.text = Text::OPENED;
-                    State::KeyText
+                    at += 1;
+                    state = State::Value;
                 }
-                (State::Value | State::FirstElement | State::Start, b'"' | b'{' | b'[' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
-                    self.open_value(byte, at)?
+                State::Value | State::FirstElement | State::Start => {
+                    at = skip_space(bytes, at);
+                    let Some(&byte) = bytes.get(at) else { break };
+                    state = match Kind::of(byte) {
+                        Some(kind) => self.open_value(kind, byte, at)?,
+                        None if byte == b']' && state == State::FirstElement => self.close_container(at),
+                        None => return Err(self.unexpected(state, at)),
+                    };
+                    at += 1;
                 }
-                (State::AfterValue | State::FirstKey, b'}') if self.in_object => self.close_container(at),
-                (State::AfterValue | State::FirstElement, b']') if !self.in_object => self.close_container(at),
-                _ => return Err(Fault::new(at, self.unexpected(state))),
-            };
-            at += 1;
+                State::End => {
+                    at = skip_space(bytes, at);
+                    if at < bytes.len() {
+                        return Err(self.unexpected(state, at));
+                    }
+                    break;
+                }
+            }
         }
         self.state = state;
         Ok(())
@@ -250,8 +278,7 @@ impl<'k> Scanner<'k> {
 
     /// Enters the value whose first byte stands at `at`.
     #[inline(always)]
-    fn open_value(&mut self, byte: u8, at: usize) -> Result<State, Fault> {
-        let Some(kind) = Kind::of(byte) else { return Err(Fault::new(at, Reason::Expected("a value"))) };
+    fn open_value(&mut self, kind: Kind, byte: u8, at: usize) -> Result<State, Fault> {
         if self.depth == 1 {
             self.recorder.value_started(self.offset + at, kind);
         } else if self.depth == 0 && kind != Kind::Object && !self.any_value {
@@ -348,6 +375,10 @@ impl<'k> Scanner<'k> {
         let mut at = from;
         let mut number = self.number;
         while let Some(&byte) = bytes.get(at) {
+            if byte.is_ascii_digit() && number.takes_digits() {
+                at += 1;
+                continue;
+            }
             match number.next(byte) {
                 Some(next) => number = next,
                 None if number.ends_before(byte) => return Ok(Some(at)),
@@ -375,8 +406,8 @@ impl<'k> Scanner<'k> {
     }
 
     #[cold]
-    fn unexpected(&self, state: State) -> Reason {
-        match state {
+    fn unexpected(&self, state: State, at: usize) -> Fault {
+        let reason = match state {
             State::Start if self.any_value => Reason::Expected("a value"),
             State::Start => Reason::NotAnObject,
             State::FirstKey => Reason::Expected("a member name or '}'"),
@@ -387,7 +418,8 @@ impl<'k> Scanner<'k> {
             State::AfterValue => Reason::Expected("',' or ']'"),
             State::End => Reason::Trailing,
             _ => Reason::Expected("a value"),
-        }
+        };
+        Fault::new(at, reason)
     }
 }
 

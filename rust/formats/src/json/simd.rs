@@ -14,20 +14,104 @@ pub(super) struct Classes {
     pub(super) backslash: u64,
     /// Bytes below 0x20.
     pub(super) control: u64,
+    /// Bytes that may stand behind a backslash.
+    pub(super) escapable: u64,
+    /// The letter `u`.
+    pub(super) unicode: u64,
     /// Whether any byte is 0x80 or above.
     pub(super) high: bool,
 }
 
+/// Which bytes of a block can be which digit of a `\u` escape; bit n is byte n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Digits {
+    /// Hexadecimal digits.
+    pub(super) hex: u64,
+    /// `d` and `D`, with which both halves of a surrogate pair begin.
+    pub(super) surrogate: u64,
+    /// `8` to `b`: the second digit of a high surrogate.
+    pub(super) high_half: u64,
+    /// `c` to `f`: the second digit of a low surrogate.
+    pub(super) low_half: u64,
+}
+
 /// One instruction set's way to look at 64 bytes. A value of the type proves that the machine has the set.
+///
+/// Each set gives a handful of operations on a block in registers; what is looked for is written once, below them.
 pub(super) trait Simd: Copy {
-    /// All four classes at once.
-    fn classify(self, block: &[u8; 64]) -> Classes;
+    /// 64 bytes in registers. Comparisons give 0xff for yes and 0 for no in each byte.
+    type Block: Copy;
 
-    /// The union of quote, backslash and control; sets `high` when a byte is 0x80 or above, else leaves it.
-    fn specials(self, block: &[u8; 64], high: &mut bool) -> u64;
+    fn load(self, bytes: &[u8; 64]) -> Self::Block;
+    fn equal(self, block: Self::Block, byte: u8) -> Self::Block;
+    /// Unsigned `<=`.
+    fn at_most(self, block: Self::Block, byte: u8) -> Self::Block;
+    /// Each byte minus `byte`, wrapping.
+    fn minus(self, block: Self::Block, byte: u8) -> Self::Block;
+    fn or(self, left: Self::Block, right: Self::Block) -> Self::Block;
+    /// Each byte with the bits of `byte` set.
+    fn with_bits(self, block: Self::Block, byte: u8) -> Self::Block;
+    /// Whether the top bit of any byte is set.
+    fn any(self, block: Self::Block) -> bool;
+    /// The top bit of each byte.
+    fn mask(self, block: Self::Block) -> u64;
+    /// [`specials`](Self::specials) of 16 bytes, in the lower 16 bits.
+    fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32;
 
-    /// `specials` of 16 bytes, in the lower 16 bits.
-    fn specials_16(self, block: &[u8; 16], high: &mut bool) -> u32;
+    /// Where quotes, backslashes and control bytes are; sets `high` when a byte is 0x80 or above, else leaves it.
+    #[inline(always)]
+    fn specials(self, bytes: &[u8; 64], high: &mut bool) -> u64 {
+        let block = self.load(bytes);
+        *high |= self.any(block);
+        let quote_or_backslash = self.or(self.equal(block, b'"'), self.equal(block, b'\\'));
+        let specials = self.or(quote_or_backslash, self.at_most(block, 0x1f));
+        // Most blocks of a long text have none, and asking so is cheaper than gathering the mask.
+        if self.any(specials) { self.mask(specials) } else { 0 }
+    }
+
+    #[inline(always)]
+    fn classify(self, bytes: &[u8; 64]) -> Classes {
+        let block = self.load(bytes);
+        let quote = self.equal(block, b'"');
+        let backslash = self.equal(block, b'\\');
+        let unicode = self.equal(block, b'u');
+        let mut escapable = self.or(quote, self.or(backslash, unicode));
+        // A loop, not a fold: a closure would be compiled without the instruction set.
+        for byte in [b'/', b'b', b'f', b'n', b'r', b't'] {
+            escapable = self.or(escapable, self.equal(block, byte));
+        }
+        Classes {
+            quote: self.mask(quote),
+            backslash: self.mask(backslash),
+            control: self.mask(self.at_most(block, 0x1f)),
+            escapable: self.mask(escapable),
+            unicode: self.mask(unicode),
+            high: self.any(block),
+        }
+    }
+
+    #[inline(always)]
+    fn digits(self, bytes: &[u8; 64]) -> Digits {
+        let block = self.load(bytes);
+        // Maps letters to lower case; it maps nothing else into a to f, and digits keep their bit 5 anyway.
+        let lower = self.with_bits(block, 0x20);
+        let decimal = self.between(block, b'0', b'9');
+        let letter = self.between(lower, b'a', b'f');
+        let low_half = self.between(lower, b'c', b'f');
+        let high_half = self.or(self.between(block, b'8', b'9'), self.between(lower, b'a', b'b'));
+        Digits {
+            hex: self.mask(self.or(decimal, letter)),
+            surrogate: self.mask(self.equal(lower, b'd')),
+            high_half: self.mask(high_half),
+            low_half: self.mask(low_half),
+        }
+    }
+
+    /// Which bytes lie in `first..=last`.
+    #[inline(always)]
+    fn between(self, block: Self::Block, first: u8, last: u8) -> Self::Block {
+        self.at_most(self.minus(block, first), last - first)
+    }
 }
 
 /// Work that is generic over the instruction set.
@@ -147,36 +231,53 @@ fn is_special(byte: u8) -> bool {
 pub(super) struct Scalar;
 
 impl Simd for Scalar {
+    type Block = [u8; 64];
+
     #[inline]
-    fn classify(self, block: &[u8; 64]) -> Classes {
-        let mut classes = Classes { quote: 0, backslash: 0, control: 0, high: false };
-        for (index, &byte) in block.iter().enumerate() {
-            classes.quote |= u64::from(byte == b'"') << index;
-            classes.backslash |= u64::from(byte == b'\\') << index;
-            classes.control |= u64::from(byte < 0x20) << index;
-            classes.high |= byte >= 0x80;
-        }
-        classes
+    fn load(self, bytes: &[u8; 64]) -> [u8; 64] {
+        *bytes
     }
 
     #[inline]
-    fn specials(self, block: &[u8; 64], high: &mut bool) -> u64 {
-        let mut specials = 0;
-        for (index, &byte) in block.iter().enumerate() {
-            specials |= u64::from(is_special(byte)) << index;
-            *high |= byte >= 0x80;
-        }
-        specials
+    fn equal(self, block: [u8; 64], byte: u8) -> [u8; 64] {
+        block.map(|lane| if lane == byte { 0xff } else { 0 })
     }
 
     #[inline]
-    fn specials_16(self, block: &[u8; 16], high: &mut bool) -> u32 {
-        let mut specials = 0;
-        for (index, &byte) in block.iter().enumerate() {
-            specials |= u32::from(is_special(byte)) << index;
-            *high |= byte >= 0x80;
-        }
-        specials
+    fn at_most(self, block: [u8; 64], byte: u8) -> [u8; 64] {
+        block.map(|lane| if lane <= byte { 0xff } else { 0 })
+    }
+
+    #[inline]
+    fn minus(self, block: [u8; 64], byte: u8) -> [u8; 64] {
+        block.map(|lane| lane.wrapping_sub(byte))
+    }
+
+    #[inline]
+    fn or(self, mut left: [u8; 64], right: [u8; 64]) -> [u8; 64] {
+        left.iter_mut().zip(right).for_each(|(left, right)| *left |= right);
+        left
+    }
+
+    #[inline]
+    fn with_bits(self, block: [u8; 64], byte: u8) -> [u8; 64] {
+        block.map(|lane| lane | byte)
+    }
+
+    #[inline]
+    fn any(self, block: [u8; 64]) -> bool {
+        block.iter().any(|lane| *lane >= 0x80)
+    }
+
+    #[inline]
+    fn mask(self, block: [u8; 64]) -> u64 {
+        block.iter().rev().fold(0, |mask, lane| mask << 1 | u64::from(lane >> 7))
+    }
+
+    #[inline]
+    fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32 {
+        *high |= !bytes.is_ascii();
+        bytes.iter().rev().fold(0, |mask, &byte| mask << 1 | u32::from(is_special(byte)))
     }
 }
 
@@ -188,11 +289,11 @@ pub(super) use x86::{Avx2, Sse2};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::{
-        __m128i, __m256i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm256_cmpeq_epi8,
-        _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+        __m128i, __m256i, _mm_add_epi8, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+        _mm256_add_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
     };
 
-    use super::{Classes, Job, Simd};
+    use super::{Job, Simd};
 
     /// Part of every x86-64.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,22 +316,79 @@ mod x86 {
         job.run(avx2)
     }
 
-    #[inline(always)]
-    fn mask_128(vector: __m128i) -> u32 {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe { _mm_movemask_epi8(vector) as u32 }
+    impl Simd for Sse2 {
+        type Block = [__m128i; 4];
+
+        #[inline(always)]
+        fn load(self, bytes: &[u8; 64]) -> Self::Block {
+            let (quarters, _) = bytes.as_chunks::<16>();
+            [load_128(&quarters[0]), load_128(&quarters[1]), load_128(&quarters[2]), load_128(&quarters[3])]
+        }
+
+        #[inline(always)]
+        fn equal(self, block: Self::Block, byte: u8) -> Self::Block {
+            block.map(|lanes| equal_128(lanes, byte))
+        }
+
+        #[inline(always)]
+        fn at_most(self, block: Self::Block, byte: u8) -> Self::Block {
+            block.map(|lanes| at_most_128(lanes, byte))
+        }
+
+        #[inline(always)]
+        fn minus(self, block: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: SSE2 is part of every x86-64.
+            block.map(|lanes| unsafe { _mm_add_epi8(lanes, _mm_set1_epi8(byte.wrapping_neg() as i8)) })
+        }
+
+        #[inline(always)]
+        fn or(self, left: Self::Block, right: Self::Block) -> Self::Block {
+            let ([a, b, c, d], [e, f, g, h]) = (left, right);
+            [or_128(a, e), or_128(b, f), or_128(c, g), or_128(d, h)]
+        }
+
+        #[inline(always)]
+        fn with_bits(self, block: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: SSE2 is part of every x86-64.
+            block.map(|lanes| or_128(lanes, unsafe { _mm_set1_epi8(byte as i8) }))
+        }
+
+        #[inline(always)]
+        fn any(self, block: Self::Block) -> bool {
+            let [a, b, c, d] = block;
+            mask_128(or_128(or_128(a, b), or_128(c, d))) != 0
+        }
+
+        #[inline(always)]
+        fn mask(self, block: Self::Block) -> u64 {
+            let [a, b, c, d] = block.map(|lanes| u64::from(mask_128(lanes)));
+            a | b << 16 | c << 32 | d << 48
+        }
+
+        #[inline(always)]
+        fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32 {
+            let lanes = load_128(bytes);
+            *high |= mask_128(lanes) != 0;
+            mask_128(or_128(or_128(equal_128(lanes, b'"'), equal_128(lanes, b'\\')), at_most_128(lanes, 0x1f)))
+        }
     }
 
     #[inline(always)]
-    fn equal_128(vector: __m128i, byte: u8) -> __m128i {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe { _mm_cmpeq_epi8(vector, _mm_set1_epi8(byte as i8)) }
+    fn load_128(bytes: &[u8; 16]) -> __m128i {
+        // SAFETY: SSE2 is part of every x86-64; the reference covers 16 readable bytes; the load needs no alignment.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn control_128(vector: __m128i) -> __m128i {
-        // SAFETY: SSE2 is part of every x86-64. There is no unsigned compare; `min(v, 31) == v` says `v <= 31`.
-        unsafe { _mm_cmpeq_epi8(_mm_min_epu8(vector, _mm_set1_epi8(0x1f)), vector) }
+    fn equal_128(lanes: __m128i, byte: u8) -> __m128i {
+        // SAFETY: SSE2 is part of every x86-64.
+        unsafe { _mm_cmpeq_epi8(lanes, _mm_set1_epi8(byte as i8)) }
+    }
+
+    #[inline(always)]
+    fn at_most_128(lanes: __m128i, byte: u8) -> __m128i {
+        // SAFETY: SSE2 is part of every x86-64. There is no unsigned compare; `min(v, n) == v` says `v <= n`.
+        unsafe { _mm_cmpeq_epi8(_mm_min_epu8(lanes, _mm_set1_epi8(byte as i8)), lanes) }
     }
 
     #[inline(always)]
@@ -240,130 +398,71 @@ mod x86 {
     }
 
     #[inline(always)]
-    fn specials_128(vector: __m128i) -> __m128i {
-        or_128(or_128(equal_128(vector, b'"'), equal_128(vector, b'\\')), control_128(vector))
-    }
-
-    #[inline(always)]
-    fn load_128(block: &[u8; 16]) -> __m128i {
-        // SAFETY: SSE2 is part of every x86-64; the reference covers 16 readable bytes; the load needs no alignment.
-        unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn load_4x128(block: &[u8; 64]) -> [__m128i; 4] {
-        let (quarters, _) = block.as_chunks::<16>();
-        [load_128(&quarters[0]), load_128(&quarters[1]), load_128(&quarters[2]), load_128(&quarters[3])]
-    }
-
-    #[inline(always)]
-    fn mask_4x128(vectors: [__m128i; 4]) -> u64 {
-        let [a, b, c, d] = vectors.map(|vector| u64::from(mask_128(vector)));
-        a | b << 16 | c << 32 | d << 48
-    }
-
-    impl Simd for Sse2 {
-        #[inline(always)]
-        fn classify(self, block: &[u8; 64]) -> Classes {
-            let vectors = load_4x128(block);
-            let [a, b, c, d] = vectors;
-            Classes {
-                quote: mask_4x128(vectors.map(|vector| equal_128(vector, b'"'))),
-                backslash: mask_4x128(vectors.map(|vector| equal_128(vector, b'\\'))),
-                control: mask_4x128(vectors.map(control_128)),
-                high: mask_128(or_128(or_128(a, b), or_128(c, d))) != 0,
-            }
-        }
-
-        #[inline(always)]
-        fn specials(self, block: &[u8; 64], high: &mut bool) -> u64 {
-            let vectors = load_4x128(block);
-            let [a, b, c, d] = vectors;
-            *high |= mask_128(or_128(or_128(a, b), or_128(c, d))) != 0;
-            let found = vectors.map(specials_128);
-            let [a, b, c, d] = found;
-            if mask_128(or_128(or_128(a, b), or_128(c, d))) == 0 {
-                return 0;
-            }
-            mask_4x128(found)
-        }
-
-        #[inline(always)]
-        fn specials_16(self, block: &[u8; 16], high: &mut bool) -> u32 {
-            let vector = load_128(block);
-            *high |= mask_128(vector) != 0;
-            mask_128(specials_128(vector))
-        }
-    }
-
-    // The functions below take `Avx2` values, so they are reached only where `detect` found the set.
-
-    #[inline(always)]
-    fn mask_256(_: Avx2, vector: __m256i) -> u32 {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm256_movemask_epi8(vector) as u32 }
-    }
-
-    #[inline(always)]
-    fn equal_256(_: Avx2, vector: __m256i, byte: u8) -> __m256i {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm256_cmpeq_epi8(vector, _mm256_set1_epi8(byte as i8)) }
-    }
-
-    #[inline(always)]
-    fn control_256(_: Avx2, vector: __m256i) -> __m256i {
-        // SAFETY: the token proves AVX2. `min(v, 31) == v` says `v <= 31` without a sign.
-        unsafe { _mm256_cmpeq_epi8(_mm256_min_epu8(vector, _mm256_set1_epi8(0x1f)), vector) }
-    }
-
-    #[inline(always)]
-    fn or_256(_: Avx2, left: __m256i, right: __m256i) -> __m256i {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm256_or_si256(left, right) }
-    }
-
-    #[inline(always)]
-    fn specials_256(avx2: Avx2, vector: __m256i) -> __m256i {
-        or_256(avx2, or_256(avx2, equal_256(avx2, vector, b'"'), equal_256(avx2, vector, b'\\')), control_256(avx2, vector))
-    }
-
-    #[inline(always)]
-    fn load_2x256(_: Avx2, block: &[u8; 64]) -> [__m256i; 2] {
-        // SAFETY: the token proves AVX2; 32 readable bytes start at offset 0 and at offset 32; no alignment needed.
-        unsafe { [_mm256_loadu_si256(block.as_ptr().cast()), _mm256_loadu_si256(block.as_ptr().add(32).cast())] }
-    }
-
-    #[inline(always)]
-    fn mask_2x256(avx2: Avx2, low: __m256i, high: __m256i) -> u64 {
-        u64::from(mask_256(avx2, low)) | u64::from(mask_256(avx2, high)) << 32
+    fn mask_128(lanes: __m128i) -> u32 {
+        // SAFETY: SSE2 is part of every x86-64.
+        unsafe { _mm_movemask_epi8(lanes) as u32 }
     }
 
     impl Simd for Avx2 {
+        type Block = [__m256i; 2];
+
         #[inline(always)]
-        fn classify(self, block: &[u8; 64]) -> Classes {
-            let [a, b] = load_2x256(self, block);
-            Classes {
-                quote: mask_2x256(self, equal_256(self, a, b'"'), equal_256(self, b, b'"')),
-                backslash: mask_2x256(self, equal_256(self, a, b'\\'), equal_256(self, b, b'\\')),
-                control: mask_2x256(self, control_256(self, a), control_256(self, b)),
-                high: mask_256(self, or_256(self, a, b)) != 0,
+        fn load(self, bytes: &[u8; 64]) -> Self::Block {
+            // SAFETY: the token proves AVX2; 32 readable bytes start at offset 0 and at offset 32; no alignment needed.
+            unsafe { [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes.as_ptr().add(32).cast())] }
+        }
+
+        #[inline(always)]
+        fn equal(self, [low, high]: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: the token proves AVX2.
+            unsafe { [_mm256_cmpeq_epi8(low, _mm256_set1_epi8(byte as i8)), _mm256_cmpeq_epi8(high, _mm256_set1_epi8(byte as i8))] }
+        }
+
+        #[inline(always)]
+        fn at_most(self, [low, high]: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: the token proves AVX2. `min(v, n) == v` says `v <= n` without a sign.
+            unsafe {
+                let limit = _mm256_set1_epi8(byte as i8);
+                [_mm256_cmpeq_epi8(_mm256_min_epu8(low, limit), low), _mm256_cmpeq_epi8(_mm256_min_epu8(high, limit), high)]
             }
         }
 
         #[inline(always)]
-        fn specials(self, block: &[u8; 64], high: &mut bool) -> u64 {
-            let [a, b] = load_2x256(self, block);
-            *high |= mask_256(self, or_256(self, a, b)) != 0;
-            let (a, b) = (specials_256(self, a), specials_256(self, b));
-            if mask_256(self, or_256(self, a, b)) == 0 {
-                return 0;
+        fn minus(self, [low, high]: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: the token proves AVX2.
+            unsafe {
+                let negative = _mm256_set1_epi8(byte.wrapping_neg() as i8);
+                [_mm256_add_epi8(low, negative), _mm256_add_epi8(high, negative)]
             }
-            mask_2x256(self, a, b)
         }
 
         #[inline(always)]
-        fn specials_16(self, block: &[u8; 16], high: &mut bool) -> u32 {
-            Sse2.specials_16(block, high)
+        fn or(self, [a, b]: Self::Block, [c, d]: Self::Block) -> Self::Block {
+            // SAFETY: the token proves AVX2.
+            unsafe { [_mm256_or_si256(a, c), _mm256_or_si256(b, d)] }
+        }
+
+        #[inline(always)]
+        fn with_bits(self, [low, high]: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: the token proves AVX2.
+            unsafe { [_mm256_or_si256(low, _mm256_set1_epi8(byte as i8)), _mm256_or_si256(high, _mm256_set1_epi8(byte as i8))] }
+        }
+
+        #[inline(always)]
+        fn any(self, [low, high]: Self::Block) -> bool {
+            // SAFETY: the token proves AVX2.
+            unsafe { _mm256_movemask_epi8(_mm256_or_si256(low, high)) != 0 }
+        }
+
+        #[inline(always)]
+        fn mask(self, [low, high]: Self::Block) -> u64 {
+            // SAFETY: the token proves AVX2.
+            unsafe { u64::from(_mm256_movemask_epi8(low) as u32) | u64::from(_mm256_movemask_epi8(high) as u32) << 32 }
+        }
+
+        #[inline(always)]
+        fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32 {
+            Sse2.specials_16(bytes, high)
         }
     }
 }
@@ -374,41 +473,106 @@ pub(super) use arm::Neon;
 #[cfg(target_arch = "aarch64")]
 mod arm {
     use core::arch::aarch64::{
-        uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcltq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8, vgetq_lane_u64, vld1q_u8, vmaxvq_u8,
-        vorrq_u8, vpaddq_u8, vreinterpretq_u64_u8,
+        uint8x16_t, vaddv_u8, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8, vgetq_lane_u64, vld1q_s8, vld1q_u8, vmaxvq_u8,
+        vorrq_u8, vpaddq_u8, vreinterpretq_u64_u8, vshlq_u8, vshrq_n_u8, vsubq_u8,
     };
 
-    use super::{Classes, Simd};
+    use super::Simd;
 
     /// Part of every aarch64 that Rust's Linux targets know.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Neon;
 
-    /// The weight of each lane within its group of eight.
-    const WEIGHTS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+    /// The place of each lane within its group of eight.
+    const PLACES: [i8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7];
+
+    impl Simd for Neon {
+        type Block = [uint8x16_t; 4];
+
+        #[inline(always)]
+        fn load(self, bytes: &[u8; 64]) -> Self::Block {
+            let (quarters, _) = bytes.as_chunks::<16>();
+            [load(&quarters[0]), load(&quarters[1]), load(&quarters[2]), load(&quarters[3])]
+        }
+
+        #[inline(always)]
+        fn equal(self, block: Self::Block, byte: u8) -> Self::Block {
+            block.map(|lanes| equal(lanes, byte))
+        }
+
+        #[inline(always)]
+        fn at_most(self, block: Self::Block, byte: u8) -> Self::Block {
+            block.map(|lanes| at_most(lanes, byte))
+        }
+
+        #[inline(always)]
+        fn minus(self, block: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: NEON is part of the target.
+            block.map(|lanes| unsafe { vsubq_u8(lanes, vdupq_n_u8(byte)) })
+        }
+
+        #[inline(always)]
+        fn or(self, left: Self::Block, right: Self::Block) -> Self::Block {
+            let ([a, b, c, d], [e, f, g, h]) = (left, right);
+            [or(a, e), or(b, f), or(c, g), or(d, h)]
+        }
+
+        #[inline(always)]
+        fn with_bits(self, block: Self::Block, byte: u8) -> Self::Block {
+            // SAFETY: NEON is part of the target.
+            block.map(|lanes| or(lanes, unsafe { vdupq_n_u8(byte) }))
+        }
+
+        #[inline(always)]
+        fn any(self, block: Self::Block) -> bool {
+            let [a, b, c, d] = block;
+            largest(or(or(a, b), or(c, d))) >= 0x80
+        }
+
+        /// Moves each lane's top bit to the lane's place in its group, then adds neighbours three times.
+        #[inline(always)]
+        fn mask(self, block: Self::Block) -> u64 {
+            // SAFETY: NEON is part of the target.
+            unsafe {
+                let [a, b, c, d] = block.map(placed_top_bits);
+                let sum = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
+                vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(sum, sum)))
+            }
+        }
+
+        #[inline(always)]
+        fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32 {
+            let lanes = load(bytes);
+            *high |= largest(lanes) >= 0x80;
+            let specials = or(or(equal(lanes, b'"'), equal(lanes, b'\\')), at_most(lanes, 0x1f));
+            let bits = placed_top_bits(specials);
+            // SAFETY: NEON is part of the target.
+            unsafe { u32::from(vaddv_u8(vget_low_u8(bits))) | u32::from(vaddv_u8(vget_high_u8(bits))) << 8 }
+        }
+    }
 
     #[inline(always)]
-    fn load(block: &[u8; 16]) -> uint8x16_t {
+    fn placed_top_bits(lanes: uint8x16_t) -> uint8x16_t {
+        // SAFETY: NEON is part of the target; `PLACES` has 16 readable bytes.
+        unsafe { vshlq_u8(vshrq_n_u8::<7>(lanes), vld1q_s8(PLACES.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn load(bytes: &[u8; 16]) -> uint8x16_t {
         // SAFETY: NEON is part of the target; the reference covers 16 readable bytes.
-        unsafe { vld1q_u8(block.as_ptr()) }
+        unsafe { vld1q_u8(bytes.as_ptr()) }
     }
 
     #[inline(always)]
-    fn load_4(block: &[u8; 64]) -> [uint8x16_t; 4] {
-        let (quarters, _) = block.as_chunks::<16>();
-        [load(&quarters[0]), load(&quarters[1]), load(&quarters[2]), load(&quarters[3])]
-    }
-
-    #[inline(always)]
-    fn equal(vector: uint8x16_t, byte: u8) -> uint8x16_t {
+    fn equal(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
         // SAFETY: NEON is part of the target.
-        unsafe { vceqq_u8(vector, vdupq_n_u8(byte)) }
+        unsafe { vceqq_u8(lanes, vdupq_n_u8(byte)) }
     }
 
     #[inline(always)]
-    fn control(vector: uint8x16_t) -> uint8x16_t {
+    fn at_most(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
         // SAFETY: NEON is part of the target.
-        unsafe { vcltq_u8(vector, vdupq_n_u8(0x20)) }
+        unsafe { vcleq_u8(lanes, vdupq_n_u8(byte)) }
     }
 
     #[inline(always)]
@@ -418,64 +582,9 @@ mod arm {
     }
 
     #[inline(always)]
-    fn largest(vector: uint8x16_t) -> u8 {
+    fn largest(lanes: uint8x16_t) -> u8 {
         // SAFETY: NEON is part of the target.
-        unsafe { vmaxvq_u8(vector) }
-    }
-
-    #[inline(always)]
-    fn specials_of(vector: uint8x16_t) -> uint8x16_t {
-        or(or(equal(vector, b'"'), equal(vector, b'\\')), control(vector))
-    }
-
-    /// One bit per lane of four vectors whose lanes are 0 or 255: weigh each lane, add neighbours three times.
-    #[inline(always)]
-    fn mask_4(vectors: [uint8x16_t; 4]) -> u64 {
-        let weights = load(&WEIGHTS);
-        // SAFETY: NEON is part of the target.
-        unsafe {
-            let [a, b, c, d] = vectors.map(|vector| vandq_u8(vector, weights));
-            let sum = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
-            vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(sum, sum)))
-        }
-    }
-
-    impl Simd for Neon {
-        #[inline(always)]
-        fn classify(self, block: &[u8; 64]) -> Classes {
-            let vectors = load_4(block);
-            let [a, b, c, d] = vectors;
-            Classes {
-                quote: mask_4(vectors.map(|vector| equal(vector, b'"'))),
-                backslash: mask_4(vectors.map(|vector| equal(vector, b'\\'))),
-                control: mask_4(vectors.map(control)),
-                high: largest(or(or(a, b), or(c, d))) >= 0x80,
-            }
-        }
-
-        #[inline(always)]
-        fn specials(self, block: &[u8; 64], high: &mut bool) -> u64 {
-            let vectors = load_4(block);
-            let [a, b, c, d] = vectors;
-            *high |= largest(or(or(a, b), or(c, d))) >= 0x80;
-            let found = vectors.map(specials_of);
-            let [a, b, c, d] = found;
-            if largest(or(or(a, b), or(c, d))) == 0 {
-                return 0;
-            }
-            mask_4(found)
-        }
-
-        #[inline(always)]
-        fn specials_16(self, block: &[u8; 16], high: &mut bool) -> u32 {
-            let vector = load(block);
-            *high |= largest(vector) >= 0x80;
-            // SAFETY: NEON is part of the target.
-            unsafe {
-                let weighed = vandq_u8(specials_of(vector), load(&WEIGHTS));
-                u32::from(vaddv_u8(vget_low_u8(weighed))) | u32::from(vaddv_u8(vget_high_u8(weighed))) << 8
-            }
-        }
+        unsafe { vmaxvq_u8(lanes) }
     }
 }
 
@@ -483,19 +592,19 @@ mod arm {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Classes, Job, Level, Scalar, Simd, is_special, skip_plain};
+    use super::{Classes, Digits, Job, Level, Scalar, Simd, is_special, skip_plain};
 
     struct Classify<'a>(&'a [u8; 64]);
 
     impl Job for Classify<'_> {
-        type Output = (Classes, u64, u32, [bool; 2]);
+        type Output = (Classes, Digits, u64, u32, [bool; 2]);
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) -> Self::Output {
             let mut high = [false; 2];
             let mut quarter = [0; 16];
             quarter.copy_from_slice(&self.0[48..]);
             let specials = simd.specials(self.0, &mut high[0]);
-            (simd.classify(self.0), specials, simd.specials_16(&quarter, &mut high[1]), high)
+            (simd.classify(self.0), simd.digits(self.0), specials, simd.specials_16(&quarter, &mut high[1]), high)
         }
     }
 
@@ -513,8 +622,10 @@ mod tests {
     /// Every level says of `block` what plain Rust says.
     fn check(block: &[u8; 64]) {
         let expected = Level::Scalar.run(Classify(block));
-        assert_eq!(expected.1, expected.0.quote | expected.0.backslash | expected.0.control);
-        assert_eq!(expected.3, [block.iter().any(|byte| *byte >= 0x80), block[48..].iter().any(|byte| *byte >= 0x80)]);
+        let (classes, _, specials, last_quarter, high) = expected;
+        assert_eq!(specials, classes.quote | classes.backslash | classes.control);
+        assert_eq!(u64::from(last_quarter), specials >> 48);
+        assert_eq!(high, [!block.is_ascii(), !block[48..].is_ascii()]);
         for level in Level::all() {
             assert_eq!(level.run(Classify(block)), expected, "{level:?} {block:?}");
         }
@@ -527,12 +638,19 @@ mod tests {
                 let mut block = [b'x'; 64];
                 block[lane] = byte;
                 check(&block);
+                let at_lane = |mask: u64| mask >> lane & 1 == 1;
                 let classes = Scalar.classify(&block);
-                let bit = |condition: bool| u64::from(condition) << lane;
-                assert_eq!(classes.quote, bit(byte == b'"'));
-                assert_eq!(classes.backslash, bit(byte == b'\\'));
-                assert_eq!(classes.control, bit(byte < 0x20));
+                assert_eq!(at_lane(classes.quote), byte == b'"');
+                assert_eq!(at_lane(classes.backslash), byte == b'\\');
+                assert_eq!(at_lane(classes.control), byte < 0x20);
+                assert_eq!(at_lane(classes.escapable), br#""\/bfnrtu"#.contains(&byte));
+                assert_eq!(at_lane(classes.unicode), byte == b'u');
                 assert_eq!(classes.high, byte >= 0x80);
+                let digits = Scalar.digits(&block);
+                assert_eq!(at_lane(digits.hex), byte.is_ascii_hexdigit());
+                assert_eq!(at_lane(digits.surrogate), b"dD".contains(&byte));
+                assert_eq!(at_lane(digits.high_half), b"89abAB".contains(&byte));
+                assert_eq!(at_lane(digits.low_half), b"cdefCDEF".contains(&byte));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! a table. A block is cut before an escape that does not fit into it, so blocks need no state. The byte-wise machine
 //! [`Text::step`] does the rest: escapes near the end of a slice, and the exact reason when something is wrong.
 
-use super::simd::{Simd, skip_plain};
+use super::simd::{Digits, Simd, skip_plain};
 use super::{Fault, Reason};
 
 /// Where inside a string the scanner stands.
@@ -125,76 +125,48 @@ fn read_escapes<S: Simd>(simd: S, bytes: &[u8], from: usize, high: &mut bool) ->
         let escaped = escaped_bytes(classes.backslash);
         let quote = classes.quote & !escaped;
         let stop = (quote | classes.control).trailing_zeros();
-        let Some(judged) = judge_escapes(block, escaped & below(stop)) else { break };
+        let text = below(stop);
+        if escaped & text & !classes.escapable != 0 {
+            break;
+        }
         // A backslash as the last byte belongs to the next block.
-        let opens_next = classes.backslash & !escaped & below(stop) & 1 << 63 != 0;
-        let judged = judged.min(if opens_next { 63 } else { stop });
-        at += judged as usize;
-        if judged == stop && stop < 64 {
+        let mut done = if (classes.backslash & !escaped & text) >> 63 == 1 { 63 } else { stop };
+        let unicode = escaped & text & classes.unicode;
+        if unicode != 0 {
+            let Some(cut) = judge_unicode(unicode, simd.digits(block)) else { break };
+            done = done.min(cut);
+        }
+        at += done as usize;
+        if done == stop && stop < 64 {
             return match quote >> stop & 1 {
                 1 => (at + 1, true),
                 // A control byte: if it is escaped, its backslash is not taken, so that the machine sees both.
-                _ => (at - usize::from(escaped >> stop & 1 == 1), false),
+                _ => (at - (escaped >> stop & 1) as usize, false),
             };
-        }
-        if judged == 0 {
-            break;
         }
     }
     (at, false)
 }
 
-/// Judges the escaped bytes of a block; returns how many bytes of the block are done, `None` when one of them is wrong.
+/// Judges the `\u` escapes of a block, given where their letters `u` are: `None` when one is wrong, else how many bytes
+/// of the block are done. That ends before an escape whose digits, or whose other half, lie in the next block.
 #[inline(always)]
-fn judge_escapes(block: &[u8; 64], escaped: u64) -> Option<u32> {
-    let mut classes = 0;
-    let mut left = escaped;
-    while left != 0 {
-        classes |= ESCAPES[usize::from(block[left.trailing_zeros() as usize & 63])];
-        left &= left - 1;
-    }
-    match classes {
-        SIMPLE => Some(64),
-        UNICODE => judge_unicode(block, escaped),
-        _ => None,
-    }
-}
-
-/// As `judge_escapes`, with `\u` among them. Stops before one whose digits, or whose other half, lie in the next block.
-fn judge_unicode(block: &[u8; 64], escaped: u64) -> Option<u32> {
-    let mut left = escaped;
-    while left != 0 {
-        let place = left.trailing_zeros();
-        let at = place as usize & 63;
-        left &= left - 1;
-        if block[at] != b'u' {
-            continue;
-        }
-        let Some(digits) = block.get(at + 1..).and_then(|rest| rest.first_chunk::<4>()) else { return Some(place - 1) };
-        match hex(digits)? {
-            0xdc00..=0xdfff => return None,
-            0xd800..=0xdbff => {
-                let Some(pair) = block.get(at + 5..).and_then(|rest| rest.first_chunk::<6>()) else { return Some(place - 1) };
-                let [b'\\', b'u', low @ ..] = pair else { return None };
-                if !(0xdc00..=0xdfff).contains(&hex(low)?) {
-                    return None;
-                }
-                left &= left - 1;
-            }
-            _ => {}
-        }
-    }
-    Some(64)
-}
-
-/// The value of four hexadecimal digits.
-#[inline(always)]
-fn hex(digits: &[u8; 4]) -> Option<u16> {
-    let [a, b, c, d] = digits.map(|digit| HEX[usize::from(digit)]);
-    if (a | b | c | d) > 0xf {
+fn judge_unicode(unicode: u64, digits: Digits) -> Option<u32> {
+    // A bit of these masks is the place of a `u`: moved up by n it is the place of the nth digit.
+    let surrogate = unicode & digits.surrogate >> 1;
+    let high = surrogate & digits.high_half >> 2;
+    let low = surrogate & digits.low_half >> 2;
+    // The block ends at 64: four digits behind a `u` fit below place 60, a whole pair behind one below place 54.
+    let cut = ((unicode & !below(60)) | (high & !below(54))).trailing_zeros();
+    let whole = unicode & below(cut);
+    let digit_places = whole << 1 | whole << 2 | whole << 3 | whole << 4;
+    // Behind each high half, and only there, comes a low half.
+    let due = (high & whole) << 6;
+    if digit_places & !digits.hex != 0 || due & !low != 0 || low & whole & !due != 0 {
         return None;
     }
-    Some(u16::from(a) << 12 | u16::from(b) << 8 | u16::from(c) << 4 | u16::from(d))
+    // Without a cut `trailing_zeros` says 64: all is done. Else up to the backslash before the `u`.
+    Some(if cut == 64 { 64 } else { cut - 1 })
 }
 
 /// The bytes that a backslash escapes, given where backslashes are; the block's first byte is not escaped.
