@@ -13,7 +13,10 @@ use fairlead_rig::load::{self, Mode};
 use lexopt::{Arg, Parser, ValueExt};
 
 const HELP: &str = "\
-fairlead-rig: the load generator and the floor behind `make bench`
+fairlead-rig: the load generator, the floor and the provider behind `make bench`
+
+fairlead-rig sim --address A [--threads N]
+  The simulator as a process of its own, until it is killed.
 
 fairlead-rig floor --listen A --upstream A --key K --model-from M --model-to U
     [--variant hand|hyper] [--threads N]
@@ -32,6 +35,9 @@ fairlead-rig load --target http://HOST:PORT [--path P] [--key K] [--header 'NAME
   --any-frames  do not check into how many frames a stream's text is cut
   --gate        after the warm-up print `ready` and wait for a line on standard input
 ";
+
+/// Records that the simulator keeps: nobody reads them here, so few, which stay in the cache.
+const LEDGER_CAPACITY: usize = 4096;
 
 /// Why the program stops with an error.
 pub(crate) enum Failure {
@@ -58,6 +64,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     let mut parser = Parser::from_env();
     match parser.next()? {
         Some(Arg::Value(command)) => match command.to_str() {
+            Some("sim") => run_simulator(parser),
             Some("floor") => run_floor(parser),
             Some("load") => run_load(parser),
             _ => Err(Failure::Misuse(format!("unknown command {}", command.display()))),
@@ -68,6 +75,28 @@ pub(crate) fn run() -> Result<(), Failure> {
         }
         Some(other) => Err(other.unexpected().into()),
         None => Err(Failure::Misuse("a command is needed".to_owned())),
+    }
+}
+
+fn run_simulator(mut parser: Parser) -> Result<(), Failure> {
+    let (mut address, mut threads) = (None, 1);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("address") => address = Some(value::<SocketAddr>(&mut parser)?),
+            Arg::Long("threads") => threads = value(&mut parser)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let options = fairlead_sim::Options {
+        address: required(address, "--address")?,
+        threads,
+        ledger_capacity: LEDGER_CAPACITY,
+        ..fairlead_sim::Options::default()
+    };
+    let simulator = fairlead_sim::Simulator::start(options)?;
+    println!("listening on {}", simulator.address());
+    loop {
+        std::thread::park();
     }
 }
 

@@ -1,0 +1,163 @@
+"""The run: windows of every load on every target, interleaved, with the CPU time that each took."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import processes, targets
+from .figures import HOLD, HOLD_PACE_MS, HOLD_STREAMS, Load, Report, Window
+from .processes import Managed
+from .targets import KEY, Running, Target
+
+WARMUP_MS = 250
+NO_REPORT = "the load generator ended without a report"
+
+
+@dataclass
+class Bench:
+    """What a run needs and what it found."""
+
+    rig: Path
+    folder: Path
+    gateway_cores: set[int]
+    other_cores: set[int]
+    seconds: float
+    windows: int
+    say: Callable[[str], None]
+    found: dict[str, dict[str, list[Window | None]]] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
+
+    def run(self, chosen: Sequence[Target], loads: Sequence[Load], *, lifecycle: bool) -> None:
+        """Measures everything. Failures of a target are kept in `errors` and never stop the others."""
+        simulator = targets.start_simulator(self.rig, self.other_cores, self.folder / "simulator")
+        try:
+            if lifecycle:
+                for index in range(self.windows):
+                    for target in chosen:
+                        self._keep(target, "lifecycle", self._lifecycle(target, simulator, index))
+            if loads:
+                self._windows(chosen, loads, simulator)
+        finally:
+            simulator.stop()
+
+    def _windows(self, chosen: Sequence[Target], loads: Sequence[Load], simulator: Running) -> None:
+        running: list[Running] = []
+        try:
+            for target in chosen:
+                started = self._start(target, simulator, "windows")
+                if started is not None:
+                    running.append(started)
+            for index in range(self.windows):
+                for load in loads:
+                    for gateway in running:
+                        if not load.on_api or gateway.target.api_path is not None:
+                            self.say(f"window {index + 1} of {self.windows}: {load.name} on {gateway.target.name}")
+                            self._keep(gateway.target, load.name, self._window(gateway, load))
+        finally:
+            for gateway in running:
+                gateway.stop()
+
+    def _start(self, target: Target, simulator: Running, purpose: str) -> Running | None:
+        try:
+            return targets.start(target, simulator.address, self.gateway_cores, self.folder / f"{target.name}-{purpose}")
+        except (RuntimeError, OSError) as error:
+            self._error(target, purpose, str(error))
+            return None
+
+    def _window(self, gateway: Running, load: Load) -> Window | None:
+        arguments = [*load.arguments, "--warmup-ms", str(WARMUP_MS)]
+        arguments += ["--seconds", str(self.seconds if load.timed else 0)]
+        if load.pace_ms is not None:
+            arguments += ["--pace-ms", str(load.pace_ms)]
+        measured = self._measure(gateway, arguments, on_api=load.on_api)
+        if measured is None:
+            self._error(gateway.target, load.name, NO_REPORT)
+            return None
+        window, _at_ready = measured
+        problem = trouble(window.report, load.pace_ms)
+        if problem is not None:
+            self._error(gateway.target, load.name, problem)
+            return None
+        return window
+
+    def _measure(self, gateway: Running, arguments: list[str], *, on_api: bool) -> tuple[Window, int] | None:
+        """One run of the load generator: its window, and the target's resident bytes at its `ready`."""
+        root = gateway.process.pid if gateway.process else None
+        if root is not None:
+            processes.wait_quiet(root)
+        command = [str(self.rig), "load", *self._target_arguments(gateway, on_api=on_api), *arguments, "--gate"]
+        load = Managed(command, self.other_cores, log=self.folder / "load.log", talk=True)
+        try:
+            line = load.read_line()
+            if line.strip() != "ready":
+                return (Window(json.loads(line)), 0) if line else None
+            before = processes.sample(root) if root else {}
+            resident = processes.resident_bytes(root) if root else 0
+            load.write_line()
+            line = load.read_line()
+            after = processes.sample(root) if root else {}
+        finally:
+            load.stop()
+        if not line:
+            return None
+        carries = gateway.target.data_plane
+        cpu_ns = processes.spent_ns(before, after, carries)
+        other_ns = processes.spent_ns(before, after, lambda name: not carries(name))
+        return Window(json.loads(line), cpu_ns, other_ns), resident
+
+    def _target_arguments(self, gateway: Running, *, on_api: bool) -> list[str]:
+        launch = gateway.launch
+        path = gateway.target.api_path if on_api else launch.path
+        arguments = ["--target", f"http://{gateway.address}", "--path", str(path), "--key", KEY, "--model", launch.model]
+        for header in launch.headers:
+            arguments += ["--header", header]
+        if not launch.exact_frames:
+            arguments.append("--any-frames")
+        return arguments
+
+    def _lifecycle(self, target: Target, simulator: Running, index: int) -> Window | None:
+        """A fresh process: how long it takes to serve, its memory at rest, and with many streams open."""
+        if target.launch is None:
+            return None
+        self.say(f"window {index + 1} of {self.windows}: start and memory of {target.name}")
+        gateway = self._start(target, simulator, f"lifecycle-{index}")
+        if gateway is None or gateway.process is None:
+            return None
+        try:
+            processes.wait_quiet(gateway.process.pid)
+            # A few requests first: memory that every use needs belongs to the process, not to a stream.
+            self._measure(gateway, ["--connections", "4", "--seconds", "0.2"], on_api=False)
+            time.sleep(0.3)
+            idle = processes.resident_bytes(gateway.process.pid)
+            hold = [*HOLD, str(HOLD_STREAMS), "--pace-ms", str(HOLD_PACE_MS)]
+            measured = self._measure(gateway, hold, on_api=False)
+        finally:
+            gateway.stop()
+        report: Report = {"start_s": gateway.start_s, "idle_mib": idle / 2**20}
+        if measured is not None and (problem := trouble(measured[0].report, None)) is None:
+            report["stream_kib"] = (measured[1] - idle) / HOLD_STREAMS / 1024
+        else:
+            self._error(target, "open streams", problem if measured else NO_REPORT)
+        return Window(report)
+
+    def _keep(self, target: Target, load: str, window: Window | None) -> None:
+        self.found.setdefault(target.name, {}).setdefault(load, []).append(window)
+
+    def _error(self, target: Target, where: str, text: str | None) -> None:
+        self.errors.setdefault(target.name, []).append(f"{where}: {text}")
+
+
+def trouble(report: Report, pace_ms: int | None) -> str | None:
+    """Why a window is void: wrong replies, or a pace that did not arrive."""
+    if report["errors"]:
+        return f"{report['errors']} wrong replies, the first: {report['first_error']}"
+    if not report["requests"]:
+        return "no reply"
+    gap = report.get("gap_ns")
+    if pace_ms is not None and (gap is None or gap["p50"] < pace_ms * 500_000):
+        return "the pace did not reach the provider: an unknown field of the body was dropped, or frames are held back"
+    return None
