@@ -4,6 +4,7 @@ msgspec stops at the first mistake and names it by a path. Whoever edits a file 
 name; so a document that msgspec refuses is walked once more, by the same types, only to say why.
 """
 
+import copy
 import difflib
 import re
 import tomllib
@@ -53,7 +54,13 @@ class Document:
     """Names that are known in the table at a path but not in the structs: offered as nearest names too."""
     secret_paths: set[Path] = field(default_factory=set)
     """Values that no message may show."""
+    unresolved: set[Path] = field(default_factory=set)
+    """Values that stand in for a reference that was reported already: nothing is said about them."""
     _positions: dict[Path, positions.Position] | None = None
+    _misfits: list[Path] = field(default_factory=list)
+    """Where errors were reported, in their order."""
+    _judged: set[Path] = field(default_factory=set)
+    """Tables of which `decode` left something out."""
 
     @classmethod
     def parse(cls, file: str, text: str) -> "Document":
@@ -75,7 +82,14 @@ class Document:
         return [problem for problem in self.problems if problem.severity == "error"]
 
     def report(self, path: Path, message: str, severity: Literal["error", "warning"] = "error") -> None:
-        """Adds a problem at a key; a key that is not written is reported at its nearest written ancestor."""
+        """Adds a problem at a key; a key that is not written is reported at its nearest written ancestor.
+
+        After `decode`, nothing more is said about tables of which it left something out: what is wrong there may be its own doing.
+        """
+        if path[:2] in self._judged:
+            return
+        if severity == "error":
+            self._misfits.append(path)
         if self._positions is None:
             self._positions = positions.scan(self.text)
         at = positions.nearest(self._positions, path)
@@ -83,18 +97,48 @@ class Document:
         self.problems.append(Problem(self.file, line, column, positions.show(path), message, severity))
 
     def decode(self, struct: type[Struct]) -> Struct | None:
-        """Turns the tree into a struct. `None` when it does not fit; then `problems` says why, completely."""
+        """Turns the tree into a struct.
+
+        What does not fit is reported, all of it, and left out, so that the rest can be judged too. `None` when too little is left.
+        """
         try:
             return msgspec.convert(self.tree, struct)
         except msgspec.ValidationError as error:
             from fairlead.catalog.walk import walk  # only a broken document pays for it
 
             before = len(self.problems)
+            self._misfits = [*self.unresolved]
             walk(self, struct)
-            if len(self.problems) == before:
+            if len(self.problems) == before and not self.unresolved:
                 # Not reached by any known document: msgspec saw something that the walk has no words for.
                 self.report((), str(error))
-            return None
+            self._judged = {path[:2] for path in self._misfits}
+            return self._remainder(struct)
+
+    def _remainder(self, struct: type[Struct]) -> Struct | None:
+        from fairlead.catalog.walk import walk
+
+        rest = Document(self.file, copy.deepcopy(self.tree), unresolved=self.unresolved, _misfits=[*self._misfits])
+        for _ in range(16):
+            for path in reversed(rest._misfits):
+                _prune(rest.tree, path)
+            try:
+                return msgspec.convert(rest.tree, struct)
+            except msgspec.ValidationError:
+                rest._misfits.clear()
+                walk(rest, struct)
+        return None
+
+
+def _prune(tree: Any, path: Path) -> None:
+    """Takes a value out; a list that holds it goes as a whole, so that no index changes its meaning."""
+    for depth, part in enumerate(path):
+        if not isinstance(tree, dict) or part not in tree:
+            return
+        if depth == len(path) - 1 or isinstance(tree[part], list):
+            del tree[part]
+            return
+        tree = tree[part]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -25,6 +25,8 @@ class _Walk:
         self._document = document
 
     def check(self, value: object, kind: inspect.Type, path: Path, expected: str = "") -> None:
+        if path in self._document.unresolved:
+            return
         match kind:
             case inspect.Metadata():
                 described = (kind.extra_json_schema or {}).get("description", "")

@@ -1,0 +1,78 @@
+"""The `fairlead` command. One command per file of this folder.
+
+A command's module has `NAME`, `HELP`, `configure(parser)` and `run(arguments) -> int`. Only the module of the command that was asked for is
+imported, so that `fairlead --help` is fast. Exit codes: 0 fine, 1 failed, 2 misuse (of the command line or of the configuration).
+Every command takes `--json`.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+FINE = 0
+FAILED = 1
+MISUSE = 2
+
+COMMANDS: dict[str, str] = {
+    "serve": "start the gateway",
+    "check": "say what a configuration would run, or everything that is wrong with it",
+    "models": "list models with prices and endpoints",
+    "keys": "create, list, disable, enable and delete gateway keys",
+    "usage": "show what was used and what it cost",
+    "doctor": "look for what is wrong with this installation",
+    "sim": "run the simulator on a port",
+}
+"""Command → its line in the help; equal to the module's own `NAME` and `HELP` (a test compares)."""
+
+
+class Command(Protocol):
+    """What a command's module offers."""
+
+    NAME: str
+    HELP: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's arguments. `--json` is there already."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Does it and returns the exit code."""
+        ...
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the `fairlead` script. Returns the exit code; argparse itself exits with 2 on misuse."""
+    words = sys.argv[1:] if arguments is None else [*arguments]
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    parsed = _parser(chosen).parse_args(words)
+    try:
+        return _command(parsed.command).run(parsed)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`fairlead models | head`): not a failure of ours. The descriptor is replaced so that the interpreter's own
+        # flush at exit stays silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    from fairlead import __version__
+
+    parser = argparse.ArgumentParser(prog="fairlead", description="A self-hosted LLM gateway.")
+    parser.add_argument("--version", action="version", version=f"fairlead {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, description in COMMANDS.items():
+        command = commands.add_parser(name, help=description, description=description[0].upper() + description[1:] + ".")
+        command.add_argument("--json", action="store_true", help="write JSON instead of text")
+        if name == chosen:
+            _command(name).configure(command)
+    return parser
+
+
+def _command(name: str) -> Command:
+    module: Command = importlib.import_module(f"fairlead.cli.{name}")
+    return module

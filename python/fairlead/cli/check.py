@@ -1,0 +1,80 @@
+"""`fairlead check`: what a configuration would run, or everything that is wrong with it."""
+
+import argparse
+import sys
+
+import msgspec
+
+from fairlead import config
+from fairlead.cli import FINE, MISUSE
+from fairlead.cli.configured import add_config_option, configured
+from fairlead.config import Compiled, Mistakes, report
+
+NAME = "check"
+HELP = "say what a configuration would run, or everything that is wrong with it"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds `--config`."""
+    add_config_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: it can run; 2: it cannot."""
+    try:
+        compiled, path = configured(arguments.config)
+    except Mistakes as mistakes:
+        _write_mistakes(mistakes, arguments.json)
+        return MISUSE
+    name = str(path) if path else None
+    if arguments.json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(_summary(compiled, name)), indent=2).decode() + "\n")
+    else:
+        sys.stdout.write(_text(compiled, name))
+        sys.stderr.write(report.text(compiled.warnings))
+    return FINE
+
+
+def _write_mistakes(mistakes: Mistakes, as_json: bool) -> None:
+    if as_json:
+        body = {"ok": False, **report.tree(mistakes.problems)}
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(body), indent=2).decode() + "\n")
+    else:
+        sys.stderr.write(report.text(mistakes.problems))
+
+
+def _summary(compiled: Compiled, path: str | None) -> dict[str, object]:
+    return {
+        "ok": True,
+        "config": path,
+        "data": compiled.server.data,
+        "admin": compiled.server.admin,
+        "data_dir": compiled.server.data_dir,
+        "simulator": compiled.simulator,
+        "providers": compiled.providers,
+        "models": [model.id for model in compiled.models],
+        "keys": [{"name": key.name, "models": key.models, "management": key.management} for key in compiled.keys],
+        **report.tree(compiled.warnings),
+    }
+
+
+def _text(compiled: Compiled, path: str | None) -> str:
+    lines = [
+        f"configuration  {path or 'none found: defaults'}",
+        f"traffic        {compiled.server.data}",
+        f"admin          {compiled.server.admin}",
+        f"data           {compiled.server.data_dir}",
+        f"providers      {len(compiled.providers)} on",
+        *(f"  {provider.slug:<18} {_credential(provider)}" for provider in compiled.providers),
+        f"models         {len(compiled.models)}",
+        f"keys           {len(compiled.keys)} in the configuration",
+        *(f"  {key.name:<18} {'management' if key.management else ', '.join(key.models) or 'all models'}" for key in compiled.keys),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _credential(provider: config.ProviderView) -> str:
+    if provider.key_source == "none":
+        return "no credential needed" if provider.slug == "sim" else "no credential is sent"
+    count = f"{provider.keys} key" + ("s" if provider.keys != 1 else "")
+    return f"{count} from {'the configuration' if provider.key_source == 'configuration' else provider.key_source}"

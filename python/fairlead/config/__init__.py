@@ -1,0 +1,29 @@
+"""From `fairlead.toml` to one validated snapshot.
+
+`find` → `load` (text, references, schema) → `compile` (with catalogue and environment: everything that only shows as a whole) → `Compiled`.
+Whatever is wrong comes as `Mistakes`, complete, with file, line, path and the nearest valid name; `report` renders it.
+"""
+
+from fairlead.catalog.document import Mistakes, Problem
+from fairlead.config.compile import Compiled, ConfigKey, compile, hashed_endpoint_id
+from fairlead.config.load import Loaded, find, load, read
+from fairlead.config.providers import simulator_is_on
+from fairlead.config.view import EndpointView, ModelView, Price, ProviderView
+
+__all__ = [
+    "Compiled",
+    "ConfigKey",
+    "EndpointView",
+    "Loaded",
+    "Mistakes",
+    "ModelView",
+    "Price",
+    "Problem",
+    "ProviderView",
+    "compile",
+    "find",
+    "hashed_endpoint_id",
+    "load",
+    "read",
+    "simulator_is_on",
+]

@@ -1,0 +1,176 @@
+"""Configuration + catalogue + environment → what the data plane and the control plane run with."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+
+import msgspec
+from msgspec import Struct, structs
+
+from fairlead.catalog import Catalogue
+from fairlead.catalog.document import Mistakes, Problem
+from fairlead.config import wire
+from fairlead.config.load import Loaded
+from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
+from fairlead.config.providers import sources
+from fairlead.config.schema import Server
+from fairlead.config.view import ModelView, ProviderView
+
+_SHORT_KEY_CHARACTERS = 20
+
+
+class ConfigKey(Struct, frozen=True):
+    """A gateway key that the file owns."""
+
+    name: str
+    secret: str
+    models: tuple[str, ...]
+    management: bool
+
+    def __repr__(self) -> str:
+        return f"ConfigKey({self.name!r})"
+
+
+class Compiled(Struct, frozen=True, kw_only=True):
+    """One configuration, valid as a whole."""
+
+    snapshot: bytes
+    """JSON of `rust/snapshot/src/wire.rs`. Holds the providers' credentials: never log it."""
+    server: Server
+    """Addresses, folders and switches, with absolute paths."""
+    providers: tuple[ProviderView, ...]
+    models: tuple[ModelView, ...]
+    keys: tuple[ConfigKey, ...]
+    simulator: bool
+    """The simulator is one of the providers."""
+    zero_configuration: bool
+    """No configuration file was found."""
+    warnings: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        return f"Compiled({len(self.providers)} providers, {len(self.models)} models, {len(self.keys)} keys)"
+
+
+def hashed_endpoint_id(model: str, provider: str, upstream_model: str, region: str) -> int:
+    """An endpoint id without a database: 48 bits of a hash of its names. The same everywhere and always."""
+    identity = "\0".join((model, provider, upstream_model, region)).encode()
+    return int.from_bytes(hashlib.sha256(identity).digest()[:6], "big")
+
+
+def compile(
+    loaded: Loaded,
+    catalogue: Catalogue,
+    environ: Mapping[str, str],
+    *,
+    version: int = 1,
+    today: date | None = None,
+    simulator_address: str | None = None,
+    endpoint_id: EndpointIds = hashed_endpoint_id,
+) -> Compiled:
+    """Judges a configuration as a whole and makes the snapshot.
+
+    Args:
+        loaded: what `load` gave.
+        catalogue: providers and models that need not be spelt out.
+        environ: where the catalogue's providers find their keys.
+        version: the snapshot's; it grows with every one of a process.
+        today: which of the dated prices apply (UTC; default: the current day).
+        simulator_address: host and port of the running simulator. Without it, a snapshot that needs the simulator is for reading only.
+        endpoint_id: where stable endpoint ids come from.
+
+    Raises:
+        Mistakes: with everything that is wrong.
+    """
+    found = sources(loaded, catalogue, environ, simulator_address)
+    context = Context(
+        loaded=loaded,
+        catalogue=catalogue,
+        sources=found,
+        declared=_declared(loaded),
+        endpoint_id=endpoint_id,
+        today=today or datetime.now(UTC).date(),
+    )
+    views = models(context)
+    keys = _keys(loaded)
+    if loaded.document.errors:
+        raise Mistakes(sorted(loaded.document.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+    _warn(loaded, [source.view for source in found.values()], views)
+    snapshot = wire.Snapshot(
+        version=version,
+        settings=_settings(loaded),
+        providers=[source.wire for source in found.values()],
+        models=[_wire_model(view) for view in views],
+    )
+    return Compiled(
+        snapshot=msgspec.json.encode(snapshot),
+        server=loaded.config.server,
+        providers=tuple(source.view for source in found.values()),
+        models=tuple(views),
+        keys=keys,
+        simulator="sim" in found,
+        zero_configuration=loaded.path is None,
+        warnings=tuple(loaded.document.problems),
+    )
+
+
+def _declared(loaded: Loaded) -> frozenset[str]:
+    named = loaded.document.tree.get("providers")
+    return frozenset(named) if isinstance(named, dict) else frozenset()
+
+
+def _settings(loaded: Loaded) -> wire.Settings:
+    limits = structs.asdict(loaded.config.limits)
+    return wire.Settings(
+        timeouts=structs.asdict(loaded.config.timeouts),
+        reserve_completion_tokens=limits.pop("reserve_completion_tokens"),
+        limits=limits,
+        open_catalogue=loaded.config.server.open_catalogue,
+    )
+
+
+def _wire_model(view: ModelView) -> wire.Model:
+    endpoints = [
+        wire.Endpoint(
+            id=endpoint.id,
+            provider=endpoint.provider,
+            upstream_model=endpoint.upstream_model,
+            dialects=[*endpoint.dialects],
+            price=endpoint.price,
+        )
+        for endpoint in view.endpoints
+    ]
+    return wire.Model(
+        id=view.id,
+        aliases=[*view.aliases],
+        max_completion_tokens=most_completion_tokens(view),
+        endpoints=endpoints,
+    )
+
+
+def _keys(loaded: Loaded) -> tuple[ConfigKey, ...]:
+    report = loaded.document.report
+    owners: dict[str, str] = {}
+    for name, key in loaded.config.keys.items():
+        owner = owners.setdefault(key.secret, name)
+        if owner != name:
+            report(("keys", name, "secret"), f"is the same as that of [keys.{owner}]")
+        if key.secret == loaded.config.server.admin_token:
+            report(("keys", name, "secret"), "is the same as server.admin_token")
+        if len(key.secret) < _SHORT_KEY_CHARACTERS:
+            report(("keys", name, "secret"), f"is short: {_SHORT_KEY_CHARACTERS} random characters or more resist guessing", "warning")
+    return tuple(
+        ConfigKey(name=name, secret=key.secret, models=tuple(key.models), management=key.management)
+        for name, key in loaded.config.keys.items()
+    )
+
+
+def _warn(loaded: Loaded, providers: list[ProviderView], views: list[ModelView]) -> None:
+    used = {endpoint.provider for view in views for endpoint in view.endpoints}
+    for provider in providers:
+        if provider.slug not in used:
+            loaded.document.report(("providers", provider.slug), "is on, but no model is served by it", "warning")
+    known = {view.id for view in views}
+    for name, key in loaded.config.keys.items():
+        for index, pattern in enumerate(key.models):
+            if "*" not in pattern and pattern not in known:
+                loaded.document.report(("keys", name, "models", index), f'no model is called "{pattern}" here', "warning")

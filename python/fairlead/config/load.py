@@ -1,0 +1,198 @@
+"""Finds and reads `fairlead.toml`: text → tree → references resolved → unbuilt names refused → `Config`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairlead.catalog.document import Document, Mistakes, Problem
+from fairlead.catalog.positions import Path as Place
+from fairlead.config import unbuilt
+from fairlead.config.schema import Config
+
+MOST_FILE_BYTES = 16 << 20
+"""More than any configuration; a wrong path (a device, a dump) fails early."""
+MOST_REFERENCE_BYTES = 1 << 20
+
+
+@dataclass
+class Loaded:
+    """A configuration as its author wrote it, with references resolved."""
+
+    config: Config
+    document: Document
+    """For positions of problems found later; without text in the zero configuration."""
+    path: Path | None
+    """The file. `None`: there is none, everything is at its default."""
+    references: dict[Place, str]
+    """The values that were `env:NAME` or `file:PATH`, as written."""
+    watched: tuple[Path, ...]
+    """Every file that the configuration was read from."""
+
+
+def find(option: str | None, environ: Mapping[str, str], directory: Path | None = None) -> Path | None:
+    """Which file is the configuration: `--config`, `FAIRLEAD_CONFIG`, `./fairlead.toml`, `~/.config/fairlead/fairlead.toml`; or none.
+
+    A file that is named need not exist (reading it will say so); the others are taken when they do.
+    """
+    if option is not None:
+        return Path(option).expanduser()
+    if named := environ.get("FAIRLEAD_CONFIG"):
+        return Path(named).expanduser()
+    home = environ.get("HOME")
+    usual = [(directory or Path.cwd()) / "fairlead.toml"] + ([Path(home) / ".config/fairlead/fairlead.toml"] if home else [])
+    return next((path for path in usual if path.is_file()), None)
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """Reads a configuration file, or gives the zero configuration.
+
+    Raises:
+        Mistakes: with everything that is wrong in it, as far as that can be said without the catalogue.
+    """
+    if path is None:
+        config, document = Config(), Document("", {})
+        _make_paths_absolute(config, document, Path.cwd(), environ)
+        return Loaded(config, document, None, {}, ())
+    return read(_text(path), path, environ)
+
+
+def read(text: str, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """As `load`, for a text that stands in the file `path`; relative paths in it start at that file's folder.
+
+    Raises:
+        Mistakes: as `load`.
+    """
+    document = Document.parse(str(path), text)
+    document.other_names = unbuilt.names_in
+    document.secret_paths.update(place for place, _ in _leaves(document.tree) if _is_secret(place))
+    references, files = _resolve(document, path.parent, environ)
+    unbuilt.refuse(document)
+    config = document.decode(Config)
+    if config is None:
+        raise Mistakes(document.problems)
+    _make_paths_absolute(config, document, path.parent, environ)
+    return Loaded(config, document, path, references, (path, *files))
+
+
+def _text(path: Path) -> str:
+    def refuse(message: str) -> Mistakes:
+        return Mistakes([Problem(str(path), None, None, "", message)])
+
+    try:
+        if path.exists() and not path.is_file():
+            raise refuse("is not a file")
+        with path.open("rb") as file:
+            data = file.read(MOST_FILE_BYTES + 1)
+    except OSError as error:
+        raise refuse(f"cannot be read: {error.strerror or error}") from None
+    if len(data) > MOST_FILE_BYTES:
+        raise refuse(f"is longer than {MOST_FILE_BYTES} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise Mistakes([Problem(str(path), line, None, "", f"not valid UTF-8 at byte {error.start}")]) from None
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _resolve(document: Document, folder: Path, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[Path]]:
+    """Replaces every `env:NAME` and `file:PATH` in the tree by what it refers to; one that cannot be resolved is reported and left."""
+    references: dict[Place, str] = {}
+    files: list[Path] = []
+    for place, text in [*_leaves(document.tree)]:
+        if not isinstance(text, str) or not text.startswith(("env:", "file:")):
+            continue
+        kind, _, name = text.partition(":")
+        references[place] = text
+        document.secret_paths.add(place)
+        try:
+            if kind == "env":
+                value = _variable(name, environ)
+            else:
+                files.append(_absolute(name, folder, environ))
+                value = _content(files[-1])
+        except ValueError as error:
+            document.report(place, str(error))
+            document.unresolved.add(place)
+            value = f"reference-{len(references)}-that-could-not-be-resolved"  # long and unique, as a good secret would be
+        _set(document.tree, place, value)
+    return references, files
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f'"env:{name}" does not name an environment variable')
+    value = environ.get(name)
+    if value is None:
+        raise ValueError(f"environment variable {name} is not set")
+    if not value:
+        raise ValueError(f"environment variable {name} is empty")
+    return value
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_REFERENCE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"file {path} cannot be read: {error.strerror or error}") from None
+    if len(data) > MOST_REFERENCE_BYTES:
+        raise ValueError(f"file {path} is longer than {MOST_REFERENCE_BYTES} bytes")
+    try:
+        text = data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"file {path} is not valid UTF-8") from None
+    if not text:
+        raise ValueError(f"file {path} is empty")
+    return text
+
+
+def _make_paths_absolute(config: Config, document: Document, folder: Path, environ: Mapping[str, str]) -> None:
+    server = config.server
+    server.data_dir = str(_absolute(server.data_dir, folder, environ))
+    if server.tls is not None:
+        server.tls.cert = _existing(server.tls.cert, ("server", "tls", "cert"), document, folder, environ)
+        server.tls.key = _existing(server.tls.key, ("server", "tls", "key"), document, folder, environ)
+    if server.ca_file is not None:
+        server.ca_file = _existing(server.ca_file, ("server", "ca_file"), document, folder, environ)
+    for slug, provider in (config.providers or {}).items():
+        if provider.ca_file is not None:
+            provider.ca_file = _existing(provider.ca_file, ("providers", slug, "ca_file"), document, folder, environ)
+
+
+def _existing(text: str, place: Place, document: Document, folder: Path, environ: Mapping[str, str]) -> str:
+    path = _absolute(text, folder, environ)
+    if not path.is_file():
+        document.report(place, f"no such file: {path}")
+    return str(path)
+
+
+def _absolute(text: str, folder: Path, environ: Mapping[str, str]) -> Path:
+    home = environ.get("HOME")
+    if home and (text == "~" or text.startswith("~/")):
+        return Path(home + text[1:])
+    return (folder / Path(text).expanduser()).absolute()
+
+
+def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every value that is neither table nor list."""
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if children is None:
+        yield place, tree
+        return
+    for key, child in children:
+        yield from _leaves(child, (*place, key))
+
+
+def _is_secret(place: Place) -> bool:
+    return "keys" in place or place[-1] in ("secret", "admin_token") or "headers" in place
+
+
+def _set(tree: Any, place: Place, value: str) -> None:
+    for part in place[:-1]:
+        tree = tree[part]
+    tree[place[-1]] = value

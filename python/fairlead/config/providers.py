@@ -1,0 +1,226 @@
+"""Which providers are on, and how the data plane is to talk to them."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from msgspec import UnsetType
+from msgspec.structs import replace
+
+from fairlead.catalog import Catalogue
+from fairlead.catalog.document import did_you_mean
+from fairlead.catalog.positions import Path as Place
+from fairlead.catalog.schema import Auth, HeaderAuth, ProviderFacts
+from fairlead.config import wire
+from fairlead.config.load import Loaded
+from fairlead.config.schema import Provider, ProviderKey
+from fairlead.config.view import ProviderView
+
+SIMULATOR = "sim"
+"""The slug of the built-in provider."""
+ANTHROPIC_VERSION = "2023-06-01"
+_SIMULATOR_KEY = "simulator"
+"""The simulator refuses requests without a credential, as a real provider would; it takes any."""
+_NOT_THIS_ADDRESS = "127.0.0.1:0"
+"""Stands for the simulator's address while it has none (`fairlead check`)."""
+_OWNED_HEADERS = frozenset(
+    {
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "accept-encoding",
+    }
+)
+"""Headers that the data plane writes itself."""
+
+
+class Source(NamedTuple):
+    """A provider that is on: for the data plane and for people."""
+
+    wire: wire.Provider
+    view: ProviderView
+    takes_key: bool
+
+
+def simulator_is_on(loaded: Loaded, catalogue: Catalogue, environ: Mapping[str, str]) -> bool:
+    """Whether this configuration needs a running simulator: it names the simulator, or names no provider and no usual variable is set."""
+    return SIMULATOR in _chosen(loaded, catalogue, environ)
+
+
+def sources(loaded: Loaded, catalogue: Catalogue, environ: Mapping[str, str], simulator_address: str | None) -> dict[str, Source]:
+    """The providers that are on, by slug. Mistakes go to `loaded.document`; a provider that has one is left out."""
+    found = {}
+    for slug, provider in _chosen(loaded, catalogue, environ).items():
+        facts = catalogue.providers.get(slug)
+        if slug == SIMULATOR and facts is not None:
+            facts = replace(facts, base_url=f"http://{simulator_address or _NOT_THIS_ADDRESS}/v1")
+        source = _source(loaded, slug, provider, facts, catalogue, environ)
+        if source is not None:
+            found[slug] = source
+    return found
+
+
+def off_message(slug: str, loaded: Loaded, catalogue: Catalogue) -> str:
+    """Why an endpoint cannot use the provider `slug`, and what to do."""
+    facts = catalogue.providers.get(slug)
+    if facts is None:
+        named = [] if isinstance(loaded.config.providers, UnsetType) else [*loaded.config.providers]
+        return f'unknown provider "{slug}"{did_you_mean_provider(slug, catalogue, named)}'
+    if isinstance(loaded.config.providers, UnsetType) and facts.environment:
+        return f'provider "{slug}" is off: set {facts.environment[0]} or add [providers.{slug}]'
+    return f'provider "{slug}" is off: add [providers.{slug}]'
+
+
+def did_you_mean_provider(slug: str, catalogue: Catalogue, named: list[str]) -> str:
+    """The nearest slug that is configured or in the catalogue; other names of catalogue providers count too."""
+    for facts in catalogue.providers.values():
+        if slug in facts.aliases:
+            return f'; did you mean "{facts.slug}"?'
+    return did_you_mean(slug, [*named, *catalogue.providers])
+
+
+def _chosen(loaded: Loaded, catalogue: Catalogue, environ: Mapping[str, str]) -> dict[str, Provider]:
+    named = loaded.config.providers
+    if not isinstance(named, UnsetType):
+        return named
+    usual = {slug: Provider() for slug, facts in catalogue.providers.items() if _usual_variable(facts, environ)}
+    return usual or {SIMULATOR: Provider()}
+
+
+def _usual_variable(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
+    return next((name for name in facts.environment if environ.get(name, "").strip()), None)
+
+
+def _source(
+    loaded: Loaded, slug: str, provider: Provider, facts: ProviderFacts | None, catalogue: Catalogue, environ: Mapping[str, str]
+) -> Source | None:
+    place: Place = ("providers", slug)
+    before = len(loaded.document.errors)
+    dialects = _dialects(loaded, place, provider, facts, catalogue)
+    secrets, key_source = _secrets(loaded, place, provider, facts, environ)
+    headers = _headers(loaded, place, provider, facts, dialects)
+    if len(loaded.document.errors) > before:
+        return None
+    name = provider.name or (facts.name if facts else slug)
+    stops = provider.cancel_stops_billing
+    return Source(
+        wire.Provider(
+            slug=slug,
+            name=name,
+            dialects=dialects,
+            auth=_auth(provider, facts, dialects),
+            keys=[wire.ProviderKey(secret) for secret in secrets],
+            headers=headers,
+            cancel_stops_billing=stops if stops is not None else bool(facts and facts.cancel_stops_billing),
+            ca_file=provider.ca_file,
+        ),
+        ProviderView(slug, name, dialects, len(secrets), key_source, "catalogue" if facts else "configuration"),
+        takes_key=facts is None or facts.needs_key,
+    )
+
+
+def _dialects(loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, catalogue: Catalogue) -> dict[str, str]:
+    """Dialect → base URL, in the order of preference."""
+    report = loaded.document.report
+    if provider.dialect and provider.dialects:
+        report((*place, "dialects"), 'give either "dialect" or "dialects"')
+    names = [provider.dialect] if provider.dialect else provider.dialects or (facts.dialects if facts else [])
+    if not names:
+        slug = str(place[1])
+        hint = did_you_mean_provider(slug, catalogue, [])
+        report(place, f'"{slug}" is not in the catalogue: say how to talk to it with dialect and base_url{hint}')
+        return {}
+    dialects = {}
+    for name in names:
+        url = _base_url(name, provider, facts)
+        if url:
+            dialects[str(name)] = url
+        else:
+            report(place, f'"base_url" is missing for the dialect "{name}"')
+    for name, url in provider.base_urls.items():
+        if name not in names:
+            report((*place, "base_urls", name), f'the provider does not list the dialect "{name}"')
+        _check_url(loaded, (*place, "base_urls", name), url)
+    if provider.base_url is not None:
+        _check_url(loaded, (*place, "base_url"), provider.base_url)
+    return {name: _normal_url(name, url) for name, url in dialects.items()}
+
+
+def _base_url(dialect: str, provider: Provider, facts: ProviderFacts | None) -> str:
+    """The nearest word wins: the dialect's own URL before the common one, the configuration before the catalogue."""
+    own = {str(name): url for name, url in provider.base_urls.items()}
+    shipped = {str(name): url for name, url in facts.base_urls.items()} if facts else {}
+    return own.get(dialect) or provider.base_url or shipped.get(dialect) or (facts.base_url if facts else "")
+
+
+def _check_url(loaded: Loaded, place: Place, url: str) -> None:
+    _, _, rest = url.partition("://")
+    host = rest.partition("/")[0]
+    port = host.rpartition(":")[2] if ":" in host and not host.endswith("]") else "80"
+    if "@" in host:
+        loaded.document.report(place, "credentials do not belong into the URL; use keys")
+    elif "?" in rest or "#" in rest:
+        loaded.document.report(place, "a query or fragment does not belong into a base URL")
+    elif not (port.isdigit() and 0 < int(port) < 65536 and host.removesuffix(":" + port)):
+        loaded.document.report(place, f'"{host}" is not a host with an optional port')
+
+
+def _normal_url(dialect: str, url: str) -> str:
+    """Without a slash at the end; Anthropic's, which people write with and without `/v1`, without."""
+    url = url.rstrip("/")
+    return url.removesuffix("/v1") if dialect == "anthropic_messages" else url
+
+
+def _auth(provider: Provider, facts: ProviderFacts | None, dialects: Mapping[str, str]) -> wire.Auth:
+    auth: Auth | None = provider.auth or (facts.auth if facts else None)
+    if auth is None and [*dialects] == ["anthropic_messages"]:
+        auth = HeaderAuth(header="x-api-key")
+    if isinstance(auth, HeaderAuth):
+        return wire.HeaderAuth(name=auth.header.lower())
+    return wire.Bearer()
+
+
+def _secrets(
+    loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, environ: Mapping[str, str]
+) -> tuple[list[str], str]:
+    """The credentials and where they come from."""
+    if provider.keys is not None:
+        secrets = [key.secret if isinstance(key, ProviderKey) else key for key in provider.keys]
+        for index, secret in enumerate(secrets):
+            if secret in secrets[:index]:
+                loaded.document.report((*place, "keys", index), "the same key is listed twice")
+        return secrets, "configuration" if secrets else "none"
+    if place[1] == SIMULATOR:
+        return [_SIMULATOR_KEY], "none"
+    if facts is not None and (variable := _usual_variable(facts, environ)):
+        return _from_environment(loaded, place, variable, environ[variable].strip())
+    if facts is None and (provider.base_url or "").startswith("https://"):
+        loaded.document.report(place, "has no keys: requests go out without a credential", "warning")
+    if facts is not None and facts.needs_key:
+        variables = " or ".join(facts.environment)
+        loaded.document.report(place, f"no key: give keys = [ … ] or set {variables}" if variables else "no key: give keys = [ … ]")
+    return [], "none"
+
+
+def _from_environment(loaded: Loaded, place: Place, variable: str, secret: str) -> tuple[list[str], str]:
+    if not all("!" <= character <= "~" for character in secret):
+        loaded.document.report(place, f"{variable} holds characters that a header cannot carry")
+        return [], "none"
+    return [secret], variable
+
+
+def _headers(loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, dialects: Mapping[str, str]) -> dict[str, str]:
+    for name in provider.headers:
+        if name.lower() in _OWNED_HEADERS:
+            loaded.document.report((*place, "headers", name), "this header is written by the gateway itself")
+    headers = {name.lower(): value for name, value in (facts.headers.items() if facts else ())}
+    headers |= {name.lower(): value for name, value in provider.headers.items()}
+    if "anthropic_messages" in dialects:
+        headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
+    return headers

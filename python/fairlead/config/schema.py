@@ -1,0 +1,262 @@
+"""`fairlead.toml`, as plain data: every key that this version reads, with its meaning and default.
+
+Names that are fixed but not built yet stand in `unbuilt`, not here.
+"""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from fairlead.catalog.schema import (
+    Alias,
+    Auth,
+    Count,
+    Dialect,
+    HeaderName,
+    HeaderValue,
+    Modality,
+    ModelId,
+    Secret,
+    Slug,
+    UpstreamModel,
+    UsdEach,
+    UsdPerMillion,
+)
+
+Address = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\[[0-9a-fA-F:.%]+\]|[A-Za-z0-9.-]+):([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$",
+        description='an address such as "127.0.0.1:8080"',
+    ),
+]
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096, description="the path of a file or folder")]
+Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
+Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
+KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="a name of letters, digits and _ . - (64 at most)")]
+Pattern = Annotated[str, Meta(pattern=r"^[~*A-Za-z0-9_.:/@-]{1,200}$", description='a model id or a pattern such as "acme/*"')]
+BaseUrl = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description='a URL such as "https://host/v1"')]
+
+
+class Table(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every table has in common: unknown keys are errors."""
+
+
+class Tls(Table):
+    """`tls = { cert, key }`: the data port speaks TLS."""
+
+    cert: FilePath
+    """PEM file of the chain, own certificate first."""
+    key: FilePath
+    """PEM file of its private key."""
+
+
+class Server(Table):
+    """`[server]`: where Fairlead listens and keeps its data. A change of anything but `open_catalogue` needs a restart."""
+
+    data: Address = "127.0.0.1:8080"
+    """The traffic port."""
+    admin: Address = "127.0.0.1:8081"
+    """Console, operator API, metrics."""
+    data_dir: FilePath = "~/.local/share/fairlead"
+    """Database, journal, secret, lock."""
+    admin_token: Secret | None = None
+    """Absent: made at the first start and printed once."""
+    secret: Annotated[Secret, Meta(min_length=32, description="a secret of at least 32 visible ASCII characters")] | None = None
+    """The secret that key hashes depend on; replicas share it. Absent: `data_dir/secret.key`."""
+    tls: Tls | None = None
+    watch: bool = False
+    """Reload when the configuration file is saved."""
+    open_catalogue: bool = False
+    """Models and providers can be read without a key."""
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
+    """Threads that carry traffic; 0: one per core."""
+    drain_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 120_000
+    """How long running requests may go on after SIGTERM."""
+    ca_file: FilePath | None = None
+    """PEM file of roots trusted towards every provider, beside the system's."""
+
+
+class Timeouts(Table):
+    """`[timeouts]`, in milliseconds."""
+
+    connect_ms: Milliseconds = 3_000
+    """TCP connect to a provider."""
+    tls_ms: Milliseconds = 5_000
+    """TLS handshake with a provider or client."""
+    upstream_head_ms: Milliseconds = 300_000
+    """From the request sent to the provider's response head."""
+    idle_ms: Milliseconds = 60_000
+    """Silence of any kind on a provider's connection."""
+    content_idle_ms: Milliseconds = 300_000
+    """A stream without an event that carries content; comments do not count."""
+    total_ms: Milliseconds = 3_600_000
+    """The whole call."""
+    client_head_ms: Milliseconds = 10_000
+    """A client's request head, from its first byte."""
+    client_idle_ms: Milliseconds = 60_000
+    """A client's kept-alive connection without a request."""
+    body_grace_ms: Milliseconds = 10_000
+    """After this a request body must come at `limits.body_bytes_per_second` or faster."""
+    write_stall_ms: Milliseconds = 30_000
+    """A client that takes nothing although there is something to send."""
+    early_head_ms: Milliseconds = 10_000
+    """Silence after which a streaming client gets its head before the first content."""
+    keepalive_ms: Milliseconds = 10_000
+    """Between keep-alives after an early head."""
+    pool_idle_ms: Milliseconds = 30_000
+    """How long a provider's idle connection is kept."""
+    pool_age_ms: Milliseconds = 300_000
+    """How old a provider's connection may become; a fifth of it is jitter."""
+
+
+class Limits(Table):
+    """`[limits]`: the bound of everything that could grow."""
+
+    body_bytes: Bytes = 32 << 20
+    """A request body."""
+    reply_bytes: Bytes = 64 << 20
+    """A unary reply."""
+    event_bytes: Bytes = 32 << 20
+    """One server-sent event."""
+    header_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 32 << 10
+    """All headers of a request together."""
+    headers: Annotated[int, Meta(ge=8, le=10_000)] = 100
+    """Number of headers of a request."""
+    hold_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 256 << 10
+    """Frames held back until the first content."""
+    json_depth: Annotated[int, Meta(ge=8, le=4096)] = 128
+    """Nesting of a request's JSON."""
+    connections: Annotated[int, Meta(ge=1, le=10_000_000)] = 16_384
+    """Open client connections of the process."""
+    http2_streams: Annotated[int, Meta(ge=1, le=65_536)] = 128
+    """Streams of one HTTP/2 client connection."""
+    pool_idle: Annotated[int, Meta(ge=0, le=65_536)] = 64
+    """Idle connections kept per provider address and worker."""
+    body_bytes_per_second: Bytes = 1024
+    """The slowest a request body may come after its grace."""
+    reserve_completion_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] = 4_096
+    """Completion tokens reserved for a request that names no limit."""
+
+
+class ProviderKey(Table):
+    """A provider's credential as a table."""
+
+    secret: Secret
+
+
+class Provider(Table):
+    """`[providers.x]`. For a provider of the catalogue every key is optional and overrides the catalogue's."""
+
+    name: str | None = None
+    """Display name. Absent: the catalogue's, or the slug."""
+    dialect: Dialect | None = None
+    """Short form of `dialects = ["x"]`."""
+    dialects: Annotated[list[Dialect], Meta(min_length=1)] | None = None
+    """What it speaks; the first is preferred."""
+    base_url: BaseUrl | None = None
+    """What the dialect's official SDK takes; for Anthropic with or without `/v1`."""
+    base_urls: dict[Dialect, BaseUrl] = {}
+    """Where several dialects have different base URLs."""
+    keys: list[Secret | ProviderKey] | None = None
+    """Absent, for a provider of the catalogue: its usual environment variable. Empty: no credential is sent."""
+    auth: Auth | None = None
+    """`"bearer"`, or `{ header = "x-api-key" }`. Absent: the catalogue's; else `x-api-key` for a provider that speaks Anthropic's dialect
+    only, and bearer for the rest."""
+    headers: dict[HeaderName, HeaderValue] = {}
+    """Added to every request."""
+    cancel_stops_billing: bool | None = None
+    """Whether closing the connection stops its meter."""
+    ca_file: FilePath | None = None
+    """PEM file of roots for this provider alone."""
+
+
+class Endpoint(Table):
+    """`[[models.x.endpoints]]`: a model at a provider."""
+
+    provider: Slug
+    upstream_model: UpstreamModel
+    """The name the provider knows the model by."""
+    dialect: Dialect | None = None
+    """Short form of `dialects = ["x"]`."""
+    dialects: Annotated[list[Dialect], Meta(min_length=1)] | None = None
+    """Absent: all of the provider's."""
+    region: str = ""
+    quantization: str = "unknown"
+    context_length: Count | None = None
+    max_prompt_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    supported_parameters: list[str] | None = None
+    """These four override the model's."""
+    usd_per_million: UsdPerMillion | None = None
+    """Absent: free of charge, with a warning unless the provider takes no key."""
+    usd_each: UsdEach = field(default_factory=UsdEach)
+
+
+class Model(Table):
+    """`[models."vendor/model"]`: an own model, or what differs from the catalogue's. Endpoints, when given, replace the catalogue's."""
+
+    name: str | None = None
+    description: str | None = None
+    aliases: list[Alias] | None = None
+    """Other names; they replace the catalogue's."""
+    context_length: Count | None = None
+    max_prompt_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    supported_parameters: list[str] | None = None
+    """OpenRouter's names. Absent: unknown, not refused."""
+    input: list[Modality] | None = None
+    output: list[Modality] | None = None
+    endpoints: Annotated[list[Endpoint], Meta(min_length=1)] | None = None
+
+
+class Key(Table):
+    """`[keys.x]`: a gateway key owned by this file."""
+
+    secret: Secret
+    models: list[Pattern] = []
+    """Model patterns that it may use; empty: all."""
+    management: bool = False
+    """It administers and cannot run inference."""
+
+
+class Credits(Table):
+    """`[credits]`."""
+
+    enforce: bool = False
+
+
+class Storage(Table):
+    """`[storage]`."""
+
+    url: str = "sqlite"
+    limits_url: str = ""
+
+
+class Logging(Table):
+    """`[logging]`."""
+
+    content: bool = False
+    """Whether prompts and replies are stored."""
+
+
+class Responses(Table):
+    """`[responses]`."""
+
+    store: bool = False
+
+
+class Config(Table):
+    """The whole file."""
+
+    server: Server = field(default_factory=Server)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    providers: dict[Slug, Provider] | UnsetType = UNSET
+    """Absent (not: empty): those of the catalogue whose usual environment variable is set, or else the simulator."""
+    models: dict[ModelId, Model] = {}
+    keys: dict[KeyName, Key] = {}
+    credits: Credits = field(default_factory=Credits)
+    storage: Storage = field(default_factory=Storage)
+    logging: Logging = field(default_factory=Logging)
+    responses: Responses = field(default_factory=Responses)

@@ -1,0 +1,104 @@
+"""What a configuration amounts to, for whoever shows it: providers, models, endpoints and prices as they are in force.
+
+Plain data, ready for JSON. Prices are decimal strings in US dollars per token or unit, under OpenRouter's names, exactly what is charged.
+"""
+
+from msgspec import Struct
+
+
+class Price(Struct, frozen=True, omit_defaults=True):
+    """Pico-dollars per unit, as the data plane takes them. Absent: the fallback that `wire.rs` states."""
+
+    prompt: int
+    completion: int
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    request: int = 0
+    web_search: int = 0
+
+
+class ReasoningView(Struct, frozen=True):
+    """How a model reasons."""
+
+    mandatory: bool
+    """It cannot be switched off."""
+    supported_efforts: tuple[str, ...]
+    default_effort: str | None
+    supports_max_tokens: bool
+    """A budget of reasoning tokens can be asked for."""
+
+
+class EndpointView(Struct, frozen=True):
+    """A model at a provider."""
+
+    id: int
+    """Stable; what the journal and the database name it by."""
+    provider: str
+    """The provider's slug."""
+    provider_name: str
+    upstream_model: str
+    dialects: tuple[str, ...]
+    region: str
+    quantization: str
+    status: str
+    """`preview`, `ga` or `deprecated`."""
+    deprecated_on: str | None
+    shutdown_on: str | None
+    """ISO dates."""
+    expired: bool
+    """The shutdown date is past. It is kept: the provider decides, not a calendar."""
+    context_length: int | None
+    max_prompt_tokens: int | None
+    max_completion_tokens: int | None
+    supported_parameters: tuple[str, ...] | None
+    """OpenRouter's names; `None`: unknown."""
+    supports_implicit_caching: bool
+    pricing: dict[str, str]
+    price: Price
+    price_source: str
+    not_applied: tuple[str, ...]
+    """Prices of the provider that this version does not charge by, such as `prompt_tokens_above`: then the base price is charged."""
+
+
+class ModelView(Struct, frozen=True):
+    """A model that requests can name."""
+
+    id: str
+    aliases: tuple[str, ...]
+    name: str
+    description: str
+    created: int
+    """Unix seconds of its release; 0: unknown."""
+    context_length: int | None
+    max_prompt_tokens: int | None
+    max_completion_tokens: int | None
+    input_modalities: tuple[str, ...]
+    output_modalities: tuple[str, ...]
+    tokenizer: str
+    hugging_face_id: str
+    knowledge_cutoff: str
+    open_weights: bool | None
+    supported_parameters: tuple[str, ...] | None
+    reasoning: ReasoningView | None
+    expiration_date: str | None
+    """ISO date on which the last of its endpoints shuts down, when all of them do."""
+    source: str
+    """`catalogue`, `configuration`, or `catalogue+configuration` for an entry that overrides the catalogue's."""
+    endpoints: tuple[EndpointView, ...]
+    """In the order of preference. Never empty."""
+
+
+class ProviderView(Struct, frozen=True):
+    """A provider that is on."""
+
+    slug: str
+    name: str
+    dialects: dict[str, str]
+    """Dialect → base URL."""
+    keys: int
+    key_source: str
+    """Where the credential comes from: `configuration`, `OPENAI_API_KEY`, `none`."""
+    source: str
+    """`catalogue` or `configuration`."""
