@@ -1,0 +1,91 @@
+"""Who may call what.
+
+There are two ways in, and each has one kind of credential. On the private Unix socket, which only this user can reach, the data plane
+states the principal in a header (it strips such a header from clients), and commands call themselves the operator. On the admin port
+that header means nothing; only the bearer admin token counts. Decisions use the route that matched and nothing that a client can
+choose to look like something else, such as the Host header.
+"""
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import NamedTuple
+
+from fairlead.control import secret
+from fairlead.control.replies import Refusal, forbidden, unauthenticated
+
+PRINCIPAL_HEADER = b"x-fairlead-principal"
+_KEY = re.compile(r"key=([0-9]{1,19});account=([0-9]{1,19});management=([01])")
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Principal(NamedTuple):
+    """Who is calling. `key` and `account` are 0 for the operator and for the anonymous."""
+
+    kind: str
+    key: int = 0
+    account: int = 0
+    management: bool = False
+
+
+ANONYMOUS = Principal("anonymous")
+OPERATOR = Principal("operator")
+
+
+class Access(Enum):
+    """What a route asks of its caller. There is no default: a route without one cannot be written down."""
+
+    ANYONE = "anyone"
+    """No credential. Tells nothing."""
+    CATALOGUE = "catalogue"
+    """A key, or nobody where the operator opened the catalogue."""
+    KEY = "key"
+    """A key; the reply is about it or its account."""
+    MANAGEMENT = "management"
+    """A management key."""
+    OPERATOR = "operator"
+    """Whoever runs this installation."""
+
+
+def private_principal(headers: Headers) -> Principal | None:
+    """The principal that the data plane or a command states. None when there is none, when it is malformed or stated twice."""
+    stated = [value for name, value in headers if name.lower() == PRINCIPAL_HEADER]
+    if len(stated) != 1:
+        return None
+    text = stated[0].decode("latin-1")
+    if text == "anonymous":
+        return ANONYMOUS
+    if text == "operator":
+        return OPERATOR
+    if match := _KEY.fullmatch(text):
+        return Principal("key", int(match[1]), int(match[2]), match[3] == "1")
+    return None
+
+
+def admin_principal(headers: Headers, token_digest: str) -> Principal | None:
+    """The operator, when the one Authorization header carries the admin token."""
+    presented = [value for name, value in headers if name.lower() == b"authorization"]
+    if len(presented) != 1:
+        return None
+    scheme, _, token = presented[0].decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer" or not secret.same(token.strip(), token_digest):
+        return None
+    return OPERATOR
+
+
+def authorise(access: Access, principal: Principal | None) -> Refusal | None:
+    """Why this caller may not use a route with this access; None when it may."""
+    if access is Access.ANYONE:
+        return None
+    if principal is None:
+        return unauthenticated()
+    if access is Access.OPERATOR:
+        return None if principal == OPERATOR else forbidden("this is for the operator")
+    if access is Access.CATALOGUE:
+        return None
+    if principal.kind != "key":
+        return unauthenticated("this needs a key")
+    if access is Access.MANAGEMENT and not principal.management:
+        return forbidden("this needs a management key")
+    return None

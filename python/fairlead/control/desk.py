@@ -1,0 +1,93 @@
+"""What the routes work with: one `Desk` per process, one `Call` per request."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from fairlead.control.access import ANONYMOUS, Principal
+from fairlead.control.db import Database
+from fairlead.control.directory import Directory
+from fairlead.control.drain import Behind, Drainer
+from fairlead.control.engine import Engine
+from fairlead.control.offer import Offer
+from fairlead.control.replies import Refusal, invalid
+
+T = TypeVar("T")
+
+MOST_BODY_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Desk:
+    """Everything that the control plane's routes share. `offer` and the digest are replaced by a reload."""
+
+    database: Database
+    directory: Directory
+    engine: Engine
+    drainer: Drainer
+    offer: Offer
+    admin_token_digest: str
+    reload: Callable[[], Awaitable[str]]
+    now_ms: Callable[[], int]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Call:
+    """One request."""
+
+    def __init__(self, desk: Desk, request: Request, principal: Principal | None) -> None:
+        self.desk = desk
+        self.principal = principal or ANONYMOUS
+        self._request = request
+
+    @property
+    def path(self) -> str:
+        """The path that was routed on."""
+        return str(self._request.scope["path"])
+
+    def place(self, name: str) -> str:
+        """A part of the path."""
+        return str(self._request.path_params[name])
+
+    def header(self, name: str) -> str | None:
+        """A header of the client's."""
+        return self._request.headers.get(name)
+
+    def query(self, name: str) -> str | None:
+        """A value of the query string; the last one when it is there twice."""
+        return self._request.query_params.get(name)
+
+    def queries(self) -> dict[str, str]:
+        """The whole query string."""
+        return dict(self._request.query_params)
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        """A whole number of the query string; 400 when it is none or out of bounds."""
+        text = self.query(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
+            raise invalid(f"{name}: a whole number from {least} to {most} is expected")
+        return int(text)
+
+    async def body(self, type: type[T]) -> T:
+        """The body, decoded; 400 names what is wrong with it, 413 when it is too long."""
+        received = bytearray()
+        async for part in self._request.stream():
+            received += part
+            if len(received) > MOST_BODY_BYTES:
+                raise Refusal(413, "payload_too_large", f"the body is longer than {MOST_BODY_BYTES} bytes")
+        try:
+            return msgspec.json.decode(received, type=type)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise invalid(f"body: {error}") from None
+
+    async def caught_up(self) -> None:
+        """Returns when the database holds all that was settled before this call; 503 when it cannot be brought there."""
+        try:
+            await self.desk.drainer.catch_up()
+        except Behind as error:
+            raise Refusal(503, "server", f"the store is behind the traffic: {error}") from None

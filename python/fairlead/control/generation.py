@@ -1,0 +1,105 @@
+"""`GET /generation?id=`: one generation of the caller's account, all of OpenRouter's fields, exact to the nano-dollar."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from fairlead.control.db import queries
+from fairlead.control.db.queries import Row
+from fairlead.control.desk import Call
+from fairlead.control.money import usd_number
+from fairlead.control.replies import invalid, not_found, reply, rfc3339
+
+MOST_ID = 512
+
+
+async def show(call: Call) -> Response:
+    """Takes our id or the provider's own reply id, as of the journal's position at the call. 404 for anybody else's."""
+    id = call.query("id")
+    if not id or len(id) > MOST_ID:
+        raise invalid(f"id: the id of a generation is expected, at most {MOST_ID} characters")
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
+        row = queries.generation(connection, call.principal.account, id)
+        if row is None:
+            return None
+        attempts = queries.attempts(connection, [row["id"]])[row["id"]]
+        return describe(row, attempts, queries.account_name(connection, row["account_id"]), call.desk.offer.provider_name)
+
+    found = await call.desk.database.read(work)
+    if found is None:
+        raise not_found(f"there is no generation {id!r} of this account")
+    return reply({"data": found})
+
+
+def describe(row: Row, attempts: list[Row], account: str, provider_name: Callable[[str], str]) -> dict[str, Any]:
+    """OpenRouter's record. What does not exist here is null or 0, never absent."""
+    prompt = row["prompt_tokens"] + row["cache_read_tokens"] + row["cache_write_tokens"] + row["cache_write_1h_tokens"]
+    return {
+        "id": row["id"],
+        "request_id": None,
+        "session_id": row["session_id"] or None,
+        "upstream_id": row["upstream_id"] or None,
+        "model": row["model"],
+        "provider_name": provider_name(row["provider"]) or None,
+        "router": None,
+        "preset_id": None,
+        "api_type": "completions",
+        "created_at": rfc3339(row["started_at_ms"]),
+        "origin": row["referer"],
+        "http_referer": row["referer"] or None,
+        "user_agent": row["user_agent"] or None,
+        "app_id": None,
+        "external_user": row["end_user"] or None,
+        "workspace_id": account,
+        "data_region": "global",
+        "streamed": bool(row["streamed"]),
+        "cancelled": row["outcome"] == "cancelled",
+        "finish_reason": row["finish_reason"] or None,
+        "native_finish_reason": row["native_finish_reason"] or None,
+        "service_tier": None,
+        "is_byok": False,
+        "total_cost": usd_number(row["charged_nanousd"]),
+        "usage": usd_number(row["charged_nanousd"]),
+        "upstream_inference_cost": usd_number(row["upstream_cost_nanousd"]),
+        "cache_discount": None,
+        "tokens_prompt": prompt,
+        "tokens_completion": row["completion_tokens"],
+        "native_tokens_prompt": prompt,
+        "native_tokens_completion": row["completion_tokens"],
+        "native_tokens_reasoning": row["reasoning_tokens"],
+        "native_tokens_cached": row["cache_read_tokens"],
+        "native_tokens_completion_images": 0,
+        "num_media_prompt": 0,
+        "num_media_completion": 0,
+        "num_input_audio_prompt": 0,
+        "num_search_results": row["web_searches"],
+        "num_fetches": 0,
+        "web_search_engine": None,
+        # As OpenRouter counts them: to the first content, and from the call at the provider to its end.
+        "latency": _milliseconds(row["content_us"] or row["total_us"]),
+        "generation_time": _milliseconds(max(0, row["total_us"] - row["sent_us"])),
+        "moderation_latency": None,
+        "response_cache_source_id": None,
+        "provider_responses": [_attempt(row, attempt, provider_name) for attempt in attempts],
+    }
+
+
+def _attempt(row: Row, attempt: Row, provider_name: Callable[[str], str]) -> dict[str, Any]:
+    return {
+        "id": attempt["upstream_id"],
+        "endpoint_id": str(attempt["endpoint_id"]),
+        "model_permaslug": row["model"],
+        "provider_name": provider_name(attempt["provider"]),
+        "status": attempt["status"] or None,
+        "latency": _milliseconds(attempt["latency_us"]),
+        "is_byok": False,
+        "routed_service_tier": None,
+    }
+
+
+def _milliseconds(microseconds: int) -> int:
+    return (microseconds + 500) // 1000

@@ -1,0 +1,22 @@
+"""What this configuration offers: its models by every name they have, and its providers' display names."""
+
+from collections.abc import Sequence
+
+from fairlead.config.view import ModelView, ProviderView
+
+
+class Offer:
+    """Made once per (re)load; read by every request."""
+
+    def __init__(self, models: Sequence[ModelView], providers: Sequence[ProviderView]) -> None:
+        self.models = tuple(models)
+        self._by_name = {name: model for model in self.models for name in (*model.aliases, model.id)}
+        self._provider_names = {provider.slug: provider.name for provider in providers}
+
+    def model(self, name: str) -> ModelView | None:
+        """The model that this id or alias means."""
+        return self._by_name.get(name)
+
+    def provider_name(self, slug: str) -> str:
+        """What to show for a provider: its name, or the slug of one that is not configured any more."""
+        return self._provider_names.get(slug, slug)

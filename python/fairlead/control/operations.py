@@ -1,0 +1,39 @@
+"""The operator's routes about the process itself."""
+
+import sqlite3
+from typing import Any
+
+from starlette.responses import Response
+
+from fairlead.control.db import migrate, queries
+from fairlead.control.desk import Call
+from fairlead.control.replies import Refusal, reply, text_reply
+
+
+async def healthz(call: Call) -> Response:
+    """The control plane answers."""
+    return text_reply("ok\n")
+
+
+async def metrics(call: Call) -> Response:
+    """The data plane's figures, as Prometheus reads them."""
+    return text_reply(call.desk.engine.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+
+
+async def reload(call: Call) -> Response:
+    """Reads the configuration again. 422 with every mistake when it is bad; the running one then stays in force."""
+    try:
+        return reply({"data": {"message": await call.desk.reload()}})
+    except ValueError as error:
+        raise Refusal(422, "unprocessable", f"the running configuration stays in force: {error}") from None
+
+
+async def status(call: Call) -> Response:
+    """What `fairlead doctor` asks of a running process."""
+
+    def work(connection: sqlite3.Connection) -> dict[str, Any]:
+        return {"schema": migrate.version(connection), "integrity": queries.quick_check(connection), "cursors": queries.cursors(connection)}
+
+    stored = await call.desk.database.read(work)
+    journal = {"position": call.desk.engine.position(), "applied": stored.pop("cursors"), "failure": call.desk.drainer.failure}
+    return reply({"data": {**call.desk.facts, "database": stored, "journal": journal}})

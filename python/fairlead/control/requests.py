@@ -1,0 +1,55 @@
+"""`GET /admin/requests`: one row per generation with its attempts inside, newest first."""
+
+import sqlite3
+from typing import Any
+
+from starlette.responses import Response
+
+from fairlead.control.db import queries
+from fairlead.control.db.queries import Row
+from fairlead.control.desk import Call
+from fairlead.control.money import usd
+from fairlead.control.replies import reply, rfc3339
+
+# Marks of a generation or attempt, in the order of their bits.
+FLAGS = ("estimated", "usage_missing", "recovered", "insured", "resent", "cost_reported", "content")
+
+
+async def listing(call: Call) -> Response:
+    """`limit` (100) rows below the id `before`. `next` is the `before` of the following page, null at the end."""
+    limit = call.number("limit", 100, 1, 1000)
+    before = call.query("before")
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+        rows = queries.generations_before(connection, before, limit)
+        attempts = queries.attempts(connection, [row["id"] for row in rows])
+        labels = queries.key_labels(connection)
+        return [_described(row, attempts[row["id"]], labels) for row in rows]
+
+    found = await call.desk.database.read(work)
+    return reply({"data": found, "next": found[-1]["id"] if len(found) == limit else None})
+
+
+def _described(row: Row, attempts: list[Row], labels: dict[int, tuple[str, str]]) -> dict[str, Any]:
+    name, label = labels.get(row["key_id"], ("", ""))
+    shown = _in_units_of_people(row)
+    shown["streamed"] = bool(row["streamed"])
+    shown["key"] = {"name": name, "label": label}
+    shown["attempts"] = [_in_units_of_people(attempt) for attempt in attempts]
+    return shown
+
+
+def _in_units_of_people(row: Row) -> dict[str, Any]:
+    """Money as decimal strings of dollars, moments as text, marks as words; everything else as it is stored."""
+    shown: dict[str, Any] = {}
+    for name, value in row.items():
+        if name.endswith("_nanousd"):
+            shown[name.removesuffix("_nanousd") + "_usd"] = usd(value)
+        elif name.endswith("_at_ms"):
+            shown[name.removesuffix("_ms")] = rfc3339(value)
+        elif name == "flags":
+            shown[name] = [word for bit, word in enumerate(FLAGS) if value >> bit & 1]
+        else:
+            shown[name] = value
+    return shown
