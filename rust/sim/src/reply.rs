@@ -1,0 +1,277 @@
+//! What the two dialects have in common: a reply's facts, its frames, its errors.
+
+use crate::anthropic_messages as anthropic;
+use crate::identity;
+use crate::ledger::Dialect;
+use crate::openai_chat as openai;
+use crate::plan::{Plan, Segment};
+use crate::script::{LineEnding, Script, UsageReport};
+use serde_json::Value;
+use std::io::Write as _;
+
+/// Everything that a dialect needs to write a reply.
+#[derive(Debug)]
+pub(crate) struct Reply<'a> {
+    pub(crate) dialect: Dialect,
+    pub(crate) id: String,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    /// As the caller named it.
+    pub(crate) model: &'a str,
+    /// Whether the caller wants usage in the stream (it has no say in Anthropic's).
+    pub(crate) include_usage: bool,
+    pub(crate) plan: &'a Plan,
+    pub(crate) script: &'a Script,
+}
+
+/// Token counts as reported; signed and wide, because scripts can make them absurd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) prompt: i128,
+    pub(crate) cached: i128,
+    pub(crate) cache_write: i128,
+    pub(crate) completion: i128,
+    pub(crate) reasoning: i128,
+}
+
+impl Usage {
+    fn all(value: i128) -> Self {
+        Self { prompt: value, cached: value, cache_write: value, completion: value, reasoning: value }
+    }
+
+    fn halved(self) -> Self {
+        Self { completion: self.completion / 2, reasoning: self.reasoning / 2, ..self }
+    }
+}
+
+impl Reply<'_> {
+    /// The final usage; `None` if it is to be left out.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        match self.script.usage {
+            UsageReport::Absent => None,
+            UsageReport::Zero => Some(Usage::all(0)),
+            UsageReport::Huge => Some(Usage::all(1 << 63)),
+            UsageReport::Negative => Some(Usage::all(-1)),
+            UsageReport::Normal | UsageReport::Twice | UsageReport::Changing => Some(Usage {
+                prompt: self.plan.prompt_tokens.into(),
+                cached: self.script.cached_tokens.into(),
+                cache_write: self.script.cache_write_tokens.into(),
+                completion: self.plan.completion_tokens().into(),
+                reasoning: self.plan.reasoning_tokens().into(),
+            }),
+        }
+    }
+
+    /// The usage reports at the end of a stream, one after another.
+    pub(crate) fn stream_usages(&self) -> Vec<Usage> {
+        let last = self.usage();
+        let before = match self.script.usage {
+            UsageReport::Twice => last,
+            UsageReport::Changing => last.map(Usage::halved),
+            _ => None,
+        };
+        before.into_iter().chain(last).collect()
+    }
+
+    /// The finish reason, `own` unless scripted, as JSON.
+    pub(crate) fn finish(&self, own: &str) -> String {
+        let reason = match &self.script.finish {
+            Some(scripted) => scripted.as_deref(),
+            None => Some(own),
+        };
+        Value::from(reason).to_string()
+    }
+
+    /// An id for a part of the reply (a tool call, a signature).
+    pub(crate) fn part_id(&self, prefix: &str, length: usize, part: u64) -> String {
+        let seed = self.id.bytes().fold(0, |number: u64, byte| number.wrapping_mul(31).wrapping_add(byte.into()));
+        identity::id(prefix, length, seed, part)
+    }
+
+    /// The body of a unary reply.
+    pub(crate) fn unary(&self) -> Vec<u8> {
+        match (&self.script.reply, self.dialect) {
+            (Some(reply), _) => reply.get().as_bytes().to_vec(),
+            (None, Dialect::OpenaiChat) => openai::unary(self),
+            (None, Dialect::AnthropicMessages) => anthropic::unary(self),
+        }
+    }
+}
+
+/// Writes the frames of one stream.
+#[derive(Debug)]
+pub(crate) enum StreamWriter<'a> {
+    Openai(openai::Stream<'a>),
+    Anthropic(anthropic::Stream<'a>),
+}
+
+impl<'a> StreamWriter<'a> {
+    pub(crate) fn new(reply: &'a Reply<'a>) -> Self {
+        match reply.dialect {
+            Dialect::OpenaiChat => Self::Openai(openai::Stream::new(reply)),
+            Dialect::AnthropicMessages => Self::Anthropic(anthropic::Stream::new(reply)),
+        }
+    }
+
+    /// What comes before the first token.
+    pub(crate) fn opening(&mut self, frames: &mut Frames) {
+        match self {
+            Self::Openai(stream) => stream.opening(frames),
+            Self::Anthropic(stream) => stream.opening(frames),
+        }
+    }
+
+    /// Piece number `index` of `segment`, with what must stand around it.
+    pub(crate) fn piece(&mut self, segment: &Segment, index: u32, frames: &mut Frames) {
+        match self {
+            Self::Openai(stream) => stream.piece(segment, index, frames),
+            Self::Anthropic(stream) => stream.piece(segment, index, frames),
+        }
+    }
+
+    /// What comes after the last token.
+    pub(crate) fn closing(&mut self, frames: &mut Frames) {
+        match self {
+            Self::Openai(stream) => stream.closing(frames),
+            Self::Anthropic(stream) => stream.closing(frames),
+        }
+    }
+}
+
+/// Frames of a stream, one behind the other, and where each ends.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    pub(crate) bytes: Vec<u8>,
+    ends: Vec<(usize, u32)>,
+    line_end: &'static str,
+}
+
+impl Frames {
+    pub(crate) fn new(line_ending: LineEnding) -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new(), line_end: line_ending.text() }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    pub(crate) fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    pub(crate) fn end_line(&mut self) {
+        self.push(self.line_end);
+    }
+
+    /// Ends a frame (its lines must have ended) that carries so many completion tokens.
+    pub(crate) fn end_frame(&mut self, tokens: u32) {
+        self.end_line();
+        self.ends.push((self.bytes.len(), tokens));
+    }
+
+    /// Ends a frame as it stands.
+    pub(crate) fn end_raw(&mut self, tokens: u32) {
+        self.ends.push((self.bytes.len(), tokens));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Frame number `index`, and its tokens.
+    pub(crate) fn get(&self, index: usize) -> Option<(&[u8], u32)> {
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |&(end, _)| end);
+        let &(end, tokens) = self.ends.get(index)?;
+        self.bytes.get(start..end).map(|bytes| (bytes, tokens))
+    }
+}
+
+/// Why a request is refused, before a dialect has put it into words.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) message: String,
+    /// OpenAI's `param` and `code`.
+    pub(crate) param: Option<&'static str>,
+    pub(crate) code: Option<&'static str>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), param: None, code: None }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, message)
+    }
+
+    pub(crate) fn param(self, param: &'static str) -> Self {
+        Self { param: Some(param), ..self }
+    }
+
+    pub(crate) fn code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// The body, with `request_id` where the dialect has it there.
+    pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
+        match dialect {
+            Dialect::OpenaiChat => openai::error_body(self),
+            Dialect::AnthropicMessages => anthropic::error_body(self, request_id),
+        }
+    }
+}
+
+/// The event that ends a broken stream, and the body of a unary 200 that is an error.
+pub(crate) fn error_event(dialect: Dialect, frames: &mut Frames) -> String {
+    match dialect {
+        Dialect::OpenaiChat => openai::error_event(frames),
+        Dialect::AnthropicMessages => anthropic::error_event(frames),
+    }
+}
+
+/// Appends formatted text.
+pub(crate) fn push(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = out.write_fmt(arguments);
+}
+
+/// Appends all text of `segment` as the inside of a JSON string.
+pub(crate) fn push_segment(segment: &Segment, out: &mut Vec<u8>) {
+    for index in 0..segment.tokens {
+        push_escaped(segment.piece(index), out);
+    }
+}
+
+/// Appends `text` as the inside of a JSON string.
+pub(crate) fn push_escaped(text: &str, out: &mut Vec<u8>) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        let quoted = Value::from(text).to_string();
+        out.extend_from_slice(quoted.as_bytes().get(1..quoted.len() - 1).unwrap_or_default());
+    }
+}
+
+/// `text` as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn escaped_text_reads_back(text: String) {
+            let mut out = vec![b'"'];
+            push_escaped(&text, &mut out);
+            out.push(b'"');
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The simulator through real sockets. Nothing here measures time: waits are on events, and the figures checked are counts.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod anthropic_messages;
+mod client;
+mod openai_chat;
