@@ -1,0 +1,195 @@
+//! What the writers, the side thread and the journal's owner share: the chains of this process life and the state of the whole.
+
+use crate::flusher::Signal;
+use crate::retention::{Applied, Holdings};
+use crate::segment::{self, ChainId, Fresh, SegmentId};
+use crate::{Cursor, Options};
+use fairlead_ir::GenerationId;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+/// Locks; a panic elsewhere while it was held leaves nothing half-done here that would matter more than going on.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// State of one open journal.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) epoch: u64,
+    pub(crate) signal: Signal,
+    /// Chains of this epoch.
+    pub(crate) chains: Mutex<Vec<Arc<Chain>>>,
+    /// Chains of earlier epochs.
+    pub(crate) earlier: Mutex<Holdings>,
+    pub(crate) applied: Mutex<Applied>,
+    /// Bytes of full segments on disk.
+    pub(crate) backlog_bytes: AtomicU64,
+    pub(crate) waker: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
+    /// Tasks that wait for a sync.
+    pub(crate) waiting: Mutex<Vec<Waker>>,
+    failure: OnceLock<String>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options, epoch: u64, earlier: Holdings, backlog_bytes: u64) -> Shared {
+        Shared {
+            options,
+            epoch,
+            signal: Signal::default(),
+            chains: Mutex::default(),
+            earlier: Mutex::new(earlier),
+            applied: Mutex::default(),
+            backlog_bytes: AtomicU64::new(backlog_bytes),
+            waker: Mutex::default(),
+            waiting: Mutex::default(),
+            failure: OnceLock::new(),
+        }
+    }
+
+    /// The first failure, after which no paid work may start.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Remembers the first failure and tells those who wait for a sync.
+    pub(crate) fn fail(&self, reason: String) {
+        let _ = self.failure.set(reason);
+        self.wake_waiting();
+    }
+
+    pub(crate) fn wake_waiting(&self) {
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn all_chains(&self) -> Vec<Arc<Chain>> {
+        lock(&self.chains).clone()
+    }
+
+    /// The terminal of a reservation that does not stand in the chain of the worker that settles it.
+    pub(crate) fn settled_elsewhere(&self, generation: GenerationId, at: Cursor) {
+        let known = lock(&self.earlier).settled(generation, at);
+        if !known {
+            self.all_chains().iter().any(|chain| lock(&chain.holdings).settled(generation, at));
+        }
+    }
+}
+
+/// One worker's chain.
+pub(crate) struct Chain {
+    pub(crate) id: ChainId,
+    pub(crate) holdings: Mutex<Holdings>,
+    pub(crate) files: Mutex<Files>,
+    /// Whether the next segment is there; a hint for the worker that spares it the lock.
+    pub(crate) next_ready: AtomicBool,
+    next: Mutex<Next>,
+    position: AtomicU64,
+    synced: AtomicU64,
+}
+
+/// The segment that follows the one being written.
+struct Next {
+    number: u64,
+    fresh: Option<Fresh>,
+}
+
+/// Files with records that may not be on disk yet.
+pub(crate) struct Files {
+    /// Full segments that no sync has covered since they were full.
+    pub(crate) full: Vec<Arc<File>>,
+    pub(crate) current: Arc<File>,
+}
+
+impl Chain {
+    /// A chain whose segment 0 is `file`.
+    pub(crate) fn new(id: ChainId, file: Arc<File>, holdings: Holdings) -> Chain {
+        let start = pack(0, segment::HEADER_BYTES);
+        Chain {
+            id,
+            holdings: Mutex::new(holdings),
+            files: Mutex::new(Files { full: Vec::new(), current: file }),
+            next_ready: AtomicBool::new(false),
+            next: Mutex::new(Next { number: 1, fresh: None }),
+            position: AtomicU64::new(start),
+            synced: AtomicU64::new(start),
+        }
+    }
+
+    /// Everything before this place has been written.
+    pub(crate) fn position(&self) -> Cursor {
+        self.unpack(self.packed_position())
+    }
+
+    pub(crate) fn packed_position(&self) -> u64 {
+        self.position.load(Ordering::SeqCst)
+    }
+
+    /// Says how far the worker has written. Sequentially consistent with the signal's flags: see [`Signal::written`].
+    pub(crate) fn publish(&self, segment: u64, offset: u64) {
+        self.position.store(pack(segment, offset), Ordering::SeqCst);
+    }
+
+    pub(crate) fn packed_synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Syncs what had been written when the call began.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let target = self.packed_position();
+        if target == self.packed_synced() {
+            return Ok(());
+        }
+        // Taken after the position was read, so every byte before it is in one of these files.
+        let (full, current) = {
+            let mut files = lock(&self.files);
+            (std::mem::take(&mut files.full), Arc::clone(&files.current))
+        };
+        full.iter().try_for_each(|file| file.sync_data())?;
+        current.sync_data()?;
+        self.synced.store(target, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes the next segment unless it is there. Returns its file when it was made now; it is not synced.
+    pub(crate) fn prepare_next(&self, options: &Options) -> io::Result<Option<Arc<File>>> {
+        let mut next = lock(&self.next);
+        if next.fresh.is_some() {
+            return Ok(None);
+        }
+        let fresh = self.create(next.number, options)?;
+        let file = Arc::clone(&fresh.file);
+        next.fresh = Some(fresh);
+        self.next_ready.store(true, Ordering::Release);
+        Ok(Some(file))
+    }
+
+    /// Hands out the next segment and its number, made now if it is not there.
+    pub(crate) fn take_next(&self, options: &Options) -> io::Result<(u64, Fresh)> {
+        let mut next = lock(&self.next);
+        let fresh = match next.fresh.take() {
+            Some(fresh) => fresh,
+            None => self.create(next.number, options)?,
+        };
+        let number = next.number;
+        next.number += 1;
+        self.next_ready.store(false, Ordering::Release);
+        Ok((number, fresh))
+    }
+
+    fn create(&self, number: u64, options: &Options) -> io::Result<Fresh> {
+        segment::create(&options.directory, SegmentId { chain: self.id, number }, options.segment_bytes)
+    }
+
+    fn unpack(&self, packed: u64) -> Cursor {
+        self.id.cursor(packed >> 32, packed & u64::from(u32::MAX))
+    }
+}
+
+/// Segment and offset in one word, so that both are read together. An offset is below 2³⁰; 2³² segments are 64 PiB.
+fn pack(segment: u64, offset: u64) -> u64 {
+    segment << 32 | offset
+}

@@ -1,0 +1,243 @@
+//! The journal of one process: opened once, one writer per worker.
+
+use crate::chain::{Chain, Shared, lock};
+use crate::error::Error;
+use crate::flusher::{self, sync_directory};
+use crate::frame::{self, Kind, Step};
+use crate::recovery::{self, Recovery};
+use crate::retention::{Applied, Held, Holdings};
+use crate::segment::{self, ChainId, SegmentId};
+use crate::writer::Writer;
+use crate::{Cursor, Options, record};
+use fairlead_ir::GenerationId;
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// The chain that reservations of very long calls move to, so that they do not keep every segment written since.
+const CARRIER: u16 = u16::MAX;
+/// Full segments a chain may have behind its oldest one before that one's open reservations move.
+const CARRY_AFTER_SEGMENTS: usize = 4;
+
+/// The journal of one process.
+pub struct Journal {
+    shared: Arc<Shared>,
+    carrier: Mutex<Option<Writer>>,
+    thread: Option<JoinHandle<()>>,
+    /// Held as long as the journal is open.
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens the folder (making it with mode 0700), takes the next epoch, and scans what earlier epochs left, all segments in
+    /// parallel. `applied` is how far SQL has committed; chains without a cursor count as not applied at all.
+    ///
+    /// Refuses a folder that another process has open or that a newer version wrote. Damage is stepped over and reported.
+    pub fn open(options: Options, applied: &[Cursor]) -> Result<(Journal, Recovery), Error> {
+        check(&options)?;
+        let directory = options.directory.clone();
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(Error::io("create", &directory))?;
+        let held_lock = lock_folder(&directory)?;
+        segment::remove_unfinished(&directory)?;
+        let chains = segment::list(&directory)?;
+        let newest = chains.keys().map(|chain| chain.epoch).chain(applied.iter().map(|cursor| cursor.epoch)).max().unwrap_or(0);
+        let mut place = Applied::default();
+        place.advance(applied);
+        let (recovery, earlier) = recovery::scan(&directory, &chains, &place, newest + 1)?;
+        let shared = Arc::new(Shared::new(options, newest + 1, earlier, recovery.scanned_bytes));
+        let thread = start(&shared)?;
+        let journal = Journal { shared, carrier: Mutex::default(), thread: Some(thread), _lock: held_lock };
+        journal.applied(applied);
+        Ok((journal, recovery))
+    }
+
+    /// This process life's number.
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch
+    }
+
+    /// The writer of one worker, below 65535. There is one per worker and journal.
+    pub fn writer(&self, worker: u16) -> Result<Writer, Error> {
+        if worker == CARRIER { Err(Error::WorkerTaken(worker)) } else { self.start_chain(worker) }
+    }
+
+    /// The end of every chain now, those of earlier epochs included while they have segments.
+    pub fn position(&self) -> Vec<Cursor> {
+        let mut position = lock(&self.shared.earlier).ends();
+        position.extend(self.shared.all_chains().iter().map(|chain| chain.position()));
+        position
+    }
+
+    /// SQL has durably committed everything before these cursors. Frees the segments that nobody needs any more; one that cannot be
+    /// removed now is found again at the next start.
+    pub fn applied(&self, cursors: &[Cursor]) {
+        let mut applied = lock(&self.shared.applied);
+        applied.advance(cursors);
+        let earlier = lock(&self.shared.earlier).release(&applied);
+        self.discard(earlier);
+        if !lock(&self.shared.earlier).is_empty() {
+            return;
+        }
+        applied.forget_before(self.shared.epoch);
+        for chain in self.shared.all_chains() {
+            self.carry_stragglers(&chain, &applied);
+            let freed = lock(&chain.holdings).release(&applied);
+            self.discard(freed);
+        }
+    }
+
+    /// False after a write or sync error: paid work must be refused, and the process restarted.
+    pub fn healthy(&self) -> bool {
+        self.shared.failure().is_none()
+    }
+
+    /// Why the journal is not healthy.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure().map(str::to_owned)
+    }
+
+    /// Bytes of full segments on disk: what [`Options::backlog_bytes`] limits.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.shared.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets the hook that says "there are new settlements". It runs on the side thread, at most once per sync (20 ms), must be quick
+    /// and must not own the journal.
+    pub fn set_waker(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        *lock(&self.shared.waker) = Some(wake);
+    }
+
+    /// Syncs everything and stops the side thread. Writers should be gone: what they append afterwards is synced by nobody.
+    pub fn sync_and_close(mut self) -> Result<(), Error> {
+        self.stop();
+        self.failure().map_or(Ok(()), |reason| Err(Error::Failed(reason)))
+    }
+
+    fn stop(&mut self) {
+        self.shared.signal.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            self.shared.fail("the journal's thread has died".to_owned());
+        }
+    }
+
+    fn start_chain(&self, worker: u16) -> Result<Writer, Error> {
+        let options = &self.shared.options;
+        let id = SegmentId { chain: ChainId { epoch: self.shared.epoch, node: options.node, worker }, number: 0 };
+        let mut chains = lock(&self.shared.chains);
+        if chains.iter().any(|chain| chain.id == id.chain) {
+            return Err(Error::WorkerTaken(worker));
+        }
+        let fresh = segment::create(&options.directory, id, options.segment_bytes).map_err(Error::DiskFull)?;
+        fresh.file.sync_all().map_err(Error::io("sync", &options.directory))?;
+        sync_directory(&options.directory).map_err(Error::io("sync", &options.directory))?;
+        let mut holdings = Holdings::default();
+        holdings.add(Held::new(id, options.segment_bytes));
+        let chain = Arc::new(Chain::new(id.chain, Arc::clone(&fresh.file), holdings));
+        chains.push(Arc::clone(&chain));
+        self.shared.signal.want_segment();
+        Ok(Writer::new(Arc::clone(&self.shared), chain, fresh))
+    }
+
+    fn discard(&self, freed: Vec<Held>) {
+        for held in freed {
+            if segment::discard(&self.shared.options.directory, held.id, held.damaged).is_ok() {
+                self.shared.backlog_bytes.fetch_sub(held.bytes, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Moves the open reservations of a chain's oldest segment to the carrier, so that one call of an hour does not keep an hour of
+    /// segments. Should it fail, the segment simply stays.
+    fn carry_stragglers(&self, chain: &Arc<Chain>, applied: &Applied) {
+        loop {
+            let straggler = lock(&chain.holdings).straggler(applied, CARRY_AFTER_SEGMENTS);
+            let Some((from, open)) = straggler else { return };
+            if self.carry(chain, from, &open.into_iter().collect()).is_err() {
+                return;
+            }
+            let freed = lock(&chain.holdings).release(applied);
+            self.discard(freed);
+        }
+    }
+
+    fn carry(&self, chain: &Arc<Chain>, from: SegmentId, open: &HashSet<GenerationId>) -> Result<(), Error> {
+        let mut carrier = lock(&self.carrier);
+        if carrier.is_none() {
+            *carrier = Some(self.start_chain(CARRIER)?);
+        }
+        let Some(carrier) = carrier.as_mut() else { return Ok(()) };
+        let path = from.path(&self.shared.options.directory);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let reservations = reservations(&bytes, from, open);
+        if reservations.len() < open.len() {
+            return Err(Error::Failed(format!("{} does not read back", path.display())));
+        }
+        reservations.iter().try_for_each(|payload| carrier.carry(payload))?;
+        carrier.chain().sync().map_err(Error::io("sync", &path))?;
+        // In the carrier's own chain the newer place has replaced the older one already.
+        if carrier.chain().id != chain.id {
+            for generation in open {
+                let still_open = lock(&chain.holdings).moved(*generation, from);
+                if !still_open {
+                    // Settled while it was copied, at or before this place.
+                    let at = chain.position();
+                    lock(&carrier.chain().holdings).settled(*generation, at);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Payloads of the reservations in a segment that are among `open`.
+fn reservations<'a>(bytes: &'a [u8], id: SegmentId, open: &HashSet<GenerationId>) -> Vec<&'a [u8]> {
+    let segment::Header::Valid { seed, .. } = segment::check_header(bytes, id) else { return Vec::new() };
+    let mut rest = bytes.get(segment::HEADER_BYTES as usize..).unwrap_or_default();
+    let mut found = Vec::new();
+    while let Step::Record(frame) = frame::read(rest, rest.len(), seed) {
+        let wanted = frame.known_kind() == Some(Kind::Reserve) && record::generation(frame.payload).is_ok_and(|id| open.contains(&id));
+        if wanted {
+            found.push(frame.payload);
+        }
+        rest = &rest[frame.size..];
+    }
+    found
+}
+
+fn check(options: &Options) -> Result<(), Error> {
+    if !(Options::SEGMENT_BYTES_MIN..=Options::SEGMENT_BYTES_MAX).contains(&options.segment_bytes) {
+        return Err(Error::Option("a segment has from 128 KiB to 1 GiB"));
+    }
+    Ok(())
+}
+
+/// Refuses a second process: both would take the same epoch.
+fn lock_folder(directory: &Path) -> Result<File, Error> {
+    let path = directory.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(directory.to_path_buf())),
+        Err(TryLockError::Error(source)) => Err(Error::Io { action: "lock", path, source }),
+    }
+}
+
+fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Error> {
+    let for_thread = Arc::clone(shared);
+    let spawned = thread::Builder::new().name("fl-journal".to_owned()).spawn(move || flusher::run(&for_thread));
+    let handle = spawned.map_err(Error::io("start the thread of", &shared.options.directory))?;
+    shared.signal.set_thread(handle.thread());
+    Ok(handle)
+}

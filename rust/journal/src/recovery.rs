@@ -1,0 +1,268 @@
+//! What a start finds: how much SQL has still to read, and the reservations whose process died before it settled them.
+
+use crate::Cursor;
+use crate::error::{Error, Problem, ProblemKind};
+use crate::frame::{self, Kind, Step};
+use crate::record;
+use crate::retention::{Applied, Held, Holdings};
+use crate::segment::{self, ChainId, HEADER_BYTES, Header, SegmentId};
+use crate::writer::Writer;
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
+use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Settle, Timings};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What [`crate::Journal::open`] found.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// The epoch that begins.
+    pub epoch: u64,
+    /// Reservations without a terminal anywhere, oldest first; hand them to [`recover`] before traffic starts.
+    pub orphans: Vec<Reserve>,
+    /// Settlements that SQL has not committed yet.
+    pub settled: u64,
+    /// Damaged segments. Their records before the damage are in use; the files are set aside (`.quarantined`) instead of removed.
+    pub quarantined: Vec<PathBuf>,
+    /// Damage and torn ends, for the operator.
+    pub problems: Vec<Problem>,
+    /// Bytes of segments that were scanned.
+    pub scanned_bytes: u64,
+}
+
+/// Settles what a dead process left open: charged 0, the estimated prompt as upstream cost, marked as recovered and estimated.
+///
+/// After a further crash the same orphans may be settled again; the applier keeps the first terminal of a generation.
+pub fn recover(writer: &mut Writer, orphans: &[Reserve], now_ms: u64) -> Result<(), Error> {
+    orphans.iter().try_for_each(|orphan| writer.settle(&settlement(orphan, now_ms)))
+}
+
+fn settlement(orphan: &Reserve, now_ms: u64) -> Settle {
+    let mut flags = Flags::RECOVERED;
+    flags.add(Flags::ESTIMATED);
+    let error = "interrupted".to_owned();
+    Settle {
+        generation: orphan.generation,
+        started_at_ms: orphan.started_at_ms,
+        settled_at_ms: now_ms,
+        scopes: orphan.scopes,
+        // A reservation does not say how its client spoke.
+        dialect: Dialect::OpenaiChat,
+        manner: Manner::Native,
+        streamed: false,
+        outcome: Outcome::Recovered,
+        flags,
+        status: 0,
+        error: error.clone(),
+        requested_model: orphan.model.clone(),
+        model: orphan.model.clone(),
+        provider: orphan.provider.clone(),
+        finish: String::new(),
+        native_finish: String::new(),
+        usage: Usage { prompt_tokens: orphan.prompt_tokens_estimate, ..Usage::default() },
+        reserved: orphan.reserved,
+        charged: NanoUsd(0),
+        price_version: orphan.price_version,
+        timings: Timings::default(),
+        referer: String::new(),
+        title: String::new(),
+        user_agent: String::new(),
+        end_user: String::new(),
+        session: String::new(),
+        attempts: vec![Attempt {
+            provider: orphan.provider.clone(),
+            upstream_cost: orphan.prompt_cost_estimate,
+            error,
+            flags,
+            ..Attempt::default()
+        }],
+    }
+}
+
+/// Scans every segment in `chains`. What has been freed is not there any more, so what is there matters.
+pub(crate) fn scan(
+    directory: &Path,
+    chains: &BTreeMap<ChainId, Vec<u64>>,
+    applied: &Applied,
+    epoch: u64,
+) -> Result<(Recovery, Holdings), Error> {
+    let ids: Vec<SegmentId> =
+        chains.iter().flat_map(|(chain, numbers)| numbers.iter().map(|number| SegmentId { chain: *chain, number: *number })).collect();
+    let segments = scan_all(directory, &ids, applied)?;
+
+    let mut recovery = Recovery { epoch, ..Recovery::default() };
+    let mut holdings = Holdings::default();
+    for (at, found) in segments.iter().enumerate() {
+        let followed = segments[at + 1..].iter().take_while(|later| later.id.chain == found.id.chain).any(|later| later.end > HEADER_BYTES);
+        let damaged = found.stop.problem(followed) == Some(ProblemKind::Damaged);
+        if let Some(kind) = found.stop.problem(followed) {
+            let path = found.id.path(directory);
+            if damaged {
+                recovery.quarantined.push(path.clone());
+            }
+            recovery.problems.push(Problem { path, offset: found.end, kind });
+        }
+        recovery.settled += found.settled;
+        recovery.scanned_bytes += found.bytes;
+        holdings.add(Held { end: Some(found.end), damaged, ..Held::new(found.id, found.bytes) });
+    }
+    recovery.orphans = match_up(segments, &mut holdings);
+    Ok((recovery, holdings))
+}
+
+/// What one segment holds; reservations and terminals of the same segment have cancelled out.
+struct Found {
+    id: SegmentId,
+    bytes: u64,
+    end: u64,
+    stop: Stop,
+    settled: u64,
+    open: HashMap<GenerationId, Reserve>,
+    terminals: Vec<(GenerationId, Cursor)>,
+}
+
+/// Why a scan stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// At the end of the records.
+    Clean,
+    /// At an incomplete record with nothing behind it.
+    Incomplete,
+    /// At something else.
+    Damaged,
+}
+
+impl Stop {
+    /// What to report of a segment whose writer is dead. An append that did not return is no damage, unless others followed it.
+    pub(crate) fn problem(self, followed: bool) -> Option<ProblemKind> {
+        match self {
+            Stop::Clean => None,
+            Stop::Incomplete if !followed => Some(ProblemKind::Torn),
+            Stop::Incomplete | Stop::Damaged => Some(ProblemKind::Damaged),
+        }
+    }
+}
+
+/// Open reservations whose terminal is nowhere, by age; the others tell their segment what to wait for.
+fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Reserve> {
+    let terminals: HashMap<GenerationId, Cursor> = segments.iter().flat_map(|found| found.terminals.iter().copied()).collect();
+    let mut orphans = BTreeMap::new();
+    for found in segments {
+        for (generation, reserve) in found.open {
+            holdings.reserved(generation, found.id);
+            match terminals.get(&generation) {
+                Some(at) => {
+                    holdings.settled(generation, *at);
+                }
+                None => {
+                    orphans.insert(generation, reserve);
+                }
+            }
+        }
+    }
+    orphans.into_values().collect()
+}
+
+/// Scans segments on as many threads as there are cores, in the order of `ids`.
+fn scan_all(directory: &Path, ids: &[SegmentId], applied: &Applied) -> Result<Vec<Found>, Error> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(ids.len());
+    let (turn, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(ids.len())));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut bytes = Vec::new();
+                while let Some(id) = ids.get(turn.fetch_add(1, Ordering::Relaxed)) {
+                    let found = scan_segment(directory, *id, applied, &mut bytes);
+                    crate::chain::lock(&results).push(found);
+                }
+            });
+        }
+    });
+    let mut found = results.into_inner().unwrap_or_default().into_iter().collect::<Result<Vec<_>, _>>()?;
+    found.sort_unstable_by_key(|found| found.id);
+    Ok(found)
+}
+
+fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut Vec<u8>) -> Result<Found, Error> {
+    let path = id.path(directory);
+    bytes.clear();
+    File::open(&path).and_then(|mut file| file.read_to_end(bytes)).map_err(Error::io("read", &path))?;
+    let mut found = Found {
+        id,
+        bytes: bytes.len() as u64,
+        end: HEADER_BYTES,
+        stop: Stop::Damaged,
+        settled: 0,
+        open: HashMap::new(),
+        terminals: Vec::new(),
+    };
+    match segment::check_header(bytes, id) {
+        Header::Valid { seed, bytes: size } => found.read_records(bytes, size, seed, applied, &path)?,
+        Header::Damaged => {}
+        Header::Newer(version) => return Err(Error::Newer { path, found: format!("format {version}") }),
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn read_records(&mut self, bytes: &[u8], size: u64, seed: u32, applied: &Applied, path: &Path) -> Result<(), Error> {
+        let mut sequence = None;
+        loop {
+            let rest = &bytes[self.end as usize..];
+            let frame = match frame::read(rest, size.saturating_sub(self.end) as usize, seed) {
+                Step::Record(frame) if sequence.is_none_or(|before: u64| before + 1 == frame.sequence) => frame,
+                other => {
+                    self.stop = stop(&other, rest);
+                    return Ok(());
+                }
+            };
+            sequence = Some(frame.sequence);
+            let Some(kind) = frame.known_kind() else { return Err(newer_record(path, &frame)) };
+            if self.note(kind, frame.payload, self.end + frame.size as u64, applied).is_err() {
+                self.stop = Stop::Damaged;
+                return Ok(());
+            }
+            self.end += frame.size as u64;
+        }
+    }
+
+    fn note(&mut self, kind: Kind, payload: &[u8], end: u64, applied: &Applied) -> Result<(), record::Malformed> {
+        match kind {
+            Kind::Reserve => {
+                let reserve = record::decode_reserve(payload)?;
+                self.open.insert(reserve.generation, reserve);
+            }
+            Kind::Settle => {
+                let generation = record::generation(payload)?;
+                let at = self.id.chain.cursor(self.id.number, end);
+                if !applied.covers(&at) {
+                    self.settled += 1;
+                }
+                if self.open.remove(&generation).is_none() {
+                    self.terminals.push((generation, at));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no record at the start of `rest`, which reaches to the end of the segment.
+fn stop(step: &Step<'_>, rest: &[u8]) -> Stop {
+    let (written, otherwise) = match step {
+        Step::Empty => (0, Stop::Clean),
+        Step::Bad { extent: Some(extent) } => (*extent, Stop::Incomplete),
+        // An impossible length, a record out of order, or a file cut off.
+        Step::Bad { extent: None } | Step::Short | Step::Record(_) => return Stop::Damaged,
+    };
+    let behind = rest.get(written..).unwrap_or_default();
+    if segment::is_zero(behind) { otherwise } else { Stop::Damaged }
+}
+
+pub(crate) fn newer_record(path: &Path, frame: &frame::Frame<'_>) -> Error {
+    Error::Newer { path: path.to_path_buf(), found: format!("record kind {} version {}", frame.kind, frame.version) }
+}

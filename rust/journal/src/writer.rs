@@ -1,0 +1,182 @@
+//! One worker's end of the journal.
+
+use crate::Cursor;
+use crate::chain::{Chain, Shared, lock};
+use crate::error::Error;
+use crate::flusher::{Durable, SYNC_BYTES};
+use crate::frame::{self, Kind};
+use crate::record::{self, ReserveRef};
+use crate::retention::Held;
+use crate::segment::{self, Fresh, SegmentId};
+use fairlead_ledger::{Reserve, Settle};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Room kept for the settlement of each open reservation when no further segment can be had. Settlements are near 600 bytes.
+const SETTLE_ROOM_BYTES: u64 = 4 << 10;
+
+/// Appends to one chain. Nothing is kept back: when a call returns, the record is in the page cache.
+pub struct Writer {
+    shared: Arc<Shared>,
+    chain: Arc<Chain>,
+    file: Arc<File>,
+    seed: u32,
+    number: u64,
+    offset: u64,
+    sequence: u64,
+    unsynced_bytes: u64,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Starts the chain `chain`, whose segment 0 is `fresh`.
+    pub(crate) fn new(shared: Arc<Shared>, chain: Arc<Chain>, fresh: Fresh) -> Writer {
+        Writer {
+            shared,
+            chain,
+            file: fresh.file,
+            seed: fresh.seed,
+            number: 0,
+            offset: segment::HEADER_BYTES,
+            sequence: 0,
+            unsynced_bytes: 0,
+            buffer: Vec::with_capacity(segment::RECORD_BYTES_MAX),
+        }
+    }
+
+    /// Writes a reservation. Must come before the first byte goes upstream.
+    ///
+    /// Refuses with [`Error::Failed`], [`Error::Backlog`] or [`Error::DiskFull`]; then the call must not be made.
+    pub fn reserve(&mut self, record: &Reserve) -> Result<(), Error> {
+        self.reserve_ref(&ReserveRef::from(record))
+    }
+
+    /// [`Writer::reserve`] for texts that stand elsewhere.
+    pub fn reserve_ref(&mut self, record: &ReserveRef<'_>) -> Result<(), Error> {
+        self.refuse_when_stopped()?;
+        self.keep_room_for_settlements()?;
+        frame::begin(&mut self.buffer);
+        record::encode_reserve(record, &mut self.buffer);
+        self.append_reserve(record.generation)
+    }
+
+    /// Writes a terminal. Must come before the client sees the end of its reply.
+    ///
+    /// Fails only when the operating system refuses; the journal is then unhealthy. Still tried when it already was.
+    pub fn settle(&mut self, record: &Settle) -> Result<(), Error> {
+        frame::begin(&mut self.buffer);
+        record::encode_settle(record, &mut self.buffer);
+        self.append(Kind::Settle).inspect_err(|error| self.shared.fail(error.to_string()))?;
+        let at = self.position();
+        let here = lock(&self.chain.holdings).settled(record.generation, at);
+        if !here {
+            self.shared.settled_elsewhere(record.generation, at);
+        }
+        self.shared.signal.settled();
+        Ok(())
+    }
+
+    /// Copies the payload of a reservation that stands in an old segment. Not refused for backlog: it lets that segment go.
+    pub(crate) fn carry(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let generation = record::generation(payload).map_err(|_| Error::Failed("a record of ours does not read back".to_owned()))?;
+        frame::begin(&mut self.buffer);
+        self.buffer.extend_from_slice(payload);
+        self.append_reserve(generation)
+    }
+
+    /// The end of the chain.
+    pub fn position(&self) -> Cursor {
+        self.chain.id.cursor(self.number, self.offset)
+    }
+
+    /// A future that resolves when everything appended so far is on disk.
+    pub fn durable(&self) -> Durable {
+        Durable::new(&self.shared, &self.chain)
+    }
+
+    pub(crate) fn chain(&self) -> &Arc<Chain> {
+        &self.chain
+    }
+
+    fn append_reserve(&mut self, generation: fairlead_ir::GenerationId) -> Result<(), Error> {
+        self.append(Kind::Reserve)?;
+        lock(&self.chain.holdings).reserved(generation, self.segment(self.number));
+        Ok(())
+    }
+
+    fn refuse_when_stopped(&self) -> Result<(), Error> {
+        if let Some(reason) = self.shared.failure() {
+            return Err(Error::Failed(reason.to_owned()));
+        }
+        let (bytes, limit) = (self.shared.backlog_bytes.load(Ordering::Relaxed), self.shared.options.backlog_bytes);
+        if bytes > limit { Err(Error::Backlog { bytes, limit }) } else { Ok(()) }
+    }
+
+    /// With a next segment at hand there is room. Without one, what is left of this one must do for the calls under way.
+    fn keep_room_for_settlements(&self) -> Result<(), Error> {
+        if self.chain.next_ready.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let open = lock(&self.chain.holdings).open_count() + 1;
+        if self.offset + open * SETTLE_ROOM_BYTES + segment::RECORD_BYTES_MAX as u64 <= self.shared.options.segment_bytes {
+            return Ok(());
+        }
+        self.chain.prepare_next(&self.shared.options).map(|_| ()).map_err(Error::DiskFull)
+    }
+
+    /// Writes the record in the buffer. On an error the chain ends where it ended before.
+    fn append(&mut self, kind: Kind) -> Result<(), Error> {
+        let size = self.buffer.len() as u64;
+        if self.offset + size > self.shared.options.segment_bytes {
+            self.roll().map_err(Error::DiskFull)?;
+        }
+        frame::finish(&mut self.buffer, kind, self.sequence + 1, self.seed);
+        if let Err(source) = self.file.write_all_at(&self.buffer, self.offset) {
+            let path = self.segment(self.number).path(&self.shared.options.directory);
+            let error = Error::Io { action: "write", path, source };
+            self.shared.fail(error.to_string());
+            return Err(error);
+        }
+        self.sequence += 1;
+        self.offset += size;
+        self.chain.publish(self.number, self.offset);
+        self.ask_for_sync(size);
+        Ok(())
+    }
+
+    /// Goes on to the next segment, which the side thread has prepared unless the worker was faster.
+    fn roll(&mut self) -> io::Result<()> {
+        let segment_bytes = self.shared.options.segment_bytes;
+        let (number, fresh) = self.chain.take_next(&self.shared.options)?;
+        {
+            let mut holdings = lock(&self.chain.holdings);
+            holdings.seal(self.offset);
+            holdings.add(Held::new(self.segment(number), segment_bytes));
+        }
+        {
+            let mut files = lock(&self.chain.files);
+            let full = std::mem::replace(&mut files.current, Arc::clone(&fresh.file));
+            files.full.push(full);
+        }
+        self.shared.backlog_bytes.fetch_add(segment_bytes, Ordering::Relaxed);
+        (self.file, self.seed, self.number, self.offset) = (fresh.file, fresh.seed, number, segment::HEADER_BYTES);
+        self.shared.signal.want_segment();
+        Ok(())
+    }
+
+    fn ask_for_sync(&mut self, size: u64) {
+        self.shared.signal.written();
+        self.unsynced_bytes += size;
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.unsynced_bytes = 0;
+            self.shared.signal.much_written();
+        }
+    }
+
+    fn segment(&self, number: u64) -> SegmentId {
+        SegmentId { chain: self.chain.id, number }
+    }
+}
