@@ -72,7 +72,7 @@ class Document:
         try:
             return cls(file, tomllib.loads(text), text)
         except tomllib.TOMLDecodeError as error:
-            raise Mistakes([_syntax_problem(file, str(error))]) from None
+            raise Mistakes([_syntax_problem(file, text, str(error))]) from None
         except RecursionError:
             raise Mistakes([Problem(file, None, None, "", "is nested too deeply")]) from None
 
@@ -143,17 +143,22 @@ def _prune(tree: Any, path: Path) -> None:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean "x"?`, or nothing when no known name is near."""
-    near = difflib.get_close_matches(name.lower(), sorted({*known}), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    near = nearest_name(name, known)
+    return f'; did you mean "{near}"?' if near else ""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one is likely to mean."""
+    return next(iter(difflib.get_close_matches(name.lower(), sorted({*known}), n=1, cutoff=0.6)), None)
 
 
 _DECODE_ERROR = re.compile(r"^(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)
 
 
-def _syntax_problem(file: str, text: str) -> Problem:
-    match = _DECODE_ERROR.match(text)
+def _syntax_problem(file: str, text: str, error: str) -> Problem:
+    match = _DECODE_ERROR.match(error)
     if match is None:
-        return Problem(file, None, None, "", f"not valid TOML: {text}")
+        return Problem(file, None, None, "", f"not valid TOML: {error}")
     if match["line"] is None:
-        return Problem(file, None, None, "", f"not valid TOML: {match['what']} at the end of the file")
+        return Problem(file, text.count("\n", 0, -1) + 1, None, "", f"not valid TOML: {match['what']} at the end of the file")
     return Problem(file, int(match["line"]), int(match["column"]), "", f"not valid TOML: {match['what']}")

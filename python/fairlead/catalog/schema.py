@@ -28,6 +28,7 @@ HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$", 
 HeaderValue = Annotated[str, Meta(pattern=r"^[ -~]{0,4096}$", description="a header value of printable ASCII characters")]
 Secret = Annotated[str, Meta(pattern=r"^[!-~]{1,4096}$", description="a secret of visible ASCII characters")]
 Count = Annotated[int, Meta(ge=1, le=10_000_000_000)]
+Usd = Annotated[str, Meta(description='a decimal number in quotes, such as "2.50"')]
 Hours = Annotated[str, Meta(pattern=r"^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", description='hours such as "10:00-01:00"')]
 Modality = Literal["text", "image", "file", "audio", "video"]
 
@@ -79,41 +80,41 @@ Auth = Literal["bearer"] | HeaderAuth
 class UsdPerMillion(File, kw_only=True):
     """US dollars per million tokens. Buckets are disjoint: `prompt` is uncached prompt tokens."""
 
-    prompt: str | None = None
-    completion: str | None = None
-    cache_read: str | None = None
+    prompt: Usd | None = None
+    completion: Usd | None = None
+    cache_read: Usd | None = None
     """Absent: as `prompt`."""
-    cache_write: str | None = None
+    cache_write: Usd | None = None
     """Kept five minutes. Absent: as `prompt`."""
-    cache_write_1h: str | None = None
+    cache_write_1h: Usd | None = None
     """Absent: as `cache_write`."""
-    reasoning: str | None = None
+    reasoning: Usd | None = None
     """Absent: as `completion`."""
-    cache_write_30m: str | None = None
-    cache_write_12h: str | None = None
-    audio_prompt: str | None = None
-    audio_completion: str | None = None
-    audio_cache_read: str | None = None
-    image_prompt: str | None = None
-    image_completion: str | None = None
-    video_prompt: str | None = None
+    cache_write_30m: Usd | None = None
+    cache_write_12h: Usd | None = None
+    audio_prompt: Usd | None = None
+    audio_completion: Usd | None = None
+    audio_cache_read: Usd | None = None
+    image_prompt: Usd | None = None
+    image_completion: Usd | None = None
+    video_prompt: Usd | None = None
 
 
 class UsdEach(File, kw_only=True):
     """US dollars for one of what is not a token."""
 
-    request: str | None = None
-    web_search: str | None = None
-    image: str | None = None
-    image_hd: str | None = None
-    second_audio_in: str | None = None
-    second_audio_out: str | None = None
-    second_video_720p: str | None = None
-    character: str | None = None
-    page: str | None = None
-    session: str | None = None
-    file_search: str | None = None
-    gigabyte_day: str | None = None
+    request: Usd | None = None
+    web_search: Usd | None = None
+    image: Usd | None = None
+    image_hd: Usd | None = None
+    second_audio_in: Usd | None = None
+    second_audio_out: Usd | None = None
+    second_video_720p: Usd | None = None
+    character: Usd | None = None
+    page: Usd | None = None
+    session: Usd | None = None
+    file_search: Usd | None = None
+    gigabyte_day: Usd | None = None
 
 
 CHARGED_PER_MILLION = ("prompt", "completion", "cache_read", "cache_write", "cache_write_1h", "reasoning")
@@ -142,7 +143,7 @@ class Override(File, kw_only=True):
     when: When
     usd_per_million: UsdPerMillion | None = None
     usd_each: UsdEach | None = None
-    multiplier: str | None = None
+    multiplier: Usd | None = None
 
 
 class DatedPrice(File, kw_only=True, rename={"from_": "from"}):

@@ -9,7 +9,7 @@ import re
 import msgspec
 from msgspec import inspect
 
-from fairlead.catalog.document import Document, did_you_mean
+from fairlead.catalog.document import Document, did_you_mean, nearest_name
 from fairlead.catalog.positions import Path
 
 
@@ -48,14 +48,16 @@ class _Walk:
             self._expect(value, path, expected or "a table")
             return
         known = {member.encode_name: member for member in kind.fields}
+        meant = set()
         for name, child in value.items():
             if name in known:
                 self.check(child, known[name].type, (*path, name))
             else:
                 names = [*known, *self._document.other_names(path)]
+                meant.add(nearest_name(name, names))
                 self._document.report((*path, name), f'unknown key "{name}"{did_you_mean(name, names)}')
         for name, member in known.items():
-            if member.required and name not in value:
+            if member.required and name not in value and name not in meant:
                 self._document.report(path, f'"{name}" is missing')
 
     def _dict(self, value: object, kind: inspect.DictType, path: Path, expected: str) -> None:

@@ -156,8 +156,6 @@ def _keys(loaded: Loaded) -> tuple[ConfigKey, ...]:
             report(("keys", name, "secret"), f"is the same as that of [keys.{owner}]")
         if key.secret == loaded.config.server.admin_token:
             report(("keys", name, "secret"), "is the same as server.admin_token")
-        if len(key.secret) < _SHORT_KEY_CHARACTERS:
-            report(("keys", name, "secret"), f"is short: {_SHORT_KEY_CHARACTERS} random characters or more resist guessing", "warning")
     return tuple(
         ConfigKey(name=name, secret=key.secret, models=tuple(key.models), management=key.management)
         for name, key in loaded.config.keys.items()
@@ -171,6 +169,9 @@ def _warn(loaded: Loaded, providers: list[ProviderView], views: list[ModelView])
             loaded.document.report(("providers", provider.slug), "is on, but no model is served by it", "warning")
     known = {view.id for view in views}
     for name, key in loaded.config.keys.items():
+        if len(key.secret) < _SHORT_KEY_CHARACTERS:
+            message = f"is short: {_SHORT_KEY_CHARACTERS} random characters or more resist guessing"
+            loaded.document.report(("keys", name, "secret"), message, "warning")
         for index, pattern in enumerate(key.models):
             if "*" not in pattern and pattern not in known:
                 loaded.document.report(("keys", name, "models", index), f'no model is called "{pattern}" here', "warning")

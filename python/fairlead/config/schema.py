@@ -3,7 +3,7 @@
 Names that are fixed but not built yet stand in `unbuilt`, not here.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -229,8 +229,8 @@ class Credits(Table):
 class Storage(Table):
     """`[storage]`."""
 
-    url: str = "sqlite"
-    limits_url: str = ""
+    url: Literal["sqlite"] = "sqlite"
+    limits_url: Literal[""] = ""
 
 
 class Logging(Table):

@@ -1,0 +1,188 @@
+"""The command line: dispatch, check, models, sim."""
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fairlead import cli
+from fairlead.cli import COMMANDS, main, sim
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No configuration and no provider's key in sight."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (
+        "FAIRLEAD_CONFIG",
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "OPENROUTER_API_KEY",
+        "GEMINI_API_KEY",
+        "GOOGLE_API_KEY",
+        "GROQ_API_KEY",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_module(name: str) -> None:
+    module = importlib.import_module(f"fairlead.cli.{name}")
+    assert (name, COMMANDS[name]) == (module.NAME, module.HELP)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    module.configure(parser)
+    assert callable(module.run)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nope"], ["check", "--nope"], ["sim", "--threads", "0"], ["sim", "--seed", "x"], ["models", "a", "b"]]
+)
+def test_misuse_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage: fairlead" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--help"], ["--version"], ["check", "--help"]):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+    assert "--config F" in text
+
+
+def test_help_imports_little() -> None:
+    code = """import sys, fairlead.cli
+try:
+    fairlead.cli.main(["--help"])
+except SystemExit:
+    print("msgspec" in sys.modules, "fairlead.config" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_check_without_a_configuration(capsys: pytest.CaptureFixture[str], nowhere: Path) -> None:
+    assert main(["check"]) == 0
+    out, err = capsys.readouterr()
+    assert out == (
+        "configuration  none found: defaults\n"
+        "traffic        127.0.0.1:8080\n"
+        "admin          127.0.0.1:8081\n"
+        f"data           {nowhere}/.local/share/fairlead\n"
+        "providers      1 on\n"
+        "  sim                no credential needed\n"
+        "models         6\n"
+        "keys           0 in the configuration\n"
+    )
+    assert err == ""
+
+
+def test_check_says_what_would_run(capsys: pytest.CaptureFixture[str], nowhere: Path) -> None:
+    text = (
+        "[providers.openai]\nkeys = ['k', 'l']\n[providers.ollama]\n[keys.ci]\nsecret = '0123456789012345678901'\nmodels = ['openai/*']\n"
+    )
+    (nowhere / "fairlead.toml").write_text(text)
+    assert main(["check", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert found["config"] == f"{nowhere}/fairlead.toml"
+    assert [(provider["slug"], provider["keys"]) for provider in found["providers"]] == [("openai", 2), ("ollama", 0)]
+    assert found["keys"] == [{"name": "ci", "models": ["openai/*"], "management": False}]
+    assert "openai/gpt-5-mini" in found["models"]
+    assert [warning["path"] for warning in found["warnings"]] == ["providers.ollama"]
+    assert "0123456789" not in json.dumps(found)
+    assert main(["check"]) == 0
+    out, err = capsys.readouterr()
+    assert "  openai             2 keys from the configuration\n  ollama             no credential is sent\n" in out
+    assert "  ci                 openai/*\n" in out
+    assert err == f"{nowhere}/fairlead.toml:3: providers.ollama: warning: is on, but no model is served by it\n"
+
+
+@pytest.mark.parametrize("command", ["check", "models"])
+def test_a_bad_configuration_is_2(command: str, capsys: pytest.CaptureFixture[str], nowhere: Path) -> None:
+    (nowhere / "bad.toml").write_text("[server]\nadmn = 1\n\nwatch = 2\n")
+    assert main([command, "--config", "bad.toml"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        'bad.toml:2: server.admn: unknown key "admn"; did you mean "admin"?\nbad.toml:4: server.watch: expected true or false, got 2\n'
+    )
+    assert main([command, "--config", "bad.toml", "--json"]) == 2
+    assert [error["line"] for error in json.loads(capsys.readouterr().out)["errors"]] == [2, 4]
+    assert main([command, "--config", "nope.toml"]) == 2
+    assert capsys.readouterr().err == "nope.toml: cannot be read: No such file or directory\n"
+
+
+def test_models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["models", "ECHO"]) == 0
+    assert capsys.readouterr().out == (
+        "MODEL     PROVIDER  PROMPT $/M  COMPLETION $/M  CACHE READ $/M  CONTEXT  NOTES\n"
+        "sim/echo  sim                1               2             0.1   128000\n"
+    )
+    assert main(["models", "claude"]) == 1
+    assert capsys.readouterr().err == 'no model matches "claude"\n'
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    assert main(["models", "claude-haiku-5-5", "--json"]) == 0
+    (model,) = json.loads(capsys.readouterr().out)["data"]
+    assert model["id"] == "anthropic/claude-haiku-5.5"
+    assert model["endpoints"][0]["pricing"]["prompt"] == "0.0000001"
+    assert main(["models", "sonnet-4.5"]) == 0
+    assert "shuts down 2026-11-30" in capsys.readouterr().out or "shut down" in capsys.readouterr().out
+
+
+class FakeSimulator:
+    """Binds nothing; fails for the address `busy:1`."""
+
+    stopped = 0
+
+    def __init__(self, address: str, threads: int, seed: int) -> None:
+        if address == "busy:1":
+            raise OSError(98, "Address already in use")
+        self.address = address.replace(":0", ":4321")
+        self.threads, self.seed = threads, seed
+
+    def stop(self) -> None:
+        FakeSimulator.stopped += 1
+
+
+def test_sim(capsys: pytest.CaptureFixture[str]) -> None:
+    def arguments(address: str, as_json: bool) -> argparse.Namespace:
+        return argparse.Namespace(address=address, threads=1, seed=1, json=as_json)
+
+    waits: list[int] = []
+    assert sim.serve(arguments("127.0.0.1:0", False), FakeSimulator, lambda: waits.append(1)) == 0
+    text = capsys.readouterr().out
+    assert "OpenAI base URL     http://127.0.0.1:4321/v1\n" in text
+    assert "Anthropic base URL  http://127.0.0.1:4321\n" in text
+    assert "curl -N http://127.0.0.1:4321/v1/chat/completions" in text
+    assert sim.serve(arguments("127.0.0.1:0", True), FakeSimulator, lambda: waits.append(1)) == 0
+    assert json.loads(capsys.readouterr().out)["openai_base_url"] == "http://127.0.0.1:4321/v1"
+    assert (FakeSimulator.stopped, len(waits)) == (2, 2)
+    assert sim.serve(arguments("busy:1", False), FakeSimulator, lambda: waits.append(1)) == 1
+    assert capsys.readouterr().err == "fairlead sim: busy:1: [Errno 98] Address already in use\n"
+    assert len(waits) == 2
+
+
+def test_a_reader_that_leaves_is_no_failure() -> None:
+    code = "import sys, fairlead.cli as c; sys.exit(c.main(['models', '--json']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_commands_are_listed_once() -> None:
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__", "configured"}
+    assert {*COMMANDS} <= files
