@@ -6,10 +6,31 @@
 //! * [`splice`] changes a few byte ranges of a text and leaves the rest where it lies;
 //! * [`sse`] finds, reads and writes server-sent events.
 //!
-//! The dialects stand on these. Deliberately absent: sockets, clocks, threads, and any value tree on a path that
+//! The dialects stand on these, one folder each with the same six files, and are reached through files that know both:
+//!
+//! * [`request`] reads what routing needs and splices the model name; [`extension`] lists the keys that only gateways know;
+//! * [`reply`] reads and edits whole replies, [`tap`] streams; [`identity`] is what they say about themselves on `/api/v1`;
+//! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them.
+//!
+//! Provider and client speak the same dialect here; translation comes later. Deliberately absent: sockets, clocks, threads, and any value tree on a path that
 //! only forwards. Text that nobody changes is never serialised again, because unknown fields, number spelling and
 //! key order have to survive (prompt caches and signatures depend on them).
 
+mod anthropic_messages;
+mod decimal;
+pub mod error;
+pub mod extension;
+pub mod identity;
 pub mod json;
+mod openai_chat;
+mod patch;
+pub mod redact;
+pub mod reply;
+pub mod request;
 pub mod splice;
 pub mod sse;
+pub mod tap;
+mod template;
+mod write;
+
+pub use patch::Unspliced;

@@ -1,0 +1,102 @@
+//! Messages as clients shall see them: which bytes change, and what a whole reply says.
+
+use fairlead_ir::NanoUsd;
+
+use super::wire::{Figures, Outline, read_block};
+use crate::identity::Identity;
+use crate::json::walk::{self, as_str};
+use crate::json::{Kind, Reject};
+use crate::openai_chat::response::set_cost;
+use crate::patch::{Patch, Unspliced, shifted};
+use crate::reply::Seen;
+use crate::splice::Edits;
+
+/// Takes what a whole reply says into `seen`. `false` when it is no message: it has no content.
+pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
+    let outline = Outline::read(body)?;
+    if outline.error || outline.kind == br#""error""# {
+        seen.fail(body);
+    }
+    let Some(content) = outline.content else { return Ok(false) };
+    for block in walk::elements(content) {
+        let block = block?;
+        if block.kind == Kind::Object {
+            let (content, bytes) = read_block(block.value)?;
+            seen.take_content(content, bytes);
+        }
+    }
+    seen.take_names(outline.id, outline.model, None);
+    take_stop(outline.stop_reason, outline.stop_sequence, seen);
+    if let Some(usage) = outline.usage {
+        let mut figures = Figures::default();
+        figures.merge(usage);
+        seen.usage = figures.usage();
+        seen.reported_cost = figures.cost;
+    }
+    Ok(true)
+}
+
+/// Takes a stop reason; whether there was one.
+pub(crate) fn take_stop(reason: Option<&[u8]>, sequence: bool, seen: &mut Seen) -> bool {
+    let Some(reason) = reason.and_then(as_str) else { return false };
+    seen.take_finish(&reason, &reason, sequence || reason == "stop_sequence");
+    true
+}
+
+/// Edits a message that begins at `base` of the edited text: the reply's body, or what `message_start` brings.
+pub(crate) fn edit_message(
+    message: &[u8],
+    base: usize,
+    identity: &Identity,
+    cost: Option<NanoUsd>,
+    edits: &mut Edits,
+) -> Result<(), Unspliced> {
+    let (mut id, mut model, mut provider) = (true, true, true);
+    for member in walk::members(message) {
+        let member = member?;
+        let place = shifted(&member.value_range, base);
+        let (missing, value) = match member.key {
+            b"usage" if member.kind == Kind::Object => {
+                edit_usage(member.value, place.start, identity, cost, edits)?;
+                continue;
+            }
+            b"id" => (&mut id, identity.generation_id_json()),
+            b"model" => (&mut model, identity.model_json()),
+            b"provider" => (&mut provider, identity.provider_json()),
+            _ => continue,
+        };
+        *missing = false;
+        if identity.is_openrouter() {
+            edits.replace(place, value)?;
+        }
+    }
+    let mut patch = Patch::default();
+    if identity.is_openrouter() {
+        patch.insert_if(id, "id", identity.generation_id_json());
+        patch.insert_if(model, "model", identity.model_json());
+        patch.insert_if(provider, "provider", identity.provider_json());
+    }
+    patch.write(message, base, edits)
+}
+
+/// Gives a usage object its cost, and on `/api/v1` `is_byok`. Without a known cost it stays as it is.
+pub(crate) fn edit_usage(
+    usage: &[u8],
+    base: usize,
+    identity: &Identity,
+    cost: Option<NanoUsd>,
+    edits: &mut Edits,
+) -> Result<(), Unspliced> {
+    if cost.is_none() {
+        return Ok(());
+    }
+    let mut patch = Patch::default();
+    set_cost(usage, base, cost, &mut patch, edits)?;
+    if identity.is_openrouter() {
+        match walk::member(usage, "is_byok")? {
+            Some(member) => edits.replace(shifted(&member.value_range, base), b"false")?,
+            None => patch.insert("is_byok", b"false"),
+        }
+    }
+    patch.write(usage, base, edits)
+}

@@ -1,0 +1,389 @@
+//! Errors on the way out, in the caller's dialect and manner, and on the way in, in whatever shape a provider wrote them.
+//!
+//! Status, words and fault of a kind stand in `fairlead_ir::error`, once. This file and the dialects' `error` files only spell
+//! them. Text that came from a provider must have gone through [`redact`](crate::redact::redact) before it is written here.
+
+use fairlead_ir::{Dialect, ErrorKind, Manner};
+use serde_json::Value;
+
+use crate::{anthropic_messages, openai_chat};
+
+/// The longest message kept of a provider's error, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 2000;
+
+/// What an error says beside its kind and message. All optional; the provider's text already redacted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details<'a> {
+    /// Display name of the provider that failed.
+    pub provider_name: Option<&'a str>,
+    /// The provider's own error body as text.
+    pub raw: Option<&'a str>,
+    /// The provider's own code or type word.
+    pub provider_code: Option<&'a str>,
+    /// The generation this error ends.
+    pub generation_id: Option<&'a str>,
+    /// The request field that is wrong.
+    pub param: Option<&'a str>,
+}
+
+/// What the frame of an in-band error repeats of the stream it ends, so that strict clients accept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skeleton<'a> {
+    /// The `id` the client has seen so far.
+    pub id: &'a str,
+    /// The `model` the client has seen so far.
+    pub model: &'a str,
+    /// Display name of the provider; written on OpenRouter's manner only.
+    pub provider: &'a str,
+    /// Unix seconds.
+    pub created_s: u64,
+}
+
+/// A provider's error, understood as far as possible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderError {
+    /// What it means to us.
+    pub kind: ErrorKind,
+    /// The provider's own words, shortened to [`MAX_MESSAGE_BYTES`]. Not redacted. Never empty.
+    pub message: String,
+    /// The provider's most specific code or type word, or its number as text; empty when it gave none.
+    pub code: String,
+}
+
+/// The JSON body of an error response. Dialects without a spelling of their own yet get OpenAI's.
+pub fn body(dialect: Dialect, manner: Manner, kind: ErrorKind, message: &str, details: &Details<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + message.len());
+    match dialect {
+        Dialect::AnthropicMessages => anthropic_messages::error::write_body(manner, kind, message, details, &mut out),
+        _ => openai_chat::error::write_body(manner, kind, message, details, &mut out),
+    }
+    out
+}
+
+/// Appends the frames that end a stream with an error after content has been sent: nothing may follow them.
+pub fn event(
+    dialect: Dialect,
+    manner: Manner,
+    skeleton: &Skeleton<'_>,
+    kind: ErrorKind,
+    message: &str,
+    details: &Details<'_>,
+    out: &mut Vec<u8>,
+) {
+    match dialect {
+        Dialect::AnthropicMessages => anthropic_messages::error::write_event(manner, kind, message, details, out),
+        _ => openai_chat::error::write_event(manner, skeleton, kind, message, details, out),
+    }
+}
+
+/// Reads an error that has no status of its own: a frame inside a stream, or a 200 whose body is an error object.
+///
+/// Any of the usual shapes is understood, plain text and HTML are shortened. Without a word that says more, the kind is
+/// [`ErrorKind::ProviderUnavailable`].
+pub fn read(body: &[u8]) -> ProviderError {
+    let reading = Reading::of(body);
+    let kind = reading.kind().unwrap_or(ErrorKind::ProviderUnavailable);
+    reading.into_error(kind, "the provider reported an error without a message")
+}
+
+/// Reads the body of an error response with its status. The status decides, except where a provider's word is known to be truer.
+pub fn read_response(status: u16, body: &[u8]) -> ProviderError {
+    let reading = Reading::of(body);
+    let by_status = ErrorKind::from_provider_status(status);
+    let kind = match (status, reading.kind()) {
+        // Gemini answers 400 to a bad key, OpenAI 429 to an empty account: no other request to this key would fare better.
+        (400 | 429, Some(ErrorKind::ProviderCredential)) => ErrorKind::ProviderCredential,
+        // A moderation refusal is about the prompt, not about our key.
+        (403, Some(ErrorKind::ProviderRejected)) if reading.has_word(&POLICY_WORDS) => ErrorKind::ProviderRejected,
+        _ => by_status,
+    };
+    reading.into_error(kind, &format!("the provider answered {status} without a message"))
+}
+
+/// Cuts `text` to at most `limit` bytes, at a character, with an ellipsis when something is lost.
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let ellipsis = '…';
+    let mut end = limit.saturating_sub(ellipsis.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut short = text[..end].to_owned();
+    short.push(ellipsis);
+    short
+}
+
+/// `message`, with the provider's own text behind it where that is not the same: dialects whose errors have no place for it.
+pub(crate) fn with_provider_text(message: &str, details: &Details<'_>) -> String {
+    const QUOTED_BYTES: usize = 500;
+    match details.raw {
+        Some(raw) if !raw.trim().is_empty() && !raw.contains(message) && !message.contains(raw.trim()) => {
+            let name = details.provider_name.unwrap_or("the provider");
+            format!("{message} ({name} said: {})", shorten(raw.trim(), QUOTED_BYTES))
+        }
+        _ => message.to_owned(),
+    }
+}
+
+/// What stands in a provider's error body.
+#[derive(Default)]
+struct Reading {
+    message: String,
+    /// Code and type words, the most specific first.
+    words: Vec<String>,
+    /// A status inside the body.
+    status: Option<u16>,
+}
+
+impl Reading {
+    fn of(body: &[u8]) -> Reading {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(value) => Reading::of_json(&value),
+            Err(_) => Reading { message: plain_text(&String::from_utf8_lossy(body)), ..Reading::default() },
+        }
+    }
+
+    fn of_json(value: &Value) -> Reading {
+        // Google wraps errors of streams in an array.
+        let value = value.as_array().and_then(|list| list.first()).unwrap_or(value);
+        let error = match value.get("error").or_else(|| value.pointer("/errors/0")) {
+            Some(error) if is_truthy(error) => error,
+            _ => value,
+        };
+        let mut reading = Reading { message: message_of(error).or_else(|| message_of(value)).unwrap_or_default(), ..Reading::default() };
+        for path in ["/metadata/error_type", "/details/error_code", "/code", "/status", "/error_type", "/type"] {
+            reading.add_word(error.pointer(path));
+        }
+        if !std::ptr::eq(error, value) {
+            ["/code", "/status", "/status_code"].iter().for_each(|path| reading.add_word(value.pointer(path)));
+        }
+        reading
+    }
+
+    fn add_word(&mut self, value: Option<&Value>) {
+        let word = match value {
+            Some(Value::String(word)) if !word.is_empty() => word.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => return,
+        };
+        match word.parse::<u16>() {
+            Ok(status) if (400..=599).contains(&status) => self.status = self.status.or(Some(status)),
+            _ => self.words.push(word),
+        }
+    }
+
+    fn kind(&self) -> Option<ErrorKind> {
+        let by_word = self.words.iter().find_map(|word| kind_of_word(word));
+        // `invalid_request_error` beside 401 or 429 says less than the number does.
+        match (by_word, self.status.map(ErrorKind::from_provider_status)) {
+            (Some(ErrorKind::ProviderRejected), Some(by_status)) if !self.has_word(&POLICY_WORDS) => Some(by_status),
+            (by_word, by_status) => by_word.or(by_status),
+        }
+    }
+
+    fn has_word(&self, words: &[&str]) -> bool {
+        self.words.iter().any(|own| words.iter().any(|word| own.eq_ignore_ascii_case(word)))
+    }
+
+    fn into_error(self, kind: ErrorKind, otherwise: &str) -> ProviderError {
+        let message = if self.message.trim().is_empty() { otherwise } else { self.message.trim() };
+        let code = self.words.into_iter().next().or_else(|| self.status.map(|status| status.to_string()));
+        ProviderError { kind, message: shorten(message, MAX_MESSAGE_BYTES), code: shorten(&code.unwrap_or_default(), 100) }
+    }
+}
+
+/// `null`, `false`, `""` and `0` beside a good reply are no errors; some hosts always send the member.
+fn is_truthy(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Number(number) => number.as_u64() != Some(0),
+        _ => true,
+    }
+}
+
+fn message_of(value: &Value) -> Option<String> {
+    if let Value::String(text) = value {
+        return Some(text.clone());
+    }
+    ["message", "msg", "detail", "error_description", "title"].iter().find_map(|key| match value.get(key)? {
+        Value::String(text) => Some(text.clone()),
+        // FastAPI's list of what is wrong where.
+        Value::Array(list) => list.first().and_then(message_of),
+        Value::Object(_) => value.get(key).and_then(message_of),
+        _ => None,
+    })
+}
+
+/// Text that is no JSON: an HTML page becomes its title, white space is folded.
+fn plain_text(text: &str) -> String {
+    let text = html_title(text).unwrap_or_else(|| text.to_owned());
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn html_title(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    if !lower.trim_start().starts_with('<') {
+        return None;
+    }
+    let between = |open: &str, close: &str| {
+        let start = lower.find(open)? + open.len();
+        let end = start + lower[start..].find(close)?;
+        Some(text[start..end].to_owned())
+    };
+    Some(between("<title>", "</title>").or_else(|| between("<h1>", "</h1>")).unwrap_or_else(|| "an HTML page".to_owned()))
+}
+
+/// Words about what the prompt says.
+const POLICY_WORDS: [&str; 5] = ["content_policy_violation", "content_filter", "refusal", "moderation", "content_policy"];
+
+/// What a code or type word of a provider means. Unknown words mean nothing.
+fn kind_of_word(word: &str) -> Option<ErrorKind> {
+    let lower = word.to_ascii_lowercase();
+    Some(match lower.as_str() {
+        "rate_limit_error"
+        | "rate_limit_exceeded"
+        | "rate_limited"
+        | "too_many_requests"
+        | "resource_exhausted"
+        | "tokens"
+        | "requests" => ErrorKind::ProviderRateLimited,
+        "overloaded_error"
+        | "overloaded"
+        | "server_overloaded"
+        | "engine_overloaded"
+        | "provider_overloaded"
+        | "service_unavailable"
+        | "unavailable"
+        | "capacity_exhausted" => ErrorKind::ProviderOverloaded,
+        "timeout_error" | "timeout" | "request_timeout" | "deadline_exceeded" => ErrorKind::ProviderTimeout,
+        "authentication_error"
+        | "authentication"
+        | "unauthenticated"
+        | "invalid_api_key"
+        | "permission_error"
+        | "permission_denied"
+        | "billing_error"
+        | "payment_required"
+        | "insufficient_quota"
+        | "billing_hard_limit_reached"
+        | "account_deactivated"
+        | "enforced_spend_limit_reached"
+        | "contract_spend_limit_reached"
+        | "not_found_error"
+        | "not_found"
+        | "model_not_found" => ErrorKind::ProviderCredential,
+        "invalid_request_error"
+        | "invalid_request"
+        | "bad_request"
+        | "badrequesterror"
+        | "invalid_argument"
+        | "invalid_prompt"
+        | "context_length_exceeded"
+        | "max_tokens_exceeded"
+        | "string_above_max_length"
+        | "string_too_long"
+        | "unsupported_parameter"
+        | "unsupported_value"
+        | "unprocessable"
+        | "unprocessable_entity"
+        | "request_too_large"
+        | "payload_too_large" => ErrorKind::ProviderRejected,
+        "api_error"
+        | "server_error"
+        | "server"
+        | "internal"
+        | "internal_error"
+        | "internal_server_error"
+        | "provider_unavailable"
+        | "upstream_error"
+        | "bad_gateway" => ErrorKind::ProviderUnavailable,
+        word if POLICY_WORDS.contains(&word) => ErrorKind::ProviderRejected,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ErrorKind as K;
+
+    fn check(body: &str, kind: ErrorKind, message: &str, code: &str) {
+        let expected = ProviderError { kind, message: message.to_owned(), code: code.to_owned() };
+        assert_eq!(read(body.as_bytes()), expected, "{body}");
+    }
+
+    #[test]
+    fn the_usual_shapes_are_read() {
+        let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
+        check(overloaded, K::ProviderOverloaded, "Overloaded", "overloaded_error");
+        let openai = r#"{"error":{"message":"bad key","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#;
+        check(openai, K::ProviderCredential, "bad key", "invalid_api_key");
+        let openrouter = r#"{"error":{"code":429,"message":"slow","metadata":{"error_type":"rate_limit_exceeded"}}}"#;
+        check(openrouter, K::ProviderRateLimited, "slow", "rate_limit_exceeded");
+        check(r#"{"error":{"code":503,"message":"down"}}"#, K::ProviderOverloaded, "down", "503");
+        let vllm = r#"{"object":"error","message":"no such model","type":"NotFoundError","param":null,"code":404}"#;
+        check(vllm, K::ProviderCredential, "no such model", "NotFoundError");
+        let gemini = r#"[{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED"}}]"#;
+        check(gemini, K::ProviderRateLimited, "Quota", "RESOURCE_EXHAUSTED");
+        check(r#"{"error":"model is loading"}"#, K::ProviderUnavailable, "model is loading", "");
+        check(r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, K::ProviderUnavailable, "field required", "");
+        check(r#"{"detail":"Not authenticated"}"#, K::ProviderUnavailable, "Not authenticated", "");
+        check(r#"{"errors":[{"message":"no","code":"x"}]}"#, K::ProviderUnavailable, "no", "x");
+        check(
+            r#"{"error":{"message":"Slow down","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            K::ProviderRateLimited,
+            "Slow down",
+            "rate_limit_exceeded",
+        );
+        check(
+            r#"{"error":{"message":"m","type":"invalid_request_error","code":429}}"#,
+            K::ProviderRateLimited,
+            "m",
+            "invalid_request_error",
+        );
+        check(r#"{"error":{"message":"cut","code":"502"},"status_code":502}"#, K::ProviderUnavailable, "cut", "502");
+    }
+
+    #[test]
+    fn what_is_no_json_is_shortened() {
+        let page = "<!DOCTYPE html>\n<html><head><title>502 Bad\n Gateway</title></head></html>";
+        check(page, K::ProviderUnavailable, "502 Bad Gateway", "");
+        check("upstream connect\n error", K::ProviderUnavailable, "upstream connect error", "");
+        check("", K::ProviderUnavailable, "the provider reported an error without a message", "");
+        check("{}", K::ProviderUnavailable, "the provider reported an error without a message", "");
+        let long = "é".repeat(2000);
+        let read = read(long.as_bytes());
+        assert!(read.message.len() <= MAX_MESSAGE_BYTES && read.message.ends_with('…'), "{}", read.message.len());
+    }
+
+    #[test]
+    fn status_and_words_together() {
+        for (status, body, kind) in [
+            (401, r#"{"error":{"message":"m","type":"invalid_request_error"}}"#, K::ProviderCredential),
+            (400, r#"{"error":{"message":"m","type":"invalid_request_error"}}"#, K::ProviderRejected),
+            (400, r#"{"error":{"message":"m","code":"invalid_api_key"}}"#, K::ProviderCredential),
+            (429, r#"{"error":{"message":"m","code":"insufficient_quota"}}"#, K::ProviderCredential),
+            (429, r#"{"error":{"message":"m","type":"rate_limit_error"}}"#, K::ProviderRateLimited),
+            (403, r#"{"error":{"message":"m","code":403,"metadata":{"error_type":"content_policy_violation"}}}"#, K::ProviderRejected),
+            (403, r#"{"error":{"message":"m","type":"invalid_request_error"}}"#, K::ProviderCredential),
+            (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, K::ProviderOverloaded),
+            (500, "m", K::ProviderUnavailable),
+        ] {
+            let error = read_response(status, body.as_bytes());
+            assert_eq!((error.kind, error.message.as_str()), (kind, "m"), "{status} {body}");
+        }
+        assert_eq!(read_response(500, b"").message, "the provider answered 500 without a message");
+    }
+
+    #[test]
+    fn the_providers_text_is_quoted_once() {
+        let details = Details { raw: Some("no quota"), provider_name: Some("Lab"), ..Details::default() };
+        assert_eq!(with_provider_text("refused", &details), "refused (Lab said: no quota)");
+        assert_eq!(with_provider_text("no quota", &details), "no quota");
+        assert_eq!(with_provider_text("Lab: no quota left", &details), "Lab: no quota left");
+        assert_eq!(with_provider_text("refused", &Details::default()), "refused");
+    }
+}

@@ -1,0 +1,167 @@
+//! How a chat client reads errors: OpenAI's shape on `/v1`, OpenRouter's on `/api/v1`.
+
+use fairlead_ir::{ErrorKind, Manner};
+
+use crate::error::{Details, Skeleton, with_provider_text};
+use crate::write::Object;
+
+/// Appends the body of an error response.
+pub(crate) fn write_body(manner: Manner, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
+    let mut body = Object::open(out);
+    body.object("error", |error| write_error(manner, kind, message, details, error));
+    body.close();
+}
+
+/// Appends a whole chunk with the error in it, then the terminal. A bare `{"error":…}` breaks OpenRouter's SDKs; without
+/// `finish_reason` some clients take the text so far for a complete answer.
+pub(crate) fn write_event(
+    manner: Manner,
+    skeleton: &Skeleton<'_>,
+    kind: ErrorKind,
+    message: &str,
+    details: &Details<'_>,
+    out: &mut Vec<u8>,
+) {
+    const CHOICES: &[u8] = br#"[{"index":0,"delta":{"content":""},"finish_reason":"error"}]"#;
+    const CHOICES_OPENROUTER: &[u8] = br#"[{"index":0,"delta":{"content":""},"finish_reason":"error","native_finish_reason":"error"}]"#;
+    out.extend_from_slice(b"data: ");
+    let mut chunk = Object::open(out);
+    chunk.text("id", skeleton.id).text("object", "chat.completion.chunk").number("created", skeleton.created_s);
+    chunk.text("model", skeleton.model);
+    match manner {
+        Manner::Native => chunk.raw("choices", CHOICES),
+        Manner::Openrouter => {
+            chunk.text("provider", skeleton.provider).raw("system_fingerprint", b"null").raw("choices", CHOICES_OPENROUTER)
+        }
+    };
+    chunk.object("error", |error| write_error(manner, kind, message, details, error));
+    chunk.close();
+    out.extend_from_slice(b"\n\ndata: [DONE]\n\n");
+}
+
+fn write_error(manner: Manner, kind: ErrorKind, message: &str, details: &Details<'_>, error: &mut Object<'_>) {
+    match manner {
+        Manner::Native => write_native(kind, message, details, error),
+        Manner::Openrouter => write_openrouter(kind, message, details, error),
+    }
+}
+
+fn write_native(kind: ErrorKind, message: &str, details: &Details<'_>, error: &mut Object<'_>) {
+    error.text("message", &with_provider_text(message, details)).text("type", kind.row().openai);
+    match details.param {
+        Some(param) => error.text("param", param),
+        None => error.raw("param", b"null"),
+    };
+    match code(kind) {
+        Some(code) => error.text("code", code),
+        None => error.raw("code", b"null"),
+    };
+}
+
+fn write_openrouter(kind: ErrorKind, message: &str, details: &Details<'_>, error: &mut Object<'_>) {
+    let row = kind.row();
+    error.number("code", u64::from(row.status)).text("message", message).object("metadata", |metadata| {
+        metadata.text("error_type", row.openrouter);
+        metadata.optional_text("provider_name", details.provider_name);
+        metadata.optional_text("raw", details.raw);
+        // The older name of the same thing, for sample code that still reads it.
+        metadata.optional_text("provider_error", details.raw);
+        metadata.optional_text("provider_code", details.provider_code);
+        metadata.optional_text("param", details.param);
+    });
+}
+
+/// OpenAI's `error.code`: its own word where it has one, so that code written against OpenAI finds what it looks for.
+fn code(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::Authentication => Some("invalid_api_key"),
+        ErrorKind::PaymentRequired => Some("insufficient_quota"),
+        ErrorKind::ModelNotFound => Some("model_not_found"),
+        ErrorKind::InvalidRequest | ErrorKind::ProviderRejected => None,
+        other => Some(other.row().openrouter),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    const DETAILS: Details<'_> = Details {
+        provider_name: Some("Lab"),
+        raw: Some("{\"oops\":1}"),
+        provider_code: Some("busy"),
+        generation_id: Some("gen-1"),
+        param: None,
+    };
+
+    const SKELETON: Skeleton<'_> = Skeleton { id: "chatcmpl-1", model: "acme/fast", provider: "Lab", created_s: 7 };
+
+    fn check_body(manner: Manner, kind: ErrorKind, details: &Details<'_>, expected: &str) {
+        let mut out = Vec::new();
+        write_body(manner, kind, "no", details, &mut out);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+    }
+
+    #[test]
+    fn bodies_of_both_manners() {
+        let plain = Details { param: Some("model"), ..Details::default() };
+        check_body(
+            Manner::Native,
+            ErrorKind::InvalidRequest,
+            &plain,
+            r#"{"error":{"message":"no","type":"invalid_request_error","param":"model","code":null}}"#,
+        );
+        check_body(
+            Manner::Native,
+            ErrorKind::ProviderOverloaded,
+            &DETAILS,
+            r#"{"error":{"message":"no (Lab said: {\"oops\":1})","type":"server_error","param":null,"code":"provider_overloaded"}}"#,
+        );
+        check_body(
+            Manner::Openrouter,
+            ErrorKind::ProviderOverloaded,
+            &DETAILS,
+            concat!(
+                r#"{"error":{"code":503,"message":"no","metadata":{"error_type":"provider_overloaded","provider_name":"Lab","#,
+                r#""raw":"{\"oops\":1}","provider_error":"{\"oops\":1}","provider_code":"busy"}}}"#
+            ),
+        );
+        check_body(
+            Manner::Openrouter,
+            ErrorKind::Authentication,
+            &Details::default(),
+            r#"{"error":{"code":401,"message":"no","metadata":{"error_type":"authentication"}}}"#,
+        );
+    }
+
+    fn check_event(manner: Manner, expected: &str) {
+        let mut out = Vec::new();
+        write_event(manner, &SKELETON, ErrorKind::ProviderTimeout, "no", &Details::default(), &mut out);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+    }
+
+    #[test]
+    fn frames_of_both_manners_end_the_stream() {
+        check_event(
+            Manner::Native,
+            concat!(
+                r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"acme/fast","#,
+                r#""choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}],"#,
+                r#""error":{"message":"no","type":"server_error","param":null,"code":"timeout"}}"#,
+                "\n\ndata: [DONE]\n\n"
+            ),
+        );
+        check_event(
+            Manner::Openrouter,
+            concat!(
+                r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"acme/fast","provider":"Lab","#,
+                r#""system_fingerprint":null,"#,
+                r#""choices":[{"index":0,"delta":{"content":""},"finish_reason":"error","native_finish_reason":"error"}],"#,
+                r#""error":{"code":504,"message":"no","metadata":{"error_type":"timeout"}}}"#,
+                "\n\ndata: [DONE]\n\n"
+            ),
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! OpenAI Chat Completions, as OpenAI, its many imitators and OpenRouter speak it.
+
+pub(crate) mod error;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod stream;
+pub(crate) mod wire;

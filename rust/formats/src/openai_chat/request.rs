@@ -1,0 +1,90 @@
+//! What a chat request says beside the members that both dialects have.
+
+use core::ops::Range;
+
+use crate::json::Kind;
+use crate::json::walk::{self, as_bool};
+use crate::request::{Body, FIRST_OWN, Refusal, keys};
+use crate::splice::{Edits, MemberEdits, Misplaced};
+
+const STREAM_OPTIONS: usize = FIRST_OWN;
+const MAX_COMPLETION_TOKENS: usize = FIRST_OWN + 1;
+const MAX_TOKENS: usize = FIRST_OWN + 2;
+const CHOICES: usize = FIRST_OWN + 3;
+
+/// The members that are looked for.
+pub(crate) static KEYS: [&str; FIRST_OWN + 4] = keys(["stream_options", "max_completion_tokens", "max_tokens", "n"]);
+
+/// The cap on completion tokens; of the old and the new name the larger one, so that a reservation is never too small.
+pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {
+    let new = body.whole_number(MAX_COMPLETION_TOKENS)?;
+    Ok(new.max(body.whole_number(MAX_TOKENS)?))
+}
+
+/// How many choices are asked for.
+pub(crate) fn choices<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<u64, Refusal> {
+    Ok(body.whole_number(CHOICES)?.unwrap_or(1))
+}
+
+/// What stands in `stream_options`, and how `include_usage` gets there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamOptions {
+    /// What the client said about `include_usage`.
+    pub(crate) include_usage: Option<bool>,
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// There is no object yet.
+    Nowhere,
+    /// The value of `include_usage`.
+    Value(Range<usize>),
+    /// Behind the object's `{`; whether members follow.
+    Inside(usize, bool),
+}
+
+impl StreamOptions {
+    pub(crate) fn read<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<StreamOptions, Refusal> {
+        let mut options = StreamOptions { include_usage: None, place: Place::Nowhere };
+        let Some((kind, range)) = body.value(STREAM_OPTIONS).filter(|(kind, _)| *kind != Kind::Null) else { return Ok(options) };
+        if kind != Kind::Object {
+            return Err(body.wrong_type(STREAM_OPTIONS, "an object"));
+        }
+        let text = body.text(range.clone());
+        let mut any_member = false;
+        for member in walk::members(&text).map_while(Result::ok) {
+            any_member = true;
+            if !member.is("include_usage") {
+                continue;
+            }
+            if matches!(options.place, Place::Value(_)) {
+                return Err(Refusal::field("stream_options", "\"stream_options.include_usage\" occurs twice; send it once".to_owned()));
+            }
+            options.include_usage = match (member.kind, as_bool(member.value)) {
+                (Kind::Null, _) => None,
+                (_, Some(wish)) => Some(wish),
+                _ => return Err(Refusal::field("stream_options", "\"stream_options.include_usage\" must be true or false".to_owned())),
+            };
+            options.place = Place::Value(range.start + member.value_range.start..range.start + member.value_range.end);
+        }
+        if options.place == Place::Nowhere {
+            options.place = Place::Inside(range.start + 1, any_member);
+        }
+        Ok(options)
+    }
+
+    /// Asks the provider for usage at the stream's end, whatever the client wished: it is what the bill is made from.
+    pub(crate) fn ask_for_usage(&self, changes: &mut MemberEdits<'_, '_>, edits: &mut Edits) -> Result<(), Misplaced> {
+        match &self.place {
+            _ if self.include_usage == Some(true) => Ok(()),
+            Place::Nowhere => {
+                changes.set(STREAM_OPTIONS, "stream_options", br#"{"include_usage":true}"#.as_slice());
+                Ok(())
+            }
+            Place::Value(range) => edits.replace(range.clone(), b"true"),
+            Place::Inside(at, true) => edits.insert(*at, br#""include_usage":true,"#),
+            Place::Inside(at, false) => edits.insert(*at, br#""include_usage":true"#),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Chunks: what each one says, and whether the client gets it as it came.
+
+use core::ops::Range;
+
+use super::response::{Shape, ToolCalls, edit, take_choices, take_usage};
+use super::wire::{Choices, Outline, find_texts};
+use crate::identity::Identity;
+use crate::json::Reject;
+use crate::patch::Unspliced;
+use crate::reply::Seen;
+use crate::splice::Edits;
+use crate::tap::{Action, Look};
+use fairlead_ir::NanoUsd;
+
+/// The event that ends a stream.
+pub(crate) const DONE: &[u8] = b"[DONE]";
+
+/// The part of a tap that belongs to this dialect.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkTap {
+    tools: ToolCalls,
+}
+
+impl ChunkTap {
+    /// Reads one chunk into `seen`.
+    ///
+    /// Errors are looked for before choices: a frame with both is an error, not an empty success.
+    pub(crate) fn read(&mut self, chunk: &[u8], seen: &mut Seen, identity: &Identity, withhold_usage: bool) -> Result<Look, Reject> {
+        let outline = Outline::read(chunk)?;
+        if outline.error.is_some() {
+            seen.fail(chunk);
+            return Ok(Look::error());
+        }
+        let choices = outline.choices.map(|array| Choices::read(array, Shape::Chunk.part())).transpose()?.unwrap_or_default();
+        seen.take_names(outline.id, outline.model, outline.created);
+        let finished_before = seen.finish.is_some();
+        take_choices(&choices, seen);
+        if seen.error.is_some() {
+            return Ok(Look::error());
+        }
+        let has_figures = take_usage(outline.usage.or(choices.usage), seen);
+        let is_usage_chunk = outline.usage.is_some() && choices.count == 0;
+        // Some hosts repeat running totals in every chunk; only the last ones are the bill.
+        let is_bill = has_figures && (is_usage_chunk || seen.finish.is_some());
+        let action = match () {
+            () if withhold_usage && is_usage_chunk => Action::Withhold,
+            () if identity.is_openrouter() || is_bill => Action::Rewrite,
+            () => Action::Pass,
+        };
+        let finish = seen.finish.is_some() && !finished_before;
+        let ordinary = choices.content && !has_figures && choices.finish.is_none();
+        Ok(Look { action, usage: has_figures, bill: is_bill, finish, ordinary, ..Look::default() })
+    }
+
+    /// Writes down the edits of the chunk at `base`; whether its like would be edited in the same way.
+    pub(crate) fn edit(
+        &mut self,
+        chunk: &[u8],
+        base: usize,
+        identity: &Identity,
+        cost: Option<NanoUsd>,
+        edits: &mut Edits,
+    ) -> Result<bool, Unspliced> {
+        edit(chunk, base, Shape::Chunk, identity, cost, &mut self.tools, edits)
+    }
+
+    pub(crate) fn find_texts(chunk: &[u8], texts: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
+        find_texts(chunk, texts)
+    }
+}

@@ -1,0 +1,412 @@
+//! The shapes of completions and chunks: where things stand and what the figures mean. Reads in place, builds nothing.
+
+use core::ops::Range;
+use std::borrow::Cow;
+
+use fairlead_ir::{NanoUsd, Usage};
+
+use crate::decimal::{count, count_in, nano_usd};
+use crate::json::walk::{self, Member, as_str};
+use crate::json::{Kind, Reject};
+
+/// Where the members of a completion or chunk lie; the last one where a name occurs twice, as most parsers have it.
+#[derive(Debug, Default)]
+pub(crate) struct Outline<'a> {
+    pub(crate) id: Option<&'a [u8]>,
+    pub(crate) model: Option<&'a [u8]>,
+    pub(crate) created: Option<&'a [u8]>,
+    /// The value of a top-level `error` that is not `null`, `false` or empty.
+    pub(crate) error: Option<&'a [u8]>,
+    pub(crate) choices: Option<&'a [u8]>,
+    /// A `usage` that is an object.
+    pub(crate) usage: Option<&'a [u8]>,
+}
+
+impl<'a> Outline<'a> {
+    pub(crate) fn read(object: &'a [u8]) -> Result<Outline<'a>, Reject> {
+        let mut outline = Outline::default();
+        for member in walk::members(object) {
+            let member = member?;
+            let slot = match member.key {
+                b"id" => &mut outline.id,
+                b"model" => &mut outline.model,
+                b"created" => &mut outline.created,
+                b"error" if is_error(&member) => &mut outline.error,
+                b"choices" if member.kind == Kind::Array => &mut outline.choices,
+                b"usage" if member.kind == Kind::Object => &mut outline.usage,
+                _ => continue,
+            };
+            *slot = Some(member.value);
+        }
+        Ok(outline)
+    }
+}
+
+/// Whether a member called `error` reports one: some hosts always send it, as `null` or empty.
+pub(crate) fn is_error(member: &Member<'_>) -> bool {
+    match member.kind {
+        Kind::Null | Kind::False => false,
+        Kind::String => member.value.len() > 2,
+        Kind::Object => walk::members(member.value).next().is_some(),
+        Kind::Number => member.value != b"0",
+        Kind::True | Kind::Array => true,
+    }
+}
+
+/// What the choices of a completion or chunk say together.
+#[derive(Debug, Default)]
+pub(crate) struct Choices<'a> {
+    pub(crate) count: usize,
+    /// Any text, reasoning, refusal, media or tool call.
+    pub(crate) content: bool,
+    /// Bytes of text, reasoning and tool calls as written in JSON, for an estimate.
+    pub(crate) content_bytes: u64,
+    /// The first choice's reason that is a non-empty text.
+    pub(crate) finish: Option<Cow<'a, str>>,
+    /// The reason in the words of a provider behind the provider, where it tells.
+    pub(crate) native_finish: Option<Cow<'a, str>>,
+    /// A stop sequence is named (vLLM, SGLang).
+    pub(crate) matched_stop: bool,
+    pub(crate) error: Option<&'a [u8]>,
+    /// Moonshot puts the usage here.
+    pub(crate) usage: Option<&'a [u8]>,
+}
+
+impl<'a> Choices<'a> {
+    /// Reads the array; `part` is `delta` in chunks and `message` in completions.
+    pub(crate) fn read(array: &'a [u8], part: &str) -> Result<Choices<'a>, Reject> {
+        let mut choices = Choices::default();
+        for element in walk::elements(array) {
+            let element = element?;
+            choices.count += 1;
+            if element.kind == Kind::Object {
+                choices.read_one(element.value, part)?;
+            }
+        }
+        Ok(choices)
+    }
+
+    fn read_one(&mut self, choice: &'a [u8], part: &str) -> Result<(), Reject> {
+        for member in walk::members(choice) {
+            let member = member?;
+            match member.key {
+                b"finish_reason" if self.finish.is_none() => self.finish = word(member.value),
+                b"native_finish_reason" if self.native_finish.is_none() => self.native_finish = word(member.value),
+                b"stop_reason" | b"matched_stop" => self.matched_stop |= member.kind != Kind::Null,
+                b"error" if is_error(&member) => self.error = Some(member.value),
+                b"usage" if member.kind == Kind::Object => self.usage = Some(member.value),
+                key if key == part.as_bytes() && member.kind == Kind::Object => self.read_part(member.value)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_part(&mut self, part: &[u8]) -> Result<(), Reject> {
+        let before = self.content_bytes;
+        let mut reasoning_bytes = 0;
+        for member in walk::members(part) {
+            let member = member?;
+            match (member.key, member.kind) {
+                (b"content" | b"refusal", Kind::String) => self.add(text_bytes(&member)),
+                // One and the same text under two names, where a host serves two kinds of clients.
+                (b"reasoning" | b"reasoning_content", Kind::String) => reasoning_bytes = text_bytes(&member).max(reasoning_bytes),
+                (b"tool_calls", Kind::Array) => self.read_tool_calls(member.value)?,
+                (b"content", Kind::Array) | (b"function_call", Kind::Object) if !is_hollow(member.value) => {
+                    self.add(member.value.len() as u64);
+                }
+                // Their bytes are no measure of tokens, or repeat what is counted already.
+                (b"images" | b"reasoning_details", Kind::Array) | (b"audio", Kind::Object) if !is_hollow(member.value) => {
+                    self.content = true;
+                }
+                _ => {}
+            }
+        }
+        self.add(reasoning_bytes);
+        self.content |= self.content_bytes > before;
+        Ok(())
+    }
+
+    fn read_tool_calls(&mut self, array: &[u8]) -> Result<(), Reject> {
+        for call in walk::elements(array) {
+            let call = call?;
+            self.content = true;
+            if call.kind == Kind::Object
+                && let Some(function) = walk::member(call.value, "function")?
+                && function.kind == Kind::Object
+            {
+                for member in walk::members(function.value) {
+                    self.add(text_bytes(&member?));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.content_bytes = self.content_bytes.saturating_add(bytes);
+    }
+}
+
+/// Bytes between a string's quotes; 0 for anything else.
+fn text_bytes(member: &Member<'_>) -> u64 {
+    if member.kind == Kind::String { member.value.len().saturating_sub(2) as u64 } else { 0 }
+}
+
+/// `[]` or `{}`, with any white space.
+pub(crate) fn is_hollow(container: &[u8]) -> bool {
+    !container.iter().any(|byte| !matches!(byte, b'[' | b']' | b'{' | b'}' | b' ' | b'\n' | b'\r' | b'\t'))
+}
+
+/// A non-empty text; some hosts send `""` where others send `null`.
+pub(crate) fn word(value: &[u8]) -> Option<Cow<'_, str>> {
+    as_str(value).filter(|word| !word.is_empty())
+}
+
+/// What a usage object says, and the cost in it if it is a number.
+pub(crate) fn read_usage(object: &[u8]) -> Option<(Usage, Option<NanoUsd>)> {
+    let mut figures = Figures::default();
+    for member in walk::members(object).map_while(Result::ok) {
+        figures.read(&member);
+    }
+    Some((figures.usage()?, figures.cost))
+}
+
+/// The figures as the hosts name them; `prompt` includes what was cached.
+#[derive(Default)]
+struct Figures {
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    total: Option<u64>,
+    cached: Option<u64>,
+    cache_write: Option<u64>,
+    reasoning: Option<u64>,
+    web_searches: Option<u64>,
+    cost: Option<NanoUsd>,
+}
+
+impl Figures {
+    fn read(&mut self, member: &Member<'_>) {
+        match member.key {
+            b"prompt_tokens" => self.prompt = count(member.value),
+            b"completion_tokens" => self.completion = count(member.value),
+            b"total_tokens" => self.total = count(member.value),
+            b"cost" if member.kind == Kind::Number => self.cost = nano_usd(member.value),
+            b"prompt_tokens_details" => {
+                self.cached = count_in(member, "cached_tokens").or(self.cached);
+                self.cache_write = count_in(member, "cache_write_tokens");
+            }
+            b"completion_tokens_details" => self.reasoning = count_in(member, "reasoning_tokens").or(self.reasoning),
+            // DeepSeek's and Moonshot's places for the same figure.
+            b"prompt_cache_hit_tokens" | b"cached_tokens" => self.cached = self.cached.or(count(member.value)),
+            // Perplexity's place.
+            b"reasoning_tokens" => self.reasoning = self.reasoning.or(count(member.value)),
+            b"server_tool_use_details" | b"server_tool_use" => self.web_searches = count_in(member, "web_search_requests"),
+            _ => {}
+        }
+    }
+
+    /// Disjoint buckets. A host that says neither prompt nor completion says nothing; zero is a figure.
+    fn usage(&self) -> Option<Usage> {
+        if self.prompt.is_none() && self.completion.is_none() {
+            return None;
+        }
+        let prompt = self.prompt.unwrap_or(0);
+        let cache_read_tokens = self.cached.unwrap_or(0).min(prompt);
+        let cache_write_tokens = self.cache_write.unwrap_or(0).min(prompt - cache_read_tokens);
+        let (completion_tokens, reasoning_tokens) = self.completion();
+        Some(Usage {
+            prompt_tokens: prompt - cache_read_tokens - cache_write_tokens,
+            cache_read_tokens,
+            cache_write_tokens,
+            completion_tokens,
+            reasoning_tokens,
+            web_searches: self.web_searches.unwrap_or(0),
+            ..Usage::default()
+        })
+    }
+
+    /// Completion with reasoning inside. xAI and Perplexity leave it outside, which only their total gives away.
+    fn completion(&self) -> (u64, u64) {
+        let completion = self.completion.unwrap_or(0);
+        let reasoning = self.reasoning.unwrap_or(0);
+        let without = self.prompt.unwrap_or(0).saturating_add(completion);
+        let outside = reasoning > 0 && self.total.is_some_and(|total| total != without && total == without.saturating_add(reasoning));
+        if outside { (completion.saturating_add(reasoning), reasoning) } else { (completion, reasoning.min(completion)) }
+    }
+}
+
+/// The names of texts that differ from frame to frame in one and the same kind of delta.
+const TEXTS: [&[u8]; 6] = [b"content", b"reasoning", b"reasoning_content", b"refusal", b"text", b"summary"];
+
+/// Adds to `holes` where the varying texts of a chunk lie (between their quotes, offsets in `chunk`), and whether they count
+/// as content. Padding against traffic analysis varies too and counts for nothing.
+pub(crate) fn find_texts(chunk: &[u8], holes: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
+    for member in walk::members(chunk) {
+        let member = member?;
+        match (member.key, member.kind) {
+            (b"obfuscation", Kind::String) => holes.push((between_quotes(&member.value_range), false)),
+            (b"choices", Kind::Array) => {
+                for choice in walk::elements(member.value) {
+                    let choice = choice?;
+                    if let Some(delta) = walk::member(choice.value, "delta")?.filter(|delta| delta.kind == Kind::Object) {
+                        let base = member.value_range.start + choice.value_range.start + delta.value_range.start;
+                        find_texts_of_delta(delta.value, base, holes)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn find_texts_of_delta(delta: &[u8], base: usize, holes: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
+    let mut reasoning_counted = false;
+    for member in walk::members(delta) {
+        let member = member?;
+        let value = base + member.value_range.start..base + member.value_range.end;
+        match (member.key, member.kind) {
+            (b"reasoning" | b"reasoning_content", Kind::String) => {
+                holes.push((between_quotes(&value), !reasoning_counted));
+                reasoning_counted = true;
+            }
+            (key, Kind::String) if TEXTS.contains(&key) => holes.push((between_quotes(&value), true)),
+            (b"reasoning_details", Kind::Array) => find_texts_of_elements(member.value, value.start, &TEXTS, false, holes)?,
+            (b"tool_calls", Kind::Array) => {
+                for call in walk::elements(member.value) {
+                    let call = call?;
+                    if let Some(function) = walk::member(call.value, "function")?.filter(|function| function.kind == Kind::Object) {
+                        let base = value.start + call.value_range.start + function.value_range.start;
+                        find_texts_of_object(function.value, base, &[b"arguments"], true, holes)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn find_texts_of_elements(
+    array: &[u8],
+    base: usize,
+    names: &[&[u8]],
+    counted: bool,
+    holes: &mut Vec<(Range<usize>, bool)>,
+) -> Result<(), Reject> {
+    for element in walk::elements(array) {
+        let element = element?;
+        if element.kind == Kind::Object {
+            find_texts_of_object(element.value, base + element.value_range.start, names, counted, holes)?;
+        }
+    }
+    Ok(())
+}
+
+fn find_texts_of_object(
+    object: &[u8],
+    base: usize,
+    names: &[&[u8]],
+    counted: bool,
+    holes: &mut Vec<(Range<usize>, bool)>,
+) -> Result<(), Reject> {
+    for member in walk::members(object) {
+        let member = member?;
+        if member.kind == Kind::String && names.contains(&member.key) {
+            holes.push((between_quotes(&(base + member.value_range.start..base + member.value_range.end)), counted));
+        }
+    }
+    Ok(())
+}
+
+fn between_quotes(value: &Range<usize>) -> Range<usize> {
+    value.start + 1..value.end - 1
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn usage(prompt_tokens: u64, cache_read_tokens: u64, cache_write_tokens: u64, completion_tokens: u64, reasoning_tokens: u64) -> Usage {
+        Usage { prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, ..Usage::default() }
+    }
+
+    fn check(object: &str, expected: Option<Usage>, cost: Option<i64>) {
+        let read = read_usage(object.as_bytes());
+        assert_eq!(read, expected.map(|usage| (usage, cost.map(NanoUsd))), "{object}");
+    }
+
+    #[test]
+    fn usage_of_many_hosts() {
+        check(r#"{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}"#, Some(usage(9, 0, 0, 2, 0)), None);
+        check(r#"{"prompt_tokens":0,"completion_tokens":0}"#, Some(usage(0, 0, 0, 0, 0)), None);
+        check(r#"{}"#, None, None);
+        check(r#"{"cost":1}"#, None, None);
+        let openai = r#"{"prompt_tokens":100,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":30},"completion_tokens_details":{"reasoning_tokens":40}}"#;
+        check(openai, Some(usage(10, 60, 30, 50, 40)), None);
+        let deepseek = r#"{"prompt_tokens":100,"completion_tokens":5,"prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36}"#;
+        check(deepseek, Some(usage(36, 64, 0, 5, 0)), None);
+        let xai = r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":35,"completion_tokens_details":{"reasoning_tokens":20}}"#;
+        check(xai, Some(usage(10, 0, 0, 25, 20)), None);
+        let perplexity = r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"reasoning_tokens":3,"cost":{"total_cost":0.01}}"#;
+        check(perplexity, Some(usage(10, 0, 0, 5, 3)), None);
+        let openrouter =
+            r#"{"prompt_tokens":10,"completion_tokens":5,"cost":0.00001425,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0}}"#;
+        check(openrouter, Some(usage(10, 0, 0, 5, 0)), Some(14_250));
+        check(r#"{"prompt_tokens":1.0,"completion_tokens":2,"cost":1.2e-07}"#, Some(usage(1, 0, 0, 2, 0)), Some(120));
+        let absurd = r#"{"prompt_tokens":5,"completion_tokens":9223372036854775808,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":7}}"#;
+        check(absurd, Some(usage(0, 5, 0, 1 << 63, 0)), None);
+        check(r#"{"prompt_tokens":null,"completion_tokens":3,"prompt_tokens_details":null}"#, Some(usage(0, 0, 0, 3, 0)), None);
+        let searches = r#"{"prompt_tokens":1,"completion_tokens":1,"server_tool_use_details":{"web_search_requests":2}}"#;
+        check(searches, Some(Usage { web_searches: 2, ..usage(1, 0, 0, 1, 0) }), None);
+    }
+
+    fn check_content(delta: &str, content: bool, bytes: u64) {
+        let array = format!(r#"[{{"index":0,"delta":{delta},"finish_reason":null}}]"#);
+        let choices = Choices::read(array.as_bytes(), "delta").unwrap();
+        assert_eq!((choices.content, choices.content_bytes), (content, bytes), "{delta}");
+    }
+
+    #[test]
+    fn what_counts_as_content() {
+        check_content(r#"{"role":"assistant","content":""}"#, false, 0);
+        check_content(r#"{"role":"assistant","content":null,"refusal":null}"#, false, 0);
+        check_content("{}", false, 0);
+        check_content(r#"{"content":" "}"#, true, 1);
+        check_content(r#"{"reasoning_content":"hm"}"#, true, 2);
+        check_content(r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm"}]}"#, true, 2);
+        check_content(r#"{"reasoning":null,"reasoning_details":[]}"#, false, 0);
+        check_content(r#"{"reasoning_details":[{"type":"reasoning.encrypted","data":"x"}]}"#, true, 0);
+        check_content(r#"{"refusal":"no"}"#, true, 2);
+        check_content(r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":""}}]}"#, true, 1);
+        check_content(r#"{"tool_calls":[]}"#, false, 0);
+        check_content(r#"{"images":[{"type":"image_url"}]}"#, true, 0);
+        check_content(r#"{"audio":{}}"#, false, 0);
+        check_content(r#"{"content":[{"type":"text","text":"a"}]}"#, true, 28);
+    }
+
+    #[test]
+    fn finish_words() {
+        let read = |choice: &str| {
+            let array = format!("[{choice}]");
+            let choices = Choices::read(array.as_bytes(), "delta").unwrap();
+            (choices.finish.map(Cow::into_owned), choices.matched_stop)
+        };
+        assert_eq!(read(r#"{"finish_reason":null}"#), (None, false));
+        assert_eq!(read(r#"{"finish_reason":""}"#), (None, false));
+        assert_eq!(read(r#"{"finish_reason":"stop","stop_reason":null}"#), (Some("stop".to_owned()), false));
+        assert_eq!(read(r#"{"finish_reason":"stop","stop_reason":"END"}"#), (Some("stop".to_owned()), true));
+    }
+
+    #[test]
+    fn texts_that_vary() {
+        let chunk = br#"{"choices":[{"delta":{"content":"ab","tool_calls":[{"function":{"arguments":"cd"}}]}}],"obfuscation":"ef"}"#;
+        let mut holes = Vec::new();
+        find_texts(chunk, &mut holes).unwrap();
+        let texts: Vec<_> = holes.iter().map(|(range, counted)| (&chunk[range.clone()], *counted)).collect();
+        assert_eq!(texts, [(&b"ab"[..], true), (b"cd", true), (b"ef", false)]);
+    }
+}

@@ -1,0 +1,107 @@
+//! New members for an object that is walked, not scanned: collected first, inserted behind its `{` in one edit.
+
+use core::fmt;
+
+use crate::json::Reject;
+use crate::json::walk::{self, write_string};
+use crate::splice::{Edits, Misplaced};
+
+/// Why a reply or frame could not be edited. It is then forwarded as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unspliced {
+    /// It is not the JSON it should be.
+    Json(Reject),
+    /// Two edits met in one place, as with members nested in an unexpected way.
+    Edit(Misplaced),
+}
+
+impl fmt::Display for Unspliced {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unspliced::Json(reject) => reject.fmt(formatter),
+            Unspliced::Edit(misplaced) => misplaced.fmt(formatter),
+        }
+    }
+}
+
+impl core::error::Error for Unspliced {}
+
+impl From<Reject> for Unspliced {
+    fn from(reject: Reject) -> Self {
+        Unspliced::Json(reject)
+    }
+}
+
+impl From<Misplaced> for Unspliced {
+    fn from(misplaced: Misplaced) -> Self {
+        Unspliced::Edit(misplaced)
+    }
+}
+
+/// Members to be inserted into one object.
+#[derive(Debug, Default)]
+pub(crate) struct Patch {
+    members: Vec<u8>,
+}
+
+impl Patch {
+    pub(crate) fn insert(&mut self, key: &str, value: &[u8]) {
+        if !self.members.is_empty() {
+            self.members.push(b',');
+        }
+        write_string(&mut self.members, key);
+        self.members.push(b':');
+        self.members.extend_from_slice(value);
+    }
+
+    pub(crate) fn insert_if(&mut self, missing: bool, key: &str, value: &[u8]) {
+        if missing {
+            self.insert(key, value);
+        }
+    }
+
+    /// Writes the insertion into `object`, whose first byte stands at `base` of the edited text.
+    pub(crate) fn write(mut self, object: &[u8], base: usize, edits: &mut Edits) -> Result<(), Unspliced> {
+        if self.members.is_empty() {
+            return Ok(());
+        }
+        if let Some(first) = walk::members(object).next() {
+            first?;
+            self.members.push(b',');
+        }
+        let brace = object.iter().position(|byte| *byte == b'{').unwrap_or(0);
+        Ok(edits.insert(base + brace + 1, &self.members)?)
+    }
+}
+
+/// The absolute place of `range` when its text begins at `base`.
+pub(crate) fn shifted(range: &core::ops::Range<usize>, base: usize) -> core::ops::Range<usize> {
+    base + range.start..base + range.end
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn check(object: &str, expected: &str) {
+        let mut patch = Patch::default();
+        patch.insert("a", b"1");
+        patch.insert_if(false, "b", b"2");
+        patch.insert_if(true, "c", b"3");
+        let mut edits = Edits::new();
+        patch.write(object.as_bytes(), 1, &mut edits).unwrap();
+        let mut out = Vec::new();
+        edits.apply(format!(":{object}").as_bytes(), &mut out).unwrap();
+        assert_eq!(std::str::from_utf8(&out).unwrap(), format!(":{expected}"));
+    }
+
+    #[test]
+    fn commas_are_right() {
+        check("{}", r#"{"a":1,"c":3}"#);
+        check("{ }", r#"{"a":1,"c":3 }"#);
+        check(r#"{ "x":0}"#, r#"{"a":1,"c":3, "x":0}"#);
+        check(r#" {"x":0}"#, r#" {"a":1,"c":3,"x":0}"#);
+    }
+}

@@ -1,0 +1,185 @@
+//! Whole replies: checked as they arrive, read once complete, edited by byte ranges.
+
+use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Usage};
+
+use crate::decimal::count;
+use crate::error::{self, ProviderError};
+use crate::identity::Identity;
+use crate::json::walk::as_str;
+use crate::json::{DEFAULT_MAX_DEPTH, Reject, Scanner};
+use crate::patch::Unspliced;
+use crate::splice::Edits;
+use crate::{anthropic_messages, openai_chat};
+
+/// Checks a provider's body while it arrives, then reads it.
+///
+/// The check is whole (grammar, UTF-8, depth): what passes it can be spliced and will parse at the client.
+#[derive(Debug)]
+pub struct ReplyScan {
+    dialect: Dialect,
+    scanner: Scanner<'static>,
+}
+
+/// What a whole reply says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The provider's own reply id; empty when it sent none.
+    pub upstream_id: String,
+    /// The figures, in disjoint buckets; zero is a figure, `None` means not reported.
+    pub usage: Option<Usage>,
+    /// The cost in `usage.cost`, if the provider sent a number there.
+    pub reported_cost: Option<NanoUsd>,
+    /// Why it ended.
+    pub finish: Option<Finish>,
+    /// The provider's own word for that; empty when it gave none.
+    pub native_finish: String,
+    /// Whether there is any text, reasoning, refusal, media or tool call.
+    pub content: bool,
+    /// Bytes of content as written in JSON, for an estimate where usage is missing.
+    pub content_bytes: u64,
+    /// Whether this is a failure that looks like a reply: no content, no filter, no matched stop, no completion token.
+    /// A request for zero tokens (Anthropic's cache warming) is the one that may want it.
+    pub empty: bool,
+}
+
+impl ReplyScan {
+    /// A scan of a reply in `dialect`.
+    pub fn new(dialect: Dialect) -> ReplyScan {
+        ReplyScan { dialect, scanner: Scanner::new(&[], DEFAULT_MAX_DEPTH) }
+    }
+
+    /// Checks the next bytes of the body.
+    ///
+    /// # Errors
+    /// The body is not one JSON object. Read it with [`error::read_response`] for the provider's words, if it has any.
+    pub fn feed(&mut self, slice: &[u8]) -> Result<(), ProviderError> {
+        self.scanner.feed(slice).map_err(garbage)
+    }
+
+    /// Reads the whole `body`, the same bytes that were fed.
+    ///
+    /// # Errors
+    /// The body is cut, is no reply of this dialect, or is an error object under a good status.
+    pub fn finish(self, body: &[u8]) -> Result<Reply, ProviderError> {
+        self.scanner.finish().map_err(garbage)?;
+        let mut seen = Seen::default();
+        let is_reply = match self.dialect {
+            Dialect::AnthropicMessages => anthropic_messages::response::read(body, &mut seen),
+            _ => openai_chat::response::read(body, &mut seen),
+        }
+        .map_err(garbage)?;
+        match seen.error.take() {
+            Some(error) => Err(error),
+            None if !is_reply => Err(provider_failure("the provider's reply is JSON but not a reply", "invalid_reply")),
+            None => Ok(seen.into_reply()),
+        }
+    }
+}
+
+/// Writes down the edits that make a whole reply what the client shall see; `cost` is what it pays.
+///
+/// `/v1`: `usage` gains `cost`. `/api/v1`: id, model, provider and OpenRouter's mandatory fields as well.
+///
+/// # Errors
+/// `body` is not what [`ReplyScan`] accepted, or `edits` was not empty.
+pub fn edits(dialect: Dialect, body: &[u8], identity: &Identity, cost: Option<NanoUsd>, edits: &mut Edits) -> Result<(), Unspliced> {
+    match dialect {
+        Dialect::AnthropicMessages => anthropic_messages::response::edit_message(body, 0, identity, cost, edits),
+        _ => {
+            let mut tools = openai_chat::response::ToolCalls::default();
+            let shape = openai_chat::response::Shape::Completion;
+            openai_chat::response::edit(body, 0, shape, identity, cost, &mut tools, edits).map(drop)
+        }
+    }
+}
+
+/// What has been seen of a reply or stream so far.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) upstream_id: String,
+    pub(crate) model: String,
+    pub(crate) created_s: Option<u64>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) reported_cost: Option<NanoUsd>,
+    pub(crate) finish: Option<Finish>,
+    pub(crate) native_finish: String,
+    pub(crate) matched_stop: bool,
+    pub(crate) content: bool,
+    pub(crate) content_bytes: u64,
+    pub(crate) error: Option<ProviderError>,
+}
+
+impl Seen {
+    /// Whether this much is a reply: content, or an end that is known to be meant.
+    pub(crate) fn is_answer(&self) -> bool {
+        let ended_as_meant = match self.finish {
+            Some(Finish::ContentFilter) => true,
+            Some(_) => self.matched_stop || self.usage.is_some_and(|usage| usage.completion_tokens > 0),
+            None => false,
+        };
+        self.content || ended_as_meant
+    }
+
+    pub(crate) fn take_content(&mut self, content: bool, bytes: u64) {
+        self.content |= content;
+        self.content_bytes = self.content_bytes.saturating_add(bytes);
+    }
+
+    /// Raw JSON values of a reply's first members; what is there already stays.
+    pub(crate) fn take_names(&mut self, id: Option<&[u8]>, model: Option<&[u8]>, created: Option<&[u8]>) {
+        take_text(&mut self.upstream_id, id);
+        take_text(&mut self.model, model);
+        self.created_s = self.created_s.or_else(|| count(created?));
+    }
+
+    pub(crate) fn take_finish(&mut self, finish: &str, native: &str, matched_stop: bool) {
+        self.finish = Some(Finish::from_native(finish));
+        self.native_finish = error::shorten(native, LONGEST_WORD_BYTES);
+        self.matched_stop |= matched_stop;
+    }
+
+    /// The first error counts.
+    pub(crate) fn fail(&mut self, body: &[u8]) {
+        self.error.get_or_insert_with(|| error::read(body));
+    }
+
+    pub(crate) fn fail_without_message(&mut self) {
+        self.error.get_or_insert_with(|| provider_failure("the provider ended the reply with an error and did not say which", "error"));
+    }
+
+    pub(crate) fn fail_with_garbage(&mut self, reject: Reject) {
+        self.error.get_or_insert_with(|| garbage(reject));
+    }
+
+    fn into_reply(self) -> Reply {
+        Reply {
+            empty: !self.is_answer(),
+            upstream_id: self.upstream_id,
+            usage: self.usage,
+            reported_cost: self.reported_cost,
+            finish: self.finish,
+            native_finish: self.native_finish,
+            content: self.content,
+            content_bytes: self.content_bytes,
+        }
+    }
+}
+
+/// Ids and words are kept for the record; a longer one is no id.
+const LONGEST_WORD_BYTES: usize = 256;
+
+fn take_text(slot: &mut String, value: Option<&[u8]>) {
+    if slot.is_empty()
+        && let Some(text) = value.filter(|value| value.len() <= 6 * LONGEST_WORD_BYTES).and_then(as_str)
+    {
+        *slot = error::shorten(&text, LONGEST_WORD_BYTES);
+    }
+}
+
+fn garbage(reject: Reject) -> ProviderError {
+    provider_failure(&format!("the provider sent something else than a reply: {reject}"), "garbage")
+}
+
+fn provider_failure(message: &str, code: &str) -> ProviderError {
+    ProviderError { kind: ErrorKind::ProviderUnavailable, message: message.to_owned(), code: code.to_owned() }
+}
