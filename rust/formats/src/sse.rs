@@ -69,14 +69,14 @@ impl Framer {
     pub fn next_end(&mut self, new: &[u8], from: usize) -> Result<Option<usize>, TooLarge> {
         let from = from.min(new.len());
         let mut at = if self.after_cr || self.mark_bytes < BYTE_ORDER_MARK.len() { self.resume(new, from) } else { from };
-        while let Some(found) = new.get(at..).and_then(|rest| memchr2(b'\n', b'\r', rest)) {
-            let was_empty = self.line_is_empty && found == 0;
-            let end = self.behind_line_end(new, at + found);
-            self.line_is_empty = true;
-            if was_empty {
+        loop {
+            if self.line_is_empty && matches!(new.get(at), Some(b'\n' | b'\r')) {
+                let end = self.behind_line_end(new, at);
                 return self.end_event(end - from).map(|()| Some(end));
             }
-            at = end;
+            let Some(found) = new.get(at..).and_then(|rest| memchr2(b'\n', b'\r', rest)) else { break };
+            at = self.behind_line_end(new, at + found);
+            self.line_is_empty = true;
         }
         self.line_is_empty &= at >= new.len();
         self.grow_event(new.len() - from)?;

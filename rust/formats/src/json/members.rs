@@ -202,12 +202,12 @@ impl<'k> Recorder<'k> {
     }
 }
 
-/// The wanted names, by length.
+/// The wanted names, in slots by length and first letter.
 #[derive(Debug)]
 struct Wanted<'k> {
     names: &'k [&'k str],
-    /// One bit per name in the slot of its length; long ones share the last slot.
-    by_length: [u64; SLOTS],
+    /// One bit per name.
+    slots: [u64; SLOTS],
     longest: usize,
 }
 
@@ -216,14 +216,18 @@ const SLOTS: usize = 32;
 impl<'k> Wanted<'k> {
     fn new(names: &'k [&'k str]) -> Self {
         debug_assert!(names.len() <= MAX_WANTED, "only the first 64 names are looked for");
+        debug_assert!(
+            !names.iter().any(|name| name.contains('\\')),
+            "raw keys are compared with names, where a backslash begins an escape"
+        );
         let names = &names[..names.len().min(MAX_WANTED)];
-        let mut by_length = [0; SLOTS];
+        let mut slots = [0; SLOTS];
         let mut longest = 0;
         for (index, name) in names.iter().enumerate() {
-            by_length[name.len().min(SLOTS - 1)] |= 1 << index;
+            slots[slot(name.as_bytes())] |= 1 << index;
             longest = longest.max(name.len());
         }
-        Self { names, by_length, longest }
+        Self { names, slots, longest }
     }
 
     fn name(&self, index: usize) -> String {
@@ -231,19 +235,22 @@ impl<'k> Wanted<'k> {
     }
 
     /// Which name the raw key means, if any.
+    #[inline]
     fn find(&self, raw: &[u8]) -> Result<Option<usize>, Reason> {
+        match self.find_by(raw, |name| name == raw) {
+            Some(index) => Ok(Some(index)),
+            None => self.find_otherwise(raw),
+        }
+    }
+
+    /// `find` for a key that is not written as a wanted name.
+    fn find_otherwise(&self, raw: &[u8]) -> Result<Option<usize>, Reason> {
         if raw.len() > self.longest * 6 {
             return Ok(None);
         }
-        if raw.iter().any(|byte| *byte == b'\\' || *byte >= 0x80) {
-            return self.find_decoded(raw);
+        if raw.is_ascii() && !raw.contains(&b'\\') {
+            return self.refuse_other_case(raw);
         }
-        self.find_plain(raw)
-    }
-
-    /// `find` for a key that holds escapes or non-ASCII text.
-    #[cold]
-    fn find_decoded(&self, raw: &[u8]) -> Result<Option<usize>, Reason> {
         // Bytes that are no UTF-8 are refused by the scan itself; such a key means nothing.
         let Some(decoded) = unescape(raw) else { return Ok(None) };
         if let Some(index) = self.names.iter().position(|name| *name == decoded) {
@@ -254,32 +261,31 @@ impl<'k> Wanted<'k> {
         self.refuse_other_case(folded.as_bytes())
     }
 
-    fn find_plain(&self, key: &[u8]) -> Result<Option<usize>, Reason> {
-        let mut candidates = self.candidates(key.len());
-        while candidates != 0 {
-            let index = candidates.trailing_zeros() as usize;
-            if self.names.get(index).is_some_and(|name| name.as_bytes() == key) {
-                return Ok(Some(index));
-            }
-            candidates &= candidates - 1;
-        }
-        self.refuse_other_case(key)
-    }
-
     fn refuse_other_case(&self, key: &[u8]) -> Result<Option<usize>, Reason> {
-        let mut candidates = self.candidates(key.len());
+        match self.find_by(key, |name| name.eq_ignore_ascii_case(key)) {
+            Some(index) => Err(Reason::KeyCase(self.name(index))),
+            None => Ok(None),
+        }
+    }
+
+    /// The first name in the slot of `key` that is `same`.
+    #[inline(always)]
+    fn find_by(&self, key: &[u8], same: impl Fn(&[u8]) -> bool) -> Option<usize> {
+        let mut candidates = self.slots[slot(key)];
         while candidates != 0 {
             let index = candidates.trailing_zeros() as usize;
-            if self.names.get(index).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(key)) {
-                return Err(Reason::KeyCase(self.name(index)));
+            if self.names.get(index).is_some_and(|name| same(name.as_bytes())) {
+                return Some(index);
             }
             candidates &= candidates - 1;
         }
-        Ok(None)
+        None
     }
+}
 
-    #[inline]
-    fn candidates(&self, length: usize) -> u64 {
-        self.by_length[length.min(SLOTS - 1)]
-    }
+/// The slot of a name; the same for all spellings in upper and lower case.
+#[inline(always)]
+fn slot(name: &[u8]) -> usize {
+    let first = name.first().map_or(0, |byte| byte | 0x20);
+    (name.len() + usize::from(first)) % SLOTS
 }

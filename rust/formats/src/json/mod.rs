@@ -28,6 +28,8 @@ mod number;
 mod scan;
 mod simd;
 mod string;
+#[cfg(test)]
+mod tests;
 mod utf8;
 pub mod walk;
 

@@ -53,11 +53,11 @@ impl Number {
         })
     }
 
-    /// Whether `byte`, which did not continue the number, may stand behind it.
+    /// Whether the number is whole and `byte` is none that could belong to a number.
     #[inline(always)]
     pub(super) fn ends_before(self, byte: u8) -> bool {
-        // `01` is one malformed number, not two.
-        self.is_whole() && !(self == Self::Zero && byte.is_ascii_digit())
+        // A digit behind `0` does not end the number: `01` is one malformed number, not two.
+        self.is_whole() && !byte.is_ascii_digit() && !matches!(byte, b'.' | b'e' | b'E')
     }
 
     /// Whether the number may end here.

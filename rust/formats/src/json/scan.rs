@@ -96,7 +96,8 @@ impl<'k> Scanner<'k> {
     /// A scanner of a text whose top level is an object.
     ///
     /// `keys` are the names of the top-level members to report, decoded: a body's `"\u006dodel"` is `model`. At most
-    /// [`MAX_WANTED`](super::MAX_WANTED) of them, more are a programming error (the rest is not looked for).
+    /// [`MAX_WANTED`](super::MAX_WANTED) of them, none with a backslash; more are a programming error (the rest is not
+    /// looked for).
     /// `max_depth` is how many containers may be open at once, the top level included, at most [`MAX_DEPTH`].
     #[must_use]
     pub fn new(keys: &'k [&'k str], max_depth: u16) -> Self {
@@ -181,6 +182,9 @@ impl<'k> Scanner<'k> {
     }
 
     /// The grammar's loop over one slice.
+    ///
+    /// The states stand in the order in which a text passes them, each behind its own test, rather than in one `match`:
+    /// where the next state is known the compiler goes straight to it, and no jump depends on a table.
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, bytes: &[u8]) -> Result<(), Fault> {
         let mut at = 0;
@@ -188,118 +192,127 @@ impl<'k> Scanner<'k> {
         // Where the current key's text begins in this slice.
         let mut key_from = 0;
         loop {
-            match state {
-                State::KeyText => {
-                    let Some(end) = self.text.read(simd, bytes, at, &mut self.high)? else {
-                        self.keep_cut_key(bytes, key_from);
-                        break;
-                    };
-                    at = end;
-                    if self.depth == 1 {
-                        self.end_key(bytes, key_from, end - 1)?;
+            if matches!(state, State::Key | State::FirstKey) {
+                at = skip_space(bytes, at);
+                match bytes.get(at) {
+                    Some(b'"') => {
+                        self.open_key(at);
+                        key_from = at + 1;
+                        state = State::KeyText;
                     }
-                    state = State::Colon;
+                    Some(b'}') if state == State::FirstKey => state = self.close_container(at),
+                    Some(_) => return Err(self.unexpected(state, at)),
+                    None => break,
                 }
-                State::ValueText => {
-                    let Some(end) = self.text.read(simd, bytes, at, &mut self.high)? else { break };
-                    at = end;
-                    state = self.end_value(at);
-                }
-                State::Number => {
-                    let Some(end) = self.read_number(bytes, at)? else { break };
-                    at = end;
-                    state = self.end_value(at);
-                }
-                State::Literal => {
-                    let Some(end) = self.read_literal(bytes, at)? else { break };
-                    at = end;
-                    state = self.end_value(at);
-                }
-                State::AfterValue => {
-                    at = skip_space(bytes, at);
-                    let Some(&byte) = bytes.get(at) else { break };
-                    state = match byte {
-                        b',' if self.in_object => State::Key,
-                        b',' => State::Value,
-                        b'}' if self.in_object => self.close_container(at),
-                        b']' if !self.in_object => self.close_container(at),
-                        _ => return Err(self.unexpected(state, at)),
-                    };
-                    at += 1;
-                }
-                State::Key | State::FirstKey => {
-                    at = skip_space(bytes, at);
-                    let Some(&byte) = bytes.get(at) else { break };
-                    state = match byte {
-                        b'"' => {
-                            if self.depth == 1 {
-                                self.recorder.key_started(self.offset + at);
-                            }
-                            self.text = Text::OPENED;
-                            key_from = at + 1;
-                            State::KeyText
-                        }
-                        b'}' if state == State::FirstKey => self.close_container(at),
-                        _ => return Err(self.unexpected(state, at)),
-                    };
-                    at += 1;
-                }
-                State::Colon => {
-                    at = skip_space(bytes, at);
-                    let Some(&byte) = bytes.get(at) else { break };
-                    if byte != b':' {
-                        return Err(self.unexpected(state, at));
-                    }
-                    at += 1;
-                    state = State::Value;
-                }
-                State::Value | State::FirstElement | State::Start => {
-                    at = skip_space(bytes, at);
-                    let Some(&byte) = bytes.get(at) else { break };
-                    state = match Kind::of(byte) {
-                        Some(kind) => self.open_value(kind, byte, at)?,
-                        None if byte == b']' && state == State::FirstElement => self.close_container(at),
-                        None => return Err(self.unexpected(state, at)),
-                    };
-                    at += 1;
-                }
-                State::End => {
-                    at = skip_space(bytes, at);
-                    if at < bytes.len() {
-                        return Err(self.unexpected(state, at));
-                    }
+                at += 1;
+            }
+            if state == State::KeyText {
+                let Some(end) = self.text.read(simd, bytes, at, &mut self.high)? else {
+                    self.keep_cut_key(bytes, key_from);
                     break;
+                };
+                self.end_key(bytes, key_from, end - 1)?;
+                at = end;
+                state = State::Colon;
+            }
+            if state == State::Colon {
+                at = skip_space(bytes, at);
+                match bytes.get(at) {
+                    Some(b':') => at += 1,
+                    Some(_) => return Err(self.unexpected(state, at)),
+                    None => break,
                 }
+                state = State::Value;
+            }
+            if matches!(state, State::Value | State::FirstElement | State::Start) {
+                at = skip_space(bytes, at);
+                let Some(&byte) = bytes.get(at) else { break };
+                state =
+                    if byte == b']' && state == State::FirstElement { self.close_container(at) } else { self.open_value(state, byte, at)? };
+                at += 1;
+            }
+            if state == State::ValueText {
+                let Some(end) = self.text.read(simd, bytes, at, &mut self.high)? else { break };
+                at = end;
+                state = self.end_value(at);
+            } else if state == State::Number {
+                let Some(end) = self.read_number(bytes, at)? else { break };
+                at = end;
+                state = self.end_value(at);
+            } else if state == State::Literal {
+                let Some(end) = self.read_literal(bytes, at)? else { break };
+                at = end;
+                state = self.end_value(at);
+            }
+            while state == State::AfterValue {
+                at = skip_space(bytes, at);
+                state = match bytes.get(at) {
+                    Some(b',') if self.in_object => State::Key,
+                    Some(b',') => State::Value,
+                    Some(b'}') if self.in_object => self.close_container(at),
+                    Some(b']') if !self.in_object => self.close_container(at),
+                    Some(_) => return Err(self.unexpected(state, at)),
+                    None => break,
+                };
+                at += 1;
+            }
+            if at >= bytes.len() {
+                break;
+            }
+            if state == State::End {
+                at = skip_space(bytes, at);
+                if at < bytes.len() {
+                    return Err(self.unexpected(state, at));
+                }
+                break;
             }
         }
         self.state = state;
         Ok(())
     }
 
+    #[inline(always)]
+    fn open_key(&mut self, at: usize) {
+        self.text = Text::OPENED;
+        if self.depth == 1 {
+            self.recorder.key_started(self.offset + at);
+        }
+    }
+
     /// Enters the value whose first byte stands at `at`.
     #[inline(always)]
-    fn open_value(&mut self, kind: Kind, byte: u8, at: usize) -> Result<State, Fault> {
+    fn open_value(&mut self, state: State, byte: u8, at: usize) -> Result<State, Fault> {
+        if self.depth <= 1 {
+            self.open_shallow_value(state, byte, at)?;
+        }
+        if byte == b'"' {
+            self.text = Text::OPENED;
+            return Ok(State::ValueText);
+        }
+        if byte.is_ascii_digit() || byte == b'-' {
+            self.number = Number::first(byte);
+            return Ok(State::Number);
+        }
+        if byte == b'{' || byte == b'[' {
+            return self.open_container(byte == b'{', at);
+        }
+        let literal = Kind::of(byte).map_or(&b""[..], Kind::literal_rest);
+        if literal.is_empty() {
+            return Err(self.unexpected(state, at));
+        }
+        self.literal = literal;
+        Ok(State::Literal)
+    }
+
+    /// A value of the text itself or of a top-level member.
+    fn open_shallow_value(&mut self, state: State, byte: u8, at: usize) -> Result<(), Fault> {
+        let Some(kind) = Kind::of(byte) else { return Err(self.unexpected(state, at)) };
         if self.depth == 1 {
             self.recorder.value_started(self.offset + at, kind);
-        } else if self.depth == 0 && kind != Kind::Object && !self.any_value {
+        } else if kind != Kind::Object && !self.any_value {
             return Err(Fault::new(at, Reason::NotAnObject));
         }
-        Ok(match kind {
-            Kind::String => {
-                self.text = Text::OPENED;
-                State::ValueText
-            }
-            Kind::Number => {
-                self.number = Number::first(byte);
-                State::Number
-            }
-            Kind::Object => self.open_container(true, at)?,
-            Kind::Array => self.open_container(false, at)?,
-            Kind::True | Kind::False | Kind::Null => {
-                self.literal = kind.literal_rest();
-                State::Literal
-            }
-        })
+        Ok(())
     }
 
     #[inline(always)]
@@ -341,9 +354,12 @@ impl<'k> Scanner<'k> {
         State::AfterValue
     }
 
-    /// A top-level key ends; its text is `bytes[from..end]`, or what was kept and that.
+    /// A key ends; its text is `bytes[from..end]`, or what was kept and that.
     #[inline(always)]
     fn end_key(&mut self, bytes: &[u8], from: usize, end: usize) -> Result<(), Fault> {
+        if self.depth != 1 {
+            return Ok(());
+        }
         let in_slice = bytes.get(from..end).unwrap_or_default();
         let outcome = if self.key_is_cut {
             self.key_is_cut = false;
@@ -374,20 +390,22 @@ impl<'k> Scanner<'k> {
     fn read_number(&mut self, bytes: &[u8], from: usize) -> Result<Option<usize>, Fault> {
         let mut at = from;
         let mut number = self.number;
-        while let Some(&byte) = bytes.get(at) {
-            if byte.is_ascii_digit() && number.takes_digits() {
-                at += 1;
-                continue;
+        loop {
+            if number.takes_digits() {
+                while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+                    at += 1;
+                }
             }
-            match number.next(byte) {
-                Some(next) => number = next,
-                None if number.ends_before(byte) => return Ok(Some(at)),
-                None => return Err(Fault::new(at, Reason::Number)),
+            let Some(&byte) = bytes.get(at) else {
+                self.number = number;
+                return Ok(None);
+            };
+            if number.ends_before(byte) {
+                return Ok(Some(at));
             }
+            number = number.next(byte).ok_or_else(|| Fault::new(at, Reason::Number))?;
             at += 1;
         }
-        self.number = number;
-        Ok(None)
     }
 
     /// Reads on in `true`, `false` or `null`; `None` when the slice ends before it does.
