@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import pytest
 from fairlead import config
-from fairlead.catalog import shipped
+from fairlead.catalog import load, shipped
 from fairlead.config import Compiled, wire
 from fairlead.config.schema import Limits, Timeouts
 from fairlead.config.view import Price
@@ -251,6 +251,30 @@ def test_prices_that_are_not_applied_are_named() -> None:
     models = {model.id: model for model in compiled(None, {"OPENAI_API_KEY": "k", "MISTRAL_API_KEY": "k"}).models}
     assert models["openai/gpt-6-luna"].endpoints[0].not_applied == ("prompt_tokens_above", "service_tier")
     assert models["mistralai/mistral-large-4-0"].endpoints[0].not_applied == ()
+
+
+@pytest.mark.parametrize(
+    ("today", "prompt"),
+    [(date(2025, 12, 31), 1), (date(2026, 1, 1), 1), (date(2026, 6, 30), 1), (date(2026, 7, 1), 2), (date(2027, 1, 1), 2)],
+)
+def test_the_newest_price_in_force_applies(tmp_path: Path, today: date, prompt: int) -> None:
+    def price(start: str, usd: str) -> str:
+        prices = f'{{ prompt = "{usd}", completion = "9" }}'
+        return f'[[endpoint.price]]\nfrom = {start}\nsource = "s"\nchecked = {start}\nusd_per_million = {prices}\n'
+
+    (tmp_path / "providers").mkdir()
+    (tmp_path / "models/acme").mkdir(parents=True)
+    (tmp_path / "providers/lab.toml").write_text(
+        '[provider]\nslug = "lab"\nname = "Lab"\nbase_url = "http://h/v1"\ndialects = ["openai_chat"]\nenvironment = ["LAB_KEY"]\n'
+    )
+    (tmp_path / "models/acme/fast.toml").write_text(
+        '[model]\nid = "acme/fast"\nname = "Fast"\ncontext_tokens = 9\n[[endpoint]]\nprovider = "lab"\nupstream_model = "f"\n'
+        + price("2026-07-01", "2")
+        + price("2026-01-01", "1")
+    )
+    environ = {"LAB_KEY": "k"}
+    result = config.compile(config.load(None, environ), load(tmp_path), environ, today=today)
+    assert result.models[0].endpoints[0].price.prompt == prompt * 1_000_000
 
 
 @pytest.mark.parametrize(

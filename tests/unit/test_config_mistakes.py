@@ -39,12 +39,13 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
         ('[server]\ndata = "8080"', '2: server.data: expected an address such as "127.0.0.1:8080", got "8080"'),
         ('[server]\n\nadmn = "127.0.0.1:8081"', '3: server.admn: unknown key "admn"; did you mean "admin"?'),
         ('[server]\nwatch = "yes"', '2: server.watch: expected true or false, got "yes"'),
+        ('[server]\ndata = "127.0.0.1:8081"', "1: server.admin: is the same address as server.data"),
         ("[server]\nworkers = -1", "2: server.workers: expected an integer from 0 to 1024, got -1"),
         ("[server]\nworkers = true", "2: server.workers: expected an integer from 0 to 1024, got true"),
         ('[server]\ntls = "cert.pem"', '2: server.tls: expected a table, got "cert.pem"'),
         ('[server]\ntls = { cert = "/etc/hostname" }', '2: server.tls: "key" is missing'),
         ('[server]\nca_file = "nope.pem"', "2: server.ca_file: no such file: /etc/nope.pem"),
-        ('[server]\nsecret = "too short"', "2: server.secret: expected a secret of at least 32 visible ASCII characters, got a string"),
+        ('[server]\nsecret = "too short"', "2: server.secret: expected a secret of at least 16 visible ASCII characters, got a string"),
         ("[server]\nadmin_token = 12345", "2: server.admin_token: expected a secret of visible ASCII characters, got an integer"),
         ("[timeouts]\nconect_ms = 1", '2: timeouts.conect_ms: unknown key "conect_ms"; did you mean "connect_ms"?'),
         ("[timeouts]\nconnect_ms = 1.5", "2: timeouts.connect_ms: expected an integer from 1 to 86400000, got 1.5"),
@@ -292,6 +293,15 @@ secret = "super-secret"
     assert "super" not in report.text(caught.value.problems)
     assert b"super" not in report.json(caught.value.problems)
     assert "super" not in str(caught.value)
+
+
+def test_what_a_reference_held_is_not_shown() -> None:
+    # Somebody may have named the wrong variable.
+    check(
+        "[server]\ndata = 'env:KEY'",
+        ['2: server.data: expected an address such as "127.0.0.1:8080", got a string'],
+        {"KEY": "sk-a-provider-key"},
+    )
 
 
 @pytest.mark.parametrize(("content", "line"), [(b"a = 1\nb = '\xff'\n", 2), (b"\xff", 1)])

@@ -92,6 +92,7 @@ def compile(
     )
     views = models(context)
     keys = _keys(loaded)
+    _check_addresses(loaded)
     if loaded.document.errors:
         raise Mistakes(sorted(loaded.document.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
     _warn(loaded, [source.view for source in found.values()], views)
@@ -111,6 +112,12 @@ def compile(
         zero_configuration=loaded.path is None,
         warnings=tuple(loaded.document.problems),
     )
+
+
+def _check_addresses(loaded: Loaded) -> None:
+    server = loaded.config.server
+    if server.data == server.admin and not server.data.endswith(":0"):
+        loaded.document.report(("server", "admin"), "is the same address as server.data")
 
 
 def _declared(loaded: Loaded) -> frozenset[str]:

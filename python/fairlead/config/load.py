@@ -18,7 +18,7 @@ MOST_REFERENCE_BYTES = 1 << 20
 
 @dataclass
 class Loaded:
-    """A configuration as its author wrote it, with references resolved."""
+    """A configuration as its author wrote it, with references resolved. Compiled once: a reload loads anew."""
 
     config: Config
     document: Document

@@ -62,7 +62,7 @@ class Server(Table):
     """Database, journal, secret, lock."""
     admin_token: Secret | None = None
     """Absent: made at the first start and printed once."""
-    secret: Annotated[Secret, Meta(min_length=32, description="a secret of at least 32 visible ASCII characters")] | None = None
+    secret: Annotated[Secret, Meta(min_length=16, description="a secret of at least 16 visible ASCII characters")] | None = None
     """The secret that key hashes depend on; replicas share it. Absent: `data_dir/secret.key`."""
     tls: Tls | None = None
     watch: bool = False
