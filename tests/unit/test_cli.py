@@ -50,6 +50,28 @@ def test_misuse_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert "usage: fairlead" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["keys", "list", "--json"], (True, "list")),
+        (["keys", "--json", "list"], (True, "list")),
+        (["keys", "create", "--json", "ci"], (True, "create")),
+        (["keys", "create", "--", "--json"], (False, "create")),
+        (["keys", "list"], (False, "list")),
+    ],
+)
+def test_json_may_stand_anywhere(words: list[str], expected: tuple[bool, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[argparse.Namespace] = []
+
+    def run(arguments: argparse.Namespace) -> int:
+        seen.append(arguments)
+        return 0
+
+    monkeypatch.setattr("fairlead.cli.keys.run", run)
+    assert main(words) == 0
+    assert (seen[0].json, seen[0].action) == expected
+
+
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--help"], ["--version"], ["check", "--help"]):
         with pytest.raises(SystemExit) as caught:

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `fairlead` script. Returns the exit code; argparse itself exits with 2 on misuse."""
     words = sys.argv[1:] if arguments is None else [*arguments]
     chosen = next((word for word in words if not word.startswith("-")), None)
-    parsed = _parser(chosen).parse_args(words)
+    parsed = _parser(chosen).parse_args(_json_first(words, chosen))
     try:
         return _command(parsed.command).run(parsed)
     except KeyboardInterrupt:
@@ -57,6 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # flush at exit stays silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+
+
+def _json_first(words: list[str], chosen: str | None) -> list[str]:
+    """Moves `--json` before a command's own words, so that it may also follow an action: `fairlead keys list --json`."""
+    if chosen is None or "--json" not in words:
+        return words
+    end = words.index("--") if "--" in words else len(words)
+    others = [word for index, word in enumerate(words) if word != "--json" or index > end]
+    if len(others) < len(words):
+        others.insert(others.index(chosen) + 1, "--json")
+    return others
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

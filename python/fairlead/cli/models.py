@@ -8,12 +8,14 @@ import msgspec
 from fairlead.catalog.prices import usd_per_million_text
 from fairlead.cli import FAILED, FINE, MISUSE
 from fairlead.cli.configured import add_config_option, configured
+from fairlead.cli.table import table
 from fairlead.config import EndpointView, Mistakes, ModelView, report
 
 NAME = "models"
 HELP = "list models with prices and endpoints"
 
 _HEADINGS = ("MODEL", "PROVIDER", "PROMPT $/M", "COMPLETION $/M", "CACHE READ $/M", "CONTEXT", "NOTES")
+_NUMBERS = frozenset({2, 3, 4, 5})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode({"data": found}), indent=2).decode() + "\n")
     elif found:
-        sys.stdout.write(_table([row for model in found for row in _rows(model)]))
+        sys.stdout.write(table(_HEADINGS, [row for model in found for row in _rows(model)], _NUMBERS))
     else:
         sys.stderr.write(f'no model matches "{arguments.query}"\n' if arguments.query else "no model is served here\n")
     return FINE if found else FAILED
@@ -74,15 +76,3 @@ def _notes(endpoint: EndpointView) -> str:
     if endpoint.not_applied:
         notes.append("base price whatever " + ", ".join(endpoint.not_applied))
     return "; ".join(notes)
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
-    lines = []
-    for row in (_HEADINGS, *rows):
-        cells = [
-            cell.rjust(width) if 2 <= column <= 5 else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
