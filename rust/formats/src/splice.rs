@@ -353,3 +353,225 @@ impl<'m, 'b> MemberEdits<'m, 'b> {
 fn bit(index: usize) -> u64 {
     u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::borrow::Cow;
+    use std::ops::Range;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::{Edits, MemberEdits, Misplaced, Piece, gather};
+    use crate::json::Scanner;
+
+    fn edits(changes: &[(Range<usize>, &str)]) -> Result<Edits, Misplaced> {
+        let mut edits = Edits::new();
+        for (range, bytes) in changes {
+            edits.replace(range.clone(), bytes.as_bytes())?;
+        }
+        Ok(edits)
+    }
+
+    /// The edited text, made in one piece and from frames of every size; all must agree.
+    fn apply(edits: &Edits, text: &[u8]) -> String {
+        let mut whole = Vec::new();
+        edits.apply(text, &mut whole).unwrap();
+        assert_eq!(edits.result_len(text.len()), whole.len());
+        for size in 1..=text.len() + 1 {
+            let frames: Vec<&[u8]> = text.chunks(size).collect();
+            let mut pieces = Vec::new();
+            edits.apply_slices(&frames, &mut pieces).unwrap();
+            let part = |piece: &Piece| match piece {
+                Piece::Original { frame, range } => frames[*frame][range.clone()].to_vec(),
+                Piece::New { range } => edits.new_bytes()[range.clone()].to_vec(),
+            };
+            let parts: Vec<Vec<u8>> = pieces.iter().map(part).collect();
+            assert!(parts.iter().all(|part| !part.is_empty()));
+            assert_eq!(parts.concat(), whole, "frames of {size}");
+        }
+        String::from_utf8(whole).unwrap()
+    }
+
+    #[test]
+    fn edits_table() {
+        let check = |changes: &[(Range<usize>, &str)], expected: &str| {
+            assert_eq!(apply(&edits(changes).unwrap(), b"0123456789"), expected, "{changes:?}");
+        };
+        check(&[], "0123456789");
+        check(&[(2..5, "abc")], "01abc56789");
+        check(&[(0..10, "")], "");
+        check(&[(0..0, "<"), (10..10, ">")], "<0123456789>");
+        check(&[(5..6, "b"), (2..3, "a")], "01a34b6789");
+        check(&[(4..4, "a"), (4..4, "b")], "0123ab456789");
+        check(&[(4..6, "x"), (4..4, "a"), (6..6, "b")], "0123axb6789");
+        check(&[(4..6, ""), (6..8, "")], "012389");
+    }
+
+    #[test]
+    fn misplaced_edits() {
+        let backwards = Range { start: 5, end: 4 };
+        for changes in [
+            &[(2..5, ""), (4..6, "")][..],
+            &[(2..5, ""), (2..5, "")],
+            &[(2..5, ""), (3..3, "x")],
+            &[(3..3, ""), (2..5, "x")],
+            &[(backwards, "")],
+        ] {
+            let last = changes[changes.len() - 1].0.clone();
+            assert_eq!(edits(changes).unwrap_err(), Misplaced { range: last }, "{changes:?}");
+        }
+        let beyond = edits(&[(9..11, "x")]).unwrap();
+        assert!(beyond.apply(b"0123456789", &mut Vec::new()).is_err());
+        assert!(beyond.apply_slices(&[b"01234", b"56789"], &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let mut edits = edits(&[(0..1, "abc")]).unwrap();
+        edits.clear();
+        assert!(edits.is_empty() && edits.new_bytes().is_empty());
+        edits.insert(0, b"x").unwrap();
+        assert_eq!(apply(&edits, b"1"), "x1");
+    }
+
+    #[test]
+    fn gathering() {
+        let frames: [&[u8]; 4] = [b"012", b"", b"345", b"6789"];
+        let check = |range: Range<usize>, expected: &str, borrowed: bool| {
+            let gathered = gather(&frames, range.clone());
+            assert_eq!(gathered, expected.as_bytes(), "{range:?}");
+            assert_eq!(matches!(gathered, Cow::Borrowed(_)), borrowed, "{range:?}");
+        };
+        check(0..3, "012", true);
+        check(3..6, "345", true);
+        check(4..5, "4", true);
+        check(2..7, "23456", false);
+        check(0..10, "0123456789", false);
+        check(8..99, "89", true);
+        check(20..30, "", true);
+        check(5..5, "", true);
+        assert_eq!(gather::<&[u8]>(&[], 0..1), &b""[..]);
+    }
+
+    const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+
+    /// `text` with the members of `removed` removed, `set` set and `inserted` put in.
+    fn edit_object(text: &str, removed: &[usize], set: &[(usize, &str)], inserted: &[(&str, &str)]) -> String {
+        let mut scanner = Scanner::new(&KEYS, 128);
+        scanner.feed(text.as_bytes()).unwrap();
+        let members = scanner.finish().unwrap();
+        let mut changes = MemberEdits::new(&members);
+        for index in removed {
+            changes.remove(*index);
+        }
+        for (index, value) in set {
+            changes.set(*index, KEYS[*index], value.as_bytes());
+        }
+        for (key, value) in inserted {
+            changes.insert(*key, value.as_bytes());
+        }
+        let mut edits = Edits::new();
+        changes.write(&mut edits).unwrap();
+        apply(&edits, text.as_bytes())
+    }
+
+    #[test]
+    fn objects_table() {
+        type Set<'a> = &'a [(usize, &'a str)];
+        type Inserted<'a> = &'a [(&'a str, &'a str)];
+        let check = |text: &str, removed: &[usize], set: Set<'_>, inserted: Inserted<'_>, expected: &str| {
+            assert_eq!(edit_object(text, removed, set, inserted), expected, "{text}");
+        };
+        let text = r#"{"a":1, "b" : [2],"x":0,"c":3}"#;
+        check(text, &[], &[], &[], text);
+        check(text, &[0], &[], &[], r#"{"b" : [2],"x":0,"c":3}"#);
+        check(text, &[1], &[], &[], r#"{"a":1,"x":0,"c":3}"#);
+        check(text, &[2], &[], &[], r#"{"a":1, "b" : [2],"x":0}"#);
+        check(text, &[0, 1], &[], &[], r#"{"x":0,"c":3}"#);
+        check(text, &[0, 1, 2], &[], &[], r#"{"x":0}"#);
+        check(text, &[0, 2], &[], &[("n\"", "9")], r#"{"n\"":9,"b" : [2],"x":0}"#);
+        check(text, &[3], &[(1, "{}")], &[], r#"{"a":1, "b" : {},"x":0,"c":3}"#);
+        check(text, &[], &[(3, "4"), (3, "5"), (0, "6")], &[("n", "9")], r#"{"d":5,"n":9,"a":6, "b" : [2],"x":0,"c":3}"#);
+        check(r#"{ "a":1 }"#, &[0], &[], &[], "{  }");
+        check(r#"{ "a":1 }"#, &[0], &[(1, "2")], &[("c", "3")], r#"{"b":2,"c":3  }"#);
+        check(r#"{"a":1,"b":2}"#, &[0, 1], &[], &[], "{}");
+        check(r#"{"a":1,"b":2}"#, &[0, 1], &[(0, "7")], &[], r#"{"a":7}"#);
+        check("{}", &[0], &[(1, "1")], &[], r#"{"b":1}"#);
+        check(" {\n} ", &[], &[(0, "1"), (1, "2")], &[], " {\"a\":1,\"b\":2\n} ");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Keep,
+        Remove,
+        Set(u8),
+    }
+
+    proptest! {
+        #[test]
+        fn edits_equal_the_naive_way(text in "[a-z]{0,20}", changes in proptest::collection::vec((0_usize..22, 0_usize..6, "[A-Z]{0,4}"), 0..6)) {
+            let mut edits = Edits::new();
+            let mut done: Vec<(Range<usize>, String)> = Vec::new();
+            for (start, length, bytes) in changes {
+                let range = start..start + length;
+                let fits = range.end <= text.len();
+                if fits && edits.replace(range.clone(), bytes.as_bytes()).is_ok() {
+                    done.push((range, bytes));
+                }
+            }
+            // A stable sort keeps insertions at one place in their order; they stand before what is replaced there.
+            done.sort_by_key(|(range, _)| (range.start, range.end));
+            let mut expected = text.clone();
+            for (range, bytes) in done.iter().rev() {
+                expected.replace_range(range.clone(), bytes);
+            }
+            prop_assert_eq!(apply(&edits, text.as_bytes()), expected);
+        }
+
+        #[test]
+        fn gathering_equals_joining(frames in proptest::collection::vec("[a-z]{0,5}", 0..6), from in 0_usize..20, length in 0_usize..20) {
+            let text = frames.concat();
+            let range = from.min(text.len())..(from + length).min(text.len());
+            let gathered = gather(&frames, from..from + length);
+            prop_assert_eq!(&gathered[..], &text.as_bytes()[range]);
+        }
+
+        /// Any members of any object removed, replaced and added: the text stays JSON and means what was asked for.
+        #[test]
+        fn objects_mean_what_was_asked_for(
+            names in proptest::sample::subsequence(vec!["a", "x", "b", "y", "c", "z", "d"], 0..=7).prop_shuffle(),
+            changes in proptest::collection::vec(prop_oneof![Just(Change::Keep), Just(Change::Remove), any::<u8>().prop_map(Change::Set)], 4),
+            added in proptest::option::of(any::<u8>()),
+            space in "[ \n]{0,2}",
+        ) {
+            let member = |name: &&str| format!("{space}\"{name}\"{space}:{space}\"{name}\"{space}");
+            let text = format!("{{{}}}", names.iter().map(member).collect::<Vec<_>>().join(","));
+            let mut expected: serde_json::Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), Value::from(*name))).collect();
+            let (mut removed, mut set) = (Vec::new(), Vec::new());
+            for (index, change) in changes.iter().enumerate() {
+                match change {
+                    Change::Keep => {}
+                    Change::Remove => {
+                        removed.push(index);
+                        expected.remove(KEYS[index]);
+                    }
+                    Change::Set(value) => {
+                        set.push((index, value.to_string()));
+                        expected.insert(KEYS[index].to_owned(), Value::from(*value));
+                    }
+                }
+            }
+            let inserted = added.map(|value| value.to_string());
+            if let Some(value) = added {
+                expected.insert("added".to_owned(), Value::from(value));
+            }
+            let set: Vec<_> = set.iter().map(|(index, value)| (*index, value.as_str())).collect();
+            let inserted: Vec<_> = inserted.iter().map(|value| ("added", value.as_str())).collect();
+            let result = edit_object(&text, &removed, &set, &inserted);
+            prop_assert_eq!(serde_json::from_str::<Value>(&result).unwrap(), Value::Object(expected), "{}", result);
+        }
+    }
+}

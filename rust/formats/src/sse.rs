@@ -152,7 +152,7 @@ impl Framer {
 /// `event` is one event as [`Framer`] cuts it. A byte-order mark at its start is ignored.
 #[must_use]
 pub fn event_name(event: &[u8]) -> Option<&[u8]> {
-    let event = without_mark(event);
+    let event = &event[mark_end(event)..];
     lines(event).filter_map(|line| field(&event[line], b"event")).last().filter(|name| !name.is_empty())
 }
 
@@ -166,12 +166,7 @@ pub fn data<'a>(event: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         Data::One(range) => Some(&event[range]),
         Data::Several => {
             scratch.clear();
-            let event = without_mark(event);
-            for value in lines(event).filter_map(|line| field(&event[line], b"data")) {
-                scratch.extend_from_slice(value);
-                scratch.push(b'\n');
-            }
-            scratch.pop();
+            join_data(&event[mark_end(event)..], scratch);
             Some(scratch)
         }
     }
@@ -199,13 +194,13 @@ fn find_data(event: &[u8]) -> Data {
         && let Some(end) = memchr2(b'\n', b'\r', event)
         && matches!(&event[end..], b"\n\n" | b"\r\n\r\n" | b"\r\r")
     {
-        return Data::One(value_start(event, 0, 4)..end);
+        return Data::One(value_start(event, b"data".len())..end);
     }
     find_data_by_lines(event)
 }
 
 fn find_data_by_lines(event: &[u8]) -> Data {
-    let mark = event.len() - without_mark(event).len();
+    let mark = mark_end(event);
     let mut found = Data::None;
     for line in lines(&event[mark..]) {
         let line = line.start + mark..line.end + mark;
@@ -218,8 +213,24 @@ fn find_data_by_lines(event: &[u8]) -> Data {
     found
 }
 
-fn without_mark(event: &[u8]) -> &[u8] {
-    event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event)
+/// Appends the data lines of `event` to `out`, joined with LF; says whether there are any.
+fn join_data(event: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut has_data = false;
+    for value in lines(event).filter_map(|line| field(&event[line], b"data")) {
+        if has_data {
+            out.push(b'\n');
+        }
+        has_data = true;
+        out.extend_from_slice(value);
+    }
+    has_data
+}
+
+/// The end of the byte-order mark that the event starts with, 0 without one.
+fn mark_end(event: &[u8]) -> usize {
+    // Before it there may be the LF of a CRLF that was cut.
+    let cut = usize::from(event.first() == Some(&b'\n'));
+    if event[cut..].starts_with(BYTE_ORDER_MARK) { cut + BYTE_ORDER_MARK.len() } else { 0 }
 }
 
 /// The lines of `event` without their ends; blank ones are left out.
@@ -243,16 +254,16 @@ fn lines(event: &[u8]) -> impl Iterator<Item = Range<usize>> {
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     match line.strip_prefix(name)? {
         [] => Some(&[]),
-        [b':', ..] => Some(&line[value_start(line, 0, name.len())..]),
+        [b':', ..] => Some(&line[value_start(line, name.len())..]),
         _ => None,
     }
 }
 
-/// Where the value begins, behind the colon and one space, of the line at `start` whose name has `name_len` bytes.
+/// Where the value begins, behind the colon and one space, of a line whose field name has `name_len` bytes.
 #[inline]
-fn value_start(text: &[u8], start: usize, name_len: usize) -> usize {
-    let value = start + name_len + 1;
-    value + usize::from(text.get(value) == Some(&b' '))
+fn value_start(line: &[u8], name_len: usize) -> usize {
+    let value = name_len + 1;
+    value + usize::from(line.get(value) == Some(&b' '))
 }
 
 /// One decoded event.
@@ -332,47 +343,43 @@ impl Decoder {
     /// otherwise. A number or a bare word could be the beginning of a longer one and is dropped.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
         let rest = core::mem::take(&mut self.partial);
-        let mut scratch = Vec::new();
-        // The decoder takes a byte-order mark at the start of the stream only; elsewhere it hides the field's name.
-        let has_stray_mark = !self.at_start && rest.starts_with(BYTE_ORDER_MARK);
-        if !has_stray_mark && data(&rest, &mut scratch).is_some_and(is_whole_data) {
+        let mut joined = Vec::new();
+        if join_data(self.without_first_mark(&rest), &mut joined) && is_whole_data(&joined) {
             self.decode(&rest, out);
         }
         *self = Self::new(self.max_event_bytes);
     }
 
+    /// `event` without a byte-order mark that begins the stream; elsewhere a mark is part of the field's name.
+    fn without_first_mark<'a>(&self, event: &'a [u8]) -> &'a [u8] {
+        if self.at_start { event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event) } else { event }
+    }
+
     /// Reads the fields of one event and reports it, if it has data.
     fn decode(&mut self, event: &[u8], out: &mut Vec<Event>) {
-        let event = if core::mem::take(&mut self.at_start) { without_mark(event) } else { event };
+        let event = self.without_first_mark(event);
+        self.at_start = false;
+        let mut joined = Vec::new();
+        let has_data = join_data(event, &mut joined);
         let mut name: &[u8] = b"";
-        let mut joined: Option<Vec<u8>> = None;
         for line in lines(event) {
             let line = &event[line];
-            if let Some(value) = field(line, b"data") {
-                match &mut joined {
-                    None => joined = Some(value.to_vec()),
-                    Some(joined) => {
-                        joined.push(b'\n');
-                        joined.extend_from_slice(value);
-                    }
-                }
-            } else if let Some(value) = field(line, b"event") {
+            if let Some(value) = field(line, b"event") {
                 name = value;
-            } else if let Some(value) = field(line, b"id") {
-                if !value.contains(&0) {
-                    self.last_id = String::from_utf8_lossy(value).into_owned();
-                }
+            } else if let Some(value) = field(line, b"id").filter(|value| !value.contains(&0)) {
+                self.last_id = String::from_utf8_lossy(value).into_owned();
             } else if let Some(value) = field(line, b"retry") {
                 self.retry = read_retry(value).or(self.retry);
             }
         }
-        let Some(joined) = joined else { return };
-        out.push(Event {
-            event: String::from_utf8_lossy(if name.is_empty() { b"message" } else { name }).into_owned(),
-            data: String::from_utf8(joined).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-            id: self.last_id.clone(),
-            retry: self.retry.take(),
-        });
+        if has_data {
+            out.push(Event {
+                event: String::from_utf8_lossy(if name.is_empty() { b"message" } else { name }).into_owned(),
+                data: String::from_utf8(joined).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+                id: self.last_id.clone(),
+                retry: self.retry.take(),
+            });
+        }
     }
 }
 
@@ -413,3 +420,6 @@ pub fn encode(event: Option<&str>, data: &str, out: &mut Vec<u8>) {
     }
     out.push(b'\n');
 }
+
+#[cfg(test)]
+mod tests;

@@ -435,3 +435,201 @@ fn check_number(text: &[u8], start: usize, end: usize) -> Result<usize, Reject> 
     }
     Ok(end)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::{Kind, Reason, Reject};
+    use super::{as_bool, as_str, as_u64, elements, member, members, write_string};
+
+    /// The members as `(key, value)` texts, or the reason and offset of the first fault.
+    fn list(object: &str) -> Result<Vec<(String, String)>, (Reason, usize)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        members(object.as_bytes())
+            .map(|member| {
+                let member = member.map_err(|reject| (reject.reason, reject.offset))?;
+                assert_eq!(&object.as_bytes()[member.key_range.clone()], member.key);
+                assert_eq!(&object.as_bytes()[member.value_range.clone()], member.value);
+                assert_eq!(Kind::of(member.value[0]), Some(member.kind));
+                Ok((text(member.key), text(member.value)))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn members_table() {
+        let check = |object: &str, expected: &[(&str, &str)]| {
+            let expected = expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(list(object), Ok(expected), "{object}");
+        };
+        check(" { } ", &[]);
+        check(r#"{"a":1}"#, &[("a", "1")]);
+        check(
+            "\n{ \"a\" : -1.5e3 ,\"b\\\"\":\"x\\\\\",\r\n\"c\":[1,{\"d\":\"]\"}] , \"e\":{}, \"f\":null}\t",
+            &[("a", "-1.5e3"), ("b\\\"", "\"x\\\\\""), ("c", "[1,{\"d\":\"]\"}]"), ("e", "{}"), ("f", "null")],
+        );
+        // Inside a nested value only brackets and strings are looked at.
+        check(r#"{"a":[1 2 nonsense,,],"a":{"x"}}"#, &[("a", "[1 2 nonsense,,]"), ("a", r#"{"x"}"#)]);
+    }
+
+    #[test]
+    fn faults_table() {
+        let check = |object: &str, reason: Reason, offset: usize| {
+            let outcome: Vec<_> = members(object.as_bytes()).collect();
+            assert_eq!(outcome.last().cloned().and_then(Result::err), Some(Reject::new(offset, reason)), "{object}");
+            assert_eq!(outcome.iter().filter(|item| item.is_err()).count(), 1, "{object}");
+        };
+        check("", Reason::Truncated, 0);
+        check("[]", Reason::Expected("'{'"), 0);
+        check("{", Reason::Truncated, 1);
+        check("{,", Reason::Expected("a member name"), 1);
+        check("{\"a\"", Reason::Truncated, 4);
+        check("{\"a\" 1}", Reason::Expected("':'"), 5);
+        check("{\"a\":}", Reason::Expected("a value"), 5);
+        check("{\"a\":1", Reason::Truncated, 6);
+        check("{\"a\":1]", Reason::Expected("',' or '}'"), 6);
+        check("{\"a\":1,}", Reason::Expected("a member name"), 7);
+        check("{\"a\":1} x", Reason::Trailing, 8);
+        check("{\"a\":\"x", Reason::Truncated, 7);
+        check("{\"a\":\"x\\", Reason::Truncated, 8);
+        check("{\"a\":\"x\ny\"}", Reason::ControlCharacter, 7);
+        check("{\"a\":[1}]", Reason::Expected("the other bracket"), 7);
+        check("{\"a\":[[1]", Reason::Truncated, 9);
+        check("{\"a\":01}", Reason::Number, 6);
+        check("{\"a\":1.}", Reason::Number, 7);
+        check("{\"a\":1.", Reason::Truncated, 7);
+        check("{\"a\":trve}", Reason::Literal, 9);
+        check("{\"a\":tru", Reason::Truncated, 8);
+        check(&format!("{{\"a\":{}", "[".repeat(100_000)), Reason::TooDeep(128), 132);
+        check(&format!("{{\"a\":{}", "{\"b\":".repeat(100_000)), Reason::TooDeep(128), 640);
+    }
+
+    #[test]
+    fn elements_table() {
+        let check = |array: &str, expected: &[&str]| {
+            let found: Result<Vec<_>, _> = elements(array.as_bytes()).map(|element| element.map(|element| element.value)).collect();
+            assert_eq!(found.unwrap(), expected.iter().map(|value| value.as_bytes()).collect::<Vec<_>>(), "{array}");
+        };
+        check("[]", &[]);
+        check(" [ 1 , \"]\" ,[2], {\"a\":[]},true ] ", &["1", "\"]\"", "[2]", "{\"a\":[]}", "true"]);
+        assert!(elements(b"[1,]").any(|element| element.is_err()));
+        assert!(elements(b"{}").any(|element| element.is_err()));
+        let deepest = format!("[{}{}]", "[".repeat(127), "]".repeat(127));
+        assert!(elements(deepest.as_bytes()).all(|element| element.is_ok()));
+    }
+
+    #[test]
+    fn member_by_name() {
+        let object = br#"{"a":1,"\u0062":2,"a":3,"c":}"#;
+        assert_eq!(member(object, "a").unwrap().unwrap().value, b"1");
+        assert_eq!(member(object, "b").unwrap().unwrap().value, b"2");
+        assert!(member(object, "c").is_err());
+        assert_eq!(member(b"{}", "c"), Ok(None));
+    }
+
+    #[test]
+    fn readers_table() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("12", Some(12)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("012", None),
+            ("-1", None),
+            ("1.0", None),
+            ("1e2", None),
+            ("\"1\"", None),
+            ("", None),
+        ] {
+            assert_eq!(as_u64(text.as_bytes()), number, "{text}");
+        }
+        for (text, value) in [("true", Some(true)), ("false", Some(false)), ("null", None), ("True", None), ("\"true\"", None)] {
+            assert_eq!(as_bool(text.as_bytes()), value, "{text}");
+        }
+        for text in [
+            "",
+            "\"",
+            "x",
+            "\"a\"b\"",
+            "\"\\\"",
+            "\"\\ud83d\"",
+            "\"\\ud83d\\u0041\"",
+            "\"\\ude00\"",
+            "\"\\x\"",
+            "\"\\u+123\"",
+            "\"\n\"",
+            "\"\\u12\"",
+        ] {
+            assert_eq!(as_str(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(as_str(b"\"\xff\""), None);
+        assert!(matches!(as_str("\"é\"".as_bytes()), Some(std::borrow::Cow::Borrowed("é"))));
+    }
+
+    #[test]
+    fn separators_are_escaped() {
+        let mut out = Vec::new();
+        write_string(&mut out, "a\u{2028}b\u{2029}c\u{2027}â\u{202a}\u{1f}\"");
+        assert_eq!(String::from_utf8(out).unwrap(), "\"a\\u2028b\\u2029c\u{2027}â\u{202a}\\u001f\\\"\"");
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,40}".prop_map(Value::from),
+            Just(Value::Null)
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(".{0,8}", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn walking_finds_what_serde_finds(map in proptest::collection::btree_map(".{0,8}", json(), 0..5), indented in any::<bool>()) {
+            let value = Value::Object(map.into_iter().collect());
+            let text = if indented { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let mut found = serde_json::Map::new();
+            for member in members(text.as_bytes()) {
+                let member = member.unwrap();
+                let key = as_str(&text.as_bytes()[member.key_range.start - 1..=member.key_range.end]).unwrap().into_owned();
+                prop_assert!(member.is(&key));
+                found.insert(key, serde_json::from_slice(member.value).unwrap());
+            }
+            prop_assert_eq!(Value::Object(found), value);
+        }
+
+        #[test]
+        fn strings_go_there_and_back(text in prop_oneof![any::<String>(), "[\\x00-\\x22\\\\\u{2026}-\u{202b}é]{0,90}"]) {
+            let mut out = Vec::new();
+            write_string(&mut out, &text);
+            prop_assert_eq!(as_str(&out).unwrap(), &text[..]);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), &text[..]);
+            prop_assert!(!out.windows(3).any(|bytes| matches!(bytes, [0xe2, 0x80, 0xa8 | 0xa9])));
+        }
+
+        #[test]
+        fn strings_are_read_as_serde_reads_them(parts in proptest::collection::vec(proptest::sample::select(vec!["\\n", "\\u00e9", "\\ud83d", "\\ude00", "\\ud83d\\ude00", "x", "é", "\\", "\"", "\u{1}", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]), 0..8)) {
+            let text = format!("\"{}\"", parts.concat());
+            let expected = serde_json::from_str::<String>(&text).ok();
+            prop_assert_eq!(as_str(text.as_bytes()).map(std::borrow::Cow::into_owned), expected);
+        }
+
+        #[test]
+        fn garbage_ends(parts in proptest::collection::vec(prop_oneof![any::<u8>(), proptest::sample::select(b"{}[]\"\\,:0-.etrufalsn ".to_vec())], 0..60)) {
+            for text in [parts.clone(), [b"{\"a\":", &parts[..]].concat(), [b"[", &parts[..]].concat()] {
+                prop_assert!(members(&text).filter(Result::is_err).count() <= 1);
+                prop_assert!(elements(&text).filter(Result::is_err).count() <= 1);
+                let _ = (as_str(&text), as_u64(&text), as_bool(&text));
+            }
+        }
+    }
+}
