@@ -1,1 +1,20 @@
-//! fairlead-gateway
+//! The data plane: accepts clients, forwards to providers, meters, records.
+//!
+//! One [`Gateway`] per process. It owns its threads (`fl-accept`, `fl-worker-N`, `fl-drain`; the journal has `fl-journal`) and never
+//! calls into Python; news travels through [`Events`]. What may use what: `server` → `pipeline` → {`upstream`, `telemetry`};
+//! `upstream` knows no dialect, `pipeline` knows no socket of a client.
+//!
+//! Absent on purpose: SQL (the journal carries everything that becomes a row), the public API beside inference (forwarded to the
+//! control plane), and any provider's name.
+
+mod events;
+mod gateway;
+mod options;
+mod pipeline;
+mod server;
+mod telemetry;
+mod upstream;
+
+pub use events::{Event, Events};
+pub use gateway::{Gateway, StartError};
+pub use options::{Options, TlsFiles};

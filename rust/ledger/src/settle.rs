@@ -16,6 +16,8 @@ pub struct Seen {
     pub completion_tokens_estimate: u64,
     /// Whether any content reached us.
     pub content: bool,
+    /// Whether the provider may have taken on the work: the request was sent and it did not refuse it.
+    pub billable: bool,
 }
 
 /// The two integers of a generation, with the usage they come from.
@@ -35,8 +37,12 @@ pub struct Bill {
 ///
 /// * The provider's usage is taken when present, zero included; otherwise our own count, flagged.
 /// * A failure without content is insured: the caller pays nothing, whatever the provider does.
+/// * A request that never reached a provider, or that it refused, costs nothing.
 /// * Figures too large to be believed are replaced by the estimate and flagged.
 pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
+    if !seen.billable {
+        return Bill { charged: NanoUsd(0), upstream_cost: NanoUsd(0), usage: Usage::default(), flags: Flags::default() };
+    }
     let mut flags = Flags::default();
     if seen.content {
         flags.add(Flags::CONTENT);
@@ -89,6 +95,7 @@ mod tests {
             prompt_tokens_estimate: 5,
             completion_tokens_estimate: 3,
             content,
+            billable: true,
         }
     }
 
@@ -110,6 +117,12 @@ mod tests {
         check(Outcome::Failed, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
         check(Outcome::Failed, seen(Some((10, 0)), false), 0, 10_000, &[F::INSURED]);
         check(Outcome::Completed, seen(Some((u64::MAX, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
+    }
+
+    #[test]
+    fn what_no_provider_took_on_is_free() {
+        check(Outcome::Failed, Seen { billable: false, ..seen(None, false) }, 0, 0, &[]);
+        check(Outcome::Cancelled, Seen { billable: false, ..seen(None, false) }, 0, 0, &[]);
     }
 
     #[test]

@@ -1,1 +1,30 @@
-//! py
+//! The one door between Python and Rust: argument conversion, released GIL, mapped errors, and nothing else.
+
+mod engine;
+mod journal;
+mod simulator;
+mod sse;
+
+use pyo3::prelude::*;
+
+/// The native half of the package.
+#[pymodule]
+mod _native {
+    use super::*;
+
+    #[pymodule_export]
+    use super::engine::{Engine, hash_key};
+    #[pymodule_export]
+    use super::journal::{JournalBatch, JournalReader};
+    #[pymodule_export]
+    use super::simulator::Simulator;
+    #[pymodule_export]
+    use super::sse::{Decoder, Event};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("GENERATION_COLUMNS", super::journal::GENERATION_COLUMNS)?;
+        module.add("ATTEMPT_COLUMNS", super::journal::ATTEMPT_COLUMNS)
+    }
+}

@@ -13,5 +13,5 @@ mod snapshot;
 pub mod wire;
 
 pub use directory::{Directory, KeyHasher, Principal};
-pub use snapshot::{AuthScheme, Endpoint, Model, Provider, Secret, Snapshot, SnapshotError};
-pub use wire::{Limits, Timeouts};
+pub use snapshot::{Endpoint, Model, Origin, Provider, Secret, Snapshot, SnapshotError, Target};
+pub use wire::{Limits, Settings, Timeouts};

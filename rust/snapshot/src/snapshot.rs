@@ -35,6 +35,13 @@ pub struct Provider {
     pub secrets: Vec<Secret>,
 }
 
+impl Provider {
+    /// Whether the provider's data set this quirk flag.
+    pub fn has_quirk(&self, quirk: &str) -> bool {
+        self.quirks.iter().any(|known| known == quirk)
+    }
+}
+
 /// A credential: never printed, never serialised.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -54,7 +61,7 @@ impl fmt::Debug for Secret {
 
 /// How a credential travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuthScheme {
+enum AuthScheme {
     /// `authorization: Bearer …`.
     Bearer,
     /// A header of its own.
@@ -167,8 +174,12 @@ impl Snapshot {
 
     /// The model a client means: catalogue id or alias, with or without the prefix `openrouter/`.
     pub fn model(&self, name: &str) -> Option<&Model> {
-        let index = self.names.get(name).or_else(|| self.names.get(name.strip_prefix("openrouter/")?))?;
-        self.models.get(*index)
+        self.models.get(self.model_index(name)?)
+    }
+
+    /// As [`Snapshot::model`], its index in [`Snapshot::models`].
+    pub fn model_index(&self, name: &str) -> Option<usize> {
+        self.names.get(name).or_else(|| self.names.get(name.strip_prefix("openrouter/")?)).copied()
     }
 
     /// The known name nearest to an unknown one, for an error text. Linear: only for errors.

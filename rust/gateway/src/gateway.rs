@@ -1,0 +1,298 @@
+//! The engine's life: made, given a snapshot and keys, started, drained, stopped.
+
+use crate::events::{Event, Events};
+use crate::options::Options;
+use crate::server::accept::{self, Acceptor};
+use crate::server::signals::Signals;
+use crate::server::{tls, worker};
+use crate::telemetry::{Counters, Gauges, render};
+use crate::upstream::tls::TlsConfigs;
+use arc_swap::ArcSwap;
+use fairlead_journal::{Cursor, Journal};
+use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError};
+use parking_lot::Mutex;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::unbounded_channel;
+
+/// What all threads of the data plane share.
+pub(crate) struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    pub(crate) directory: Directory,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) journal: Journal,
+    pub(crate) events: Events,
+    pub(crate) node: u16,
+    pub(crate) control_socket: String,
+    pub(crate) admin_token_hash: Option<[u8; 32]>,
+    pub(crate) server_tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls_configs: Arc<TlsConfigs>,
+    counters: Vec<Arc<Counters>>,
+    ready: AtomicBool,
+    draining: AtomicBool,
+    stopping: AtomicBool,
+    drain_ms: AtomicU64,
+    failure: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Whether requests can be served: started, not draining, and paid work can be recorded.
+    pub(crate) fn ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.draining() && self.journal.healthy()
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A thread could not do its work: the process must not pretend to be healthy.
+    pub(crate) fn fail(&self, message: &str) {
+        self.failure.lock().get_or_insert_with(|| message.to_owned());
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let gauges = Gauges {
+            ready: self.ready(),
+            draining: self.draining(),
+            journal_healthy: self.journal.healthy(),
+            snapshot_version: self.snapshot.load().version,
+            keys: self.directory.len(),
+        };
+        render(self.counters.iter().map(Arc::as_ref), &gauges)
+    }
+}
+
+/// Why the engine could not start. The text names what to change.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The data plane of a process.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    workers: usize,
+    data: SocketAddr,
+    handle_signals: bool,
+    address: Mutex<Option<SocketAddr>>,
+    warden: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Gateway {
+    /// Opens the journal, settles what a crash left open, and prepares everything up to binding the port.
+    ///
+    /// # Errors
+    /// When the journal, the secret, TLS files or the random source cannot be used.
+    pub fn new(options: Options) -> Result<Gateway, StartError> {
+        let fail = |what: &str, error: &dyn fmt::Display| StartError(format!("{what}: {error}"));
+        let secret = secret_bytes(&options.secret)?;
+        let hasher = KeyHasher::new(&secret);
+        let admin_token_hash = (!options.admin_token.is_empty()).then(|| hasher.hash(options.admin_token.as_bytes()));
+        let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
+        let applied: Vec<Cursor> = options.cursors.iter().map(|&(node, epoch, worker, segment, offset)| Cursor { node, epoch, worker, segment, offset }).collect();
+        let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
+        let journal_options = fairlead_journal::Options { node: options.node, ..fairlead_journal::Options::new(&options.journal_dir) };
+        let (journal, recovery) = Journal::open(journal_options, &applied).map_err(|error| fail("journal", &error))?;
+        // The chain behind the workers' belongs to recovery.
+        let mut recovering = journal.writer(workers as u16).map_err(|error| fail("journal", &error))?;
+        fairlead_journal::recover(&mut recovering, &recovery.orphans, worker::unix_ms()).map_err(|error| fail("journal recovery", &error))?;
+        drop(recovering);
+        let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| fail("snapshot", &error))?;
+        let shared = Shared {
+            snapshot: ArcSwap::from_pointee(empty),
+            directory: Directory::default(),
+            hasher,
+            journal,
+            events: Events::new().map_err(|error| fail("eventfd", &error))?,
+            node: options.node,
+            control_socket: options.control_socket,
+            admin_token_hash,
+            server_tls,
+            tls_configs: Arc::default(),
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            drain_ms: AtomicU64::new(options.drain_ms),
+            failure: Mutex::new(None),
+        };
+        let shared = Arc::new(shared);
+        let weak = Arc::downgrade(&shared);
+        shared.journal.set_waker(Box::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.events.ring(Event::Journal);
+            }
+        }));
+        Ok(Gateway { shared, workers, data: options.data, handle_signals: options.handle_signals, address: Mutex::new(None), warden: Mutex::new(None) })
+    }
+
+    /// Puts a new configuration in force for every request that starts from now on. Requests in progress keep theirs.
+    ///
+    /// # Errors
+    /// When it is not valid; the one in force stays.
+    pub fn load_snapshot(&self, json: &[u8]) -> Result<u64, SnapshotError> {
+        let snapshot = Snapshot::from_json(json)?;
+        let version = snapshot.version;
+        self.shared.snapshot.store(Arc::new(snapshot));
+        Ok(version)
+    }
+
+    /// Applies a delta of keys; it holds for the very next request.
+    ///
+    /// # Errors
+    /// When it is not valid; nothing is changed then.
+    pub fn apply_keys(&self, json: &[u8]) -> Result<u64, SnapshotError> {
+        self.shared.directory.apply(json)
+    }
+
+    /// Binds the port and starts the threads.
+    ///
+    /// # Errors
+    /// When the port is taken or a thread cannot be started.
+    pub fn start(&self) -> Result<SocketAddr, StartError> {
+        let listener = accept::bind(self.data).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => StartError(format!("port {} is taken: another program listens on {}; stop it or choose another address with --data-addr or [server] data", self.data.port(), self.data)),
+            _ => StartError(format!("cannot listen on {}: {error}", self.data)),
+        })?;
+        let signals = if self.handle_signals { Signals::listen().map_err(|error| StartError(format!("signals: {error}")))? } else { Signals::default() };
+        let random = SystemRandom::new();
+        let mut seats = Vec::with_capacity(self.workers);
+        let mut threads = Vec::with_capacity(self.workers);
+        for index in 0..self.workers {
+            let (sender, connections) = unbounded_channel();
+            let open = Arc::new(AtomicUsize::new(0));
+            let mut salt = [0; 4];
+            random.fill(&mut salt).map_err(|_| StartError("the system's random source failed".to_owned()))?;
+            let journal = self.shared.journal.writer(index as u16).map_err(|error| StartError(format!("journal: {error}")))?;
+            let seat = worker::Seat { index: index as u16, connections, open: open.clone(), counters: self.shared.counters[index].clone(), journal, salt: u32::from_ne_bytes(salt) };
+            threads.push(worker::start(self.shared.clone(), seat).map_err(|error| StartError(format!("cannot start a worker: {error}")))?);
+            seats.push(accept::Seat { sender, open });
+        }
+        let shared = self.shared.clone();
+        let most = move || shared.snapshot.load().settings.limits.connections;
+        let acceptor = Acceptor::start(listener, seats, most).map_err(|error| StartError(format!("cannot start accepting: {error}")))?;
+        let address = acceptor.address;
+        *self.address.lock() = Some(address);
+        self.shared.ready.store(true, Ordering::Release);
+        let warden = Warden { shared: self.shared.clone(), signals, acceptor, threads };
+        let thread = std::thread::Builder::new().name("fl-drain".to_owned()).spawn(move || warden.watch());
+        *self.warden.lock() = Some(thread.map_err(|error| StartError(format!("cannot start the drain thread: {error}")))?);
+        Ok(address)
+    }
+
+    /// Where the traffic port listens, once started.
+    pub fn address(&self) -> Option<SocketAddr> {
+        *self.address.lock()
+    }
+
+    /// News for the control plane.
+    pub fn events(&self) -> &Events {
+        &self.shared.events
+    }
+
+    /// The journal: positions out, applied cursors in.
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// Prometheus text.
+    pub fn metrics(&self) -> String {
+        self.shared.metrics()
+    }
+
+    /// Why a thread gave up, if one did.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure.lock().clone()
+    }
+
+    /// Begins a drain: no new connections, running requests may take `grace_ms`, then they are cut and settled.
+    pub fn drain(&self, grace_ms: u64) {
+        self.shared.drain_ms.store(grace_ms, Ordering::Relaxed);
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a drain has begun.
+    pub fn draining(&self) -> bool {
+        self.shared.draining()
+    }
+
+    /// Ends everything now and waits until it has ended. Running requests are settled as cancelled.
+    pub fn stop(&self) {
+        self.drain(0);
+        if let Some(warden) = self.warden.lock().take() {
+            // A panic in there was printed when it happened; stopping goes on.
+            let _ = warden.join();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Waits for the drain and carries it out; needs nobody else to be alive.
+struct Warden {
+    shared: Arc<Shared>,
+    signals: Signals,
+    acceptor: Acceptor,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How often the warden looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Warden {
+    fn watch(mut self) {
+        while !self.shared.draining() {
+            if self.signals.asked() {
+                self.shared.draining.store(true, Ordering::Relaxed);
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.shared.events.ring(Event::Draining);
+        self.acceptor.stop();
+        let began = Instant::now();
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            // Read each time: `stop` may shorten a drain that is under way.
+            if began.elapsed() >= Duration::from_millis(self.shared.drain_ms.load(Ordering::Relaxed)) {
+                self.shared.stopping.store(true, Ordering::Relaxed);
+            }
+            std::thread::sleep(LOOK);
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.shared.ready.store(false, Ordering::Relaxed);
+        self.shared.events.ring(Event::Stopped);
+    }
+}
+
+fn secret_bytes(hex: &str) -> Result<Vec<u8>, StartError> {
+    let wrong = || StartError("the server secret must be at least 64 hexadecimal digits".to_owned());
+    if hex.len() < 64 || hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| wrong())).collect()
+}

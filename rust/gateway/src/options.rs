@@ -1,0 +1,58 @@
+//! What the control plane says once, at the start.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Options of a process; everything that may change while it runs is in the snapshot.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Where the traffic port listens.
+    pub data: SocketAddr,
+    /// Worker threads; 0: one per processor this process may use.
+    #[serde(default)]
+    pub workers: usize,
+    /// Folder of the journal.
+    pub journal_dir: PathBuf,
+    /// Socket of the control plane, to which everything but inference is forwarded.
+    pub control_socket: String,
+    /// Server secret in hexadecimal digits, at least 32 bytes.
+    pub secret: String,
+    /// This node's number, 0 to 4095, different on every replica.
+    #[serde(default)]
+    pub node: u16,
+    /// Token that opens `/metrics` on the traffic port; empty: closed.
+    #[serde(default)]
+    pub admin_token: String,
+    /// Certificate chain and key for TLS on the traffic port.
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
+    /// Longest drain after SIGTERM.
+    #[serde(default = "default_drain_ms")]
+    pub drain_ms: u64,
+    /// How far SQL has applied the journal: node, epoch, worker, segment, offset.
+    #[serde(default)]
+    pub cursors: Vec<(u16, u64, u16, u64, u64)>,
+    /// Whether SIGTERM and SIGINT begin a drain; a process that embeds the engine may want them for itself.
+    #[serde(default = "yes")]
+    pub handle_signals: bool,
+}
+
+/// PEM files of the traffic port's certificate.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+const fn default_drain_ms() -> u64 {
+    120_000
+}
+
+const fn yes() -> bool {
+    true
+}

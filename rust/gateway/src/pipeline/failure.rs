@@ -1,0 +1,65 @@
+//! A call that cannot go on: what to tell the caller, and what to record.
+
+use fairlead_ir::ErrorKind;
+use http::HeaderValue;
+
+/// Why a call failed. [`super::reply`] gives it the caller's dialect.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: ErrorKind,
+    /// A stable word for the record.
+    pub(crate) word: &'static str,
+    pub(crate) message: String,
+    /// The request field that is wrong.
+    pub(crate) param: Option<&'static str>,
+    /// What the provider said, redacted.
+    pub(crate) raw: Option<String>,
+    /// The provider's own code.
+    pub(crate) code: Option<String>,
+    /// The provider's status where the caller shall see it rather than the kind's.
+    pub(crate) status: Option<u16>,
+    /// The provider's hints about retrying, which may pass.
+    pub(crate) hints: Vec<(&'static str, HeaderValue)>,
+    /// The method that is allowed instead.
+    pub(crate) allow: Option<&'static str>,
+    /// Whether the connection cannot be used again.
+    pub(crate) close: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Failure {
+        Failure { kind, word: kind.row().openrouter, message: message.into(), param: None, raw: None, code: None, status: None, hints: Vec::new(), allow: None, close: false }
+    }
+
+    pub(crate) fn word(mut self, word: &'static str) -> Failure {
+        self.word = word;
+        self
+    }
+
+    pub(crate) fn param(mut self, param: Option<&'static str>) -> Failure {
+        self.param = param;
+        self
+    }
+
+    pub(crate) fn allowing(mut self, method: &'static str) -> Failure {
+        self.allow = Some(method);
+        self
+    }
+
+    pub(crate) fn closing(mut self) -> Failure {
+        self.close = true;
+        self
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status.unwrap_or(self.kind.row().status)
+    }
+}
+
+/// A caller's text inside an error: quoted, bounded, without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 120;
+    let short: String = text.chars().take(MOST).map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect();
+    let more = if text.chars().nth(MOST).is_some() { "…" } else { "" };
+    format!("\"{short}{more}\"")
+}

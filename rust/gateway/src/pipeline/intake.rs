@@ -1,0 +1,174 @@
+//! The request body: read as it comes, scanned once, never copied. What is wrong with it is told after it has been taken off the
+//! wire, so that the answer reaches a client that is still sending.
+
+use super::failure::Failure;
+use crate::upstream::Deadline;
+use bytes::Bytes;
+use fairlead_formats::request::{Facts, RequestScan};
+use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_snapshot::{Limits, Settings, Timeouts};
+use http::{HeaderMap, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A request body and what routing needs of it.
+pub(crate) struct Intake {
+    pub(crate) frames: Vec<Bytes>,
+    pub(crate) bytes: u64,
+    pub(crate) facts: Facts,
+    /// How long we waited for the client to send it.
+    pub(crate) waited: Duration,
+}
+
+/// Reads and checks the body of an inference request.
+pub(crate) async fn read(headers: &HeaderMap, body: Incoming, dialect: Dialect, settings: &Settings, began: Instant) -> Result<Intake, Failure> {
+    let mut reader = Reader::new(body, began, &settings.timeouts, &settings.limits);
+    if let Err(failure) = check_headers(headers, &reader.body, &settings.limits) {
+        // A client that asked first (Expect: 100-continue) has not sent anything.
+        if !headers.contains_key(header::EXPECT) {
+            reader.discard().await;
+        }
+        return Err(failure);
+    }
+    let mut scan = RequestScan::new(dialect, settings.limits.json_depth);
+    let mut frames = Vec::new();
+    let scanned = loop {
+        let frame = match reader.next().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break scan.finish(&frames).map_err(refused),
+            Err(failure) => return Err(failure),
+        };
+        if let Err(refusal) = scan.feed(&frame) {
+            break Err(refused(refusal));
+        }
+        frames.push(frame);
+    };
+    match scanned {
+        Ok(facts) => Ok(Intake { frames, bytes: reader.bytes, facts, waited: reader.waited }),
+        Err(failure) => {
+            reader.discard().await;
+            Err(failure)
+        }
+    }
+}
+
+/// Reads a small body whole, for requests that are only forwarded.
+pub(crate) async fn read_small(body: Incoming, began: Instant, settings: &Settings, most_bytes: u64) -> Result<Vec<Bytes>, Failure> {
+    let limits = Limits { body_bytes: most_bytes, ..settings.limits.clone() };
+    let mut reader = Reader::new(body, began, &settings.timeouts, &limits);
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next().await? {
+        frames.push(frame);
+    }
+    Ok(frames)
+}
+
+fn refused(refusal: fairlead_formats::request::Refusal) -> Failure {
+    Failure::new(refusal.kind, refusal.message).param(refusal.param)
+}
+
+fn check_headers(headers: &HeaderMap, body: &Incoming, limits: &Limits) -> Result<(), Failure> {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let coding = super::failure::shown(&String::from_utf8_lossy(coding.as_bytes()));
+        return Err(Failure::new(ErrorKind::InvalidRequest, format!("Content-Encoding {coding} is not accepted; send the body uncompressed")));
+    }
+    match body.size_hint().exact() {
+        Some(bytes) if bytes > limits.body_bytes => Err(too_large(limits.body_bytes)),
+        _ => Ok(()),
+    }
+}
+
+fn too_large(most_bytes: u64) -> Failure {
+    Failure::new(ErrorKind::PayloadTooLarge, format!("the body is larger than the {most_bytes} bytes allowed")).closing()
+}
+
+/// A body being read under its limits.
+struct Reader {
+    body: Incoming,
+    bytes: u64,
+    most_bytes: u64,
+    began: Instant,
+    grace: Duration,
+    bytes_per_second: u64,
+    deadline: Option<Deadline>,
+    waited: Duration,
+}
+
+impl Reader {
+    fn new(body: Incoming, began: Instant, timeouts: &Timeouts, limits: &Limits) -> Reader {
+        Reader {
+            body,
+            bytes: 0,
+            most_bytes: limits.body_bytes,
+            began,
+            grace: Duration::from_millis(timeouts.body_grace_ms),
+            bytes_per_second: limits.body_bytes_per_second.max(1),
+            deadline: None,
+            waited: Duration::ZERO,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let mut waiting_since = None;
+        let frame = poll_fn(|context| self.poll_next(&mut waiting_since, context)).await;
+        if let Some(since) = waiting_since {
+            self.waited += Instant::now().duration_since(since);
+        }
+        let frame = frame?;
+        self.bytes += frame.as_ref().map_or(0, |frame| frame.len() as u64);
+        if self.bytes > self.most_bytes {
+            self.discard().await;
+            return Err(too_large(self.most_bytes));
+        }
+        Ok(frame)
+    }
+
+    fn poll_next(&mut self, waiting_since: &mut Option<Instant>, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        loop {
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers mean nothing here.
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    return Poll::Ready(Err(Failure::new(ErrorKind::InvalidRequest, "the body ended before it was complete").closing()));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending => {
+                    waiting_since.get_or_insert_with(Instant::now);
+                    let until = self.began + self.grace + Duration::from_secs(self.bytes / self.bytes_per_second);
+                    let deadline = self.deadline.get_or_insert_with(|| Deadline::at(until));
+                    deadline.set(until);
+                    return deadline.poll(context).map(|()| Err(Failure::new(ErrorKind::RequestTimeout, "the body came too slowly").closing()));
+                }
+            }
+        }
+    }
+
+    /// Takes the rest off the wire so that the refusal is read, up to as much again as is allowed and no longer than the grace.
+    async fn discard(&mut self) {
+        let until = Instant::now() + self.grace;
+        let most_bytes = self.bytes.saturating_add(self.most_bytes.saturating_mul(2));
+        let mut deadline = Deadline::at(until);
+        poll_fn(|context| {
+            while let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+                let Some(Ok(frame)) = frame else {
+                    return Poll::Ready(());
+                };
+                self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if self.bytes > most_bytes {
+                    return Poll::Ready(());
+                }
+            }
+            deadline.poll(context)
+        })
+        .await;
+    }
+}

@@ -1,0 +1,202 @@
+//! Every outcome as HTTP: the one place where an error becomes a response, and where the contract's headers are set.
+
+use super::call::Call;
+use super::failure::Failure;
+use super::relay::Relay;
+use crate::server::routes::Face;
+use bytes::Bytes;
+use fairlead_formats::error::{self, Details};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A reply's body.
+pub(crate) enum ReplyBody {
+    /// Known bytes, in slices.
+    Whole { pieces: VecDeque<Bytes>, bytes: u64 },
+    /// A stream in progress.
+    Relay(Box<Relay>),
+}
+
+/// The connection must break: nothing that could still be sent would be true.
+#[derive(Debug)]
+pub(crate) struct Broken(pub(crate) &'static str);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl ReplyBody {
+    pub(crate) fn empty() -> ReplyBody {
+        ReplyBody::pieces(VecDeque::new())
+    }
+
+    pub(crate) fn pieces(pieces: VecDeque<Bytes>) -> ReplyBody {
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        ReplyBody::Whole { pieces, bytes }
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for ReplyBody {
+    fn from(bytes: B) -> ReplyBody {
+        ReplyBody::pieces(VecDeque::from([bytes.into()]))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            ReplyBody::Whole { pieces, bytes } => Poll::Ready(pieces.pop_front().map(|piece| {
+                *bytes -= piece.len() as u64;
+                Ok(Frame::data(piece))
+            })),
+            ReplyBody::Relay(relay) => relay.poll_output(context).map(|output| output.map(|output| output.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ReplyBody::Whole { pieces, .. } => pieces.is_empty(),
+            ReplyBody::Relay(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Whole { bytes, .. } => SizeHint::with_exact(*bytes),
+            ReplyBody::Relay(_) => SizeHint::default(),
+        }
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
+const MODEL: HeaderName = HeaderName::from_static("x-fairlead-model");
+const PROVIDER: HeaderName = HeaderName::from_static("x-fairlead-provider");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-fairlead-attempts");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A unary answer.
+pub(crate) fn answer(call: &Call, passed: HeaderMap, pieces: VecDeque<Bytes>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::pieces(pieces));
+    *response.headers_mut() = passed;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    mark(response.headers_mut(), call, true);
+    response
+}
+
+/// A streamed answer. `early`: the head goes out before the provider has said anything, so what is not known is left out.
+pub(crate) fn stream(relay: Box<Relay>, passed: HeaderMap, early: bool) -> Response<ReplyBody> {
+    let mut headers = passed;
+    mark(&mut headers, &relay.call, !early);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    let mut response = Response::new(ReplyBody::Relay(relay));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A call that was reserved and failed before anything was sent to the client.
+pub(crate) fn failed(call: &Call, failure: &Failure) -> Response<ReplyBody> {
+    let text = call.generation().text();
+    let face = Face { dialect: call.dialect(), manner: call.manner() };
+    let details = Details { provider_name: Some(&call.provider().name), generation_id: std::str::from_utf8(&text).ok(), ..Details::default() };
+    let mut response = error_response(face, failure, details);
+    mark(response.headers_mut(), call, true);
+    response
+}
+
+/// A request that was refused before it had a generation.
+pub(crate) fn refusal(face: Face, failure: &Failure) -> Response<ReplyBody> {
+    error_response(face, failure, Details::default())
+}
+
+/// A short text for probes.
+pub(crate) fn plain(status: u16, text: &'static str) -> Response<ReplyBody> {
+    self::text(status, "text/plain; charset=utf-8", text)
+}
+
+/// A text of some type.
+pub(crate) fn text(status: u16, content_type: &'static str, text: impl Into<Bytes>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::from(text));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn error_response(face: Face, failure: &Failure, details: Details<'_>) -> Response<ReplyBody> {
+    let details = Details { raw: failure.raw.as_deref(), provider_code: failure.code.as_deref(), param: failure.param, ..details };
+    let body = error::body(face.dialect, face.manner, failure.kind, &failure.message, &details);
+    let mut response = Response::new(ReplyBody::from(body));
+    *response.status_mut() = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in &failure.hints {
+        headers.insert(*name, value.clone());
+    }
+    if !failure.kind.row().retry {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if let Some(method) = failure.allow {
+        headers.insert(header::ALLOW, HeaderValue::from_static(method));
+    }
+    if failure.close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The contract's headers. The routing ones are left out of an early head.
+fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
+    let mut put = |name: HeaderName, value: &[u8]| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
+    };
+    put(GENERATION, &call.generation().text());
+    if !final_values {
+        return;
+    }
+    put(MODEL, call.model().as_bytes());
+    put(PROVIDER, call.provider().slug.as_bytes());
+    put(ATTEMPTS, itoa::Buffer::new().format(call.attempts()).as_bytes());
+    put(SERVER_TIMING, &server_timing(call.own_us()));
+}
+
+/// `fairlead;dur=` and our own work in milliseconds.
+fn server_timing(own_us: u64) -> Vec<u8> {
+    let mut text = Vec::with_capacity(32);
+    text.extend_from_slice(b"fairlead;dur=");
+    text.extend_from_slice(itoa::Buffer::new().format(own_us / 1000).as_bytes());
+    text.push(b'.');
+    for scale in [100, 10, 1] {
+        text.push(b'0' + (own_us / scale % 10) as u8);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::server_timing;
+
+    #[test]
+    fn own_work_is_written_in_milliseconds() {
+        assert_eq!(server_timing(7), b"fairlead;dur=0.007");
+        assert_eq!(server_timing(12_345), b"fairlead;dur=12.345");
+    }
+}

@@ -1,0 +1,224 @@
+//! A unary answer: read whole, understood, settled, spliced, sent.
+
+use super::attempt::Attempting;
+use super::call::Call;
+use super::failure::Failure;
+use super::reply::{self, ReplyBody};
+use super::attempt;
+use crate::upstream::{Exchange, ExchangeError, Fill};
+use bytes::{Bytes, BytesMut};
+use fairlead_formats::error::{self, ProviderError};
+use fairlead_formats::redact::redact;
+use fairlead_formats::reply::{Reply, ReplyScan, edits};
+use fairlead_formats::splice::Edits;
+use fairlead_ir::{ErrorKind, Fault};
+use fairlead_ledger::Outcome;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::Response;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Runs a call whose client wants one JSON body.
+pub(crate) async fn answer(mut call: Call, attempting: Attempting) -> Response<ReplyBody> {
+    match run(&mut call, attempting).await {
+        Ok((passed, pieces)) => reply::answer(&call, passed, pieces),
+        Err(failure) => fail(&mut call, failure),
+    }
+}
+
+/// Settles a call that failed before anything was sent to the client, and tells the client.
+pub(crate) fn fail(call: &mut Call, failure: Failure) -> Response<ReplyBody> {
+    if !call.seen.billable {
+        call.upstream_done(Instant::now());
+    }
+    let settled = call.settle(Outcome::Failed, failure.status(), failure.word);
+    // A journal that failed now is the more important news.
+    reply::failed(call, settled.as_ref().err().unwrap_or(&failure))
+}
+
+async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecDeque<Bytes>), Failure> {
+    let mut exchange = attempting.send().await.map_err(|error| unreachable(call, &error))?;
+    call.head_arrived(&exchange);
+    let most_bytes = call.snapshot.settings.limits.reply_bytes;
+    if !call.seen.billable {
+        return Err(refused(call, exchange).await);
+    }
+    if is_event_stream(&exchange) {
+        return Err(garbage(call, "it answered with an event stream where one JSON body was asked for"));
+    }
+    let mut scan = ReplyScan::new(call.dialect());
+    let mut valid = Ok(());
+    let until = total_deadline(call);
+    let body = read(&mut exchange, most_bytes, until, |piece| if valid.is_ok() { valid = scan.feed(piece) }).await.map_err(|error| broken(call, &error))?;
+    let done_at = exchange.read_at;
+    call.upstream_done(done_at);
+    let passed = passed_headers(&exchange);
+    exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
+    let reply = match valid {
+        Ok(()) => scan.finish(&body).map_err(|error| reported(call, &error))?,
+        // What is not JSON may still say what went wrong.
+        Err(_) => return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..error::read(&body) }).word("garbage")),
+    };
+    note(call, &reply);
+    if reply.empty {
+        return Err(Failure::new(ErrorKind::ProviderUnavailable, format!("{} sent an empty reply", call.provider().name)).word("empty_reply"));
+    }
+    call.content_arrived(done_at);
+    let identity = call.identity();
+    let bill = call.settle(Outcome::Completed, 200, "")?;
+    let mut changes = Edits::default();
+    edits(call.dialect(), &body, &identity, Some(bill.charged), &mut changes).map_err(|_| garbage(call, "its reply cannot be completed"))?;
+    let pieces = attempt::spliced(&[body], &changes).map_err(|_| garbage(call, "its reply cannot be completed"))?;
+    Ok((passed, joined(pieces)))
+}
+
+fn note(call: &mut Call, reply: &Reply) {
+    call.seen.usage = reply.usage;
+    call.seen.reported_cost = reply.reported_cost;
+    call.seen.content = reply.content;
+    call.seen.completion_tokens_estimate = estimate_tokens(reply.content_bytes);
+    call.note_upstream_id(&reply.upstream_id);
+    call.note_finish(reply.finish.map_or("", |finish| finish.name()), &reply.native_finish);
+}
+
+/// Tokens of so many bytes of content, for replies without usage: about four bytes each, the usual figure for English.
+pub(crate) const fn estimate_tokens(content_bytes: u64) -> u64 {
+    content_bytes.div_ceil(4)
+}
+
+/// Slices below this total are laid out in one buffer, which is cheaper to send.
+const JOIN_BELOW_BYTES: usize = 16 << 10;
+
+fn joined(pieces: Vec<Bytes>) -> VecDeque<Bytes> {
+    let bytes: usize = pieces.iter().map(Bytes::len).sum();
+    if bytes > JOIN_BELOW_BYTES || pieces.len() < 2 {
+        return pieces.into();
+    }
+    let mut whole = BytesMut::with_capacity(bytes);
+    pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+    VecDeque::from([whole.freeze()])
+}
+
+/// When the whole call has taken too long.
+pub(crate) fn total_deadline(call: &Call) -> Instant {
+    call.began() + Duration::from_millis(call.snapshot.settings.timeouts.total_ms)
+}
+
+/// Reads a reply's body as one piece. `watch` sees every slice as it comes.
+async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watch: impl FnMut(&[u8])) -> Result<Bytes, ExchangeError> {
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let fill = poll_fn(|context| match exchange.poll_fill(context) {
+            std::task::Poll::Pending => {
+                let until = until.min(exchange.silent_at());
+                exchange.poll_until(until, context).map(|()| Err(ExchangeError::IdleTimeout))
+            }
+            ready => ready,
+        });
+        let piece = match fill.await? {
+            Fill::Payload(piece) => piece,
+            Fill::End if whole.is_empty() => return Ok(first),
+            Fill::End => return Ok(whole.freeze()),
+        };
+        if (first.len().max(whole.len()) + piece.len()) as u64 > most_bytes {
+            return Err(ExchangeError::TooLarge);
+        }
+        watch(&piece);
+        if first.is_empty() {
+            first = piece;
+            continue;
+        }
+        if whole.is_empty() {
+            let announced = exchange.length().unwrap_or(0).min(most_bytes) as usize;
+            whole.reserve(announced.max(2 * (first.len() + piece.len())));
+            whole.extend_from_slice(&first);
+        }
+        whole.extend_from_slice(&piece);
+    }
+}
+
+/// Headers of the provider's reply that clients see: its request ids and its hints about retrying. Its quotas are ours, not theirs.
+pub(crate) fn passed_headers(exchange: &Exchange) -> HeaderMap {
+    let mut passed = HeaderMap::with_capacity(16);
+    for (name, value) in exchange.headers() {
+        for known in ["request-id", "x-request-id"] {
+            if name.eq_ignore_ascii_case(known.as_bytes()) {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    passed.insert(HeaderName::from_static(known), value);
+                }
+            }
+        }
+    }
+    passed
+}
+
+pub(crate) fn is_event_stream(exchange: &Exchange) -> bool {
+    exchange.header("content-type").is_some_and(|value| value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream")))
+}
+
+/// Bytes of an error body that are read; more says nothing more.
+const ERROR_BYTES: u64 = 64 << 10;
+
+/// The provider answered with a status that is no success: what the caller is told depends on whose fault it is.
+pub(crate) async fn refused(call: &mut Call, mut exchange: Exchange) -> Failure {
+    let status = exchange.status();
+    let until = total_deadline(call).min(Instant::now() + Duration::from_secs(10));
+    let body = read(&mut exchange, ERROR_BYTES, until, |_| ()).await.unwrap_or_default();
+    let hints = retry_hints(&exchange);
+    exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
+    let error = error::read_response(status, &body);
+    let mut failure = reported(call, &error).word("provider_status");
+    failure.hints = hints;
+    // The caller's own mistake keeps the provider's status (400, 413, 422 …); ours and the provider's have the table's.
+    if failure.kind.row().fault == Fault::Caller {
+        failure.status = Some(status);
+    }
+    failure
+}
+
+fn retry_hints(exchange: &Exchange) -> Vec<(&'static str, HeaderValue)> {
+    ["retry-after", "retry-after-ms", "x-should-retry"]
+        .into_iter()
+        .filter_map(|name| Some((name, HeaderValue::from_bytes(exchange.header(name)?).ok()?)))
+        .collect()
+}
+
+/// A failure that the provider put into words. They pass to the caller without anything that looks like a credential, except when
+/// they are about our own account there.
+pub(crate) fn reported(call: &Call, error: &ProviderError) -> Failure {
+    let provider = call.provider();
+    let secrets: Vec<&str> = provider.secrets.iter().map(|secret| secret.expose()).collect();
+    let text = redact(&error.message, &secrets);
+    let message = match error.kind {
+        ErrorKind::ProviderCredential => format!("{} refused the gateway's own credential, credit or model name; its operator must look at it", provider.name),
+        ErrorKind::ProviderRejected => text.clone(),
+        _ => format!("{}: {text}", provider.name),
+    };
+    let mut failure = Failure::new(error.kind, message).word("provider_error");
+    failure.raw = Some(text);
+    failure.code = (!error.code.is_empty()).then(|| redact(&error.code, &secrets));
+    failure
+}
+
+/// No head came.
+pub(crate) fn unreachable(call: &mut Call, error: &ExchangeError) -> Failure {
+    call.attempt_failed(error);
+    failure_of(call, error)
+}
+
+/// The reply broke off or made no sense.
+pub(crate) fn broken(call: &Call, error: &ExchangeError) -> Failure {
+    failure_of(call, error)
+}
+
+fn failure_of(call: &Call, error: &ExchangeError) -> Failure {
+    let kind = if error.is_timeout() { ErrorKind::ProviderTimeout } else { ErrorKind::ProviderUnavailable };
+    Failure::new(kind, format!("{}: {error}", call.provider().name)).word(error.word())
+}
+
+pub(crate) fn garbage(call: &Call, what: &str) -> Failure {
+    Failure::new(ErrorKind::ProviderUnavailable, format!("{}: {what}", call.provider().name)).word("garbage")
+}

@@ -1,0 +1,9 @@
+//! The traffic port: accepting, workers, connections, TLS, drain.
+
+pub(crate) mod accept;
+pub(crate) mod connection;
+pub(crate) mod guard;
+pub(crate) mod routes;
+pub(crate) mod signals;
+pub(crate) mod tls;
+pub(crate) mod worker;

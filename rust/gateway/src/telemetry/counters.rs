@@ -1,0 +1,117 @@
+//! The counters of one worker.
+
+use fairlead_ir::Usage;
+use fairlead_ledger::{Outcome, Settle};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number with one writer. Readers on other threads see it a moment later.
+#[derive(Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, less: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(less), Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Upper bounds of duration buckets in microseconds: powers of two from 16 µs to over an hour.
+pub(crate) const BUCKETS: usize = 28;
+
+/// The bound of bucket `index`.
+pub(crate) const fn bucket_bound_us(index: usize) -> u64 {
+    16 << index
+}
+
+/// A histogram of durations.
+#[derive(Default)]
+pub(crate) struct Histogram {
+    pub(crate) buckets: [Count; BUCKETS],
+    pub(crate) sum_us: Count,
+}
+
+impl Histogram {
+    pub(crate) fn observe(&self, duration_us: u64) {
+        let index = (duration_us.max(1) - 1 >> 4).checked_ilog2().map_or(0, |power| power as usize + 1);
+        self.buckets[index.min(BUCKETS - 1)].add(1);
+        self.sum_us.add(duration_us);
+    }
+}
+
+/// How the HTTP side of a call ended, by status class.
+#[derive(Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) status: u16,
+}
+
+/// One worker's counters.
+#[derive(Default)]
+pub(crate) struct Counters {
+    /// Replies by status, 100 to 599 cut to hundreds: index 1 to 5; 0 for clients that left before one.
+    pub(crate) replies: [Count; 6],
+    /// Generations by outcome.
+    pub(crate) outcomes: [Count; Outcome::ALL.len()],
+    pub(crate) prompt_tokens: Count,
+    pub(crate) completion_tokens: Count,
+    pub(crate) cached_tokens: Count,
+    pub(crate) charged_nanousd: Count,
+    pub(crate) upstream_cost_nanousd: Count,
+    pub(crate) reserved_nanousd: Count,
+    pub(crate) frames: Count,
+    pub(crate) resent: Count,
+    pub(crate) connections_accepted: Count,
+    pub(crate) connections_open: Count,
+    pub(crate) requests_open: Count,
+    pub(crate) pool_idle: Count,
+    pub(crate) journal_failures: Count,
+    pub(crate) duration: Histogram,
+    pub(crate) content: Histogram,
+    pub(crate) own: Histogram,
+}
+
+impl Counters {
+    pub(crate) fn replied(&self, ending: Ending) {
+        self.replies[usize::from(ending.status / 100).min(5)].add(1);
+    }
+
+    pub(crate) fn settled(&self, settle: &Settle) {
+        let Usage { completion_tokens, cache_read_tokens, .. } = settle.usage;
+        self.outcomes[settle.outcome as usize].add(1);
+        self.prompt_tokens.add(settle.usage.total_prompt_tokens());
+        self.completion_tokens.add(completion_tokens);
+        self.cached_tokens.add(cache_read_tokens);
+        self.charged_nanousd.add(settle.charged.0.unsigned_abs());
+        self.upstream_cost_nanousd.add(settle.attempts.iter().map(|attempt| attempt.upstream_cost.0.unsigned_abs()).sum());
+        self.duration.observe(settle.timings.total_us);
+        self.own.observe(settle.timings.own_us);
+        if settle.timings.content_us > 0 {
+            self.content.observe(settle.timings.content_us);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_hold_up_to_their_bound() {
+        for (duration_us, bucket) in [(0, 0), (16, 0), (17, 1), (32, 1), (33, 2), (1 << 20, 16), (u64::MAX, BUCKETS - 1)] {
+            let histogram = Histogram::default();
+            histogram.observe(duration_us);
+            assert_eq!(histogram.buckets[bucket].get(), 1, "{duration_us} µs");
+            assert!(bucket == BUCKETS - 1 || duration_us <= bucket_bound_us(bucket));
+        }
+    }
+}

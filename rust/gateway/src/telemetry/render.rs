@@ -1,0 +1,134 @@
+//! Prometheus text from all workers' counters. Every name is documented in `docs/metrics.md`.
+
+use super::counters::{BUCKETS, Count, Counters, Histogram, bucket_bound_us};
+use fairlead_ledger::Outcome;
+use std::fmt::Write;
+
+/// What is not counted by a worker.
+pub(crate) struct Gauges {
+    pub(crate) ready: bool,
+    pub(crate) draining: bool,
+    pub(crate) journal_healthy: bool,
+    pub(crate) snapshot_version: u64,
+    pub(crate) keys: usize,
+}
+
+/// Renders the exposition text (version 0.0.4).
+pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, gauges: &Gauges) -> String {
+    let mut text = Text { out: String::with_capacity(8 << 10) };
+    let sum = |field: fn(&Counters) -> &Count| workers.clone().map(|counters| field(counters).get()).sum::<u64>();
+
+    text.head("fairlead_replies_total", "counter", "Replies to clients by status class; 0 for clients that left before one.");
+    for class in 0..6 {
+        let total: u64 = workers.clone().map(|counters| counters.replies[class].get()).sum();
+        text.sample("fairlead_replies_total", &format!("class=\"{class}xx\""), total);
+    }
+    text.head("fairlead_generations_total", "counter", "Settled generations by outcome.");
+    for outcome in Outcome::ALL {
+        let total: u64 = workers.clone().map(|counters| counters.outcomes[outcome as usize].get()).sum();
+        text.sample("fairlead_generations_total", &format!("outcome=\"{}\"", outcome.name()), total);
+    }
+    for (name, kind, help, field) in PLAIN {
+        text.head(name, kind, help);
+        text.sample(name, "", sum(*field));
+    }
+    for (name, help, field) in HISTOGRAMS {
+        text.histogram(name, help, workers.clone().map(field));
+    }
+    for (name, help, value) in [
+        ("fairlead_ready", "1 while requests are taken.", u64::from(gauges.ready)),
+        ("fairlead_draining", "1 while the process is stopping.", u64::from(gauges.draining)),
+        ("fairlead_journal_healthy", "0 after a write or sync of the journal failed; paid work is refused then.", u64::from(gauges.journal_healthy)),
+        ("fairlead_snapshot_version", "Version of the configuration in force.", gauges.snapshot_version),
+        ("fairlead_keys", "Gateway keys known.", gauges.keys as u64),
+    ] {
+        text.head(name, "gauge", help);
+        text.sample(name, "", value);
+    }
+    text.out
+}
+
+type Field = fn(&Counters) -> &Count;
+
+const PLAIN: &[(&str, &str, &str, Field)] = &[
+    ("fairlead_prompt_tokens_total", "counter", "Prompt tokens, cached ones included.", |counters| &counters.prompt_tokens),
+    ("fairlead_cached_tokens_total", "counter", "Prompt tokens read from a provider's cache.", |counters| &counters.cached_tokens),
+    ("fairlead_completion_tokens_total", "counter", "Completion tokens, reasoning included.", |counters| &counters.completion_tokens),
+    ("fairlead_charged_nanousd_total", "counter", "Charged to accounts, nano-dollars.", |counters| &counters.charged_nanousd),
+    ("fairlead_upstream_cost_nanousd_total", "counter", "What providers will invoice, nano-dollars.", |counters| &counters.upstream_cost_nanousd),
+    ("fairlead_reserved_nanousd_total", "counter", "Reserved before calls, nano-dollars.", |counters| &counters.reserved_nanousd),
+    ("fairlead_stream_events_total", "counter", "Server-sent events passed to clients.", |counters| &counters.frames),
+    ("fairlead_upstream_resent_total", "counter", "Requests sent again because a kept-alive connection had gone stale.", |counters| &counters.resent),
+    ("fairlead_journal_failures_total", "counter", "Records the journal refused.", |counters| &counters.journal_failures),
+    ("fairlead_connections_accepted_total", "counter", "Client connections accepted.", |counters| &counters.connections_accepted),
+    ("fairlead_connections_open", "gauge", "Client connections open.", |counters| &counters.connections_open),
+    ("fairlead_requests_open", "gauge", "Requests in progress.", |counters| &counters.requests_open),
+    ("fairlead_upstream_idle_connections", "gauge", "Kept-alive connections to providers.", |counters| &counters.pool_idle),
+];
+
+const HISTOGRAMS: &[(&str, &str, fn(&Counters) -> &Histogram)] = &[
+    ("fairlead_generation_duration_seconds", "From admission to settlement.", |counters| &counters.duration),
+    ("fairlead_first_content_seconds", "From admission to the first content.", |counters| &counters.content),
+    ("fairlead_own_work_seconds", "Our own share of a generation.", |counters| &counters.own),
+];
+
+struct Text {
+    out: String,
+}
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = match labels {
+            "" => writeln!(self.out, "{name} {value}"),
+            _ => writeln!(self.out, "{name}{{{labels}}} {value}"),
+        };
+    }
+
+    fn histogram<'a>(&mut self, name: &str, help: &str, workers: impl Iterator<Item = &'a Histogram> + Clone) {
+        self.head(name, "histogram", help);
+        let mut total = 0;
+        for bucket in 0..BUCKETS {
+            total += workers.clone().map(|histogram| histogram.buckets[bucket].get()).sum::<u64>();
+            let bound = if bucket == BUCKETS - 1 { "+Inf".to_owned() } else { seconds(bucket_bound_us(bucket)) };
+            self.sample(&format!("{name}_bucket"), &format!("le=\"{bound}\""), total);
+        }
+        let sum_us: u64 = workers.map(|histogram| histogram.sum_us.get()).fold(0, u64::wrapping_add);
+        let _ = writeln!(self.out, "{name}_sum {}", seconds(sum_us));
+        self.sample(&format!("{name}_count"), "", total);
+    }
+}
+
+/// Microseconds as seconds, exactly.
+fn seconds(duration_us: u64) -> String {
+    format!("{}.{:06}", duration_us / 1_000_000, duration_us % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_merged() {
+        let workers = [Counters::default(), Counters::default()];
+        workers[0].prompt_tokens.add(3);
+        workers[1].prompt_tokens.add(4);
+        workers[1].duration.observe(20);
+        let gauges = Gauges { ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2 };
+        let text = render(workers.iter(), &gauges);
+        for line in [
+            "fairlead_prompt_tokens_total 7",
+            "fairlead_generation_duration_seconds_bucket{le=\"0.000016\"} 0",
+            "fairlead_generation_duration_seconds_bucket{le=\"0.000032\"} 1",
+            "fairlead_generation_duration_seconds_bucket{le=\"+Inf\"} 1",
+            "fairlead_generation_duration_seconds_sum 0.000020",
+            "fairlead_ready 1",
+            "fairlead_snapshot_version 9",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+}

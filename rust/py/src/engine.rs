@@ -1,0 +1,118 @@
+//! The data plane as Python controls it.
+
+use crate::journal::{PyCursor, from_cursor, to_cursor};
+use fairlead_gateway::{Event, Gateway, Options};
+use fairlead_snapshot::KeyHasher;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key.
+#[pyfunction]
+pub(crate) fn hash_key(secret: &[u8], key: &str) -> String {
+    use std::fmt::Write;
+    KeyHasher::new(secret).hash(key.as_bytes()).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The data plane of this process. It owns its threads; none of them ever runs Python.
+#[pyclass(frozen, module = "fairlead._native")]
+pub(crate) struct Engine {
+    gateway: Mutex<Option<Arc<Gateway>>>,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(py: Python<'_>, options: &[u8]) -> PyResult<Engine> {
+        let options: Options = serde_json::from_slice(options).map_err(|error| PyValueError::new_err(format!("options: {error}")))?;
+        let gateway = py.detach(|| Gateway::new(options)).map_err(|error| PyOSError::new_err(error.to_string()))?;
+        Ok(Engine { gateway: Mutex::new(Some(Arc::new(gateway))) })
+    }
+
+    /// Puts a new configuration in force; returns its version. A wrong one raises ValueError and changes nothing.
+    fn load_snapshot(&self, py: Python<'_>, blob: &[u8]) -> PyResult<u64> {
+        let gateway = self.gateway()?;
+        py.detach(|| gateway.load_snapshot(blob)).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Applies a delta of keys; returns the position reached. A wrong one raises ValueError and changes nothing.
+    fn apply_keys(&self, py: Python<'_>, delta: &[u8]) -> PyResult<u64> {
+        let gateway = self.gateway()?;
+        py.detach(|| gateway.apply_keys(delta)).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Binds the traffic port and starts serving. Raises OSError with one clear line.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        let gateway = self.gateway()?;
+        py.detach(|| gateway.start()).map(drop).map_err(|error| PyOSError::new_err(error.to_string()))
+    }
+
+    /// Where the traffic port listens; empty before `start`.
+    #[getter]
+    fn address(&self) -> PyResult<String> {
+        Ok(self.gateway()?.address().map_or_else(String::new, |address| address.to_string()))
+    }
+
+    /// A descriptor that is readable while `poll` has news.
+    fn fileno(&self) -> PyResult<i32> {
+        Ok(self.gateway()?.events().descriptor())
+    }
+
+    /// The news since the last call: "journal", "draining", "stopped".
+    fn poll(&self) -> PyResult<Vec<&'static str>> {
+        Ok(self.gateway()?.events().take().map(Event::name).collect())
+    }
+
+    /// The end of every journal chain now: node, epoch, worker, segment, offset.
+    fn position(&self, py: Python<'_>) -> PyResult<Vec<PyCursor>> {
+        let gateway = self.gateway()?;
+        Ok(py.detach(|| gateway.journal().position()).into_iter().map(from_cursor).collect())
+    }
+
+    /// SQL has committed everything before these cursors: the journal may free what lies before.
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3 hands over owned lists")]
+    fn applied(&self, py: Python<'_>, cursors: Vec<PyCursor>) -> PyResult<()> {
+        let gateway = self.gateway()?;
+        let cursors: Vec<_> = cursors.into_iter().map(to_cursor).collect();
+        py.detach(|| gateway.journal().applied(&cursors));
+        Ok(())
+    }
+
+    /// Prometheus text.
+    fn metrics(&self, py: Python<'_>) -> PyResult<String> {
+        let gateway = self.gateway()?;
+        Ok(py.detach(|| gateway.metrics()))
+    }
+
+    /// Why a thread of the data plane gave up, if one did.
+    fn failure(&self) -> PyResult<Option<String>> {
+        Ok(self.gateway()?.failure())
+    }
+
+    /// Begins a drain: running requests may take `grace_ms` more.
+    fn drain(&self, grace_ms: u64) -> PyResult<()> {
+        self.gateway()?.drain(grace_ms);
+        Ok(())
+    }
+
+    /// Ends everything now, settles what was running and syncs the journal. May be called again.
+    fn stop(&self, py: Python<'_>) {
+        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| {
+            if let Some(gateway) = &gateway {
+                gateway.stop();
+            }
+            drop(gateway);
+        });
+    }
+}
+
+impl Engine {
+    fn gateway(&self) -> PyResult<Arc<Gateway>> {
+        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        gateway.clone().ok_or_else(|| PyRuntimeError::new_err("the engine has been stopped"))
+    }
+}
