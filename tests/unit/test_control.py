@@ -12,13 +12,14 @@ from typing import Any
 import httpx
 import pytest
 from control_rig import DAY_MS, NOW_MS, FakeJournal, attempt, generation
+from fairlead.config import ConfigKey
 from fairlead.config.view import EndpointView, ModelView, Price, ProviderView, ReasoningView
 from fairlead.control import access, drain, secret
 from fairlead.control.access import Access
 from fairlead.control.app import ADMIN, FORWARDED, PREFIXES, admin_app, private_app
 from fairlead.control.db import Database, queries
 from fairlead.control.desk import Desk
-from fairlead.control.directory import Directory, FileKey, NewKey
+from fairlead.control.directory import Directory, NewKey
 from fairlead.control.drain import Drainer
 from fairlead.control.offer import Offer
 
@@ -535,7 +536,7 @@ def test_mistakes_with_keys(tmp_path: Path, method: str, path: str, body: bytes,
     async def story(house: House) -> None:
         for _ in range(2):
             house.desk.directory.create(NewKey(name="twin"))
-        house.desk.directory.sync_file([FileKey(name="file", secret="s" * 40)])
+        house.desk.directory.sync_file([ConfigKey("file", "s" * 40, (), False)])
         told = len(house.journal.deltas)
         response = await house.admin.request(method, path, headers=BEARER, content=body)
         assert response.status_code == status, response.text
@@ -589,6 +590,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 1, "integrity": "ok"})
+        assert (status["version"], status["database"]) == ("0", {"schema": 1, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from fairlead.config import ConfigKey
 from fairlead.control import secret as secrets
 from fairlead.control.db import Database, queries
 from fairlead.control.db.queries import Key, Row
@@ -21,6 +22,11 @@ FILE = "file"
 """A key that `fairlead.toml` defines: the file owns it, here it is read-only."""
 
 EPOCH = "key_epoch"
+SECRET_CHECK = "secret_check"  # noqa: S105 - the name of a mark, not a secret
+
+
+class WrongSecret(Exception):
+    """The server secret is not the one that the database's keys were made under."""
 
 
 class UnknownKey(LookupError):
@@ -49,20 +55,6 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     expires_at_ms: int | None = None
 
 
-class FileKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A `[keys.x]` table of the configuration; `name` is the x."""
-
-    name: str
-    secret: str
-    models: list[str] = []
-    management: bool = False
-    disabled: bool = False
-    expires_at_ms: int | None = None
-
-    def __repr__(self) -> str:
-        return f"FileKey({self.name!r})"
-
-
 class Taker(Protocol):
     """Who must know the keys: the engine."""
 
@@ -82,10 +74,13 @@ class Directory:
         self._epoch = 0
         self._seq = 0
 
-    def publish_all(self) -> int:
-        """Begins a new epoch with all keys there are, in place of whatever the taker knew. Returns their number."""
+    def publish_all(self, file_keys: Sequence[ConfigKey] = ()) -> int:
+        """Begins a new epoch: makes the configuration's keys those of the database, as `sync_file` does, and tells the taker all keys
+        there are, in place of whatever it knew. Returns their number.
+        """
 
         def work(connection: sqlite3.Connection) -> list[Key]:
+            self._sync(connection, file_keys)
             self._epoch, self._seq = queries.next_number(connection, EPOCH), 0
             return queries.keys(connection)
 
@@ -104,7 +99,7 @@ class Directory:
         """Deletes a key; its generations stay. Raises as `change` does."""
         return self._database.write_now(lambda connection: self._delete(connection, selector), self._tell_gone)
 
-    def sync_file(self, file_keys: Sequence[FileKey]) -> None:
+    def sync_file(self, file_keys: Sequence[ConfigKey]) -> None:
         """Makes the keys of the configuration those of the database, by their hash.
 
         One that left the file is deleted; one that comes back has its old id, and with it its usage.
@@ -142,14 +137,14 @@ class Directory:
         queries.update_key(connection, key.id, {"deleted_at_ms": self._now_ms(), "disabled": 1})
         return key
 
-    def _sync(self, connection: sqlite3.Connection, file_keys: Sequence[FileKey]) -> tuple[list[Key], list[int]]:
+    def _sync(self, connection: sqlite3.Connection, file_keys: Sequence[ConfigKey]) -> tuple[list[Key], list[int]]:
         kept: list[Key] = []
         for file_key in file_keys:
             row = self._described(file_key.secret, file_key.name, FILE) | {
                 "management": int(file_key.management),
                 "models": _patterns(file_key.models),
-                "disabled": int(file_key.disabled),
-                "expires_at_ms": file_key.expires_at_ms,
+                "disabled": 0,
+                "expires_at_ms": None,
                 "deleted_at_ms": None,
             }
             known = queries.key_id_by_hash(connection, row["hash"])
@@ -194,6 +189,23 @@ class Directory:
         in_force = self._taker.apply_keys(msgspec.json.encode(delta))
         if in_force < self._seq:
             raise RuntimeError(f"the data plane is at key delta {in_force}, {self._seq} was sent")
+
+
+def check_secret(database: Database, server_secret: bytes) -> None:
+    """Marks a new database with the secret; raises `WrongSecret` when a marked one was made under another. Blocks."""
+    mark = secrets.secret_check(server_secret)
+
+    def work(connection: sqlite3.Connection) -> str:
+        known = queries.meta(connection, SECRET_CHECK)
+        if known is None:
+            queries.set_meta(connection, SECRET_CHECK, mark)
+        return known or mark
+
+    if database.write_now(work) != mark:
+        raise WrongSecret(
+            "the server secret is not the one that this database's keys were made under, so no key would work; "
+            "put back secret.key or [server] secret"
+        )
 
 
 def select(connection: sqlite3.Connection, selector: str) -> Key:

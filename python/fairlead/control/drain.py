@@ -42,8 +42,10 @@ class Drainer:
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._waiting: list[_Waiter] = []
-        self._reported: set[str] = set()
         self.failure: str | None = None
+        """Why the database takes nothing at the moment."""
+        self.problems: list[str] = []
+        """What could not be read of the journal since the start, each once."""
 
     def wake(self) -> None:
         """Says that the journal has grown."""
@@ -123,8 +125,8 @@ class Drainer:
         for node, epoch, worker, segment, offset in batch.cursors:
             self._cursors[node, epoch, worker] = (segment, offset)
         for problem in batch.problems:
-            if problem not in self._reported:
-                self._reported.add(problem)
+            if problem not in self.problems:
+                self.problems.append(problem)
                 log.error("journal: %s", problem)
 
     def _failed(self, error: Exception) -> None:
@@ -152,8 +154,10 @@ class _Waiter(NamedTuple):
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> None:
     """Stores a batch and moves the cursors, inside the caller's transaction. Any number of times has the effect of one."""
-    fresh = _fresh(connection, batch.generations)
-    if batch.generations:
+    # The native batch makes a new list at every look.
+    generations = batch.generations
+    if generations:
+        fresh = _fresh(connection, generations)
         _insert(queries.insert_generations, connection, fresh)
         _insert(queries.insert_attempts, connection, batch.attempts)
         queries.add_usage(connection, _usage(fresh))
@@ -163,8 +167,6 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> None:
 
 def _fresh(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows that are not stored yet, each once."""
-    if not rows:
-        return []
     by_id = {row[_ID]: row for row in reversed(rows)}
     known = queries.known_generations(connection, list(by_id))
     return [row for id, row in by_id.items() if id not in known]

@@ -32,8 +32,19 @@ async def status(call: Call) -> Response:
     """What `fairlead doctor` asks of a running process."""
 
     def work(connection: sqlite3.Connection) -> dict[str, Any]:
-        return {"schema": migrate.version(connection), "integrity": queries.quick_check(connection), "cursors": queries.cursors(connection)}
+        return {
+            "schema": migrate.version(connection),
+            "integrity": queries.quick_check(connection),
+            "newest_settled_at_ms": queries.newest_settled_at_ms(connection),
+            "cursors": queries.cursors(connection),
+        }
 
-    stored = await call.desk.database.read(work)
-    journal = {"position": call.desk.engine.position(), "applied": stored.pop("cursors"), "failure": call.desk.drainer.failure}
-    return reply({"data": {**call.desk.facts, "database": stored, "journal": journal}})
+    desk = call.desk
+    stored = await desk.database.read(work)
+    journal = {
+        "position": desk.engine.position(),
+        "applied": stored.pop("cursors"),
+        "failure": desk.drainer.failure,
+        "problems": desk.drainer.problems,
+    }
+    return reply({"data": {**desk.facts, "database": stored, "journal": journal}})

@@ -3,13 +3,13 @@
 Everything here refuses what another user could have put in the way: folders that are not ours, modes that let others in, symbolic links.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
 import socket
 import stat
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -133,22 +133,31 @@ def make_run_dir(path: Path) -> None:
         raise PlaceError(f"{path} is open to other users; remove it")
 
 
+def resolved(address: str, what: str) -> tuple[str, int]:
+    """The numeric host, and the port, of `host:port`. Raises `PlaceError`."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, ValueError) as error:
+        raise PlaceError(f"{what} {address} cannot be used: {error}") from None
+    return str(found[0][4][0]), int(port)
+
+
 def free_address(address: str, what: str) -> tuple[str, int]:
-    """Host and port, after a probe that nobody listens there; port 0 becomes a free one. Raises `PlaceError`.
+    """`resolved`, after a probe that nobody listens there; port 0 becomes a free one. Raises `PlaceError`.
 
     The server that will bind it shares its port with whoever asks, so without this two processes would halve the traffic unnoticed.
     """
-    host, _, port_text = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    host, port = resolved(address, what)
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, int(port_text), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(family, kind, protocol) as probe:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
-            bound: tuple[Any, ...] = probe.getsockname()
+            probe.bind((host, port))
+            return host, int(probe.getsockname()[1])
     except OSError as error:
-        raise PlaceError(f"{what} {address} cannot be used: {(error.strerror or str(error)).lower()}") from None
-    return str(bound[0]), int(bound[1])
+        if error.errno == errno.EADDRINUSE:
+            raise PlaceError(f"{what} {address} is taken: another program listens there; stop it or choose another address") from None
+        raise PlaceError(f"{what} {address} cannot be used: {error.strerror}") from None
 
 
 def _secret_bytes(text: str) -> bytes:

@@ -23,9 +23,12 @@ def new_key() -> str:
     return KEY_PREFIX + secrets.token_hex(32)
 
 
-def new_admin_token() -> str:
-    """An admin token."""
-    return ADMIN_PREFIX + secrets.token_hex(32)
+def admin_token(server_secret: bytes) -> str:
+    """The admin token of an installation whose configuration names none.
+
+    It follows from the server secret, so every start and every replica knows it and nothing of it is stored anywhere.
+    """
+    return ADMIN_PREFIX + hmac.new(server_secret, b"fairlead: the admin token", hashlib.sha256).hexdigest()
 
 
 def stored_hash(secret: bytes, key: str) -> str:
@@ -46,7 +49,7 @@ def label(key: str) -> str:
 
 
 def token_digest(token: str) -> str:
-    """What is stored of a made admin token, which is random enough for a plain hash."""
+    """What an admin token is compared by."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

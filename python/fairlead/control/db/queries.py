@@ -318,6 +318,12 @@ def generations_before(connection: sqlite3.Connection, before: str | None, limit
     return [dict(zip(GENERATION_COLUMNS, row, strict=True)) for row in rows]
 
 
+def newest_settled_at_ms(connection: sqlite3.Connection) -> int | None:
+    """When the newest generation was settled; None when there is none."""
+    row = connection.execute("SELECT settled_at_ms FROM generations ORDER BY id DESC LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
+
+
 def attempts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[Row]]:
     """Generation id → its attempts in order."""
     found: dict[str, list[Row]] = {id: [] for id in ids}

@@ -1,0 +1,78 @@
+"""`fairlead usage`: exact sums of what was used and what it cost, by key, model and provider."""
+
+import argparse
+import sys
+from decimal import Decimal
+from typing import Any
+
+from fairlead.cli import FINE
+from fairlead.cli.reach import Installation, add_options, path_of, print_json
+from fairlead.cli.reach import run as run_reached
+from fairlead.cli.table import table
+
+NAME = "usage"
+HELP = "show what was used and what it cost"
+
+GROUPS = {"key": ("key_id", "key_name"), "model": ("model",), "provider": ("provider",)}
+_COUNTS = ("requests", "failed", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "completion_tokens")
+_MONEY = ("charged_usd", "upstream_cost_usd")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the window and the grouping."""
+    add_options(parser)
+    parser.add_argument("--from", dest="first", metavar="DAY", help="first UTC day, such as 2026-11-20 (default: since ever)")
+    parser.add_argument("--to", dest="last", metavar="DAY", help="last UTC day (default: today)")
+    parser.add_argument("--by", choices=[*GROUPS], action="append", help="group by this; may be repeated (default: key and model)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: shown; 1: not."""
+    return run_reached(arguments, lambda installation: _show(installation, arguments))
+
+
+def _show(installation: Installation, arguments: argparse.Namespace) -> int:
+    groups = arguments.by or ["key", "model"]
+    reply = installation.request("GET", path_of("admin", "usage", **{"from": arguments.first, "to": arguments.last}))
+    rows = grouped(reply["data"], groups)
+    if arguments.json:
+        print_json({"data": rows, "total": reply["total"]})
+        return FINE
+    headings = (
+        *(group.upper() for group in groups),
+        "REQUESTS",
+        "FAILED",
+        "PROMPT",
+        "CACHED",
+        "WRITTEN",
+        "COMPLETION",
+        "CHARGED $",
+        "UPSTREAM $",
+    )
+    lines = [tuple(_shown(row, group) for group in groups) + _figures(row) for row in rows]
+    lines.append(("total", *[""] * (len(groups) - 1), *_figures(reply["total"])))
+    sys.stdout.write(table(headings, lines, frozenset(range(len(groups), len(headings)))))
+    return FINE
+
+
+def grouped(rows: list[dict[str, Any]], groups: list[str]) -> list[dict[str, Any]]:
+    """Adds up what falls together, exactly; the dearest first."""
+    fields = [field for group in groups for field in GROUPS[group]]
+    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        into = sums.setdefault(tuple(row[field] for field in fields), {field: row[field] for field in fields})
+        for name in _COUNTS:
+            into[name] = into.get(name, 0) + row[name]
+        for name in _MONEY:
+            into[name] = f"{Decimal(into.get(name, '0')) + Decimal(row[name]):f}"
+    return sorted(sums.values(), key=lambda row: -Decimal(row["charged_usd"]))
+
+
+def _shown(row: dict[str, Any], group: str) -> str:
+    if group == "key":
+        return row["key_name"] or f"key {row['key_id']}"
+    return str(row[group]) or "-"
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, ...]:
+    return (*(str(row[name]) for name in _COUNTS), *(row[name] for name in _MONEY))

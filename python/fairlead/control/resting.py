@@ -1,0 +1,44 @@
+"""Stand-ins for a data plane that does not run, for commands that work on the data folder alone."""
+
+from typing import Any
+
+from fairlead.control.db.queries import Cursor
+
+
+class RestingEngine:
+    """Takes everything and has nothing to say."""
+
+    def apply_keys(self, delta: bytes) -> int:
+        """Nobody needs to know."""
+        return 2**62
+
+    def load_snapshot(self, blob: bytes) -> int:
+        """Nobody needs to know."""
+        return 0
+
+    def position(self) -> list[Cursor]:
+        """Nothing grows."""
+        return []
+
+    def applied(self, cursors: list[Cursor]) -> None:
+        """Segments are freed at the next start."""
+
+    def metrics(self) -> str:
+        """Nothing happens."""
+        return ""
+
+
+class NothingToRead:
+    """The reader of a journal that does not exist yet; also its only batch."""
+
+    generations: tuple[Any, ...] = ()
+    attempts: tuple[Any, ...] = ()
+    caught_up = True
+
+    def __init__(self) -> None:
+        self.cursors: list[Cursor] = []
+        self.problems: list[str] = []
+
+    def read(self, max_records: int) -> "NothingToRead":
+        """Nothing."""
+        return self

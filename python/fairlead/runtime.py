@@ -1,0 +1,446 @@
+"""`fairlead serve`: one process that is the data plane (Rust, on its own threads) and the control plane (Granian, in this one's loop).
+
+Starting: configuration → data folder and lock → secret → database → keys of a first start → simulator → snapshot → engine → control
+plane → traffic port → ready. The traffic port opens last, when everything behind it answers. Stopping: the engine hears SIGTERM itself and
+drains without us; when it says that it has stopped, the control plane closes, the journal is drained to its end, the database is closed.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import anyio
+import msgspec
+
+from fairlead import __version__, config
+from fairlead.catalog import shipped
+from fairlead.config import Compiled, Loaded, Mistakes, report
+from fairlead.control import place, secret
+from fairlead.control.app import admin_app, private_app
+from fairlead.control.db import Database, SchemaError, queries
+from fairlead.control.desk import Desk
+from fairlead.control.directory import Directory, NewKey, WrongSecret, check_secret
+from fairlead.control.drain import Drainer
+from fairlead.control.engine import Engine, Reader
+from fairlead.control.hosting import HostError, tcp_host, unix_host
+from fairlead.control.offer import Offer
+from fairlead.control.place import PlaceError
+
+log = logging.getLogger("fairlead")
+
+FINE, FAILED, MISUSE = 0, 1, 2
+NODE = "node"
+STARTED_BEFORE = "first_start_ms"
+WATCH_SECONDS = 2.0
+# What is decided when the process starts; a reload says so when one of these changed.
+AT_START_ONLY = ("data", "admin", "data_dir", "secret", "tls", "workers", "drain_ms")
+
+
+class Options(NamedTuple):
+    """The command line. None: as the configuration says."""
+
+    config: str | None = None
+    data_addr: str | None = None
+    admin_addr: str | None = None
+    data_dir: str | None = None
+    json: bool = False
+
+
+class RunningEngine(Engine, Protocol):
+    """The native engine, as its owner sees it."""
+
+    @property
+    def address(self) -> str:
+        """The traffic port as bound."""
+        ...
+
+    def start(self) -> None:
+        """Opens the traffic port and hears SIGTERM and SIGINT from now on; OSError when it cannot."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable when `poll` has news."""
+        ...
+
+    def poll(self) -> list[str]:
+        """Takes the news: `journal`, `draining`, `stopped`."""
+        ...
+
+    def stop(self) -> None:
+        """Ends everything now and closes the journal; harmless twice, but nothing else may be called afterwards."""
+        ...
+
+
+class Simulator(Protocol):
+    """The native simulator."""
+
+    @property
+    def address(self) -> str:
+        """Host and port as bound."""
+        ...
+
+    def stop(self) -> None:
+        """Ends it; harmless twice."""
+        ...
+
+
+class Native(Protocol):
+    """The native module."""
+
+    __version__: str
+    GENERATION_COLUMNS: tuple[str, ...]
+    ATTEMPT_COLUMNS: tuple[str, ...]
+
+    def Engine(self, options: bytes) -> RunningEngine:
+        """Opens the journal."""
+        ...
+
+    def JournalReader(self, directory: str, cursors: list[queries.Cursor]) -> Reader:
+        """Follows the journal."""
+        ...
+
+    def Simulator(self) -> Simulator:
+        """Starts a simulator on a free port of this machine."""
+        ...
+
+
+class StartError(Exception):
+    """The process cannot start; one line that says why."""
+
+
+def serve(options: Options, native: Native | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT. Returns 0, 1 when it cannot run, 2 when the configuration is wrong."""
+    began = time.perf_counter()
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    # Until the engine takes these over, they end the process at once. Python's own handler for SIGINT would otherwise be called beside
+    # the engine's and cancel the main task in the middle of a drain.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        with ExitStack() as stack:
+            process = Process(options, native or native_module(), os.environ if environ is None else environ, stack)
+            return anyio.run(process.run, began, backend_options={"use_uvloop": True})
+    except Mistakes as mistakes:
+        sys.stderr.write(report.text(mistakes.problems))
+        return MISUSE
+    except (StartError, PlaceError, SchemaError, WrongSecret, HostError, sqlite3.Error, OSError, ValueError) as error:
+        sys.stderr.write(f"fairlead: {error}\n")
+        return FAILED
+
+
+class Process:
+    """Everything that lives as long as the process. `stack` gets what must be closed, in the order it was opened."""
+
+    def __init__(self, options: Options, native: Native, environ: Mapping[str, str], stack: ExitStack) -> None:
+        """Opens everything but ports. Raises whatever stands in the way, before anything is changed where that is possible."""
+        check_native(native)
+        self._options = options
+        self._native = native
+        self._environ = environ
+        self._stack = stack
+        self._simulator: Simulator | None = None
+        self._version = 0
+        self._reloading = asyncio.Lock()
+        self._stopped = asyncio.Event()
+        # A look at the whole configuration before the first folder is made.
+        loaded = self._load()
+        config.compile(loaded, shipped(), environ)
+        server = loaded.config.server
+        self.data_dir = Path(server.data_dir)
+        place.make_data_dir(self.data_dir)
+        lock = place.Lock(self.data_dir)
+        stack.callback(lock.release)
+        run_dir = place.run_dir(self.data_dir)
+        place.make_run_dir(run_dir)
+        self._control_socket = run_dir / place.CONTROL_SOCKET
+        self._secret = place.server_secret(self.data_dir, server.secret)
+        self.database = Database(self.data_dir / place.DATABASE)
+        stack.callback(self.database.close)
+        check_secret(self.database, self._secret)
+        self.loaded, self.compiled = self._compile()
+        self._first_key: str | None = None
+        admin_host, admin_port = place.free_address(server.admin, "the admin address")
+        self.admin = (admin_host, admin_port)
+        self.engine = self._open_engine()
+        stack.callback(self.engine.stop)
+        self.engine.load_snapshot(self.compiled.snapshot)
+        self.directory = Directory(self.database, self._secret, self.engine)
+        self.directory.publish_all(self.compiled.keys)
+        lock.describe(str(self._control_socket))
+
+    async def run(self, began: float) -> int:
+        """Serves until the engine has stopped; then ends in order."""
+        drainer = Drainer(self.database, self._open_reader, self.engine)
+        self._desk = self._make_desk(drainer)
+        hosts = [unix_host(private_app(self._desk), self._control_socket), tcp_host(admin_app(self._desk), *self.admin)]
+        background: list[asyncio.Task[Any]] = []
+        bell = self.engine.fileno()
+        try:
+            await asyncio.gather(*(host.start() for host in hosts))
+            self._listen(bell, drainer)
+            self.engine.start()
+            background += [asyncio.create_task(drainer.run()), asyncio.create_task(self._watch())]
+            self._first_key = await asyncio.to_thread(self._first_start)
+            self._announce(time.perf_counter() - began)
+            await self._stopped.wait()
+        finally:
+            asyncio.get_running_loop().remove_reader(bell)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, *(host.stop() for host in hosts), return_exceptions=True)
+        return await self._drain_to_the_end(drainer)
+
+    async def reload(self) -> str:
+        """Puts the configuration file in force as it is now and says what that is; ValueError with every mistake leaves the old one."""
+        async with self._reloading:
+            before = self.compiled.server
+            try:
+                loaded, compiled = await asyncio.to_thread(self._compile)
+            except Mistakes as mistakes:
+                raise ValueError(report.text(mistakes.problems).strip()) from None
+            except OSError as error:
+                raise ValueError(str(error)) from None
+            self.engine.load_snapshot(compiled.snapshot)
+            await asyncio.to_thread(self.directory.sync_file, compiled.keys)
+            self.loaded, self.compiled = loaded, compiled
+            self._desk.offer = Offer(compiled.models, compiled.providers)
+            self._desk.admin_token_digest = secret.token_digest(self._admin_token())
+            later = [name for name in AT_START_ONLY if getattr(before, name) != getattr(compiled.server, name)]
+        message = f"configuration {self._version} in force: {_counted(compiled)}"
+        if later:
+            message += f"; at the next start: {', '.join(f'server.{name}' for name in later)}"
+        return message
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    def _load(self) -> Loaded:
+        loaded = config.load(config.find(self._options.config, self._environ), self._environ)
+        server = loaded.config.server
+        server.data = self._options.data_addr or server.data
+        server.admin = self._options.admin_addr or server.admin
+        if self._options.data_dir is not None:
+            server.data_dir = self._options.data_dir
+        server.data_dir = str(Path(server.data_dir).expanduser().absolute())
+        return loaded
+
+    def _compile(self) -> tuple[Loaded, Compiled]:
+        """The configuration as it is now, with the database's endpoint ids. Raises `Mistakes`."""
+        loaded = self._load()
+        if self._simulator is None and config.simulator_is_on(loaded, shipped(), self._environ):
+            self._simulator = self._native.Simulator()
+            self._stack.callback(self._simulator.stop)
+        self._version += 1
+
+        def work(connection: sqlite3.Connection) -> Compiled:
+            return config.compile(
+                loaded,
+                shipped(),
+                self._environ,
+                version=self._version,
+                simulator_address=self._simulator.address if self._simulator else None,
+                endpoint_id=lambda *names: queries.endpoint_id(connection, *names),
+            )
+
+        return loaded, self.database.write_now(work)
+
+    def _first_start(self) -> str | None:
+        """At the first start of a data folder: makes a key and returns it, for the one time that it is shown.
+
+        Called when nothing stands in the way of showing it any more.
+        """
+        if self.database.read_now(lambda connection: queries.meta(connection, STARTED_BEFORE)) is not None:
+            return None
+        _, key = self.directory.create(NewKey(name="first"))
+        now_ms = str(time.time_ns() // 1_000_000)
+        self.database.write_now(lambda connection: queries.set_meta(connection, STARTED_BEFORE, now_ms))
+        return key
+
+    def _open_engine(self) -> RunningEngine:
+        server = self.compiled.server
+        host, port = place.resolved(server.data, "the traffic address")
+
+        def stored(connection: sqlite3.Connection) -> tuple[int, list[queries.Cursor]]:
+            return int(queries.meta(connection, NODE) or 0), queries.cursors(connection)
+
+        node, cursors = self.database.read_now(stored)
+        options = {
+            "data": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "workers": server.workers,
+            "journal_dir": str(self.data_dir / place.JOURNAL),
+            "control_socket": str(self._control_socket),
+            "secret": self._secret.hex(),
+            "node": node,
+            "admin_token": self._admin_token(),
+            "tls": {"cert": server.tls.cert, "key": server.tls.key} if server.tls else None,
+            "drain_ms": server.drain_ms,
+            "cursors": cursors,
+        }
+        return self._native.Engine(msgspec.json.encode(options))
+
+    def _open_reader(self, cursors: list[queries.Cursor]) -> Reader:
+        return self._native.JournalReader(str(self.data_dir / place.JOURNAL), cursors)
+
+    def _admin_token(self) -> str:
+        return self.compiled.server.admin_token or secret.admin_token(self._secret)
+
+    def _make_desk(self, drainer: Drainer) -> Desk:
+        return Desk(
+            database=self.database,
+            directory=self.directory,
+            engine=self.engine,
+            drainer=drainer,
+            offer=Offer(self.compiled.models, self.compiled.providers),
+            admin_token_digest=secret.token_digest(self._admin_token()),
+            reload=self.reload,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            facts={
+                "version": __version__,
+                "native_version": self._native.__version__,
+                "pid": os.getpid(),
+                "started_at": time.time_ns() // 1_000_000,
+                "config": str(self.loaded.path) if self.loaded.path else None,
+            },
+        )
+
+    def _listen(self, bell: int, drainer: Drainer) -> None:
+        """Hears the engine and SIGHUP."""
+        loop = asyncio.get_running_loop()
+
+        def news() -> None:
+            for word in self.engine.poll():
+                if word == "journal":
+                    drainer.wake()
+                elif word == "draining":
+                    log.info("stopping: running requests may finish")
+                elif word == "stopped":
+                    self._stopped.set()
+
+        loop.add_reader(bell, news)
+        loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(self._reload_and_say()))
+
+    # --- while it runs ------------------------------------------------------------------------------------------------
+
+    async def _reload_and_say(self) -> None:
+        try:
+            log.info("%s", await self.reload())
+        except Exception as error:
+            log.error("the running configuration stays in force:\n%s", error)
+
+    async def _watch(self) -> None:
+        """Reloads when a file of the configuration changes, where that is asked for."""
+        seen = fingerprint(self.loaded.watched)
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = fingerprint(self.loaded.watched)
+            if self.compiled.server.watch and now != seen:
+                await self._reload_and_say()
+                now = fingerprint(self.loaded.watched)
+            seen = now
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def _drain_to_the_end(self, drainer: Drainer) -> int:
+        try:
+            await drainer.finish()
+        except Exception as error:
+            log.error("records stay in the journal until the next start: %s", error)
+            return FAILED
+        log.info("stopped")
+        return FINE
+
+    # --- what is said at the start ------------------------------------------------------------------------------------
+
+    def _announce(self, seconds: float) -> None:
+        facts = {
+            "version": __version__,
+            "data": f"{'https' if self.compiled.server.tls else 'http'}://{self.engine.address}",
+            "admin": f"http://{_joined(*self.admin)}",
+            "data_dir": str(self.data_dir),
+            "config": str(self.loaded.path) if self.loaded.path else None,
+            "key": self._first_key,
+            "admin_token": self._admin_token() if self._first_key and not self.compiled.server.admin_token else None,
+            "ready_ms": round(seconds * 1000),
+        }
+        if self._options.json:
+            sys.stdout.write(msgspec.json.encode({"ready": True, **facts}).decode() + "\n")
+        else:
+            sys.stdout.write("\n".join(banner(facts, self.compiled)) + "\n")
+        sys.stdout.flush()
+        for line in report.text(self.compiled.warnings).splitlines():
+            log.warning("%s", line)
+
+
+def banner(facts: Mapping[str, Any], compiled: Compiled) -> Iterable[str]:
+    """What a person sees at the start."""
+    local = facts["data"].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    yield f"Fairlead {facts['version']}"
+    yield f"  traffic  {facts['data']}   OpenAI {local}/v1 · Anthropic {local} · OpenRouter {local}/api/v1"
+    yield f"  admin    {facts['admin']}"
+    yield f"  data     {facts['data_dir']}"
+    yield f"  config   {facts['config'] or 'none: defaults'}, {_counted(compiled)}"
+    if facts["key"]:
+        yield ""
+        yield f"  API key      {facts['key']}"
+        if facts["admin_token"]:
+            yield f"  admin token  {facts['admin_token']}"
+        yield "  They are shown this once. More keys: fairlead keys create NAME"
+        model = _example_model(compiled)
+        if model:
+            body = f'{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"Hello"}}]}}'
+            yield ""
+            yield f"  curl -N {local}/v1/chat/completions -H 'Authorization: Bearer {facts['key']}' \\"
+            yield f"    -H 'Content-Type: application/json' -d '{body}'"
+    yield ""
+    yield f"ready in {facts['ready_ms'] / 1000:.2f} s"
+
+
+def check_native(native: Native) -> None:
+    """Raises `StartError` when the native module is not the one that belongs to this package."""
+    if native.__version__ != __version__:
+        raise StartError(f"the native module is version {native.__version__}, the package {__version__}; install Fairlead again")
+    for name in ("GENERATION_COLUMNS", "ATTEMPT_COLUMNS"):
+        if tuple(getattr(native, name)) != getattr(queries, name):
+            raise StartError(f"the native module's {name} are not the database's; install Fairlead again")
+
+
+def fingerprint(paths: Iterable[Path]) -> list[tuple[int, int, int] | None]:
+    """Changes when one of the files is written, replaced or removed."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in paths:
+        found.append(None)
+        with contextlib.suppress(OSError):
+            facts = path.stat()
+            found[-1] = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+    return found
+
+
+def _example_model(compiled: Compiled) -> str | None:
+    ids = [model.id for model in compiled.models]
+    return "sim/echo" if "sim/echo" in ids else ids[0] if ids else None
+
+
+def _counted(compiled: Compiled) -> str:
+    parts = [(len(compiled.providers), "provider"), (len(compiled.models), "model")]
+    text = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in parts)
+    return text + (" (simulator on)" if compiled.simulator else "")
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def native_module() -> Native:
+    """The compiled half. Raises `StartError` when it is missing."""
+    try:
+        return cast(Native, importlib.import_module("fairlead._native"))
+    except ImportError as error:
+        raise StartError(f"the native module cannot be loaded ({error}); install Fairlead again") from None
