@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder=Path(folder),
             gateway_cores=gateway_cores,
             other_cores=other_cores,
-            seconds=options.seconds or (0.3 if options.quick else 2.0),
+            seconds=options.seconds or (0.3 if options.quick else 1.5),
             windows=options.windows or (1 if options.quick else 3),
             say=lambda text: print(text, file=sys.stderr),
         )
@@ -62,7 +62,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", help="the figures whose name or load begins so")
     parser.add_argument("--targets", metavar="A,B", help="names or their beginnings: direct, floor, fairlead, a peer")
     parser.add_argument("--windows", type=int, help="windows per figure (3)")
-    parser.add_argument("--seconds", type=float, help="length of a window (2)")
+    parser.add_argument("--seconds", type=float, help="length of a window (1.5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--fairlead-cmd", default=str(ROOT / ".venv/bin/fairlead"), help="another build of Fairlead")
     parser.add_argument("--rig", metavar="FILE", help="a rig that is built already")

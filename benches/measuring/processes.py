@@ -165,7 +165,7 @@ def resident_bytes(root: int) -> int:
     return total
 
 
-def wait_quiet(root: int, patience_s: float = 5.0, slice_s: float = 0.05, share: float = 0.04) -> None:
+def wait_quiet(root: int, patience_s: float = 30.0, slice_s: float = 0.05, share: float = 0.04) -> None:
     """Waits until the tree uses less than `share` of a core, so that its after-work does not burden the next window."""
     deadline = time.monotonic() + patience_s
     before = sample(root)

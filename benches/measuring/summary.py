@@ -86,8 +86,8 @@ def _cell(figure: Figure, values: Sequence[float]) -> Cell:
 
 
 def _with_ratio(figure: Figure, cell: Cell, reference: Cell | None) -> Cell:
-    # A difference that is near zero, and what the floor does not do, have no meaningful ratio.
-    if reference is None or figure.minus_direct or reference.value <= 0:
+    # Only CPU times have a ratio that means something on a machine that is shared.
+    if reference is None or figure.pick != "lowest" or reference.value <= 0:
         return cell
     return Cell(cell.value, cell.median, cell.lowest, cell.highest, cell.value / reference.value)
 

@@ -69,7 +69,7 @@ def test_a_figure_without_reference_has_no_verdict() -> None:
 def test_the_spliced_path_is_compared_with_the_floors_plain_frames() -> None:
     window = Window({"requests": 10, "errors": 0, "frames": 1000}, 5_000_000)
     spliced = Window({"requests": 10, "errors": 0, "frames": 1000}, 6_000_000)
-    rows = rows_of({"floor-hand": {"stream": [window]}, "fairlead": {"stream_api": [spliced]}})
+    rows = rows_of({"floor-hand": {"stream_steady": [window]}, "fairlead": {"stream_steady_api": [spliced]}})
     assert rows["frame_cpu_api"].cells["fairlead"].ratio == pytest.approx(1.2)
     assert rows["frame_cpu_api"].verdict == summary.Verdict("≤ 1.3 x floor", 6.5, True)
 
@@ -96,19 +96,24 @@ def test_every_figure_has_its_load_and_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize(
-    ("report", "pace_ms", "expected"),
+    ("report", "least_stream_ms", "expected"),
     [
-        ({"requests": 5, "errors": 0}, None, None),
-        ({"requests": 5, "errors": 1, "first_error": "wrong text"}, None, "1 wrong replies, the first: wrong text"),
-        ({"requests": 0, "errors": 0}, None, "no reply"),
-        ({"requests": 5, "errors": 0, "gap_ns": {"p50": 9_900_000}}, 10, None),
-        ({"requests": 5, "errors": 0, "gap_ns": {"p50": 12_000}}, 10, "the pace did not reach"),
-        ({"requests": 5, "errors": 0, "gap_ns": None}, 10, "the pace did not reach"),
+        ({"requests": 5, "errors": 0}, 0, None),
+        ({"requests": 5, "errors": 1, "first_error": "wrong text"}, 0, "1 wrong replies, the first: wrong text"),
+        ({"requests": 0, "errors": 0}, 0, "no reply"),
+        ({"requests": 5, "errors": 0, "latency_ns": {"p50": 1_990_000_000}}, 1800, None),
+        ({"requests": 5, "errors": 0, "latency_ns": {"p50": 12_000_000}}, 1800, "the pace did not reach"),
     ],
 )
-def test_void_windows_are_known(report: dict[str, object], pace_ms: int | None, expected: str | None) -> None:
-    found = trouble(report, pace_ms)
+def test_void_windows_are_known(report: dict[str, object], least_stream_ms: float, expected: str | None) -> None:
+    found = trouble(report, least_stream_ms)
     assert found is expected or (expected is not None and found is not None and found.startswith(expected))
+
+
+def test_paced_loads_know_how_long_a_stream_takes() -> None:
+    least = {load.name: load.least_stream_ms for load in LOADS}
+    assert least["stream_paced"] == 1800
+    assert least["unary_1"] == least["stream"] == 0
 
 
 def test_the_table_shows_value_range_ratio_and_verdict() -> None:
@@ -184,7 +189,7 @@ def test_loads_follow_from_the_wanted_figures() -> None:
     loads, lifecycle = overhead.choose_loads("body")
     assert [load.name for load in loads] == ["body_100k", "body_400k"]
     assert not lifecycle
-    assert overhead.choose_loads("idle_memory") == ([], True)
+    assert overhead.choose_loads("idle_mib") == ([], True)
     assert overhead.choose_loads(None) == (list(LOADS), True)
     with pytest.raises(SystemExit, match="no figure"):
         overhead.choose_loads("nonsense")

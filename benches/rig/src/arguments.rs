@@ -284,7 +284,11 @@ impl LoadArguments {
             Dialect::OpenaiChat => "/v1/chat/completions",
             Dialect::AnthropicMessages => "/v1/messages",
         });
-        Ok(bodies::prepare(target, path, &self.headers, &body, expected))
+        let mut headers = self.headers.clone();
+        if self.dialect == Dialect::AnthropicMessages {
+            headers.push(("anthropic-version".to_owned(), "2023-06-01".to_owned()));
+        }
+        Ok(bodies::prepare(target, path, &headers, &body, expected))
     }
 }
 

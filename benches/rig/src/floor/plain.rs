@@ -1,5 +1,6 @@
 //! The upstream side by hyper's client: the usual way to write such a gateway.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -51,10 +52,9 @@ async fn exchange(gateway: &Gateway, mut connection: Connection, path: &str, bod
     if let Some(value) = parts.headers.remove(header::CONTENT_TYPE) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
-    let mut reply = Reply { connection: Some(connection), body };
-    if reply.body.is_end_stream() {
-        reply.release();
-    }
+    let mut reply = Reply { connection: Some(connection), first: None, body };
+    // hyper hands the head over before it asks for the body; without waiting here each reply would take two writes.
+    reply.first = poll_fn(|context| reply.poll_body(context)).await;
     Ok(response.map(|()| ReplyBody::Hyper(reply)))
 }
 
@@ -81,10 +81,20 @@ impl Body for OnePiece {
 /// A reply that is still being read. Dropped early, it closes the connection.
 pub(super) struct Reply {
     connection: Option<Connection>,
+    /// What was read together with the head.
+    first: Option<Result<Frame<Bytes>, ReplyError>>,
     body: Incoming,
 }
 
 impl Reply {
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context).map_err(|_error| ReplyError);
+        if matches!(frame, Poll::Ready(None)) || matches!(frame, Poll::Ready(Some(Ok(_)))) && self.body.is_end_stream() {
+            self.release();
+        }
+        frame
+    }
+
     /// A connection whose reply is complete serves the next request.
     fn release(&mut self) {
         if let Some(connection) = self.connection.take().filter(|connection| !connection.is_closed()) {
@@ -99,18 +109,22 @@ impl Body for Reply {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         let reply = self.get_mut();
-        let frame = Pin::new(&mut reply.body).poll_frame(context).map_err(|_error| ReplyError);
-        if matches!(frame, Poll::Ready(None)) || matches!(frame, Poll::Ready(Some(Ok(_)))) && reply.body.is_end_stream() {
-            reply.release();
+        match reply.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => reply.poll_body(context),
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.first.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // What was taken out already still belongs to the length.
+        let taken = match &self.first {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
+            _ => 0,
+        };
+        self.body.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(taken + rest))
     }
 }

@@ -28,7 +28,7 @@ use timer::Timer;
 /// After so many failed replies a run stops early: it is void anyway.
 const MAX_ERRORS: u64 = 20;
 /// How long replies may take to finish after the window's end before the run is given up.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(30);
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
