@@ -1,0 +1,80 @@
+# Each target does its own set-up: a fresh clone needs Rust, Python >= 3.11, Node and a C compiler.
+# `make run` and `make test` build with the profile "fast"; `make build` and `make bench` with "release".
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/rig -name '*.rs' -o -name Cargo.toml | grep -v -e /target/ -e ^rust/fuzz/)
+RIG := $(CARGO_TARGET)/release/fairlead-rig
+
+.PHONY: help run test proof build bench bench-peers lint fmt wheel lock clean test-rust test-python
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/built ## build what is missing and start the gateway
+	$(BIN)/fairlead serve $(ARGS)
+
+test: test-rust test-python ## every test, the long ones sampled with a printed seed
+
+test-rust:
+	cargo test --workspace --locked
+
+test-python: $(VENV)/built
+	$(BIN)/python -m pytest $(ARGS)
+
+proof: $(VENV)/built ## the same tests at full counts
+	FAIRLEAD_PROOF=1 PROPTEST_CASES=20000 cargo test --workspace --locked --profile fast
+	FAIRLEAD_PROOF=1 $(BIN)/python -m pytest $(ARGS)
+
+build: $(VENV)/release ## release build into .venv
+
+bench: $(VENV)/release $(RIG) ## measure against direct calls, the floor and installed peers
+	$(BIN)/python benches/overhead.py $(ARGS)
+
+bench-peers: $(VENV)/tools ## install the peers that the registries offer
+	$(BIN)/python benches/overhead.py --install-peers $(ARGS)
+
+lint: $(VENV)/built ## checks
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/ruff format --check python tests benches
+	$(BIN)/ruff check python tests benches
+	$(BIN)/mypy
+
+fmt: $(VENV)/tools ## formatters
+	cargo fmt --all
+	$(BIN)/ruff format python tests benches
+	$(BIN)/ruff check --fix-only python tests benches
+
+wheel: $(VENV)/tools ## a wheel in dist/
+	$(BIN)/maturin build --release --locked --out dist
+
+lock: ## write requirements.lock anew from pyproject.toml
+	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install -q --upgrade 'pip>=25.1'
+	$(VENV)/lock/bin/pip install -q --group dev 'maturin>=1.16,<2' $$($(PYTHON) -c "import tomllib; print(' '.join(repr(d) for d in tomllib.load(open('pyproject.toml','rb'))['project']['dependencies']))" | tr -d "'")
+	$(VENV)/lock/bin/pip freeze > requirements.lock
+
+clean: ## remove what was built
+	rm -rf $(VENV) target dist
+
+# The tools and the locked Python packages.
+$(VENV)/tools: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock
+	touch $@
+
+$(VENV)/built: $(VENV)/tools $(RUST_SOURCES)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --locked --profile fast -q
+	touch $@
+
+$(VENV)/release: $(VENV)/tools $(RUST_SOURCES)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --locked --release -q
+	touch $@ $(VENV)/built
+
+$(RIG): $(RUST_SOURCES)
+	cargo build --release --locked -p fairlead-rig
