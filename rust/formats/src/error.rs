@@ -176,10 +176,12 @@ impl Reading {
 
     fn kind(&self) -> Option<ErrorKind> {
         let by_word = self.words.iter().find_map(|word| kind_of_word(word));
-        // `invalid_request_error` beside 401 or 429 says less than the number does.
-        match (by_word, self.status.map(ErrorKind::from_provider_status)) {
-            (Some(ErrorKind::ProviderRejected), Some(by_status)) if !self.has_word(&POLICY_WORDS) => Some(by_status),
-            (by_word, by_status) => by_word.or(by_status),
+        // `invalid_request_error` beside 401, or `server_error` beside 503, says less than the number does.
+        let is_vague =
+            matches!(by_word, Some(ErrorKind::ProviderRejected | ErrorKind::ProviderUnavailable)) && !self.has_word(&POLICY_WORDS);
+        match self.status.map(ErrorKind::from_provider_status) {
+            Some(by_status) if is_vague => Some(by_status),
+            by_status => by_word.or(by_status),
         }
     }
 
@@ -344,6 +346,7 @@ mod tests {
             "m",
             "invalid_request_error",
         );
+        check(r#"{"error":{"message":"m","type":"server_error","code":503}}"#, K::ProviderOverloaded, "m", "server_error");
         check(r#"{"error":{"message":"cut","code":"502"},"status_code":502}"#, K::ProviderUnavailable, "cut", "502");
     }
 

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 
+use crate::error::shorten;
 use crate::extension::{EXTENSIONS, Treatment, user_is_foreign};
 use crate::json::walk::{as_bool, as_str, as_u64, write_string};
 use crate::json::{Kind, Members, Reason, Reject, Scanner};
@@ -206,7 +207,7 @@ fn refuse_json(dialect: Dialect, reject: &Reject) -> Refusal {
     let (name, message) = match &reject.reason {
         Reason::DuplicateKey(name) => (name.as_str(), format!("\"{name}\" occurs twice (byte {}); send it once", reject.offset)),
         Reason::KeyCase(name) => {
-            (name.as_str(), format!("the member at byte {} differs from \"{name}\" only in letter case; write \"{name}\"", reject.offset))
+            (name.as_str(), format!("a member (byte {}) differs from \"{name}\" only in letter case; write \"{name}\"", reject.offset))
         }
         _ => ("", format!("the body is not acceptable: {reject}; send one JSON object")),
     };
@@ -337,14 +338,13 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
 
     pub(crate) fn wrong_type(&self, index: usize, wanted: &str) -> Refusal {
         let name = self.name(index);
-        let found = self.value(index).map_or("missing", |(kind, _)| match kind {
-            Kind::String => "a string",
-            Kind::Number => "another number",
-            Kind::True | Kind::False => "a truth value",
-            Kind::Null => "null",
-            Kind::Object => "an object",
-            Kind::Array => "an array",
-        });
+        let found = match self.value(index) {
+            Some((Kind::Number | Kind::True | Kind::False, range)) => shorten(&String::from_utf8_lossy(&self.text(range)), SHOWN_BYTES),
+            Some((Kind::String, _)) => "a string".to_owned(),
+            Some((Kind::Object, _)) => "an object".to_owned(),
+            Some((Kind::Array, _)) => "an array".to_owned(),
+            Some((Kind::Null, _)) | None => "null".to_owned(),
+        };
         Refusal::field(name, format!("\"{name}\" must be {wanted}; it is {found}"))
     }
 
@@ -352,6 +352,9 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         keys_of(self.dialect).get(index).copied().unwrap_or_default()
     }
 }
+
+/// How much of a wrong number a message shows.
+const SHOWN_BYTES: usize = 24;
 
 fn too_long(name: &str, max_bytes: usize) -> String {
     format!("\"{name}\" is longer than {max_bytes} bytes; shorten it")

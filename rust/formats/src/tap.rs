@@ -64,7 +64,8 @@ pub struct Tap {
     seen: Seen,
     answered: bool,
     terminal: bool,
-    ended: bool,
+    /// The end or an error has come: what follows is not sent.
+    closed: bool,
     template: Template,
     edits: Edits,
     scratch: Vec<u8>,
@@ -121,7 +122,7 @@ impl Tap {
             seen: Seen::default(),
             answered: false,
             terminal: false,
-            ended: false,
+            closed: false,
             template: Template::default(),
             edits: Edits::new(),
             scratch: Vec::new(),
@@ -131,8 +132,8 @@ impl Tap {
     /// Looks at one complete event, with its blank line.
     #[inline]
     pub fn inspect(&mut self, event: &[u8]) -> Sight {
-        // Templates are learned from content only, so there was content before, and an ended stream has none.
-        if !self.ended
+        // Templates are learned from content only, so there was content before.
+        if !self.closed
             && let Some(bytes) = self.template.matches(event)
         {
             self.seen.content_bytes = self.seen.content_bytes.saturating_add(bytes);
@@ -229,10 +230,11 @@ impl Tap {
             // Several clients lose their first delta to it.
             look.action = Action::Rewrite;
         }
-        self.ended |= look.end;
-        let terminal = (self.ended || self.seen.finish.is_some()) && !look.error && !self.terminal;
+        self.closed |= look.end || look.error;
+        let good = self.seen.error.is_none();
+        let terminal = good && !self.terminal && (look.end || self.seen.finish.is_some());
         self.terminal |= terminal;
-        let first_content = !look.error && !self.answered && self.seen.is_answer();
+        let first_content = good && !self.answered && self.seen.is_answer();
         self.answered |= first_content;
         let Look { action, usage, bill, finish, end, error, keep_alive, .. } = look;
         Sight { action, first_content, usage, bill, finish, terminal, end, error, keep_alive }
@@ -246,7 +248,7 @@ impl Tap {
             Some([] | [b':', ..]) => Look::noise(),
             Some(DONE) => self.look_at_done(),
             // Some clients append what follows the end.
-            Some(_) if self.ended => Look::noise(),
+            Some(_) if self.closed => Look::noise(),
             Some(data) => self.look_at_data(event, data),
         };
         self.scratch = scratch;
@@ -256,7 +258,7 @@ impl Tap {
     /// An event without data: a comment, or a body that is no event stream at all.
     fn look_at_bare(&mut self, event: &[u8]) -> Look {
         match event.trim_ascii().first() {
-            Some(b'{' | b'[' | b'<') if !self.ended => {
+            Some(b'{' | b'[' | b'<') if !self.closed => {
                 self.seen.fail(event.trim_ascii());
                 Look::error()
             }
@@ -266,10 +268,10 @@ impl Tap {
 
     fn look_at_done(&mut self) -> Look {
         match self.spoken {
-            Spoken::Chat(_) if self.ended => Look::noise(),
-            Spoken::Chat(_) => Look { end: true, ..Look::default() },
             // Some gateways end a message stream with it too; its clients ignore it.
-            Spoken::Messages(_) => Look::comment(),
+            Spoken::Messages(_) if self.seen.error.is_none() => Look::comment(),
+            Spoken::Chat(_) if !self.closed => Look { end: true, ..Look::default() },
+            _ => Look::noise(),
         }
     }
 

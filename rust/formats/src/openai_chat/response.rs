@@ -160,7 +160,7 @@ impl Editor<'_> {
                 b"id" => self.replace_missing(&mut id, place, identity.generation_id_json())?,
                 b"model" => self.replace_missing(&mut model, place, identity.model_json())?,
                 b"provider" => self.replace_missing(&mut provider, place, identity.provider_json())?,
-                b"object" if member.kind == Kind::String => kind = false,
+                b"object" if member.value == self.shape.object() => kind = false,
                 b"object" => self.replace_missing(&mut kind, place, self.shape.object())?,
                 b"created" if as_u64(member.value).is_some() => created = false,
                 b"created" => self.replace_missing(&mut created, place, &self.created())?,

@@ -48,7 +48,7 @@ impl ChunkTap {
             () => Action::Pass,
         };
         let finish = seen.finish.is_some() && !finished_before;
-        let ordinary = choices.content && !has_figures && choices.finish.is_none();
+        let ordinary = choices.content && !choices.begins_call && !has_figures && choices.finish.is_none();
         Ok(Look { action, usage: has_figures, bill: is_bill, finish, ordinary, ..Look::default() })
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Choices<'a> {
     pub(crate) content: bool,
     /// Bytes of text, reasoning and tool calls as written in JSON, for an estimate.
     pub(crate) content_bytes: u64,
+    /// A tool call begins here, which happens once per call.
+    pub(crate) begins_call: bool,
     /// The first choice's reason that is a non-empty text.
     pub(crate) finish: Option<Cow<'a, str>>,
     /// The reason in the words of a provider behind the provider, where it tells.
@@ -136,7 +138,9 @@ impl<'a> Choices<'a> {
                 && function.kind == Kind::Object
             {
                 for member in walk::members(function.value) {
-                    self.add(text_bytes(&member?));
+                    let member = member?;
+                    self.begins_call |= member.key == b"name" && text_bytes(&member) > 0;
+                    self.add(text_bytes(&member));
                 }
             }
         }

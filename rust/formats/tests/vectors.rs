@@ -1,0 +1,144 @@
+//! Provider bodies and streams of `tests/vectors`, as clients get them on both manners, and what is read out of them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fs};
+
+use fairlead_formats::identity::Identity;
+use fairlead_formats::reply::{self, ReplyScan};
+use fairlead_formats::splice::Edits;
+use fairlead_formats::sse::Framer;
+use fairlead_formats::tap::{Action, Tap};
+use fairlead_ir::{Dialect, Manner, NanoUsd};
+
+const COST: NanoUsd = NanoUsd(123_450);
+const DIALECTS: [Dialect; 2] = [Dialect::OpenaiChat, Dialect::AnthropicMessages];
+
+#[test]
+fn replies() {
+    for_each("reply", check_reply);
+}
+
+#[test]
+fn streams() {
+    for_each("stream", check_stream);
+}
+
+fn check_reply(dialect: Dialect, path: &Path) {
+    let body = fs::read(path).unwrap();
+    let facts = read_reply(dialect, &body, body.len());
+    // A provider's bytes come in any pieces.
+    (1..body.len().min(60)).for_each(|step| assert_eq!(read_reply(dialect, &body, step), facts, "{} cut by {step}", path.display()));
+    compare(path, "facts", facts.as_bytes());
+    if facts.starts_with("Err") {
+        return;
+    }
+    for manner in [Manner::Native, Manner::Openrouter] {
+        let mut edits = Edits::new();
+        reply::edits(dialect, &body, &identity(manner), Some(COST), &mut edits).unwrap();
+        let mut out = Vec::new();
+        edits.apply(&body, &mut out).unwrap();
+        assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", path.display());
+        compare(path, suffix(manner), &out);
+    }
+}
+
+fn read_reply(dialect: Dialect, body: &[u8], step: usize) -> String {
+    let mut scan = ReplyScan::new(dialect);
+    body.chunks(step).for_each(|slice| scan.feed(slice).unwrap());
+    format!("{:#?}\n", scan.finish(body))
+}
+
+fn check_stream(dialect: Dialect, path: &Path) {
+    let stream = fs::read(path).unwrap();
+    for manner in [Manner::Native, Manner::Openrouter] {
+        let (out, facts) = relay(dialect, manner, &stream);
+        compare(path, suffix(manner), &out);
+        // What is read does not depend on the manner, except for what is done with each event.
+        if manner == Manner::Native {
+            compare(path, "facts", facts.as_bytes());
+        }
+    }
+}
+
+/// What the relay does, without a network.
+fn relay(dialect: Dialect, manner: Manner, stream: &[u8]) -> (Vec<u8>, String) {
+    let mut tap = Tap::new(dialect, Arc::new(identity(manner)), manner == Manner::Native);
+    let mut framer = Framer::new(1 << 20);
+    let (mut out, mut facts, mut from) = (Vec::new(), String::new(), 0);
+    while let Some(end) = framer.next_end(stream, from).unwrap() {
+        let event = &stream[from..end];
+        from = end;
+        let sight = tap.inspect(event);
+        facts.push_str(&summary(&sight));
+        match sight.action {
+            Action::Pass => out.extend_from_slice(event),
+            Action::Rewrite => tap.rewrite(event, sight.bill.then_some(COST), &mut out),
+            Action::Withhold => {}
+        }
+    }
+    assert_eq!(from, stream.len(), "the vector ends with a whole event");
+    let facts = format!(
+        "{facts}\nusage: {:?}\nprompt_usage: {:?}\nreported_cost: {:?}\nfinish: {:?}\nupstream_id: {:?}\nsaw_content: {}\ncontent_bytes: {}\nterminal: {}\nerror: {:?}\n",
+        tap.usage(),
+        tap.prompt_usage(),
+        tap.reported_cost(),
+        tap.finish(),
+        tap.upstream_id(),
+        tap.saw_content(),
+        tap.content_bytes(),
+        tap.terminal(),
+        tap.error(),
+    );
+    (out, facts)
+}
+
+/// One line per event: what is done with it, then the flags that are set.
+fn summary(sight: &fairlead_formats::tap::Sight) -> String {
+    let flags = [
+        (sight.first_content, "first_content"),
+        (sight.usage, "usage"),
+        (sight.bill, "bill"),
+        (sight.finish, "finish"),
+        (sight.terminal, "terminal"),
+        (sight.end, "end"),
+        (sight.error, "error"),
+        (sight.keep_alive, "keep_alive"),
+    ];
+    let set: Vec<_> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+    format!("{:?} {}", sight.action, set.join(" ")).trim_end().to_owned() + "\n"
+}
+
+fn identity(manner: Manner) -> Identity {
+    Identity::new(manner, "gen-0193a1b2-0000-7000-8000-00000000abcd", "acme/fast", "Acme", 1_763_600_000)
+}
+
+fn suffix(manner: Manner) -> &'static str {
+    match manner {
+        Manner::Native => "v1",
+        Manner::Openrouter => "api_v1",
+    }
+}
+
+fn for_each(extension: &str, check: fn(Dialect, &Path)) {
+    for dialect in DIALECTS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(dialect.name());
+        let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+        paths.sort();
+        assert!(paths.len() >= 5, "vectors are missing in {}", folder.display());
+        paths.iter().for_each(|path| check(dialect, path));
+    }
+}
+
+fn compare(path: &Path, suffix: &str, found: &[u8]) {
+    let golden = PathBuf::from(format!("{}.{suffix}", path.display()));
+    if env::var_os("FAIRLEAD_BLESS").is_some() {
+        fs::write(&golden, found).unwrap();
+        return;
+    }
+    let expected = fs::read(&golden).unwrap_or_else(|error| panic!("{}: {error}", golden.display()));
+    assert_eq!(String::from_utf8_lossy(found), String::from_utf8_lossy(&expected), "{}", golden.display());
+}
