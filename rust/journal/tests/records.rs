@@ -1,0 +1,172 @@
+//! Every record reads back as it was written, or as its documented clipping says.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod sample;
+
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
+use fairlead_journal::frame::PAYLOAD_BYTES_MAX;
+use fairlead_journal::record::{ATTEMPTS_MAX, TEXT_BYTES_MAX, decode_reserve, decode_settle, encode_reserve, encode_settle};
+use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Scopes, Settle, Timings};
+use proptest::prelude::*;
+
+fn reserve_bytes(record: &Reserve) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_reserve(&record.into(), &mut bytes);
+    bytes
+}
+
+fn settle_bytes(record: &Settle) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_settle(record, &mut bytes);
+    bytes
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["\\PC{0,40}", Just(String::new()), Just("é".repeat(TEXT_BYTES_MAX / 2))]
+}
+
+prop_compose! {
+    fn scopes()(ids in prop::array::uniform8(any::<u64>())) -> Scopes { Scopes(ids) }
+}
+
+prop_compose! {
+    fn any_reserve()(
+        (generation, started_at_ms, scopes, reserved) in (any::<u128>(), any::<u64>(), scopes(), any::<i64>()),
+        (model, provider) in (text(), text()),
+        (prompt_tokens_estimate, cost, price_version) in (any::<u64>(), any::<i64>(), any::<u64>()),
+    ) -> Reserve {
+        Reserve {
+            generation: GenerationId(generation), started_at_ms, scopes, reserved: NanoUsd(reserved), model, provider,
+            prompt_tokens_estimate, prompt_cost_estimate: NanoUsd(cost), price_version,
+        }
+    }
+}
+
+prop_compose! {
+    fn attempt()(
+        texts in prop::array::uniform4(text()),
+        (endpoint, status, latency_us, cost, flags) in (any::<u64>(), any::<u16>(), any::<u64>(), any::<i64>(), any::<u32>()),
+    ) -> Attempt {
+        let [provider, upstream_model, upstream_id, error] = texts;
+        Attempt { provider, endpoint, upstream_model, upstream_id, status, error, latency_us, upstream_cost: NanoUsd(cost), flags: Flags(flags) }
+    }
+}
+
+prop_compose! {
+    fn any_settle()(
+        numbers in prop::array::uniform16(any::<u64>()),
+        (generation, scopes, flags, status, amounts) in (any::<u128>(), scopes(), any::<u32>(), any::<u16>(), any::<[i64; 2]>()),
+        (dialect, outcome) in (prop::sample::select(Dialect::ALL.to_vec()), prop::sample::select(Outcome::ALL.to_vec())),
+        (openrouter, streamed) in (any::<bool>(), any::<bool>()),
+        texts in prop::collection::vec(text(), 11),
+        attempts in prop::collection::vec(attempt(), 0..5),
+    ) -> Settle {
+        let mut numbers = numbers.into_iter();
+        let mut number = || numbers.next().unwrap();
+        let mut texts = texts.into_iter();
+        let mut text = || texts.next().unwrap();
+        Settle {
+            generation: GenerationId(generation), started_at_ms: number(), settled_at_ms: number(), scopes, dialect,
+            manner: if openrouter { Manner::Openrouter } else { Manner::Native },
+            streamed, outcome, flags: Flags(flags), status,
+            error: text(), requested_model: text(), model: text(), provider: text(), finish: text(), native_finish: text(),
+            usage: Usage {
+                prompt_tokens: number(), cache_read_tokens: number(), cache_write_tokens: number(), cache_write_1h_tokens: number(),
+                completion_tokens: number(), reasoning_tokens: number(), web_searches: number(),
+            },
+            reserved: NanoUsd(amounts[0]), charged: NanoUsd(amounts[1]), price_version: number(),
+            timings: Timings { sent_us: number(), head_us: number(), content_us: number(), total_us: number(), own_us: number() },
+            referer: text(), title: text(), user_agent: text(), end_user: text(), session: text(), attempts,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_reservation_reads_back(record in any_reserve()) {
+        prop_assert_eq!(decode_reserve(&reserve_bytes(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_settlement_reads_back(record in any_settle()) {
+        prop_assert_eq!(decode_settle(&settle_bytes(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_byte_less_or_more_is_refused(record in any_settle(), cut: prop::sample::Index, more: u8) {
+        let mut bytes = settle_bytes(&record);
+        prop_assert!(decode_settle(&bytes[..cut.index(bytes.len())]).is_err());
+        bytes.push(more);
+        prop_assert!(decode_settle(&bytes).is_err());
+    }
+
+    #[test]
+    fn whatever_is_read_is_written_the_same(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        if let Ok(record) = decode_settle(&bytes) {
+            prop_assert_eq!(settle_bytes(&record), bytes);
+        }
+    }
+}
+
+#[test]
+fn unknown_numbers_are_refused() {
+    let good = settle_bytes(&sample::settle(1));
+    let numbers = 16 + 8 + 8 + 64;
+    for (at, unknown) in [(numbers, 5), (numbers + 1, 2), (numbers + 2, 2), (numbers + 3, 5)] {
+        let mut bytes = good.clone();
+        bytes[at] = unknown;
+        assert!(decode_settle(&bytes).is_err(), "byte {at}");
+        bytes[at] = 0;
+        assert!(decode_settle(&bytes).is_ok(), "byte {at}");
+    }
+}
+
+#[test]
+fn long_texts_are_clipped_at_a_character() {
+    let long = format!("a{}", "é".repeat(TEXT_BYTES_MAX));
+    let record = Settle { user_agent: long.clone(), ..sample::settle(1) };
+    let read = decode_settle(&settle_bytes(&record)).unwrap();
+    assert_eq!(read.user_agent.len(), TEXT_BYTES_MAX - 1);
+    assert!(long.starts_with(&read.user_agent));
+}
+
+#[test]
+fn attempts_beyond_the_bound_are_merged_without_losing_cost() {
+    let attempts: Vec<Attempt> =
+        (0..200u32).map(|n| Attempt { endpoint: u64::from(n), upstream_cost: NanoUsd(1 << (n % 40)), ..Attempt::default() }).collect();
+    let total: i64 = attempts.iter().map(|attempt| attempt.upstream_cost.0).sum();
+    let read = decode_settle(&settle_bytes(&Settle { attempts, ..sample::settle(1) })).unwrap();
+    assert_eq!(read.attempts.len(), ATTEMPTS_MAX);
+    assert_eq!(read.attempts.iter().map(|attempt| attempt.upstream_cost.0).sum::<i64>(), total);
+    assert_eq!(read.attempts[61].endpoint, 61);
+    assert_eq!(read.attempts[62].error, "merged");
+    assert_eq!(read.attempts[63].endpoint, 199);
+}
+
+#[test]
+fn the_largest_record_fits() {
+    let text = "x".repeat(1000);
+    let attempt = Attempt {
+        provider: text.clone(),
+        upstream_model: text.clone(),
+        upstream_id: text.clone(),
+        error: text.clone(),
+        ..Attempt::default()
+    };
+    let record = Settle {
+        error: text.clone(),
+        requested_model: text.clone(),
+        model: text.clone(),
+        provider: text.clone(),
+        finish: text.clone(),
+        native_finish: text.clone(),
+        referer: text.clone(),
+        title: text.clone(),
+        user_agent: text.clone(),
+        end_user: text.clone(),
+        session: text,
+        attempts: vec![attempt; ATTEMPTS_MAX],
+        ..sample::settle(1)
+    };
+    assert!(settle_bytes(&record).len() <= PAYLOAD_BYTES_MAX);
+}

@@ -1,0 +1,116 @@
+//! Records and folders for the journal's tests.
+#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::allow_attributes, reason = "expect would fail in the binaries that use everything")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
+use fairlead_journal::{Cursor, Durability, Options, Reader};
+use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Scopes, Settle, Timings};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A folder that disappears with the value.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("fairlead-journal-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    /// The smallest segments, so that tests cross many boundaries.
+    pub(crate) fn options(&self) -> Options {
+        Options { segment_bytes: Options::SEGMENT_BYTES_MIN, durability: Durability::Process, ..Options::new(&self.0) }
+    }
+
+    /// The segment files, in the order of their names.
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "segment"));
+        paths.sort();
+        paths
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn generation(number: u64) -> GenerationId {
+    GenerationId(u128::from(number) << 40 | 7)
+}
+
+pub(crate) fn reserve(number: u64) -> Reserve {
+    Reserve {
+        generation: generation(number),
+        started_at_ms: 1_767_225_600_000 + number,
+        scopes: Scopes([1, 0, 0, number, 0, 0, 0, 0]),
+        reserved: NanoUsd(1_000_000 + number as i64),
+        model: "anthropic/claude-sonnet-4.5".to_owned(),
+        provider: "anthropic".to_owned(),
+        prompt_tokens_estimate: 1000 + number,
+        prompt_cost_estimate: NanoUsd(3000 + number as i64),
+        price_version: 7,
+    }
+}
+
+/// What a call of a usual client leaves behind; the amounts depend on `number`.
+pub(crate) fn settle(number: u64) -> Settle {
+    Settle {
+        generation: generation(number),
+        started_at_ms: 1_767_225_600_000 + number,
+        settled_at_ms: 1_767_225_601_000 + number,
+        scopes: Scopes([1, 0, 0, number, 0, 0, 0, 0]),
+        dialect: Dialect::AnthropicMessages,
+        manner: Manner::Openrouter,
+        streamed: true,
+        outcome: Outcome::Completed,
+        flags: Flags::CONTENT,
+        status: 200,
+        error: String::new(),
+        requested_model: "claude-sonnet-4.5".to_owned(),
+        model: "anthropic/claude-sonnet-4.5".to_owned(),
+        provider: "anthropic".to_owned(),
+        finish: "stop".to_owned(),
+        native_finish: "end_turn".to_owned(),
+        usage: Usage { prompt_tokens: 900 + number, completion_tokens: 200, ..Usage::default() },
+        reserved: NanoUsd(1_000_000 + number as i64),
+        charged: NanoUsd(5_000 + 17 * number as i64),
+        price_version: 7,
+        timings: Timings { sent_us: 30, head_us: 400_000, content_us: 410_000, total_us: 2_000_000, own_us: 25 },
+        referer: "https://example.org".to_owned(),
+        title: "Example".to_owned(),
+        user_agent: "OpenAI/Python 2.8.0".to_owned(),
+        end_user: String::new(),
+        session: "3f0a".to_owned(),
+        attempts: vec![Attempt {
+            provider: "anthropic".to_owned(),
+            endpoint: 12,
+            upstream_model: "claude-sonnet-4-5".to_owned(),
+            upstream_id: "msg_01XFDUDYJgAACzvnptvVoYEL".to_owned(),
+            status: 200,
+            error: String::new(),
+            latency_us: 2_000_000,
+            upstream_cost: NanoUsd(5_000 + 17 * number as i64),
+            flags: Flags::default(),
+        }],
+    }
+}
+
+/// Reads to the end from `cursors`: settlements, cursors behind them, problems as text without the folder.
+pub(crate) fn read_all(directory: &Path, cursors: &[Cursor]) -> (Vec<Settle>, Vec<Cursor>, Vec<String>) {
+    let mut reader = Reader::open(directory, cursors).unwrap();
+    let (mut out, mut problems) = (Vec::new(), Vec::new());
+    loop {
+        let state = reader.read(97, &mut out).unwrap();
+        problems.extend(state.problems.iter().map(|problem| format!("{:?}", problem.kind)));
+        if state.caught_up {
+            return (out, state.cursors, problems);
+        }
+    }
+}
