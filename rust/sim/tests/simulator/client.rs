@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// Only so that a broken test ends; nothing is measured against it.
-const HANG_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const HANG_LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) fn simulator() -> Simulator {
     Simulator::start(Options { seed: 7, ..Options::default() }).unwrap()

@@ -3,4 +3,8 @@
 
 mod anthropic_messages;
 mod client;
+mod faults;
+mod http;
+mod ledger;
 mod openai_chat;
+mod script;
