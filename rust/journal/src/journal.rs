@@ -241,3 +241,42 @@ fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Error> {
     shared.signal.set_thread(handle.thread());
     Ok(handle)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use fairlead_ledger::{Reserve, Scopes};
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn a_failed_sync_stops_paid_work() {
+        let directory = std::env::temp_dir().join(format!("fairlead-journal-sync-{}", std::process::id()));
+        let (journal, _) = Journal::open(Options::new(&directory), &[]).unwrap();
+        let mut writer = journal.writer(0).unwrap();
+        let reserve = Reserve {
+            generation: GenerationId(1),
+            started_at_ms: 0,
+            scopes: Scopes::default(),
+            reserved: fairlead_ir::NanoUsd(1),
+            model: String::new(),
+            provider: String::new(),
+            prompt_tokens_estimate: 0,
+            prompt_cost_estimate: fairlead_ir::NanoUsd(1),
+            price_version: 0,
+        };
+        // A device that cannot be synced stands in for a disk that fails.
+        lock(&writer.chain().files).current = Arc::new(File::open("/dev/null").unwrap());
+        writer.reserve(&reserve).unwrap();
+        let durable = writer.durable();
+        assert!(writer.chain().sync().is_err());
+        journal.shared.fail("sync".to_owned());
+        let polled = std::pin::pin!(durable).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Ready(Err(Error::Failed(_)))));
+        assert!(!journal.healthy());
+        assert!(matches!(writer.reserve(&reserve), Err(Error::Failed(_))));
+        assert!(journal.sync_and_close().is_err());
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -6,7 +6,7 @@ mod sample;
 use fairlead_journal::{Error, Journal, Options, Reader};
 use fairlead_ledger::Settle;
 use proptest::prelude::*;
-use sample::{Folder, read_all, reserve, settle};
+use sample::{Folder, count, next, read_all, reserve, settle};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ struct Remains {
 }
 
 fn remains(calls: u64) -> Remains {
-    let folder = Folder::new();
+    let folder = Folder::in_memory();
     let (journal, _) = Journal::open(folder.options(), &[]).unwrap();
     let mut writer = journal.writer(0).unwrap();
     let mut ends = Vec::new();
@@ -87,17 +87,12 @@ impl Remains {
     }
 }
 
-/// `make proof` sets the full count.
-fn cases(full: u32) -> u32 {
-    if std::env::var_os("FAIRLEAD_PROOF").is_some() { full } else { full / 100 }
-}
-
 #[test]
 fn a_segment_cut_anywhere_in_its_tail() {
     let remains = remains(150);
     let (path, content) = &remains.segments[0];
     let end = remains.ends.last().unwrap().1 as usize;
-    let step = if std::env::var_os("FAIRLEAD_PROOF").is_some() { 1 } else { 1009 };
+    let step = count(1009, 1) as usize;
     let last_record = end - 700..content.len().min(end + 700);
     for length in (end.saturating_sub(64 << 10)..content.len()).step_by(step).chain(last_record.step_by(step.min(37))) {
         remains.restore();
@@ -200,9 +195,9 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..ProptestConfig::with_cases(1) })]
     #[test]
     fn random_bit_flips(seed: u64) {
-        let remains = remains(400);
+        let remains = remains(200);
         let mut random = seed;
-        for _ in 0..cases(100_000) / 10 {
+        for _ in 0..count(300, 50_000) {
             remains.restore();
             let mut first = None;
             // One to three flips in one segment, each in what was written.
@@ -233,15 +228,6 @@ proptest! {
             remains.check(0, 0, "any bytes");
         }
     }
-}
-
-/// SplitMix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
 }
 
 #[test]

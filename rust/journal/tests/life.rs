@@ -6,7 +6,7 @@ mod sample;
 use fairlead_journal::{Cursor, Durability, Error, Journal, Options, Reader, recover};
 use fairlead_ledger::{Flags, Outcome, Settle};
 use proptest::prelude::*;
-use sample::{Folder, generation, read_all, reserve, settle};
+use sample::{Folder, count, generation, read_all, reserve, settle};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn what_is_written_is_read_and_a_second_reading_adds_nothing() {
 
 /// A model of starts with changing numbers of workers, reads of any size in between, deaths with calls under way, and frees.
 fn check_life(steps: &[(u16, u64, u64, bool)]) {
-    let folder = Folder::new();
+    let folder = Folder::in_memory();
     let mut sql = Sql::default();
     let (mut next, mut expected) = (0, BTreeMap::new());
     for (life, (workers, calls, left_open, drain)) in steps.iter().copied().enumerate() {
@@ -106,7 +106,7 @@ fn check_life(steps: &[(u16, u64, u64, bool)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(count(24, 1000)))]
     #[test]
     fn every_call_ends_once_over_any_lives(steps in prop::collection::vec((1u16..5, 0u64..400, 0u64..30, any::<bool>()), 1..6)) {
         check_life(&steps);

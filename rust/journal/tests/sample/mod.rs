@@ -14,9 +14,19 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Folder {
+        Folder::within(&std::env::temp_dir())
+    }
+
+    /// In memory where the system has such a place: for tests that write thousands of journals and whose syncs mean nothing.
+    pub(crate) fn in_memory() -> Folder {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Folder::within(memory) } else { Folder::new() }
+    }
+
+    fn within(parent: &Path) -> Folder {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("fairlead-journal-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         std::fs::create_dir(&path).unwrap();
         Folder(path)
     }
@@ -100,6 +110,20 @@ pub(crate) fn settle(number: u64) -> Settle {
             flags: Flags::default(),
         }],
     }
+}
+
+/// `full` under `make proof`, else `sampled`.
+pub(crate) fn count(sampled: u32, full: u32) -> u32 {
+    if std::env::var_os("FAIRLEAD_PROOF").is_some() { full } else { sampled }
+}
+
+/// SplitMix64: a different number at every call, the same ones for the same seed.
+pub(crate) fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// Reads to the end from `cursors`: settlements, cursors behind them, problems as text without the folder.
