@@ -47,7 +47,7 @@ def _panel(axes, row: Row, title: str, targets: Sequence[str]) -> None:  # type:
     for place, target in enumerate(targets):
         value = values.get(target)
         if value is None:
-            axes.text(limit * 0.02, place, "no right answer", va="center", fontsize=8, color="#55595f")
+            axes.text(limit * 0.02, place, "no valid run", va="center", fontsize=8, color="#55595f")
             continue
         length = min(value, limit)
         axes.barh(place, length, color=COLOURS.get(target, PEER_COLOUR), height=0.66)
@@ -56,6 +56,7 @@ def _panel(axes, row: Row, title: str, targets: Sequence[str]) -> None:  # type:
         axes.text(length + limit * 0.02, place, number(value, row.figure.digits), va="center", fontsize=8.5, color="#1d1f23")
     axes.set_yticks(range(len(targets)), targets, fontsize=9, color="#1d1f23")
     axes.set_xlim(0, limit * 1.45)
+    axes.set_ylim(-0.6, len(targets) - 0.4)
     axes.set_title(title, fontsize=10, color="#1d1f23", loc="left")
     axes.invert_yaxis()
     axes.xaxis.set_visible(False)

@@ -87,10 +87,14 @@ _FULL_SPEED = ("--stream", "--connections", "32", "--words", "400")
 _STEADY = ("--stream", "--connections", "40", "--words", "1500", "--stagger-ms", "20")
 _PACED = ("--stream", "--connections", "200", "--words", "200", "--stagger-ms", "200")
 
+# What one connection sees comes first, before heavier loads leave work behind in a slow peer.
 LOADS = (
     Load("unary_1", ("--connections", "1")),
     Load("unary_500", ("--mode", "rate", "--rate", "500", "--connections", "16")),
+    Load("first_token", ("--stream", "--connections", "1", "--words", "4")),
     Load("unary_32", ("--connections", "32")),
+    Load("body_100k", ("--connections", "8", "--body-kind", "100k")),
+    Load("body_400k", ("--connections", "8", "--body-kind", "400k")),
     # The provider writes frame after frame without a pause: a slower gateway finds more of them in one read.
     Load("stream", _FULL_SPEED),
     Load("stream_api", _FULL_SPEED, on_api=True),
@@ -98,9 +102,6 @@ LOADS = (
     Load("stream_steady", _STEADY, timed=False, pace_ms=1),
     Load("stream_steady_api", _STEADY, timed=False, pace_ms=1, on_api=True),
     Load("stream_paced", _PACED, timed=False, pace_ms=10),
-    Load("first_token", ("--stream", "--connections", "1", "--words", "4")),
-    Load("body_100k", ("--connections", "8", "--body-kind", "100k")),
-    Load("body_400k", ("--connections", "8", "--body-kind", "400k")),
 )
 
 HOLD = ("--mode", "hold", "--stream", "--words", "1000", "--connections")

@@ -54,12 +54,18 @@ class Bench:
             for index in range(self.windows):
                 for load in loads:
                     for gateway in running:
-                        if not load.on_api or gateway.target.api_path is not None:
+                        if self._applies(load, gateway.target):
                             self.say(f"window {index + 1} of {self.windows}: {load.name} on {gateway.target.name}")
                             self._keep(gateway.target, load.name, self._window(gateway, load))
         finally:
             for gateway in running:
                 gateway.stop()
+
+    def _applies(self, load: Load, target: Target) -> bool:
+        """A peer that failed a load once is spared it in later windows: each failure would cost a minute of waiting."""
+        if load.on_api and target.api_path is None:
+            return False
+        return not (target.is_peer and None in self.found.get(target.name, {}).get(load.name, []))
 
     def _start(self, target: Target, simulator: Running, purpose: str) -> Running | None:
         try:

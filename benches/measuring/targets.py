@@ -47,6 +47,7 @@ class Target:
     """Which threads, by name, carry traffic."""
     api_path: str | None = None
     """A second path whose frames are spliced, if it has one."""
+    is_peer: bool = False
 
 
 class Running:
@@ -157,7 +158,7 @@ def peers(folder: Path, installed_under: Path) -> list[tuple[str, Target | None]
 
 def _peer(name: str, adapter: object, home: Path) -> Target:
     launch = adapter.launch  # type: ignore[attr-defined]
-    return Target(name, lambda port, upstream, run: launch(home, port, upstream, run))
+    return Target(name, lambda port, upstream, run: launch(home, port, upstream, run), is_peer=True)
 
 
 def load_adapter(file: Path):  # type: ignore[no-untyped-def]
