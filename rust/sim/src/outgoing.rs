@@ -120,9 +120,8 @@ impl Outgoing {
 
     async fn write_split(&mut self, connection: &mut Connection, settling: Option<&AtomicU64>) -> Result<(), Gone> {
         let mut start = 0;
-        let mut cuts = self.cuts.iter().copied();
         while start < self.wire.len() {
-            let end = if self.split == Split::EveryByte { start + 1 } else { cuts.next().unwrap_or(self.wire.len()) };
+            let end = self.write_end(start);
             let last = if end == self.wire.len() { settling } else { None };
             connection.write(self.wire.get(start..end).unwrap_or_default(), last).await?;
             start = end;
@@ -133,9 +132,48 @@ impl Outgoing {
         }
         Ok(())
     }
+
+    /// Where the write that begins at `start` ends.
+    fn write_end(&self, start: usize) -> usize {
+        match self.split {
+            Split::EveryByte => start + 1,
+            Split::Payload(_) => {
+                let next = self.cuts.partition_point(|&cut| cut <= start);
+                self.cuts.get(next).copied().unwrap_or(self.wire.len())
+            }
+            Split::None => self.wire.len(),
+        }
+    }
 }
 
 fn chunk_size(bytes: usize, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{bytes:x}\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_end_where_the_split_says() {
+        let check = |split: Split, framing: Framing, expected: &[&str]| {
+            let mut out = Outgoing::new(b"HEAD".to_vec(), framing, split);
+            out.push(b"abc", 1);
+            out.push(b"de", 1);
+            out.frame_payload();
+            let mut writes = Vec::new();
+            let mut start = 0;
+            while start < out.wire.len() {
+                let end = out.write_end(start);
+                writes.push(String::from_utf8_lossy(&out.wire[start..end]).into_owned());
+                start = end;
+            }
+            assert_eq!(writes, expected, "{split:?} {framing:?}");
+        };
+        check(Split::None, Framing::Chunked, &["HEAD5\r\nabcde\r\n"]);
+        check(Split::Payload(2), Framing::Chunked, &["HEAD2\r\nab\r\n", "2\r\ncd\r\n", "1\r\ne\r\n"]);
+        check(Split::Payload(2), Framing::Length, &["HEADab", "cd", "e"]);
+        check(Split::EveryByte, Framing::Close, &["H", "E", "A", "D", "a", "b", "c", "d", "e"]);
+    }
 }

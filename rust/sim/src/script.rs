@@ -379,4 +379,17 @@ mod tests {
         let script = Script::parse(r#"{"extra_frames":[{"after_frames":5,"raw":"b"},"a",{"after_frames":5,"raw":"c"}]}"#).unwrap();
         assert_eq!(script.extra_frames.iter().map(ExtraFrame::raw).collect::<String>(), "abc");
     }
+
+    #[test]
+    fn the_manual_has_every_field() {
+        let manual = include_str!("../README.md");
+        let errors = [r#"{"?":1}"#, r#"{"fault":{"kind":"?"}}"#].map(|script| Script::parse(script).unwrap_err());
+        // Errors list what there is in back quotes.
+        let quoted = errors.iter().flat_map(|error| error.split('`').skip(1).step_by(2));
+        let names: Vec<_> = quoted.filter(|name| *name != "?").collect();
+        assert!(names.len() > 30, "{names:?}");
+        for name in names {
+            assert!(manual.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }
