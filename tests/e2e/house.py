@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -97,11 +99,23 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def until(look: Callable[[], Any], what: str, seconds: float = REPLY_SECONDS) -> Any:
+    """Looks again and again until it sees something true, and returns that."""
+    end = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.005)
+    return seen
+
+
 def free_port() -> int:
-    """A port of the loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback that nobody listens on at this moment, outside the range that the near ends of connections are taken from."""
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(18_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
 
 
 class Provider:
@@ -159,6 +173,35 @@ class Provider:
         return send(self.address, method, f"/sim/{path}", body).json()
 
 
+class ProviderProcess(Provider):
+    """The simulator as a process of its own, so that its ledger outlives whatever happens to a gateway."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._process = subprocess.Popen(
+            [FAIRLEAD, "sim", "--address", "127.0.0.1:0", "--seed", str(seed), "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        self.address = json.loads(self._process.stdout.readline())["address"]
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def cost_nanousd(record: Mapping[str, Any], prices: Mapping[str, str]) -> int:
+    """What a completed record of the simulator's ledger costs at dollars per million tokens: summed exactly, rounded up once."""
+    cached, written = record["cached_tokens"], record["cache_write_tokens"]
+    counted = {
+        "prompt": record["prompt_tokens"] - cached - written,
+        "cache_read": cached,
+        "cache_write": written,
+        "completion": record["completion_tokens"],
+    }
+    # A dollar per million tokens is 1,000 nano-dollars per token.
+    total = sum((Decimal(prices[name]) * 1000 * tokens for name, tokens in counted.items()), Decimal(0))
+    return int(total.to_integral_value(ROUND_CEILING))
+
+
 def billed_nanousd(record: Mapping[str, Any], policy: str = "cancel_stops") -> int:
     """What a record of the simulator's ledger costs at `PRICES`."""
     if record["status"] != 200:
@@ -174,7 +217,15 @@ def billed_nanousd(record: Mapping[str, Any], policy: str = "cancel_stops") -> i
     )
 
 
-def configuration(provider: str | None, *, server: str = "", tables: str = "", provider_lines: str = "") -> str:
+def configuration(
+    provider: str | None,
+    *,
+    server: str = "",
+    tables: str = "",
+    provider_lines: str = "",
+    prices: Mapping[str, str] = PRICES,
+    scheme: str = "http",
+) -> str:
     """A `fairlead.toml` with the provider `lab` at `provider` (host and port), its models, and two keys.
 
     `server` goes into `[server]`, `provider_lines` into `[providers.lab]`, `tables` stands at the end.
@@ -184,14 +235,14 @@ def configuration(provider: str | None, *, server: str = "", tables: str = "", p
     if provider is not None:
         parts.append(
             f'[providers.lab]\nname = "Lab"\ndialects = ["openai_chat", "anthropic_messages"]\nkeys = ["{PROVIDER_SECRET}"]\n'
-            f'base_urls = {{ openai_chat = "http://{provider}/v1", anthropic_messages = "http://{provider}" }}\n'
+            f'base_urls = {{ openai_chat = "{scheme}://{provider}/v1", anthropic_messages = "{scheme}://{provider}" }}\n'
             f"cancel_stops_billing = true\n{provider_lines}\n"
         )
-        prices = ", ".join(f'{name} = "{usd}"' for name, usd in PRICES.items())
+        listed = ", ".join(f'{name} = "{usd}"' for name, usd in prices.items())
         for model in MODELS:
             parts.append(
                 f'[models."lab/{model}"]\ncontext_length = 100000\n[[models."lab/{model}".endpoints]]\nprovider = "lab"\n'
-                f'upstream_model = "sim/{model}"\nusd_per_million = {{ {prices} }}\n'
+                f'upstream_model = "sim/{model}"\nusd_per_million = {{ {listed} }}\n'
             )
     return "\n".join(parts) + "\n" + tables
 
@@ -310,6 +361,16 @@ class Gateway:
         """A GET with a key."""
         return send(self.address, "GET", path, None, {**authorization(key), **(headers or {})})
 
+    def operate(self, method: str, path: str, body: Any = None, *, token: str = ADMIN_TOKEN) -> Reply:
+        """A request of the operator on the admin port."""
+        data = None if body is None else json.dumps(body).encode()
+        return send(self.admin, method, path, data, {"content-type": "application/json", **authorization(token)})
+
+    def run(self, *words: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """Another `fairlead` command for this installation, to its end."""
+        config = ["--config", str(self.config)] if self.config else []
+        return run([*words, *config, "--data-dir", str(self.data_dir)], self.folder, environment)
+
     @contextlib.contextmanager
     def stream(self, path: str, body: Any, *, key: str | None = KEY) -> Iterator[http.client.HTTPResponse]:
         """A request whose reply is read piece by piece; leaving the block early leaves the call early."""
@@ -344,6 +405,20 @@ class Gateway:
             return [dict(row) for row in connection.execute(sql, list(parameters))]
 
 
+def run(words: Iterable[str], folder: Path, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """A `fairlead` command in a folder, to its end."""
+    return subprocess.run(
+        [FAIRLEAD, *words],
+        cwd=folder,
+        env=clean_environment(folder, environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=REPLY_SECONDS,
+        check=False,
+    )
+
+
 def authorization(key: str | None) -> dict[str, str]:
     """The header a key travels in; none for None."""
     return {} if key is None else {"authorization": f"Bearer {key}"}
@@ -354,7 +429,10 @@ def clean_environment(home: Path, more: Mapping[str, str] | None = None) -> dict
     kept = {
         name: value for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if (value := os.environ.get(name))
     }
-    return {**kept, "HOME": str(home), **(more or {})}
+    # The sockets' folder too, so that it goes with the rest.
+    sockets = home / "sockets"
+    sockets.mkdir(exist_ok=True)
+    return {**kept, "HOME": str(home), "XDG_RUNTIME_DIR": str(sockets), **(more or {})}
 
 
 def sse_data(stream: bytes) -> list[Any]:
