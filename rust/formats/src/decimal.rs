@@ -2,7 +2,7 @@
 
 use fairlead_ir::NanoUsd;
 
-use crate::json::walk::{self, Member};
+use crate::json::walk::{self, Member, as_u64};
 
 /// An amount of dollars as nano-dollars: exact, more than nine decimals round up. Exponents are understood (`1.2e-05`).
 /// `None` for a negative amount, one beyond the range, or anything that is no number.
@@ -13,6 +13,10 @@ pub(crate) fn nano_usd(number: &[u8]) -> Option<NanoUsd> {
 /// A count. Some hosts write `12.0`; what does not fit becomes the largest count, which no price table believes.
 /// `None` for a negative number or anything that is no number.
 pub(crate) fn count(number: &[u8]) -> Option<u64> {
+    // What nearly everybody writes.
+    if let Some(count) = as_u64(number) {
+        return Some(count);
+    }
     scaled_up(number, 0).map(|count| u64::try_from(count).unwrap_or(u64::MAX))
 }
 

@@ -3,7 +3,6 @@
 use core::fmt;
 
 use crate::json::Reject;
-use crate::json::walk::{self, write_string};
 use crate::splice::{Edits, Misplaced};
 
 /// Why a reply or frame could not be edited. It is then forwarded as it came.
@@ -45,16 +44,18 @@ pub(crate) struct Patch {
 }
 
 impl Patch {
-    pub(crate) fn insert(&mut self, key: &str, value: &[u8]) {
+    /// `key` is one of our own words: plain ASCII without anything to escape.
+    pub(crate) fn insert(&mut self, key: &'static str, value: &[u8]) {
         if !self.members.is_empty() {
             self.members.push(b',');
         }
-        write_string(&mut self.members, key);
-        self.members.push(b':');
+        self.members.push(b'"');
+        self.members.extend_from_slice(key.as_bytes());
+        self.members.extend_from_slice(b"\":");
         self.members.extend_from_slice(value);
     }
 
-    pub(crate) fn insert_if(&mut self, missing: bool, key: &str, value: &[u8]) {
+    pub(crate) fn insert_if(&mut self, missing: bool, key: &'static str, value: &[u8]) {
         if missing {
             self.insert(key, value);
         }
@@ -65,11 +66,11 @@ impl Patch {
         if self.members.is_empty() {
             return Ok(());
         }
-        if let Some(first) = walk::members(object).next() {
-            first?;
+        let brace = object.iter().position(|byte| *byte == b'{').unwrap_or(0);
+        let is_empty = object.get(brace + 1..).is_some_and(|inside| inside.trim_ascii_start().starts_with(b"}"));
+        if !is_empty {
             self.members.push(b',');
         }
-        let brace = object.iter().position(|byte| *byte == b'{').unwrap_or(0);
         Ok(edits.insert(base + brace + 1, &self.members)?)
     }
 }

@@ -1,5 +1,7 @@
 //! Whole replies: checked as they arrive, read once complete, edited by byte ranges.
 
+use core::ops::Range;
+
 use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Usage};
 
 use crate::decimal::count;
@@ -7,8 +9,9 @@ use crate::error::{self, ProviderError};
 use crate::identity::Identity;
 use crate::json::walk::as_str;
 use crate::json::{DEFAULT_MAX_DEPTH, Reject, Scanner};
-use crate::patch::Unspliced;
-use crate::splice::Edits;
+use crate::openai_chat::response::{ToolCalls, set_cost};
+use crate::patch::{Patch, Unspliced};
+use crate::splice::{Edits, Misplaced};
 use crate::{anthropic_messages, openai_chat};
 
 /// Checks a provider's body while it arrives, then reads it.
@@ -21,7 +24,7 @@ pub struct ReplyScan {
 }
 
 /// What a whole reply says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The provider's own reply id; empty when it sent none.
     pub upstream_id: String,
@@ -40,6 +43,9 @@ pub struct Reply {
     /// Whether this is a failure that looks like a reply: no content, no filter, no matched stop, no completion token.
     /// A request for zero tokens (Anthropic's cache warming) is the one that may want it.
     pub empty: bool,
+    dialect: Dialect,
+    /// Where the usage object lies in the body.
+    usage_range: Option<Range<usize>>,
 }
 
 impl ReplyScan {
@@ -71,14 +77,35 @@ impl ReplyScan {
         match seen.error.take() {
             Some(error) => Err(error),
             None if !is_reply => Err(provider_failure("the provider's reply is JSON but not a reply", "invalid_reply")),
-            None => Ok(seen.into_reply()),
+            None => Ok(seen.into_reply(self.dialect)),
         }
     }
 }
 
-/// Writes down the edits that make a whole reply what the client shall see; `cost` is what it pays.
-///
-/// `/v1`: `usage` gains `cost`. `/api/v1`: id, model, provider and OpenRouter's mandatory fields as well.
+impl Reply {
+    /// Writes down the edits that make `body`, which this was read from, what the client shall see; `cost` is what it pays.
+    ///
+    /// `/v1`: `usage` gains `cost`. `/api/v1`: id, model, provider and OpenRouter's mandatory fields as well.
+    ///
+    /// # Errors
+    /// `body` is another one, or `edits` was not empty.
+    pub fn edits(&self, body: &[u8], identity: &Identity, cost: Option<NanoUsd>, edits: &mut Edits) -> Result<(), Unspliced> {
+        if identity.is_openrouter() {
+            return self::edits(self.dialect, body, identity, cost, edits);
+        }
+        self.edit_cost(body, cost, edits)
+    }
+
+    fn edit_cost(&self, body: &[u8], cost: Option<NanoUsd>, edits: &mut Edits) -> Result<(), Unspliced> {
+        let Some(range) = self.usage_range.clone() else { return Ok(()) };
+        let Some(usage) = body.get(range.clone()) else { return Err(Misplaced { range }.into()) };
+        let mut patch = Patch::default();
+        set_cost(usage, range.start, cost, &mut patch, edits)?;
+        patch.write(usage, range.start, edits)
+    }
+}
+
+/// As [`Reply::edits`], for a body of which nothing is known yet: it is walked once more.
 ///
 /// # Errors
 /// `body` is not what [`ReplyScan`] accepted, or `edits` was not empty.
@@ -86,9 +113,8 @@ pub fn edits(dialect: Dialect, body: &[u8], identity: &Identity, cost: Option<Na
     match dialect {
         Dialect::AnthropicMessages => anthropic_messages::response::edit_message(body, 0, identity, cost, edits),
         _ => {
-            let mut tools = openai_chat::response::ToolCalls::default();
             let shape = openai_chat::response::Shape::Completion;
-            openai_chat::response::edit(body, 0, shape, identity, cost, &mut tools, edits).map(drop)
+            openai_chat::response::edit(body, 0, shape, identity, cost, &mut ToolCalls::default(), edits).map(drop)
         }
     }
 }
@@ -100,6 +126,7 @@ pub(crate) struct Seen {
     pub(crate) model: String,
     pub(crate) created_s: Option<u64>,
     pub(crate) usage: Option<Usage>,
+    pub(crate) usage_range: Option<Range<usize>>,
     pub(crate) reported_cost: Option<NanoUsd>,
     pub(crate) finish: Option<Finish>,
     pub(crate) native_finish: String,
@@ -151,8 +178,10 @@ impl Seen {
         self.error.get_or_insert_with(|| garbage(reject));
     }
 
-    fn into_reply(self) -> Reply {
+    fn into_reply(self, dialect: Dialect) -> Reply {
         Reply {
+            dialect,
+            usage_range: self.usage_range.clone(),
             empty: !self.is_answer(),
             upstream_id: self.upstream_id,
             usage: self.usage,

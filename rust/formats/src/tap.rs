@@ -338,7 +338,8 @@ impl Tap {
     ) -> Result<(), Unspliced> {
         let repeatable = self.edit(&event[range.clone()], range.start, cost)?;
         self.edits.apply(event, out)?;
-        if repeatable && cost.is_none() && self.rewrites_ordinary() && self.answered && self.is_ordinary(&event[range]) {
+        let worth_learning = repeatable && cost.is_none() && self.answered && self.rewrites_ordinary() && self.template.is_curious();
+        if worth_learning && self.is_ordinary(&event[range]) {
             self.learn(event, true);
         }
         Ok(())

@@ -31,6 +31,7 @@ pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
         let mut figures = Figures::default();
         figures.merge(usage);
         seen.usage = figures.usage();
+        seen.usage_range = Some(outline.usage_start..outline.usage_start + usage.len());
         seen.reported_cost = figures.cost;
     }
     Ok(true)

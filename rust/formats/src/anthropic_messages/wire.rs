@@ -20,6 +20,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) stop_sequence: bool,
     pub(crate) content: Option<&'a [u8]>,
     pub(crate) usage: Option<&'a [u8]>,
+    /// Where `usage` begins in the walked text.
+    pub(crate) usage_start: usize,
     pub(crate) error: bool,
     pub(crate) message: Option<&'a [u8]>,
     pub(crate) delta: Option<&'a [u8]>,
@@ -47,7 +49,10 @@ impl<'a> Outline<'a> {
             (b"model", Kind::String) => &mut self.model,
             (b"stop_reason", Kind::String) => &mut self.stop_reason,
             (b"content", Kind::Array) => &mut self.content,
-            (b"usage", Kind::Object) => &mut self.usage,
+            (b"usage", Kind::Object) => {
+                self.usage_start = member.value_range.start;
+                &mut self.usage
+            }
             (b"message", Kind::Object) => &mut self.message,
             (b"delta", Kind::Object) => &mut self.delta,
             (b"content_block", Kind::Object) => &mut self.block,

@@ -1,8 +1,11 @@
 //! Completions and chunks as clients shall see them: which bytes change, and what a whole reply says.
 
-use fairlead_ir::{Finish, NanoUsd};
+use std::sync::LazyLock;
 
-use super::wire::{Choices, Outline, read_usage, word};
+use fairlead_ir::{Finish, NanoUsd};
+use memchr::memmem::Finder;
+
+use super::wire::{Choices, Outline, Placed, read_usage, word};
 use crate::identity::Identity;
 use crate::json::walk::{self, Member, as_u64};
 use crate::json::{Kind, Reject};
@@ -71,8 +74,10 @@ pub(crate) fn take_choices(choices: &Choices<'_>, seen: &mut Seen) {
 }
 
 /// Takes a usage object into `seen`; whether it held figures.
-pub(crate) fn take_usage(usage: Option<&[u8]>, seen: &mut Seen) -> bool {
-    let Some((usage, cost)) = usage.and_then(read_usage) else { return false };
+pub(crate) fn take_usage(place: Option<Placed<'_>>, seen: &mut Seen) -> bool {
+    let Some((text, start)) = place else { return false };
+    let Some((usage, cost)) = read_usage(text) else { return false };
+    seen.usage_range = Some(start..start + text.len());
     seen.usage = Some(usage);
     seen.reported_cost = cost.or(seen.reported_cost);
     true
@@ -177,7 +182,9 @@ impl Editor<'_> {
         let mut patch = Patch::default();
         patch.insert_if(id, "id", identity.generation_id_json());
         patch.insert_if(kind, "object", self.shape.object());
-        patch.insert_if(created, "created", &self.created());
+        if created {
+            patch.insert("created", &self.created());
+        }
         patch.insert_if(model, "model", identity.model_json());
         patch.insert_if(provider, "provider", identity.provider_json());
         patch.insert_if(fingerprint, "system_fingerprint", b"null");
@@ -375,7 +382,7 @@ impl Editor<'_> {
         &mut self,
         usage: &[u8],
         base: usize,
-        (group, key, value): (&str, &str, u64),
+        (group, key, value): (&'static str, &'static str, u64),
         patch: &mut Patch,
     ) -> Result<(), Unspliced> {
         let whole = || format!("{{\"{key}\":{value}}}").into_bytes();
@@ -393,12 +400,19 @@ impl Editor<'_> {
     }
 }
 
+static COST_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cost\""));
+
 /// Gives the usage object its cost: replaced where there is one, whatever it was. Without a known cost it stays as it is.
 pub(crate) fn set_cost(usage: &[u8], base: usize, cost: Option<NanoUsd>, patch: &mut Patch, edits: &mut Edits) -> Result<(), Unspliced> {
     let Some(cost) = cost else { return Ok(()) };
     let mut text = Vec::with_capacity(24);
     cost.write(&mut text);
     let mut missing = true;
+    if COST_KEY.find(usage).is_none() {
+        // Most providers name no price: no need to look at every figure.
+        patch.insert("cost", &text);
+        return Ok(());
+    }
     for member in walk::members(usage) {
         let member = member?;
         if member.is("cost") {
@@ -411,7 +425,7 @@ pub(crate) fn set_cost(usage: &[u8], base: usize, cost: Option<NanoUsd>, patch: 
 }
 
 /// Makes sure that `key` is a number: a missing one is inserted, one of another type replaced.
-fn set_number(object: &[u8], base: usize, key: &str, value: u64, patch: &mut Patch, edits: &mut Edits) -> Result<(), Unspliced> {
+fn set_number(object: &[u8], base: usize, key: &'static str, value: u64, patch: &mut Patch, edits: &mut Edits) -> Result<(), Unspliced> {
     let member = walk::member(object, key)?;
     if member.as_ref().is_some_and(|member| member.kind == Kind::Number) {
         return Ok(());

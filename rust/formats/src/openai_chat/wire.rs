@@ -17,10 +17,13 @@ pub(crate) struct Outline<'a> {
     pub(crate) created: Option<&'a [u8]>,
     /// The value of a top-level `error` that is not `null`, `false` or empty.
     pub(crate) error: Option<&'a [u8]>,
-    pub(crate) choices: Option<&'a [u8]>,
+    pub(crate) choices: Option<Placed<'a>>,
     /// A `usage` that is an object.
-    pub(crate) usage: Option<&'a [u8]>,
+    pub(crate) usage: Option<Placed<'a>>,
 }
+
+/// A value and where it begins in the walked text.
+pub(crate) type Placed<'a> = (&'a [u8], usize);
 
 impl<'a> Outline<'a> {
     pub(crate) fn read(object: &'a [u8]) -> Result<Outline<'a>, Reject> {
@@ -32,8 +35,14 @@ impl<'a> Outline<'a> {
                 b"model" => &mut outline.model,
                 b"created" => &mut outline.created,
                 b"error" if is_error(&member) => &mut outline.error,
-                b"choices" if member.kind == Kind::Array => &mut outline.choices,
-                b"usage" if member.kind == Kind::Object => &mut outline.usage,
+                b"choices" if member.kind == Kind::Array => {
+                    outline.choices = Some((member.value, member.value_range.start));
+                    continue;
+                }
+                b"usage" if member.kind == Kind::Object => {
+                    outline.usage = Some((member.value, member.value_range.start));
+                    continue;
+                }
                 _ => continue,
             };
             *slot = Some(member.value);
@@ -71,24 +80,24 @@ pub(crate) struct Choices<'a> {
     pub(crate) matched_stop: bool,
     pub(crate) error: Option<&'a [u8]>,
     /// Moonshot puts the usage here.
-    pub(crate) usage: Option<&'a [u8]>,
+    pub(crate) usage: Option<Placed<'a>>,
 }
 
 impl<'a> Choices<'a> {
     /// Reads the array; `part` is `delta` in chunks and `message` in completions.
-    pub(crate) fn read(array: &'a [u8], part: &str) -> Result<Choices<'a>, Reject> {
+    pub(crate) fn read((array, base): Placed<'a>, part: &str) -> Result<Choices<'a>, Reject> {
         let mut choices = Choices::default();
         for element in walk::elements(array) {
             let element = element?;
             choices.count += 1;
             if element.kind == Kind::Object {
-                choices.read_one(element.value, part)?;
+                choices.read_one(element.value, base + element.value_range.start, part)?;
             }
         }
         Ok(choices)
     }
 
-    fn read_one(&mut self, choice: &'a [u8], part: &str) -> Result<(), Reject> {
+    fn read_one(&mut self, choice: &'a [u8], base: usize, part: &str) -> Result<(), Reject> {
         for member in walk::members(choice) {
             let member = member?;
             match member.key {
@@ -96,7 +105,7 @@ impl<'a> Choices<'a> {
                 b"native_finish_reason" if self.native_finish.is_none() => self.native_finish = word(member.value),
                 b"stop_reason" | b"matched_stop" => self.matched_stop |= member.kind != Kind::Null,
                 b"error" if is_error(&member) => self.error = Some(member.value),
-                b"usage" if member.kind == Kind::Object => self.usage = Some(member.value),
+                b"usage" if member.kind == Kind::Object => self.usage = Some((member.value, base + member.value_range.start)),
                 key if key == part.as_bytes() && member.kind == Kind::Object => self.read_part(member.value)?,
                 _ => {}
             }
@@ -370,7 +379,7 @@ mod tests {
 
     fn check_content(delta: &str, content: bool, bytes: u64) {
         let array = format!(r#"[{{"index":0,"delta":{delta},"finish_reason":null}}]"#);
-        let choices = Choices::read(array.as_bytes(), "delta").unwrap();
+        let choices = Choices::read((array.as_bytes(), 0), "delta").unwrap();
         assert_eq!((choices.content, choices.content_bytes), (content, bytes), "{delta}");
     }
 
@@ -396,7 +405,7 @@ mod tests {
     fn finish_words() {
         let read = |choice: &str| {
             let array = format!("[{choice}]");
-            let choices = Choices::read(array.as_bytes(), "delta").unwrap();
+            let choices = Choices::read((array.as_bytes(), 0), "delta").unwrap();
             (choices.finish.map(Cow::into_owned), choices.matched_stop)
         };
         assert_eq!(read(r#"{"finish_reason":null}"#), (None, false));
