@@ -1,4 +1,4 @@
-"""`kill -9` under load: what a client received in full is in the books once, at what the simulator's ledger says; nothing else is charged."""
+"""`kill -9` under load: what a client received in full is in the books once, at what the simulator's ledger says; no more is charged."""
 
 import contextlib
 import itertools
