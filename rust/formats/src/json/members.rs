@@ -283,9 +283,8 @@ impl<'k> Wanted<'k> {
     }
 }
 
-/// The slot of a name; the same for all spellings in upper and lower case.
+/// The slot of a name. A capital and its small letter differ by 32, so all spellings of a name share a slot.
 #[inline(always)]
 fn slot(name: &[u8]) -> usize {
-    let first = name.first().map_or(0, |byte| byte | 0x20);
-    (name.len() + usize::from(first)) % SLOTS
+    (name.len() + usize::from(name.first().copied().unwrap_or(0))) % SLOTS
 }

@@ -7,7 +7,7 @@
 
 use super::members::{Members, Recorder};
 use super::number::Number;
-use super::simd::{Job, Level, Simd};
+use super::simd::{Job, Level, Simd, Window};
 use super::string::Text;
 use super::utf8::Utf8;
 use super::{Fault, Kind, Reason, Reject, skip_space};
@@ -58,7 +58,7 @@ pub struct Scanner<'k> {
     cut_key: Vec<u8>,
     key_is_cut: bool,
     utf8: Utf8,
-    /// Whether the current slice holds a byte of 0x80 or above inside a string.
+    /// Whether a string of the current slice may hold a byte of 0x80 or above; unset when none does.
     high: bool,
     rejected: Option<Reject>,
 }
@@ -189,6 +189,7 @@ impl<'k> Scanner<'k> {
     fn run<S: Simd>(&mut self, simd: S, bytes: &[u8]) -> Result<(), Fault> {
         let mut at = 0;
         let mut state = self.state;
+        let mut window = Window::NONE;
         // Where the current key's text begins in this slice.
         let mut key_from = 0;
         loop {
@@ -207,7 +208,7 @@ impl<'k> Scanner<'k> {
                 at += 1;
             }
             if state == State::KeyText {
-                let Some(end) = self.text.read(simd, bytes, at, &mut self.high)? else {
+                let Some(end) = self.text.read(simd, bytes, at, &mut window, &mut self.high)? else {
                     self.keep_cut_key(bytes, key_from);
                     break;
                 };
@@ -232,7 +233,7 @@ impl<'k> Scanner<'k> {
                 at += 1;
             }
             if state == State::ValueText {
-                let Some(end) = self.text.read(simd, bytes, at, &mut self.high)? else { break };
+                let Some(end) = self.text.read(simd, bytes, at, &mut window, &mut self.high)? else { break };
                 at = end;
                 state = self.end_value(at);
             } else if state == State::Number {

@@ -5,7 +5,7 @@
 //! a table. A block is cut before an escape that does not fit into it, so blocks need no state. The byte-wise machine
 //! [`Text::step`] does the rest: escapes near the end of a slice, and the exact reason when something is wrong.
 
-use super::simd::{Digits, Simd, skip_plain};
+use super::simd::{Digits, Simd, Window, skip_plain};
 use super::{Fault, Reason};
 
 /// Where inside a string the scanner stands.
@@ -37,15 +37,23 @@ impl Text {
     pub(super) const OPENED: Self = Self { step: Step::Plain, value: 0 };
 
     /// Reads on at `from`; returns the offset behind the closing quote, or `None` when `bytes` ends before it.
-    /// Sets `high` when a byte is 0x80 or above (it may also do so for a byte behind the closing quote).
+    /// `window` and `high`
+    /// are those of [`skip_plain`].
     #[inline(always)]
-    pub(super) fn read<S: Simd>(&mut self, simd: S, bytes: &[u8], from: usize, high: &mut bool) -> Result<Option<usize>, Fault> {
+    pub(super) fn read<S: Simd>(
+        &mut self,
+        simd: S,
+        bytes: &[u8],
+        from: usize,
+        window: &mut Window,
+        high: &mut bool,
+    ) -> Result<Option<usize>, Fault> {
         let mut at = from;
         loop {
             if self.step != Step::Plain {
                 at = self.step_to_plain(bytes, at)?;
             }
-            at = skip_plain(simd, bytes, at, high);
+            at = skip_plain(simd, bytes, at, window, high);
             match bytes.get(at) {
                 None => return Ok(None),
                 Some(b'"') => return Ok(Some(at + 1)),

@@ -7,7 +7,7 @@
 use core::ops::Range;
 use std::borrow::Cow;
 
-use super::simd::{baseline, skip_plain};
+use super::simd::{Window, baseline, skip_plain};
 use super::{DEFAULT_MAX_DEPTH, Kind, Reason, Reject, skip_space};
 
 /// One member of an object.
@@ -114,9 +114,9 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut written = 0;
     let mut at = 0;
+    let (mut window, mut high) = (Window::NONE, false);
     loop {
-        let mut high = false;
-        let plain = skip_plain(baseline(), bytes, at, &mut high);
+        let plain = skip_plain(baseline(), bytes, at, &mut window, &mut high);
         let stop = if high { separator(bytes, at, plain) } else { plain };
         at = stop;
         let Some(&byte) = bytes.get(at) else { break };
@@ -163,8 +163,8 @@ fn write_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
 
 /// The text of a string without its quotes. `None` as in [`as_str`].
 pub(crate) fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
-    let mut high = false;
-    let plain = skip_plain(baseline(), raw, 0, &mut high);
+    let (mut window, mut high) = (Window::NONE, false);
+    let plain = skip_plain(baseline(), raw, 0, &mut window, &mut high);
     if plain == raw.len() {
         return simdutf8::basic::from_utf8(raw).ok().map(Cow::Borrowed);
     }
@@ -172,7 +172,7 @@ pub(crate) fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
     let mut text = String::with_capacity(raw.len());
     let mut at = 0;
     while at < raw.len() {
-        let stop = skip_plain(baseline(), raw.as_bytes(), at, &mut high);
+        let stop = skip_plain(baseline(), raw.as_bytes(), at, &mut window, &mut high);
         text.push_str(raw.get(at..stop)?);
         at = stop;
         if stop < raw.len() {
@@ -256,6 +256,7 @@ struct Walk<'a> {
     stage: Stage,
     /// The byte that opens the container.
     open: u8,
+    window: Window,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,7 +269,7 @@ enum Stage {
 impl<'a> Walk<'a> {
     #[inline]
     fn new(text: &'a [u8], open: u8, close: u8) -> Self {
-        Self { text, at: 0, close, stage: Stage::Unopened, open }
+        Self { text, at: 0, close, stage: Stage::Unopened, open, window: Window::NONE }
     }
 
     fn stop(&mut self) {
@@ -324,7 +325,7 @@ impl<'a> Walk<'a> {
         if self.text.get(start) != Some(&b'"') {
             return Err(self.unexpected(start, "a member name"));
         }
-        let key_end = skip_string(self.text, start)?;
+        let key_end = skip_string(self.text, start, &mut self.window)?;
         let colon = skip_space(self.text, key_end);
         if self.text.get(colon) != Some(&b':') {
             return Err(self.unexpected(colon, "':'"));
@@ -340,8 +341,8 @@ impl<'a> Walk<'a> {
             return Err(self.unexpected(start, "a value"));
         };
         let end = match kind {
-            Kind::String => skip_string(self.text, start)?,
-            Kind::Object | Kind::Array => skip_container(self.text, start)?,
+            Kind::String => skip_string(self.text, start, &mut self.window)?,
+            Kind::Object | Kind::Array => skip_container(self.text, start, &mut self.window)?,
             _ => skip_scalar(self.text, start, kind)?,
         };
         self.at = end;
@@ -357,11 +358,11 @@ impl<'a> Walk<'a> {
 
 /// Behind the string whose opening quote stands at `start`.
 #[inline]
-fn skip_string(text: &[u8], start: usize) -> Result<usize, Reject> {
+fn skip_string(text: &[u8], start: usize, window: &mut Window) -> Result<usize, Reject> {
     let mut high = false;
     let mut at = start + 1;
     loop {
-        at = skip_plain(baseline(), text, at, &mut high);
+        at = skip_plain(baseline(), text, at, window, &mut high);
         match text.get(at) {
             Some(b'"') => return Ok(at + 1),
             Some(b'\\') => at = (at + 2).min(text.len()),
@@ -372,7 +373,7 @@ fn skip_string(text: &[u8], start: usize) -> Result<usize, Reject> {
 }
 
 /// Behind the object or array that begins at `start`.
-fn skip_container(text: &[u8], start: usize) -> Result<usize, Reject> {
+fn skip_container(text: &[u8], start: usize, window: &mut Window) -> Result<usize, Reject> {
     // One bit per open container, innermost lowest: 1 for an object.
     let mut open = 0_u128;
     let mut depth = 0_u16;
@@ -380,7 +381,7 @@ fn skip_container(text: &[u8], start: usize) -> Result<usize, Reject> {
     while let Some(&byte) = text.get(at) {
         match byte {
             b'"' => {
-                at = skip_string(text, at)?;
+                at = skip_string(text, at, window)?;
                 continue;
             }
             b'{' | b'[' => {
