@@ -1,0 +1,107 @@
+"""How it ends: what runs may finish, within a limit; nobody new comes in; nothing is left unsettled."""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from e2e.house import STOP_SECONDS, Gateway, Provider, billed_nanousd, configuration, split, until
+from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal
+
+# 40 tokens that come one by one: it has begun long before it ends.
+PACED = {"tokens": 40, "pace_ms": 25}
+
+
+@pytest.fixture
+def start(provider: Provider) -> Iterator[Callable[..., Gateway]]:
+    """`start(server lines)`: a gateway of the test's own."""
+    with contextlib.ExitStack() as stack:
+        yield lambda server="": stack.enter_context(Gateway(configuration(provider.address, server=server)))
+
+
+def begun(wire: Wire, dialect: str, sim: dict[str, Any]) -> Iterator[bytes]:
+    """A stream whose first event has been received."""
+    wire.post(PATHS[dialect], body_of(model="lab/fast", dialect=dialect, stream=True, sim=sim))
+    events = wire.events(wire.head())
+    next(events)
+    return events
+
+
+def refused(address: str) -> bool:
+    """Whether nobody accepts connections there any more."""
+    try:
+        socket.create_connection(split(address), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_what_runs_may_finish(start: Callable[..., Gateway], provider: Provider) -> None:
+    gateway = start()
+    mark = provider.mark()
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(gateway.address)) for _ in range(2 * len(DIALECTS) + 2)]
+        *streaming, waiting, idle = wires
+        streams = [(dialect, begun(wire, dialect, PACED)) for wire, dialect in zip(streaming, DIALECTS * 2, strict=True)]
+        waiting.post(PATHS["openai_chat"], body_of(model="lab/fast", sim={**PACED, "delay_ms": 100}))
+        idle.get("/healthz", key=None)
+        assert idle.answer().status == 200
+        until(lambda: provider.open_requests() == 2 * len(DIALECTS) + 1, "all requests are at the provider")
+
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGTERM)
+        until(lambda: refused(gateway.address), "nobody new is let in")
+        assert idle.ended()
+        for dialect, events in streams:
+            assert is_terminal(dialect, list(events)[-1])
+        answer = waiting.answer()
+        assert (answer.status, answer.json()["usage"]["completion_tokens"]) == (200, PACED["tokens"])
+        assert all(wire.ended() for wire in wires[:-1])
+    assert gateway.process.wait(STOP_SECONDS) == 0
+    rows = gateway.select("SELECT * FROM generations")
+    assert [row["outcome"] for row in rows] == ["completed"] * 5
+    assert sorted(row["charged_nanousd"] for row in rows) == sorted(map(billed_nanousd, provider.since(mark)))
+
+
+def test_what_takes_too_long_is_cut_and_settled(start: Callable[..., Gateway], provider: Provider) -> None:
+    gateway = start("drain_ms = 200")
+    mark = provider.mark()
+    with contextlib.ExitStack() as stack:
+        streams = [begun(stack.enter_context(Wire(gateway.address)), dialect, {"tokens": 100_000, "pace_ms": 20}) for dialect in DIALECTS]
+        waiting = stack.enter_context(Wire(gateway.address))
+        waiting.post(PATHS["openai_chat"], body_of(sim={"fault": {"kind": "stall_head"}}))
+        until(lambda: provider.open_requests() == 3, "all requests are at the provider")
+        assert gateway.stop() == 0
+        for events in streams:
+            with pytest.raises(ConnectionError):
+                list(events)
+        assert waiting.ended()
+    records = provider.since(mark, expected=3)
+    assert {record["outcome"] for record in records} == {"client_gone"}
+    rows = gateway.select("SELECT * FROM generations")
+    assert sorted((row["outcome"], row["streamed"]) for row in rows if row["streamed"]) == [("cancelled", 1)] * 2
+    assert len(rows) == 3
+    # What was delivered is charged, by our own count; the simulator made at least that.
+    for row in rows:
+        if row["streamed"]:
+            assert 0 < row["charged_nanousd"] == row["upstream_cost_nanousd"]
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(start: Callable[..., Gateway], first: int) -> None:
+    gateway = start()
+    with Wire(gateway.address) as wire:
+        events = begun(wire, "openai_chat", {"tokens": 100_000, "pace_ms": 20})
+        assert gateway.process is not None
+        gateway.process.send_signal(first)
+        until(lambda: refused(gateway.address), "the drain has begun")
+        next(events)
+        assert gateway.stop(signal.SIGINT) == 130
+        with pytest.raises(ConnectionError):
+            list(events)
+    gateway.start()
+    assert [(row["outcome"], row["charged_nanousd"]) for row in gateway.generations()] == [("recovered", 0)]
+    assert gateway.stop(signal.SIGINT) == 0
