@@ -119,6 +119,19 @@ fn an_end_is_seen_without_done() {
 }
 
 #[test]
+fn calls_without_numbers_get_theirs() {
+    let mut tap = tap(CHAT, Manner::Openrouter);
+    let begin = r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":""}}]}}]}"#;
+    let go_on = r#"{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"1"}}]}}]}"#;
+    for (data, index) in [(begin, 0), (go_on, 0), (go_on, 0), (begin, 1), (go_on, 1)] {
+        let mut out = Vec::new();
+        assert_eq!(tap.inspect(&event(data)).action, Action::Rewrite);
+        tap.rewrite(&event(data), None, &mut out);
+        assert_eq!(data_of(&out)["choices"][0]["delta"]["tool_calls"][0]["index"], index, "{data}");
+    }
+}
+
+#[test]
 fn moonshots_usage_inside_a_choice() {
     let inside = r#"{"choices":[{"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":5,"completion_tokens":2,"cached_tokens":4}}]}"#;
     let (sight, mut tap) = last(CHAT, &[HELLO, inside]);
