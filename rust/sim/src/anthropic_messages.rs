@@ -268,5 +268,5 @@ pub(crate) fn model(model: Model) -> String {
 }
 
 fn model_entry(model: Model) -> Value {
-    json!({"type": "model", "id": model.name(), "display_name": model.name(), "created_at": "2026-01-01T00:00:00Z"})
+    json!({"type": "model", "id": model.name(), "display_name": model.name(), "created_at": "2026-01-01T00:00:00Z", "lifecycle": "active"})
 }
