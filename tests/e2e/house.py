@@ -33,6 +33,7 @@ REPLY_SECONDS = 60.0
 
 KEY = "sk-fl-v1-" + "e2e0" * 16
 OTHER_KEY = "sk-fl-v1-" + "07e2" * 16
+MANAGEMENT_KEY = "sk-fl-v1-" + "3a9e" * 16
 ADMIN_TOKEN = "admin-token-of-the-end-to-end-tests"
 PROVIDER_SECRET = "lab-credential-9f8e7d6c5b4a"
 # Dollars per million tokens, and the same in nano-dollars per token.
@@ -226,12 +227,13 @@ def configuration(
     prices: Mapping[str, str] = PRICES,
     scheme: str = "http",
 ) -> str:
-    """A `fairlead.toml` with the provider `lab` at `provider` (host and port), its models, and two keys.
+    """A `fairlead.toml` with the provider `lab` at `provider` (host and port), its models, two keys and a management key.
 
     `server` goes into `[server]`, `provider_lines` into `[providers.lab]`, `tables` stands at the end.
     """
     parts = [f'[server]\nadmin_token = "{ADMIN_TOKEN}"\n{server}\n']
-    parts += [f'[keys.e2e]\nsecret = "{KEY}"\n[keys.other]\nsecret = "{OTHER_KEY}"\nmodels = ["lab/echo"]\n']
+    parts.append(f'[keys.e2e]\nsecret = "{KEY}"\n[keys.other]\nsecret = "{OTHER_KEY}"\nmodels = ["lab/echo"]\n')
+    parts.append(f'[keys.manager]\nsecret = "{MANAGEMENT_KEY}"\nmanagement = true\n')
     if provider is not None:
         parts.append(
             f'[providers.lab]\nname = "Lab"\ndialects = ["openai_chat", "anthropic_messages"]\nkeys = ["{PROVIDER_SECRET}"]\n'

@@ -130,7 +130,9 @@ def test_errors_become_the_right_exceptions(
 ) -> None:
     mark = provider.mark()
     with pytest.raises(wanted) as raised:
-        client.chat.completions.create(model=model, messages=ask("hello"), stream=stream, extra_body={"sim": {"fault": fault}} if fault else None)
+        client.chat.completions.create(
+            model=model, messages=ask("hello"), stream=stream, extra_body={"sim": {"fault": fault}} if fault else None
+        )
     error = raised.value
     assert error.status_code == status
     assert error.response.headers.get("retry-after") == (fault or {}).get("retry_after")
