@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,8 @@ INSTALLED = ROOT / ".bench"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    # The default action would end us without the clean-up that stops every process we started.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if options.install_peers:
         return install_peers()
     rig = build_rig() if options.rig is None else Path(options.rig).resolve()
