@@ -267,3 +267,21 @@ def test_finishing_drains_to_the_end(tmp_path: Path) -> None:
         database.close()
 
     asyncio.run(main())
+
+
+def test_who_is_cancelled_while_news_comes_ends(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = FakeJournal()
+        database = Database(tmp_path / "fairlead.db")
+        drainer = Drainer(database, journal.open_reader, journal)
+        running = asyncio.create_task(drainer.run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        # One turn of the loop brings the news and the end, as when a hung interpreter comes back after the engine has stopped.
+        drainer.wake()
+        running.cancel()
+        await asyncio.wait({running}, timeout=5)
+        assert running.cancelled()
+        database.close()
+
+    asyncio.run(main())

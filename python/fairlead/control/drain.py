@@ -5,6 +5,7 @@ again, after a crash or an error, changes nothing. The journal is told that it m
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -71,7 +72,8 @@ class Drainer:
         self._news.set()
         self._urgent.set()
         try:
-            await asyncio.wait_for(waiter.done, timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await waiter.done
         except TimeoutError:
             raise Behind(self.failure or "the journal is being read but its end was not reached in time") from None
         finally:
@@ -229,8 +231,10 @@ def _last_used(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:
-    """Waits for the event, at most that long."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
+    """Waits for the event, at most that long.
+
+    Not with `asyncio.wait_for`: before Python 3.12 it forgets that it was cancelled when the event comes in the same turn of the loop.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
