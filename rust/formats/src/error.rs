@@ -24,6 +24,8 @@ pub struct Details<'a> {
     pub generation_id: Option<&'a str>,
     /// The request field that is wrong.
     pub param: Option<&'a str>,
+    /// The HTTP status where it is not the kind's: a provider's own 413 or 422 that the caller shall see.
+    pub status: Option<u16>,
 }
 
 /// What the frame of an in-band error repeats of the stream it ends, so that strict clients accept it.

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
@@ -109,13 +109,15 @@ impl Gateway {
         let hasher = KeyHasher::new(&secret);
         let admin_token_hash = (!options.admin_token.is_empty()).then(|| hasher.hash(options.admin_token.as_bytes()));
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
-        let applied: Vec<Cursor> = options.cursors.iter().map(|&(node, epoch, worker, segment, offset)| Cursor { node, epoch, worker, segment, offset }).collect();
+        let applied: Vec<Cursor> =
+            options.cursors.iter().map(|&(node, epoch, worker, segment, offset)| Cursor { node, epoch, worker, segment, offset }).collect();
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
         let journal_options = fairlead_journal::Options { node: options.node, ..fairlead_journal::Options::new(&options.journal_dir) };
         let (journal, recovery) = Journal::open(journal_options, &applied).map_err(|error| fail("journal", &error))?;
         // The chain behind the workers' belongs to recovery.
         let mut recovering = journal.writer(workers as u16).map_err(|error| fail("journal", &error))?;
-        fairlead_journal::recover(&mut recovering, &recovery.orphans, worker::unix_ms()).map_err(|error| fail("journal recovery", &error))?;
+        fairlead_journal::recover(&mut recovering, &recovery.orphans, worker::unix_ms())
+            .map_err(|error| fail("journal recovery", &error))?;
         drop(recovering);
         let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| fail("snapshot", &error))?;
         let shared = Shared {
@@ -143,7 +145,14 @@ impl Gateway {
                 shared.events.ring(Event::Journal);
             }
         }));
-        Ok(Gateway { shared, workers, data: options.data, handle_signals: options.handle_signals, address: Mutex::new(None), warden: Mutex::new(None) })
+        Ok(Gateway {
+            shared,
+            workers,
+            data: options.data,
+            handle_signals: options.handle_signals,
+            address: Mutex::new(None),
+            warden: Mutex::new(None),
+        })
     }
 
     /// Puts a new configuration in force for every request that starts from now on. Requests in progress keep theirs.
@@ -171,10 +180,18 @@ impl Gateway {
     /// When the port is taken or a thread cannot be started.
     pub fn start(&self) -> Result<SocketAddr, StartError> {
         let listener = accept::bind(self.data).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => StartError(format!("port {} is taken: another program listens on {}; stop it or choose another address with --data-addr or [server] data", self.data.port(), self.data)),
+            std::io::ErrorKind::AddrInUse => StartError(format!(
+                "port {} is taken: another program listens on {}; stop it or choose another address with --data-addr or [server] data",
+                self.data.port(),
+                self.data
+            )),
             _ => StartError(format!("cannot listen on {}: {error}", self.data)),
         })?;
-        let signals = if self.handle_signals { Signals::listen().map_err(|error| StartError(format!("signals: {error}")))? } else { Signals::default() };
+        let signals = if self.handle_signals {
+            Signals::listen().map_err(|error| StartError(format!("signals: {error}")))?
+        } else {
+            Signals::default()
+        };
         let random = SystemRandom::new();
         let mut seats = Vec::with_capacity(self.workers);
         let mut threads = Vec::with_capacity(self.workers);
@@ -184,7 +201,14 @@ impl Gateway {
             let mut salt = [0; 4];
             random.fill(&mut salt).map_err(|_| StartError("the system's random source failed".to_owned()))?;
             let journal = self.shared.journal.writer(index as u16).map_err(|error| StartError(format!("journal: {error}")))?;
-            let seat = worker::Seat { index: index as u16, connections, open: open.clone(), counters: self.shared.counters[index].clone(), journal, salt: u32::from_ne_bytes(salt) };
+            let seat = worker::Seat {
+                index: index as u16,
+                connections,
+                open: open.clone(),
+                counters: self.shared.counters[index].clone(),
+                journal,
+                salt: u32::from_ne_bytes(salt),
+            };
             threads.push(worker::start(self.shared.clone(), seat).map_err(|error| StartError(format!("cannot start a worker: {error}")))?);
             seats.push(accept::Seat { sender, open });
         }
@@ -291,7 +315,7 @@ impl Warden {
 
 fn secret_bytes(hex: &str) -> Result<Vec<u8>, StartError> {
     let wrong = || StartError("the server secret must be at least 64 hexadecimal digits".to_owned());
-    if hex.len() < 64 || hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if hex.len() < 64 || !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
     }
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| wrong())).collect()

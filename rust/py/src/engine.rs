@@ -73,7 +73,6 @@ impl Engine {
     }
 
     /// SQL has committed everything before these cursors: the journal may free what lies before.
-    #[expect(clippy::needless_pass_by_value, reason = "PyO3 hands over owned lists")]
     fn applied(&self, py: Python<'_>, cursors: Vec<PyCursor>) -> PyResult<()> {
         let gateway = self.gateway()?;
         let cursors: Vec<_> = cursors.into_iter().map(to_cursor).collect();

@@ -17,9 +17,12 @@ impl Simulator {
     #[new]
     #[pyo3(signature = (address = "127.0.0.1:0", threads = 1, seed = 1))]
     fn new(py: Python<'_>, address: &str, threads: usize, seed: u64) -> PyResult<Simulator> {
-        let address = address.parse().map_err(|_| PyValueError::new_err(format!("{address:?} is not an address such as 127.0.0.1:9000")))?;
+        let address =
+            address.parse().map_err(|_| PyValueError::new_err(format!("{address:?} is not an address such as 127.0.0.1:9000")))?;
         let options = Options { address, threads, seed, ..Options::default() };
-        let running = py.detach(|| Running::start(options)).map_err(|error| PyOSError::new_err(format!("the simulator cannot listen on {address}: {error}")))?;
+        let running = py
+            .detach(|| Running::start(options))
+            .map_err(|error| PyOSError::new_err(format!("the simulator cannot listen on {address}: {error}")))?;
         Ok(Simulator { address: running.address().to_string(), running: Mutex::new(Some(running)) })
     }
 

@@ -64,9 +64,14 @@ impl Decoder {
 }
 
 impl Decoder {
-    fn run(&self, py: Python<'_>, work: impl FnOnce(&mut sse::Decoder, &mut Vec<sse::Event>) -> Result<(), sse::TooLarge> + Send) -> PyResult<Vec<Event>> {
+    fn run(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut sse::Decoder, &mut Vec<sse::Event>) -> Result<(), sse::TooLarge> + Send,
+    ) -> PyResult<Vec<Event>> {
         let mut events = Vec::new();
-        py.detach(|| work(&mut self.decoder.lock().unwrap_or_else(PoisonError::into_inner), &mut events)).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        py.detach(|| work(&mut self.decoder.lock().unwrap_or_else(PoisonError::into_inner), &mut events))
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(events.into_iter().map(|sse::Event { event, data, id, retry }| Event { event, data, id, retry }).collect())
     }
 }

@@ -60,7 +60,7 @@ fn write_native(kind: ErrorKind, message: &str, details: &Details<'_>, error: &m
 
 fn write_openrouter(kind: ErrorKind, message: &str, details: &Details<'_>, error: &mut Object<'_>) {
     let row = kind.row();
-    error.number("code", u64::from(row.status)).text("message", message).object("metadata", |metadata| {
+    error.number("code", u64::from(details.status.unwrap_or(row.status))).text("message", message).object("metadata", |metadata| {
         metadata.text("error_type", row.openrouter);
         metadata.optional_text("provider_name", details.provider_name);
         metadata.optional_text("raw", details.raw);
@@ -94,6 +94,7 @@ mod tests {
         provider_code: Some("busy"),
         generation_id: Some("gen-1"),
         param: None,
+            status: None,
     };
 
     const SKELETON: Skeleton<'_> = Skeleton { id: "chatcmpl-1", model: "acme/fast", provider: "Lab", created_s: 7 };

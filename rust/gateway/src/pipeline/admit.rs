@@ -31,9 +31,14 @@ pub(crate) fn any(worker: &Worker, headers: &HeaderMap) -> Result<Arc<Principal>
     let principal = (key.len() <= KEY_BYTES).then(|| worker.shared.directory.find(&worker.shared.hasher.hash(key))).flatten();
     match principal {
         Some(principal) if principal.disabled => Err(Failure::new(ErrorKind::Authentication, "this API key is disabled")),
-        Some(principal) if principal.expires_at_ms != 0 && principal.expires_at_ms <= unix_ms() => Err(Failure::new(ErrorKind::Authentication, "this API key has expired")),
+        Some(principal) if principal.expires_at_ms != 0 && principal.expires_at_ms <= unix_ms() => {
+            Err(Failure::new(ErrorKind::Authentication, "this API key has expired"))
+        }
         Some(principal) => Ok(principal),
-        None => Err(Failure::new(ErrorKind::Authentication, "unknown API key: check it for missing characters, or make one with \"fairlead keys create\"")),
+        None => Err(Failure::new(
+            ErrorKind::Authentication,
+            "unknown API key: check it for missing characters, or make one with \"fairlead keys create\"",
+        )),
     }
 }
 
@@ -53,7 +58,9 @@ pub(crate) fn admin(worker: &Worker, headers: &HeaderMap) -> Result<(), Failure>
 }
 
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    bearer(headers).or_else(|| KEY_HEADERS.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes().trim_ascii())).filter(|key| !key.is_empty())
+    bearer(headers)
+        .or_else(|| KEY_HEADERS.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes().trim_ascii()))
+        .filter(|key| !key.is_empty())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
@@ -67,7 +74,8 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&'static str, &'static str)], key: Option<&str>) {
-        let map: HeaderMap = headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))).collect();
+        let map: HeaderMap =
+            headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))).collect();
         assert_eq!(presented(&map), key.map(str::as_bytes), "{headers:?}");
     }
 

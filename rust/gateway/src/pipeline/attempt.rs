@@ -36,13 +36,28 @@ const PASSED: [(&str, &str); 6] = [
 impl Attempting {
     /// Splices the body and writes the head.
     #[expect(clippy::too_many_arguments, reason = "everything a request is made of, once")]
-    pub(crate) fn prepare(worker: &Rc<Worker>, snapshot: &Arc<Snapshot>, principal: &Principal, choice: Choice, dialect: Dialect, manner: Manner, headers: &HeaderMap, intake: &Intake) -> Result<Attempting, Failure> {
+    pub(crate) fn prepare(
+        worker: &Rc<Worker>,
+        snapshot: &Arc<Snapshot>,
+        principal: &Principal,
+        choice: Choice,
+        dialect: Dialect,
+        manner: Manner,
+        headers: &HeaderMap,
+        intake: &Intake,
+    ) -> Result<Attempting, Failure> {
         let endpoint = choice.endpoint(snapshot);
         let internal = || Failure::new(ErrorKind::Internal, "the request could not be prepared for the provider");
         let target = endpoint.target(dialect).ok_or_else(internal)?;
         let mut edits = Edits::default();
-        let hashed_user = intake.facts.user.as_deref().filter(|_| manner == Manner::Openrouter).map(|user| hashed_user(worker, principal, user));
-        let wanted = request::Target { upstream_model: &endpoint.upstream_model, manner, hashed_user: hashed_user.as_deref(), stream_options: !choice.provider(snapshot).has_quirk("no_stream_options") };
+        let hashed_user =
+            intake.facts.user.as_deref().filter(|_| manner == Manner::Openrouter).map(|user| hashed_user(worker, principal, user));
+        let wanted = request::Target {
+            upstream_model: &endpoint.upstream_model,
+            manner,
+            hashed_user: hashed_user.as_deref(),
+            stream_options: !choice.provider(snapshot).has_quirk("no_stream_options"),
+        };
         request::edits(&intake.facts, &wanted, &mut edits).map_err(|_| internal())?;
         let body = spliced(&intake.frames, &edits).map_err(|_| internal())?;
         let bytes = body.iter().map(Bytes::len).sum();
@@ -53,7 +68,8 @@ impl Attempting {
 
     /// Sends it and waits for the head.
     pub(crate) async fn send(self) -> Result<Exchange, ExchangeError> {
-        let exchange = Exchange::open(&self.worker.upstream, &self.origin, &self.outgoing, &self.snapshot.settings.timeouts, self.turn).await?;
+        let exchange =
+            Exchange::open(&self.worker.upstream, &self.origin, &self.outgoing, &self.snapshot.settings.timeouts, self.turn).await?;
         if exchange.resent {
             self.worker.counters.resent.add(1);
         }

@@ -30,6 +30,7 @@ pub(crate) struct Call {
     /// When the provider's part ended; what comes after is our own work again.
     upstream_done_at: Option<Instant>,
     open: bool,
+    wants_nothing: bool,
 }
 
 impl Call {
@@ -50,7 +51,10 @@ impl Call {
         let endpoint = choice.endpoint(snapshot);
         let price = endpoint.price;
         let prompt_tokens_estimate = reserve::prompt_tokens(intake.bytes);
-        let too_dear = || Failure::new(ErrorKind::InvalidRequest, "the token limit is beyond anything that can be paid for; lower it").param(Some("max_tokens"));
+        let too_dear = || {
+            Failure::new(ErrorKind::InvalidRequest, "the token limit is beyond anything that can be paid for; lower it")
+                .param(Some("max_tokens"))
+        };
         let completion_tokens = completion_ceiling(snapshot, choice, &intake.facts);
         let reserved = reserve::ceiling(&price, prompt_tokens_estimate, completion_tokens).ok_or_else(too_dear)?;
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
@@ -119,6 +123,7 @@ impl Call {
             waited_us: intake.waited.as_micros() as u64,
             upstream_done_at: None,
             open: true,
+            wants_nothing: intake.facts.max_completion_tokens == Some(0),
         })
     }
 
@@ -211,6 +216,11 @@ impl Call {
         let before = self.since_began(self.attempt_at).saturating_sub(self.waited_us);
         let after = self.upstream_done_at.map_or(0, |done| done.elapsed().as_micros() as u64);
         before + after
+    }
+
+    /// Whether the client asked for no completion at all (Anthropic's cache warming): then an empty reply is what it wants.
+    pub(crate) fn wants_nothing(&self) -> bool {
+        self.wants_nothing
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -28,7 +28,18 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Failure {
-        Failure { kind, word: kind.row().openrouter, message: message.into(), param: None, raw: None, code: None, status: None, hints: Vec::new(), allow: None, close: false }
+        Failure {
+            kind,
+            word: kind.row().openrouter,
+            message: message.into(),
+            param: None,
+            raw: None,
+            code: None,
+            status: None,
+            hints: Vec::new(),
+            allow: None,
+            close: false,
+        }
     }
 
     pub(crate) fn word(mut self, word: &'static str) -> Failure {

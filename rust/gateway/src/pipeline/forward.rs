@@ -2,15 +2,14 @@
 //! here; a client's own claim to be one is dropped.
 
 use super::failure::Failure;
-use super::{admit, intake};
 use super::reply::ReplyBody;
+use super::{Request, admit, intake};
 use crate::server::worker::Worker;
 use crate::upstream::{Exchange, ExchangeError, Fill, Outgoing, Waits};
 use fairlead_http1::RequestHead;
 use fairlead_ir::ErrorKind;
 use http::header::{HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Response, StatusCode};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -25,21 +24,26 @@ const REPLY_BYTES: usize = 64 << 20;
 const WAIT: Duration = Duration::from_secs(30);
 
 /// Client headers the control plane may see.
-const PASSED: [&str; 7] = ["accept", "anthropic-version", "content-type", "if-none-match", "user-agent", "x-goog-api-key", "idempotency-key"];
+const PASSED: [&str; 7] =
+    ["accept", "anthropic-version", "content-type", "if-none-match", "user-agent", "x-goog-api-key", "idempotency-key"];
 
 /// Headers of the control plane's reply that clients see.
 const RETURNED: [&str; 6] = ["content-type", "cache-control", "etag", "location", "retry-after", "x-content-type-options"];
 
 /// Forwards a request and its reply.
-pub(crate) async fn to_control(worker: &Worker, request: Request<Incoming>) -> Result<Response<ReplyBody>, Failure> {
-    let principal = principal(worker, &request)?;
-    let (head, body) = request.into_parts();
+pub(crate) async fn to_control(worker: &Worker, request: &mut Request) -> Result<Response<ReplyBody>, Failure> {
+    let principal = principal(worker, request)?;
+    let body = request.take_body()?;
+    let head = &request.head;
     let snapshot = worker.shared.snapshot();
-    let frames = intake::read_small(body, Instant::now(), &snapshot.settings, BODY_BYTES).await?;
+    let frames = intake::read_small(body, request.began, &snapshot.settings, BODY_BYTES).await?;
     let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let malformed = |_| Failure::new(ErrorKind::InvalidRequest, "a header holds characters that cannot be passed on");
     let mut text = Vec::with_capacity(512);
-    let mut writing = RequestHead::start(&mut text, head.method.as_str(), target, "control").map_err(malformed)?.header("x-fairlead-principal", principal.as_bytes()).map_err(malformed)?;
+    let mut writing = RequestHead::start(&mut text, head.method.as_str(), target, "control")
+        .map_err(malformed)?
+        .header("x-fairlead-principal", principal.as_bytes())
+        .map_err(malformed)?;
     for name in PASSED {
         if let Some(value) = head.headers.get(name) {
             // The value of a key header is a secret; that it was there is what tells the dialect.
@@ -53,13 +57,13 @@ pub(crate) async fn to_control(worker: &Worker, request: Request<Incoming>) -> R
 }
 
 /// `key=…;account=…;management=…`, or `anonymous` where the catalogue is open.
-fn principal(worker: &Worker, request: &Request<Incoming>) -> Result<String, Failure> {
-    let path = request.uri().path();
+fn principal(worker: &Worker, request: &Request) -> Result<String, Failure> {
+    let path = request.path();
     let catalogue = path.strip_prefix("/api").unwrap_or(path).starts_with("/v1/models");
-    if catalogue && worker.shared.snapshot().settings.open_catalogue && !admit::has_key(request.headers()) {
+    if catalogue && worker.shared.snapshot().settings.open_catalogue && !admit::has_key(&request.head.headers) {
         return Ok("anonymous".to_owned());
     }
-    let principal = admit::any(worker, request.headers())?;
+    let principal = admit::any(worker, &request.head.headers)?;
     Ok(format!("key={};account={};management={}", principal.key, principal.account, u8::from(principal.management)))
 }
 

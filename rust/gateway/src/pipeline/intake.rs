@@ -26,10 +26,15 @@ pub(crate) struct Intake {
 }
 
 /// Reads and checks the body of an inference request.
-pub(crate) async fn read(headers: &HeaderMap, body: Incoming, dialect: Dialect, settings: &Settings, began: Instant) -> Result<Intake, Failure> {
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    dialect: Dialect,
+    settings: &Settings,
+    began: Instant,
+) -> Result<Intake, Failure> {
     let mut reader = Reader::new(body, began, &settings.timeouts, &settings.limits);
     if let Err(failure) = check_headers(headers, &reader.body, &settings.limits) {
-        // A client that asked first (Expect: 100-continue) has not sent anything.
         if !headers.contains_key(header::EXPECT) {
             reader.discard().await;
         }
@@ -57,6 +62,11 @@ pub(crate) async fn read(headers: &HeaderMap, body: Incoming, dialect: Dialect, 
     }
 }
 
+/// Takes a body off the wire that nobody wants, so that a client that is still sending reads the refusal.
+pub(crate) async fn discard(body: Incoming, began: Instant, settings: &Settings) {
+    Reader::new(body, began, &settings.timeouts, &settings.limits).discard().await;
+}
+
 /// Reads a small body whole, for requests that are only forwarded.
 pub(crate) async fn read_small(body: Incoming, began: Instant, settings: &Settings, most_bytes: u64) -> Result<Vec<Bytes>, Failure> {
     let limits = Limits { body_bytes: most_bytes, ..settings.limits.clone() };
@@ -75,7 +85,10 @@ fn refused(refusal: fairlead_formats::request::Refusal) -> Failure {
 fn check_headers(headers: &HeaderMap, body: &Incoming, limits: &Limits) -> Result<(), Failure> {
     if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let coding = super::failure::shown(&String::from_utf8_lossy(coding.as_bytes()));
-        return Err(Failure::new(ErrorKind::InvalidRequest, format!("Content-Encoding {coding} is not accepted; send the body uncompressed")));
+        return Err(Failure::new(
+            ErrorKind::InvalidRequest,
+            format!("Content-Encoding {coding} is not accepted; send the body uncompressed"),
+        ));
     }
     match body.size_hint().exact() {
         Some(bytes) if bytes > limits.body_bytes => Err(too_large(limits.body_bytes)),
@@ -146,7 +159,9 @@ impl Reader {
                     let until = self.began + self.grace + Duration::from_secs(self.bytes / self.bytes_per_second);
                     let deadline = self.deadline.get_or_insert_with(|| Deadline::at(until));
                     deadline.set(until);
-                    return deadline.poll(context).map(|()| Err(Failure::new(ErrorKind::RequestTimeout, "the body came too slowly").closing()));
+                    return deadline
+                        .poll(context)
+                        .map(|()| Err(Failure::new(ErrorKind::RequestTimeout, "the body came too slowly").closing()));
                 }
             }
         }

@@ -54,8 +54,13 @@ fn wrong_dialect(model: &Model, dialect: Dialect) -> Failure {
         Dialect::AnthropicMessages => "/v1/chat/completions",
         _ => "/v1/messages",
     };
-    let spoken = Dialect::ALL.iter().any(|other| *other != dialect && model.endpoints.iter().any(|endpoint| endpoint.target(*other).is_some()));
+    let spoken =
+        Dialect::ALL.iter().any(|other| *other != dialect && model.endpoints.iter().any(|endpoint| endpoint.target(*other).is_some()));
     let hint = if spoken { format!("; call it at {path}") } else { String::new() };
-    let message = format!("no endpoint of {} speaks {}, and translation between dialects is not in this version{hint}", shown(&model.id), dialect.name());
+    let message = format!(
+        "no endpoint of {} speaks {}, and translation between dialects is not in this version{hint}",
+        shown(&model.id),
+        dialect.name()
+    );
     Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"))
 }

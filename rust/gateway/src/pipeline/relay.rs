@@ -29,9 +29,7 @@ pub(crate) async fn answer(call: Call, attempting: Attempting, facts: &Facts) ->
             let passed = std::mem::take(&mut relay.passed);
             reply::stream(relay, passed, false)
         }
-        Commit::Early => {
-            reply::stream(relay, HeaderMap::new(), true)
-        }
+        Commit::Early => reply::stream(relay, HeaderMap::new(), true),
         Commit::Failed(failure) => whole::fail(&mut relay.call, failure),
         Commit::Refused(exchange) => {
             let failure = whole::refused(&mut relay.call, *exchange).await;
@@ -399,6 +397,7 @@ impl Relay {
             provider_code: failure.code.as_deref(),
             generation_id: std::str::from_utf8(&text).ok(),
             param: None,
+            status: None,
         };
         let mut frames = Vec::new();
         self.tap.write_error(failure.kind, &failure.message, &details, &mut frames);

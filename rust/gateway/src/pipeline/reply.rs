@@ -113,7 +113,8 @@ pub(crate) fn stream(relay: Box<Relay>, passed: HeaderMap, early: bool) -> Respo
 pub(crate) fn failed(call: &Call, failure: &Failure) -> Response<ReplyBody> {
     let text = call.generation().text();
     let face = Face { dialect: call.dialect(), manner: call.manner() };
-    let details = Details { provider_name: Some(&call.provider().name), generation_id: std::str::from_utf8(&text).ok(), ..Details::default() };
+    let details =
+        Details { provider_name: Some(&call.provider().name), generation_id: std::str::from_utf8(&text).ok(), ..Details::default() };
     let mut response = error_response(face, failure, details);
     mark(response.headers_mut(), call, true);
     response
@@ -139,7 +140,13 @@ pub(crate) fn text(status: u16, content_type: &'static str, text: impl Into<Byte
 }
 
 fn error_response(face: Face, failure: &Failure, details: Details<'_>) -> Response<ReplyBody> {
-    let details = Details { raw: failure.raw.as_deref(), provider_code: failure.code.as_deref(), param: failure.param, ..details };
+    let details = Details {
+        status: failure.status,
+        raw: failure.raw.as_deref(),
+        provider_code: failure.code.as_deref(),
+        param: failure.param,
+        ..details
+    };
     let body = error::body(face.dialect, face.manner, failure.kind, &failure.message, &details);
     let mut response = Response::new(ReplyBody::from(body));
     *response.status_mut() = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

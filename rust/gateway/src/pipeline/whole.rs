@@ -1,20 +1,20 @@
 //! A unary answer: read whole, understood, settled, spliced, sent.
 
+use super::attempt;
 use super::attempt::Attempting;
 use super::call::Call;
 use super::failure::Failure;
 use super::reply::{self, ReplyBody};
-use super::attempt;
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, ProviderError};
 use fairlead_formats::redact::redact;
-use fairlead_formats::reply::{Reply, ReplyScan, edits};
+use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::splice::Edits;
 use fairlead_ir::{ErrorKind, Fault};
 use fairlead_ledger::Outcome;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::Response;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::time::Duration;
@@ -51,7 +51,13 @@ async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecD
     let mut scan = ReplyScan::new(call.dialect());
     let mut valid = Ok(());
     let until = total_deadline(call);
-    let body = read(&mut exchange, most_bytes, until, |piece| if valid.is_ok() { valid = scan.feed(piece) }).await.map_err(|error| broken(call, &error))?;
+    let body = read(&mut exchange, most_bytes, until, |piece| {
+        if valid.is_ok() {
+            valid = scan.feed(piece)
+        }
+    })
+    .await
+    .map_err(|error| broken(call, &error))?;
     let done_at = exchange.read_at;
     call.upstream_done(done_at);
     let passed = passed_headers(&exchange);
@@ -62,14 +68,16 @@ async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecD
         Err(_) => return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..error::read(&body) }).word("garbage")),
     };
     note(call, &reply);
-    if reply.empty {
-        return Err(Failure::new(ErrorKind::ProviderUnavailable, format!("{} sent an empty reply", call.provider().name)).word("empty_reply"));
+    if reply.empty && !call.wants_nothing() {
+        return Err(
+            Failure::new(ErrorKind::ProviderUnavailable, format!("{} sent an empty reply", call.provider().name)).word("empty_reply")
+        );
     }
     call.content_arrived(done_at);
     let identity = call.identity();
     let bill = call.settle(Outcome::Completed, 200, "")?;
     let mut changes = Edits::default();
-    edits(call.dialect(), &body, &identity, Some(bill.charged), &mut changes).map_err(|_| garbage(call, "its reply cannot be completed"))?;
+    reply.edits(&body, &identity, Some(bill.charged), &mut changes).map_err(|_| garbage(call, "its reply cannot be completed"))?;
     let pieces = attempt::spliced(&[body], &changes).map_err(|_| garbage(call, "its reply cannot be completed"))?;
     Ok((passed, joined(pieces)))
 }
@@ -145,10 +153,10 @@ pub(crate) fn passed_headers(exchange: &Exchange) -> HeaderMap {
     let mut passed = HeaderMap::with_capacity(16);
     for (name, value) in exchange.headers() {
         for known in ["request-id", "x-request-id"] {
-            if name.eq_ignore_ascii_case(known.as_bytes()) {
-                if let Ok(value) = HeaderValue::from_bytes(value) {
-                    passed.insert(HeaderName::from_static(known), value);
-                }
+            if name.eq_ignore_ascii_case(known.as_bytes())
+                && let Ok(value) = HeaderValue::from_bytes(value)
+            {
+                passed.insert(HeaderName::from_static(known), value);
             }
         }
     }
@@ -156,7 +164,9 @@ pub(crate) fn passed_headers(exchange: &Exchange) -> HeaderMap {
 }
 
 pub(crate) fn is_event_stream(exchange: &Exchange) -> bool {
-    exchange.header("content-type").is_some_and(|value| value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream")))
+    exchange
+        .header("content-type")
+        .is_some_and(|value| value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream")))
 }
 
 /// Bytes of an error body that are read; more says nothing more.
@@ -193,7 +203,9 @@ pub(crate) fn reported(call: &Call, error: &ProviderError) -> Failure {
     let secrets: Vec<&str> = provider.secrets.iter().map(|secret| secret.expose()).collect();
     let text = redact(&error.message, &secrets);
     let message = match error.kind {
-        ErrorKind::ProviderCredential => format!("{} refused the gateway's own credential, credit or model name; its operator must look at it", provider.name),
+        ErrorKind::ProviderCredential => {
+            format!("{} refused the gateway's own credential, credit or model name; its operator must look at it", provider.name)
+        }
         ErrorKind::ProviderRejected => text.clone(),
         _ => format!("{}: {text}", provider.name),
     };

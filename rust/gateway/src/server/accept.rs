@@ -78,7 +78,9 @@ fn accept_until(stop: &AtomicBool, listener: &TcpListener, seats: &[Seat], most:
             Ok((stream, _)) => seat(stream, seats, most()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_readable(listener),
             // Out of descriptors: others must close first. Anything else concerns one connection that is gone.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
             Err(_) => {}
         }
     }

@@ -87,7 +87,11 @@ where
         until_drained(worker, builder.serve_connection(io, service), |connection| connection.graceful_shutdown()).await;
     } else {
         let mut builder = http1::Builder::new();
-        builder.max_headers(settings.limits.headers).max_header_size(settings.limits.header_bytes).max_buf_size(READ_BUFFER_BYTES).half_close(false);
+        builder
+            .max_headers(settings.limits.headers)
+            .max_header_size(settings.limits.header_bytes)
+            .max_buf_size(READ_BUFFER_BYTES)
+            .half_close(false);
         until_drained(worker, builder.serve_connection(io, service), |connection| connection.graceful_shutdown()).await;
     }
 }

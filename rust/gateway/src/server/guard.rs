@@ -30,7 +30,13 @@ const HEAD_BYTES: usize = 32 << 10;
 
 impl Activity {
     pub(crate) fn new(now: Instant) -> Rc<Activity> {
-        Rc::new(Activity { requests: Cell::new(0), idle_since: Cell::new(now), head_since: Cell::new(None), head: RefCell::default(), multiplexed: Cell::new(false) })
+        Rc::new(Activity {
+            requests: Cell::new(0),
+            idle_since: Cell::new(now),
+            head_since: Cell::new(None),
+            head: RefCell::default(),
+            multiplexed: Cell::new(false),
+        })
     }
 
     /// A request's head is complete; returns when it began to arrive.
@@ -53,9 +59,8 @@ impl Activity {
     pub(crate) fn framing_conflicts(&self) -> bool {
         let head = self.head.borrow();
         let head = memchr::memmem::find(&head, b"\r\n\r\n").map_or(head.as_slice(), |end| &head[..end]);
-        head.split(|byte| *byte == b'\n').any(|line| {
-            line.split(|byte| *byte == b':').next().is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))
-        })
+        head.split(|byte| *byte == b'\n')
+            .any(|line| line.split(|byte| *byte == b':').next().is_some_and(|name| name.eq_ignore_ascii_case(b"content-length")))
     }
 
     fn is_idle(&self) -> bool {

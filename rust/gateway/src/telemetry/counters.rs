@@ -43,7 +43,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn observe(&self, duration_us: u64) {
-        let index = (duration_us.max(1) - 1 >> 4).checked_ilog2().map_or(0, |power| power as usize + 1);
+        let index = ((duration_us.max(1) - 1) >> 4).checked_ilog2().map_or(0, |power| power as usize + 1);
         self.buckets[index.min(BUCKETS - 1)].add(1);
         self.sum_us.add(duration_us);
     }

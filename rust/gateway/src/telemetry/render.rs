@@ -38,7 +38,11 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
     for (name, help, value) in [
         ("fairlead_ready", "1 while requests are taken.", u64::from(gauges.ready)),
         ("fairlead_draining", "1 while the process is stopping.", u64::from(gauges.draining)),
-        ("fairlead_journal_healthy", "0 after a write or sync of the journal failed; paid work is refused then.", u64::from(gauges.journal_healthy)),
+        (
+            "fairlead_journal_healthy",
+            "0 after a write or sync of the journal failed; paid work is refused then.",
+            u64::from(gauges.journal_healthy),
+        ),
         ("fairlead_snapshot_version", "Version of the configuration in force.", gauges.snapshot_version),
         ("fairlead_keys", "Gateway keys known.", gauges.keys as u64),
     ] {
@@ -55,10 +59,14 @@ const PLAIN: &[(&str, &str, &str, Field)] = &[
     ("fairlead_cached_tokens_total", "counter", "Prompt tokens read from a provider's cache.", |counters| &counters.cached_tokens),
     ("fairlead_completion_tokens_total", "counter", "Completion tokens, reasoning included.", |counters| &counters.completion_tokens),
     ("fairlead_charged_nanousd_total", "counter", "Charged to accounts, nano-dollars.", |counters| &counters.charged_nanousd),
-    ("fairlead_upstream_cost_nanousd_total", "counter", "What providers will invoice, nano-dollars.", |counters| &counters.upstream_cost_nanousd),
+    ("fairlead_upstream_cost_nanousd_total", "counter", "What providers will invoice, nano-dollars.", |counters| {
+        &counters.upstream_cost_nanousd
+    }),
     ("fairlead_reserved_nanousd_total", "counter", "Reserved before calls, nano-dollars.", |counters| &counters.reserved_nanousd),
     ("fairlead_stream_events_total", "counter", "Server-sent events passed to clients.", |counters| &counters.frames),
-    ("fairlead_upstream_resent_total", "counter", "Requests sent again because a kept-alive connection had gone stale.", |counters| &counters.resent),
+    ("fairlead_upstream_resent_total", "counter", "Requests sent again because a kept-alive connection had gone stale.", |counters| {
+        &counters.resent
+    }),
     ("fairlead_journal_failures_total", "counter", "Records the journal refused.", |counters| &counters.journal_failures),
     ("fairlead_connections_accepted_total", "counter", "Client connections accepted.", |counters| &counters.connections_accepted),
     ("fairlead_connections_open", "gauge", "Client connections open.", |counters| &counters.connections_open),
@@ -66,7 +74,9 @@ const PLAIN: &[(&str, &str, &str, Field)] = &[
     ("fairlead_upstream_idle_connections", "gauge", "Kept-alive connections to providers.", |counters| &counters.pool_idle),
 ];
 
-const HISTOGRAMS: &[(&str, &str, fn(&Counters) -> &Histogram)] = &[
+type HistogramField = fn(&Counters) -> &Histogram;
+
+const HISTOGRAMS: &[(&str, &str, HistogramField)] = &[
     ("fairlead_generation_duration_seconds", "From admission to settlement.", |counters| &counters.duration),
     ("fairlead_first_content_seconds", "From admission to the first content.", |counters| &counters.content),
     ("fairlead_own_work_seconds", "Our own share of a generation.", |counters| &counters.own),

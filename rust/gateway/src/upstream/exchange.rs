@@ -5,9 +5,9 @@ use super::{Deadline, Upstream};
 use bytes::{Bytes, BytesMut};
 use fairlead_http1 as http1;
 use fairlead_snapshot::{Origin, Timeouts};
+use std::future::Future;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -174,7 +174,13 @@ const INTERIM_HEADS: usize = 8;
 impl Exchange {
     /// Sends a request to an origin and waits for the reply's head. A reused connection that turns out to be dead before any
     /// reply byte is replaced once by a fresh one.
-    pub(crate) async fn open(upstream: &Upstream, origin: &Arc<Origin>, outgoing: &Outgoing, timeouts: &Timeouts, jitter: u32) -> Result<Exchange, ExchangeError> {
+    pub(crate) async fn open(
+        upstream: &Upstream,
+        origin: &Arc<Origin>,
+        outgoing: &Outgoing,
+        timeouts: &Timeouts,
+        jitter: u32,
+    ) -> Result<Exchange, ExchangeError> {
         let waits = Waits::of(timeouts);
         let pooled = upstream.pool.take(origin, Instant::now(), Duration::from_millis(timeouts.pool_idle_ms));
         let mut resent = false;
@@ -201,7 +207,9 @@ impl Exchange {
         let limits = http1::Limits::default();
         let mut deadline = Deadline::after(Instant::now(), waits.idle);
         let mut progress = Progress::default();
-        let early = poll_fn(|context| poll_write_all(&mut connection, outgoing, &mut progress, &mut deadline, waits.idle, context)).await.map_err(|error| Failed { error, replied: false })?;
+        let early = poll_fn(|context| poll_write_all(&mut connection, outgoing, &mut progress, &mut deadline, waits.idle, context))
+            .await
+            .map_err(|error| Failed { error, replied: false })?;
         let sent_at = Instant::now();
         deadline.set(sent_at + waits.head);
         let head = poll_fn(|context| poll_head(&mut connection, &limits, &mut deadline, context)).await?;
@@ -209,7 +217,20 @@ impl Exchange {
         let body = http1::Body::new(connection.head.framing, &limits);
         // A reply to half a request leaves the connection in a state that nobody can use again.
         connection.head.keep_alive &= !early;
-        Ok(Exchange { connection, home, body, head, read_bytes: FIRST_READ_BYTES, deadline, idle: waits.idle, ended: false, sent_at, head_at, read_at: head_at, resent: false })
+        Ok(Exchange {
+            connection,
+            home,
+            body,
+            head,
+            read_bytes: FIRST_READ_BYTES,
+            deadline,
+            idle: waits.idle,
+            ended: false,
+            sent_at,
+            head_at,
+            read_at: head_at,
+            resent: false,
+        })
     }
 
     /// The reply's status.
@@ -259,7 +280,9 @@ impl Exchange {
             }
             let read = ready!(self.poll_read(context))?;
             if read == 0 {
-                self.body.finish().map_err(|error| if matches!(error, http1::Error::Truncated) { ExchangeError::Truncated } else { ExchangeError::Protocol(error) })?;
+                self.body.finish().map_err(|error| {
+                    if matches!(error, http1::Error::Truncated) { ExchangeError::Truncated } else { ExchangeError::Protocol(error) }
+                })?;
             } else {
                 self.read_at = Instant::now();
             }
@@ -395,7 +418,12 @@ fn poll_write_all(
     }
 }
 
-fn poll_write_some(connection: &mut Connection, pieces: &[Bytes], progress: &Progress, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn poll_write_some(
+    connection: &mut Connection,
+    pieces: &[Bytes],
+    progress: &Progress,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let first = &pieces[progress.piece][progress.offset..];
     let rest = &pieces[progress.piece + 1..];
     if rest.is_empty() {
@@ -412,7 +440,12 @@ fn poll_write_some(connection: &mut Connection, pieces: &[Bytes], progress: &Pro
 }
 
 /// Reads until the reply's head is complete and returns its bytes; interim heads are dropped.
-fn poll_head(connection: &mut Connection, limits: &http1::Limits, deadline: &mut Deadline, context: &mut Context<'_>) -> Poll<Result<Bytes, Failed>> {
+fn poll_head(
+    connection: &mut Connection,
+    limits: &http1::Limits,
+    deadline: &mut Deadline,
+    context: &mut Context<'_>,
+) -> Poll<Result<Bytes, Failed>> {
     let mut interim = 0;
     loop {
         while !connection.received.is_empty() {

@@ -27,7 +27,9 @@ impl Io {
             (Poll::Pending, _) => false,
             (Poll::Ready(Err(_)), _) => true,
             // Readiness may be left over from the last reply; only a read tells. Taking a byte is fine, the connection is then given up.
-            (Poll::Ready(Ok(())), Some(stream)) => !matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock),
+            (Poll::Ready(Ok(())), Some(stream)) => {
+                !matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
             (Poll::Ready(Ok(())), None) => match self {
                 Io::Unix(stream) => !matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock),
                 Io::Tcp(_) | Io::Tls(_) => true,
