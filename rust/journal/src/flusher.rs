@@ -111,7 +111,7 @@ fn round(shared: &Shared) {
 
 /// Syncs every chain. After an error nothing is synced again: the kernel may have dropped the pages it could not write, and a second
 /// call on the same descriptor would report success.
-fn sync(shared: &Shared) {
+pub(crate) fn sync(shared: &Shared) {
     for chain in shared.all_chains() {
         if shared.failure().is_some() {
             return;

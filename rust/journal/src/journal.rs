@@ -270,8 +270,7 @@ mod tests {
         lock(&writer.chain().files).current = Arc::new(File::open("/dev/null").unwrap());
         writer.reserve(&reserve).unwrap();
         let durable = writer.durable();
-        assert!(writer.chain().sync().is_err());
-        journal.shared.fail("sync".to_owned());
+        flusher::sync(&journal.shared);
         let polled = std::pin::pin!(durable).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(Err(Error::Failed(_)))));
         assert!(!journal.healthy());

@@ -121,7 +121,7 @@ struct Found {
     end: u64,
     stop: Stop,
     settled: u64,
-    open: HashMap<GenerationId, Reserve>,
+    open: Vec<Reserve>,
     terminals: Vec<(GenerationId, Cursor)>,
 }
 
@@ -152,7 +152,8 @@ fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Reserve> {
     let terminals: HashMap<GenerationId, Cursor> = segments.iter().flat_map(|found| found.terminals.iter().copied()).collect();
     let mut orphans = BTreeMap::new();
     for found in segments {
-        for (generation, reserve) in found.open {
+        for reserve in found.open {
+            let generation = reserve.generation;
             holdings.reserved(generation, found.id);
             match terminals.get(&generation) {
                 Some(at) => {
@@ -197,7 +198,7 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut 
         end: HEADER_BYTES,
         stop: Stop::Damaged,
         settled: 0,
-        open: HashMap::new(),
+        open: Vec::new(),
         terminals: Vec::new(),
     };
     match segment::check_header(bytes, id) {
@@ -210,44 +211,41 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut 
 
 impl Found {
     fn read_records(&mut self, bytes: &[u8], size: u64, seed: u32, applied: &Applied, path: &Path) -> Result<(), Error> {
+        // Reservations are decoded at the end, when most of them have met their terminal.
+        let mut open: HashMap<GenerationId, &[u8]> = HashMap::new();
         let mut sequence = None;
-        loop {
+        self.stop = loop {
             let rest = &bytes[self.end as usize..];
             let frame = match frame::read(rest, size.saturating_sub(self.end) as usize, seed) {
                 Step::Record(frame) if sequence.is_none_or(|before: u64| before + 1 == frame.sequence) => frame,
-                other => {
-                    self.stop = stop(&other, rest);
-                    return Ok(());
-                }
+                other => break stop(&other, rest),
             };
             sequence = Some(frame.sequence);
             let Some(kind) = frame.known_kind() else { return Err(newer_record(path, &frame)) };
-            if self.note(kind, frame.payload, self.end + frame.size as u64, applied).is_err() {
-                self.stop = Stop::Damaged;
-                return Ok(());
-            }
+            let Ok(generation) = record::generation(frame.payload) else { break Stop::Damaged };
             self.end += frame.size as u64;
-        }
-    }
-
-    fn note(&mut self, kind: Kind, payload: &[u8], end: u64, applied: &Applied) -> Result<(), record::Malformed> {
-        match kind {
-            Kind::Reserve => {
-                let reserve = record::decode_reserve(payload)?;
-                self.open.insert(reserve.generation, reserve);
+            match kind {
+                Kind::Reserve => drop(open.insert(generation, frame.payload)),
+                Kind::Settle => self.settle(generation, open.remove(&generation).is_some(), applied),
             }
-            Kind::Settle => {
-                let generation = record::generation(payload)?;
-                let at = self.id.chain.cursor(self.id.number, end);
-                if !applied.covers(&at) {
-                    self.settled += 1;
-                }
-                if self.open.remove(&generation).is_none() {
-                    self.terminals.push((generation, at));
-                }
+        };
+        for payload in open.into_values() {
+            match record::decode_reserve(payload) {
+                Ok(reserve) => self.open.push(reserve),
+                Err(record::Malformed) => self.stop = Stop::Damaged,
             }
         }
         Ok(())
+    }
+
+    fn settle(&mut self, generation: GenerationId, reserved_here: bool, applied: &Applied) {
+        let at = self.id.chain.cursor(self.id.number, self.end);
+        if !applied.covers(&at) {
+            self.settled += 1;
+        }
+        if !reserved_here {
+            self.terminals.push((generation, at));
+        }
     }
 }
 
