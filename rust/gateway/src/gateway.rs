@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     ready: AtomicBool,
     draining: AtomicBool,
     stopping: AtomicBool,
+    /// Whoever embeds the engine has come to stop it.
+    released: AtomicBool,
     drain_ms: AtomicU64,
     failure: Mutex<Option<String>>,
 }
@@ -135,6 +137,7 @@ impl Gateway {
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            released: AtomicBool::new(false),
             drain_ms: AtomicU64::new(options.drain_ms),
             failure: Mutex::new(None),
         };
@@ -262,6 +265,7 @@ impl Gateway {
 
     /// Ends everything now and waits until it has ended. Running requests are settled as cancelled.
     pub fn stop(&self) {
+        self.shared.released.store(true, Ordering::Relaxed);
         self.drain(0);
         if let Some(warden) = self.warden.lock().take() {
             // A panic in there was printed when it happened; stopping goes on.
@@ -283,6 +287,9 @@ struct Warden {
     acceptor: Acceptor,
     threads: Vec<JoinHandle<()>>,
 }
+
+/// How long the control plane may take to end after the traffic has.
+const CONTROL_GRACE: Duration = Duration::from_secs(20);
 
 /// How often the warden looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -310,6 +317,26 @@ impl Warden {
         }
         self.shared.ready.store(false, Ordering::Relaxed);
         self.shared.events.ring(Event::Stopped);
+        if self.signals.asked() {
+            self.outlive_the_control_plane();
+        }
+    }
+
+    /// A signal asked the process to end. The control plane finishes its own work and then stops the engine; one that hangs must not
+    /// keep the process, its ports and its lock for ever. Nothing is lost: what SQL has not got yet stays in the journal.
+    fn outlive_the_control_plane(&self) {
+        let began = Instant::now();
+        while !self.shared.released.load(Ordering::Relaxed) {
+            if began.elapsed() > CONTROL_GRACE {
+                eprintln!(
+                    "fairlead: the control plane did not end within {} s; leaving. Its records stay in the journal until the next start.",
+                    CONTROL_GRACE.as_secs()
+                );
+                // SAFETY: ends the process without running anybody's exit handlers, which is the point: the interpreter is stuck.
+                unsafe { libc::_exit(1) };
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 }
 

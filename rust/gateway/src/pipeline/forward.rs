@@ -21,7 +21,7 @@ const BODY_BYTES: u64 = 1 << 20;
 const REPLY_BYTES: usize = 64 << 20;
 
 /// How long the control plane may take. It is not on the path of traffic; a busy interpreter must not hold connections for ever.
-const WAIT: Duration = Duration::from_secs(30);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Client headers the control plane may see.
 const PASSED: [&str; 7] =

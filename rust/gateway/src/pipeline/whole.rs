@@ -4,6 +4,7 @@ use super::attempt;
 use super::attempt::Attempting;
 use super::call::Call;
 use super::failure::Failure;
+use super::intake::YIELD_AFTER_BYTES;
 use super::reply::{self, ReplyBody};
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
@@ -62,11 +63,16 @@ async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecD
     call.upstream_done(done_at);
     let passed = passed_headers(&exchange);
     exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
-    let reply = match valid {
-        Ok(()) => scan.finish(&body).map_err(|error| reported(call, &error))?,
-        // What is not JSON may still say what went wrong.
-        Err(_) => return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..error::read(&body) }).word("garbage")),
-    };
+    // What is not JSON may still say what went wrong.
+    if valid.is_err() {
+        return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..error::read(&body) }).word("garbage"));
+    }
+    let reply = aside(body.len(), {
+        let body = body.clone();
+        move || scan.finish(&body)
+    })
+    .await
+    .map_err(|error| reported(call, &error))?;
     note(call, &reply);
     if reply.empty && !call.wants_nothing() {
         return Err(
@@ -76,10 +82,28 @@ async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecD
     call.content_arrived(done_at);
     let identity = call.identity();
     let bill = call.settle(Outcome::Completed, 200, "")?;
-    let mut changes = Edits::default();
-    reply.edits(&body, &identity, Some(bill.charged), &mut changes).map_err(|_| garbage(call, "its reply cannot be completed"))?;
-    let pieces = attempt::spliced(&[body], &changes).map_err(|_| garbage(call, "its reply cannot be completed"))?;
+    let spliced = aside(body.len(), move || {
+        let mut changes = Edits::default();
+        reply.edits(&body, &identity, Some(bill.charged), &mut changes).ok()?;
+        attempt::spliced(&[body], &changes).ok()
+    });
+    let pieces = spliced.await.ok_or_else(|| garbage(call, "its reply cannot be completed"))?;
     Ok((passed, joined(pieces)))
+}
+
+/// Bodies from this size on are read beside the worker, so that no poll of it takes longer than 200 µs.
+const ASIDE_FROM_BYTES: usize = 64 << 10;
+
+/// Runs `work` over `bytes` of text: here when that is quick, else on the runtime's helper threads.
+async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+    if bytes < ASIDE_FROM_BYTES {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // The work panicked: so does this request, and the worker's own handling of that applies.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 fn note(call: &mut Call, reply: &Reply) {
@@ -118,6 +142,7 @@ pub(crate) fn total_deadline(call: &Call) -> Instant {
 async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watch: impl FnMut(&[u8])) -> Result<Bytes, ExchangeError> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
+    let mut unyielded = 0;
     loop {
         let fill = poll_fn(|context| match exchange.poll_fill(context) {
             std::task::Poll::Pending => {
@@ -145,6 +170,11 @@ async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watc
             whole.extend_from_slice(&first);
         }
         whole.extend_from_slice(&piece);
+        unyielded += piece.len();
+        if unyielded > YIELD_AFTER_BYTES {
+            unyielded = 0;
+            tokio::task::yield_now().await;
+        }
     }
 }
 

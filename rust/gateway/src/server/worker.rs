@@ -54,11 +54,19 @@ pub(crate) struct Seat {
     pub(crate) salt: u32,
 }
 
+/// Threads beside a worker: for host names and for large bodies. Idle ones end after ten seconds.
+const HELPERS: usize = 4;
+
 /// Starts the thread; it ends when its connections are drained or the stop flag is up.
 pub(crate) fn start(shared: Arc<Shared>, seat: Seat) -> io::Result<JoinHandle<()>> {
     let runtime_shared = shared.clone();
     std::thread::Builder::new().name(format!("fl-worker-{}", seat.index)).spawn(move || {
-        let runtime = match Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()) {
+        let runtime = match Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(HELPERS)
+            .build_local(LocalOptions::default())
+        {
             Ok(runtime) => runtime,
             Err(error) => return runtime_shared.fail(&format!("a worker could not start its runtime: {error}")),
         };
