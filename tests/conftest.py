@@ -21,7 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = str(SEED)
     # Examples cross processes and sockets here: no clock is a judge, and what failed is printed, not kept in a folder.
-    settings.register_profile("house", deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+    examples = 2000 if PROOF else 60
+    quiet = [HealthCheck.too_slow]
+    settings.register_profile("house", max_examples=examples, deadline=None, database=None, print_blob=True, suppress_health_check=quiet)
     settings.load_profile("house")
 
 
