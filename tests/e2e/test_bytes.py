@@ -233,15 +233,15 @@ UNARY_CHAT = [
     '{"id":"c-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"x"},'
     '"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}',
     # Nothing that was expected is where it was, and numbers, escapes and white space are written in their own ways.
-    ' { "usage" : {"total_tokens":7 ,"completion_tokens":2.0, "prompt_tokens":5,"x":[1.10,1e5]} , "unknown":{"a":1.0},\n"choices":[ {"message":'
-    r'{"content":"\u00e9\ud83d\ude00 \/"},"finish_reason":"stop","logprobs":{"content":[{"token":"a","logprob":-0.10}]}}],"id":null } ',
+    ' { "usage" : {"total_tokens":7 ,"completion_tokens":2.0, "prompt_tokens":5,"x":[1.10,1e5]} , "unknown":{"a":1.0},\n"choices":[ '
+    r'{"message":{"content":"\u00e9\ud83d\ude00 \/"},"finish_reason":"stop","logprobs":{"content":[{"token":"a","logprob":-0.10}]}}],"id":null } ',
     '{"choices":[{"message":{"content":"x","reasoning_content":"r","tool_calls":null},"finish_reason":"whatever"}]}',
 ]
 UNARY_MESSAGES = [
     '{"id":"m-1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn",'
     '"usage":{"input_tokens":5,"output_tokens":2}}',
-    r' { "content" : [ {"text":"\u00e9","type":"text","z":1.0} , {"type":"new_block","data":{}} ], "usage":{ "output_tokens" : 2 ,"input_tokens":5,'
-    '"iterations":[{"x":0.10}]},"stop_reason":"a_new_reason","container":{"id":"k"} } ',
+    r' { "content" : [ {"text":"\u00e9","type":"text","z":1.0} , {"type":"new_block","data":{}} ], "usage":{ "output_tokens" : 2 ,'
+    '"input_tokens":5,"iterations":[{"x":0.10}]},"stop_reason":"a_new_reason","container":{"id":"k"} } ',
 ]
 
 
@@ -430,7 +430,7 @@ def test_the_usage_chunk_is_for_those_who_asked(gateway: Gateway, provider: Prov
     if shown:
         assert text == direct
         return
-    # Without the wish, the client sees what the provider would have sent it without the wish, but for the `"usage":null` beside the choices.
+    # Without the wish, the client sees what it would have without us, but for the `"usage":null` beside the choices.
     assert text.replace(',"usage":null', "") == direct
     [always] = [
         chunk for chunk in sse_data(gateway.post("/api" + CHAT, body(include_usage)).body) if chunk != "[DONE]" and chunk.get("usage")
