@@ -1,3 +1,25 @@
-"""Fairlead: a self-hosted LLM gateway, and its hot path as a library."""
+"""Fairlead: a self-hosted LLM gateway, and its hot path as a library.
+
+`fairlead.sse` decodes server-sent events. It is loaded when it is first used, because it needs the native half of the package, which
+most of the command line does not.
+"""
+
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
+    from fairlead import sse
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "sse"]
+
+
+def __getattr__(name: str) -> _ModuleType:
+    if name == "sse":
+        return _import_module("fairlead.sse")
+    raise AttributeError(f"module 'fairlead' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

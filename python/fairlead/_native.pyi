@@ -1,0 +1,172 @@
+"""The native half of the package. Of this, `fairlead.sse` is public; everything else is how the package starts and follows the data plane.
+
+`make test` compares this file with the module.
+"""
+
+from os import PathLike
+from typing import Any, Self, TypeAlias, final
+
+__all__ = [
+    "ATTEMPT_COLUMNS",
+    "GENERATION_COLUMNS",
+    "Decoder",
+    "Engine",
+    "Event",
+    "JournalBatch",
+    "JournalReader",
+    "Simulator",
+    "__version__",
+    "hash_key",
+]
+
+_Cursor: TypeAlias = tuple[int, int, int, int, int]
+"""A place in a journal chain: node, epoch, worker, segment, offset in bytes."""
+
+__version__: str
+GENERATION_COLUMNS: list[str]
+"""Names of the values in a row of `JournalBatch.generations`."""
+ATTEMPT_COLUMNS: list[str]
+"""Names of the values in a row of `JournalBatch.attempts`."""
+
+def hash_key(secret: bytes, key: str) -> str:
+    """HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key."""
+
+@final
+class Event:
+    """One server-sent event."""
+
+    def __new__(cls, event: str, data: str, id: str = ..., retry: int | None = None) -> Self:
+        """For comparisons in tests; `id` is empty by default."""
+    @property
+    def event(self) -> str:
+        """Its name; "message" when the stream names none."""
+
+    @property
+    def data(self) -> str:
+        """Its data; several data lines are joined with newlines."""
+
+    @property
+    def id(self) -> str:
+        """The last id the stream named, up to this event; empty when there is none."""
+
+    @property
+    def retry(self) -> int | None:
+        """The reconnection time in milliseconds, if this event sets one."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class Decoder:
+    """Decodes a stream of server-sent events that arrives in any pieces."""
+
+    def __new__(cls, max_event_bytes: int = ...) -> Self:
+        """An event may have `max_event_bytes` (default: 32 MiB), its blank line included."""
+
+    def feed(self, bytes: bytes) -> list[Event]:
+        """Takes the next bytes and returns the events they complete.
+
+        Raises ValueError when an event exceeds the limit, and from then on.
+        """
+
+    def finish(self) -> list[Event]:
+        """The stream is over; returns a last event that lacks its blank line if its data is complete JSON or `[DONE]`.
+
+        The decoder is then as new.
+        """
+
+@final
+class Engine:
+    """The data plane of this process. It owns its threads; none of them ever runs Python."""
+
+    def __new__(cls, options: bytes) -> Self:
+        """Opens the journal. `options` is JSON. Raises ValueError when they are wrong, OSError when the journal cannot be used."""
+
+    @property
+    def address(self) -> str:
+        """Where the traffic port listens; empty before `start`."""
+
+    def load_snapshot(self, blob: bytes) -> int:
+        """Puts a new configuration in force; returns its version. A wrong one raises ValueError and changes nothing."""
+
+    def apply_keys(self, delta: bytes) -> int:
+        """Applies a delta of keys; returns the position reached. A wrong one raises ValueError and changes nothing."""
+
+    def start(self) -> None:
+        """Binds the traffic port and starts serving. Raises OSError with one clear line."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while `poll` has news."""
+
+    def poll(self) -> list[str]:
+        """The news since the last call: "journal", "draining", "stopped"."""
+
+    def position(self) -> list[_Cursor]:
+        """The end of every journal chain now."""
+
+    def applied(self, cursors: list[_Cursor]) -> None:
+        """SQL has committed everything before these cursors: the journal may free what lies before."""
+
+    def metrics(self) -> str:
+        """Prometheus text."""
+
+    def failure(self) -> str | None:
+        """Why a thread of the data plane gave up, if one did."""
+
+    def drain(self, grace_ms: int) -> None:
+        """Begins a drain: running requests may take `grace_ms` more."""
+
+    def stop(self) -> None:
+        """Ends everything now, settles what was running and syncs the journal. May be called again; other calls then raise RuntimeError."""
+
+@final
+class JournalBatch:
+    """Settlements as rows, with the position behind them."""
+
+    @property
+    def generations(self) -> list[tuple[Any, ...]]:
+        """Rows in the order of `GENERATION_COLUMNS`."""
+
+    @property
+    def attempts(self) -> list[tuple[Any, ...]]:
+        """Rows in the order of `ATTEMPT_COLUMNS`."""
+
+    @property
+    def cursors(self) -> list[_Cursor]:
+        """Where reading goes on, to be stored in the same transaction."""
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the end of every chain was reached."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read, as texts for the log."""
+
+@final
+class JournalReader:
+    """Follows the journal from cursors; needs no engine."""
+
+    def __new__(cls, directory: str | PathLike[str], cursors: list[_Cursor]) -> Self:
+        """Opens the folder. Raises OSError when it cannot be read."""
+
+    def read(self, max_records: int) -> JournalBatch:
+        """Up to `max_records` settlements. Raises OSError when the folder cannot be read."""
+
+@final
+class Simulator:
+    """A provider that speaks every dialect, runs in this process and keeps its own ledger."""
+
+    def __new__(cls, address: str = "127.0.0.1:0", threads: int = 1, seed: int = 1) -> Self:
+        """Starts it. Raises ValueError for an address that is none, OSError for one that cannot be listened on."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+
+    def ledger(self) -> str:
+        """Its ledger as JSON: what it billed, request by request."""
+
+    def stop(self) -> None:
+        """Stops it. May be called again."""
