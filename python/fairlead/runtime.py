@@ -76,6 +76,10 @@ class RunningEngine(Engine, Protocol):
         """Takes the news: `journal`, `draining`, `stopped`."""
         ...
 
+    def failure(self) -> str | None:
+        """Why it stopped of its own accord, if it did."""
+        ...
+
     def stop(self) -> None:
         """Ends everything now and closes the journal; harmless twice, but nothing else may be called afterwards."""
         ...
@@ -190,6 +194,7 @@ class Process:
             self.engine.start()
             background += [asyncio.create_task(drainer.run()), asyncio.create_task(self._watch())]
             self._first_key = await asyncio.to_thread(self._first_start)
+            self._desk.facts["data"] = self.engine.address
             self._announce(time.perf_counter() - began)
             await self._stopped.wait()
         finally:
@@ -308,6 +313,7 @@ class Process:
                 "pid": os.getpid(),
                 "started_at": time.time_ns() // 1_000_000,
                 "config": str(self.loaded.path) if self.loaded.path else None,
+                "admin": _joined(*self.admin),
             },
         )
 
@@ -353,6 +359,9 @@ class Process:
             await drainer.finish()
         except Exception as error:
             log.error("records stay in the journal until the next start: %s", error)
+            return FAILED
+        if (failure := self.engine.failure()) is not None:
+            log.error("the data plane gave up: %s", failure)
             return FAILED
         log.info("stopped")
         return FINE

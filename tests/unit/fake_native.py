@@ -81,6 +81,11 @@ class Engine:
         assert not self._stopped
         self._say("applied", cursors)
 
+    def failure(self) -> str | None:
+        assert not self._stopped
+        failure = self._folder / "failure"
+        return failure.read_text() if failure.exists() else None
+
     def metrics(self) -> str:
         return "fairlead_up 1\n"
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,36 @@ def test_catching_up_at_once_takes_few_commits(tmp_path: Path) -> None:
             await asyncio.gather(*(drainer.catch_up() for _ in range(100)))
         assert stored(database) == 1200
         assert reads <= 4
+
+    run(tmp_path, story)
+
+
+def test_who_comes_while_a_batch_is_read_waits_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That batch calls itself the last one, and was, when it was read."""
+    has_read, may_return = threading.Event(), threading.Event()
+    original = FakeReader.read
+
+    def read(self: FakeReader, most: int) -> FakeBatch:
+        batch = original(self, most)
+        if batch.generations:
+            has_read.set()
+            assert may_return.wait(30)
+        return batch
+
+    monkeypatch.setattr(FakeReader, "read", read)
+
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        journal.settle([generation(1)])
+        first = asyncio.create_task(drainer.catch_up())
+        await asyncio.to_thread(has_read.wait, 30)
+        journal.settle([generation(2)])
+        second = asyncio.create_task(drainer.catch_up())
+        # The second is in the queue before the first batch comes back.
+        await asyncio.sleep(0)
+        may_return.set()
+        await first
+        await second
+        assert stored(database) == 2
 
     run(tmp_path, story)
 

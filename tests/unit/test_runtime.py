@@ -192,6 +192,15 @@ def place_of_sockets(folder: Folder) -> Path:
     return next(folder.run.iterdir())
 
 
+def test_a_data_plane_that_gave_up_is_a_failure(folder: Folder) -> None:
+    with serving(folder) as running:
+        folder.settle(1)
+        (folder.data / "journal/failure").write_text("a worker panicked")
+        assert running.stop() == 1
+        assert running.stderr[-1] == "fairlead: the data plane gave up: a worker panicked\n"
+    assert json.loads(folder.fairlead("usage", "--json").stdout)["total"]["requests"] == 1
+
+
 def test_a_second_process_on_the_folder_is_told_who_is_there(folder: Folder) -> None:
     with serving(folder) as running:
         second = folder.fairlead("serve", "--data-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0")
@@ -319,8 +328,9 @@ def test_the_doctor_finds_nothing_and_then_something(folder: Folder) -> None:
     assert before.returncode == 0, before.stdout
     assert not (folder.data / "fairlead.db").exists()
     with serving(folder):
-        # Nobody answers at the configured port: the process listens on another one.
-        assert levels(folder.fairlead("doctor", "--json"))["database"] == {"ok"}
+        alive = levels(folder.fairlead("doctor", "--json"))
+        assert (alive["database"], alive["journal"], alive["clock"]) == ({"ok"}, {"ok"}, {"ok"})
+        assert alive["port"] == {"fail"}, "this engine takes connections and answers nothing"
     after = folder.fairlead("doctor", "--json")
     assert {"lock", "secret", "database", "journal", "clock", "folder", "sockets", "version"} <= levels(after).keys()
     folder.config.write_text("[server]\nadmim = 5\n")
@@ -333,7 +343,7 @@ def test_the_doctor_finds_nothing_and_then_something(folder: Folder) -> None:
     assert not (folder.data / "secret.key").exists()
 
 
-def test_the_run_folder_is_refused_when_another_could_have_made_it(tmp_path: Path) -> None:
+def test_the_run_folder_is_refused_when_another_could_have_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def check(path: Path, message: str | None) -> None:
         if message is None:
             place.make_run_dir(path)
@@ -351,6 +361,8 @@ def test_the_run_folder_is_refused_when_another_could_have_made_it(tmp_path: Pat
     check(open_to_all, "open to other users")
     check(link, "not a folder")
     check(file, "not a folder")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    check(tmp_path / "new", "belongs to another user")
 
 
 def test_the_run_folders_path_is_short_enough_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,8 +399,9 @@ def test_a_server_that_dies_is_started_again(tmp_path: Path) -> None:
             assert await answers(host)
             assert host._server is not None
             host._server.wrks[0]._task.cancel()
-            while host.starts < 2 or not host._accepts():  # noqa: ASYNC110 - it has no event to wait for
-                await asyncio.sleep(0.001)
+            async with asyncio.timeout(START_SECONDS):
+                while host.starts < 2 or not host._accepts():  # noqa: ASYNC110 - it has no event to wait for
+                    await asyncio.sleep(0.001)
             for _ in range(20):
                 assert await answers(host)
             await host.stop()

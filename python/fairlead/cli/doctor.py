@@ -31,6 +31,7 @@ LEAST_CLOCK_MS = 1_760_000_000_000
 CLOCK_SLACK_MS = 5_000
 # A backlog that the drain carries away in the blink of an eye is none.
 MOST_BACKLOG_BYTES = 1 << 20
+READY_SECONDS = 2.0
 
 
 class Finding(NamedTuple):
@@ -91,7 +92,7 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
     except Mistakes as mistakes:
         yield from _mistakes(mistakes)
         return
-    yield Finding(OK, "config", f"{path or 'no file: defaults'}; {len(compiled.providers)} providers, {len(compiled.models)} models")
+    yield Finding(OK, "config", f"{path or 'no file: defaults'}; providers: {len(compiled.providers)}, models: {len(compiled.models)}")
     for problem in compiled.warnings:
         yield Finding(WARN, "config", report.line(problem))
 
@@ -174,7 +175,10 @@ def _store(patient: Patient) -> Iterator[Finding]:
     yield from _database(status["database"])
     yield from _journal(status["journal"], patient.running)
     yield _clock(status["database"]["newest_settled_at_ms"])
-    if patient.running and status["version"] != __version__:
+    if not patient.running:
+        return
+    yield from _readiness(patient, status["data"])
+    if status["version"] != __version__:
         yield Finding(WARN, "version", f"the running process is {status['version']}, installed is {__version__}; restart it")
 
 
@@ -213,30 +217,37 @@ def _clock(newest_settled_at_ms: int | None) -> Finding:
 
 
 def _ports(patient: Patient) -> Iterator[Finding]:
+    """Of an installation that does not run: whether it could."""
     if not patient.running:
         for address, what in ((patient.server.data, "traffic"), (patient.server.admin, "admin")):
             place.free_address(address, f"the {what} address")
             yield Finding(OK, "port", f"{what} {address} is free")
-        return
-    host, port = place.resolved(patient.server.data, "the traffic address")
+
+
+def _readiness(patient: Patient, address: str) -> Iterator[Finding]:
+    """Of a running one: whether it takes traffic, asked where it really listens."""
+    host, port = place.resolved(address, "the traffic address")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what is listened on, not what is asked
     connection: http.client.HTTPConnection
     if patient.server.tls:
         # Only whether it answers; the certificate is for its clients to judge.
         trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(host, port, timeout=5, context=trusting)
+        connection = http.client.HTTPSConnection(host, port, timeout=READY_SECONDS, context=trusting)
     else:
-        connection = http.client.HTTPConnection(host, port, timeout=5)
+        connection = http.client.HTTPConnection(host, port, timeout=READY_SECONDS)
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        yield Finding(FAIL, "port", f"traffic {address} does not answer: {error}")
+        return
     finally:
         connection.close()
     if status == 200:
-        yield Finding(OK, "port", f"traffic {patient.server.data} is ready")
+        yield Finding(OK, "port", f"traffic {address} is ready")
     else:
-        yield Finding(FAIL, "port", f"traffic {patient.server.data} says that it is not ready (status {status})")
+        yield Finding(FAIL, "port", f"traffic {address} says that it is not ready (status {status})")
 
 
 def _is_running(data_dir: Path) -> bool:

@@ -175,7 +175,7 @@ def describe_endpoint(model: ModelView, endpoint: EndpointView) -> dict[str, Any
         "supports_implicit_caching": endpoint.supports_implicit_caching,
         "supports_voice_cloning": False,
         "supports_diarization": False,
-        "native_tools": [],
+        "native_tools": {},
         "service_tier": None,
         "supports_tool_choice": dict.fromkeys(("auto", "function", "none", "required"), chooses),
     }
