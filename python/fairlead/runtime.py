@@ -165,6 +165,7 @@ class Process:
         stack.callback(lock.release)
         run_dir = place.run_dir(self.data_dir)
         place.make_run_dir(run_dir)
+        stack.callback(place.remove_run_dir, run_dir)
         self._control_socket = run_dir / place.CONTROL_SOCKET
         self._secret = place.server_secret(self.data_dir, server.secret)
         self.database = Database(self.data_dir / place.DATABASE)

@@ -185,7 +185,7 @@ def test_stopping_drains_the_journal_to_its_end(folder: Folder, number: signal.S
     usage = json.loads(folder.fairlead("usage", "--json").stdout)
     assert (usage["total"]["requests"], usage["total"]["charged_usd"]) == (3, "3.000000003")
     assert sorted(path.name for path in folder.data.iterdir()) == ["fairlead.db", "journal", "lock", "secret.key"]
-    assert not list(place_of_sockets(folder).iterdir())
+    assert not list(folder.run.iterdir())
 
 
 def place_of_sockets(folder: Folder) -> Path:

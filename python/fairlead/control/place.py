@@ -3,6 +3,7 @@
 Everything here refuses what another user could have put in the way: folders that are not ours, modes that let others in, symbolic links.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -131,6 +132,12 @@ def make_run_dir(path: Path) -> None:
         raise PlaceError(f"{path} belongs to another user (id {found.st_uid}); remove it")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise PlaceError(f"{path} is open to other users; remove it")
+
+
+def remove_run_dir(path: Path) -> None:
+    """Removes the folder of a process that ends, under the lock. What is not empty stays."""
+    with contextlib.suppress(OSError):
+        path.rmdir()
 
 
 def resolved(address: str, what: str) -> tuple[str, int]:
