@@ -19,3 +19,13 @@ def gateway(provider: Provider) -> Iterator[Gateway]:
     """A gateway with the provider `lab`, its usual timeouts and two keys. Its configuration stays as it is."""
     with Gateway(configuration(provider.address)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def hasty(provider: Provider) -> Iterator[Gateway]:
+    """A gateway that waits for nobody. Only for tests in which somebody is too slow: on a busy machine it gives up on others too."""
+    timeouts = {"upstream_head_ms": 500, "idle_ms": 500, "content_idle_ms": 800, "total_ms": 3_000}
+    clients = {"client_head_ms": 500, "client_idle_ms": 1_000, "body_grace_ms": 500, "early_head_ms": 60_000}
+    lines = "\n".join(f"{name} = {value}" for name, value in (timeouts | clients).items())
+    with Gateway(configuration(provider.address, tables=f"[timeouts]\n{lines}\n")) as running:
+        yield running
