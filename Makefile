@@ -9,10 +9,10 @@ CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/rig -name '*.rs' -o -name Cargo.toml | grep -v -e /target/ -e ^rust/fuzz/)
 RIG := $(CARGO_TARGET)/release/fairlead-rig
 
-.PHONY: help run test proof build bench bench-peers lint fmt wheel lock clean test-rust test-python
+.PHONY: help run test test-rust test-python proof build bench bench-peers lint check-aarch64 fmt wheel lock clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/built ## build what is missing and start the gateway
 	$(BIN)/fairlead serve $(ARGS)
@@ -37,12 +37,20 @@ bench: $(VENV)/release $(RIG) ## measure against direct calls, the floor and ins
 bench-peers: $(VENV)/tools ## install the peers that the registries offer
 	$(BIN)/python benches/overhead.py --install-peers $(ARGS)
 
-lint: $(VENV)/built ## checks
+lint: $(VENV)/tools ## checks
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BIN)/ruff format --check python tests benches
 	$(BIN)/ruff check python tests benches
 	$(BIN)/mypy
+
+# Types, not code: nothing is linked, so ring's C and assembly need not come out, and `true` stands in where there is no cross compiler.
+AARCH64 := aarch64-unknown-linux-gnu
+AARCH64_TOOL = $(or $(shell command -v aarch64-linux-gnu-$(1)),true)
+check-aarch64: ## type-check everything for aarch64
+	rustc --target $(AARCH64) --print target-libdir | xargs test -d || rustup target add $(AARCH64)
+	CC_aarch64_unknown_linux_gnu=$(call AARCH64_TOOL,gcc) AR_aarch64_unknown_linux_gnu=$(call AARCH64_TOOL,ar) PYO3_NO_PYTHON=1 \
+		cargo check --workspace --all-targets --locked --target $(AARCH64)
 
 fmt: $(VENV)/tools ## formatters
 	cargo fmt --all
