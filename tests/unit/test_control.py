@@ -204,7 +204,7 @@ def test_only_the_admin_token_is_the_operator(values: list[bytes], expected: boo
         ("GET", "/admin/keys/../../api/v1/key", KEY, 200, None),
     ],
 )
-def test_what_is_not_there_is_said_in_openrouters_shape(
+def test_what_is_not_there_is_said_in_the_callers_shape(
     tmp_path: Path, method: str, path: str, headers: dict[str, str], status: int, message: str | None
 ) -> None:
     async def story(house: House) -> None:
@@ -213,8 +213,29 @@ def test_what_is_not_there_is_said_in_openrouters_shape(
             assert response.status_code == status
             if message is not None:
                 error = response.json()["error"]
-                assert (error["code"], error["message"]) == (status, message)
-                assert isinstance(error["metadata"]["error_type"], str)
+                assert error["message"] == message
+                if path.startswith("/v1/"):
+                    assert (error["type"], error["param"]) == ("invalid_request_error", None)
+                else:
+                    assert error["code"] == status and isinstance(error["metadata"]["error_type"], str)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "error"),
+    [
+        ("/v1/nothing", {}, {"type": "invalid_request_error", "param": None, "code": "not_found"}),
+        ("/v1/nothing", {"anthropic-version": "2023-06-01"}, {"type": "not_found_error"}),
+        ("/v1/messages/nothing", {}, {"type": "not_found_error"}),
+        ("/api/v1/nothing", {"anthropic-version": "2023-06-01"}, {"code": 404, "metadata": {"error_type": "not_found"}}),
+    ],
+)
+def test_each_dialect_reads_its_own_errors(tmp_path: Path, path: str, headers: dict[str, str], error: dict[str, object]) -> None:
+    async def story(house: House) -> None:
+        body = (await house.private.get(path, headers=KEY | headers)).json()
+        assert body["error"] == {"message": f"there is no GET {path} here"} | error
+        assert body.get("type") == ("error" if error.get("type") == "not_found_error" else None)
 
     tell(tmp_path, story)
 

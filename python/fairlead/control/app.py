@@ -16,7 +16,7 @@ from starlette.routing import Route
 from fairlead.control import credits, generation, key, keys, models, operations, requests, usage
 from fairlead.control.access import Access, Principal, admin_principal, authorise, private_principal
 from fairlead.control.desk import Call, Desk
-from fairlead.control.replies import Refusal, not_found
+from fairlead.control.replies import Refusal, Shape, not_found, shape_of
 
 log = logging.getLogger("fairlead.control")
 
@@ -92,10 +92,10 @@ def _endpoint(desk: Desk, methods: dict[str, Resource], identify: Identify) -> C
                 raise refusal
             return await resource.answer(Call(desk, request, principal))
         except Refusal as refusal:
-            return refusal.reply()
+            return refusal.reply(_shape(request))
         except Exception:
             log.exception("%s %s failed", resource.method, resource.path)
-            return Refusal(500, "server", "internal error; the log has the details").reply()
+            return Refusal(500, "server", "internal error; the log has the details").reply(_shape(request))
 
     return endpoint
 
@@ -106,11 +106,15 @@ def _unrouted(identify: Identify) -> Callable[[Request, Exception], Response]:
     def handler(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         if (refusal := authorise(Access.CATALOGUE, identify(request))) is not None:
-            return refusal.reply()
+            return refusal.reply(_shape(request))
         method, path = request.method, request.scope["path"]
         if status == 405:
             allowed = (error.headers or {}) if isinstance(error, HTTPException) else {}
-            return Refusal(405, "invalid_request", f"{path} does not take {method}").reply(allowed)
-        return not_found(f"there is no {method} {path} here").reply()
+            return Refusal(405, "invalid_request", f"{path} does not take {method}").reply(_shape(request), allowed)
+        return not_found(f"there is no {method} {path} here").reply(_shape(request))
 
     return handler
+
+
+def _shape(request: Request) -> Shape:
+    return shape_of(request.scope["path"], request.headers)

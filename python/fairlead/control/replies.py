@@ -1,7 +1,8 @@
-"""Replies: JSON, the headers that every reply has, and errors in OpenRouter's shape."""
+"""Replies: JSON, the headers that every reply has, and errors: OpenRouter's shape, and on `/v1` that of the caller's dialect."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -17,6 +18,32 @@ HEADERS = {
 _encoder = msgspec.json.Encoder()
 
 
+class Shape(Enum):
+    """Whose errors a caller reads."""
+
+    OPENROUTER = "openrouter"
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+# OpenRouter's word for what the control plane refuses → OpenAI's type and code, Anthropic's type. As `rust/ir/src/error.rs` has them.
+_WORDS: dict[str, tuple[str, str | None, str]] = {
+    "authentication": ("invalid_request_error", "invalid_api_key", "authentication_error"),
+    "permission_denied": ("invalid_request_error", "permission_denied", "permission_error"),
+    "not_found": ("invalid_request_error", "not_found", "not_found_error"),
+    "payload_too_large": ("invalid_request_error", "payload_too_large", "request_too_large"),
+    "server": ("server_error", "server", "api_error"),
+}
+_OTHER_WORDS = ("invalid_request_error", None, "invalid_request_error")
+
+
+def shape_of(path: str, headers: Mapping[str, str]) -> Shape:
+    """The shape of errors on a path: on `/v1` Anthropic's where its client is known by path or header, else OpenAI's."""
+    if not path.startswith("/v1/"):
+        return Shape.OPENROUTER
+    return Shape.ANTHROPIC if path.startswith("/v1/messages") or "anthropic-version" in headers else Shape.OPENAI
+
+
 class Refusal(Exception):
     """An error that the caller is told. `error_type` is OpenRouter's word for it."""
 
@@ -26,11 +53,18 @@ class Refusal(Exception):
         self.error_type = error_type
         self.message = message
 
-    def reply(self, extra: Mapping[str, str] | None = None) -> Response:
+    def reply(self, shape: Shape = Shape.OPENROUTER, extra: Mapping[str, str] | None = None) -> Response:
         """As HTTP, with extra headers."""
-        error = {"code": self.status, "message": self.message, "metadata": {"error_type": self.error_type}}
         headers = {"www-authenticate": "Bearer"} if self.status == 401 else {}
-        return reply({"error": error}, self.status, headers | dict(extra or {}))
+        return reply(self._body(shape), self.status, headers | dict(extra or {}))
+
+    def _body(self, shape: Shape) -> dict[str, Any]:
+        openai_type, openai_code, anthropic_type = _WORDS.get(self.error_type, _OTHER_WORDS)
+        if shape is Shape.OPENAI:
+            return {"error": {"message": self.message, "type": openai_type, "param": None, "code": openai_code}}
+        if shape is Shape.ANTHROPIC:
+            return {"type": "error", "error": {"type": anthropic_type, "message": self.message}}
+        return {"error": {"code": self.status, "message": self.message, "metadata": {"error_type": self.error_type}}}
 
 
 def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
