@@ -234,7 +234,8 @@ UNARY_CHAT = [
     '"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}',
     # Nothing that was expected is where it was, and numbers, escapes and white space are written in their own ways.
     ' { "usage" : {"total_tokens":7 ,"completion_tokens":2.0, "prompt_tokens":5,"x":[1.10,1e5]} , "unknown":{"a":1.0},\n"choices":[ '
-    r'{"message":{"content":"\u00e9\ud83d\ude00 \/"},"finish_reason":"stop","logprobs":{"content":[{"token":"a","logprob":-0.10}]}}],"id":null } ',
+    r'{"message":{"content":"\u00e9\ud83d\ude00 \/"},"finish_reason":"stop","logprobs":{"content":[{"token":"a","logprob":-0.10}]}}]'
+    ',"id":null } ',
     '{"choices":[{"message":{"content":"x","reasoning_content":"r","tool_calls":null},"finish_reason":"whatever"}]}',
 ]
 UNARY_MESSAGES = [

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from e2e.house import PROVIDER_SECRET, Gateway, Provider, Reply, billed_nanousd, sse_data
+from e2e.house import PROVIDER_SECRET, Gateway, Provider, billed_nanousd, sse_data
+from e2e.shapes import check_error, check_error_body
 from e2e.wire import PATHS, body_of
 
 DIALECTS = tuple(PATHS)
 ESTIMATED, INSURED = 1, 8
-OPENAI_TYPES = {"invalid_request_error", "rate_limit_error", "server_error"}
 
 
 class Case(NamedTuple):
@@ -96,29 +96,6 @@ def check(gateway: Gateway, provider: Provider, prefix: str, dialect: str, strea
 
 def about_our_key(case: Case) -> bool:
     return case.fault.get("status") in (401, 402, 403, 404)
-
-
-def check_error_body(reply: Reply, prefix: str, dialect: str) -> None:
-    """An error of a route is in its own shape."""
-    assert reply.headers["content-type"] == "application/json"
-    check_error(reply.json(), reply.status, prefix, dialect)
-
-
-def check_error(body: dict[str, Any], number: int, prefix: str, dialect: str) -> None:
-    error = body["error"]
-    assert isinstance(error["message"], str) and error["message"]
-    if dialect == "anthropic_messages":
-        assert body["type"] == "error"
-        assert error["type"].endswith("_error") or error["type"] == "request_too_large"
-        assert ("error_type" in error) == bool(prefix)
-    elif prefix:
-        assert error["code"] == number
-        assert error["metadata"]["error_type"]
-        # In a stream there may be none of the provider's own words.
-        assert error["metadata"].get("raw") == error["metadata"].get("provider_error")
-    else:
-        assert error["type"] in OPENAI_TYPES
-        assert {"param", "code"} <= error.keys()
 
 
 AFTER_CONTENT = [
