@@ -5,6 +5,7 @@ use crate::retention::{Applied, Holdings};
 use crate::segment::{self, ChainId, Fresh, SegmentId};
 use crate::{Cursor, Options};
 use fairlead_ir::GenerationId;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,17 +85,28 @@ pub(crate) struct Chain {
     pub(crate) id: ChainId,
     pub(crate) holdings: Mutex<Holdings>,
     pub(crate) files: Mutex<Files>,
-    /// Whether the next segment is there; a hint for the worker that spares it the lock.
-    pub(crate) next_ready: AtomicBool,
+    /// How many segments are there to follow the current one; spares the worker the lock.
+    pub(crate) segments_ready: AtomicU64,
+    /// Whether `carry` has something; spares the worker the lock.
+    pub(crate) carry_waits: AtomicBool,
+    carry: Mutex<Vec<Carried>>,
     next: Mutex<Next>,
     position: AtomicU64,
     synced: AtomicU64,
 }
 
-/// The segment that follows the one being written.
+/// A reservation that keeps an old segment from being freed: the worker writes it once more.
+pub(crate) struct Carried {
+    pub(crate) generation: GenerationId,
+    pub(crate) from: SegmentId,
+    pub(crate) payload: Box<[u8]>,
+}
+
+/// The segments that follow the one being written: one, or more while very many calls are open.
 struct Next {
+    /// The first one's number.
     number: u64,
-    fresh: Option<Fresh>,
+    fresh: VecDeque<Fresh>,
 }
 
 /// Files with records that may not be on disk yet.
@@ -112,8 +124,10 @@ impl Chain {
             id,
             holdings: Mutex::new(holdings),
             files: Mutex::new(Files { full: Vec::new(), current: file }),
-            next_ready: AtomicBool::new(false),
-            next: Mutex::new(Next { number: 1, fresh: None }),
+            segments_ready: AtomicU64::new(0),
+            carry_waits: AtomicBool::new(false),
+            carry: Mutex::default(),
+            next: Mutex::new(Next { number: 1, fresh: VecDeque::new() }),
             position: AtomicU64::new(start),
             synced: AtomicU64::new(start),
         }
@@ -154,30 +168,51 @@ impl Chain {
         Ok(())
     }
 
-    /// Makes the next segment unless it is there. Returns its file when it was made now; it is not synced.
-    pub(crate) fn prepare_next(&self, options: &Options) -> io::Result<Option<Arc<File>>> {
-        let mut next = lock(&self.next);
-        if next.fresh.is_some() {
-            return Ok(None);
-        }
-        let fresh = self.create(next.number, options)?;
-        let file = Arc::clone(&fresh.file);
-        next.fresh = Some(fresh);
-        self.next_ready.store(true, Ordering::Release);
-        Ok(Some(file))
+    /// Hands reservations to the worker, which writes one of them after each of its next records.
+    pub(crate) fn offer(&self, carried: Vec<Carried>) {
+        let mut carry = lock(&self.carry);
+        carry.extend(carried);
+        self.carry_waits.store(!carry.is_empty(), Ordering::Release);
     }
 
-    /// Hands out the next segment and its number, made now if it is not there.
+    /// Takes one of what was offered.
+    pub(crate) fn take_offered(&self) -> Option<Carried> {
+        let mut carry = lock(&self.carry);
+        let taken = carry.pop();
+        self.carry_waits.store(!carry.is_empty(), Ordering::Release);
+        taken
+    }
+
+    /// Makes the next segment unless there is one. Returns its file when it was made now; it is not synced.
+    pub(crate) fn prepare_next(&self, options: &Options) -> io::Result<Option<Arc<File>>> {
+        let mut next = lock(&self.next);
+        if next.fresh.is_empty() { self.add_fresh(&mut next, options).map(Some) } else { Ok(None) }
+    }
+
+    /// Makes one more segment to follow those that are there.
+    pub(crate) fn prepare_another(&self, options: &Options) -> io::Result<()> {
+        self.add_fresh(&mut lock(&self.next), options).map(drop)
+    }
+
+    /// Hands out the next segment and its number, made now if there is none.
     pub(crate) fn take_next(&self, options: &Options) -> io::Result<(u64, Fresh)> {
         let mut next = lock(&self.next);
-        let fresh = match next.fresh.take() {
+        let fresh = match next.fresh.pop_front() {
             Some(fresh) => fresh,
             None => self.create(next.number, options)?,
         };
         let number = next.number;
         next.number += 1;
-        self.next_ready.store(false, Ordering::Release);
+        self.segments_ready.store(next.fresh.len() as u64, Ordering::Release);
         Ok((number, fresh))
+    }
+
+    fn add_fresh(&self, next: &mut Next, options: &Options) -> io::Result<Arc<File>> {
+        let fresh = self.create(next.number + next.fresh.len() as u64, options)?;
+        let file = Arc::clone(&fresh.file);
+        next.fresh.push_back(fresh);
+        self.segments_ready.store(next.fresh.len() as u64, Ordering::Release);
+        Ok(file)
     }
 
     fn create(&self, number: u64, options: &Options) -> io::Result<Fresh> {

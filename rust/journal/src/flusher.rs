@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// How long a record may wait for its sync under [`Durability::Process`].
 const SYNC_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of one chain after which the sync does not wait for the interval.
-pub(crate) const SYNC_BYTES: u64 = 256 << 10;
+pub(crate) const SYNC_BYTES: u64 = 1 << 20;
 
 /// What the workers tell the side thread. A worker pays a system call only for the first record after a sync.
 #[derive(Default)]

@@ -1,12 +1,12 @@
 //! The journal of one process: opened once, one writer per worker.
 
-use crate::chain::{Chain, Shared, lock};
+use crate::chain::{Carried, Chain, Shared, lock};
 use crate::error::Error;
 use crate::flusher::{self, sync_directory};
 use crate::frame::{self, Kind, Step};
 use crate::recovery::{self, Recovery};
 use crate::retention::{Applied, Held, Holdings};
-use crate::segment::{self, ChainId, SegmentId};
+use crate::segment::{self, ChainId, Header, SegmentId};
 use crate::writer::Writer;
 use crate::{Cursor, Options, record};
 use fairlead_ir::GenerationId;
@@ -14,19 +14,16 @@ use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// The chain that reservations of very long calls move to, so that they do not keep every segment written since.
-const CARRIER: u16 = u16::MAX;
-/// Full segments a chain may have behind its oldest one before that one's open reservations move.
+/// Full segments a chain may have behind its oldest one before the open reservations in that one are written again.
 const CARRY_AFTER_SEGMENTS: usize = 4;
 
 /// The journal of one process.
 pub struct Journal {
     shared: Arc<Shared>,
-    carrier: Mutex<Option<Writer>>,
     thread: Option<JoinHandle<()>>,
     /// Held as long as the journal is open.
     _lock: File,
@@ -50,7 +47,7 @@ impl Journal {
         let (recovery, earlier) = recovery::scan(&directory, &chains, &place, newest + 1)?;
         let shared = Arc::new(Shared::new(options, newest + 1, earlier, recovery.scanned_bytes));
         let thread = start(&shared)?;
-        let journal = Journal { shared, carrier: Mutex::default(), thread: Some(thread), _lock: held_lock };
+        let journal = Journal { shared, thread: Some(thread), _lock: held_lock };
         journal.applied(applied);
         Ok((journal, recovery))
     }
@@ -60,9 +57,23 @@ impl Journal {
         self.shared.epoch
     }
 
-    /// The writer of one worker, below 65535. There is one per worker and journal.
+    /// The writer of one worker. There is one per worker and journal.
     pub fn writer(&self, worker: u16) -> Result<Writer, Error> {
-        if worker == CARRIER { Err(Error::WorkerTaken(worker)) } else { self.start_chain(worker) }
+        let options = &self.shared.options;
+        let id = SegmentId { chain: ChainId { epoch: self.shared.epoch, node: options.node, worker }, number: 0 };
+        let mut chains = lock(&self.shared.chains);
+        if chains.iter().any(|chain| chain.id == id.chain) {
+            return Err(Error::WorkerTaken(worker));
+        }
+        let fresh = segment::create(&options.directory, id, options.segment_bytes).map_err(Error::DiskFull)?;
+        fresh.file.sync_all().map_err(Error::io("sync", &options.directory))?;
+        sync_directory(&options.directory).map_err(Error::io("sync", &options.directory))?;
+        let mut holdings = Holdings::default();
+        holdings.add(Held::new(id, options.segment_bytes));
+        let chain = Arc::new(Chain::new(id.chain, Arc::clone(&fresh.file), holdings));
+        chains.push(Arc::clone(&chain));
+        self.shared.signal.want_segment();
+        Ok(Writer::new(Arc::clone(&self.shared), chain, fresh))
     }
 
     /// The end of every chain now, those of earlier epochs included while they have segments.
@@ -77,7 +88,7 @@ impl Journal {
     pub fn applied(&self, cursors: &[Cursor]) {
         let mut applied = lock(&self.shared.applied);
         applied.advance(cursors);
-        let earlier = lock(&self.shared.earlier).release(&applied);
+        let earlier = lock(&self.shared.earlier).release_epochs(&applied);
         self.discard(earlier);
         if !lock(&self.shared.earlier).is_empty() {
             return;
@@ -126,24 +137,6 @@ impl Journal {
         }
     }
 
-    fn start_chain(&self, worker: u16) -> Result<Writer, Error> {
-        let options = &self.shared.options;
-        let id = SegmentId { chain: ChainId { epoch: self.shared.epoch, node: options.node, worker }, number: 0 };
-        let mut chains = lock(&self.shared.chains);
-        if chains.iter().any(|chain| chain.id == id.chain) {
-            return Err(Error::WorkerTaken(worker));
-        }
-        let fresh = segment::create(&options.directory, id, options.segment_bytes).map_err(Error::DiskFull)?;
-        fresh.file.sync_all().map_err(Error::io("sync", &options.directory))?;
-        sync_directory(&options.directory).map_err(Error::io("sync", &options.directory))?;
-        let mut holdings = Holdings::default();
-        holdings.add(Held::new(id, options.segment_bytes));
-        let chain = Arc::new(Chain::new(id.chain, Arc::clone(&fresh.file), holdings));
-        chains.push(Arc::clone(&chain));
-        self.shared.signal.want_segment();
-        Ok(Writer::new(Arc::clone(&self.shared), chain, fresh))
-    }
-
     fn discard(&self, freed: Vec<Held>) {
         for held in freed {
             if segment::discard(&self.shared.options.directory, held.id, held.damaged).is_ok() {
@@ -152,46 +145,17 @@ impl Journal {
         }
     }
 
-    /// Moves the open reservations of a chain's oldest segment to the carrier, so that one call of an hour does not keep an hour of
-    /// segments. Should it fail, the segment simply stays.
-    fn carry_stragglers(&self, chain: &Arc<Chain>, applied: &Applied) {
-        loop {
-            let straggler = lock(&chain.holdings).straggler(applied, CARRY_AFTER_SEGMENTS);
-            let Some((from, open)) = straggler else { return };
-            if self.carry(chain, from, &open.into_iter().collect()).is_err() {
-                return;
-            }
-            let freed = lock(&chain.holdings).release(applied);
-            self.discard(freed);
+    /// Lets a chain's worker write the open reservations of its oldest segment again, so that one call of an hour does not keep an hour
+    /// of segments. A segment that cannot be read simply stays.
+    fn carry_stragglers(&self, chain: &Chain, applied: &Applied) {
+        if chain.carry_waits.load(Ordering::Acquire) {
+            return;
         }
-    }
-
-    fn carry(&self, chain: &Arc<Chain>, from: SegmentId, open: &HashSet<GenerationId>) -> Result<(), Error> {
-        let mut carrier = lock(&self.carrier);
-        if carrier.is_none() {
-            *carrier = Some(self.start_chain(CARRIER)?);
+        let straggler = lock(&chain.holdings).straggler(applied, CARRY_AFTER_SEGMENTS);
+        let Some((from, open)) = straggler else { return };
+        if let Ok(bytes) = fs::read(from.path(&self.shared.options.directory)) {
+            chain.offer(reservations(&bytes, from, &open.into_iter().collect()));
         }
-        let Some(carrier) = carrier.as_mut() else { return Ok(()) };
-        let path = from.path(&self.shared.options.directory);
-        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        let reservations = reservations(&bytes, from, open);
-        if reservations.len() < open.len() {
-            return Err(Error::Failed(format!("{} does not read back", path.display())));
-        }
-        reservations.iter().try_for_each(|payload| carrier.carry(payload))?;
-        carrier.chain().sync().map_err(Error::io("sync", &path))?;
-        // In the carrier's own chain the newer place has replaced the older one already.
-        if carrier.chain().id != chain.id {
-            for generation in open {
-                let still_open = lock(&chain.holdings).moved(*generation, from);
-                if !still_open {
-                    // Settled while it was copied, at or before this place.
-                    let at = chain.position();
-                    lock(&carrier.chain().holdings).settled(*generation, at);
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -201,15 +165,17 @@ impl Drop for Journal {
     }
 }
 
-/// Payloads of the reservations in a segment that are among `open`.
-fn reservations<'a>(bytes: &'a [u8], id: SegmentId, open: &HashSet<GenerationId>) -> Vec<&'a [u8]> {
-    let segment::Header::Valid { seed, .. } = segment::check_header(bytes, id) else { return Vec::new() };
+/// The reservations in a segment that are among `open`.
+fn reservations(bytes: &[u8], from: SegmentId, open: &HashSet<GenerationId>) -> Vec<Carried> {
+    let Header::Valid { seed, .. } = segment::check_header(bytes, from) else { return Vec::new() };
     let mut rest = bytes.get(segment::HEADER_BYTES as usize..).unwrap_or_default();
     let mut found = Vec::new();
     while let Step::Record(frame) = frame::read(rest, rest.len(), seed) {
-        let wanted = frame.known_kind() == Some(Kind::Reserve) && record::generation(frame.payload).is_ok_and(|id| open.contains(&id));
-        if wanted {
-            found.push(frame.payload);
+        if frame.known_kind() == Some(Kind::Reserve)
+            && let Ok(generation) = record::generation(frame.payload)
+            && open.contains(&generation)
+        {
+            found.push(Carried { generation, from, payload: frame.payload.into() });
         }
         rest = &rest[frame.size..];
     }
@@ -267,7 +233,7 @@ mod tests {
             price_version: 0,
         };
         // A device that cannot be synced stands in for a disk that fails.
-        lock(&writer.chain().files).current = Arc::new(File::open("/dev/null").unwrap());
+        lock(&journal.shared.all_chains()[0].files).current = Arc::new(File::open("/dev/null").unwrap());
         writer.reserve(&reserve).unwrap();
         let durable = writer.durable();
         flusher::sync(&journal.shared);

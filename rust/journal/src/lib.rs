@@ -40,6 +40,7 @@ pub use error::{Error, Problem, ProblemKind};
 pub use flusher::Durable;
 pub use journal::Journal;
 pub use reader::{ReadState, Reader};
+pub use record::ReserveRef;
 pub use recovery::{Recovery, recover};
 pub use writer::Writer;
 

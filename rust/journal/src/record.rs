@@ -78,7 +78,7 @@ pub fn decode_reserve(payload: &[u8]) -> Result<Reserve, Malformed> {
 }
 
 /// Appends a settlement's payload.
-pub fn encode_settle(record: &Settle, out: &mut Vec<u8>) {
+pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_generation(out, record.generation);
     put_u64(out, record.started_at_ms);
     put_u64(out, record.settled_at_ms);
@@ -110,7 +110,7 @@ pub fn encode_settle(record: &Settle, out: &mut Vec<u8>) {
         &record.end_user,
         &record.session,
     ] {
-        put_text(out, text);
+        put_text(out, text.as_ref());
     }
     put_attempts(out, &record.attempts);
 }
@@ -226,7 +226,7 @@ fn put_timings(out: &mut Vec<u8>, timings: &Timings) {
     }
 }
 
-fn put_attempts(out: &mut Vec<u8>, attempts: &[Attempt]) {
+fn put_attempts<T: AsRef<str>>(out: &mut Vec<u8>, attempts: &[Attempt<T>]) {
     out.push(attempts.len().min(ATTEMPTS_MAX) as u8);
     if attempts.len() <= ATTEMPTS_MAX {
         attempts.iter().for_each(|attempt| put_attempt(out, attempt));
@@ -240,7 +240,7 @@ fn put_attempts(out: &mut Vec<u8>, attempts: &[Attempt]) {
 }
 
 /// One attempt that stands for many: no cost is lost. Allocates, which only a generation with more than 64 attempts causes.
-fn merged(attempts: &[Attempt]) -> Attempt {
+fn merged<T>(attempts: &[Attempt<T>]) -> Attempt {
     let mut sum = Attempt { error: "merged".to_owned(), ..Attempt::default() };
     for attempt in attempts {
         sum.upstream_cost.0 = sum.upstream_cost.0.saturating_add(attempt.upstream_cost.0);
@@ -250,14 +250,14 @@ fn merged(attempts: &[Attempt]) -> Attempt {
     sum
 }
 
-fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
+fn put_attempt<T: AsRef<str>>(out: &mut Vec<u8>, attempt: &Attempt<T>) {
     put_u64(out, attempt.endpoint);
     put_u16(out, attempt.status);
     put_u64(out, attempt.latency_us);
     put_money(out, attempt.upstream_cost);
     put_u32(out, attempt.flags.0);
     for text in [&attempt.provider, &attempt.upstream_model, &attempt.upstream_id, &attempt.error] {
-        put_text(out, text);
+        put_text(out, text.as_ref());
     }
 }
 

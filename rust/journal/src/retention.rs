@@ -1,8 +1,8 @@
 //! Which segments may be freed.
 //!
 //! A segment is freed when SQL has committed past its end, every reservation in it has its terminal, and SQL has committed past
-//! those terminals too. Within a chain segments are freed in order, and chains of older epochs before those of newer ones, so that a
-//! terminal never disappears before its reservation: else a start in between would take the reservation for an orphan.
+//! those terminals too. A terminal must not disappear before its reservation, else a start in between would take the reservation for
+//! an orphan. So a living chain is freed in order, and earlier epochs one after the other, each as a whole.
 
 use crate::Cursor;
 use crate::segment::{ChainId, SegmentId};
@@ -53,12 +53,16 @@ impl Held {
     }
 
     /// Whether SQL has all of it, whatever its reservations wait for.
-    pub(crate) fn is_applied(&self, applied: &Applied) -> bool {
+    fn is_applied(&self, applied: &Applied) -> bool {
         self.end.is_some_and(|end| applied.covers(&self.id.chain.cursor(self.id.number, end)))
             && self.until.iter().all(|cursor| applied.covers(cursor))
     }
 
-    pub(crate) fn wait_until(&mut self, at: Cursor) {
+    fn may_go(&self, applied: &Applied) -> bool {
+        self.open == 0 && self.is_applied(applied)
+    }
+
+    fn wait_until(&mut self, at: Cursor) {
         match self.until.iter_mut().find(|cursor| ChainId::from(&**cursor) == ChainId::from(&at)) {
             Some(cursor) => *cursor = at.max(*cursor),
             None => self.until.push(at),
@@ -110,16 +114,9 @@ impl Holdings {
         true
     }
 
-    /// The generation's reservation now stands elsewhere. False when it has been settled meanwhile.
-    pub(crate) fn moved(&mut self, generation: GenerationId, from: SegmentId) -> bool {
-        if self.open.get(&generation) != Some(&from) {
-            return false;
-        }
-        self.open.remove(&generation);
-        if let Some(held) = self.held(from) {
-            held.open = held.open.saturating_sub(1);
-        }
-        true
+    /// Whether the generation is open and its reservation stands in `segment`.
+    pub(crate) fn is_open_in(&self, generation: GenerationId, segment: SegmentId) -> bool {
+        self.open.get(&generation) == Some(&segment)
     }
 
     /// Open reservations.
@@ -134,24 +131,22 @@ impl Holdings {
         Some((held.id, open))
     }
 
-    /// Takes out what may be freed: of each chain the beginning, and nothing of an epoch while an older one has segments here.
+    /// Takes out what may be freed of one living chain: from its beginning.
     pub(crate) fn release(&mut self, applied: &Applied) -> Vec<Held> {
-        let (mut freed, mut kept) = (Vec::new(), VecDeque::with_capacity(self.segments.len()));
-        let mut blocked: Option<ChainId> = None;
-        for held in self.segments.drain(..) {
-            let chain = held.id.chain;
-            let waits = blocked.is_some_and(|by| by == chain || by.epoch < chain.epoch);
-            if !waits && held.open == 0 && held.is_applied(applied) {
-                freed.push(held);
-            } else {
-                // The oldest blocked epoch stays: everything younger waits for it.
-                if blocked.is_none_or(|by| by.epoch == chain.epoch) {
-                    blocked = Some(chain);
-                }
-                kept.push_back(held);
+        let ready = self.segments.iter().take_while(|held| held.may_go(applied)).count();
+        self.segments.drain(..ready).collect()
+    }
+
+    /// Takes out what may be freed of earlier epochs: whole ones, from the oldest.
+    pub(crate) fn release_epochs(&mut self, applied: &Applied) -> Vec<Held> {
+        let mut freed = Vec::new();
+        while let Some(epoch) = self.segments.front().map(|held| held.id.chain.epoch) {
+            let end = self.segments.partition_point(|held| held.id.chain.epoch == epoch);
+            if !self.segments.iter().take(end).all(|held| held.may_go(applied)) {
+                break;
             }
+            freed.extend(self.segments.drain(..end));
         }
-        self.segments = kept;
         freed
     }
 
@@ -195,10 +190,18 @@ mod tests {
         holdings
     }
 
-    fn check(holdings: &mut Holdings, applied: &[(SegmentId, u64)], freed: &[SegmentId]) {
+    fn place(applied: &[(SegmentId, u64)]) -> Applied {
         let mut place = Applied::default();
         place.advance(&applied.iter().map(|(id, offset)| id.chain.cursor(id.number, *offset)).collect::<Vec<_>>());
-        assert_eq!(holdings.release(&place).iter().map(|held| held.id).collect::<Vec<_>>(), freed);
+        place
+    }
+
+    fn ids(freed: Vec<Held>) -> Vec<SegmentId> {
+        freed.into_iter().map(|held| held.id).collect()
+    }
+
+    fn check(holdings: &mut Holdings, applied: &[(SegmentId, u64)], freed: &[SegmentId]) {
+        assert_eq!(ids(holdings.release(&place(applied))), freed);
     }
 
     #[test]
@@ -235,13 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn older_epochs_go_first_and_chains_of_one_epoch_do_not_wait_for_each_other() {
+    fn earlier_epochs_go_whole_and_in_order() {
         let all = [id(1, 0, 0), id(1, 1, 0), id(2, 0, 0), id(2, 1, 0), id(3, 0, 0)];
-        let place = |skip: usize| all.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, id)| (*id, 100)).collect::<Vec<_>>();
-        check(&mut holdings(&all), &place(0), &[all[1]]);
-        check(&mut holdings(&all), &place(1), &[all[0]]);
-        check(&mut holdings(&all), &place(2), &[all[0], all[1], all[3]]);
-        check(&mut holdings(&all), &place(4), &all[..4]);
+        for (missing, freed) in [(0, &all[..0]), (1, &all[..0]), (2, &all[..2]), (3, &all[..2]), (4, &all[..4])] {
+            let applied: Vec<_> = all.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, id)| (*id, 100)).collect();
+            assert_eq!(ids(holdings(&all).release_epochs(&place(&applied))), freed, "without {missing}");
+        }
+        assert_eq!(ids(holdings(&all).release_epochs(&place(&all.map(|id| (id, 100))))), all);
     }
 
     #[test]
@@ -251,8 +254,8 @@ mod tests {
         holdings.reserved(GenerationId(9), all[0]);
         holdings.reserved(GenerationId(9), all[1]);
         check(&mut holdings, &[(all[1], 100)], &all[..1]);
-        assert!(!holdings.moved(GenerationId(9), all[0]));
-        assert!(holdings.moved(GenerationId(9), all[1]));
+        assert!(!holdings.is_open_in(GenerationId(9), all[0]) && holdings.is_open_in(GenerationId(9), all[1]));
+        holdings.settled(GenerationId(9), all[1].chain.cursor(1, 90));
         check(&mut holdings, &[(all[1], 100)], &all[1..]);
     }
 }

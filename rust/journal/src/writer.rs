@@ -8,6 +8,7 @@ use crate::frame::{self, Kind};
 use crate::record::{self, ReserveRef};
 use crate::retention::Held;
 use crate::segment::{self, Fresh, SegmentId};
+use fairlead_ir::GenerationId;
 use fairlead_ledger::{Reserve, Settle};
 use std::fs::File;
 use std::io;
@@ -15,8 +16,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Room kept for the settlement of each open reservation when no further segment can be had. Settlements are near 600 bytes.
-const SETTLE_ROOM_BYTES: u64 = 4 << 10;
+/// Room kept for the settlement of each open reservation. Settlements are near 500 bytes; few have more than one attempt.
+const SETTLE_ROOM_BYTES: u64 = 1 << 10;
 
 /// Appends to one chain. Nothing is kept back: when a call returns, the record is in the page cache.
 pub struct Writer {
@@ -27,6 +28,8 @@ pub struct Writer {
     number: u64,
     offset: u64,
     sequence: u64,
+    /// Open reservations when last looked at.
+    open: u64,
     unsynced_bytes: u64,
     buffer: Vec<u8>,
 }
@@ -42,6 +45,7 @@ impl Writer {
             number: 0,
             offset: segment::HEADER_BYTES,
             sequence: 0,
+            open: 0,
             unsynced_bytes: 0,
             buffer: Vec::with_capacity(segment::RECORD_BYTES_MAX),
         }
@@ -60,31 +64,34 @@ impl Writer {
         self.keep_room_for_settlements()?;
         frame::begin(&mut self.buffer);
         record::encode_reserve(record, &mut self.buffer);
-        self.append_reserve(record.generation)
+        self.append_reserve(record.generation)?;
+        self.carry_one();
+        Ok(())
     }
 
     /// Writes a terminal. Must come before the client sees the end of its reply.
     ///
+    /// It belongs to the writer that reserved. Another one's is taken too, but its segment may be freed before the reservation's; a
+    /// crash in between then makes an orphan of a settled call, whose second terminal the applier ignores.
+    ///
     /// Fails only when the operating system refuses; the journal is then unhealthy. Still tried when it already was.
-    pub fn settle(&mut self, record: &Settle) -> Result<(), Error> {
+    pub fn settle<T: AsRef<str>>(&mut self, record: &Settle<T>) -> Result<(), Error> {
         frame::begin(&mut self.buffer);
         record::encode_settle(record, &mut self.buffer);
         self.append(Kind::Settle).inspect_err(|error| self.shared.fail(error.to_string()))?;
         let at = self.position();
-        let here = lock(&self.chain.holdings).settled(record.generation, at);
+        let here = {
+            let mut holdings = lock(&self.chain.holdings);
+            let here = holdings.settled(record.generation, at);
+            self.open = holdings.open_count();
+            here
+        };
         if !here {
             self.shared.settled_elsewhere(record.generation, at);
         }
         self.shared.signal.settled();
+        self.carry_one();
         Ok(())
-    }
-
-    /// Copies the payload of a reservation that stands in an old segment. Not refused for backlog: it lets that segment go.
-    pub(crate) fn carry(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let generation = record::generation(payload).map_err(|_| Error::Failed("a record of ours does not read back".to_owned()))?;
-        frame::begin(&mut self.buffer);
-        self.buffer.extend_from_slice(payload);
-        self.append_reserve(generation)
     }
 
     /// The end of the chain.
@@ -97,13 +104,25 @@ impl Writer {
         Durable::new(&self.shared, &self.chain)
     }
 
-    pub(crate) fn chain(&self) -> &Arc<Chain> {
-        &self.chain
+    /// Writes a reservation of a long call once more, so that its old segment can go. One at a time: a worker must not stall. Should it
+    /// fail, the old segment stays; a failed write has been noted.
+    fn carry_one(&mut self) {
+        if !self.chain.carry_waits.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(carried) = self.chain.take_offered() else { return };
+        if lock(&self.chain.holdings).is_open_in(carried.generation, carried.from) {
+            frame::begin(&mut self.buffer);
+            self.buffer.extend_from_slice(&carried.payload);
+            let _ = self.append_reserve(carried.generation);
+        }
     }
 
-    fn append_reserve(&mut self, generation: fairlead_ir::GenerationId) -> Result<(), Error> {
+    fn append_reserve(&mut self, generation: GenerationId) -> Result<(), Error> {
         self.append(Kind::Reserve)?;
-        lock(&self.chain.holdings).reserved(generation, self.segment(self.number));
+        let mut holdings = lock(&self.chain.holdings);
+        holdings.reserved(generation, self.segment(self.number));
+        self.open = holdings.open_count();
         Ok(())
     }
 
@@ -115,16 +134,18 @@ impl Writer {
         if bytes > limit { Err(Error::Backlog { bytes, limit }) } else { Ok(()) }
     }
 
-    /// With a next segment at hand there is room. Without one, what is left of this one must do for the calls under way.
+    /// Sees to it that every call under way can be settled in segments that exist, whatever happens to the disk.
     fn keep_room_for_settlements(&self) -> Result<(), Error> {
-        if self.chain.next_ready.load(Ordering::Acquire) {
-            return Ok(());
+        let segment_bytes = self.shared.options.segment_bytes;
+        let needed = (self.open + 1) * SETTLE_ROOM_BYTES + segment::RECORD_BYTES_MAX as u64;
+        let room = || {
+            let ready = self.chain.segments_ready.load(Ordering::Acquire);
+            segment_bytes - self.offset + ready * (segment_bytes - segment::HEADER_BYTES - SETTLE_ROOM_BYTES)
+        };
+        while room() < needed {
+            self.chain.prepare_another(&self.shared.options).map_err(Error::DiskFull)?;
         }
-        let open = lock(&self.chain.holdings).open_count() + 1;
-        if self.offset + open * SETTLE_ROOM_BYTES + segment::RECORD_BYTES_MAX as u64 <= self.shared.options.segment_bytes {
-            return Ok(());
-        }
-        self.chain.prepare_next(&self.shared.options).map(|_| ()).map_err(Error::DiskFull)
+        Ok(())
     }
 
     /// Writes the record in the buffer. On an error the chain ends where it ended before.

@@ -143,7 +143,8 @@ fn killed_at_any_moment_nothing_settled_is_lost_and_nothing_is_billed_twice() {
         // SQL follows after two of three lives.
         if life % 3 != 2 && journal_directory.exists() {
             let (found, cursors, problems) = read_all(&journal_directory, &load_cursors(directory));
-            assert_eq!(problems, Vec::<String>::new());
+            // The kernel may stop a write between two pages when its process is killed; that append never returned.
+            assert!(problems.iter().all(|problem| problem == "Torn"), "{problems:?}");
             take(&mut rows, found);
             store_cursors(directory, &cursors);
         }
@@ -203,7 +204,9 @@ fn limit_files(bytes: u64) {
 }
 
 fn fill_the_disk(options: Options) {
-    let segment_bytes = options.segment_bytes;
+    // Not a multiple of a reservation's size: the limit below must meet new segments, not the last byte of this one.
+    let segment_bytes = options.segment_bytes + 1000;
+    let options = Options { segment_bytes, ..options };
     let (journal, _) = Journal::open(options.clone(), &[]).unwrap();
     let mut writer = journal.writer(0).unwrap();
     // No segment can be made any more, records can be written.
