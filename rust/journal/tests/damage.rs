@@ -98,7 +98,7 @@ fn a_segment_cut_anywhere_in_its_tail() {
         remains.restore();
         fs::write(path, &content[..length]).unwrap();
         let problems = remains.check(0, length as u64, &format!("cut to {length}"));
-        let whole = content[length..].iter().all(|byte| *byte == 0) && length + 8 <= content.len();
+        let whole = content[length..].iter().all(|byte| *byte == 0);
         assert!(whole || !problems.is_empty(), "cut to {length}: a lost record is reported");
     }
 }
