@@ -403,6 +403,56 @@ def test_streams_gain_the_cost_and_nothing_else(gateway: Gateway, name: str, lin
     assert (row["outcome"], row["charged_nanousd"]) == ("completed", 5 * 3_000 + 2 * 15_000)
 
 
+@st.composite
+def odd_objects(draw: st.DrawFn, members: list[tuple[str, st.SearchStrategy[str] | str]]) -> str:
+    """An object with these members and foreign ones, in any order, with white space anywhere."""
+    written = [(f'"{name}"', value if isinstance(value, str) else draw(value)) for name, value in members]
+    written += [(draw(FOREIGN_NAMES), value) for value in draw(st.lists(VALUES, max_size=2))]
+    spaced = [f"{draw(WHITE)}{name}{draw(WHITE)}:{draw(WHITE)}{value}{draw(WHITE)}" for name, value in draw(st.permutations(written))]
+    # An event is one line here; how lines are put together is the decoder's affair and tested there.
+    return re.sub(r"[\r\n]", " ", "{" + ",".join(spaced) + "}")
+
+
+CHOICES = odd_objects([("delta", odd_objects([("content", strings())])), ("index", "0"), ("finish_reason", "null")]).map(
+    lambda choice: f"[{choice}]"
+)
+CHUNKS = odd_objects([("id", '"c"'), ("choices", CHOICES), ("usage", st.sampled_from(["null", " null "]))])
+LAST_CHUNKS = odd_objects([("choices", '[{"delta":{},"index":0,"finish_reason":"stop"}]')])
+USAGE_CHUNKS = odd_objects([("choices", "[ ]"), ("usage", odd_objects([("prompt_tokens", "5"), ("completion_tokens", "2")]))])
+
+
+@given(
+    content=st.lists(CHUNKS, min_size=1, max_size=4),
+    last=LAST_CHUNKS,
+    usage=USAGE_CHUNKS,
+    line_end=st.sampled_from(["\n", "\r"]),
+    split=st.sampled_from([None, 1, 3, 50, 1000]),
+)
+def test_any_stream(gateway: Gateway, content: list[str], last: str, usage: str, line_end: str, split: int | None) -> None:
+    frames = framed(CHAT, [CHUNK % ('{"content":"x"}', "null"), *content, last, usage, "[DONE]"], line_end)
+    body: dict[str, Any] = {"model": "lab/echo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    body |= {"stream_options": {"include_usage": True}, "sim": {"reply_frames": frames} | ({} if split is None else {"split": split})}
+    got = gateway.post(CHAT, body)
+    assert got.status == 200, got.body
+    text, costs = without_cost(got.body.decode())
+    assert (text, costs) == ("".join(frames), 1)
+    # On /api/v1 the same chunks say the same, with OpenRouter's members beside it.
+    chunks = sse_data(gateway.post("/api" + CHAT, body).body)
+    assert len(chunks) == len(frames)
+    for chunk, frame in zip(chunks[:-1], frames, strict=False):
+        assert (chunk["provider"], chunk["model"]) == ("Lab", "lab/echo")
+        assert includes(chunk, json.loads(frame.strip().removeprefix("data: ")) | {"id": chunk["id"], "model": "lab/echo"})
+
+
+def includes(whole: Any, part: Any) -> bool:
+    """Everything of `part` is in `whole`; objects of `whole` may have more members."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(name in whole and includes(whole[name], value) for name, value in part.items())
+    if isinstance(part, list):
+        return isinstance(whole, list) and len(whole) == len(part) and all(map(includes, whole, part))
+    return bool(whole == part)
+
+
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 def test_comments_and_extra_frames_pass(gateway: Gateway, path: str) -> None:
     extra = [": a comment\n\n", ":\n\n", "id: 7\nretry: 100\n:x\n\n"]
