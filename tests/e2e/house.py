@@ -289,6 +289,8 @@ class Gateway:
 
     def launch(self) -> None:
         """Starts it without waiting."""
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
         with (self.folder / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=self._environment, cwd=self.folder

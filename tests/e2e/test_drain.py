@@ -32,10 +32,12 @@ def begun(wire: Wire, dialect: str, sim: dict[str, Any]) -> Iterator[bytes]:
 
 def refused(address: str) -> bool:
     """Whether nobody accepts connections there any more."""
-    try:
-        socket.create_connection(split(address), timeout=5).close()
-    except ConnectionRefusedError:
-        return True
+    # A reset comes to who was in the queue when the listener closed; only a refusal says that there is none any more.
+    with contextlib.suppress(ConnectionResetError):
+        try:
+            socket.create_connection(split(address), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
     return False
 
 

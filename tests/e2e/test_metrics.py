@@ -134,7 +134,8 @@ def test_they_agree_with_the_ledger_and_the_books(gateway: Gateway, provider: Pr
     assert after["fairlead_ready"] == after["fairlead_journal_healthy"] == 1
     assert after["fairlead_draining"] == after["fairlead_journal_failures_total"] == 0
     assert after["fairlead_keys"] == len(gateway.operate("GET", "/admin/keys").json()["data"])
-    until(lambda: samples(text_of(gateway))["fairlead_upstream_idle_connections"] >= 1, "connections are kept")
+    assert gateway.post(CHAT, body_of()).status == 200
+    until(lambda: samples(text_of(gateway))["fairlead_upstream_idle_connections"] >= 1, "a connection is kept")
 
 
 def test_clients_that_leave_before_a_reply_are_counted(gateway: Gateway, provider: Provider) -> None:
