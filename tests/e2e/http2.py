@@ -28,7 +28,7 @@ class Frame(NamedTuple):
 class Http2:
     """A connection."""
 
-    def __init__(self, address: str, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: str, *, tls: ssl.SSLContext | None = None, window_bytes: int = 1 << 30, answers_pings: bool = True) -> None:
         self.socket: socket.socket = socket.create_connection(split(address), timeout=REPLY_SECONDS)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
@@ -37,10 +37,12 @@ class Http2:
         self.bodies: dict[int, bytes] = {}
         self.statuses: dict[int, int] = {}
         self.ended: set[int] = set()
+        self.reset: dict[int, int] = {}
         self.going_away = False
+        self._answers_pings = answers_pings
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        self.send(SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 30))
-        # Nobody here wants to be slowed down by windows.
+        self.send(SETTINGS, 0, 0, struct.pack(">HI", 4, window_bytes))
+        # The whole connection's window is never what slows it down.
         self.send(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30))
 
     def __enter__(self) -> "Http2":
@@ -54,8 +56,8 @@ class Http2:
         """Sends a frame."""
         self.socket.sendall(struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload)
 
-    def post(self, path: str, body: Any, *, key: str = KEY) -> int:
-        """Opens a stream with a request; its number."""
+    def post(self, path: str, body: Any, *, key: str = KEY, whole: bool = True) -> int:
+        """Opens a stream with a request; its number. When not `whole`, the body's last byte is missing."""
         stream, self._next = self._next, self._next + 2
         headers = {
             ":method": "POST",
@@ -66,7 +68,8 @@ class Http2:
             "content-type": "application/json",
         }
         self.send(HEADERS, END_HEADERS, stream, literal(headers))
-        self.send(DATA, END_STREAM, stream, json.dumps(body).encode())
+        data = json.dumps(body).encode()
+        self.send(DATA, END_STREAM if whole else 0, stream, data if whole else data[:-1])
         self.bodies[stream] = b""
         return stream
 
@@ -84,12 +87,14 @@ class Http2:
         frame = Frame(kind, flags, stream, self._file.read(length))
         if kind == SETTINGS and not flags & ACK:
             self.send(SETTINGS, ACK, 0)
-        elif kind == PING and not flags & ACK:
+        elif kind == PING and not flags & ACK and self._answers_pings:
             self.send(PING, ACK, 0, frame.payload)
         elif kind == HEADERS:
             self.statuses.setdefault(stream, STATUSES.get(frame.payload[0], 0))
         elif kind == DATA:
             self.bodies[stream] = self.bodies.get(stream, b"") + frame.payload
+        elif kind == RST_STREAM:
+            self.reset[stream] = int.from_bytes(frame.payload, "big")
         elif kind == GOAWAY:
             self.going_away = True
         if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from e2e.house import Gateway, Provider, configuration, sse_data, until
+from e2e.http2 import Http2
 from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal, request
 
 CHAT = PATHS["openai_chat"]
-CONNECTIONS = 12
+CONNECTIONS, HTTP2_STREAMS = 12, 5
 TABLES = f"""
 [timeouts]
 client_head_ms = 400
@@ -28,6 +29,7 @@ upstream_head_ms = 1500
 total_ms = 4000
 [limits]
 connections = {CONNECTIONS}
+http2_streams = {HTTP2_STREAMS}
 body_bytes_per_second = 2000
 """
 
@@ -187,6 +189,52 @@ def test_a_client_that_reads_slowly_gets_everything(gateway: Gateway, provider: 
             if count % 25 == 0:
                 time.sleep(0.1)
     assert is_terminal("openai_chat", event)
+
+
+# --- the same on HTTP/2 ---------------------------------------------------------------------------------------------
+
+
+def test_http2_connections_that_stop_in_the_middle(gateway: Gateway) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    with Wire(gateway.address) as half, Wire(gateway.address) as mute:
+        half.send(preface[:10])
+        mute.send(preface)
+        assert half.ended()
+        # What it gets are settings, a ping that it does not answer, and a farewell.
+        while mute.socket.recv(1 << 16):
+            pass
+    with Http2(gateway.address, answers_pings=False) as connection:
+        while connection.step() is not None:
+            pass
+
+
+def test_an_http2_body_that_does_not_end(gateway: Gateway, provider: Provider) -> None:
+    mark = provider.mark()
+    with Http2(gateway.address) as connection:
+        slow = connection.post(CHAT, body_of(), whole=False)
+        good = connection.post(CHAT, body_of())
+        assert connection.body(good) and connection.statuses[good] == 200
+        assert b"slowly" in connection.body(slow)
+    assert provider.mark() == mark + 1
+
+
+def test_no_more_http2_streams_than_allowed(gateway: Gateway) -> None:
+    with Http2(gateway.address) as connection:
+        streams = [connection.post(CHAT, body_of(sim={"delay_ms": 300})) for _ in range(HTTP2_STREAMS + 3)]
+        until(lambda: connection.step() is not None and len(connection.ended) == len(streams), "all have ended")
+        refused = [stream for stream in streams if stream in connection.reset]
+        assert refused == streams[HTTP2_STREAMS:]
+        assert {connection.statuses[stream] for stream in streams[:HTTP2_STREAMS]} == {200}
+
+
+def test_http2_clients_that_never_open_their_window(gateway: Gateway, provider: Provider) -> None:
+    mark = provider.mark()
+    with Http2(gateway.address, window_bytes=0) as connection:
+        for _ in range(HTTP2_STREAMS):
+            connection.post(CHAT, body_of(model="lab/fast", stream=True, sim={"tokens": 200_000, "token_bytes": 50_000}))
+        # The connection is alive in every other way.
+        until(lambda: connection.step() is not None and len(connection.ended) == HTTP2_STREAMS, "they are given up on", 20)
+        assert {record["outcome"] for record in provider.since(mark, expected=HTTP2_STREAMS)} == {"client_gone"}
 
 
 # --- silence ----------------------------------------------------------------------------------------------------------
