@@ -3,12 +3,14 @@
 import json
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.house import Gateway, Provider, configuration, run
+from e2e.house import FAIRLEAD, STOP_SECONDS, Gateway, Provider, ProviderProcess, configuration, run, send
 from e2e.wire import body_of
 
 
@@ -166,6 +168,24 @@ def test_a_key_made_at_rest_holds_when_it_runs(provider: Provider) -> None:
         key = said(gateway.run("keys", "create", "early")).strip()
         gateway.start()
         assert gateway.post("/v1/chat/completions", body_of(), key=key).status == 200
+
+
+def test_sim() -> None:
+    with ProviderProcess() as provider:
+        assert send(provider.address, "GET", "/sim/healthz").json() == {"status": "ok"}
+        with tempfile.TemporaryDirectory() as folder:
+            taken = run(["sim", "--address", provider.address], Path(folder))
+        assert (taken.returncode, taken.stdout) == (1, "")
+        assert provider.address in taken.stderr and taken.stderr.count("\n") == 1
+        provider._process.terminate()
+        assert provider._process.wait(STOP_SECONDS) == 0
+
+
+def test_a_reader_that_leaves_early_is_no_failure(installation: Gateway) -> None:
+    command = f"{FAIRLEAD} models --config {installation.config} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
 
 
 def test_the_admin_port_takes_nothing_but_the_token(gateway: Gateway) -> None:
