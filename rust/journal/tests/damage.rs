@@ -140,6 +140,18 @@ fn damage_in_the_middle_quarantines_the_segment_and_the_next_goes_on() {
     assert!(!remains.segments[0].0.exists());
 }
 
+/// A sound record in the wrong place, as a disk leaves it that lost a write: the number tells.
+#[test]
+fn a_record_in_the_place_of_another_is_damage() {
+    let remains = remains(20);
+    let (path, content) = &remains.segments[0];
+    let (from, to) = (remains.ends[8].1 as usize, remains.ends[9].1 as usize);
+    let mut displaced = content.clone();
+    displaced.copy_within(from..to, to);
+    fs::write(path, displaced).unwrap();
+    assert_eq!(remains.check(0, to as u64, "displaced"), ["Damaged"]);
+}
+
 #[test]
 fn a_missing_segment_is_reported() {
     let remains = remains(600);

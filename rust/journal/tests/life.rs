@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 /// The applier in a map: the first terminal of a generation counts.
 #[derive(Default)]
@@ -300,7 +301,8 @@ fn the_waker_is_called_for_settlements_and_few_times() {
     let mut writer = journal.writer(0).unwrap();
     writer.reserve(&reserve(0)).unwrap();
     writer.settle(&settle(0)).unwrap();
-    woken.recv().unwrap();
+    // Only a guard against hanging: the hook comes within milliseconds or never.
+    woken.recv_timeout(Duration::from_secs(60)).unwrap();
     (1..500).for_each(|number| writer.settle(&settle(number)).unwrap());
     journal.sync_and_close().unwrap();
     let calls = woken.try_iter().count();
