@@ -40,8 +40,8 @@ bench-peers: $(VENV)/tools ## install the peers that the registries offer
 lint: $(VENV)/tools ## checks
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(BIN)/ruff format --check python tests benches
-	$(BIN)/ruff check python tests benches
+	$(BIN)/ruff format --check python tests benches examples
+	$(BIN)/ruff check python tests benches examples
 	$(BIN)/mypy
 
 # Types, not code: nothing is linked, so ring's C and assembly need not come out, and `true` stands in where there is no cross compiler.
@@ -54,8 +54,8 @@ check-aarch64: ## type-check everything for aarch64
 
 fmt: $(VENV)/tools ## formatters
 	cargo fmt --all
-	$(BIN)/ruff format python tests benches
-	$(BIN)/ruff check --fix-only python tests benches
+	$(BIN)/ruff format python tests benches examples
+	$(BIN)/ruff check --fix-only python tests benches examples
 
 wheel: $(VENV)/tools ## a wheel in dist/
 	$(BIN)/maturin build --release --locked --out dist
