@@ -306,9 +306,7 @@ for part in {WITHOUT_NATIVE!r}:
 def test_unsafe_stands_where_it_may() -> None:
     """In sources; tests and examples answer to clippy alone, which wants a reason beside each block everywhere."""
     found = {
-        shown(path)
-        for path in files(".rs")
-        if "src" in path.relative_to(ROOT).parts and re.search(r"\bunsafe\b", code(path.read_text()))
+        shown(path) for path in files(".rs") if "src" in path.relative_to(ROOT).parts and re.search(r"\bunsafe\b", code(path.read_text()))
     }
     assert found == UNSAFE.keys()
 
