@@ -50,8 +50,8 @@ def rows(text: str) -> list[list[str]]:
 
 
 def names(text: str) -> set[str]:
-    """What stands in backticks."""
-    return set(re.findall(r"`([^`]+)`", text))
+    """What stands in backticks, blocks of code left out."""
+    return set(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)))
 
 
 def samples(page: Path, language: str) -> list[str]:
