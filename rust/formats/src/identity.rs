@@ -25,7 +25,10 @@ impl Identity {
     /// `generation_id` as text, `model` as the catalogue id, `provider` as the display name, `created_s` in Unix seconds
     /// (used where a provider sends no usable `created`).
     pub fn new(manner: Manner, generation_id: &str, model: &str, provider: &str, created_s: u64) -> Identity {
-        Identity { manner, generation_id: Name::new(generation_id), model: Name::new(model), provider: Name::new(provider), created_s }
+        // On `/v1` nothing of it is spliced in; only an error in mid-stream names them.
+        let name =
+            |text: &str| if manner == Manner::Openrouter { Name::new(text) } else { Name { text: text.to_owned(), json: Vec::new() } };
+        Identity { manner, generation_id: name(generation_id), model: name(model), provider: name(provider), created_s }
     }
 
     /// The manner of the client's route.

@@ -2,13 +2,15 @@
 
 use core::ops::Range;
 
+use std::sync::LazyLock;
+
 use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Usage};
 
 use crate::decimal::count;
 use crate::error::{self, ProviderError};
 use crate::identity::Identity;
 use crate::json::walk::as_str;
-use crate::json::{DEFAULT_MAX_DEPTH, Reject, Scanner};
+use crate::json::{DEFAULT_MAX_DEPTH, Keys, Reject, Scanner};
 use crate::openai_chat::response::{ToolCalls, set_cost};
 use crate::patch::{Patch, Unspliced};
 use crate::splice::{Edits, Misplaced};
@@ -48,10 +50,13 @@ pub struct Reply {
     usage_range: Option<Range<usize>>,
 }
 
+/// Replies are walked once they are whole; the scan only judges them.
+static NO_KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::new(&[]));
+
 impl ReplyScan {
     /// A scan of a reply in `dialect`.
     pub fn new(dialect: Dialect) -> ReplyScan {
-        ReplyScan { dialect, scanner: Scanner::new(&[], DEFAULT_MAX_DEPTH) }
+        ReplyScan { dialect, scanner: Scanner::prepared(&NO_KEYS, DEFAULT_MAX_DEPTH) }
     }
 
     /// Checks the next bytes of the body.

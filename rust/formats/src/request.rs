@@ -6,13 +6,14 @@
 use core::fmt;
 use core::ops::Range;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 
 use crate::error::shorten;
 use crate::extension::{EXTENSIONS, Treatment, user_is_foreign};
 use crate::json::walk::{as_bool, as_str, as_u64, write_string};
-use crate::json::{Kind, Members, Reason, Reject, Scanner};
+use crate::json::{Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
 use crate::splice::{Edits, MemberEdits, Misplaced, gather};
@@ -60,7 +61,7 @@ pub struct RequestScan {
 impl RequestScan {
     /// A scan of a body in `dialect` with at most `max_depth` nested containers.
     pub fn new(dialect: Dialect, max_depth: u16) -> RequestScan {
-        RequestScan { dialect, scanner: Scanner::new(keys_of(dialect), max_depth) }
+        RequestScan { dialect, scanner: Scanner::prepared(layout_of(dialect), max_depth) }
     }
 
     /// Scans the next bytes of the body; they may be cut anywhere.
@@ -194,6 +195,16 @@ pub(crate) const fn keys<const OWN: usize, const ALL: usize>(own: [&'static str;
         index += 1;
     }
     all
+}
+
+/// The same keys, laid out for the scanner.
+fn layout_of(dialect: Dialect) -> &'static Keys {
+    static CHAT: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_chat::request::KEYS));
+    static MESSAGES: LazyLock<Keys> = LazyLock::new(|| Keys::new(&anthropic_messages::request::KEYS));
+    match dialect {
+        Dialect::AnthropicMessages => &MESSAGES,
+        _ => &CHAT,
+    }
 }
 
 fn keys_of(dialect: Dialect) -> &'static [&'static str] {

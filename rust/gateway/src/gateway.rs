@@ -292,7 +292,7 @@ struct Warden {
 const CONTROL_GRACE: Duration = Duration::from_secs(20);
 
 /// How often the warden looks.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Warden {
     fn watch(mut self) {

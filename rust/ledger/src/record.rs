@@ -122,21 +122,21 @@ pub struct Timings {
     pub own_us: u64,
 }
 
-/// One try at one endpoint.
+/// One try at one endpoint. Its texts are owned where it is read and borrowed where it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attempt {
+pub struct Attempt<T = String> {
     /// Provider slug.
-    pub provider: String,
+    pub provider: T,
     /// Endpoint id in the catalogue.
     pub endpoint: u64,
     /// The model name sent upstream.
-    pub upstream_model: String,
+    pub upstream_model: T,
     /// The provider's own reply id, when it sent one.
-    pub upstream_id: String,
+    pub upstream_id: T,
     /// HTTP status, 0 when no head came.
     pub status: u16,
     /// What went wrong, as a stable word; empty when nothing did.
-    pub error: String,
+    pub error: T,
     /// Microseconds from the attempt's start to its end.
     pub latency_us: u64,
     /// What the provider will invoice for it, as far as we know.
@@ -145,9 +145,9 @@ pub struct Attempt {
     pub flags: Flags,
 }
 
-/// The one terminal record of a generation.
+/// The one terminal record of a generation. Its texts are owned where it is read and borrowed where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settle {
+pub struct Settle<T = String> {
     /// The generation.
     pub generation: GenerationId,
     /// When it was admitted, Unix milliseconds.
@@ -169,17 +169,17 @@ pub struct Settle {
     /// HTTP status the client got; 0 when it left before one was sent.
     pub status: u16,
     /// What went wrong, as a stable word; empty when nothing did.
-    pub error: String,
+    pub error: T,
     /// The model as the client named it.
-    pub requested_model: String,
+    pub requested_model: T,
     /// Catalogue id of the model that answered.
-    pub model: String,
+    pub model: T,
     /// Provider slug that answered.
-    pub provider: String,
+    pub provider: T,
     /// Finish reason in OpenRouter's words; empty when none came.
-    pub finish: String,
+    pub finish: T,
     /// The provider's own word.
-    pub native_finish: String,
+    pub native_finish: T,
     /// What was used.
     pub usage: Usage,
     /// What had been reserved.
@@ -191,15 +191,15 @@ pub struct Settle {
     /// Durations.
     pub timings: Timings,
     /// `HTTP-Referer`, which names the app.
-    pub referer: String,
+    pub referer: T,
     /// `X-OpenRouter-Title` or `X-Title`.
-    pub title: String,
+    pub title: T,
     /// The client's user agent.
-    pub user_agent: String,
+    pub user_agent: T,
     /// The body's `user` field.
-    pub end_user: String,
+    pub end_user: T,
     /// The session the client named.
-    pub session: String,
+    pub session: T,
     /// The tries, in order; the last one answered when the outcome is completed.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<Attempt<T>>,
 }

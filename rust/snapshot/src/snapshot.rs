@@ -2,6 +2,7 @@
 
 use crate::wire;
 use fairlead_ir::{Dialect, PicoUsd, Price};
+use http::HeaderValue;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Snapshot {
 pub struct Provider {
     /// Routing slug.
     pub slug: String,
+    /// The slug as a header's value.
+    pub slug_header: HeaderValue,
     /// Display name.
     pub name: String,
     /// Whether closing the connection stops its meter.
@@ -73,6 +76,8 @@ enum AuthScheme {
 pub struct Model {
     /// Catalogue id.
     pub id: Arc<str>,
+    /// The id as a header's value.
+    pub id_header: HeaderValue,
     /// Most completion tokens it gives.
     pub max_completion_tokens: Option<u64>,
     /// Where it is served, in the order of preference.
@@ -168,7 +173,7 @@ impl Snapshot {
             }
             models.push(sources.model(model)?);
         }
-        let providers = wire.providers.into_iter().map(provider).collect();
+        let providers = wire.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
         Ok(Snapshot { version: wire.version, settings: wire.settings, providers, models, names })
     }
 
@@ -226,7 +231,8 @@ impl<'a> Sources<'a> {
                 .ok_or_else(|| SnapshotError::new(path(position, "provider"), format!("no provider {:?}", endpoint.provider)))?;
             endpoints.push(self.endpoint(endpoint, index).map_err(|error| SnapshotError::new(path(position, &error.path), error.message))?);
         }
-        Ok(Model { id: model.id.into(), max_completion_tokens: model.max_completion_tokens, endpoints })
+        let id_header = header_value(&model.id, || format!("models.{}", model.id))?;
+        Ok(Model { id_header, id: model.id.into(), max_completion_tokens: model.max_completion_tokens, endpoints })
     }
 
     fn endpoint(&self, endpoint: &wire::Endpoint, index: usize) -> Result<Endpoint, SnapshotError> {
@@ -251,14 +257,19 @@ impl<'a> Sources<'a> {
     }
 }
 
-fn provider(wire: wire::Provider) -> Provider {
-    Provider {
+fn provider(wire: wire::Provider) -> Result<Provider, SnapshotError> {
+    Ok(Provider {
+        slug_header: header_value(&wire.slug, || format!("providers.{}.slug", wire.slug))?,
         slug: wire.slug,
         name: wire.name,
         cancel_stops_billing: wire.cancel_stops_billing,
         quirks: wire.quirks,
         secrets: wire.keys.into_iter().map(|key| Secret(key.secret)).collect(),
-    }
+    })
+}
+
+fn header_value(text: &str, path: impl Fn() -> String) -> Result<HeaderValue, SnapshotError> {
+    HeaderValue::from_str(text).map_err(|_| SnapshotError::new(path(), "a header cannot carry this name; use visible ASCII characters"))
 }
 
 fn price(wire: &wire::Price) -> Price {

@@ -123,7 +123,7 @@ impl Found {
 /// Fills [`Members`] as the scanner passes the events of the top level.
 #[derive(Debug)]
 pub(super) struct Recorder<'k> {
-    wanted: Wanted<'k>,
+    wanted: Names<'k>,
     members: Members,
     /// One bit per wanted name.
     seen: u64,
@@ -134,13 +134,21 @@ pub(super) struct Recorder<'k> {
 
 impl<'k> Recorder<'k> {
     pub(super) fn new(names: &'k [&'k str]) -> Self {
-        let members = Members { found: Vec::with_capacity(names.len().min(16)), ..Members::default() };
-        Self { wanted: Wanted::new(names), members, seen: 0, key_start: 0, current: None }
+        Self::with(Names::Own(Box::new(Wanted::new(names))))
+    }
+
+    pub(super) fn prepared(keys: &'k Keys) -> Self {
+        Self::with(Names::Prepared(&keys.0))
+    }
+
+    fn with(wanted: Names<'k>) -> Self {
+        let members = Members { found: Vec::with_capacity(wanted.get().names.len().min(8)), ..Members::default() };
+        Self { wanted, members, seen: 0, key_start: 0, current: None }
     }
 
     /// The longest raw key that can decode to a wanted name: every byte may be a six-byte escape.
     pub(super) fn longest_raw_key(&self) -> usize {
-        self.wanted.longest * 6
+        self.wanted.get().longest * 6
     }
 
     pub(super) fn opened(&mut self, offset: usize) {
@@ -163,9 +171,9 @@ impl<'k> Recorder<'k> {
 
     /// `raw` is the key between its quotes. Fails when it is a wanted name for the second time, or in other letters.
     pub(super) fn key_ended(&mut self, raw: &[u8]) -> Result<(), Reason> {
-        let Some(index) = self.wanted.find(raw)? else { return Ok(()) };
+        let Some(index) = self.wanted.get().find(raw)? else { return Ok(()) };
         if self.seen >> index & 1 == 1 {
-            return Err(Reason::DuplicateKey(self.wanted.name(index)));
+            return Err(Reason::DuplicateKey(self.wanted.get().name(index)));
         }
         self.seen |= 1 << index;
         self.current = u8::try_from(index).ok();
@@ -199,6 +207,35 @@ impl<'k> Recorder<'k> {
 
     pub(super) fn finish(self) -> Members {
         self.members
+    }
+}
+
+/// The names a kind of text is always asked for, laid out once for all its scanners.
+#[derive(Debug)]
+pub struct Keys(Wanted<'static>);
+
+impl Keys {
+    /// See [`Scanner::new`](super::Scanner::new) for what `names` may be.
+    #[must_use]
+    pub fn new(names: &'static [&'static str]) -> Self {
+        Self(Wanted::new(names))
+    }
+}
+
+/// Where a scanner's names are laid out.
+#[derive(Debug)]
+enum Names<'k> {
+    Own(Box<Wanted<'k>>),
+    Prepared(&'k Wanted<'static>),
+}
+
+impl<'k> Names<'k> {
+    #[inline]
+    fn get(&self) -> &Wanted<'k> {
+        match self {
+            Names::Own(wanted) => wanted,
+            Names::Prepared(wanted) => wanted,
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub mod walk;
 
 use core::fmt;
 
-pub use members::{MAX_WANTED, Members};
+pub use members::{Keys, MAX_WANTED, Members};
 pub use scan::{DEFAULT_MAX_DEPTH, MAX_DEPTH, Scanner, is_complete};
 
 /// What a JSON value is, told by its first byte.

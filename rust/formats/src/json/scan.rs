@@ -5,7 +5,7 @@
 //! in blocks ([`super::string`]). When a slice ends inside a token, the token's own small state is kept and the next
 //! slice goes on there, so nothing is ever copied, except a top-level key that a slice's edge cuts.
 
-use super::members::{Members, Recorder};
+use super::members::{Keys, Members, Recorder};
 use super::number::Number;
 use super::simd::{Job, Level, Simd, Window};
 use super::string::Text;
@@ -104,9 +104,19 @@ impl<'k> Scanner<'k> {
         Self::with_level(keys, max_depth, Level::detect())
     }
 
+    /// As [`new`](Self::new) for names that were laid out before.
+    #[must_use]
+    pub fn prepared(keys: &'k Keys, max_depth: u16) -> Self {
+        Self::with_recorder(Recorder::prepared(keys), max_depth, Level::detect())
+    }
+
     pub(super) fn with_level(keys: &'k [&'k str], max_depth: u16, level: Level) -> Self {
+        Self::with_recorder(Recorder::new(keys), max_depth, level)
+    }
+
+    fn with_recorder(recorder: Recorder<'k>, max_depth: u16, level: Level) -> Self {
         Self {
-            recorder: Recorder::new(keys),
+            recorder,
             level,
             any_value: false,
             offset: 0,

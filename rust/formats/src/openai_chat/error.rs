@@ -94,7 +94,7 @@ mod tests {
         provider_code: Some("busy"),
         generation_id: Some("gen-1"),
         param: None,
-            status: None,
+        status: None,
     };
 
     const SKELETON: Skeleton<'_> = Skeleton { id: "chatcmpl-1", model: "acme/fast", provider: "Lab", created_s: 7 };

@@ -293,7 +293,7 @@ impl Editor<'_> {
     }
 
     fn edit_tool_call(&mut self, call: &[u8], base: usize) -> Result<(), Unspliced> {
-        let (mut index, mut id, mut id_place, mut has_name) = (None, false, None, false);
+        let (mut index, mut id, mut id_place, mut has_name, mut kind) = (None, false, None, false, None);
         for member in walk::members(call) {
             let member = member?;
             match member.key {
@@ -302,6 +302,7 @@ impl Editor<'_> {
                     id = word(member.value).is_some();
                     id_place = Some(shifted(&member.value_range, base));
                 }
+                b"type" => kind = Some((word(member.value).is_some(), shifted(&member.value_range, base))),
                 b"function" if member.kind == Kind::Object => {
                     has_name = walk::member(member.value, "name")?.is_some_and(|name| word(name.value).is_some());
                 }
@@ -321,6 +322,13 @@ impl Editor<'_> {
             let mut text = Vec::new();
             write_number(&mut text, number);
             patch.insert("index", &text);
+        }
+        if self.shape == Shape::Completion {
+            match kind {
+                Some((true, _)) => {}
+                Some((false, place)) => self.edits.replace(place, br#""function""#)?,
+                None => patch.insert("type", br#""function""#),
+            }
         }
         if !id && (has_name || self.shape == Shape::Completion) {
             self.repeatable = false;

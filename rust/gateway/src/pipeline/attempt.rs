@@ -1,6 +1,7 @@
 //! One try at one endpoint: the request as the provider shall get it, sent, and its reply's head.
 
 use super::failure::Failure;
+use super::head::Head;
 use super::intake::Intake;
 use super::plan::Choice;
 use crate::server::worker::Worker;
@@ -10,9 +11,9 @@ use fairlead_formats::request;
 use fairlead_formats::splice::{Edits, Piece};
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 use fairlead_snapshot::{Origin, Principal, Snapshot, Target};
-use http::HeaderMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// A request ready to be sent.
 pub(crate) struct Attempting {
@@ -21,17 +22,11 @@ pub(crate) struct Attempting {
     origin: Arc<Origin>,
     outgoing: Outgoing,
     turn: u32,
+    now: Instant,
 }
 
-/// Headers of the client that providers may see; all others stay here. Most of all its key.
-const PASSED: [(&str, &str); 6] = [
-    ("anthropic-version", "anthropic-version"),
-    ("anthropic-beta", "anthropic-beta"),
-    ("x-anthropic-beta", "anthropic-beta"),
-    ("openai-beta", "openai-beta"),
-    ("traceparent", "traceparent"),
-    ("tracestate", "tracestate"),
-];
+/// Below this many bytes a body is copied behind the head.
+const COPY_BELOW_BYTES: usize = 8 << 10;
 
 impl Attempting {
     /// Splices the body and writes the head.
@@ -43,13 +38,13 @@ impl Attempting {
         choice: Choice,
         dialect: Dialect,
         manner: Manner,
-        headers: &HeaderMap,
+        client: &Head<'_>,
         intake: &Intake,
+        now: Instant,
     ) -> Result<Attempting, Failure> {
         let endpoint = choice.endpoint(snapshot);
         let internal = || Failure::new(ErrorKind::Internal, "the request could not be prepared for the provider");
         let target = endpoint.target(dialect).ok_or_else(internal)?;
-        let mut edits = Edits::default();
         let hashed_user =
             intake.facts.user.as_deref().filter(|_| manner == Manner::Openrouter).map(|user| hashed_user(worker, principal, user));
         let wanted = request::Target {
@@ -58,18 +53,28 @@ impl Attempting {
             hashed_user: hashed_user.as_deref(),
             stream_options: !choice.provider(snapshot).has_quirk("no_stream_options"),
         };
+        let mut edits = worker.edits.borrow_mut();
+        edits.clear();
         request::edits(&intake.facts, &wanted, &mut edits).map_err(|_| internal())?;
-        let body = spliced(&intake.frames, &edits).map_err(|_| internal())?;
-        let bytes = body.iter().map(Bytes::len).sum();
+        let bytes = edits.result_len(intake.bytes as usize);
         let turn = worker.turn();
-        let outgoing = Outgoing::new(head(target, headers, bytes, turn), body.iter().cloned());
-        Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin: target.origin.clone(), outgoing, turn })
+        let outgoing = match intake.frames.as_slice() {
+            // One write of one buffer is cheaper than gathering slices while there is little to copy.
+            [only] if bytes <= COPY_BELOW_BYTES => {
+                let mut text = head(target, client, bytes, bytes, turn);
+                edits.apply(only, &mut text).map_err(|_| internal())?;
+                Outgoing::new(text, Vec::new())
+            }
+            frames => Outgoing::new(head(target, client, bytes, 0, turn), spliced(frames, &edits).map_err(|_| internal())?),
+        };
+        Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin: target.origin.clone(), outgoing, turn, now })
     }
 
     /// Sends it and waits for the head.
     pub(crate) async fn send(self) -> Result<Exchange, ExchangeError> {
         let exchange =
-            Exchange::open(&self.worker.upstream, &self.origin, &self.outgoing, &self.snapshot.settings.timeouts, self.turn).await?;
+            Exchange::open(&self.worker.upstream, &self.origin, &self.outgoing, &self.snapshot.settings.timeouts, self.turn, self.now)
+                .await?;
         if exchange.resent {
             self.worker.counters.resent.add(1);
         }
@@ -97,21 +102,21 @@ pub(crate) fn spliced(frames: &[Bytes], edits: &Edits) -> Result<Vec<Bytes>, fai
         .collect())
 }
 
-fn head(target: &Target, headers: &HeaderMap, body_bytes: usize, turn: u32) -> Vec<u8> {
+/// The request's head, in a buffer with room for `room` more bytes.
+fn head(target: &Target, client: &Head<'_>, body_bytes: usize, room: usize, turn: u32) -> Vec<u8> {
     let prepared = &target.heads[turn as usize % target.heads.len()];
-    let mut head = Vec::with_capacity(prepared.len() + 256);
+    let passed: usize = client.passed.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let defaults: usize = target.defaults.iter().map(|(_, line)| line.len()).sum();
+    let mut head = Vec::with_capacity(prepared.len() + passed + defaults + LENGTH_LINE_BYTES + room);
     head.extend_from_slice(prepared);
     for (name, line) in &target.defaults {
-        if !headers.contains_key(name.as_str()) {
+        if !client.passes(name) {
             head.extend_from_slice(line);
         }
     }
-    for (theirs, ours) in PASSED {
-        for value in headers.get_all(theirs) {
-            head.extend_from_slice(ours.as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
+    for (name, value) in &client.passed {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            head.extend_from_slice(part);
         }
     }
     head.extend_from_slice(b"content-length: ");
@@ -119,3 +124,6 @@ fn head(target: &Target, headers: &HeaderMap, body_bytes: usize, turn: u32) -> V
     head.extend_from_slice(b"\r\n\r\n");
     head
 }
+
+/// `content-length: `, twenty digits, and the two line ends.
+const LENGTH_LINE_BYTES: usize = 40;

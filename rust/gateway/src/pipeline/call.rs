@@ -1,16 +1,17 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
 use super::failure::Failure;
+use super::head::Head;
 use super::intake::Intake;
 use super::plan::Choice;
-use crate::server::worker::{Worker, unix_ms};
+use crate::server::worker::Worker;
 use crate::upstream::{Exchange, ExchangeError};
 use fairlead_formats::identity::Identity;
-use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, NanoUsd, Price, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Manner, NanoUsd, Usage};
+use fairlead_journal::ReserveRef;
 use fairlead_ledger::settle::{Bill, Seen, bill};
-use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Scopes, Settle, Timings, reserve};
-use fairlead_snapshot::{Principal, Provider, Snapshot};
-use http::{HeaderMap, header};
+use fairlead_ledger::{Attempt, Flags, Outcome, Scopes, Settle, Timings, reserve};
+use fairlead_snapshot::{Model, Principal, Provider, Snapshot};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -20,17 +21,46 @@ pub(crate) struct Call {
     pub(crate) worker: Rc<Worker>,
     pub(crate) snapshot: Arc<Snapshot>,
     choice: Choice,
-    record: Settle,
-    price: Price,
+    generation: GenerationId,
+    started_at_ms: u64,
+    scopes: Scopes,
+    dialect: Dialect,
+    manner: Manner,
+    streamed: bool,
+    reserved: NanoUsd,
+    client: Client,
+    attempt: Tried,
+    timings: Timings,
+    finish: Option<Finish>,
+    native_finish: String,
     pub(crate) seen: Seen,
     began: Instant,
-    /// When the attempt began: what lies before was our own work, but for `waited`.
+    /// When the attempt began: what lies before was our own work, but for `waited_us`.
     attempt_at: Instant,
     waited_us: u64,
     /// When the provider's part ended; what comes after is our own work again.
     upstream_done_at: Option<Instant>,
-    open: bool,
     wants_nothing: bool,
+    open: bool,
+}
+
+/// What the record says of the client's request.
+struct Client {
+    requested_model: String,
+    referer: String,
+    title: String,
+    user_agent: String,
+    end_user: String,
+    session: String,
+}
+
+/// What the record says of the attempt, besides what the choice says.
+#[derive(Default)]
+struct Tried {
+    upstream_id: String,
+    status: u16,
+    error: &'static str,
+    flags: Flags,
 }
 
 impl Call {
@@ -43,152 +73,120 @@ impl Call {
         choice: Choice,
         dialect: Dialect,
         manner: Manner,
-        headers: &HeaderMap,
-        intake: &Intake,
+        head: &Head<'_>,
+        intake: &mut Intake,
         began: Instant,
-    ) -> Result<Call, Failure> {
-        let started_at_ms = unix_ms();
-        let endpoint = choice.endpoint(snapshot);
-        let price = endpoint.price;
+    ) -> Result<Box<Call>, Failure> {
+        let started_at_ms = worker.unix_ms_at(began);
+        let price = &choice.endpoint(snapshot).price;
         let prompt_tokens_estimate = reserve::prompt_tokens(intake.bytes);
         let too_dear = || {
-            Failure::new(ErrorKind::InvalidRequest, "the token limit is beyond anything that can be paid for; lower it")
-                .param(Some("max_tokens"))
+            let message = "the token limit is beyond anything that can be paid for; lower it";
+            Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
         };
         let completion_tokens = completion_ceiling(snapshot, choice, &intake.facts);
-        let reserved = reserve::ceiling(&price, prompt_tokens_estimate, completion_tokens).ok_or_else(too_dear)?;
+        let reserved = reserve::ceiling(price, prompt_tokens_estimate, completion_tokens).ok_or_else(too_dear)?;
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let scopes = scopes(principal);
         let generation = worker.generation(started_at_ms);
-        let reservation = Reserve {
+        let reservation = ReserveRef {
             generation,
             started_at_ms,
             scopes,
             reserved,
-            model: choice.model(snapshot).id.to_string(),
-            provider: choice.provider(snapshot).slug.clone(),
+            model: &choice.model(snapshot).id,
+            provider: &choice.provider(snapshot).slug,
             prompt_tokens_estimate,
             prompt_cost_estimate: price.cost(&prompt_usage).ok_or_else(too_dear)?,
             price_version: snapshot.version,
         };
-        worker.journal.borrow_mut().reserve(&reservation).map_err(|error| {
+        worker.journal.borrow_mut().reserve_ref(&reservation).map_err(|error| {
             worker.counters.journal_failures.add(1);
             Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal cannot take this call: {error}"))
         })?;
         worker.counters.reserved_nanousd.add(reserved.0.unsigned_abs());
-        let text = |name: &str| headers.get(name).map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let record = Settle {
+        Ok(Box::new(Call {
+            worker: worker.clone(),
+            snapshot: snapshot.clone(),
+            choice,
             generation,
             started_at_ms,
-            settled_at_ms: 0,
             scopes,
             dialect,
             manner,
             streamed: intake.facts.stream,
-            outcome: Outcome::Cancelled,
-            flags: Flags::default(),
-            status: 0,
-            error: String::new(),
-            requested_model: intake.facts.model.clone(),
-            model: reservation.model,
-            provider: reservation.provider,
-            finish: String::new(),
-            native_finish: String::new(),
-            usage: Usage::default(),
             reserved,
-            charged: NanoUsd(0),
-            price_version: snapshot.version,
+            client: Client::new(head, intake),
+            attempt: Tried::default(),
             timings: Timings::default(),
-            referer: text("referer"),
-            title: ["x-openrouter-title", "x-title"].into_iter().map(text).find(|title| !title.is_empty()).unwrap_or_default(),
-            user_agent: text(header::USER_AGENT.as_str()),
-            end_user: intake.facts.user.clone().unwrap_or_default(),
-            session: intake.facts.session_id.clone().unwrap_or_else(|| text("x-session-id")),
-            attempts: vec![Attempt {
-                provider: choice.provider(snapshot).slug.clone(),
-                endpoint: endpoint.id,
-                upstream_model: endpoint.upstream_model.to_string(),
-                ..Attempt::default()
-            }],
-        };
-        Ok(Call {
-            worker: worker.clone(),
-            snapshot: snapshot.clone(),
-            choice,
-            record,
-            price,
+            finish: None,
+            native_finish: String::new(),
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
             began,
             attempt_at: Instant::now(),
             waited_us: intake.waited.as_micros() as u64,
             upstream_done_at: None,
-            open: true,
             wants_nothing: intake.facts.max_completion_tokens == Some(0),
-        })
+            open: true,
+        }))
     }
 
     pub(crate) fn generation(&self) -> GenerationId {
-        self.record.generation
+        self.generation
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
-        self.record.dialect
+        self.dialect
     }
 
     pub(crate) fn manner(&self) -> Manner {
-        self.record.manner
+        self.manner
     }
 
-    pub(crate) fn model(&self) -> &str {
-        &self.record.model
+    pub(crate) fn model(&self) -> &Model {
+        self.choice.model(&self.snapshot)
     }
 
     pub(crate) fn provider(&self) -> &Provider {
         self.choice.provider(&self.snapshot)
     }
 
-    pub(crate) fn created_s(&self) -> u64 {
-        self.record.started_at_ms / 1000
-    }
-
-    pub(crate) fn attempts(&self) -> usize {
-        self.record.attempts.len()
-    }
-
     pub(crate) fn began(&self) -> Instant {
         self.began
     }
 
+    pub(crate) fn attempt_at(&self) -> Instant {
+        self.attempt_at
+    }
+
     pub(crate) fn identity(&self) -> Identity {
-        let text = self.generation().text();
+        let text = self.generation.text();
         let id = std::str::from_utf8(&text).unwrap_or_default();
-        Identity::new(self.manner(), id, self.model(), &self.provider().name, self.created_s())
+        Identity::new(self.manner, id, &self.model().id, &self.provider().name, self.started_at_ms / 1000)
     }
 
     /// The provider's head has arrived.
     pub(crate) fn head_arrived(&mut self, exchange: &Exchange) {
-        self.record.timings.sent_us = self.since_began(exchange.sent_at);
-        self.record.timings.head_us = self.since_began(exchange.head_at);
-        let status = exchange.status();
-        self.seen.billable = (200..300).contains(&status);
-        let attempt = self.attempt();
-        attempt.status = status;
+        self.timings.sent_us = self.since_began(exchange.sent_at);
+        self.timings.head_us = self.since_began(exchange.head_at);
+        self.attempt.status = exchange.status();
+        self.seen.billable = (200..300).contains(&self.attempt.status);
         if exchange.resent {
-            attempt.flags.add(Flags::RESENT);
+            self.attempt.flags.add(Flags::RESENT);
         }
     }
 
     /// The attempt ended without a head. Whether the provider took the work on decides what it may cost.
     pub(crate) fn attempt_failed(&mut self, error: &ExchangeError) {
         self.seen.billable = matches!(error, ExchangeError::HeadTimeout);
-        self.attempt().error = error.word().to_owned();
+        self.attempt.error = error.word();
     }
 
     /// The first content has arrived.
     pub(crate) fn content_arrived(&mut self, at: Instant) {
         self.seen.content = true;
-        if self.record.timings.content_us == 0 {
-            self.record.timings.content_us = self.since_began(at);
+        if self.timings.content_us == 0 {
+            self.timings.content_us = self.since_began(at);
         }
     }
 
@@ -198,24 +196,22 @@ impl Call {
     }
 
     pub(crate) fn note_upstream_id(&mut self, id: &str) {
-        id.clone_into(&mut self.attempt().upstream_id);
+        id.clone_into(&mut self.attempt.upstream_id);
     }
 
-    pub(crate) fn note_finish(&mut self, finish: &str, native: &str) {
-        finish.clone_into(&mut self.record.finish);
-        native.clone_into(&mut self.record.native_finish);
+    pub(crate) fn note_finish(&mut self, finish: Option<Finish>, native: &str) {
+        self.finish = finish;
+        native.clone_into(&mut self.native_finish);
     }
 
     /// The bill as it stands: what the usage seen so far costs.
     pub(crate) fn bill(&self, outcome: Outcome) -> Bill {
-        bill(&self.price, outcome, &self.seen)
+        bill(&self.choice.endpoint(&self.snapshot).price, outcome, &self.seen)
     }
 
-    /// Our own work so far in microseconds.
+    /// Our own work so far in microseconds; final once settled.
     pub(crate) fn own_us(&self) -> u64 {
-        let before = self.since_began(self.attempt_at).saturating_sub(self.waited_us);
-        let after = self.upstream_done_at.map_or(0, |done| done.elapsed().as_micros() as u64);
-        before + after
+        if self.open { self.own_us_at(Instant::now()) } else { self.timings.own_us }
     }
 
     /// Whether the client asked for no completion at all (Anthropic's cache warming): then an empty reply is what it wants.
@@ -236,40 +232,68 @@ impl Call {
         if !std::mem::take(&mut self.open) {
             return Ok(bill);
         }
-        let own_us = self.own_us();
-        let total_us = self.since_began(Instant::now());
-        let latency_us = total_us.saturating_sub(self.since_began(self.attempt_at));
-        let attempt = self.attempt();
-        attempt.latency_us = latency_us;
-        attempt.upstream_cost = bill.upstream_cost;
-        attempt.flags.add(bill.flags);
-        if outcome != Outcome::Completed && attempt.error.is_empty() {
-            error.clone_into(&mut attempt.error);
-        }
-        let record = &mut self.record;
-        record.settled_at_ms = unix_ms().max(record.started_at_ms);
-        record.outcome = outcome;
-        record.flags.add(bill.flags);
-        record.status = status;
-        error.clone_into(&mut record.error);
-        record.usage = bill.usage;
-        record.charged = bill.charged;
-        record.timings.total_us = total_us;
-        record.timings.own_us = own_us;
-        let written = self.worker.journal.borrow_mut().settle(&self.record);
-        self.worker.counters.settled(&self.record);
+        let now = Instant::now();
+        self.timings.own_us = self.own_us_at(now);
+        self.timings.total_us = self.since_began(now);
+        let record = self.record(&bill, outcome, status, error, now);
+        let written = self.worker.journal.borrow_mut().settle(&record);
+        self.worker.counters.settled(&record);
         written.map(|()| bill).map_err(|error| {
             self.worker.counters.journal_failures.add(1);
             Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal could not record this call: {error}"))
         })
     }
 
-    fn attempt(&mut self) -> &mut Attempt {
-        if self.record.attempts.is_empty() {
-            self.record.attempts.push(Attempt::default());
+    fn record<'a>(&'a self, bill: &Bill, outcome: Outcome, status: u16, error: &'a str, now: Instant) -> Settle<&'a str> {
+        let endpoint = self.choice.endpoint(&self.snapshot);
+        let mut flags = self.attempt.flags;
+        flags.add(bill.flags);
+        let attempt = Attempt {
+            provider: self.provider().slug.as_str(),
+            endpoint: endpoint.id,
+            upstream_model: &endpoint.upstream_model,
+            upstream_id: &self.attempt.upstream_id,
+            status: self.attempt.status,
+            error: if outcome == Outcome::Completed || !self.attempt.error.is_empty() { self.attempt.error } else { error },
+            latency_us: now.saturating_duration_since(self.attempt_at).as_micros() as u64,
+            upstream_cost: bill.upstream_cost,
+            flags,
+        };
+        Settle {
+            generation: self.generation,
+            started_at_ms: self.started_at_ms,
+            settled_at_ms: self.worker.unix_ms_at(now).max(self.started_at_ms),
+            scopes: self.scopes,
+            dialect: self.dialect,
+            manner: self.manner,
+            streamed: self.streamed,
+            outcome,
+            flags: bill.flags,
+            status,
+            error,
+            requested_model: &self.client.requested_model,
+            model: &self.model().id,
+            provider: &self.provider().slug,
+            finish: self.finish.map_or("", Finish::name),
+            native_finish: &self.native_finish,
+            usage: bill.usage,
+            reserved: self.reserved,
+            charged: bill.charged,
+            price_version: self.snapshot.version,
+            timings: self.timings,
+            referer: &self.client.referer,
+            title: &self.client.title,
+            user_agent: &self.client.user_agent,
+            end_user: &self.client.end_user,
+            session: &self.client.session,
+            attempts: vec![attempt],
         }
-        let last = self.record.attempts.len() - 1;
-        &mut self.record.attempts[last]
+    }
+
+    fn own_us_at(&self, now: Instant) -> u64 {
+        let before = self.since_began(self.attempt_at).saturating_sub(self.waited_us);
+        let after = self.upstream_done_at.map_or(0, |done| now.saturating_duration_since(done).as_micros() as u64);
+        before + after
     }
 
     fn since_began(&self, at: Instant) -> u64 {
@@ -283,6 +307,21 @@ impl Drop for Call {
             let outcome = if self.seen.billable { Outcome::Cancelled } else { Outcome::Void };
             // Nobody is left to tell; the journal's own health flag stops further work.
             let _ = self.settle(outcome, 0, "client_gone");
+        }
+    }
+}
+
+impl Client {
+    fn new(head: &Head<'_>, intake: &mut Intake) -> Client {
+        let text = |value: Option<&[u8]>| value.map_or_else(String::new, |value| String::from_utf8_lossy(value).into_owned());
+        let facts = &mut intake.facts;
+        Client {
+            requested_model: std::mem::take(&mut facts.model),
+            referer: text(head.referer),
+            title: text(head.title()),
+            user_agent: text(head.user_agent),
+            end_user: facts.user.clone().unwrap_or_default(),
+            session: facts.session_id.take().unwrap_or_else(|| text(head.session)),
         }
     }
 }

@@ -2,13 +2,16 @@
 //! here; a client's own claim to be one is dropped.
 
 use super::failure::Failure;
+use super::head::Head;
 use super::reply::ReplyBody;
-use super::{Request, admit, intake};
+use super::{Body, admit, intake};
 use crate::server::worker::Worker;
 use crate::upstream::{Exchange, ExchangeError, Fill, Outgoing, Waits};
 use fairlead_http1::RequestHead;
 use fairlead_ir::ErrorKind;
+use fairlead_snapshot::Snapshot;
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Response, StatusCode};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -28,42 +31,46 @@ const PASSED: [&str; 7] =
     ["accept", "anthropic-version", "content-type", "if-none-match", "user-agent", "x-goog-api-key", "idempotency-key"];
 
 /// Headers of the control plane's reply that clients see.
-const RETURNED: [&str; 6] = ["content-type", "cache-control", "etag", "location", "retry-after", "x-content-type-options"];
+const RETURNED: [&str; 8] =
+    ["allow", "www-authenticate", "content-type", "cache-control", "etag", "location", "retry-after", "x-content-type-options"];
 
 /// Forwards a request and its reply.
-pub(crate) async fn to_control(worker: &Worker, request: &mut Request) -> Result<Response<ReplyBody>, Failure> {
-    let principal = principal(worker, request)?;
-    let body = request.take_body()?;
-    let head = &request.head;
-    let snapshot = worker.shared.snapshot();
-    let frames = intake::read_small(body, request.began, &snapshot.settings, BODY_BYTES).await?;
-    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+pub(crate) async fn to_control(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    parts: &Parts,
+    head: &Head<'_>,
+    body: &mut Body,
+) -> Result<Response<ReplyBody>, Failure> {
+    let principal = principal(worker, snapshot, parts, head)?;
+    let frames = intake::read_small(body.take()?, body.began, &snapshot.settings, BODY_BYTES).await?;
+    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let malformed = |_| Failure::new(ErrorKind::InvalidRequest, "a header holds characters that cannot be passed on");
     let mut text = Vec::with_capacity(512);
-    let mut writing = RequestHead::start(&mut text, head.method.as_str(), target, "control")
+    let mut writing = RequestHead::start(&mut text, parts.method.as_str(), target, "control")
         .map_err(malformed)?
         .header("x-fairlead-principal", principal.as_bytes())
         .map_err(malformed)?;
     for name in PASSED {
-        if let Some(value) = head.headers.get(name) {
+        if let Some(value) = parts.headers.get(name) {
             // The value of a key header is a secret; that it was there is what tells the dialect.
             let value = if name == "x-goog-api-key" { b"present".as_slice() } else { value.as_bytes() };
             writing = writing.header(name, value).map_err(malformed)?;
         }
     }
     writing.end_with_body(frames.iter().map(|frame| frame.len() as u64).sum());
-    let outgoing = Outgoing::new(text, frames.iter().cloned());
+    let outgoing = Outgoing::new(text, frames);
     exchange(&worker.shared.control_socket, &outgoing).await.map_err(unavailable)
 }
 
 /// `key=…;account=…;management=…`, or `anonymous` where the catalogue is open.
-fn principal(worker: &Worker, request: &Request) -> Result<String, Failure> {
-    let path = request.path();
+fn principal(worker: &Worker, snapshot: &Snapshot, parts: &Parts, head: &Head<'_>) -> Result<String, Failure> {
+    let path = parts.uri.path();
     let catalogue = path.strip_prefix("/api").unwrap_or(path).starts_with("/v1/models");
-    if catalogue && worker.shared.snapshot().settings.open_catalogue && !admit::has_key(&request.head.headers) {
+    if catalogue && snapshot.settings.open_catalogue && head.key().is_none() {
         return Ok("anonymous".to_owned());
     }
-    let principal = admit::any(worker, &request.head.headers)?;
+    let principal = admit::any(worker, head)?;
     Ok(format!("key={};account={};management={}", principal.key, principal.account, u8::from(principal.management)))
 }
 

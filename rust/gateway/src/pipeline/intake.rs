@@ -2,12 +2,12 @@
 //! wire, so that the answer reaches a client that is still sending.
 
 use super::failure::Failure;
+use super::head::Head;
 use crate::upstream::Deadline;
 use bytes::Bytes;
 use fairlead_formats::request::{Facts, RequestScan};
 use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_snapshot::{Limits, Settings, Timeouts};
-use http::{HeaderMap, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::future::poll_fn;
@@ -30,18 +30,18 @@ pub(crate) const YIELD_AFTER_BYTES: usize = 256 << 10;
 
 /// Reads and checks the body of an inference request.
 pub(crate) async fn read(
-    headers: &HeaderMap,
+    head: &Head<'_>,
     body: Incoming,
     dialect: Dialect,
     settings: &Settings,
     began: Instant,
 ) -> Result<Intake, Failure> {
     let mut reader = Reader::new(body, began, &settings.timeouts, &settings.limits);
-    if let Err(failure) = check_headers(headers, &reader.body, &settings.limits) {
-        if !headers.contains_key(header::EXPECT) {
+    if reader.body.size_hint().exact().is_some_and(|bytes| bytes > settings.limits.body_bytes) {
+        if !head.expects {
             reader.discard().await;
         }
-        return Err(failure);
+        return Err(too_large(settings.limits.body_bytes));
     }
     let mut scan = RequestScan::new(dialect, settings.limits.json_depth);
     let mut frames = Vec::new();
@@ -89,20 +89,6 @@ pub(crate) async fn read_small(body: Incoming, began: Instant, settings: &Settin
 
 fn refused(refusal: fairlead_formats::request::Refusal) -> Failure {
     Failure::new(refusal.kind, refusal.message).param(refusal.param)
-}
-
-fn check_headers(headers: &HeaderMap, body: &Incoming, limits: &Limits) -> Result<(), Failure> {
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let coding = super::failure::shown(&String::from_utf8_lossy(coding.as_bytes()));
-        return Err(Failure::new(
-            ErrorKind::InvalidRequest,
-            format!("Content-Encoding {coding} is not accepted; send the body uncompressed"),
-        ));
-    }
-    match body.size_hint().exact() {
-        Some(bytes) if bytes > limits.body_bytes => Err(too_large(limits.body_bytes)),
-        _ => Ok(()),
-    }
 }
 
 fn too_large(most_bytes: u64) -> Failure {

@@ -6,6 +6,7 @@ mod attempt;
 mod call;
 mod failure;
 mod forward;
+mod head;
 mod intake;
 mod plan;
 mod relay;
@@ -21,21 +22,24 @@ use attempt::Attempting;
 use call::Call;
 use failure::Failure;
 use fairlead_ir::{Dialect, ErrorKind, Manner};
+use fairlead_snapshot::Snapshot;
+use head::Head;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderMap, Response, header};
 use hyper::body::Incoming;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Answers a request. `began`: when its first byte came; `conflict`: its head announced two different body lengths.
 pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>, began: Instant, conflict: bool) -> Response<ReplyBody> {
     let (route, face) = routes::find(request.method(), request.uri().path());
-    let (head, body) = request.into_parts();
-    let mut incoming = Request { head, body: Some(body), began };
-    let response = match dispatch(worker, &mut incoming, route, conflict).await {
+    let (parts, body) = request.into_parts();
+    let mut body = Body { incoming: Some(body), began };
+    let response = match dispatch(worker, parts, &mut body, route, conflict).await {
         Ok(response) => response,
         Err(failure) => {
-            incoming.discard_body(worker).await;
+            body.discard(worker).await;
             reply::refusal(face, &failure)
         }
     };
@@ -43,89 +47,119 @@ pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>
     response
 }
 
-/// A request as the steps pass it on. Whoever reads the body takes it; one that nobody wanted is taken off the wire before the refusal.
-struct Request {
-    head: Parts,
-    body: Option<Incoming>,
+/// A request's body. Whoever reads it takes it; one that nobody wanted is taken off the wire before the refusal.
+struct Body {
+    incoming: Option<Incoming>,
     began: Instant,
 }
 
-impl Request {
-    fn path(&self) -> &str {
-        self.head.uri.path()
+impl Body {
+    fn take(&mut self) -> Result<Incoming, Failure> {
+        self.incoming.take().ok_or_else(|| Failure::new(ErrorKind::Internal, "the body was read twice"))
     }
 
-    fn take_body(&mut self) -> Result<Incoming, Failure> {
-        self.body.take().ok_or_else(|| Failure::new(ErrorKind::Internal, "the body was read twice"))
+    /// A client that asked first (Expect: 100-continue) and was refused has not sent anything.
+    fn forget_if(&mut self, expects: bool) {
+        if expects {
+            self.incoming = None;
+        }
     }
 
-    async fn discard_body(&mut self, worker: &Worker) {
-        // A client that asked first (Expect: 100-continue) has not sent anything.
-        if let Some(body) = self.body.take().filter(|_| !self.head.headers.contains_key(header::EXPECT)) {
-            intake::discard(body, self.began, &worker.shared.snapshot().settings).await;
+    async fn discard(&mut self, worker: &Worker) {
+        if let Some(incoming) = self.incoming.take() {
+            intake::discard(incoming, self.began, &worker.shared.snapshot().settings).await;
         }
     }
 }
 
-async fn dispatch(worker: &Rc<Worker>, request: &mut Request, route: Route, conflict: bool) -> Result<Response<ReplyBody>, Failure> {
-    check_head(worker, &request.head.headers, conflict)?;
+async fn dispatch(
+    worker: &Rc<Worker>,
+    parts: Parts,
+    body: &mut Body,
+    route: Route,
+    conflict: bool,
+) -> Result<Response<ReplyBody>, Failure> {
+    let snapshot = worker.shared.snapshot();
     match route {
-        Route::Generate(dialect, manner) => generate(worker, request, dialect, manner).await,
+        Route::Generate(dialect, manner) => generate(worker, &snapshot, parts, body, dialect, manner, conflict).await,
+        route => serve(worker, &snapshot, &parts, body, route, conflict).await,
+    }
+}
+
+/// Everything but inference.
+async fn serve(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    parts: &Parts,
+    body: &mut Body,
+    route: Route,
+    conflict: bool,
+) -> Result<Response<ReplyBody>, Failure> {
+    let head = checked_head(parts, body, snapshot, conflict)?;
+    match route {
         Route::Health => Ok(reply::plain(200, "ok\n")),
         Route::Ready if worker.shared.ready() => Ok(reply::plain(200, "ready\n")),
         Route::Ready => Ok(reply::plain(503, "not ready\n")),
         Route::Metrics => {
-            admit::admin(worker, &request.head.headers)?;
+            admit::admin(worker, &head)?;
             Ok(reply::text(200, "text/plain; version=0.0.4; charset=utf-8", worker.shared.metrics()))
         }
-        Route::Control => forward::to_control(worker, request).await,
-        Route::Absent(feature) => Err(absent(worker, request, feature)),
+        Route::Absent(feature) => {
+            admit::inference(worker, &head)?;
+            Err(Failure::new(ErrorKind::NotFound, format!("{}: {feature} is not in this version", parts.uri.path())))
+        }
         Route::Method(allowed) => {
-            let message = format!("{} is not allowed here; use {allowed}", request.head.method);
+            let message = format!("{} is not allowed here; use {allowed}", parts.method);
             Err(Failure::new(ErrorKind::MethodNotAllowed, message).allowing(allowed))
         }
-        Route::Unknown => Err(unknown_path(request.path())),
+        Route::Control => forward::to_control(worker, snapshot, parts, &head, body).await,
+        Route::Generate(..) | Route::Unknown => Err(unknown_path(parts.uri.path())),
     }
 }
 
 /// Inference, from the key to the first bytes of the answer.
-async fn generate(worker: &Rc<Worker>, request: &mut Request, dialect: Dialect, manner: Manner) -> Result<Response<ReplyBody>, Failure> {
-    let snapshot = worker.shared.snapshot();
-    let principal = admit::inference(worker, &request.head.headers)?;
-    let body = request.take_body()?;
-    let headers = &request.head.headers;
-    let intake = intake::read(headers, body, dialect, &snapshot.settings, request.began).await?;
-    let choice = plan::choose(&snapshot, &principal, &intake.facts, dialect)?;
+async fn generate(
+    worker: &Rc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    parts: Parts,
+    body: &mut Body,
+    dialect: Dialect,
+    manner: Manner,
+    conflict: bool,
+) -> Result<Response<ReplyBody>, Failure> {
+    let head = checked_head(&parts, body, snapshot, conflict)?;
+    let principal = admit::inference(worker, &head).inspect_err(|_| body.forget_if(head.expects))?;
+    let mut intake = intake::read(&head, body.take()?, dialect, &snapshot.settings, body.began).await?;
+    let choice = plan::choose(snapshot, &principal, &intake.facts, dialect)?;
     if !worker.shared.journal.healthy() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let call = Call::reserve(worker, &snapshot, &principal, choice, dialect, manner, headers, &intake, request.began)?;
-    let attempting = Attempting::prepare(worker, &snapshot, &principal, choice, dialect, manner, headers, &intake)?;
-    if intake.facts.stream { Ok(relay::answer(call, attempting, &intake.facts).await) } else { Ok(whole::answer(call, attempting).await) }
+    let call = Call::reserve(worker, snapshot, &principal, choice, dialect, manner, &head, &mut intake, body.began)?;
+    let attempting = Attempting::prepare(worker, snapshot, &principal, choice, dialect, manner, &head, &intake, call.attempt_at())?;
+    // The request's map is filled anew for the reply: making one costs more than clearing one.
+    drop(head);
+    let mut headers = parts.headers;
+    headers.clear();
+    if !intake.facts.stream {
+        return Ok(whole::answer(call, attempting, headers).await);
+    }
+    let withhold_usage = intake.facts.withhold_usage(manner);
+    drop(intake);
+    Ok(relay::answer(call, attempting, withhold_usage, headers).await)
 }
 
-fn check_head(worker: &Worker, headers: &HeaderMap, conflict: bool) -> Result<(), Failure> {
-    if conflict {
-        let message = "the request has both Content-Length and Transfer-Encoding; send one of them";
-        return Err(Failure::new(ErrorKind::InvalidRequest, message).closing());
-    }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let most = worker.shared.snapshot().settings.limits.header_bytes;
-    if bytes > most {
-        return Err(Failure::new(ErrorKind::HeadersTooLarge, format!("the headers take {bytes} bytes; {most} are allowed")).closing());
-    }
-    if headers.contains_key(header::UPGRADE) {
-        return Err(Failure::new(ErrorKind::InvalidRequest, "protocol upgrades (WebSocket) are not supported; send a plain HTTP request"));
-    }
-    Ok(())
+/// The headers, read once; what no request may have is refused, and its body forgotten if it has not been sent.
+fn checked_head<'a>(parts: &'a Parts, body: &mut Body, snapshot: &Snapshot, conflict: bool) -> Result<Head<'a>, Failure> {
+    let head = Head::read(&parts.headers);
+    let checked = check_framing(conflict).and_then(|()| head.check(&snapshot.settings.limits));
+    checked.inspect_err(|_| body.forget_if(head.expects))?;
+    Ok(head)
 }
 
-fn absent(worker: &Worker, request: &Request, feature: &str) -> Failure {
-    match admit::inference(worker, &request.head.headers) {
-        Ok(_) => Failure::new(ErrorKind::NotFound, format!("{}: {feature} is not in this version", request.path())),
-        Err(failure) => failure,
-    }
+fn check_framing(conflict: bool) -> Result<(), Failure> {
+    let message = "the request has both Content-Length and Transfer-Encoding; send one of them";
+    if conflict { Err(Failure::new(ErrorKind::InvalidRequest, message).closing()) } else { Ok(()) }
 }
 
 fn unknown_path(path: &str) -> Failure {

@@ -9,7 +9,6 @@ use super::whole;
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, Details};
-use fairlead_formats::request::Facts;
 use fairlead_formats::sse::Framer;
 use fairlead_formats::tap::{Action, Tap};
 use fairlead_ir::{Dialect, ErrorKind};
@@ -22,14 +21,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants a stream.
-pub(crate) async fn answer(call: Call, attempting: Attempting, facts: &Facts) -> Response<ReplyBody> {
-    let mut relay = Box::new(Relay::new(call, attempting, facts));
+pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, withhold_usage: bool, headers: HeaderMap) -> Response<ReplyBody> {
+    let mut relay = Box::new(Relay::new(call, attempting, withhold_usage, headers));
     match poll_fn(|context| relay.poll_commit(context)).await {
         Commit::Content => {
             let passed = std::mem::take(&mut relay.passed);
             reply::stream(relay, passed, false)
         }
-        Commit::Early => reply::stream(relay, HeaderMap::new(), true),
+        Commit::Early => reply::stream(relay, HeaderMap::with_capacity(8), true),
         Commit::Failed(failure) => whole::fail(&mut relay.call, failure),
         Commit::Refused(exchange) => {
             let failure = whole::refused(&mut relay.call, *exchange).await;
@@ -52,7 +51,7 @@ enum Commit {
 
 /// A stream in progress.
 pub(crate) struct Relay {
-    pub(crate) call: Call,
+    pub(crate) call: Box<Call>,
     stage: Stage,
     tap: Tap,
     framer: Framer,
@@ -99,11 +98,11 @@ enum Step {
 const TAIL: Duration = Duration::from_secs(1);
 
 impl Relay {
-    fn new(call: Call, attempting: Attempting, facts: &Facts) -> Relay {
+    fn new(call: Box<Call>, attempting: Attempting, withhold_usage: bool, headers: HeaderMap) -> Relay {
         let settings = &call.snapshot.settings;
         let now = Instant::now();
         Relay {
-            tap: Tap::new(call.dialect(), std::sync::Arc::new(call.identity()), facts.withhold_usage(call.manner())),
+            tap: Tap::new(call.dialect(), std::sync::Arc::new(call.identity()), withhold_usage),
             framer: Framer::new(settings.limits.event_bytes),
             partial: BytesMut::new(),
             ready: BytesMut::new(),
@@ -112,7 +111,7 @@ impl Relay {
             ended: false,
             pending_failure: None,
             read_at: now,
-            passed: HeaderMap::new(),
+            passed: headers,
             quiet: Deadline::after(now, Duration::from_millis(settings.timeouts.early_head_ms)),
             content_at: now,
             stage: Stage::Attempting(Box::pin(attempting.send())),
@@ -231,7 +230,7 @@ impl Relay {
             self.stage = Stage::Ended;
             return Some(Step::Refused(Box::new(exchange)));
         }
-        self.passed = whole::passed_headers(&exchange);
+        whole::pass_headers(&exchange, &mut self.passed);
         self.stage = Stage::Streaming(Box::new(exchange));
         None
     }
@@ -338,7 +337,7 @@ impl Relay {
     /// Takes over what the tap knows, for the bill and the record.
     fn note(&mut self) {
         let (finish, native) = self.tap.finish();
-        self.call.note_finish(finish.map_or("", |finish| finish.name()), native);
+        self.call.note_finish(finish, native);
         self.call.note_upstream_id(self.tap.upstream_id());
         self.call.seen.usage = self.tap.usage().copied();
         self.call.seen.reported_cost = self.tap.reported_cost();

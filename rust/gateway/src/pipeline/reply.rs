@@ -170,19 +170,19 @@ fn error_response(face: Face, failure: &Failure, details: Details<'_>) -> Respon
 
 /// The contract's headers. The routing ones are left out of an early head.
 fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
-    let mut put = |name: HeaderName, value: &[u8]| {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            headers.insert(name, value);
-        }
-    };
-    put(GENERATION, &call.generation().text());
+    if let Ok(id) = HeaderValue::from_bytes(&call.generation().text()) {
+        headers.insert(GENERATION, id);
+    }
     if !final_values {
         return;
     }
-    put(MODEL, call.model().as_bytes());
-    put(PROVIDER, call.provider().slug.as_bytes());
-    put(ATTEMPTS, itoa::Buffer::new().format(call.attempts()).as_bytes());
-    put(SERVER_TIMING, &server_timing(call.own_us()));
+    headers.insert(MODEL, call.model().id_header.clone());
+    headers.insert(PROVIDER, call.provider().slug_header.clone());
+    // One endpoint, one attempt, until there is a list to go through.
+    headers.insert(ATTEMPTS, HeaderValue::from_static("1"));
+    if let Ok(timing) = HeaderValue::from_bytes(&server_timing(call.own_us())) {
+        headers.insert(SERVER_TIMING, timing);
+    }
 }
 
 /// `fairlead;dur=` and our own work in milliseconds.

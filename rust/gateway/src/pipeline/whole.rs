@@ -22,9 +22,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants one JSON body.
-pub(crate) async fn answer(mut call: Call, attempting: Attempting) -> Response<ReplyBody> {
-    match run(&mut call, attempting).await {
-        Ok((passed, pieces)) => reply::answer(&call, passed, pieces),
+pub(crate) async fn answer(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
+    match run(&mut call, attempting, &mut headers).await {
+        Ok(pieces) => reply::answer(&call, headers, pieces),
         Err(failure) => fail(&mut call, failure),
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn fail(call: &mut Call, failure: Failure) -> Response<ReplyBody> {
     reply::failed(call, settled.as_ref().err().unwrap_or(&failure))
 }
 
-async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecDeque<Bytes>), Failure> {
+async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -> Result<VecDeque<Bytes>, Failure> {
     let mut exchange = attempting.send().await.map_err(|error| unreachable(call, &error))?;
     call.head_arrived(&exchange);
     let most_bytes = call.snapshot.settings.limits.reply_bytes;
@@ -61,7 +61,7 @@ async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecD
     .map_err(|error| broken(call, &error))?;
     let done_at = exchange.read_at;
     call.upstream_done(done_at);
-    let passed = passed_headers(&exchange);
+    pass_headers(&exchange, headers);
     exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
     // What is not JSON may still say what went wrong.
     if valid.is_err() {
@@ -82,13 +82,21 @@ async fn run(call: &mut Call, attempting: Attempting) -> Result<(HeaderMap, VecD
     call.content_arrived(done_at);
     let identity = call.identity();
     let bill = call.settle(Outcome::Completed, 200, "")?;
+    if body.len() < COPY_BELOW_BYTES {
+        let mut whole = Vec::with_capacity(body.len() + COST_BYTES);
+        let mut changes = call.worker.edits.borrow_mut();
+        changes.clear();
+        let spliced = reply.edits(&body, &identity, Some(bill.charged), &mut changes).is_ok() && changes.apply(&body, &mut whole).is_ok();
+        drop(changes);
+        return if spliced { Ok(VecDeque::from([Bytes::from(whole)])) } else { Err(garbage(call, UNSPLICED)) };
+    }
     let spliced = aside(body.len(), move || {
         let mut changes = Edits::default();
         reply.edits(&body, &identity, Some(bill.charged), &mut changes).ok()?;
         attempt::spliced(&[body], &changes).ok()
     });
-    let pieces = spliced.await.ok_or_else(|| garbage(call, "its reply cannot be completed"))?;
-    Ok((passed, joined(pieces)))
+    let pieces = spliced.await.ok_or_else(|| garbage(call, UNSPLICED))?;
+    Ok(pieces.into())
 }
 
 /// Bodies from this size on are read beside the worker, so that no poll of it takes longer than 200 µs.
@@ -112,7 +120,7 @@ fn note(call: &mut Call, reply: &Reply) {
     call.seen.content = reply.content;
     call.seen.completion_tokens_estimate = estimate_tokens(reply.content_bytes);
     call.note_upstream_id(&reply.upstream_id);
-    call.note_finish(reply.finish.map_or("", |finish| finish.name()), &reply.native_finish);
+    call.note_finish(reply.finish, &reply.native_finish);
 }
 
 /// Tokens of so many bytes of content, for replies without usage: about four bytes each, the usual figure for English.
@@ -120,18 +128,13 @@ pub(crate) const fn estimate_tokens(content_bytes: u64) -> u64 {
     content_bytes.div_ceil(4)
 }
 
-/// Slices below this total are laid out in one buffer, which is cheaper to send.
-const JOIN_BELOW_BYTES: usize = 16 << 10;
+/// A reply below this size is written out anew around its edits, which is cheaper to send than slices.
+const COPY_BELOW_BYTES: usize = 16 << 10;
 
-fn joined(pieces: Vec<Bytes>) -> VecDeque<Bytes> {
-    let bytes: usize = pieces.iter().map(Bytes::len).sum();
-    if bytes > JOIN_BELOW_BYTES || pieces.len() < 2 {
-        return pieces.into();
-    }
-    let mut whole = BytesMut::with_capacity(bytes);
-    pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
-    VecDeque::from([whole.freeze()])
-}
+/// Room for what is spliced into a small reply.
+const COST_BYTES: usize = 512;
+
+const UNSPLICED: &str = "its reply cannot be completed";
 
 /// When the whole call has taken too long.
 pub(crate) fn total_deadline(call: &Call) -> Instant {
@@ -179,8 +182,7 @@ async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watc
 }
 
 /// Headers of the provider's reply that clients see: its request ids and its hints about retrying. Its quotas are ours, not theirs.
-pub(crate) fn passed_headers(exchange: &Exchange) -> HeaderMap {
-    let mut passed = HeaderMap::with_capacity(16);
+pub(crate) fn pass_headers(exchange: &Exchange, passed: &mut HeaderMap) {
     for (name, value) in exchange.headers() {
         for known in ["request-id", "x-request-id"] {
             if name.eq_ignore_ascii_case(known.as_bytes())
@@ -190,7 +192,6 @@ pub(crate) fn passed_headers(exchange: &Exchange) -> HeaderMap {
             }
         }
     }
-    passed
 }
 
 pub(crate) fn is_event_stream(exchange: &Exchange) -> bool {

@@ -31,7 +31,7 @@ pub(crate) struct Acceptor {
 const BACKLOG: i32 = 1024;
 
 /// How often the thread looks whether it shall stop.
-const LOOK_MS: i32 = 50;
+const LOOK_MS: i32 = 200;
 
 /// Binds the traffic port. Fails when anything else listens there, also something that would share the port.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -4,6 +4,7 @@ use crate::gateway::Shared;
 use crate::server::connection;
 use crate::telemetry::Counters;
 use crate::upstream::Upstream;
+use fairlead_formats::splice::Edits;
 use fairlead_ir::id::IdSource;
 use fairlead_journal::Writer;
 use std::cell::{Cell, RefCell};
@@ -32,6 +33,10 @@ pub(crate) struct Worker {
     /// Wakers of the open connections, so that a drain reaches those that sit idle.
     connections: RefCell<Wakers>,
     draining: Cell<bool>,
+    /// A moment on both clocks, renewed at every tick, so that a request asks only one of them.
+    epoch: Cell<(Instant, u64)>,
+    /// Edits of one body at a time; its buffers are kept.
+    pub(crate) edits: RefCell<Edits>,
 }
 
 /// Wakers by place, with the places that are free.
@@ -82,6 +87,8 @@ async fn run(shared: Arc<Shared>, mut seat: Seat) {
         turn: Cell::new(seat.salt),
         connections: RefCell::default(),
         draining: Cell::new(false),
+        epoch: Cell::new((Instant::now(), unix_ms())),
+        edits: RefCell::default(),
         counters: seat.counters,
         shared,
     });
@@ -159,7 +166,14 @@ impl Worker {
         connections.free.push(place);
     }
 
+    /// Unix milliseconds at `moment`, which is recent. Follows the system's clock with a delay of one tick.
+    pub(crate) fn unix_ms_at(&self, moment: Instant) -> u64 {
+        let (instant, unix_ms) = self.epoch.get();
+        unix_ms + moment.saturating_duration_since(instant).as_millis() as u64
+    }
+
     fn look_around(&self) {
+        self.epoch.set((Instant::now(), unix_ms()));
         let snapshot = self.shared.snapshot();
         self.upstream.pool.sweep(Instant::now(), Duration::from_millis(snapshot.settings.timeouts.pool_idle_ms));
         self.counters.pool_idle.set(self.upstream.pool.len() as u64);

@@ -85,7 +85,7 @@ impl Counters {
         self.replies[usize::from(ending.status / 100).min(5)].add(1);
     }
 
-    pub(crate) fn settled(&self, settle: &Settle) {
+    pub(crate) fn settled<T>(&self, settle: &Settle<T>) {
         let Usage { completion_tokens, cache_read_tokens, .. } = settle.usage;
         self.outcomes[settle.outcome as usize].add(1);
         self.prompt_tokens.add(settle.usage.total_prompt_tokens());

@@ -1,7 +1,7 @@
 //! One connection to a provider, and how it is made.
 
-use super::Upstream;
 use super::io::Io;
+use super::{Deadline, Upstream};
 use bytes::BytesMut;
 use fairlead_snapshot::{Origin, Timeouts};
 use std::io;
@@ -18,11 +18,20 @@ pub(crate) struct Connection {
     pub(crate) expires_at: Instant,
     /// Whether it has carried an exchange before: only then may a failure mean that it had gone stale.
     pub(crate) reused: bool,
+    /// The timer of whatever exchange runs on it; kept, because arming one anew costs more than moving it.
+    pub(crate) deadline: Deadline,
 }
 
 impl Connection {
     fn new(io: Io, expires_at: Instant) -> Connection {
-        Connection { io, received: BytesMut::new(), head: fairlead_http1::Head::new(), expires_at, reused: false }
+        Connection {
+            io,
+            received: BytesMut::new(),
+            head: fairlead_http1::Head::new(),
+            expires_at,
+            reused: false,
+            deadline: Deadline::at(expires_at),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One request and its reply on one connection.
 
+use super::Upstream;
 use super::connection::{ConnectError, Connection, connect, connect_unix};
-use super::{Deadline, Upstream};
 use bytes::{Bytes, BytesMut};
 use fairlead_http1 as http1;
 use fairlead_snapshot::{Origin, Timeouts};
@@ -15,29 +15,30 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
-/// A request as it goes out: head first, then the body's slices, none of them copied.
+/// A request as it goes out: the head (with a small body behind it), then the body's slices, none of them copied.
 pub(crate) struct Outgoing {
-    pieces: Vec<Bytes>,
+    head: Vec<u8>,
+    body: Vec<Bytes>,
 }
 
 /// Slices given to one vectored write; more simply take another write.
 const SLICES: usize = 16;
 
-/// Below this many bytes a request is laid out in one buffer: one plain write is cheaper than gathering slices.
-const COPY_BELOW_BYTES: usize = 8 << 10;
-
 impl Outgoing {
-    /// `head` ends with its blank line; the pieces are the body.
-    pub(crate) fn new(mut head: Vec<u8>, body: impl Iterator<Item = Bytes> + Clone) -> Outgoing {
-        let bytes: usize = body.clone().map(|piece| piece.len()).sum();
-        if head.len() + bytes <= COPY_BELOW_BYTES {
-            head.reserve_exact(bytes);
-            body.for_each(|piece| head.extend_from_slice(&piece));
-            return Outgoing { pieces: vec![Bytes::from(head)] };
+    /// `head` ends with its blank line, or with a body that is not in `body`.
+    pub(crate) fn new(head: Vec<u8>, body: Vec<Bytes>) -> Outgoing {
+        Outgoing { head, body }
+    }
+
+    fn pieces(&self) -> usize {
+        1 + self.body.len()
+    }
+
+    fn piece(&self, index: usize) -> &[u8] {
+        match index.checked_sub(1) {
+            None => &self.head,
+            Some(index) => &self.body[index],
         }
-        let mut pieces = vec![Bytes::from(head)];
-        pieces.extend(body.filter(|piece| !piece.is_empty()));
-        Outgoing { pieces }
     }
 }
 
@@ -140,7 +141,6 @@ pub(crate) struct Exchange {
     body: http1::Body,
     head: Bytes,
     read_bytes: usize,
-    deadline: Deadline,
     idle: Duration,
     ended: bool,
     /// When the whole request had been written.
@@ -180,19 +180,21 @@ impl Exchange {
         outgoing: &Outgoing,
         timeouts: &Timeouts,
         jitter: u32,
+        now: Instant,
     ) -> Result<Exchange, ExchangeError> {
         let waits = Waits::of(timeouts);
-        let pooled = upstream.pool.take(origin, Instant::now(), Duration::from_millis(timeouts.pool_idle_ms));
+        let pooled = upstream.pool.take(origin, now, Duration::from_millis(timeouts.pool_idle_ms));
         let mut resent = false;
         if let Some(connection) = pooled {
-            match Exchange::run(connection, Home::Pool(origin.clone()), outgoing, waits).await {
+            match Exchange::run(connection, Home::Pool(origin.clone()), outgoing, waits, now).await {
                 Err(Failed { error, replied: false }) if error.may_be_stale() => resent = true,
                 Err(failed) => return Err(failed.error),
                 Ok(exchange) => return Ok(exchange),
             }
         }
         let connection = connect(upstream, origin, timeouts, jitter).await.map_err(ExchangeError::Connect)?;
-        let mut exchange = Exchange::run(connection, Home::Pool(origin.clone()), outgoing, waits).await.map_err(|failed| failed.error)?;
+        let mut exchange =
+            Exchange::run(connection, Home::Pool(origin.clone()), outgoing, waits, Instant::now()).await.map_err(|failed| failed.error)?;
         exchange.resent = resent;
         Ok(exchange)
     }
@@ -200,19 +202,19 @@ impl Exchange {
     /// Sends a request to the control plane's socket.
     pub(crate) async fn open_unix(path: &str, outgoing: &Outgoing, waits: Waits) -> Result<Exchange, ExchangeError> {
         let connection = connect_unix(path).await.map_err(|error| ExchangeError::Connect(ConnectError::Connect(error.to_string())))?;
-        Exchange::run(connection, Home::None, outgoing, waits).await.map_err(|failed| failed.error)
+        Exchange::run(connection, Home::None, outgoing, waits, Instant::now()).await.map_err(|failed| failed.error)
     }
 
-    async fn run(mut connection: Connection, home: Home, outgoing: &Outgoing, waits: Waits) -> Result<Exchange, Failed> {
+    async fn run(mut connection: Connection, home: Home, outgoing: &Outgoing, waits: Waits, now: Instant) -> Result<Exchange, Failed> {
         let limits = http1::Limits::default();
-        let mut deadline = Deadline::after(Instant::now(), waits.idle);
+        connection.deadline.set(now + waits.idle);
         let mut progress = Progress::default();
-        let early = poll_fn(|context| poll_write_all(&mut connection, outgoing, &mut progress, &mut deadline, waits.idle, context))
+        let early = poll_fn(|context| poll_write_all(&mut connection, outgoing, &mut progress, waits.idle, context))
             .await
             .map_err(|error| Failed { error, replied: false })?;
         let sent_at = Instant::now();
-        deadline.set(sent_at + waits.head);
-        let head = poll_fn(|context| poll_head(&mut connection, &limits, &mut deadline, context)).await?;
+        connection.deadline.set(sent_at + waits.head);
+        let head = poll_fn(|context| poll_head(&mut connection, &limits, context)).await?;
         let head_at = Instant::now();
         let body = http1::Body::new(connection.head.framing, &limits);
         // A reply to half a request leaves the connection in a state that nobody can use again.
@@ -223,7 +225,6 @@ impl Exchange {
             body,
             head,
             read_bytes: FIRST_READ_BYTES,
-            deadline,
             idle: waits.idle,
             ended: false,
             sent_at,
@@ -264,8 +265,8 @@ impl Exchange {
 
     /// The timer of this exchange: ready when `at` has passed. Ask it only after [`Exchange::poll_fill`] was pending.
     pub(crate) fn poll_until(&mut self, at: Instant, context: &mut Context<'_>) -> Poll<()> {
-        self.deadline.set(at);
-        self.deadline.poll(context)
+        self.connection.deadline.set(at);
+        self.connection.deadline.poll(context)
     }
 
     /// The next payload. Errors are final. Watches no clock: see [`Exchange::poll_until`].
@@ -357,9 +358,9 @@ struct Progress {
 }
 
 impl Progress {
-    fn advance(&mut self, pieces: &[Bytes], mut written: usize) {
-        while let Some(piece) = pieces.get(self.piece) {
-            let left = piece.len() - self.offset;
+    fn advance(&mut self, outgoing: &Outgoing, mut written: usize) {
+        while self.piece < outgoing.pieces() {
+            let left = outgoing.piece(self.piece).len() - self.offset;
             if written < left {
                 self.offset += written;
                 return;
@@ -376,17 +377,16 @@ fn poll_write_all(
     connection: &mut Connection,
     outgoing: &Outgoing,
     progress: &mut Progress,
-    deadline: &mut Deadline,
     idle: Duration,
     context: &mut Context<'_>,
 ) -> Poll<Result<bool, ExchangeError>> {
-    while progress.piece < outgoing.pieces.len() {
-        match poll_write_some(connection, &outgoing.pieces, progress, context) {
+    while progress.piece < outgoing.pieces() {
+        match poll_write_some(connection, outgoing, progress, context) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(ExchangeError::Write)),
             Poll::Ready(Ok(written)) => {
-                progress.advance(&outgoing.pieces, written);
-                if progress.piece < outgoing.pieces.len() {
-                    deadline.set(Instant::now() + idle);
+                progress.advance(outgoing, written);
+                if progress.piece < outgoing.pieces() {
+                    connection.deadline.set(Instant::now() + idle);
                 }
             }
             Poll::Ready(Err(_)) => {
@@ -402,7 +402,7 @@ fn poll_write_all(
                     Poll::Ready(Ok(_)) => Poll::Ready(Ok(true)),
                     Poll::Ready(Err(_)) => Poll::Ready(Err(ExchangeError::Read)),
                     Poll::Pending => {
-                        ready!(deadline.poll(context));
+                        ready!(connection.deadline.poll(context));
                         Poll::Ready(Err(ExchangeError::IdleTimeout))
                     }
                 };
@@ -412,7 +412,7 @@ fn poll_write_all(
     match Pin::new(&mut connection.io).poll_flush(context) {
         Poll::Ready(result) => Poll::Ready(result.map(|()| false).map_err(|_| ExchangeError::Write)),
         Poll::Pending => {
-            ready!(deadline.poll(context));
+            ready!(connection.deadline.poll(context));
             Poll::Ready(Err(ExchangeError::IdleTimeout))
         }
     }
@@ -420,32 +420,27 @@ fn poll_write_all(
 
 fn poll_write_some(
     connection: &mut Connection,
-    pieces: &[Bytes],
+    outgoing: &Outgoing,
     progress: &Progress,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let first = &pieces[progress.piece][progress.offset..];
-    let rest = &pieces[progress.piece + 1..];
+    let first = &outgoing.piece(progress.piece)[progress.offset..];
+    let rest = progress.piece + 1..outgoing.pieces();
     if rest.is_empty() {
         return Pin::new(&mut connection.io).poll_write(context, first);
     }
     let mut slices = [IoSlice::new(&[]); SLICES];
     slices[0] = IoSlice::new(first);
     let mut count = 1;
-    for (slot, piece) in slices[1..].iter_mut().zip(rest) {
-        *slot = IoSlice::new(piece);
+    for (slot, index) in slices[1..].iter_mut().zip(rest) {
+        *slot = IoSlice::new(outgoing.piece(index));
         count += 1;
     }
     Pin::new(&mut connection.io).poll_write_vectored(context, &slices[..count])
 }
 
 /// Reads until the reply's head is complete and returns its bytes; interim heads are dropped.
-fn poll_head(
-    connection: &mut Connection,
-    limits: &http1::Limits,
-    deadline: &mut Deadline,
-    context: &mut Context<'_>,
-) -> Poll<Result<Bytes, Failed>> {
+fn poll_head(connection: &mut Connection, limits: &http1::Limits, context: &mut Context<'_>) -> Poll<Result<Bytes, Failed>> {
     let mut interim = 0;
     loop {
         while !connection.received.is_empty() {
@@ -470,7 +465,7 @@ fn poll_head(
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(_)) => return failed(ExchangeError::Read),
             Poll::Pending => {
-                ready!(deadline.poll(context));
+                ready!(connection.deadline.poll(context));
                 return failed(ExchangeError::HeadTimeout);
             }
         }

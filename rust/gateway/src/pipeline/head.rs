@@ -1,0 +1,174 @@
+//! A request's headers, read once: what each step needs, found in a single pass instead of a dozen look-ups.
+
+use super::failure::{Failure, shown};
+use fairlead_ir::ErrorKind;
+use fairlead_snapshot::Limits;
+use http::{HeaderMap, HeaderValue};
+
+/// Headers of the client that providers may see, under the name they see it; all others stay here. Most of all its key.
+const PASSED: [(&str, &str); 6] = [
+    ("anthropic-version", "anthropic-version"),
+    ("anthropic-beta", "anthropic-beta"),
+    ("x-anthropic-beta", "anthropic-beta"),
+    ("openai-beta", "openai-beta"),
+    ("traceparent", "traceparent"),
+    ("tracestate", "tracestate"),
+];
+
+/// Headers a key may come in, besides `Authorization: Bearer`, in the order of preference.
+const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
+
+/// What a request's headers say.
+#[derive(Default)]
+pub(crate) struct Head<'a> {
+    bearer: Option<&'a [u8]>,
+    keys: [Option<&'a [u8]>; KEYS.len()],
+    /// Lines for the provider, each under our spelling.
+    pub(crate) passed: Vec<(&'static str, &'a [u8])>,
+    pub(crate) user_agent: Option<&'a [u8]>,
+    pub(crate) referer: Option<&'a [u8]>,
+    title: Option<&'a [u8]>,
+    openrouter_title: Option<&'a [u8]>,
+    pub(crate) session: Option<&'a [u8]>,
+    coding: Option<&'a [u8]>,
+    /// The client waits for `100 Continue` before it sends its body.
+    pub(crate) expects: bool,
+    upgrades: bool,
+    bytes: usize,
+}
+
+impl<'a> Head<'a> {
+    pub(crate) fn read(headers: &'a HeaderMap) -> Head<'a> {
+        let mut head = Head::default();
+        for (name, value) in headers {
+            head.bytes += name.as_str().len() + value.len() + 4;
+            head.note(name.as_str(), value);
+        }
+        head
+    }
+
+    fn note(&mut self, name: &str, value: &'a HeaderValue) {
+        let value = value.as_bytes();
+        match name {
+            "authorization" => self.bearer = self.bearer.or(bearer(value)),
+            "user-agent" => self.user_agent = Some(value),
+            // OpenRouter's attribution header is literally called so; a browser's own comes second.
+            "http-referer" => self.referer = Some(value),
+            "referer" => self.referer = self.referer.or(Some(value)),
+            "x-title" => self.title = Some(value),
+            "x-openrouter-title" => self.openrouter_title = Some(value),
+            "x-session-id" => self.session = Some(value),
+            "content-encoding" if !value.eq_ignore_ascii_case(b"identity") => self.coding = Some(value),
+            "expect" => self.expects = true,
+            "upgrade" => self.upgrades = true,
+            "accept" | "accept-encoding" | "host" | "content-type" | "content-length" | "connection" => {}
+            _ => {
+                if let Some(place) = KEYS.iter().position(|key| *key == name) {
+                    self.keys[place] = self.keys[place].or(Some(value.trim_ascii()));
+                } else if let Some((_, ours)) = PASSED.iter().find(|(theirs, _)| *theirs == name) {
+                    self.passed.push((*ours, value));
+                }
+            }
+        }
+    }
+
+    /// The key, wherever the client put it.
+    pub(crate) fn key(&self) -> Option<&'a [u8]> {
+        self.bearer.or_else(|| self.keys.iter().find_map(|key| *key)).filter(|key| !key.is_empty())
+    }
+
+    /// The bearer token alone.
+    pub(crate) fn bearer(&self) -> Option<&'a [u8]> {
+        self.bearer
+    }
+
+    /// The app's name.
+    pub(crate) fn title(&self) -> Option<&'a [u8]> {
+        self.openrouter_title.or(self.title)
+    }
+
+    /// Whether the provider gets a header of this name from the client.
+    pub(crate) fn passes(&self, name: &str) -> bool {
+        self.passed.iter().any(|(passed, _)| *passed == name)
+    }
+
+    /// What every request must fulfil, whatever it asks for.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Failure> {
+        if self.bytes > limits.header_bytes {
+            let message = format!("the headers take {} bytes; {} are allowed", self.bytes, limits.header_bytes);
+            return Err(Failure::new(ErrorKind::HeadersTooLarge, message).closing());
+        }
+        if self.upgrades {
+            let message = "protocol upgrades (WebSocket) are not supported; send a plain HTTP request";
+            return Err(Failure::new(ErrorKind::InvalidRequest, message));
+        }
+        if let Some(coding) = self.coding {
+            let coding = shown(&String::from_utf8_lossy(coding));
+            let message = format!("Content-Encoding {coding} is not accepted; send the body uncompressed");
+            return Err(Failure::new(ErrorKind::InvalidRequest, message));
+        }
+        Ok(())
+    }
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use http::HeaderName;
+
+    fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    fn check(headers: &[(&'static str, &'static str)], key: Option<&str>) {
+        assert_eq!(Head::read(&map(headers)).key(), key.map(str::as_bytes), "{headers:?}");
+    }
+
+    #[test]
+    fn keys_are_found_where_clients_put_them() {
+        check(&[("authorization", "Bearer sk-1")], Some("sk-1"));
+        check(&[("authorization", "bearer  sk-1 ")], Some("sk-1"));
+        check(&[("authorization", "Bearer sk-1"), ("x-api-key", "sk-2")], Some("sk-1"));
+        check(&[("x-goog-api-key", "sk-3"), ("x-api-key", "sk-2")], Some("sk-2"));
+        check(&[("authorization", "Basic abc"), ("x-goog-api-key", "sk-3")], Some("sk-3"));
+        check(&[("api-key", "sk-4")], Some("sk-4"));
+        check(&[("authorization", "Bearer ")], None);
+        check(&[("authorization", "Bear")], None);
+        check(&[], None);
+    }
+
+    #[test]
+    fn only_listed_headers_pass() {
+        let headers = map(&[
+            ("anthropic-beta", "a"),
+            ("x-anthropic-beta", "b"),
+            ("cookie", "c"),
+            ("x-fairlead-principal", "d"),
+            ("traceparent", "e"),
+        ]);
+        let head = Head::read(&headers);
+        let mut names: Vec<_> = head.passed.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["anthropic-beta", "anthropic-beta", "traceparent"]);
+        assert!(head.passes("traceparent") && !head.passes("anthropic-version"));
+    }
+
+    #[test]
+    fn what_no_request_may_have() {
+        let limits = Limits { header_bytes: 40, ..Limits::default() };
+        for (headers, kind) in [
+            (map(&[("upgrade", "websocket")]), ErrorKind::InvalidRequest),
+            (map(&[("content-encoding", "gzip")]), ErrorKind::InvalidRequest),
+            (map(&[("x-long", "0123456789012345678901234567890123456789")]), ErrorKind::HeadersTooLarge),
+        ] {
+            assert_eq!(Head::read(&headers).check(&limits).unwrap_err().kind, kind);
+        }
+        assert!(Head::read(&map(&[("content-encoding", "identity")])).check(&limits).is_ok());
+    }
+}
