@@ -33,6 +33,13 @@ pub struct Bill {
     pub flags: Flags,
 }
 
+/// More tokens of one kind in one generation are not believed: a thousand times the largest window there is.
+const MOST_TOKENS: u64 = 1 << 32;
+
+fn is_credible(usage: &Usage) -> bool {
+    [usage.total_prompt_tokens(), usage.completion_tokens, usage.web_searches].into_iter().all(|count| count <= MOST_TOKENS)
+}
+
 /// Makes the bill of a reply that ended as `outcome`.
 ///
 /// * The provider's usage is taken when present, zero included; otherwise our own count, flagged.
@@ -47,7 +54,7 @@ pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
     if seen.content {
         flags.add(Flags::CONTENT);
     }
-    let priced = seen.usage.and_then(|usage| price.cost(&usage).map(|cost| (usage, cost)));
+    let priced = seen.usage.filter(is_credible).and_then(|usage| price.cost(&usage).map(|cost| (usage, cost)));
     let (usage, cost) = priced.unwrap_or_else(|| {
         flags.add(Flags::ESTIMATED);
         if seen.usage.is_none() {
@@ -55,7 +62,8 @@ pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
         }
         let usage =
             Usage { prompt_tokens: seen.prompt_tokens_estimate, completion_tokens: seen.completion_tokens_estimate, ..Usage::default() };
-        (usage, price.cost(&usage).unwrap_or(NanoUsd(i64::MAX)))
+        // Our own estimates are bounded by the bytes that were seen, so this fits; what could not be priced is not charged.
+        (usage, price.cost(&usage).unwrap_or_default())
     });
     let upstream_cost = match seen.reported_cost {
         Some(reported) => {
@@ -116,6 +124,7 @@ mod tests {
         check(Outcome::Cancelled, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
         check(Outcome::Failed, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
         check(Outcome::Failed, seen(Some((10, 0)), false), 0, 10_000, &[F::INSURED]);
+        check(Outcome::Completed, seen(Some((1 << 40, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
         check(Outcome::Completed, seen(Some((u64::MAX, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
     }
 

@@ -178,7 +178,7 @@ impl Call {
 
     /// The attempt ended without a head. Whether the provider took the work on decides what it may cost.
     pub(crate) fn attempt_failed(&mut self, error: &ExchangeError) {
-        self.seen.billable = matches!(error, ExchangeError::HeadTimeout);
+        self.seen.billable = matches!(error, ExchangeError::HeadTimeout | ExchangeError::Protocol(_));
         self.attempt.error = error.word();
     }
 

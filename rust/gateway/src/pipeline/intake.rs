@@ -151,7 +151,8 @@ impl Reader {
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Pending => {
                     waiting_since.get_or_insert_with(Instant::now);
-                    let until = self.began + self.grace + Duration::from_secs(self.bytes / self.bytes_per_second);
+                    let until =
+                        self.began + self.grace + Duration::from_micros(self.bytes.saturating_mul(1_000_000) / self.bytes_per_second);
                     let deadline = self.deadline.get_or_insert_with(|| Deadline::at(until));
                     deadline.set(until);
                     return deadline

@@ -17,7 +17,6 @@ pub(crate) use reply::{Broken, ReplyBody};
 
 use crate::server::routes::{self, Route};
 use crate::server::worker::Worker;
-use crate::telemetry::Ending;
 use attempt::Attempting;
 use call::Call;
 use failure::Failure;
@@ -36,6 +35,7 @@ pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>
     let (route, face) = routes::find(request.method(), request.uri().path());
     let (parts, body) = request.into_parts();
     let mut body = Body { incoming: Some(body), began };
+    let mut reply_count = ReplyCount { worker, status: 0 };
     let response = match dispatch(worker, parts, &mut body, route, conflict).await {
         Ok(response) => response,
         Err(failure) => {
@@ -43,8 +43,20 @@ pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>
             reply::refusal(face, &failure)
         }
     };
-    worker.counters.replied(Ending { status: response.status().as_u16() });
+    reply_count.status = response.status().as_u16();
     response
+}
+
+/// Counts a reply by its status, also the one that was never made because the client left.
+struct ReplyCount<'a> {
+    worker: &'a Worker,
+    status: u16,
+}
+
+impl Drop for ReplyCount<'_> {
+    fn drop(&mut self) {
+        self.worker.counters.replied(self.status);
+    }
 }
 
 /// A request's body. Whoever reads it takes it; one that nobody wanted is taken off the wire before the refusal.

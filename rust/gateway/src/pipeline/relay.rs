@@ -64,6 +64,8 @@ pub(crate) struct Relay {
     told: bool,
     /// The dialect's last event has been seen.
     ended: bool,
+    /// It ended with a CR, which may be half of a CRLF.
+    after_cr: bool,
     /// A failure to tell after the output that came before it.
     pending_failure: Option<Box<Step>>,
     /// When bytes last came from the provider.
@@ -94,6 +96,9 @@ enum Step {
     Refused(Box<Exchange>),
 }
 
+/// A prompt of more tokens does not exist: no model has a window of a hundred million.
+const MOST_PROMPT_TOKENS: u64 = 100_000_000;
+
 /// How long the end of the provider's framing may lag behind its terminal event.
 const TAIL: Duration = Duration::from_secs(1);
 
@@ -109,6 +114,7 @@ impl Relay {
             committed: false,
             told: false,
             ended: false,
+            after_cr: false,
             pending_failure: None,
             read_at: now,
             passed: headers,
@@ -139,7 +145,7 @@ impl Relay {
                         return Poll::Ready(Commit::Content);
                     }
                 }
-                Step::End if self.tap.terminal() => {
+                Step::End if self.tap.saw_content() || self.tap.terminal() && self.call.wants_nothing() => {
                     self.committed = true;
                     return Poll::Ready(Commit::Content);
                 }
@@ -213,7 +219,7 @@ impl Relay {
         };
         self.read_at = exchange.read_at;
         Poll::Ready(match fill {
-            Ok(Fill::Payload(_)) if self.ended => Step::Output(Bytes::new()),
+            Ok(Fill::Payload(payload)) if self.ended => Step::Output(self.last_line_feed(&payload)),
             Ok(Fill::Payload(payload)) => self.take(payload),
             Ok(Fill::End) => self.take_rest(),
             // After the terminal nothing can be missing.
@@ -233,6 +239,12 @@ impl Relay {
         whole::pass_headers(&exchange, &mut self.passed);
         self.stage = Stage::Streaming(Box::new(exchange));
         None
+    }
+
+    /// After the end nothing passes but the LF of a CRLF whose CR was the last byte sent.
+    fn last_line_feed(&mut self, payload: &Bytes) -> Bytes {
+        let wanted = std::mem::take(&mut self.after_cr) && payload.first() == Some(&b'\n');
+        if wanted { payload.slice(..1) } else { Bytes::new() }
     }
 
     /// Complete events of a payload, changed where the tap says so. The rest waits for its end.
@@ -278,7 +290,9 @@ impl Relay {
             }
             at = end;
         }
-        if !self.ended && at < payload.len() {
+        if self.ended {
+            at += self.last_line_feed(&payload.slice(at..)).len();
+        } else if at < payload.len() {
             self.partial.extend_from_slice(&payload[at..]);
         }
         Step::Output(batch.finish(at))
@@ -317,11 +331,15 @@ impl Relay {
         if sight.error {
             return Some(Step::Failed(self.provider_failed()));
         }
+        if sight.end && !self.tap.saw_content() && !self.call.wants_nothing() {
+            return Some(Step::Failed(whole::empty(&self.call)));
+        }
         if sight.end {
             if let Err(failure) = self.complete() {
                 return Some(Step::Failed(failure));
             }
             self.ended = true;
+            self.after_cr = event.ends_with(b"\r");
         }
         match sight.action {
             Action::Pass => {}
@@ -345,7 +363,11 @@ impl Relay {
         let estimate = whole::estimate_tokens(self.tap.content_bytes());
         self.call.seen.completion_tokens_estimate = estimate;
         if let Some(prompt) = self.tap.prompt_usage() {
-            self.call.seen.prompt_tokens_estimate = prompt.total_prompt_tokens();
+            // What the provider says of the prompt is better than our guess, if it can be believed.
+            let said = prompt.total_prompt_tokens();
+            if said <= MOST_PROMPT_TOKENS {
+                self.call.seen.prompt_tokens_estimate = said;
+            }
         }
     }
 
@@ -361,6 +383,10 @@ impl Relay {
         self.told = true;
         if !self.call.is_open() {
             return;
+        }
+        if !self.tap.saw_content() && self.tap.terminal() && !self.call.wants_nothing() {
+            let failure = whole::empty(&self.call);
+            return self.fail(failure);
         }
         if !self.tap.terminal() {
             let name = &self.call.provider().name;

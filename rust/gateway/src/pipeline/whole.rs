@@ -75,9 +75,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     .map_err(|error| reported(call, &error))?;
     note(call, &reply);
     if reply.empty && !call.wants_nothing() {
-        return Err(
-            Failure::new(ErrorKind::ProviderUnavailable, format!("{} sent an empty reply", call.provider().name)).word("empty_reply")
-        );
+        return Err(empty(call));
     }
     call.content_arrived(done_at);
     let identity = call.identity();
@@ -121,6 +119,11 @@ fn note(call: &mut Call, reply: &Reply) {
     call.seen.completion_tokens_estimate = estimate_tokens(reply.content_bytes);
     call.note_upstream_id(&reply.upstream_id);
     call.note_finish(reply.finish, &reply.native_finish);
+}
+
+/// Nothing came although it said 200.
+pub(crate) fn empty(call: &Call) -> Failure {
+    Failure::new(ErrorKind::ProviderUnavailable, format!("{} sent an empty reply", call.provider().name)).word("empty_reply")
 }
 
 /// Tokens of so many bytes of content, for replies without usage: about four bytes each, the usual figure for English.

@@ -9,6 +9,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::TcpStream as StdTcpStream;
@@ -127,19 +128,31 @@ async fn answer(worker: Rc<Worker>, activity: Rc<Activity>, request: Request<Inc
 
 /// A reply's body that tells its connection when it is over, however it ends.
 pub(crate) struct Tracked {
-    body: ReplyBody,
+    body: Carried,
     worker: Rc<Worker>,
     activity: Rc<Activity>,
+}
+
+enum Carried {
+    Plain(ReplyBody),
+    /// A stream on HTTP/2, where the socket may be writable although this reader takes nothing.
+    Watched(Rc<RefCell<Watched>>),
 }
 
 impl Tracked {
     fn new(worker: Rc<Worker>, activity: Rc<Activity>) -> Tracked {
         worker.counters.requests_open.add(1);
-        Tracked { body: ReplyBody::empty(), worker, activity }
+        Tracked { body: Carried::Plain(ReplyBody::empty()), worker, activity }
     }
 
     fn with(mut self, body: ReplyBody) -> Tracked {
-        self.body = body;
+        self.body = match body {
+            ReplyBody::Relay(_) if self.activity.multiplexed.get() => {
+                let stall_ms = self.worker.shared.snapshot().settings.timeouts.write_stall_ms;
+                Carried::Watched(Watched::start(body, Duration::from_millis(stall_ms)))
+            }
+            body => Carried::Plain(body),
+        };
         self
     }
 }
@@ -156,15 +169,61 @@ impl http_body::Body for Tracked {
     type Error = pipeline::Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        match &mut self.body {
+            Carried::Plain(body) => Pin::new(body).poll_frame(context),
+            Carried::Watched(watched) => watched.borrow_mut().poll_frame(context),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        matches!(&self.body, Carried::Plain(body) if body.is_end_stream())
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Carried::Plain(body) => body.size_hint(),
+            Carried::Watched(_) => http_body::SizeHint::default(),
+        }
+    }
+}
+
+/// A stream that is given up when its reader opens no window for too long: a body that is not asked for looks at no clock itself.
+struct Watched {
+    body: Option<ReplyBody>,
+    asked_at: Instant,
+    /// The last answer was "not yet": then it is the provider that is waited for.
+    pending: bool,
+}
+
+impl Watched {
+    fn start(body: ReplyBody, stall: Duration) -> Rc<RefCell<Watched>> {
+        let watched = Rc::new(RefCell::new(Watched { body: Some(body), asked_at: Instant::now(), pending: false }));
+        let weak = Rc::downgrade(&watched);
+        tokio::task::spawn_local(async move {
+            let mut until = Instant::now() + stall;
+            loop {
+                tokio::time::sleep_until(until).await;
+                let Some(watched) = weak.upgrade() else { return };
+                let mut watched = watched.borrow_mut();
+                until = if watched.pending { Instant::now() + stall } else { watched.asked_at + stall };
+                if until <= Instant::now() {
+                    // Dropping the stream settles it; the reader's next request for data is answered with a reset.
+                    watched.body = None;
+                    return;
+                }
+            }
+        });
+        watched
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, pipeline::Broken>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Some(Err(pipeline::Broken("the client took nothing for too long"))));
+        };
+        let frame = http_body::Body::poll_frame(Pin::new(body), context);
+        self.pending = frame.is_pending();
+        self.asked_at = Instant::now();
+        frame
     }
 }
 

@@ -49,12 +49,6 @@ impl Histogram {
     }
 }
 
-/// How the HTTP side of a call ended, by status class.
-#[derive(Clone, Copy)]
-pub(crate) struct Ending {
-    pub(crate) status: u16,
-}
-
 /// One worker's counters.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -81,8 +75,9 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn replied(&self, ending: Ending) {
-        self.replies[usize::from(ending.status / 100).min(5)].add(1);
+    /// A reply with this status; 0 when the client left before one.
+    pub(crate) fn replied(&self, status: u16) {
+        self.replies[usize::from(status / 100).min(5)].add(1);
     }
 
     pub(crate) fn settled<T>(&self, settle: &Settle<T>) {

@@ -3,5 +3,5 @@
 mod counters;
 mod render;
 
-pub(crate) use counters::{Counters, Ending};
+pub(crate) use counters::Counters;
 pub(crate) use render::{Gauges, render};

@@ -168,6 +168,9 @@ const LARGEST_READ_BYTES: usize = 256 << 10;
 /// Payload pieces at least this long are passed on as slices; shorter ones of one read are joined.
 const SLICE_FROM_BYTES: usize = 4 << 10;
 
+/// How long the answer of a peer is awaited that closed while the request was being written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Most interim heads (100, 103) before the final one.
 const INTERIM_HEADS: usize = 8;
 
@@ -214,7 +217,8 @@ impl Exchange {
             .map_err(|error| Failed { error, replied: false })?;
         let sent_at = Instant::now();
         connection.deadline.set(sent_at + waits.head);
-        let head = poll_fn(|context| poll_head(&mut connection, &limits, context)).await?;
+        let mut interim = 0;
+        let head = poll_fn(|context| poll_head(&mut connection, &limits, &mut interim, context)).await?;
         let head_at = Instant::now();
         let body = http1::Body::new(connection.head.framing, &limits);
         // A reply to half a request leaves the connection in a state that nobody can use again.
@@ -355,6 +359,8 @@ struct Failed {
 struct Progress {
     piece: usize,
     offset: usize,
+    /// Writing failed; only what the peer may have said is of interest now.
+    broken: bool,
 }
 
 impl Progress {
@@ -390,11 +396,10 @@ fn poll_write_all(
                 }
             }
             Poll::Ready(Err(_)) => {
-                // The peer may have refused the request and closed: its words are worth more than our error.
-                return match pin!(connection.io.read_buf(&mut connection.received)).poll(context) {
-                    Poll::Ready(Ok(read)) if read > 0 => Poll::Ready(Ok(true)),
-                    _ => Poll::Ready(Err(ExchangeError::Write)),
-                };
+                // The peer may have refused the request and closed: its words are worth more than our error, and may be on their way.
+                progress.piece = outgoing.pieces();
+                progress.broken = true;
+                connection.deadline.set(Instant::now() + LAST_WORDS);
             }
             Poll::Pending => {
                 return match pin!(connection.io.read_buf(&mut connection.received)).poll(context) {
@@ -408,6 +413,13 @@ fn poll_write_all(
                 };
             }
         }
+    }
+    if progress.broken {
+        return match pin!(connection.io.read_buf(&mut connection.received)).poll(context) {
+            Poll::Ready(Ok(read)) if read > 0 => Poll::Ready(Ok(true)),
+            Poll::Ready(_) => Poll::Ready(Err(ExchangeError::Write)),
+            Poll::Pending => connection.deadline.poll(context).map(|()| Err(ExchangeError::Write)),
+        };
     }
     match Pin::new(&mut connection.io).poll_flush(context) {
         Poll::Ready(result) => Poll::Ready(result.map(|()| false).map_err(|_| ExchangeError::Write)),
@@ -440,8 +452,12 @@ fn poll_write_some(
 }
 
 /// Reads until the reply's head is complete and returns its bytes; interim heads are dropped.
-fn poll_head(connection: &mut Connection, limits: &http1::Limits, context: &mut Context<'_>) -> Poll<Result<Bytes, Failed>> {
-    let mut interim = 0;
+fn poll_head(
+    connection: &mut Connection,
+    limits: &http1::Limits,
+    interim: &mut usize,
+    context: &mut Context<'_>,
+) -> Poll<Result<Bytes, Failed>> {
     loop {
         while !connection.received.is_empty() {
             let failed = |error| Failed { error: ExchangeError::Protocol(error), replied: true };
@@ -449,15 +465,16 @@ fn poll_head(connection: &mut Connection, limits: &http1::Limits, context: &mut 
                 http1::Parsed::Complete => return Poll::Ready(Ok(connection.received.split_to(connection.head.len).freeze())),
                 http1::Parsed::Partial => break,
                 http1::Parsed::Interim { len } => {
-                    interim += 1;
-                    if interim > INTERIM_HEADS {
+                    *interim += 1;
+                    if *interim > INTERIM_HEADS {
                         return Poll::Ready(Err(failed(http1::Error::HeadTooLarge)));
                     }
                     let _ = connection.received.split_to(len);
                 }
             }
         }
-        let replied = !connection.received.is_empty();
+        // An interim head is an answer too: whoever sent it has seen the request.
+        let replied = *interim > 0 || !connection.received.is_empty();
         let failed = |error| Poll::Ready(Err(Failed { error, replied }));
         connection.received.reserve(FIRST_READ_BYTES / 2);
         match pin!(connection.io.read_buf(&mut connection.received)).poll(context) {
