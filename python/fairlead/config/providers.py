@@ -118,7 +118,7 @@ def _source(
             keys=[wire.ProviderKey(secret) for secret in secrets],
             headers=headers,
             cancel_stops_billing=stops if stops is not None else bool(facts and facts.cancel_stops_billing),
-            ca_file=provider.ca_file,
+            ca_file=provider.ca_file or loaded.config.server.ca_file,
         ),
         ProviderView(slug, name, dialects, len(secrets), key_source, "catalogue" if facts else "configuration"),
         takes_key=facts is None or facts.needs_key,

@@ -72,7 +72,10 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         move || scan.finish(&body)
     })
     .await
-    .map_err(|error| reported(call, &error))?;
+    .map_err(|error| {
+        let word = if matches!(error.code.as_str(), "garbage" | "invalid_reply") { "garbage" } else { "provider_error" };
+        reported(call, &error).word(word)
+    })?;
     note(call, &reply);
     if reply.empty && !call.wants_nothing() {
         return Err(empty(call));

@@ -15,7 +15,7 @@ use std::future::{Future, poll_fn};
 use std::net::TcpStream as StdTcpStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -190,39 +190,64 @@ impl http_body::Body for Tracked {
 /// A stream that is given up when its reader opens no window for too long: a body that is not asked for looks at no clock itself.
 struct Watched {
     body: Option<ReplyBody>,
+    /// When a frame was last asked for, or became ready to be asked for.
     asked_at: Instant,
-    /// The last answer was "not yet": then it is the provider that is waited for.
-    pending: bool,
+    /// Who waits for the provider, when the last answer was "not yet".
+    waiting: Option<Waker>,
+    /// A frame that came and has not been asked for.
+    ready: Option<FramePoll>,
 }
+
+type FramePoll = Option<Result<http_body::Frame<bytes::Bytes>, pipeline::Broken>>;
 
 impl Watched {
     fn start(body: ReplyBody, stall: Duration) -> Rc<RefCell<Watched>> {
-        let watched = Rc::new(RefCell::new(Watched { body: Some(body), asked_at: Instant::now(), pending: false }));
+        let watched = Rc::new(RefCell::new(Watched { body: Some(body), asked_at: Instant::now(), waiting: None, ready: None }));
         let weak = Rc::downgrade(&watched);
         tokio::task::spawn_local(async move {
             let mut until = Instant::now() + stall;
             loop {
                 tokio::time::sleep_until(until).await;
                 let Some(watched) = weak.upgrade() else { return };
-                let mut watched = watched.borrow_mut();
-                until = if watched.pending { Instant::now() + stall } else { watched.asked_at + stall };
-                if until <= Instant::now() {
-                    // Dropping the stream settles it; the reader's next request for data is answered with a reset.
-                    watched.body = None;
-                    return;
+                match watched.borrow_mut().look(stall) {
+                    Some(next) => until = next,
+                    None => return,
                 }
             }
         });
         watched
     }
 
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, pipeline::Broken>>> {
+    /// When to look again; `None` once the reader has been given up.
+    fn look(&mut self, stall: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        if let Some(waker) = self.waiting.clone() {
+            // Without a window nobody asks again when the provider's frame comes. So it is fetched here, and its reader told.
+            let body = self.body.as_mut()?;
+            let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(body), &mut Context::from_waker(&waker)) else {
+                return Some(now + stall);
+            };
+            (self.ready, self.waiting, self.asked_at) = (Some(frame), None, now);
+            waker.wake();
+        }
+        if now < self.asked_at + stall {
+            return Some(self.asked_at + stall);
+        }
+        // Dropping the stream settles it; if its reader ever asks for more, it gets a reset.
+        (self.body, self.ready) = (None, None);
+        None
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<FramePoll> {
+        self.asked_at = Instant::now();
+        if let Some(frame) = self.ready.take() {
+            return Poll::Ready(frame);
+        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(Some(Err(pipeline::Broken("the client took nothing for too long"))));
         };
         let frame = http_body::Body::poll_frame(Pin::new(body), context);
-        self.pending = frame.is_pending();
-        self.asked_at = Instant::now();
+        self.waiting = frame.is_pending().then(|| context.waker().clone());
         frame
     }
 }
