@@ -1,7 +1,7 @@
 //! One thread accepts and hands each connection to the worker with the fewest open ones.
 //!
-//! Measured against one listener per worker (`SO_REUSEPORT`): see "Accepting" in `rust/README.md`. The kernel spreads by a hash of the
-//! address, so few connections land unevenly and a core idles; handing over costs a wake-up per connection and nothing per request.
+//! The alternative, one listener per worker (`SO_REUSEPORT`), spreads few connections unevenly: the figures stand under "Accepting" in
+//! `rust/README.md`. Handing over costs a wake-up per connection and nothing per request.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
