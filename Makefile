@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Older ones, such as a Python of its own brings, do not know dependency groups.
+PIP := pip==26.3
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/rig -name '*.rs' -o -name Cargo.toml | grep -v -e /target/ -e ^rust/fuzz/)
@@ -62,7 +64,7 @@ wheel: $(VENV)/tools ## a wheel in dist/
 
 lock: ## write requirements.lock anew from pyproject.toml
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
-	$(VENV)/lock/bin/pip install -q --upgrade 'pip>=25.1'
+	$(VENV)/lock/bin/pip install -q $(PIP)
 	$(VENV)/lock/bin/pip install -q --group dev 'maturin>=1.16,<2' $$($(PYTHON) -c "import tomllib; print(' '.join(repr(d) for d in tomllib.load(open('pyproject.toml','rb'))['project']['dependencies']))" | tr -d "'")
 	$(VENV)/lock/bin/pip freeze > requirements.lock
 
@@ -73,6 +75,7 @@ clean: ## remove what was built
 $(VENV)/tools: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check $(PIP)
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock
 	touch $@
 
