@@ -227,16 +227,6 @@ def test_no_more_http2_streams_than_allowed(gateway: Gateway) -> None:
         assert {connection.statuses[stream] for stream in streams[:HTTP2_STREAMS]} == {200}
 
 
-def test_http2_clients_that_never_open_their_window(gateway: Gateway, provider: Provider) -> None:
-    mark = provider.mark()
-    with Http2(gateway.address, window_bytes=0) as connection:
-        for _ in range(HTTP2_STREAMS):
-            connection.post(CHAT, body_of(model="lab/fast", stream=True, sim={"tokens": 200_000, "token_bytes": 50_000}))
-        # The connection is alive in every other way.
-        until(lambda: connection.step() is not None and len(connection.ended) == HTTP2_STREAMS, "they are given up on", 20)
-        assert {record["outcome"] for record in provider.since(mark, expected=HTTP2_STREAMS)} == {"client_gone"}
-
-
 # --- silence ----------------------------------------------------------------------------------------------------------
 
 KEEP_ALIVE = {"openai_chat": b": keep-alive\n\n", "anthropic_messages": b'event: ping\ndata: {"type": "ping"}\n\n'}

@@ -306,6 +306,10 @@ impl Relay {
         if self.partial.is_empty() || self.ended {
             return Step::End;
         }
+        if self.partial.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            // The LF of a CRLF whose CR ended the last event: no event, but it passes as it came.
+            return Step::Output(self.partial.split().freeze());
+        }
         self.partial.extend_from_slice(b"\n\n");
         let event = self.partial.split().freeze();
         let mut batch = Batch::new(event.clone());
