@@ -3,6 +3,8 @@
 //! Pure: nothing here reads a clock, opens a socket or knows a provider's name. Blocks, tools and stream events of the canonical
 //! representation join when dialects are translated; until then nothing stands here that nobody uses.
 
+#![forbid(unsafe_code)]
+
 pub mod dialect;
 pub mod error;
 pub mod finish;

@@ -3,6 +3,8 @@
 //! Pure: `now` and prices are arguments. Absent on purpose: the journal (which carries these records) and SQL (which keeps them).
 //! Balances, budgets and leases will live here too; the places of their scope ids are in every record already.
 
+#![forbid(unsafe_code)]
+
 pub mod record;
 pub mod reserve;
 pub mod settle;

@@ -10,6 +10,8 @@
 //!
 //! Deliberately absent: TLS, HTTP/2, real tokenising (see [`Options`] for how tokens are counted), several choices per request, stop sequences.
 
+#![forbid(unsafe_code)]
+
 mod anthropic_messages;
 mod call;
 mod connection;

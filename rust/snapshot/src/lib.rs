@@ -8,6 +8,8 @@
 //! Absent on purpose: anything that changes by itself (balances, health, pools). Those live in registries keyed by the ids in here and
 //! survive a swap.
 
+#![forbid(unsafe_code)]
+
 pub mod directory;
 mod snapshot;
 pub mod wire;
