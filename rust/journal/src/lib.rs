@@ -76,7 +76,7 @@ impl Options {
 /// When a settlement is safe from a power loss. Both survive the death of the process at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The side thread syncs 20 ms after the first unsynced record, or at 256 KiB: a power loss can take that much.
+    /// The side thread syncs 20 ms after the first unsynced record, or at 1 MiB of a chain: a power loss can take that much.
     Process,
     /// The side thread syncs as soon as there is something; who must not lose a settlement awaits [`Writer::durable`].
     Power,

@@ -133,6 +133,8 @@ struct Follower {
     offset: u64,
     /// Sequence number of the last record seen, once one was.
     sequence: Option<u64>,
+    /// Segments before this place were passed over because they are gone. Whether records went with them, the next record tells.
+    skipped: bool,
     open: Option<Open>,
     /// The end of a dead chain was looked at: nothing is left to do.
     finished: bool,
@@ -155,7 +157,7 @@ enum Halt {
 
 impl Follower {
     fn at(segment: u64, offset: u64) -> Follower {
-        Follower { segment, offset: offset.max(HEADER_BYTES), sequence: None, open: None, finished: false }
+        Follower { segment, offset: offset.max(HEADER_BYTES), sequence: None, skipped: false, open: None, finished: false }
     }
 
     /// Reads on until the limit (false) or until there is nothing more for now (true).
@@ -186,12 +188,9 @@ impl Follower {
         while let Some(number) = pass.first_from(self.segment) {
             let path = pass.path(number);
             if number != self.segment {
-                // After a whole segment the next number follows; freed segments were read to their end by whoever freed them.
+                // After a segment that was read the next number follows; freed segments were read to their end by whoever freed them.
                 let expected = if self.offset > HEADER_BYTES { self.segment + 1 } else { self.segment };
-                if number > expected {
-                    problems.push(Problem { path: path.clone(), offset: HEADER_BYTES, kind: ProblemKind::Missing });
-                    self.sequence = None;
-                }
+                self.skipped |= number > expected;
                 (self.segment, self.offset) = (number, HEADER_BYTES);
             }
             let id = SegmentId { chain: pass.chain, number };
@@ -236,11 +235,9 @@ impl Follower {
                     Step::Short if at > 0 => break,
                     Step::Short | Step::Empty | Step::Bad { .. } => return Ok(Halt::NoRecord),
                 };
-                if self.sequence.is_some_and(|before| before + 1 != frame.sequence) {
-                    if self.offset > HEADER_BYTES || at > 0 {
-                        return Ok(Halt::NoRecord);
-                    }
-                    problems.push(Problem { path: path.clone(), offset: HEADER_BYTES, kind: ProblemKind::Missing });
+                let missing = !self.is_followed_by(frame.sequence);
+                if missing && (self.offset > HEADER_BYTES || at > 0) {
+                    return Ok(Halt::NoRecord);
                 }
                 match frame.known_kind() {
                     Some(Kind::Reserve) => {}
@@ -250,11 +247,19 @@ impl Follower {
                     },
                     None => return Err(newer_record(&path, &frame)),
                 }
-                self.sequence = Some(frame.sequence);
+                if missing {
+                    problems.push(Problem { path: path.clone(), offset: HEADER_BYTES, kind: ProblemKind::Missing });
+                }
+                (self.sequence, self.skipped) = (Some(frame.sequence), false);
                 self.offset += frame.size as u64;
                 at += frame.size;
             }
         }
+    }
+
+    /// Whether no record is missing between this place and the record with that number.
+    fn is_followed_by(&self, sequence: u64) -> bool {
+        self.sequence.map_or(!self.skipped, |before| before + 1 == sequence)
     }
 
     /// What stands behind the last record of a segment that gets no more.

@@ -3,7 +3,7 @@
 
 mod sample;
 
-use fairlead_journal::{Error, Journal, Options, Reader};
+use fairlead_journal::{Cursor, Error, Journal, Options, Reader};
 use fairlead_ledger::Settle;
 use proptest::prelude::*;
 use sample::{Folder, count, next, read_all, reserve, settle};
@@ -153,10 +153,30 @@ fn a_record_in_the_place_of_another_is_damage() {
 }
 
 #[test]
-fn a_missing_segment_is_reported() {
-    let remains = remains(600);
-    fs::remove_file(&remains.segments[1].0).unwrap();
-    assert_eq!(remains.check(1, 0, "missing"), ["Missing"]);
+fn a_missing_segment_is_reported_where_a_later_record_tells() {
+    let check = |removed: usize, from: Option<(u64, u64)>, expected: &[&str]| {
+        let remains = remains(900);
+        let cursors: Vec<Cursor> =
+            from.map(|(segment, offset)| Cursor { node: 0, epoch: 1, worker: 0, segment, offset }).into_iter().collect();
+        fs::remove_file(&remains.segments[removed].0).unwrap();
+        // A later process life makes the chain a dead one.
+        let (journal, _) = Journal::open(remains.folder.options(), &[]).unwrap();
+        journal.writer(0).unwrap();
+        let (_, _, problems) = read_all(&remains.folder.0, &cursors);
+        assert_eq!(problems, expected, "without segment {removed}, from {from:?}");
+    };
+    let whole = remains(900);
+    let (start, last) = (HEADER_BYTES as u64, whole.segments.len() - 1);
+    assert!(last >= 3);
+    for (removed, segment) in (0..last).zip(0..) {
+        check(removed, None, &["Missing"]);
+        check(removed, Some((segment, start)), &["Missing"]);
+        let (_, end) = whole.ends.iter().rfind(|(of, _)| *of == segment).unwrap();
+        check(removed, Some((segment, *end)), &[]);
+        check(removed, Some((segment + 1, start)), &[]);
+    }
+    // Only the prepared segment stands behind the last one: an idle chain that is being freed looks the same.
+    check(last, None, &[]);
 }
 
 /// The end of a segment lost as a whole page is as empty as one never written; the next segment's numbers tell.
