@@ -192,6 +192,90 @@ def test_catching_up_at_once_takes_few_commits(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+def counted_writes(database: Database, patch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the stored generations with every transaction that the database is asked for."""
+    counts: list[int] = []
+    write = database.write
+
+    async def counting(*arguments: Any) -> Any:
+        result = await write(*arguments)
+        counts.append(stored(database))
+        return result
+
+    patch.setattr(database, "write", counting)
+    return counts
+
+
+def test_a_backlog_takes_few_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = drain.BATCH_RECORDS * drain.TRANSACTION_BATCHES
+
+    async def main() -> None:
+        journal, database = FakeJournal(), Database(tmp_path / "fairlead.db")
+        journal.settle(generation(number) for number in range(1, most + 11))
+        commits = counted_writes(database, monkeypatch)
+        await Drainer(database, journal.open_reader, journal).finish()
+        assert commits == [most, most + 10]
+        database.close()
+
+    asyncio.run(main())
+
+
+def test_a_transaction_ends_early_for_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "IDLE_SECONDS", 3600.0)
+
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        await drainer.catch_up()
+        commits = counted_writes(database, monkeypatch)
+        journal.settle(generation(number) for number in range(1, 3 * drain.BATCH_RECORDS + 1))
+        await drainer.catch_up()
+        assert commits[:2] == [drain.BATCH_RECORDS, 2 * drain.BATCH_RECORDS]
+
+    run(tmp_path, story)
+
+
+def test_an_error_in_a_later_batch_takes_the_earlier_ones_of_the_transaction_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = drain.apply
+
+    def apply(connection: sqlite3.Connection, batch: FakeBatch) -> None:
+        if batch.cursors[0][4] > drain.BATCH_RECORDS:
+            raise sqlite3.OperationalError("database or disk is full")
+        plain(connection, batch)
+
+    async def main() -> None:
+        journal, database = FakeJournal(), Database(tmp_path / "fairlead.db")
+        journal.settle(generation(number) for number in range(1, drain.BATCH_RECORDS + 11))
+        monkeypatch.setattr(drain, "apply", apply)
+        with pytest.raises(sqlite3.OperationalError):
+            await Drainer(database, journal.open_reader, journal).finish()
+        assert (stored(database), journal.freed, database.read_now(queries.cursors)) == (0, [], [])
+        monkeypatch.setattr(drain, "apply", plain)
+        await Drainer(database, journal.open_reader, journal).finish()
+        assert (stored(database), journal.freed) == (drain.BATCH_RECORDS + 10, [(0, 1, 0, 1, drain.BATCH_RECORDS + 10)])
+        database.close()
+
+    asyncio.run(main())
+
+
+def test_news_wait_for_company_but_nobody_who_asks_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever is kept waiting for these gives up long before.
+    monkeypatch.setattr(drain, "IDLE_SECONDS", 3600.0)
+    monkeypatch.setattr(drain, "GATHER_SECONDS", 3600.0)
+
+    async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
+        commits = counted_writes(database, monkeypatch)
+        for number in range(1, 4):
+            journal.settle([generation(number)])
+            drainer.wake()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert len(commits) == number - 1
+            # Also when the drainer is in the middle of waiting for company.
+            await drainer.catch_up()
+            assert stored(database) == number
+
+    run(tmp_path, story)
+
+
 def test_who_comes_while_a_batch_is_read_waits_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That batch calls itself the last one, and was, when it was read."""
     has_read, may_return = threading.Event(), threading.Event()
