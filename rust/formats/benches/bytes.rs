@@ -71,6 +71,8 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("chat 100 KB, plain", chat_body(&prose(100_000))),
         ("chat 100 KB, Chinese", chat_body(&"世界很大，".repeat(6_700))),
         ("200 KB escaped code", chat_body(&code(200_000))),
+        ("100 KB of an agent's turns", agent_body(100_000)),
+        ("100 KB prose with \\n", chat_body(&lines(100_000))),
         ("100 KB of \\u escapes", chat_body_raw(&r"\u4e16\u754c\ud83d\ude00".repeat(4_200))),
         ("4 MB base64", chat_body(&"iVBORw0KGgoAAAANSUhEUg".repeat(190_000))),
         ("tool definitions, compact", tools_body()),
@@ -185,6 +187,29 @@ fn prose(bytes: usize) -> String {
 
 fn code(bytes: usize) -> String {
     "\tif let Some(value) = map.get(\"key\") {\n\t\tprintln!(\"{}\\n\", value);\n\t}\n\n".repeat(bytes / 76)
+}
+
+/// Prose in paragraphs of one or two sentences.
+fn lines(bytes: usize) -> String {
+    "The harbour was quiet.\nNobody on the pier had seen the boat leave before dawn, nor heard it.\n\n".repeat(bytes / 93 + 1)
+}
+
+/// Turns of an agent that reads code, as the load generator sends them: an escape every 15 bytes or so, and a byte of
+/// 0x80 or above in every line.
+fn agent_body(bytes: usize) -> Vec<u8> {
+    let mut turns = String::new();
+    let mut line = 0;
+    while turns.len() < bytes {
+        let mut text = String::new();
+        while text.len() < 2_000 {
+            let _ = writeln!(text, "{line:>6}\tlet value_{line} = \"a\\tb\"; // grüße, line {line} of a file");
+            line += 1;
+        }
+        let mut content = Vec::new();
+        walk::write_string(&mut content, &text);
+        let _ = write!(turns, r#"{{"role":"user","content":{}}},"#, String::from_utf8(content).unwrap());
+    }
+    format!(r#"{{"max_tokens":256,"messages":[{turns}null],"model":"m"}}"#).into_bytes()
 }
 
 fn tools_body() -> Vec<u8> {

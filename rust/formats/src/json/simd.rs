@@ -7,24 +7,21 @@
 
 #![expect(unsafe_code, reason = "vector instructions; every block says why it is sound")]
 
-/// Where the bytes that matter inside a string lie in a block of 64; bit n is byte n.
+/// Where the bytes that matter inside a string with escapes lie in a block of 64; bit n is byte n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Classes {
-    pub(super) quote: u64,
     pub(super) backslash: u64,
-    /// Bytes below 0x20.
-    pub(super) control: u64,
-    /// Bytes that may stand behind a backslash.
-    pub(super) escapable: u64,
-    /// The letter `u`.
-    pub(super) unicode: u64,
-    /// Whether any byte is 0x80 or above.
-    pub(super) high: bool,
+    /// Quotes and bytes below 0x20: what ends a string, rightly or wrongly, if no backslash stands before it.
+    pub(super) ending: u64,
+    /// Bytes that make a whole escape with the backslash before them: all that may stand there but `u`.
+    pub(super) simple: u64,
 }
 
-/// Which bytes of a block can be which digit of a `\u` escape; bit n is byte n.
+/// Which bytes of a block can be which part of a `\u` escape; bit n is byte n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digits {
+    /// The letter `u`.
+    pub(super) unicode: u64,
     /// Hexadecimal digits.
     pub(super) hex: u64,
     /// `d` and `D`, with which both halves of a surrogate pair begin.
@@ -44,10 +41,12 @@ pub(super) trait Simd: Copy {
 
     fn load(self, bytes: &[u8; 64]) -> Self::Block;
     fn equal(self, block: Self::Block, byte: u8) -> Self::Block;
-    /// Unsigned `<=`.
-    fn at_most(self, block: Self::Block, byte: u8) -> Self::Block;
+    /// Unsigned `<`.
+    fn below(self, block: Self::Block, byte: u8) -> Self::Block;
     /// Each byte minus `byte`, wrapping.
     fn minus(self, block: Self::Block, byte: u8) -> Self::Block;
+    /// Each byte with the bits of `byte` flipped.
+    fn flip(self, block: Self::Block, byte: u8) -> Self::Block;
     fn or(self, left: Self::Block, right: Self::Block) -> Self::Block;
     /// Each byte with the bits of `byte` set.
     fn with_bits(self, block: Self::Block, byte: u8) -> Self::Block;
@@ -63,36 +62,46 @@ pub(super) trait Simd: Copy {
     fn specials(self, bytes: &[u8; 64], high: &mut bool) -> u64 {
         let block = self.load(bytes);
         *high |= self.any(block);
-        let quote_or_backslash = self.or(self.equal(block, b'"'), self.equal(block, b'\\'));
-        let specials = self.or(quote_or_backslash, self.at_most(block, 0x1f));
+        let specials = self.or(self.equal(block, b'\\'), self.ending(block));
         // Most blocks of a long text have none, and asking so is cheaper than gathering the mask.
         if self.any(specials) { self.mask(specials) } else { 0 }
     }
 
     #[inline(always)]
-    fn classify(self, bytes: &[u8; 64]) -> Classes {
-        let block = self.load(bytes);
-        let quote = self.equal(block, b'"');
-        let backslash = self.equal(block, b'\\');
-        let unicode = self.equal(block, b'u');
-        let mut escapable = self.or(quote, self.or(backslash, unicode));
-        // A loop, not a fold: a closure would be compiled without the instruction set.
-        for byte in [b'/', b'b', b'f', b'n', b'r', b't'] {
-            escapable = self.or(escapable, self.equal(block, byte));
-        }
+    fn classify(self, block: Self::Block) -> Classes {
         Classes {
-            quote: self.mask(quote),
-            backslash: self.mask(backslash),
-            control: self.mask(self.at_most(block, 0x1f)),
-            escapable: self.mask(escapable),
-            unicode: self.mask(unicode),
-            high: self.any(block),
+            backslash: self.mask(self.equal(block, b'\\')),
+            ending: self.mask(self.ending(block)),
+            simple: self.mask(self.simple(block)),
         }
     }
 
+    /// Which bytes are a quote or below 0x20.
     #[inline(always)]
-    fn digits(self, bytes: &[u8; 64]) -> Digits {
-        let block = self.load(bytes);
+    fn ending(self, block: Self::Block) -> Self::Block {
+        // Flipping this bit puts the quote right behind the control bytes, and moves those among themselves.
+        self.below(self.flip(block, b'"' ^ 0x20), 0x21)
+    }
+
+    /// Which bytes are one of `" \ / b f n r t`.
+    #[inline(always)]
+    fn simple(self, block: Self::Block) -> Self::Block {
+        let mut simple = self.b_or_r(block);
+        // A loop, not a fold: a closure would be compiled without the instruction set.
+        for byte in [b'"', b'\\', b'/', b'f', b'n', b't'] {
+            simple = self.or(simple, self.equal(block, byte));
+        }
+        simple
+    }
+
+    /// Which bytes are `b` or `r`: one bit is all that tells them apart.
+    #[inline(always)]
+    fn b_or_r(self, block: Self::Block) -> Self::Block {
+        self.equal(self.with_bits(block, b'b' ^ b'r'), b'r')
+    }
+
+    #[inline(always)]
+    fn digits(self, block: Self::Block) -> Digits {
         // Maps letters to lower case; it maps nothing else into a to f, and digits keep their bit 5 anyway.
         let lower = self.with_bits(block, 0x20);
         let decimal = self.between(block, b'0', b'9');
@@ -100,6 +109,7 @@ pub(super) trait Simd: Copy {
         let low_half = self.between(lower, b'c', b'f');
         let high_half = self.or(self.between(block, b'8', b'9'), self.between(lower, b'a', b'b'));
         Digits {
+            unicode: self.mask(self.equal(block, b'u')),
             hex: self.mask(self.or(decimal, letter)),
             surrogate: self.mask(self.equal(lower, b'd')),
             high_half: self.mask(high_half),
@@ -110,7 +120,7 @@ pub(super) trait Simd: Copy {
     /// Which bytes lie in `first..=last`.
     #[inline(always)]
     fn between(self, block: Self::Block, first: u8, last: u8) -> Self::Block {
-        self.at_most(self.minus(block, first), last - first)
+        self.below(self.minus(block, first), last - first + 1)
     }
 }
 
@@ -175,6 +185,21 @@ impl Level {
     }
 }
 
+/// The bytes of [`Simd::simple`] but `b` and `r`, each at its lower four bits. An entry of no such byte has other lower
+/// bits than its index, so that no byte equals its entry by chance.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const SIMPLE_BUT_B_AND_R: [u8; 16] = {
+    let mut table = [0; 16];
+    table[0] = 1;
+    let bytes = b"\"\\/fnt";
+    let mut index = 0;
+    while index < bytes.len() {
+        table[(bytes[index] & 0xf) as usize] = bytes[index];
+        index += 1;
+    }
+    table
+};
+
 #[cfg(target_arch = "x86_64")]
 pub(super) type Baseline = Sse2;
 #[cfg(target_arch = "aarch64")]
@@ -206,6 +231,18 @@ pub(super) struct Window {
 impl Window {
     /// Nothing looked at yet. No offset lies in it: none is so near to the end of the address space.
     pub(super) const NONE: Self = Self { start: usize::MAX - 64, specials: 0 };
+
+    /// The window on the block at `start`, given what is in it.
+    #[inline(always)]
+    pub(super) fn new(start: usize, classes: Classes) -> Self {
+        Self { start, specials: classes.backslash | classes.ending }
+    }
+
+    /// Where the block begins that `at` lies in: that of the window, or a new one.
+    #[inline(always)]
+    pub(super) fn block_of(self, at: usize) -> usize {
+        if at.wrapping_sub(self.start) < 64 { self.start } else { at }
+    }
 }
 
 /// The first quote, backslash or control byte at or after `from`, or the text's length.
@@ -287,13 +324,18 @@ impl Simd for Scalar {
     }
 
     #[inline]
-    fn at_most(self, block: [u8; 64], byte: u8) -> [u8; 64] {
-        block.map(|lane| if lane <= byte { 0xff } else { 0 })
+    fn below(self, block: [u8; 64], byte: u8) -> [u8; 64] {
+        block.map(|lane| if lane < byte { 0xff } else { 0 })
     }
 
     #[inline]
     fn minus(self, block: [u8; 64], byte: u8) -> [u8; 64] {
         block.map(|lane| lane.wrapping_sub(byte))
+    }
+
+    #[inline]
+    fn flip(self, block: [u8; 64], byte: u8) -> [u8; 64] {
+        block.map(|lane| lane ^ byte)
     }
 
     #[inline]
@@ -354,7 +396,9 @@ mod tests {
             let mut quarter = [0; 16];
             quarter.copy_from_slice(&self.0[48..]);
             let specials = simd.specials(self.0, &mut high[0]);
-            (simd.classify(self.0), simd.digits(self.0), specials, simd.specials_16(&quarter, &mut high[1]), high)
+            let last_quarter = simd.specials_16(&quarter, &mut high[1]);
+            let block = simd.load(self.0);
+            (simd.classify(block), simd.digits(block), specials, last_quarter, high)
         }
     }
 
@@ -378,7 +422,7 @@ mod tests {
     fn check(block: &[u8; 64]) {
         let expected = Level::Scalar.run(Classify(block));
         let (classes, _, specials, last_quarter, high) = expected;
-        assert_eq!(specials, classes.quote | classes.backslash | classes.control);
+        assert_eq!(specials, classes.backslash | classes.ending);
         assert_eq!(u64::from(last_quarter), specials >> 48);
         assert_eq!(high, [!block.is_ascii(), !block[48..].is_ascii()]);
         for level in Level::all() {
@@ -394,14 +438,12 @@ mod tests {
                 block[lane] = byte;
                 check(&block);
                 let at_lane = |mask: u64| mask >> lane & 1 == 1;
-                let classes = Scalar.classify(&block);
-                assert_eq!(at_lane(classes.quote), byte == b'"');
+                let classes = Scalar.classify(block);
                 assert_eq!(at_lane(classes.backslash), byte == b'\\');
-                assert_eq!(at_lane(classes.control), byte < 0x20);
-                assert_eq!(at_lane(classes.escapable), br#""\/bfnrtu"#.contains(&byte));
-                assert_eq!(at_lane(classes.unicode), byte == b'u');
-                assert_eq!(classes.high, byte >= 0x80);
-                let digits = Scalar.digits(&block);
+                assert_eq!(at_lane(classes.ending), byte == b'"' || byte < 0x20);
+                assert_eq!(at_lane(classes.simple), br#""\/bfnrt"#.contains(&byte));
+                let digits = Scalar.digits(block);
+                assert_eq!(at_lane(digits.unicode), byte == b'u');
                 assert_eq!(at_lane(digits.hex), byte.is_ascii_hexdigit());
                 assert_eq!(at_lane(digits.surrogate), b"dD".contains(&byte));
                 assert_eq!(at_lane(digits.high_half), b"89abAB".contains(&byte));

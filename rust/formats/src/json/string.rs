@@ -5,7 +5,7 @@
 //! a table. A block is cut before an escape that does not fit into it, so blocks need no state. The byte-wise machine
 //! [`Text::step`] does the rest: escapes near the end of a slice, and the exact reason when something is wrong.
 
-use super::simd::{Digits, Simd, Window, skip_plain};
+use super::simd::{Simd, Window, skip_plain};
 use super::{Fault, Reason};
 
 /// Where inside a string the scanner stands.
@@ -58,7 +58,7 @@ impl Text {
                 None => return Ok(None),
                 Some(b'"') => return Ok(Some(at + 1)),
                 Some(b'\\') => {
-                    let (next, closed) = read_escapes(simd, bytes, at, high);
+                    let (next, closed) = read_escapes(simd, bytes, at, window, high);
                     if closed {
                         return Ok(Some(next));
                     }
@@ -117,56 +117,71 @@ impl Text {
     }
 }
 
-/// Reads whole blocks from the backslash at `from` while they hold backslashes.
+/// Reads whole blocks from the backslash at `from` to the string's end.
 ///
 /// Returns where it stopped, and whether that is behind the closing quote. If it stopped at a backslash, the byte-wise
 /// machine must take over.
+///
+/// Text with escapes has one in most blocks, but not in all, and nothing says in which. So a block with and a block
+/// without take the same path, with one branch that both pass alike.
 #[inline(always)]
-fn read_escapes<S: Simd>(simd: S, bytes: &[u8], from: usize, high: &mut bool) -> (usize, bool) {
-    let mut at = from;
+fn read_escapes<S: Simd>(simd: S, bytes: &[u8], from: usize, window: &mut Window, high: &mut bool) -> (usize, bool) {
+    // The block where the backslash was seen is looked at again from its start: that is known before its place is.
+    let mut at = window.block_of(from);
+    let mut fresh = !below((from - at) as u32);
+    let mut carry = 0;
+    let mut seen = simd.load(&[0; 64]);
     while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
+        let block = simd.load(block);
         let classes = simd.classify(block);
-        if classes.backslash == 0 {
-            break;
-        }
-        *high |= classes.high;
-        let escaped = escaped_bytes(classes.backslash);
-        let quote = classes.quote & !escaped;
-        let stop = (quote | classes.control).trailing_zeros();
-        let text = below(stop);
-        if escaped & text & !classes.escapable != 0 {
-            break;
-        }
-        // A backslash as the last byte belongs to the next block.
-        let mut done = if (classes.backslash & !escaped & text) >> 63 == 1 { 63 } else { stop };
-        let unicode = escaped & text & classes.unicode;
-        if unicode != 0 {
-            let Some(cut) = judge_unicode(unicode, simd.digits(block)) else { break };
-            done = done.min(cut);
+        seen = simd.or(seen, block);
+        let escapers = escapers(classes.backslash & fresh, carry);
+        let escaped = escapers << 1 | carry;
+        let ends = classes.ending & fresh & !escaped;
+        let others = escaped & !classes.simple;
+        let mut done = 64;
+        if ends | others != 0 {
+            let end = ends.trailing_zeros();
+            done = match judge_others(simd, block, others & below(end)) {
+                Some(cut) => end.min(cut),
+                None => break,
+            };
+            if done == end && end < 64 {
+                *high |= simd.any(seen);
+                *window = Window::new(at, classes);
+                let end = at + end as usize;
+                let closed = bytes.get(end) == Some(&b'"');
+                return (end + usize::from(closed), closed);
+            }
         }
         at += done as usize;
-        if done == stop && stop < 64 {
-            return match quote >> stop & 1 {
-                1 => (at + 1, true),
-                // A control byte: if it is escaped, its backslash is not taken, so that the machine sees both.
-                _ => (at - (escaped >> stop & 1) as usize, false),
-            };
-        }
+        carry = if done == 64 { escapers >> 63 } else { 0 };
+        fresh = u64::MAX;
     }
-    (at, false)
+    *high |= simd.any(seen);
+    // A backslash that was the last byte of a block goes to the machine with the byte it escapes.
+    (at.max(from) - carry as usize, false)
 }
 
-/// Judges the `\u` escapes of a block, given where their letters `u` are: `None` when one is wrong, else how many bytes
-/// of the block are done. That ends before an escape whose digits, or whose other half, lie in the next block.
+/// Judges the escapes of a block that are not simple, given where their second bytes are: `None` when one is wrong, else
+/// how many bytes of the block are done. That ends before an escape whose digits, or whose other half, lie in the next
+/// block.
 #[inline(always)]
-fn judge_unicode(unicode: u64, digits: Digits) -> Option<u32> {
+fn judge_others<S: Simd>(simd: S, block: S::Block, others: u64) -> Option<u32> {
+    if others == 0 {
+        return Some(64);
+    }
+    let digits = simd.digits(block);
+    if others & !digits.unicode != 0 {
+        return None;
+    }
     // A bit of these masks is the place of a `u`: moved up by n it is the place of the nth digit.
-    let surrogate = unicode & digits.surrogate >> 1;
+    let surrogate = others & digits.surrogate >> 1;
     let high = surrogate & digits.high_half >> 2;
     let low = surrogate & digits.low_half >> 2;
     // The block ends at 64: four digits behind a `u` fit below place 60, a whole pair behind one below place 54.
-    let cut = ((unicode & !below(60)) | (high & !below(54))).trailing_zeros();
-    let whole = unicode & below(cut);
+    let cut = ((others & !below(60)) | (high & !below(54))).trailing_zeros();
+    let whole = others & below(cut);
     let digit_places = whole << 1 | whole << 2 | whole << 3 | whole << 4;
     // Behind each high half, and only there, comes a low half.
     let due = (high & whole) << 6;
@@ -177,19 +192,19 @@ fn judge_unicode(unicode: u64, digits: Digits) -> Option<u32> {
     Some(if cut == 64 { 64 } else { cut - 1 })
 }
 
-/// The bytes that a backslash escapes, given where backslashes are; the block's first byte is not escaped.
+/// The backslashes that escape the byte behind them, given where backslashes are; `carry` is 1 when the block's first
+/// byte is escaped, else 0.
 ///
-/// In a run of backslashes the first, third, … escapes the byte behind it. So where a run starts at an even place, the
-/// escaped bytes are the odd places behind its members, and the other way round. Adding the start of a run to the run
-/// carries through it and clears it, which tells the two sorts of run apart without a loop.
+/// In a run of backslashes the first, third, … escapes the byte behind it: the even places if the run starts at an even
+/// place, else the odd ones. Adding the start of a run to the run carries through it and clears it, which tells the two
+/// sorts of run apart without a loop.
 #[inline(always)]
-fn escaped_bytes(backslash: u64) -> u64 {
+fn escapers(backslash: u64, carry: u64) -> u64 {
     const EVEN: u64 = 0x5555_5555_5555_5555;
+    let backslash = backslash & !carry;
     let starts = backslash & !(backslash << 1);
-    let carried = backslash.wrapping_add(starts & EVEN);
-    let from_even = backslash & !carried;
-    let from_odd = backslash & carried;
-    (from_even << 1 & !EVEN) | (from_odd << 1 & EVEN)
+    let without_even_runs = backslash.wrapping_add(starts & EVEN);
+    backslash & (without_even_runs ^ EVEN)
 }
 
 /// The bits below `count`, all when it is 64.
@@ -226,3 +241,42 @@ static HEX: [u8; 256] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::escapers;
+
+    /// Byte by byte: a backslash that is not escaped escapes the next byte.
+    fn plain_escapers(backslash: u64, carry: u64) -> u64 {
+        let (mut escapers, mut escaped) = (0, carry == 1);
+        for place in 0..64 {
+            escaped = !escaped && backslash >> place & 1 == 1;
+            escapers |= u64::from(escaped) << place;
+        }
+        escapers
+    }
+
+    fn check(backslash: u64) {
+        for carry in [0, 1] {
+            assert_eq!(escapers(backslash, carry), plain_escapers(backslash, carry), "{backslash:064b} {carry}");
+        }
+    }
+
+    #[test]
+    fn runs_of_backslashes() {
+        for length in 0..=64 {
+            let run = u64::MAX.checked_shr(64 - length).unwrap_or_default();
+            (0..64).for_each(|from| check(run << from));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_backslashes(few in any::<u64>(), more in any::<u64>()) {
+            check(few & more);
+            check(few | more);
+        }
+    }
+}

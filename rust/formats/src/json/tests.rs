@@ -202,10 +202,22 @@ fn escapes_at_every_place() {
         "\n",
         "\\\\\\",
         r"\ud83d\ude00\ude00",
+        r"\\\\\\\",
+        r"\\\\\\\\",
+        r#"\\\\\""#,
+        r#"\\\\""#,
+        r"\\\u0041",
+        r"\\u0041",
+        r"\\\ud83d\\\ude00",
+        r"\é",
+        "\\\u{1}",
+        "\\\\\u{1}",
+        "é中😀",
     ];
-    for fragment in fragments {
-        for (before, after) in (0..70).flat_map(|before| [1, 75].map(|after| (before, after))) {
-            // A block begins at the first backslash, so one in front puts the fragment at each place of a block.
+    let long_runs = [128, 129].map(|length| "\\".repeat(length));
+    for fragment in fragments.into_iter().chain(long_runs.iter().map(String::as_str)) {
+        for (before, after) in (0..140).flat_map(|before| [0, 75].map(|after| (before, after))) {
+            // Behind an escape, blocks are read in another way.
             for first in ["", r"\n"] {
                 let text = format!("{{\"a\":\"{first}{}{fragment}{}\"}}", "x".repeat(before), "y".repeat(after));
                 let by_bytes: Vec<usize> = (0..text.len()).collect();
@@ -269,6 +281,16 @@ fn string_part() -> impl Strategy<Value = String> {
         3 => (0_usize..80).prop_map(|length| "x".repeat(length)),
         1 => prop_oneof![Just("é"), Just("中"), Just("😀"), Just(" "), Just("]"), Just(",")].prop_map(str::to_owned),
         2 => prop_oneof![Just(r"\n"), Just(r"\\"), Just(r#"\""#), Just(r"\/"), Just(r"\u0041"), Just(r"\ud83d\ude00")].prop_map(str::to_owned),
+    ]
+}
+
+/// What a string with an escape in every block is made of.
+fn escape_or_text() -> impl Strategy<Value = String> {
+    const ESCAPES: &[&str] = &[r"\n", r"\\", r#"\""#, r"\/", r"\u00e9", r"\ud83d\uDE00"];
+    prop_oneof![
+        2 => proptest::sample::select(ESCAPES).prop_map(str::to_owned),
+        1 => (0_usize..40).prop_map(|length| "u".repeat(length)),
+        1 => prop_oneof![Just("é"), Just("я"), Just("中"), Just("😀")].prop_map(str::to_owned),
     ]
 }
 
@@ -348,6 +370,16 @@ proptest! {
         }
         check_verdict(&text, &[at]);
         check_verdict(&text[..at], &[at / 2]);
+    }
+
+    #[test]
+    fn damaged_escapes(parts in proptest::collection::vec(escape_or_text(), 0..120), at in any::<proptest::sample::Index>(), byte in proptest::sample::select(&b"\\\\\"udx0\n\xc3"[..])) {
+        let mut text = format!("{{\"a\":\"{}\",\"b\":\"{}\"}}", parts.concat(), parts.concat()).into_bytes();
+        prop_assert!(serde_verdict(&text).unwrap());
+        check_verdict(&text, &[at.index(text.len())]);
+        let at = at.index(text.len());
+        text[at] = byte;
+        check_verdict(&text, &[at]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! aarch64: NEON.
 
 use core::arch::aarch64::{
-    uint8x16_t, vaddv_u8, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8, vgetq_lane_u64, vld1q_s8, vld1q_u8, vmaxvq_u8,
-    vorrq_u8, vpaddq_u8, vreinterpretq_u64_u8, vshlq_u8, vshrq_n_u8, vsubq_u8,
+    uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcltq_u8, vdupq_n_u8, veorq_u8, vget_high_u8, vget_low_u8, vgetq_lane_u64, vld1q_s8,
+    vld1q_u8, vmaxvq_u8, vorrq_u8, vpaddq_u8, vqtbl1q_u8, vreinterpretq_u64_u8, vshlq_u8, vshrq_n_u8, vsubq_u8,
 };
 
-use super::Simd;
+use super::{SIMPLE_BUT_B_AND_R, Simd};
 
 /// Part of every aarch64 that Rust's Linux targets know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,20 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn at_most(self, block: Self::Block, byte: u8) -> Self::Block {
-        block.map(|lanes| at_most(lanes, byte))
+    fn below(self, block: Self::Block, byte: u8) -> Self::Block {
+        block.map(|lanes| below(lanes, byte))
     }
 
     #[inline(always)]
     fn minus(self, block: Self::Block, byte: u8) -> Self::Block {
         // SAFETY: NEON is part of the target.
         block.map(|lanes| unsafe { vsubq_u8(lanes, vdupq_n_u8(byte)) })
+    }
+
+    #[inline(always)]
+    fn flip(self, block: Self::Block, byte: u8) -> Self::Block {
+        // SAFETY: NEON is part of the target.
+        block.map(|lanes| unsafe { veorq_u8(lanes, vdupq_n_u8(byte)) })
     }
 
     #[inline(always)]
@@ -69,10 +75,15 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn simple(self, block: Self::Block) -> Self::Block {
+        self.or(self.b_or_r(block), block.map(is_its_entry))
+    }
+
+    #[inline(always)]
     fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32 {
         let lanes = load(bytes);
         *high |= largest(lanes) >= 0x80;
-        let specials = or(or(equal(lanes, b'"'), equal(lanes, b'\\')), at_most(lanes, 0x1f));
+        let specials = or(or(equal(lanes, b'"'), equal(lanes, b'\\')), below(lanes, 0x20));
         let bits = placed_top_bits(specials);
         // SAFETY: NEON is part of the target.
         unsafe { u32::from(vaddv_u8(vget_low_u8(bits))) | u32::from(vaddv_u8(vget_high_u8(bits))) << 8 }
@@ -98,9 +109,16 @@ fn equal(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
 }
 
 #[inline(always)]
-fn at_most(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
+fn below(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
     // SAFETY: NEON is part of the target.
-    unsafe { vcleq_u8(lanes, vdupq_n_u8(byte)) }
+    unsafe { vcltq_u8(lanes, vdupq_n_u8(byte)) }
+}
+
+/// Which bytes equal their entry of the table.
+#[inline(always)]
+fn is_its_entry(lanes: uint8x16_t) -> uint8x16_t {
+    // SAFETY: NEON is part of the target.
+    unsafe { vceqq_u8(vqtbl1q_u8(load(&SIMPLE_BUT_B_AND_R), vandq_u8(lanes, vdupq_n_u8(0xf))), lanes) }
 }
 
 #[inline(always)]

@@ -1,11 +1,12 @@
 //! x86-64: SSE2, which every machine has, and AVX2.
 
 use core::arch::x86_64::{
-    __m128i, __m256i, _mm_add_epi8, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
-    _mm256_add_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+    __m128i, __m256i, _mm_add_epi8, _mm_cmpeq_epi8, _mm_cmpgt_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    _mm_xor_si128, _mm256_add_epi8, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256,
+    _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_shuffle_epi8, _mm256_xor_si256,
 };
 
-use super::{Job, Simd};
+use super::{Job, SIMPLE_BUT_B_AND_R, Simd};
 
 /// Part of every x86-64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +44,20 @@ impl Simd for Sse2 {
     }
 
     #[inline(always)]
-    fn at_most(self, block: Self::Block, byte: u8) -> Self::Block {
-        block.map(|lanes| at_most_128(lanes, byte))
+    fn below(self, block: Self::Block, byte: u8) -> Self::Block {
+        block.map(|lanes| below_128(lanes, byte))
     }
 
     #[inline(always)]
     fn minus(self, block: Self::Block, byte: u8) -> Self::Block {
         // SAFETY: SSE2 is part of every x86-64.
         block.map(|lanes| unsafe { _mm_add_epi8(lanes, _mm_set1_epi8(byte.wrapping_neg() as i8)) })
+    }
+
+    #[inline(always)]
+    fn flip(self, block: Self::Block, byte: u8) -> Self::Block {
+        // SAFETY: SSE2 is part of every x86-64.
+        block.map(|lanes| unsafe { _mm_xor_si128(lanes, _mm_set1_epi8(byte as i8)) })
     }
 
     #[inline(always)]
@@ -81,7 +88,7 @@ impl Simd for Sse2 {
     fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32 {
         let lanes = load_128(bytes);
         *high |= mask_128(lanes) != 0;
-        mask_128(or_128(or_128(equal_128(lanes, b'"'), equal_128(lanes, b'\\')), at_most_128(lanes, 0x1f)))
+        mask_128(or_128(or_128(equal_128(lanes, b'"'), equal_128(lanes, b'\\')), below_128(lanes, 0x20)))
     }
 }
 
@@ -98,9 +105,9 @@ fn equal_128(lanes: __m128i, byte: u8) -> __m128i {
 }
 
 #[inline(always)]
-fn at_most_128(lanes: __m128i, byte: u8) -> __m128i {
-    // SAFETY: SSE2 is part of every x86-64. There is no unsigned compare; `min(v, n) == v` says `v <= n`.
-    unsafe { _mm_cmpeq_epi8(_mm_min_epu8(lanes, _mm_set1_epi8(byte as i8)), lanes) }
+fn below_128(lanes: __m128i, byte: u8) -> __m128i {
+    // SAFETY: SSE2 is part of every x86-64. The compare is signed; with the top bits flipped that makes no difference.
+    unsafe { _mm_cmpgt_epi8(_mm_set1_epi8((byte ^ 0x80) as i8), _mm_xor_si128(lanes, _mm_set1_epi8(i8::MIN))) }
 }
 
 #[inline(always)]
@@ -131,11 +138,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn at_most(self, [low, high]: Self::Block, byte: u8) -> Self::Block {
-        // SAFETY: the token proves AVX2. `min(v, n) == v` says `v <= n` without a sign.
+    fn below(self, [low, high]: Self::Block, byte: u8) -> Self::Block {
+        let [low, high] = self.flip([low, high], 0x80);
+        // SAFETY: the token proves AVX2. The compare is signed; with the top bits flipped that makes no difference.
         unsafe {
-            let limit = _mm256_set1_epi8(byte as i8);
-            [_mm256_cmpeq_epi8(_mm256_min_epu8(low, limit), low), _mm256_cmpeq_epi8(_mm256_min_epu8(high, limit), high)]
+            let limit = _mm256_set1_epi8((byte ^ 0x80) as i8);
+            [_mm256_cmpgt_epi8(limit, low), _mm256_cmpgt_epi8(limit, high)]
         }
     }
 
@@ -146,6 +154,12 @@ impl Simd for Avx2 {
             let negative = _mm256_set1_epi8(byte.wrapping_neg() as i8);
             [_mm256_add_epi8(low, negative), _mm256_add_epi8(high, negative)]
         }
+    }
+
+    #[inline(always)]
+    fn flip(self, [low, high]: Self::Block, byte: u8) -> Self::Block {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_xor_si256(low, _mm256_set1_epi8(byte as i8)), _mm256_xor_si256(high, _mm256_set1_epi8(byte as i8))] }
     }
 
     #[inline(always)]
@@ -175,5 +189,16 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn specials_16(self, bytes: &[u8; 16], high: &mut bool) -> u32 {
         Sse2.specials_16(bytes, high)
+    }
+
+    #[inline(always)]
+    fn simple(self, [low, high]: Self::Block) -> Self::Block {
+        // SAFETY: the token proves AVX2.
+        let others = unsafe {
+            // Above 0x7f the shuffle gives 0, which such a byte does not equal either.
+            let table = _mm256_broadcastsi128_si256(load_128(&SIMPLE_BUT_B_AND_R));
+            [_mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, low), low), _mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, high), high)]
+        };
+        self.or(self.b_or_r([low, high]), others)
     }
 }
