@@ -29,13 +29,16 @@ impl Finish {
 
     /// Maps a provider's word. Case does not matter (some send `STOP`); unknown words mean `stop`, the raw word stays visible.
     pub fn from_native(native: &str) -> Finish {
-        let lower = native.to_ascii_lowercase();
-        match lower.as_str() {
-            "length" | "max_tokens" | "model_context_window_exceeded" | "max_output_tokens" => Finish::Length,
-            "tool_calls" | "function_call" | "tool_use" => Finish::ToolCalls,
-            "content_filter" | "refusal" | "safety" | "recitation" | "prohibited_content" | "blocklist" | "spii" => Finish::ContentFilter,
-            "error" | "failed" => Finish::Error,
-            _ => Finish::Stop,
+        let is = |words: &[&str]| words.iter().any(|word| native.eq_ignore_ascii_case(word));
+        match () {
+            () if is(&["stop", "end_turn", "stop_sequence"]) => Finish::Stop,
+            () if is(&["length", "max_tokens", "model_context_window_exceeded", "max_output_tokens"]) => Finish::Length,
+            () if is(&["tool_calls", "function_call", "tool_use"]) => Finish::ToolCalls,
+            () if is(&["content_filter", "refusal", "safety", "recitation", "prohibited_content", "blocklist", "spii"]) => {
+                Finish::ContentFilter
+            }
+            () if is(&["error", "failed"]) => Finish::Error,
+            () => Finish::Stop,
         }
     }
 }

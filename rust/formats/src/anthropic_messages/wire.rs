@@ -35,7 +35,7 @@ impl<'a> Outline<'a> {
             let member = member?;
             match member.key {
                 b"type" => outline.kind = member.value,
-                b"error" => outline.error = is_error(&member),
+                b"error" => outline.error = is_error(member.value),
                 b"stop_sequence" => outline.stop_sequence = member.kind == Kind::String,
                 _ => outline.read_value(&member),
             }

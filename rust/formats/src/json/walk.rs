@@ -52,7 +52,7 @@ pub struct Element<'a> {
 #[inline]
 #[must_use]
 pub fn members(object: &[u8]) -> MemberIter<'_> {
-    MemberIter { walk: Walk::new(object, b'{', b'}') }
+    MemberIter { walk: Walk::new(object, b'{') }
 }
 
 /// The elements of the array that `array` holds, in order; white space around it is allowed.
@@ -61,7 +61,7 @@ pub fn members(object: &[u8]) -> MemberIter<'_> {
 #[inline]
 #[must_use]
 pub fn elements(array: &[u8]) -> ElementIter<'_> {
-    ElementIter { walk: Walk::new(array, b'[', b']') }
+    ElementIter { walk: Walk::new(array, b'[') }
 }
 
 /// The first member of `object` whose decoded name is `name`. Members behind it are not looked at.
@@ -226,8 +226,13 @@ impl<'a> Iterator for MemberIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let start = self.walk.next_item()?;
-        Some(start.and_then(|start| self.walk.read_member(start)).inspect_err(|_| self.walk.stop()))
+        self.walk.next(|cursor, level| {
+            let Some(key_range) = cursor.next_key_range(level)? else { return Ok(None) };
+            let kind = cursor.kind()?;
+            let value_range = cursor.skip_range(kind)?;
+            let (key, value) = (&cursor.text[key_range.clone()], &cursor.text[value_range.clone()]);
+            Ok(Some(Member { key, key_range, value, value_range, kind }))
+        })
     }
 }
 
@@ -242,117 +247,180 @@ impl<'a> Iterator for ElementIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let start = self.walk.next_item()?;
-        Some(start.and_then(|start| self.walk.read_element(start)).inspect_err(|_| self.walk.stop()))
+        self.walk.next(|cursor, level| {
+            if !cursor.next_element(level)? {
+                return Ok(None);
+            }
+            let kind = cursor.kind()?;
+            let value_range = cursor.skip_range(kind)?;
+            Ok(Some(Element { value: &cursor.text[value_range.clone()], value_range, kind }))
+        })
     }
 }
 
-/// The place of an iterator in its container.
+/// The place of an iterator in its container, which is all there is in the text.
 #[derive(Clone, Debug)]
 struct Walk<'a> {
-    text: &'a [u8],
-    at: usize,
-    close: u8,
+    cursor: Cursor<'a>,
     stage: Stage,
-    /// The byte that opens the container.
-    open: u8,
-    window: Window,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Stage {
-    Unopened,
-    AfterItem,
+    /// Before the container, which this byte opens.
+    Before(u8),
+    Inside(Level),
     Ended,
 }
 
 impl<'a> Walk<'a> {
     #[inline]
-    fn new(text: &'a [u8], open: u8, close: u8) -> Self {
-        Self { text, at: 0, close, stage: Stage::Unopened, open, window: Window::NONE }
-    }
-
-    fn stop(&mut self) {
-        self.stage = Stage::Ended;
-    }
-
-    /// Steps to the first byte of the next item; `None` behind the container's end.
-    #[inline]
-    fn next_item(&mut self) -> Option<Result<usize, Reject>> {
-        let item = match self.stage {
-            Stage::Ended => return None,
-            Stage::Unopened => self.open(),
-            Stage::AfterItem => self.after_item(),
-        };
-        if !matches!(item, Ok(Some(_))) {
-            self.stop();
-        }
-        item.transpose()
-    }
-
-    fn open(&mut self) -> Result<Option<usize>, Reject> {
-        let at = skip_space(self.text, 0);
-        if self.text.get(at) != Some(&self.open) {
-            return Err(self.unexpected(at, if self.open == b'{' { "'{'" } else { "'['" }));
-        }
-        let first = skip_space(self.text, at + 1);
-        if self.text.get(first) == Some(&self.close) {
-            return self.end(first + 1);
-        }
-        self.stage = Stage::AfterItem;
-        Ok(Some(first))
-    }
-
-    fn after_item(&mut self) -> Result<Option<usize>, Reject> {
-        let at = skip_space(self.text, self.at);
-        match self.text.get(at) {
-            Some(b',') => Ok(Some(skip_space(self.text, at + 1))),
-            Some(byte) if *byte == self.close => self.end(at + 1),
-            _ => Err(self.unexpected(at, if self.open == b'{' { "',' or '}'" } else { "',' or ']'" })),
-        }
-    }
-
-    fn end(&mut self, from: usize) -> Result<Option<usize>, Reject> {
-        let at = skip_space(self.text, from);
-        if at < self.text.len() {
-            return Err(Reject::new(at, Reason::Trailing));
-        }
-        Ok(None)
+    fn new(text: &'a [u8], open: u8) -> Self {
+        Self { cursor: Cursor::new(text), stage: Stage::Before(open) }
     }
 
     #[inline]
-    fn read_member(&mut self, start: usize) -> Result<Member<'a>, Reject> {
-        if self.text.get(start) != Some(&b'"') {
-            return Err(self.unexpected(start, "a member name"));
+    fn next<T>(&mut self, read: impl FnOnce(&mut Cursor<'a>, &mut Level) -> Result<Option<T>, Reject>) -> Option<Result<T, Reject>> {
+        let item = self.open().and_then(|()| match &mut self.stage {
+            Stage::Inside(level) => read(&mut self.cursor, level),
+            _ => Ok(None),
+        });
+        match item {
+            Ok(Some(item)) => Some(Ok(item)),
+            Ok(None) if matches!(self.stage, Stage::Ended) => None,
+            end => {
+                self.stage = Stage::Ended;
+                end.and_then(|_| self.cursor.end()).err().map(Err)
+            }
         }
-        let key_end = skip_string(self.text, start, &mut self.window)?;
-        let colon = skip_space(self.text, key_end);
-        if self.text.get(colon) != Some(&b':') {
-            return Err(self.unexpected(colon, "':'"));
-        }
-        let value = self.read_element(skip_space(self.text, colon + 1))?;
-        let key_range = start + 1..key_end - 1;
-        Ok(Member { key: &self.text[key_range.clone()], key_range, value: value.value, value_range: value.value_range, kind: value.kind })
     }
 
     #[inline]
-    fn read_element(&mut self, start: usize) -> Result<Element<'a>, Reject> {
-        let Some(kind) = self.text.get(start).and_then(|byte| Kind::of(*byte)) else {
-            return Err(self.unexpected(start, "a value"));
-        };
-        let end = match kind {
+    fn open(&mut self) -> Result<(), Reject> {
+        if let Stage::Before(open) = self.stage {
+            self.stage = Stage::Inside(self.cursor.enter(open)?);
+        }
+        Ok(())
+    }
+}
+
+/// A place before a value, for reading nested values in one pass: each value is either entered or skipped, once.
+///
+/// As with [`members`], only what is entered is checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+    window: Window,
+}
+
+/// A container that was entered.
+#[derive(Clone, Debug)]
+pub(crate) struct Level {
+    close: u8,
+    begun: bool,
+}
+
+impl<'a> Cursor<'a> {
+    /// Before the value that `text` holds; white space around it is allowed.
+    #[inline]
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: skip_space(text, 0), window: Window::NONE }
+    }
+
+    /// The offset of the value that is next.
+    #[inline]
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What the next value is.
+    #[inline]
+    pub(crate) fn kind(&self) -> Result<Kind, Reject> {
+        self.text.get(self.at).and_then(|byte| Kind::of(*byte)).ok_or_else(|| self.unexpected("a value"))
+    }
+
+    /// Steps over the next value, which is returned as written.
+    #[inline]
+    pub(crate) fn skip(&mut self) -> Result<&'a [u8], Reject> {
+        let kind = self.kind()?;
+        let range = self.skip_range(kind)?;
+        Ok(&self.text[range])
+    }
+
+    #[inline]
+    fn skip_range(&mut self, kind: Kind) -> Result<Range<usize>, Reject> {
+        let start = self.at;
+        self.at = match kind {
             Kind::String => skip_string(self.text, start, &mut self.window)?,
             Kind::Object | Kind::Array => skip_container(self.text, start, &mut self.window)?,
             _ => skip_scalar(self.text, start, kind)?,
         };
-        self.at = end;
-        Ok(Element { value: &self.text[start..end], value_range: start..end, kind })
+        Ok(start..self.at)
+    }
+
+    /// Enters the next value, which must be the object that `{` opens or the array that `[` opens.
+    #[inline]
+    pub(crate) fn enter(&mut self, open: u8) -> Result<Level, Reject> {
+        let is_object = open == b'{';
+        if self.text.get(self.at) != Some(&open) {
+            return Err(self.unexpected(if is_object { "'{'" } else { "'['" }));
+        }
+        self.at += 1;
+        Ok(Level { close: if is_object { b'}' } else { b']' }, begun: false })
+    }
+
+    /// Steps to the next member's value; returns its key as written, or `None` behind the object's end.
+    #[inline]
+    pub(crate) fn next_key(&mut self, level: &mut Level) -> Result<Option<&'a [u8]>, Reject> {
+        Ok(self.next_key_range(level)?.map(|range| &self.text[range]))
+    }
+
+    #[inline]
+    fn next_key_range(&mut self, level: &mut Level) -> Result<Option<Range<usize>>, Reject> {
+        if !self.next_element(level)? {
+            return Ok(None);
+        }
+        let start = self.at;
+        if self.text.get(start) != Some(&b'"') {
+            return Err(self.unexpected("a member name"));
+        }
+        let end = skip_string(self.text, start, &mut self.window)?;
+        self.at = skip_space(self.text, end);
+        if self.text.get(self.at) != Some(&b':') {
+            return Err(self.unexpected("':'"));
+        }
+        self.at = skip_space(self.text, self.at + 1);
+        Ok(Some(start + 1..end - 1))
+    }
+
+    /// Steps to the next element; `false` behind the array's end.
+    #[inline]
+    pub(crate) fn next_element(&mut self, level: &mut Level) -> Result<bool, Reject> {
+        self.at = skip_space(self.text, self.at);
+        match self.text.get(self.at) {
+            Some(byte) if *byte == level.close => {
+                self.at += 1;
+                return Ok(false);
+            }
+            Some(b',') if level.begun => self.at = skip_space(self.text, self.at + 1),
+            _ if level.begun => return Err(self.unexpected(if level.close == b'}' { "',' or '}'" } else { "',' or ']'" })),
+            _ => {}
+        }
+        level.begun = true;
+        Ok(true)
+    }
+
+    /// Nothing may follow.
+    pub(crate) fn end(&mut self) -> Result<(), Reject> {
+        self.at = skip_space(self.text, self.at);
+        if self.at < self.text.len() { Err(Reject::new(self.at, Reason::Trailing)) } else { Ok(()) }
     }
 
     #[cold]
-    fn unexpected(&self, at: usize, what: &'static str) -> Reject {
-        let reason = if at >= self.text.len() { Reason::Truncated } else { Reason::Expected(what) };
-        Reject::new(at, reason)
+    fn unexpected(&self, what: &'static str) -> Reject {
+        let reason = if self.at >= self.text.len() { Reason::Truncated } else { Reason::Expected(what) };
+        Reject::new(self.at, reason)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use fairlead_ir::{Finish, NanoUsd};
 use memchr::memmem::Finder;
 
-use super::wire::{Choices, Outline, Placed, read_usage, word};
+use super::wire::{Choices, Outline, PlacedUsage, read_usage, word};
 use crate::identity::Identity;
 use crate::json::walk::{self, Member, as_u64};
 use crate::json::{Kind, Reject};
@@ -47,12 +47,11 @@ impl Shape {
 
 /// Takes what a whole reply says into `seen`. `false` when it is no completion: it has no choices.
 pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
-    let outline = Outline::read(body)?;
+    let outline = Outline::read(body, Shape::Completion.part())?;
     if outline.error.is_some() {
         seen.fail(body);
     }
-    let Some(array) = outline.choices else { return Ok(false) };
-    let choices = Choices::read(array, Shape::Completion.part())?;
+    let Some(choices) = outline.choices else { return Ok(false) };
     seen.take_names(outline.id, outline.model, outline.created);
     take_choices(&choices, seen);
     take_usage(outline.usage.or(choices.usage), seen);
@@ -74,10 +73,9 @@ pub(crate) fn take_choices(choices: &Choices<'_>, seen: &mut Seen) {
 }
 
 /// Takes a usage object into `seen`; whether it held figures.
-pub(crate) fn take_usage(place: Option<Placed<'_>>, seen: &mut Seen) -> bool {
-    let Some((text, start)) = place else { return false };
-    let Some((usage, cost)) = read_usage(text) else { return false };
-    seen.usage_range = Some(start..start + text.len());
+pub(crate) fn take_usage(usage: Option<PlacedUsage>, seen: &mut Seen) -> bool {
+    let Some(PlacedUsage { range, read: Some((usage, cost)) }) = usage else { return false };
+    seen.usage_range = Some(range);
     seen.usage = Some(usage);
     seen.reported_cost = cost.or(seen.reported_cost);
     true

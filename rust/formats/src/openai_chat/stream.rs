@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::response::{Shape, ToolCalls, edit, take_choices, take_usage};
-use super::wire::{Choices, Outline, find_texts};
+use super::wire::{Outline, find_texts};
 use crate::identity::Identity;
 use crate::json::Reject;
 use crate::patch::Unspliced;
@@ -26,20 +26,20 @@ impl ChunkTap {
     ///
     /// Errors are looked for before choices: a frame with both is an error, not an empty success.
     pub(crate) fn read(&mut self, chunk: &[u8], seen: &mut Seen, identity: &Identity, withhold_usage: bool) -> Result<Look, Reject> {
-        let outline = Outline::read(chunk)?;
+        let outline = Outline::read(chunk, Shape::Chunk.part())?;
         if outline.error.is_some() {
             seen.fail(chunk);
             return Ok(Look::error());
         }
-        let choices = outline.choices.map(|array| Choices::read(array, Shape::Chunk.part())).transpose()?.unwrap_or_default();
+        let choices = outline.choices.unwrap_or_default();
         seen.take_names(outline.id, outline.model, outline.created);
         let finished_before = seen.finish.is_some();
         take_choices(&choices, seen);
         if seen.error.is_some() {
             return Ok(Look::error());
         }
-        let has_figures = take_usage(outline.usage.or(choices.usage), seen);
         let is_usage_chunk = outline.usage.is_some() && choices.count == 0;
+        let has_figures = take_usage(outline.usage.or(choices.usage), seen);
         // Some hosts repeat running totals in every chunk; only the last ones are the bill.
         let is_bill = has_figures && (is_usage_chunk || seen.finish.is_some());
         let action = match () {

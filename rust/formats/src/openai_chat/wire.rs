@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use fairlead_ir::{NanoUsd, Usage};
 
-use crate::decimal::{count, count_in, nano_usd};
-use crate::json::walk::{self, Member, as_str};
+use crate::decimal::{count, nano_usd};
+use crate::json::walk::{self, Cursor, as_str};
 use crate::json::{Kind, Reject};
 
-/// Where the members of a completion or chunk lie; the last one where a name occurs twice, as most parsers have it.
+/// What a completion or chunk says, read in one pass; the last of members of one name counts, as most parsers have it.
 #[derive(Debug, Default)]
 pub(crate) struct Outline<'a> {
     pub(crate) id: Option<&'a [u8]>,
@@ -17,48 +17,47 @@ pub(crate) struct Outline<'a> {
     pub(crate) created: Option<&'a [u8]>,
     /// The value of a top-level `error` that is not `null`, `false` or empty.
     pub(crate) error: Option<&'a [u8]>,
-    pub(crate) choices: Option<Placed<'a>>,
+    /// `None` unless `choices` is an array.
+    pub(crate) choices: Option<Choices<'a>>,
     /// A `usage` that is an object.
-    pub(crate) usage: Option<Placed<'a>>,
+    pub(crate) usage: Option<PlacedUsage>,
 }
 
-/// A value and where it begins in the walked text.
-pub(crate) type Placed<'a> = (&'a [u8], usize);
+/// A usage object: where it lies in the text, and what it says if it holds figures.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedUsage {
+    pub(crate) range: Range<usize>,
+    pub(crate) read: Option<(Usage, Option<NanoUsd>)>,
+}
 
 impl<'a> Outline<'a> {
-    pub(crate) fn read(object: &'a [u8]) -> Result<Outline<'a>, Reject> {
+    /// `part` is `delta` in chunks and `message` in completions.
+    pub(crate) fn read(object: &'a [u8], part: &str) -> Result<Outline<'a>, Reject> {
         let mut outline = Outline::default();
-        for member in walk::members(object) {
-            let member = member?;
-            let slot = match member.key {
-                b"id" => &mut outline.id,
-                b"model" => &mut outline.model,
-                b"created" => &mut outline.created,
-                b"error" if is_error(&member) => &mut outline.error,
-                b"choices" if member.kind == Kind::Array => {
-                    outline.choices = Some((member.value, member.value_range.start));
-                    continue;
-                }
-                b"usage" if member.kind == Kind::Object => {
-                    outline.usage = Some((member.value, member.value_range.start));
-                    continue;
-                }
-                _ => continue,
-            };
-            *slot = Some(member.value);
+        let mut cursor = Cursor::new(object);
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (key, cursor.kind()?) {
+                (b"choices", Kind::Array) => outline.choices = Some(Choices::read(&mut cursor, part)?),
+                (b"usage", Kind::Object) => outline.usage = Some(PlacedUsage::read(&mut cursor)?),
+                (b"id", _) => outline.id = Some(cursor.skip()?),
+                (b"model", _) => outline.model = Some(cursor.skip()?),
+                (b"created", _) => outline.created = Some(cursor.skip()?),
+                (b"error", _) => outline.error = Some(cursor.skip()?).filter(|value| is_error(value)).or(outline.error),
+                _ => drop(cursor.skip()?),
+            }
         }
+        cursor.end()?;
         Ok(outline)
     }
 }
 
-/// Whether a member called `error` reports one: some hosts always send it, as `null` or empty.
-pub(crate) fn is_error(member: &Member<'_>) -> bool {
-    match member.kind {
-        Kind::Null | Kind::False => false,
-        Kind::String => member.value.len() > 2,
-        Kind::Object => walk::members(member.value).next().is_some(),
-        Kind::Number => member.value != b"0",
-        Kind::True | Kind::Array => true,
+/// Whether the value of a member called `error` reports one: some hosts always send it, as `null` or empty.
+pub(crate) fn is_error(value: &[u8]) -> bool {
+    match value {
+        b"null" | b"false" | b"0" | b"\"\"" => false,
+        [b'{', ..] => !is_hollow(value),
+        _ => true,
     }
 }
 
@@ -80,57 +79,60 @@ pub(crate) struct Choices<'a> {
     pub(crate) matched_stop: bool,
     pub(crate) error: Option<&'a [u8]>,
     /// Moonshot puts the usage here.
-    pub(crate) usage: Option<Placed<'a>>,
+    pub(crate) usage: Option<PlacedUsage>,
 }
 
 impl<'a> Choices<'a> {
-    /// Reads the array; `part` is `delta` in chunks and `message` in completions.
-    pub(crate) fn read((array, base): Placed<'a>, part: &str) -> Result<Choices<'a>, Reject> {
+    /// Reads the array that is next.
+    fn read(cursor: &mut Cursor<'a>, part: &str) -> Result<Choices<'a>, Reject> {
         let mut choices = Choices::default();
-        for element in walk::elements(array) {
-            let element = element?;
+        let mut level = cursor.enter(b'[')?;
+        while cursor.next_element(&mut level)? {
             choices.count += 1;
-            if element.kind == Kind::Object {
-                choices.read_one(element.value, base + element.value_range.start, part)?;
+            match cursor.kind()? {
+                Kind::Object => choices.read_one(cursor, part)?,
+                _ => drop(cursor.skip()?),
             }
         }
         Ok(choices)
     }
 
-    fn read_one(&mut self, choice: &'a [u8], base: usize, part: &str) -> Result<(), Reject> {
-        for member in walk::members(choice) {
-            let member = member?;
-            match member.key {
-                b"finish_reason" if self.finish.is_none() => self.finish = word(member.value),
-                b"native_finish_reason" if self.native_finish.is_none() => self.native_finish = word(member.value),
-                b"stop_reason" | b"matched_stop" => self.matched_stop |= member.kind != Kind::Null,
-                b"error" if is_error(&member) => self.error = Some(member.value),
-                b"usage" if member.kind == Kind::Object => self.usage = Some((member.value, base + member.value_range.start)),
-                key if key == part.as_bytes() && member.kind == Kind::Object => self.read_part(member.value)?,
-                _ => {}
+    fn read_one(&mut self, cursor: &mut Cursor<'a>, part: &str) -> Result<(), Reject> {
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (key, cursor.kind()?) {
+                (key, Kind::Object) if key == part.as_bytes() => self.read_part(cursor)?,
+                (b"usage", Kind::Object) => self.usage = Some(PlacedUsage::read(cursor)?),
+                (b"finish_reason", _) => take_word(&mut self.finish, cursor.skip()?),
+                (b"native_finish_reason", _) => take_word(&mut self.native_finish, cursor.skip()?),
+                (b"stop_reason" | b"matched_stop", kind) => {
+                    self.matched_stop |= kind != Kind::Null;
+                    cursor.skip()?;
+                }
+                (b"error", _) => self.error = Some(cursor.skip()?).filter(|value| is_error(value)).or(self.error),
+                _ => drop(cursor.skip()?),
             }
         }
         Ok(())
     }
 
-    fn read_part(&mut self, part: &[u8]) -> Result<(), Reject> {
+    fn read_part(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let before = self.content_bytes;
         let mut reasoning_bytes = 0;
-        for member in walk::members(part) {
-            let member = member?;
-            match (member.key, member.kind) {
-                (b"content" | b"refusal", Kind::String) => self.add(text_bytes(&member)),
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (key, cursor.kind()?) {
+                (b"content" | b"refusal", Kind::String) => self.add(text_bytes(cursor.skip()?)),
                 // One and the same text under two names, where a host serves two kinds of clients.
-                (b"reasoning" | b"reasoning_content", Kind::String) => reasoning_bytes = text_bytes(&member).max(reasoning_bytes),
-                (b"tool_calls", Kind::Array) => self.read_tool_calls(member.value)?,
-                (b"content", Kind::Array) | (b"function_call", Kind::Object) if !is_hollow(member.value) => {
-                    self.add(member.value.len() as u64);
+                (b"reasoning" | b"reasoning_content", Kind::String) => reasoning_bytes = text_bytes(cursor.skip()?).max(reasoning_bytes),
+                (b"tool_calls", Kind::Array) => self.read_tool_calls(cursor)?,
+                (b"content", Kind::Array) | (b"function_call", Kind::Object) => {
+                    let value = cursor.skip()?;
+                    self.add(if is_hollow(value) { 0 } else { value.len() as u64 });
                 }
                 // Their bytes are no measure of tokens, or repeat what is counted already.
-                (b"images" | b"reasoning_details", Kind::Array) | (b"audio", Kind::Object) if !is_hollow(member.value) => {
-                    self.content = true;
-                }
-                _ => {}
+                (b"images" | b"reasoning_details", Kind::Array) | (b"audio", Kind::Object) => self.content |= !is_hollow(cursor.skip()?),
+                _ => drop(cursor.skip()?),
             }
         }
         self.add(reasoning_bytes);
@@ -138,20 +140,35 @@ impl<'a> Choices<'a> {
         Ok(())
     }
 
-    fn read_tool_calls(&mut self, array: &[u8]) -> Result<(), Reject> {
-        for call in walk::elements(array) {
-            let call = call?;
+    fn read_tool_calls(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
+        let mut level = cursor.enter(b'[')?;
+        while cursor.next_element(&mut level)? {
             self.content = true;
-            if call.kind == Kind::Object
-                && let Some(function) = walk::member(call.value, "function")?
-                && function.kind == Kind::Object
-            {
-                for member in walk::members(function.value) {
-                    let member = member?;
-                    self.begins_call |= member.key == b"name" && text_bytes(&member) > 0;
-                    self.add(text_bytes(&member));
-                }
+            match cursor.kind()? {
+                Kind::Object => self.read_tool_call(cursor)?,
+                _ => drop(cursor.skip()?),
             }
+        }
+        Ok(())
+    }
+
+    fn read_tool_call(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (key, cursor.kind()?) {
+                (b"function", Kind::Object) => self.read_function(cursor)?,
+                _ => drop(cursor.skip()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_function(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            let bytes = text_bytes(cursor.skip()?);
+            self.begins_call |= key == b"name" && bytes > 0;
+            self.add(bytes);
         }
         Ok(())
     }
@@ -162,8 +179,8 @@ impl<'a> Choices<'a> {
 }
 
 /// Bytes between a string's quotes; 0 for anything else.
-fn text_bytes(member: &Member<'_>) -> u64 {
-    if member.kind == Kind::String { member.value.len().saturating_sub(2) as u64 } else { 0 }
+fn text_bytes(value: &[u8]) -> u64 {
+    if value.starts_with(b"\"") { value.len().saturating_sub(2) as u64 } else { 0 }
 }
 
 /// `[]` or `{}`, with any white space.
@@ -176,13 +193,32 @@ pub(crate) fn word(value: &[u8]) -> Option<Cow<'_, str>> {
     as_str(value).filter(|word| !word.is_empty())
 }
 
+/// The first one counts.
+fn take_word<'a>(slot: &mut Option<Cow<'a, str>>, value: &'a [u8]) {
+    if slot.is_none() {
+        *slot = word(value);
+    }
+}
+
 /// What a usage object says, and the cost in it if it is a number.
 pub(crate) fn read_usage(object: &[u8]) -> Option<(Usage, Option<NanoUsd>)> {
-    let mut figures = Figures::default();
-    for member in walk::members(object).map_while(Result::ok) {
-        figures.read(&member);
+    PlacedUsage::read(&mut Cursor::new(object)).ok()?.read
+}
+
+impl PlacedUsage {
+    /// Reads the object that is next. One that is broken inside holds no figures; the rest of the text may still be good.
+    fn read(cursor: &mut Cursor<'_>) -> Result<PlacedUsage, Reject> {
+        let before = cursor.clone();
+        let read = match Figures::read(cursor) {
+            Ok(figures) => figures.usage().map(|usage| (usage, figures.cost)),
+            Err(_) => {
+                *cursor = before.clone();
+                cursor.skip()?;
+                None
+            }
+        };
+        Ok(PlacedUsage { range: before.at()..cursor.at(), read })
     }
-    Some((figures.usage()?, figures.cost))
 }
 
 /// The figures as the hosts name them; `prompt` includes what was cached.
@@ -199,24 +235,45 @@ struct Figures {
 }
 
 impl Figures {
-    fn read(&mut self, member: &Member<'_>) {
-        match member.key {
-            b"prompt_tokens" => self.prompt = count(member.value),
-            b"completion_tokens" => self.completion = count(member.value),
-            b"total_tokens" => self.total = count(member.value),
-            b"cost" if member.kind == Kind::Number => self.cost = nano_usd(member.value),
-            b"prompt_tokens_details" => {
-                self.cached = count_in(member, "cached_tokens").or(self.cached);
-                self.cache_write = count_in(member, "cache_write_tokens");
+    fn read(cursor: &mut Cursor<'_>) -> Result<Figures, Reject> {
+        let mut figures = Figures::default();
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match cursor.kind()? {
+                Kind::Object => figures.read_details(key, cursor)?,
+                _ => figures.read_number(key, cursor.skip()?),
             }
-            b"completion_tokens_details" => self.reasoning = count_in(member, "reasoning_tokens").or(self.reasoning),
+        }
+        Ok(figures)
+    }
+
+    fn read_number(&mut self, key: &[u8], value: &[u8]) {
+        match key {
+            b"prompt_tokens" => self.prompt = count(value),
+            b"completion_tokens" => self.completion = count(value),
+            b"total_tokens" => self.total = count(value),
+            b"cost" => self.cost = nano_usd(value),
             // DeepSeek's and Moonshot's places for the same figure.
-            b"prompt_cache_hit_tokens" | b"cached_tokens" => self.cached = self.cached.or(count(member.value)),
+            b"prompt_cache_hit_tokens" | b"cached_tokens" => self.cached = self.cached.or(count(value)),
             // Perplexity's place.
-            b"reasoning_tokens" => self.reasoning = self.reasoning.or(count(member.value)),
-            b"server_tool_use_details" | b"server_tool_use" => self.web_searches = count_in(member, "web_search_requests"),
+            b"reasoning_tokens" => self.reasoning = self.reasoning.or(count(value)),
             _ => {}
         }
+    }
+
+    fn read_details(&mut self, group: &[u8], cursor: &mut Cursor<'_>) -> Result<(), Reject> {
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            let value = cursor.skip()?;
+            match (group, key) {
+                (b"prompt_tokens_details", b"cached_tokens") => self.cached = count(value).or(self.cached),
+                (b"prompt_tokens_details", b"cache_write_tokens") => self.cache_write = count(value),
+                (b"completion_tokens_details", b"reasoning_tokens") => self.reasoning = count(value).or(self.reasoning),
+                (b"server_tool_use_details" | b"server_tool_use", b"web_search_requests") => self.web_searches = count(value),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Disjoint buckets. A host that says neither prompt nor completion says nothing; zero is a figure.
@@ -358,6 +415,7 @@ mod tests {
         check(r#"{"prompt_tokens":0,"completion_tokens":0}"#, Some(usage(0, 0, 0, 0, 0)), None);
         check(r#"{}"#, None, None);
         check(r#"{"cost":1}"#, None, None);
+        check(r#"{"prompt_tokens":9,"completion_tokens":NaN}"#, None, None);
         let openai = r#"{"prompt_tokens":100,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":30},"completion_tokens_details":{"reasoning_tokens":40}}"#;
         check(openai, Some(usage(10, 60, 30, 50, 40)), None);
         let deepseek = r#"{"prompt_tokens":100,"completion_tokens":5,"prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36}"#;
@@ -379,7 +437,7 @@ mod tests {
 
     fn check_content(delta: &str, content: bool, bytes: u64) {
         let array = format!(r#"[{{"index":0,"delta":{delta},"finish_reason":null}}]"#);
-        let choices = Choices::read((array.as_bytes(), 0), "delta").unwrap();
+        let choices = Choices::read(&mut Cursor::new(array.as_bytes()), "delta").unwrap();
         assert_eq!((choices.content, choices.content_bytes), (content, bytes), "{delta}");
     }
 
@@ -402,10 +460,16 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_usage_spoils_nothing_else() {
+        let outline = Outline::read(br#"{"usage":{"prompt_tokens":nan},"id":"a"}"#, "delta").unwrap();
+        assert_eq!((outline.id, outline.usage.unwrap().range), (Some(&br#""a""#[..]), 9..30));
+    }
+
+    #[test]
     fn finish_words() {
         let read = |choice: &str| {
             let array = format!("[{choice}]");
-            let choices = Choices::read((array.as_bytes(), 0), "delta").unwrap();
+            let choices = Choices::read(&mut Cursor::new(array.as_bytes()), "delta").unwrap();
             (choices.finish.map(Cow::into_owned), choices.matched_stop)
         };
         assert_eq!(read(r#"{"finish_reason":null}"#), (None, false));
