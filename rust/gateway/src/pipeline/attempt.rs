@@ -1,15 +1,15 @@
 //! One try at one endpoint: the request as the provider shall get it, sent, and its reply's head.
 
+use super::Admitted;
 use super::failure::Failure;
 use super::head::Head;
 use super::intake::Intake;
-use super::plan::Choice;
 use crate::server::worker::Worker;
 use crate::upstream::{Exchange, ExchangeError, Outgoing};
 use bytes::Bytes;
 use fairlead_formats::request;
 use fairlead_formats::splice::{Edits, Piece};
-use fairlead_ir::{Dialect, ErrorKind, Manner};
+use fairlead_ir::{ErrorKind, Manner};
 use fairlead_snapshot::{Origin, Principal, Snapshot, Target};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,18 +30,8 @@ const COPY_BELOW_BYTES: usize = 8 << 10;
 
 impl Attempting {
     /// Splices the body and writes the head.
-    #[expect(clippy::too_many_arguments, reason = "everything a request is made of, once")]
-    pub(crate) fn prepare(
-        worker: &Rc<Worker>,
-        snapshot: &Arc<Snapshot>,
-        principal: &Principal,
-        choice: Choice,
-        dialect: Dialect,
-        manner: Manner,
-        client: &Head<'_>,
-        intake: &Intake,
-        now: Instant,
-    ) -> Result<Attempting, Failure> {
+    pub(crate) fn prepare(admitted: &Admitted<'_>, intake: &Intake, now: Instant) -> Result<Attempting, Failure> {
+        let Admitted { worker, snapshot, principal, choice, dialect, manner, head: client } = *admitted;
         let endpoint = choice.endpoint(snapshot);
         let internal = || Failure::new(ErrorKind::Internal, "the request could not be prepared for the provider");
         let target = endpoint.target(dialect).ok_or_else(internal)?;

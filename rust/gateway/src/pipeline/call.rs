@@ -1,5 +1,6 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
+use super::Admitted;
 use super::failure::Failure;
 use super::head::Head;
 use super::intake::Intake;
@@ -65,18 +66,8 @@ struct Tried {
 
 impl Call {
     /// Writes the RESERVE record: from here on the call has a price.
-    #[expect(clippy::too_many_arguments, reason = "everything a generation's record is made of, once")]
-    pub(crate) fn reserve(
-        worker: &Rc<Worker>,
-        snapshot: &Arc<Snapshot>,
-        principal: &Principal,
-        choice: Choice,
-        dialect: Dialect,
-        manner: Manner,
-        head: &Head<'_>,
-        intake: &mut Intake,
-        began: Instant,
-    ) -> Result<Box<Call>, Failure> {
+    pub(crate) fn reserve(admitted: &Admitted<'_>, intake: &mut Intake, began: Instant) -> Result<Box<Call>, Failure> {
+        let Admitted { worker, snapshot, choice, dialect, manner, head, principal } = *admitted;
         let started_at_ms = worker.unix_ms_at(began);
         let price = &choice.endpoint(snapshot).price;
         let prompt_tokens_estimate = reserve::prompt_tokens(intake.bytes);

@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use super::head::Head;
 use super::reply::ReplyBody;
-use super::{Body, admit, intake};
+use super::{Body, KnownKey, admit, intake};
 use crate::server::worker::Worker;
 use crate::upstream::{Exchange, ExchangeError, Fill, Outgoing, Waits};
 use fairlead_http1::RequestHead;
@@ -13,7 +13,6 @@ use fairlead_snapshot::Snapshot;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -41,8 +40,9 @@ pub(crate) async fn to_control(
     parts: &Parts,
     head: &Head<'_>,
     body: &mut Body,
+    known_key: &KnownKey,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let principal = principal(worker, snapshot, parts, head)?;
+    let principal = principal(worker, snapshot, parts, head, known_key)?;
     let frames = intake::read_small(body.take()?, body.began, &snapshot.settings, BODY_BYTES).await?;
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let malformed = |_| Failure::new(ErrorKind::InvalidRequest, "a header holds characters that cannot be passed on");
@@ -64,20 +64,20 @@ pub(crate) async fn to_control(
 }
 
 /// `key=…;account=…;management=…`, or `anonymous` where the catalogue is open.
-fn principal(worker: &Worker, snapshot: &Snapshot, parts: &Parts, head: &Head<'_>) -> Result<String, Failure> {
+fn principal(worker: &Worker, snapshot: &Snapshot, parts: &Parts, head: &Head<'_>, known_key: &KnownKey) -> Result<String, Failure> {
     let path = parts.uri.path();
     let catalogue = path.strip_prefix("/api").unwrap_or(path).starts_with("/v1/models");
     if catalogue && snapshot.settings.open_catalogue && head.key().is_none() {
         return Ok("anonymous".to_owned());
     }
-    let principal = admit::any(worker, head)?;
+    let principal = admit::any(worker, head, known_key)?;
     Ok(format!("key={};account={};management={}", principal.key, principal.account, u8::from(principal.management)))
 }
 
 async fn exchange(socket: &str, outgoing: &Outgoing) -> Result<Response<ReplyBody>, ExchangeError> {
     let until = Instant::now() + WAIT;
     let mut exchange = Exchange::open_unix(socket, outgoing, Waits { head: WAIT, idle: WAIT }).await?;
-    let mut pieces = VecDeque::new();
+    let mut pieces = Vec::new();
     let mut bytes = 0;
     loop {
         let fill = poll_fn(|context| match exchange.poll_fill(context) {
@@ -91,7 +91,7 @@ async fn exchange(socket: &str, outgoing: &Outgoing) -> Result<Response<ReplyBod
                 if bytes > REPLY_BYTES {
                     return Err(ExchangeError::Truncated);
                 }
-                pieces.push_back(piece);
+                pieces.push(piece);
             }
         }
     }

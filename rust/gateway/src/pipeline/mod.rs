@@ -13,6 +13,7 @@ mod relay;
 mod reply;
 mod whole;
 
+pub(crate) use admit::KnownKey;
 pub(crate) use reply::{Broken, ReplyBody};
 
 use crate::server::routes::{self, Route};
@@ -21,22 +22,37 @@ use attempt::Attempting;
 use call::Call;
 use failure::Failure;
 use fairlead_ir::{Dialect, ErrorKind, Manner};
-use fairlead_snapshot::Snapshot;
+use fairlead_snapshot::{Principal, Snapshot};
 use head::Head;
 use http::Response;
 use http::request::Parts;
 use hyper::body::Incoming;
+use plan::Choice;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Answers a request. `began`: when its first byte came; `conflict`: its head announced two different body lengths.
-pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>, began: Instant, conflict: bool) -> Response<ReplyBody> {
+/// What its connection knows of a request.
+pub(crate) struct Arrival<'a> {
+    /// When its first byte came.
+    pub(crate) began: Instant,
+    /// Its head announced two different body lengths.
+    pub(crate) conflict: bool,
+    pub(crate) known_key: &'a KnownKey,
+}
+
+/// Answers a request.
+pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>, arrival: Arrival<'_>) -> Response<ReplyBody> {
     let (route, face) = routes::find(request.method(), request.uri().path());
-    let (parts, body) = request.into_parts();
-    let mut body = Body { incoming: Some(body), began };
+    let (mut parts, body) = request.into_parts();
+    let mut body = Body { incoming: Some(body), began: arrival.began };
     let mut reply_count = ReplyCount { worker, status: 0 };
-    let response = match dispatch(worker, parts, &mut body, route, conflict).await {
+    let snapshot = worker.shared.snapshot();
+    let outcome = match route {
+        Route::Generate(dialect, manner) => generate(worker, &snapshot, &mut parts, &mut body, &arrival, dialect, manner).await,
+        route => serve(worker, &snapshot, &parts, &mut body, &arrival, route).await,
+    };
+    let response = match outcome {
         Ok(response) => response,
         Err(failure) => {
             body.discard(worker).await;
@@ -84,18 +100,15 @@ impl Body {
     }
 }
 
-async fn dispatch(
-    worker: &Rc<Worker>,
-    parts: Parts,
-    body: &mut Body,
-    route: Route,
-    conflict: bool,
-) -> Result<Response<ReplyBody>, Failure> {
-    let snapshot = worker.shared.snapshot();
-    match route {
-        Route::Generate(dialect, manner) => generate(worker, &snapshot, parts, body, dialect, manner, conflict).await,
-        route => serve(worker, &snapshot, &parts, body, route, conflict).await,
-    }
+/// An inference request that may run: who asks, for what, how, and where it goes.
+pub(crate) struct Admitted<'a> {
+    worker: &'a Rc<Worker>,
+    snapshot: &'a Arc<Snapshot>,
+    principal: &'a Principal,
+    choice: Choice,
+    dialect: Dialect,
+    manner: Manner,
+    head: &'a Head<'a>,
 }
 
 /// Everything but inference.
@@ -104,10 +117,10 @@ async fn serve(
     snapshot: &Snapshot,
     parts: &Parts,
     body: &mut Body,
+    arrival: &Arrival<'_>,
     route: Route,
-    conflict: bool,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(parts, body, snapshot, conflict)?;
+    let head = checked_head(parts, body, snapshot, arrival.conflict)?;
     match route {
         Route::Health => Ok(reply::plain(200, "ok\n")),
         Route::Ready if worker.shared.ready() => Ok(reply::plain(200, "ready\n")),
@@ -117,14 +130,14 @@ async fn serve(
             Ok(reply::text(200, "text/plain; version=0.0.4; charset=utf-8", worker.shared.metrics()))
         }
         Route::Absent(feature) => {
-            admit::inference(worker, &head)?;
+            admit::inference(worker, &head, arrival.known_key)?;
             Err(Failure::new(ErrorKind::NotFound, format!("{}: {feature} is not in this version", parts.uri.path())))
         }
         Route::Method(allowed) => {
             let message = format!("{} is not allowed here; use {allowed}", parts.method);
             Err(Failure::new(ErrorKind::MethodNotAllowed, message).allowing(allowed))
         }
-        Route::Control => forward::to_control(worker, snapshot, parts, &head, body).await,
+        Route::Control => forward::to_control(worker, snapshot, parts, &head, body, arrival.known_key).await,
         Route::Generate(..) | Route::Unknown => Err(unknown_path(parts.uri.path())),
     }
 }
@@ -133,25 +146,25 @@ async fn serve(
 async fn generate(
     worker: &Rc<Worker>,
     snapshot: &Arc<Snapshot>,
-    parts: Parts,
+    parts: &mut Parts,
     body: &mut Body,
+    arrival: &Arrival<'_>,
     dialect: Dialect,
     manner: Manner,
-    conflict: bool,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(&parts, body, snapshot, conflict)?;
-    let principal = admit::inference(worker, &head).inspect_err(|_| body.forget_if(head.expects))?;
-    let mut intake = intake::read(&head, body.take()?, dialect, &snapshot.settings, body.began).await?;
+    let head = checked_head(parts, body, snapshot, arrival.conflict)?;
+    let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
+    let mut intake = intake::read(&head, body.take()?, dialect, &snapshot.settings, arrival.began).await?;
     let choice = plan::choose(snapshot, &principal, &intake.facts, dialect)?;
     if !worker.shared.journal.healthy() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let call = Call::reserve(worker, snapshot, &principal, choice, dialect, manner, &head, &mut intake, body.began)?;
-    let attempting = Attempting::prepare(worker, snapshot, &principal, choice, dialect, manner, &head, &intake, call.attempt_at())?;
+    let admitted = Admitted { worker, snapshot, principal: &principal, choice, dialect, manner, head: &head };
+    let call = Call::reserve(&admitted, &mut intake, arrival.began)?;
+    let attempting = Attempting::prepare(&admitted, &intake, call.attempt_at())?;
     // The request's map is filled anew for the reply: making one costs more than clearing one.
-    drop(head);
-    let mut headers = parts.headers;
+    let mut headers = std::mem::take(&mut parts.headers);
     headers.clear();
     if !intake.facts.stream {
         return Ok(whole::answer(call, attempting, headers).await);

@@ -9,14 +9,13 @@ use fairlead_formats::error::{self, Details};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// A reply's body.
 pub(crate) enum ReplyBody {
     /// Known bytes, in slices.
-    Whole { pieces: VecDeque<Bytes>, bytes: u64 },
+    Whole { first: Bytes, more: std::vec::IntoIter<Bytes>, bytes: u64 },
     /// A stream in progress.
     Relay(Box<Relay>),
 }
@@ -35,18 +34,19 @@ impl std::error::Error for Broken {}
 
 impl ReplyBody {
     pub(crate) fn empty() -> ReplyBody {
-        ReplyBody::pieces(VecDeque::new())
+        ReplyBody::from(Bytes::new())
     }
 
-    pub(crate) fn pieces(pieces: VecDeque<Bytes>) -> ReplyBody {
+    pub(crate) fn pieces(pieces: Vec<Bytes>) -> ReplyBody {
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        ReplyBody::Whole { pieces, bytes }
+        ReplyBody::Whole { first: Bytes::new(), more: pieces.into_iter(), bytes }
     }
 }
 
 impl<B: Into<Bytes>> From<B> for ReplyBody {
     fn from(bytes: B) -> ReplyBody {
-        ReplyBody::pieces(VecDeque::from([bytes.into()]))
+        let first = bytes.into();
+        ReplyBody::Whole { bytes: first.len() as u64, first, more: Vec::new().into_iter() }
     }
 }
 
@@ -56,17 +56,20 @@ impl Body for ReplyBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
-            ReplyBody::Whole { pieces, bytes } => Poll::Ready(pieces.pop_front().map(|piece| {
-                *bytes -= piece.len() as u64;
-                Ok(Frame::data(piece))
-            })),
+            ReplyBody::Whole { first, more, bytes } => {
+                let next = Some(std::mem::take(first)).filter(|first| !first.is_empty()).or_else(|| more.next());
+                Poll::Ready(next.map(|piece| {
+                    *bytes -= piece.len() as u64;
+                    Ok(Frame::data(piece))
+                }))
+            }
             ReplyBody::Relay(relay) => relay.poll_output(context).map(|output| output.map(|output| output.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            ReplyBody::Whole { pieces, .. } => pieces.is_empty(),
+            ReplyBody::Whole { bytes, .. } => *bytes == 0,
             ReplyBody::Relay(_) => false,
         }
     }
@@ -89,8 +92,8 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A unary answer.
-pub(crate) fn answer(call: &Call, passed: HeaderMap, pieces: VecDeque<Bytes>) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::pieces(pieces));
+pub(crate) fn answer(call: &Call, passed: HeaderMap, body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
     *response.headers_mut() = passed;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     mark(response.headers_mut(), call, true);
@@ -180,21 +183,23 @@ fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
     headers.insert(PROVIDER, call.provider().slug_header.clone());
     // One endpoint, one attempt, until there is a list to go through.
     headers.insert(ATTEMPTS, HeaderValue::from_static("1"));
-    if let Ok(timing) = HeaderValue::from_bytes(&server_timing(call.own_us())) {
+    if let Ok(timing) = HeaderValue::from_maybe_shared(server_timing(call.own_us())) {
         headers.insert(SERVER_TIMING, timing);
     }
 }
 
 /// `fairlead;dur=` and our own work in milliseconds.
-fn server_timing(own_us: u64) -> Vec<u8> {
-    let mut text = Vec::with_capacity(32);
-    text.extend_from_slice(b"fairlead;dur=");
-    text.extend_from_slice(itoa::Buffer::new().format(own_us / 1000).as_bytes());
+fn server_timing(own_us: u64) -> Bytes {
+    const NAME: &[u8] = b"fairlead;dur=";
+    let mut buffer = itoa::Buffer::new();
+    let whole = buffer.format(own_us / 1000).as_bytes();
+    // Exactly as long as it gets: then the header takes it over without a copy.
+    let mut text = Vec::with_capacity(NAME.len() + whole.len() + 4);
+    text.extend_from_slice(NAME);
+    text.extend_from_slice(whole);
     text.push(b'.');
-    for scale in [100, 10, 1] {
-        text.push(b'0' + (own_us / scale % 10) as u8);
-    }
-    text
+    text.extend([100, 10, 1].map(|scale| b'0' + (own_us / scale % 10) as u8));
+    text.into()
 }
 
 #[cfg(test)]
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn own_work_is_written_in_milliseconds() {
-        assert_eq!(server_timing(7), b"fairlead;dur=0.007");
-        assert_eq!(server_timing(12_345), b"fairlead;dur=12.345");
+        assert_eq!(server_timing(7), "fairlead;dur=0.007");
+        assert_eq!(server_timing(12_345), "fairlead;dur=12.345");
     }
 }

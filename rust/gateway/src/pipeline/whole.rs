@@ -16,7 +16,6 @@ use fairlead_ir::{ErrorKind, Fault};
 use fairlead_ledger::Outcome;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 /// Runs a call whose client wants one JSON body.
 pub(crate) async fn answer(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
     match run(&mut call, attempting, &mut headers).await {
-        Ok(pieces) => reply::answer(&call, headers, pieces),
+        Ok(body) => reply::answer(&call, headers, body),
         Err(failure) => fail(&mut call, failure),
     }
 }
@@ -39,7 +38,7 @@ pub(crate) fn fail(call: &mut Call, failure: Failure) -> Response<ReplyBody> {
     reply::failed(call, settled.as_ref().err().unwrap_or(&failure))
 }
 
-async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -> Result<VecDeque<Bytes>, Failure> {
+async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -> Result<ReplyBody, Failure> {
     let mut exchange = attempting.send().await.map_err(|error| unreachable(call, &error))?;
     call.head_arrived(&exchange);
     let most_bytes = call.snapshot.settings.limits.reply_bytes;
@@ -84,12 +83,14 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     let identity = call.identity();
     let bill = call.settle(Outcome::Completed, 200, "")?;
     if body.len() < COPY_BELOW_BYTES {
-        let mut whole = Vec::with_capacity(body.len() + COST_BYTES);
         let mut changes = call.worker.edits.borrow_mut();
         changes.clear();
-        let spliced = reply.edits(&body, &identity, Some(bill.charged), &mut changes).is_ok() && changes.apply(&body, &mut whole).is_ok();
+        let edited = reply.edits(&body, &identity, Some(bill.charged), &mut changes);
+        // Exactly as long as it gets: then the body takes it over without a copy.
+        let mut whole = Vec::with_capacity(changes.result_len(body.len()));
+        let spliced = edited.is_ok() && changes.apply(&body, &mut whole).is_ok();
         drop(changes);
-        return if spliced { Ok(VecDeque::from([Bytes::from(whole)])) } else { Err(garbage(call, UNSPLICED)) };
+        return if spliced { Ok(ReplyBody::from(whole)) } else { Err(garbage(call, UNSPLICED)) };
     }
     let spliced = aside(body.len(), move || {
         let mut changes = Edits::default();
@@ -97,7 +98,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         attempt::spliced(&[body], &changes).ok()
     });
     let pieces = spliced.await.ok_or_else(|| garbage(call, UNSPLICED))?;
-    Ok(pieces.into())
+    Ok(ReplyBody::pieces(pieces))
 }
 
 /// Bodies from this size on are read beside the worker, so that no poll of it takes longer than 200 µs.
@@ -136,9 +137,6 @@ pub(crate) const fn estimate_tokens(content_bytes: u64) -> u64 {
 
 /// A reply below this size is written out anew around its edits, which is cheaper to send than slices.
 const COPY_BELOW_BYTES: usize = 16 << 10;
-
-/// Room for what is spliced into a small reply.
-const COST_BYTES: usize = 512;
 
 const UNSPLICED: &str = "its reply cannot be completed";
 

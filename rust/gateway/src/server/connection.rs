@@ -1,6 +1,6 @@
 //! One client connection: which protocol it speaks, and its requests handed to the pipeline until it ends.
 
-use crate::pipeline::{self, ReplyBody};
+use crate::pipeline::{self, Arrival, ReplyBody};
 use crate::server::guard::{Activity, ClientLimits, Guarded};
 use crate::server::worker::Worker;
 use fairlead_snapshot::Settings;
@@ -122,7 +122,8 @@ async fn answer(worker: Rc<Worker>, activity: Rc<Activity>, request: Request<Inc
     let began = activity.begin();
     let tracked = Tracked::new(worker.clone(), activity.clone());
     let conflict = request.headers().contains_key(http::header::TRANSFER_ENCODING) && activity.framing_conflicts();
-    let response = pipeline::answer(&worker, request, began, conflict).await;
+    let arrival = Arrival { began, conflict, known_key: &activity.known_key };
+    let response = pipeline::answer(&worker, request, arrival).await;
     Ok(response.map(|body| tracked.with(body)))
 }
 

@@ -1,5 +1,6 @@
 //! A client's socket with its time limits: slow heads, idle connections, readers that do not read.
 
+use crate::pipeline::KnownKey;
 use crate::upstream::Deadline;
 use fairlead_snapshot::Timeouts;
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,7 @@ pub(crate) struct Activity {
     head: RefCell<Vec<u8>>,
     /// HTTP/2 has no head of its own to time; its codec bounds it.
     pub(crate) multiplexed: Cell<bool>,
+    pub(crate) known_key: KnownKey,
 }
 
 /// Of a head no more than this is kept; hyper refuses longer ones.
@@ -36,6 +38,7 @@ impl Activity {
             head_since: Cell::new(None),
             head: RefCell::default(),
             multiplexed: Cell::new(false),
+            known_key: KnownKey::default(),
         })
     }
 

@@ -23,15 +23,15 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(io: Io, expires_at: Instant) -> Connection {
-        Connection {
+    fn new(io: Io, expires_at: Instant) -> Box<Connection> {
+        Box::new(Connection {
             io,
             received: BytesMut::new(),
             head: fairlead_http1::Head::new(),
             expires_at,
             reused: false,
             deadline: Deadline::at(expires_at),
-        }
+        })
     }
 }
 
@@ -56,14 +56,19 @@ impl std::fmt::Display for ConnectError {
 }
 
 /// Connects to an origin: every resolved address in turn, each with the connect timeout, then TLS where the origin wants it.
-pub(crate) async fn connect(upstream: &Upstream, origin: &Origin, timeouts: &Timeouts, jitter: u32) -> Result<Connection, ConnectError> {
+pub(crate) async fn connect(
+    upstream: &Upstream,
+    origin: &Origin,
+    timeouts: &Timeouts,
+    jitter: u32,
+) -> Result<Box<Connection>, ConnectError> {
     let tcp = connect_tcp(upstream, origin, Duration::from_millis(timeouts.connect_ms)).await?;
     let io = if origin.tls { tls(upstream, origin, tcp, Duration::from_millis(timeouts.tls_ms)).await? } else { Io::Tcp(tcp) };
     Ok(Connection::new(io, Instant::now() + age(timeouts.pool_age_ms, jitter)))
 }
 
 /// Connects to the control plane's socket.
-pub(crate) async fn connect_unix(path: &str) -> io::Result<Connection> {
+pub(crate) async fn connect_unix(path: &str) -> io::Result<Box<Connection>> {
     let stream = UnixStream::connect(path).await?;
     Ok(Connection::new(Io::Unix(stream), Instant::now() + Duration::from_secs(300)))
 }

@@ -136,7 +136,7 @@ enum Home {
 
 /// A reply whose head has arrived.
 pub(crate) struct Exchange {
-    connection: Connection,
+    connection: Box<Connection>,
     home: Home,
     body: http1::Body,
     head: Bytes,
@@ -208,7 +208,7 @@ impl Exchange {
         Exchange::run(connection, Home::None, outgoing, waits, Instant::now()).await.map_err(|failed| failed.error)
     }
 
-    async fn run(mut connection: Connection, home: Home, outgoing: &Outgoing, waits: Waits, now: Instant) -> Result<Exchange, Failed> {
+    async fn run(mut connection: Box<Connection>, home: Home, outgoing: &Outgoing, waits: Waits, now: Instant) -> Result<Exchange, Failed> {
         let limits = http1::Limits::default();
         connection.deadline.set(now + waits.idle);
         let mut progress = Progress::default();
@@ -298,7 +298,7 @@ impl Exchange {
     pub(crate) fn release(self, upstream: &Upstream, most_idle: usize) {
         let reusable = self.ended && self.connection.head.keep_alive && self.connection.received.is_empty();
         if let (true, Home::Pool(origin)) = (reusable, &self.home) {
-            upstream.pool.put(origin, self.connection, Instant::now(), most_idle);
+            upstream.pool.put(origin, self.connection, self.read_at, most_idle);
         }
     }
 

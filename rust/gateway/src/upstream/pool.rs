@@ -15,13 +15,13 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
 impl Pool {
     /// A connection that is fresh enough and has not stirred since it was put back.
-    pub(crate) fn take(&self, origin: &Origin, now: Instant, idle_for: Duration) -> Option<Connection> {
+    pub(crate) fn take(&self, origin: &Origin, now: Instant, idle_for: Duration) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&origin.key)?;
         while let Some(Idle { connection, since }) = stack.pop() {
@@ -38,7 +38,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next exchange, up to `most` per origin; the oldest goes.
-    pub(crate) fn put(&self, origin: &Origin, mut connection: Connection, now: Instant, most: usize) {
+    pub(crate) fn put(&self, origin: &Origin, mut connection: Box<Connection>, now: Instant, most: usize) {
         if now >= connection.expires_at || most == 0 {
             return;
         }
