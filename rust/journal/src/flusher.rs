@@ -49,7 +49,8 @@ impl Signal {
         self.unpark();
     }
 
-    /// A settlement was written: the reader is woken with the next sync.
+    /// A settlement stands behind the position published before this call; the reader is woken with the sync that the next call of
+    /// [`Signal::written`] asks for.
     pub(crate) fn settled(&self) {
         self.news.swap(true, SeqCst);
     }

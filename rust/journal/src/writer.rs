@@ -89,7 +89,6 @@ impl Writer {
         if !here {
             self.shared.settled_elsewhere(record.generation, at);
         }
-        self.shared.signal.settled();
         self.carry_one();
         Ok(())
     }
@@ -164,6 +163,10 @@ impl Writer {
         self.sequence += 1;
         self.offset += size;
         self.chain.publish(self.number, self.offset);
+        if kind == Kind::Settle {
+            // Before the request for a sync: the round that answers it takes the news along, and there may be no other for long.
+            self.shared.signal.settled();
+        }
         self.ask_for_sync(size);
         Ok(())
     }

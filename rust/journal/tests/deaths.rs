@@ -193,7 +193,7 @@ fn next_of(path: &Path) -> PathBuf {
 #[test]
 fn nothing_is_called_missing_that_was_never_lost() {
     let mut false_alarms = Vec::new();
-    for seed in 0..u64::from(count(40, 2000)) {
+    for seed in 0..u64::from(count(40, 500)) {
         let mut world = World::new(seed);
         for _ in 0..12 {
             world.live();

@@ -309,6 +309,24 @@ fn the_waker_is_called_for_settlements_and_few_times() {
     assert!((1..100).contains(&calls), "{calls}");
 }
 
+/// The side thread is as fast as it can be here, so that a round of it may come at any moment of an append.
+#[test]
+fn no_settlement_goes_unheard() {
+    let folder = Folder::in_memory();
+    let (journal, _) = Journal::open(Options { durability: Durability::Power, ..folder.options() }, &[]).unwrap();
+    let (sender, woken) = mpsc::channel();
+    journal.set_waker(Box::new(move || {
+        let _ = sender.send(());
+    }));
+    let mut writer = journal.writer(0).unwrap();
+    for number in 0..u64::from(count(3000, 100_000)) {
+        writer.settle(&settle(number)).unwrap();
+        // Only a guard against hanging, as above.
+        woken.recv_timeout(Duration::from_secs(60)).unwrap();
+        while woken.try_recv().is_ok() {}
+    }
+}
+
 struct Unpark(Thread);
 
 impl Wake for Unpark {
