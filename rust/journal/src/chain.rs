@@ -1,6 +1,6 @@
 //! What the writers, the side thread and the journal's owner share: the chains of this process life and the state of the whole.
 
-use crate::flusher::Signal;
+use crate::flusher::{Signal, sync_directory};
 use crate::retention::{Applied, Holdings};
 use crate::segment::{self, ChainId, Fresh, SegmentId};
 use crate::{Cursor, Options};
@@ -8,6 +8,7 @@ use fairlead_ir::GenerationId;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
@@ -90,6 +91,8 @@ pub(crate) struct Chain {
     /// Whether `carry` has something; spares the worker the lock.
     pub(crate) carry_waits: AtomicBool,
     carry: Mutex<Vec<Carried>>,
+    /// Whether the worker made segments itself, whose names no sync of the folder has covered.
+    new_names: AtomicBool,
     next: Mutex<Next>,
     position: AtomicU64,
     synced: AtomicU64,
@@ -127,6 +130,7 @@ impl Chain {
             segments_ready: AtomicU64::new(0),
             carry_waits: AtomicBool::new(false),
             carry: Mutex::default(),
+            new_names: AtomicBool::new(false),
             next: Mutex::new(Next { number: 1, fresh: VecDeque::new() }),
             position: AtomicU64::new(start),
             synced: AtomicU64::new(start),
@@ -151,8 +155,8 @@ impl Chain {
         self.synced.load(Ordering::Acquire)
     }
 
-    /// Syncs what had been written when the call began.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    /// Syncs what had been written when the call began, to segments in `directory`.
+    pub(crate) fn sync(&self, directory: &Path) -> io::Result<()> {
         let target = self.packed_position();
         if target == self.packed_synced() {
             return Ok(());
@@ -164,6 +168,9 @@ impl Chain {
         };
         full.iter().try_for_each(|file| file.sync_data())?;
         current.sync_data()?;
+        if self.new_names.swap(false, Ordering::AcqRel) {
+            sync_directory(directory)?;
+        }
         self.synced.store(target, Ordering::Release);
         Ok(())
     }
@@ -189,9 +196,11 @@ impl Chain {
         if next.fresh.is_empty() { self.add_fresh(&mut next, options).map(Some) } else { Ok(None) }
     }
 
-    /// Makes one more segment to follow those that are there.
+    /// Makes one more segment to follow those that are there. The sync of the first record behind this call covers its name.
     pub(crate) fn prepare_another(&self, options: &Options) -> io::Result<()> {
-        self.add_fresh(&mut lock(&self.next), options).map(drop)
+        self.add_fresh(&mut lock(&self.next), options)?;
+        self.new_names.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Hands out the next segment and its number, made now if there is none.
@@ -199,7 +208,11 @@ impl Chain {
         let mut next = lock(&self.next);
         let fresh = match next.fresh.pop_front() {
             Some(fresh) => fresh,
-            None => self.create(next.number, options)?,
+            None => {
+                let made = self.create(next.number, options)?;
+                self.new_names.store(true, Ordering::Release);
+                made
+            }
         };
         let number = next.number;
         next.number += 1;
@@ -227,4 +240,34 @@ impl Chain {
 /// Segment and offset in one word, so that both are read together. An offset is below 2³⁰; 2³² segments are 64 PiB.
 fn pack(segment: u64, offset: u64) -> u64 {
     segment << 32 | offset
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::fs;
+
+    /// A folder that is not there any more stands in for one that cannot be synced: whoever syncs it notices.
+    #[test]
+    fn names_of_segments_that_the_worker_made_are_synced_with_its_records() {
+        let check = |name: &str, make: fn(&Chain, &Options), needs_folder: bool| {
+            let directory = std::env::temp_dir().join(format!("fairlead-journal-names-{name}-{}", std::process::id()));
+            fs::create_dir(&directory).unwrap();
+            let options = Options { segment_bytes: Options::SEGMENT_BYTES_MIN, ..Options::new(&directory) };
+            let id = ChainId { epoch: 1, node: 0, worker: 0 };
+            let first = segment::create(&directory, SegmentId { chain: id, number: 0 }, options.segment_bytes).unwrap();
+            let chain = Chain::new(id, first.file, Holdings::default());
+            make(&chain, &options);
+            chain.publish(0, 100);
+            fs::remove_dir_all(&directory).unwrap();
+            assert_eq!(chain.sync(&directory).is_err(), needs_folder, "{name}");
+            assert_eq!(chain.packed_synced() == chain.packed_position(), !needs_folder, "{name}");
+        };
+        check("none", |_, _| {}, false);
+        check("next", |chain, options| drop(chain.take_next(options).unwrap()), true);
+        check("another", |chain, options| chain.prepare_another(options).unwrap(), true);
+        // The side thread syncs the folder itself after this one.
+        check("prepared", |chain, options| drop(chain.prepare_next(options).unwrap()), false);
+    }
 }

@@ -117,7 +117,7 @@ pub(crate) fn sync(shared: &Shared) {
         if shared.failure().is_some() {
             return;
         }
-        if let Err(error) = chain.sync() {
+        if let Err(error) = chain.sync(&shared.options.directory) {
             shared.fail(format!("sync: {error}"));
         }
     }
