@@ -72,6 +72,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("chat 100 KB, Chinese", chat_body(&"世界很大，".repeat(6_700))),
         ("200 KB escaped code", chat_body(&code(200_000))),
         ("100 KB of an agent's turns", agent_body(100_000)),
+        ("100 KB of such turns, ASCII", ascii_only(&agent_body(100_000))),
         ("100 KB prose with \\n", chat_body(&lines(100_000))),
         ("100 KB of \\u escapes", chat_body_raw(&r"\u4e16\u754c\ud83d\ude00".repeat(4_200))),
         ("4 MB base64", chat_body(&"iVBORw0KGgoAAAANSUhEUg".repeat(190_000))),
@@ -210,6 +211,15 @@ fn agent_body(bytes: usize) -> Vec<u8> {
         let _ = write!(turns, r#"{{"role":"user","content":{}}},"#, String::from_utf8(content).unwrap());
     }
     format!(r#"{{"max_tokens":256,"messages":[{turns}null],"model":"m"}}"#).into_bytes()
+}
+
+/// As some clients write JSON. For letters of the first plane.
+fn ascii_only(body: &[u8]) -> Vec<u8> {
+    let mut text = String::new();
+    for letter in str::from_utf8(body).unwrap().chars() {
+        let _ = if letter.is_ascii() { write!(text, "{letter}") } else { write!(text, "\\u{:04x}", u32::from(letter)) };
+    }
+    text.into_bytes()
 }
 
 fn tools_body() -> Vec<u8> {

@@ -1,9 +1,10 @@
 //! The inside of a string, resumable at any byte.
 //!
-//! Plain text is skipped in blocks of 64 bytes. Where backslashes come, whole blocks are judged at once: which bytes
-//! are escaped follows from the runs of backslashes by one addition (see [`escaped_bytes`]), what stands there from
-//! a table. A block is cut before an escape that does not fit into it, so blocks need no state. The byte-wise machine
-//! [`Text::step`] does the rest: escapes near the end of a slice, and the exact reason when something is wrong.
+//! Plain text is skipped in blocks of 64 bytes. From the first backslash on, whole blocks are judged at once: which
+//! bytes are escaped follows from the runs of backslashes by one addition (see [`escapers`]), what stands there from
+//! masks. What a block's end cuts, a backslash from its byte or a `\u` from its digits, goes on in the next block. The
+//! byte-wise machine [`Text::step`] does the rest: escapes near the end of a slice, and the exact reason when something
+//! is wrong.
 
 use super::simd::{Simd, Window, skip_plain};
 use super::{Fault, Reason};
@@ -130,6 +131,7 @@ fn read_escapes<S: Simd>(simd: S, bytes: &[u8], from: usize, window: &mut Window
     let mut at = window.block_of(from);
     let mut fresh = !below((from - at) as u32);
     let mut carry = 0;
+    let mut open = Open::NONE;
     let mut seen = simd.load(&[0; 64]);
     while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
         let block = simd.load(block);
@@ -139,57 +141,82 @@ fn read_escapes<S: Simd>(simd: S, bytes: &[u8], from: usize, window: &mut Window
         let escaped = escapers << 1 | carry;
         let ends = classes.ending & fresh & !escaped;
         let others = escaped & !classes.simple;
-        let mut done = 64;
-        if ends | others != 0 {
+        if ends | others | open.from != 0 {
             let end = ends.trailing_zeros();
-            done = match judge_others(simd, block, others & below(end)) {
-                Some(cut) => end.min(cut),
-                None => break,
-            };
-            if done == end && end < 64 {
+            let Some(still_open) = open.judge(simd, block, others & below(end)) else { break };
+            if end < 64 {
+                if still_open.from != 0 {
+                    break;
+                }
                 *high |= simd.any(seen);
                 *window = Window::new(at, classes);
                 let end = at + end as usize;
                 let closed = bytes.get(end) == Some(&b'"');
                 return (end + usize::from(closed), closed);
             }
+            open = still_open;
         }
-        at += done as usize;
-        carry = if done == 64 { escapers >> 63 } else { 0 };
+        at += 64;
+        carry = escapers >> 63;
         fresh = u64::MAX;
     }
     *high |= simd.any(seen);
-    // A backslash that was the last byte of a block goes to the machine with the byte it escapes.
-    (at.max(from) - carry as usize, false)
+    // What is not whole goes to the machine from its first byte: a `\u` escape, or a backslash that was the last byte of
+    // a block.
+    let back = if open.from == 0 { carry } else { u64::from(open.from.leading_zeros()) + 1 };
+    (at.max(from) - back as usize, false)
 }
 
-/// Judges the escapes of a block that are not simple, given where their second bytes are: `None` when one is wrong, else
-/// how many bytes of the block are done. That ends before an escape whose digits, or whose other half, lie in the next
-/// block.
+/// The `\u` escapes and pairs of them that the end of a block cut; masks of that block, all 0 when none was cut.
+#[derive(Clone, Copy)]
+struct Open {
+    /// The backslash of the first that was cut.
+    from: u64,
+    /// The letters `u`.
+    unicode: u64,
+    /// First digits of surrogates.
+    first: u64,
+    /// Second digits of high surrogates.
+    high: u64,
+}
+
+impl Open {
+    const NONE: Self = Self { from: 0, unicode: 0, first: 0, high: 0 };
+
+    /// Judges the escapes of the next block that are not simple, given where their second bytes are, and what it holds of
+    /// those that were open: `None` when one is wrong, else what is open now.
+    #[inline(always)]
+    fn judge<S: Simd>(&self, simd: S, block: S::Block, others: u64) -> Option<Self> {
+        if others | self.from == 0 {
+            return Some(Self::NONE);
+        }
+        let digits = simd.digits(block);
+        let unicode = others & digits.unicode;
+        let first = behind(1, unicode, self.unicode) & digits.surrogate;
+        let second = behind(1, first, self.first);
+        let (high, low) = (second & digits.high_half, second & digits.low_half);
+        let digit_places = behind(1, unicode, self.unicode)
+            | behind(2, unicode, self.unicode)
+            | behind(3, unicode, self.unicode)
+            | behind(4, unicode, self.unicode);
+        // Behind each high half, and only there, comes a low half.
+        let due = behind(6, high, self.high);
+        if others != unicode || digit_places & !digits.hex != 0 || due != low {
+            return None;
+        }
+        // The block ends at 64: four digits behind a `u` fit below place 60, a whole pair behind one below place 54.
+        let cut = (unicode & !below(60)) | (high >> 2 & !below(54));
+        if cut == 0 {
+            return Some(Self::NONE);
+        }
+        Some(Self { from: cut >> 1 & (cut >> 1).wrapping_neg(), unicode, first, high })
+    }
+}
+
+/// The places `count` (1 to 63) behind those of `mask` and of the mask of the block before.
 #[inline(always)]
-fn judge_others<S: Simd>(simd: S, block: S::Block, others: u64) -> Option<u32> {
-    if others == 0 {
-        return Some(64);
-    }
-    let digits = simd.digits(block);
-    if others & !digits.unicode != 0 {
-        return None;
-    }
-    // A bit of these masks is the place of a `u`: moved up by n it is the place of the nth digit.
-    let surrogate = others & digits.surrogate >> 1;
-    let high = surrogate & digits.high_half >> 2;
-    let low = surrogate & digits.low_half >> 2;
-    // The block ends at 64: four digits behind a `u` fit below place 60, a whole pair behind one below place 54.
-    let cut = ((others & !below(60)) | (high & !below(54))).trailing_zeros();
-    let whole = others & below(cut);
-    let digit_places = whole << 1 | whole << 2 | whole << 3 | whole << 4;
-    // Behind each high half, and only there, comes a low half.
-    let due = (high & whole) << 6;
-    if digit_places & !digits.hex != 0 || due & !low != 0 || low & whole & !due != 0 {
-        return None;
-    }
-    // Without a cut `trailing_zeros` says 64: all is done. Else up to the backslash before the `u`.
-    Some(if cut == 64 { 64 } else { cut - 1 })
+fn behind(count: u32, mask: u64, before: u64) -> u64 {
+    mask << count | before >> (64 - count)
 }
 
 /// The backslashes that escape the byte behind them, given where backslashes are; `carry` is 1 when the block's first
