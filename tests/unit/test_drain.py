@@ -220,15 +220,26 @@ def test_a_backlog_takes_few_transactions(tmp_path: Path, monkeypatch: pytest.Mo
     asyncio.run(main())
 
 
-def test_a_transaction_ends_early_for_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_ends_early_for_whoever_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at once: before a large backlog that would make many small transactions."""
     monkeypatch.setattr(drain, "IDLE_SECONDS", 3600.0)
+    size = drain.BATCH_RECORDS
+    original = FakeReader.read
 
     async def story(drainer: Drainer, journal: FakeJournal, database: Database) -> None:
         await drainer.catch_up()
         commits = counted_writes(database, monkeypatch)
-        journal.settle(generation(number) for number in range(1, 3 * drain.BATCH_RECORDS + 1))
+        journal.settle(generation(number) for number in range(1, 2 * size - 9))
+
+        def read(self: FakeReader, most: int) -> FakeBatch:
+            # Traffic goes on.
+            journal.settle(generation(number) for number in range(len(journal.records) + 1, len(journal.records) + size + 1))
+            return original(self, most)
+
+        monkeypatch.setattr(FakeReader, "read", read)
         await drainer.catch_up()
-        assert commits[:2] == [drain.BATCH_RECORDS, 2 * drain.BATCH_RECORDS]
+        assert commits[0] == 2 * size
+        monkeypatch.setattr(FakeReader, "read", original)
 
     run(tmp_path, story)
 

@@ -20,7 +20,8 @@ log = logging.getLogger("fairlead.drain")
 
 # So few that their rows are still in the processor's cache when they are stored, and are gone before the collector looks at them.
 BATCH_RECORDS = 500
-# So many share a commit, which writes each page they touched once. Other writes wait for it: some 80 ms. It ends early for whoever asks.
+# So many share a commit, which writes each page they touched once. Other writes wait for it: some 80 ms. Who waits for records in it
+# does not.
 TRANSACTION_BATCHES = 8
 # Under load, records wait this long for company. Whoever asks for them is not kept waiting.
 GATHER_SECONDS = 0.15
@@ -43,7 +44,7 @@ class Drainer:
         self._open_reader = open_reader
         self._engine = engine
         self._reader: Reader | None = None
-        self._cursors: dict[tuple[int, int, int], tuple[int, int]] = {}
+        self._cursors: _Places = {}
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._waiting: list[_Waiter] = []
@@ -120,9 +121,15 @@ class Drainer:
             batch = self._reader.read(BATCH_RECORDS)
             apply(connection, batch)
             problems += batch.problems
-            if batch.caught_up or self._waiting:
+            if batch.caught_up or self._somebody_is_served(batch.cursors):
                 break
         return _Stored(batch.cursors, batch.caught_up, problems)
+
+    def _somebody_is_served(self, cursors: list[Cursor]) -> bool:
+        """On the writer's thread, while others may come to wait; those are seen after the next batch."""
+        waiting = list(self._waiting)
+        places = _places(cursors) if waiting else {}
+        return any(_covers(places, waiter.target) for waiter in waiting)
 
     def _applied(self, stored: "_Stored") -> None:
         """On the writer's thread, after the commit."""
@@ -133,8 +140,7 @@ class Drainer:
         if self.failure is not None:
             log.warning("the database takes records again")
             self.failure = None
-        for node, epoch, worker, segment, offset in stored.cursors:
-            self._cursors[node, epoch, worker] = (segment, offset)
+        self._cursors.update(_places(stored.cursors))
         for problem in stored.problems:
             if problem not in self.problems:
                 self.problems.append(problem)
@@ -149,9 +155,19 @@ class Drainer:
         self.failure = text
 
     def _reached(self, target: list[Cursor]) -> bool:
-        return all(
-            self._cursors.get((node, epoch, worker), (-1, -1)) >= (segment, offset) for node, epoch, worker, segment, offset in target
-        )
+        return _covers(self._cursors, target)
+
+
+_Places = dict[tuple[int, int, int], tuple[int, int]]
+"""Node, epoch and worker of a chain → segment and offset."""
+
+
+def _places(cursors: list[Cursor]) -> _Places:
+    return {(node, epoch, worker): (segment, offset) for node, epoch, worker, segment, offset in cursors}
+
+
+def _covers(places: _Places, target: list[Cursor]) -> bool:
+    return all(places.get((node, epoch, worker), (-1, -1)) >= (segment, offset) for node, epoch, worker, segment, offset in target)
 
 
 class _Stored(NamedTuple):
