@@ -25,6 +25,7 @@ import msgspec
 from fairlead import __version__, config
 from fairlead.catalog import shipped
 from fairlead.config import Compiled, Loaded, Mistakes, report
+from fairlead.config.schema import Server
 from fairlead.control import place, secret
 from fairlead.control.app import admin_app, private_app
 from fairlead.control.db import Database, SchemaError, queries
@@ -216,10 +217,11 @@ class Process:
             except OSError as error:
                 raise ValueError(str(error)) from None
             self.engine.load_snapshot(compiled.snapshot)
+            # No await in between: a new admin token opens both ports from the same moment on, and the old one neither.
+            self._desk.admin_token_digest = secret.token_digest(self._admin_token(compiled.server))
+            self._desk.offer = Offer(compiled.models, compiled.providers)
             await asyncio.to_thread(self.directory.sync_file, compiled.keys)
             self.loaded, self.compiled = loaded, compiled
-            self._desk.offer = Offer(compiled.models, compiled.providers)
-            self._desk.admin_token_digest = secret.token_digest(self._admin_token())
             later = [name for name in AT_START_ONLY if getattr(before, name) != getattr(compiled.server, name)]
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
@@ -254,6 +256,7 @@ class Process:
                 version=self._version,
                 simulator_address=self._simulator.address if self._simulator else None,
                 endpoint_id=lambda *names: queries.endpoint_id(connection, *names),
+                admin_token_hash=secret.stored_hash(self._secret, self._admin_token(loaded.config.server)),
             )
 
         return loaded, self.database.write_now(work)
@@ -285,7 +288,6 @@ class Process:
             "control_socket": str(self._control_socket),
             "secret": self._secret.hex(),
             "node": node,
-            "admin_token": self._admin_token(),
             "tls": {"cert": server.tls.cert, "key": server.tls.key} if server.tls else None,
             "drain_ms": server.drain_ms,
             "cursors": cursors,
@@ -295,8 +297,8 @@ class Process:
     def _open_reader(self, cursors: list[queries.Cursor]) -> Reader:
         return self._native.JournalReader(str(self.data_dir / place.JOURNAL), cursors)
 
-    def _admin_token(self) -> str:
-        return self.compiled.server.admin_token or secret.admin_token(self._secret)
+    def _admin_token(self, server: Server) -> str:
+        return server.admin_token or secret.admin_token(self._secret)
 
     def _make_desk(self, drainer: Drainer) -> Desk:
         return Desk(
@@ -305,7 +307,7 @@ class Process:
             engine=self.engine,
             drainer=drainer,
             offer=Offer(self.compiled.models, self.compiled.providers),
-            admin_token_digest=secret.token_digest(self._admin_token()),
+            admin_token_digest=secret.token_digest(self._admin_token(self.compiled.server)),
             reload=self.reload,
             now_ms=lambda: time.time_ns() // 1_000_000,
             facts={
@@ -377,7 +379,7 @@ class Process:
             "data_dir": str(self.data_dir),
             "config": str(self.loaded.path) if self.loaded.path else None,
             "key": self._first_key,
-            "admin_token": self._admin_token() if self._first_key and not self.compiled.server.admin_token else None,
+            "admin_token": self._admin_token(self.compiled.server) if self._first_key and not self.compiled.server.admin_token else None,
             "ready_ms": round(seconds * 1000),
         }
         if self._options.json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from e2e.house import KEY, OTHER_KEY, PRICES, Gateway, Provider, configuration, cost_nanousd, until
+from e2e.house import ADMIN_TOKEN, KEY, OTHER_KEY, PRICES, Gateway, Provider, configuration, cost_nanousd, until
 from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal
 
 DEARER = {"prompt": "31.4159", "completion": "271.828", "cache_read": "3.14", "cache_write": "31.4159"}
@@ -97,6 +97,20 @@ def test_what_needs_a_restart_is_said(gateway: Gateway, provider: Provider) -> N
     write(gateway, configuration(provider.address, server="drain_ms = 5\nworkers = 1"))
     said = requested(gateway)
     assert "server.drain_ms" in said and "server.workers" in said and "next start" in said
+
+
+def test_a_new_admin_token_opens_both_ports_and_the_old_one_neither(gateway: Gateway, provider: Provider) -> None:
+    def opens(token: str) -> list[int]:
+        return [gateway.operate("GET", "/metrics", token=token).status, gateway.get("/metrics", key=token).status]
+
+    assert (opens(ADMIN_TOKEN), opens("another-admin-token")) == ([200, 200], [401, 401])
+    write(gateway, configuration(provider.address).replace(ADMIN_TOKEN, "another-admin-token"))
+    assert "next start" not in requested(gateway)
+    assert (opens(ADMIN_TOKEN), opens("another-admin-token")) == ([401, 401], [200, 200])
+    # Without one in the file, it is the one that follows from the secret.
+    write(gateway, configuration(provider.address).replace(f'admin_token = "{ADMIN_TOKEN}"', ""))
+    signalled(gateway)
+    assert opens("another-admin-token") == [401, 401]
 
 
 def test_streams_go_on_at_the_price_they_began_with(gateway: Gateway, provider: Provider) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from control_rig import attempt, generation
-from fairlead.control import place
+from fairlead.control import place, secret
 from fairlead.control.hosting import Host, tcp_host, unix_host
 
 FAKE = Path(__file__).with_name("fake_native.py")
@@ -144,7 +144,8 @@ def test_the_first_start_makes_a_key_and_says_it_once(folder: Folder) -> None:
         for path in (folder.data, folder.data / "secret.key", folder.data / "fairlead.db", place_of_sockets(folder)):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     options = folder.said("options")[0]
-    assert (options["admin_token"], options["cursors"], len(options["secret"])) == (token, [], 64)
+    assert (options["cursors"], len(options["secret"])) == ([], 64)
+    assert folder.said("snapshot")[0]["admin_token_hash"] == secret.stored_hash(bytes.fromhex(options["secret"]), token)
     told = folder.said("keys")
     assert (told[0]["replace"], told[0]["epoch"], [row["id"] for row in told[1]["upsert"]]) == (True, 1, [1])
     with serving(folder) as running:
@@ -272,6 +273,8 @@ def test_a_reload_takes_what_is_good_and_refuses_the_rest(folder: Folder) -> Non
         assert folder.said("keys")[-1]["delete"] == [2]
         assert running.ask("GET", "/admin/keys", token)[0] == 401
         assert running.ask("GET", "/admin/keys", "another-token")[0] == 200
+        server_secret = bytes.fromhex(folder.said("options")[0]["secret"])
+        assert folder.said("snapshot")[-1]["admin_token_hash"] == secret.stored_hash(server_secret, "another-token")
         assert [snapshot["version"] for snapshot in folder.said("snapshot")] == [1, 2, 5]
         folder.config.write_text(KEY_IN_FILE)
         assert running.ask("POST", "/admin/reload", "another-token")[0] == 200

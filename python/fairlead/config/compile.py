@@ -66,6 +66,7 @@ def compile(
     today: date | None = None,
     simulator_address: str | None = None,
     endpoint_id: EndpointIds = hashed_endpoint_id,
+    admin_token_hash: str = "",
 ) -> Compiled:
     """Judges a configuration as a whole and makes the snapshot.
 
@@ -77,6 +78,7 @@ def compile(
         today: which of the dated prices apply (UTC; default: the current day).
         simulator_address: host and port of the running simulator. Without it, a snapshot that needs the simulator is for reading only.
         endpoint_id: where stable endpoint ids come from.
+        admin_token_hash: what the data plane knows the admin token by, made as the hash of a key is. Empty: it knows none.
 
     Raises:
         Mistakes: with everything that is wrong.
@@ -99,6 +101,7 @@ def compile(
     snapshot = wire.Snapshot(
         version=version,
         settings=_settings(loaded),
+        admin_token_hash=admin_token_hash,
         providers=[source.wire for source in found.values()],
         models=[_wire_model(view) for view in views],
     )

@@ -73,5 +73,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     version: int
     settings: Settings
+    admin_token_hash: str
     providers: list[Provider]
     models: list[Model]

@@ -29,7 +29,6 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) node: u16,
     pub(crate) control_socket: String,
-    pub(crate) admin_token_hash: Option<[u8; 32]>,
     pub(crate) server_tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) tls_configs: Arc<TlsConfigs>,
     counters: Vec<Arc<Counters>>,
@@ -109,7 +108,6 @@ impl Gateway {
         let fail = |what: &str, error: &dyn fmt::Display| StartError(format!("{what}: {error}"));
         let secret = secret_bytes(&options.secret)?;
         let hasher = KeyHasher::new(&secret);
-        let admin_token_hash = (!options.admin_token.is_empty()).then(|| hasher.hash(options.admin_token.as_bytes()));
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
         let applied: Vec<Cursor> =
             options.cursors.iter().map(|&(node, epoch, worker, segment, offset)| Cursor { node, epoch, worker, segment, offset }).collect();
@@ -130,7 +128,6 @@ impl Gateway {
             events: Events::new().map_err(|error| fail("eventfd", &error))?,
             node: options.node,
             control_socket: options.control_socket,
-            admin_token_hash,
             server_tls,
             tls_configs: Arc::default(),
             counters: (0..workers).map(|_| Arc::default()).collect(),

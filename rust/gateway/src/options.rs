@@ -22,9 +22,6 @@ pub struct Options {
     /// This node's number, 0 to 4095, different on every replica.
     #[serde(default)]
     pub node: u16,
-    /// Token that opens `/metrics` on the traffic port; empty: closed.
-    #[serde(default)]
-    pub admin_token: String,
     /// Certificate chain and key for TLS on the traffic port.
     #[serde(default)]
     pub tls: Option<TlsFiles>,

@@ -1,5 +1,6 @@
 //! The validated snapshot: what a request may be sent to, with everything precomputed that does not depend on the request.
 
+use crate::directory::{KeyHash, parse_hash};
 use crate::wire;
 use fairlead_ir::{Dialect, PicoUsd, Price};
 use http::HeaderValue;
@@ -14,6 +15,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Timeouts, bounds, switches.
     pub settings: wire::Settings,
+    /// Hash of the token that opens `/metrics` on the traffic port; `None`: no token does.
+    pub admin_token_hash: Option<KeyHash>,
     /// Providers; endpoints refer to them by index.
     pub providers: Vec<Provider>,
     /// Models; names refer to them by index.
@@ -174,7 +177,8 @@ impl Snapshot {
             models.push(sources.model(model)?);
         }
         let providers = wire.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
-        Ok(Snapshot { version: wire.version, settings: wire.settings, providers, models, names })
+        let admin_token_hash = admin_token_hash(&wire.admin_token_hash)?;
+        Ok(Snapshot { version: wire.version, settings: wire.settings, admin_token_hash, providers, models, names })
     }
 
     /// The model a client means: catalogue id or alias, with or without the prefix `openrouter/`.
@@ -255,6 +259,13 @@ impl<'a> Sources<'a> {
             targets,
         })
     }
+}
+
+fn admin_token_hash(text: &str) -> Result<Option<KeyHash>, SnapshotError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_hash(text).map(Some).ok_or_else(|| SnapshotError::new("admin_token_hash", "not 64 hexadecimal digits"))
 }
 
 fn provider(wire: wire::Provider) -> Result<Provider, SnapshotError> {
@@ -461,6 +472,18 @@ mod tests {
     fn secrets_are_not_printed() {
         let snapshot = compile(PROVIDERS, "[]").unwrap();
         assert!(!format!("{:?}", snapshot.providers).contains("one"));
+    }
+
+    #[test]
+    fn the_admin_token_is_known_by_its_hash() {
+        let check = |hash: &str, expected: Option<Option<KeyHash>>| {
+            let json = format!(r#"{{"version":1,"admin_token_hash":"{hash}","providers":[],"models":[]}}"#);
+            assert_eq!(Snapshot::from_json(json.as_bytes()).ok().map(|snapshot| snapshot.admin_token_hash), expected, "{hash}");
+        };
+        check("", Some(None));
+        check(&"ab".repeat(32), Some(Some([0xab; 32])));
+        check("ab", None);
+        check(&"zz".repeat(32), None);
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub struct Snapshot {
     /// Timeouts, limits and switches.
     #[serde(default)]
     pub settings: Settings,
+    /// 64 hex digits: the hash of the admin token, made as that of a key is. Empty: nobody may see `/metrics` on the traffic port.
+    #[serde(default)]
+    pub admin_token_hash: String,
     /// Providers, each with its credentials.
     pub providers: Vec<Provider>,
     /// Models, each with its endpoints.
