@@ -307,9 +307,13 @@ fn target(provider: &wire::Provider, dialect_name: &str, base_url: &str) -> Resu
     let mut defaults = Vec::new();
     for (name, value) in &provider.headers {
         check_header(name, value).map_err(&here)?;
-        let line = format!("{}: {value}\r\n", name.to_ascii_lowercase());
-        if CLIENT_MAY_REPLACE.contains(&name.to_ascii_lowercase().as_str()) {
-            defaults.push((name.to_ascii_lowercase(), line.into_bytes().into()));
+        let name = name.to_ascii_lowercase();
+        if name == ANTHROPIC_VERSION && dialect != Dialect::AnthropicMessages {
+            continue;
+        }
+        let line = format!("{name}: {value}\r\n");
+        if CLIENT_MAY_REPLACE.contains(&name.as_str()) {
+            defaults.push((name, line.into_bytes().into()));
         } else {
             fixed.push_str(&line);
         }
@@ -335,8 +339,11 @@ fn target(provider: &wire::Provider, dialect_name: &str, base_url: &str) -> Resu
     Ok((dialect, Target { origin: Arc::new(origin), heads, defaults }))
 }
 
+/// The version of one dialect's API: no word of the others, which a provider may speak too.
+const ANTHROPIC_VERSION: &str = "anthropic-version";
+
 /// Fixed headers that are only defaults: the client's own value says which API version and features it understands.
-const CLIENT_MAY_REPLACE: [&str; 2] = ["anthropic-version", "user-agent"];
+const CLIENT_MAY_REPLACE: [&str; 2] = [ANTHROPIC_VERSION, "user-agent"];
 
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -426,7 +433,7 @@ mod tests {
 
     const PROVIDERS: &str = r#"[
         {"slug":"lab","name":"Lab","dialects":{"openai_chat":"http://127.0.0.1:9000/v1/","anthropic_messages":"http://[::1]:9000/v1"},
-         "keys":[{"secret":"one"},{"secret":"two"}],"headers":{"anthropic-version":"2023-06-01","X-Lab":"yes"}},
+         "keys":[{"secret":"one"},{"secret":"two"}],"headers":{"Anthropic-Version":"2023-06-01","X-Lab":"yes","user-agent":"lab"}},
         {"slug":"open","name":"Open","dialects":{"openai_chat":"https://open.example/api"},"auth":{"scheme":"header","name":"X-Api-Key"},"keys":[{"secret":"k"}]}
     ]"#;
 
@@ -449,8 +456,10 @@ mod tests {
             std::str::from_utf8(&chat.heads[1]).unwrap(),
             "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:9000\r\ncontent-type: application/json\r\naccept-encoding: identity\r\nx-lab: yes\r\nauthorization: Bearer two\r\n"
         );
-        assert_eq!(chat.defaults[0].0, "anthropic-version");
+        let defaults = |target: &Target| target.defaults.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(defaults(chat), ["user-agent"], "a version of one dialect is not sent with another");
         let messages = endpoint.target(Dialect::AnthropicMessages).unwrap();
+        assert_eq!(defaults(messages), ["anthropic-version", "user-agent"]);
         assert!(messages.heads[0].starts_with(b"POST /v1/messages HTTP/1.1\r\nhost: [::1]:9000\r\n"));
         assert_eq!((messages.origin.host.as_str(), messages.origin.port), ("::1", 9000));
         assert!(endpoint.target(Dialect::GeminiGenerate).is_none());
