@@ -181,6 +181,20 @@ pub fn data_range(event: &[u8]) -> Option<Range<usize>> {
     }
 }
 
+/// Whether an event counts although the stream ended before its blank line: its data is one whole JSON object, array or
+/// string, or `[DONE]`; or it has no field at all, as a body that is no event stream.
+///
+/// Providers that close without the last blank line would lose their usage otherwise. A number or a bare word could be
+/// the beginning of a longer one, and an event without data says nothing.
+#[must_use]
+pub fn is_whole(event: &[u8]) -> bool {
+    let mut joined = Vec::new();
+    if join_data(&event[mark_end(event)..], &mut joined) {
+        return is_whole_data(&joined);
+    }
+    matches!(event.trim_ascii().first(), Some(b'{' | b'[' | b'<'))
+}
+
 enum Data {
     None,
     One(Range<usize>),

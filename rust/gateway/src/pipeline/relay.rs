@@ -1,6 +1,9 @@
 //! A streamed answer. Head and frames are held until the first content, so that a failure before it keeps its real status; then frames
 //! pass as they come, and only those the tap points at are changed. The terminal is released after the settlement is written.
 
+mod sieve;
+
+use self::sieve::{Sieve, Sifted, Stop};
 use super::attempt::Attempting;
 use super::call::Call;
 use super::failure::Failure;
@@ -9,9 +12,8 @@ use super::whole;
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, Details};
-use fairlead_formats::sse::Framer;
-use fairlead_formats::tap::{Action, Tap};
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_formats::tap::{Sight, Tap};
+use fairlead_ir::{Dialect, ErrorKind, NanoUsd};
 use fairlead_ledger::Outcome;
 use http::{HeaderMap, Response};
 use std::future::{Future, poll_fn};
@@ -53,19 +55,12 @@ enum Commit {
 pub(crate) struct Relay {
     pub(crate) call: Box<Call>,
     stage: Stage,
-    tap: Tap,
-    framer: Framer,
-    /// The beginning of an event whose end has not come yet.
-    partial: BytesMut,
+    sieve: Sieve,
     /// What the client gets next. Before the commitment: what is held back.
     ready: BytesMut,
     committed: bool,
     /// What is in `ready` is the last.
     told: bool,
-    /// The dialect's last event has been seen.
-    ended: bool,
-    /// It ended with a CR, which may be half of a CRLF.
-    after_cr: bool,
     /// A failure to tell after the output that came before it.
     pending_failure: Option<Box<Step>>,
     /// When bytes last came from the provider.
@@ -107,14 +102,10 @@ impl Relay {
         let settings = &call.snapshot.settings;
         let now = Instant::now();
         Relay {
-            tap: Tap::new(call.dialect(), std::sync::Arc::new(call.identity()), withhold_usage),
-            framer: Framer::new(settings.limits.event_bytes),
-            partial: BytesMut::new(),
+            sieve: Sieve::new(Tap::new(call.dialect(), std::sync::Arc::new(call.identity()), withhold_usage), settings.limits.event_bytes),
             ready: BytesMut::new(),
             committed: false,
             told: false,
-            ended: false,
-            after_cr: false,
             pending_failure: None,
             read_at: now,
             passed: headers,
@@ -140,12 +131,12 @@ impl Relay {
             match step {
                 Step::Output(bytes) => {
                     self.ready.extend_from_slice(&bytes);
-                    if self.call.seen.content || self.ended || self.ready.len() > self.call.snapshot.settings.limits.hold_bytes {
+                    if self.call.seen.content || self.sieve.ended() || self.ready.len() > self.call.snapshot.settings.limits.hold_bytes {
                         self.committed = true;
                         return Poll::Ready(Commit::Content);
                     }
                 }
-                Step::End if self.tap.saw_content() || self.tap.terminal() && self.call.wants_nothing() => {
+                Step::End if self.sieve.tap.saw_content() || self.sieve.tap.terminal() && self.call.wants_nothing() => {
                     self.committed = true;
                     return Poll::Ready(Commit::Content);
                 }
@@ -207,7 +198,7 @@ impl Relay {
             Poll::Ready(fill) => fill,
             Poll::Pending => {
                 let timeouts = &self.call.snapshot.settings.timeouts;
-                let until = if self.ended {
+                let until = if self.sieve.ended() {
                     exchange.read_at + TAIL
                 } else {
                     let content_idle = self.content_at + Duration::from_millis(timeouts.content_idle_ms);
@@ -219,11 +210,10 @@ impl Relay {
         };
         self.read_at = exchange.read_at;
         Poll::Ready(match fill {
-            Ok(Fill::Payload(payload)) if self.ended => Step::Output(self.last_line_feed(&payload)),
             Ok(Fill::Payload(payload)) => self.take(payload),
             Ok(Fill::End) => self.take_rest(),
             // After the terminal nothing can be missing.
-            Err(_) if self.ended => Step::End,
+            Err(_) if self.sieve.ended() => Step::End,
             Err(error) => Step::Failed(whole::broken(&self.call, &error)),
         })
     }
@@ -241,145 +231,29 @@ impl Relay {
         None
     }
 
-    /// After the end nothing passes but the LF of a CRLF whose CR was the last byte sent.
-    fn last_line_feed(&mut self, payload: &Bytes) -> Bytes {
-        let wanted = std::mem::take(&mut self.after_cr) && payload.first() == Some(&b'\n');
-        if wanted { payload.slice(..1) } else { Bytes::new() }
-    }
-
     /// Complete events of a payload, changed where the tap says so. The rest waits for its end.
     fn take(&mut self, payload: Bytes) -> Step {
-        if self.partial.is_empty() {
-            return self.take_events(payload);
-        }
-        match self.framer.next_end(&payload, 0) {
-            Err(_) => Step::Failed(self.too_large()),
-            Ok(None) => {
-                self.partial.extend_from_slice(&payload);
-                Step::Output(Bytes::new())
-            }
-            Ok(Some(end)) => {
-                self.partial.extend_from_slice(&payload[..end]);
-                let event = self.partial.split().freeze();
-                let mut batch = Batch::new(event.clone());
-                let step = self.see(&event, 0..event.len(), &mut batch);
-                let first = batch.finish(event.len());
-                if step.is_some() || end == payload.len() || self.ended {
-                    return step.map_or(Step::Output(first.clone()), |failed| self.after(first, failed));
-                }
-                match self.take_events(payload.slice(end..)) {
-                    Step::Output(more) => Step::Output(join(first, more)),
-                    failed => self.after(first, failed),
-                }
-            }
-        }
+        let (call, content_at, read_at) = (&mut self.call, &mut self.content_at, self.read_at);
+        let sifted = self.sieve.take(payload, &mut |tap, sight| judge(call, content_at, read_at, tap, sight));
+        self.step_of(sifted)
     }
 
-    fn take_events(&mut self, payload: Bytes) -> Step {
-        let mut batch = Batch::new(payload.clone());
-        let mut at = 0;
-        while !self.ended {
-            let end = match self.framer.next_end(&payload, at) {
-                Ok(Some(end)) => end,
-                Ok(None) => break,
-                Err(_) => return Step::Failed(self.too_large()),
-            };
-            if let Some(failed) = self.see(&payload[at..end], at..end, &mut batch) {
-                let before = batch.finish(at);
-                return self.after(before, failed);
-            }
-            at = end;
-        }
-        if self.ended {
-            at += self.last_line_feed(&payload.slice(at..)).len();
-        } else if at < payload.len() {
-            self.partial.extend_from_slice(&payload[at..]);
-        }
-        Step::Output(batch.finish(at))
-    }
-
-    /// The provider closed its body. An event without its blank line counts if it is whole.
+    /// The provider closed its body.
     fn take_rest(&mut self) -> Step {
         if let Stage::Streaming(exchange) = std::mem::replace(&mut self.stage, Stage::Ended) {
             exchange.release(&self.call.worker.upstream, self.call.snapshot.settings.limits.pool_idle);
         }
-        if self.partial.is_empty() || self.ended {
-            return Step::End;
-        }
-        if self.partial.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-            // The LF of a CRLF whose CR ended the last event: no event, but it passes as it came.
-            return Step::Output(self.partial.split().freeze());
-        }
-        self.partial.extend_from_slice(b"\n\n");
-        let event = self.partial.split().freeze();
-        let mut batch = Batch::new(event.clone());
-        let step = self.see(&event, 0..event.len(), &mut batch);
-        let last = batch.finish(event.len());
-        step.map_or(Step::Output(last.clone()), |failed| self.after(last, failed))
+        let (call, content_at, read_at) = (&mut self.call, &mut self.content_at, self.read_at);
+        let sifted = self.sieve.take_rest(&mut |tap, sight| judge(call, content_at, read_at, tap, sight));
+        self.step_of(sifted)
     }
 
-    /// One event: what it tells, and what becomes of it. `Some` when the stream has failed with it.
-    #[inline]
-    fn see(&mut self, event: &[u8], place: std::ops::Range<usize>, batch: &mut Batch) -> Option<Step> {
-        let sight = self.tap.inspect(event);
-        self.call.worker.counters.frames.add(1);
-        if !sight.keep_alive {
-            self.content_at = self.read_at;
+    fn step_of(&mut self, sifted: Sifted<Failure>) -> Step {
+        match sifted.stop {
+            None => Step::Output(sifted.bytes),
+            Some(Stop::Failed(failure)) => self.after(sifted.bytes, Step::Failed(failure)),
+            Some(Stop::TooLarge) => self.after(sifted.bytes, Step::Failed(self.too_large())),
         }
-        if sight.first_content {
-            self.call.content_arrived(self.read_at);
-        }
-        if sight.usage || sight.finish || sight.end {
-            self.note();
-        }
-        if sight.error {
-            return Some(Step::Failed(self.provider_failed()));
-        }
-        if sight.end && !self.tap.saw_content() && !self.call.wants_nothing() {
-            return Some(Step::Failed(whole::empty(&self.call)));
-        }
-        if sight.end {
-            if let Err(failure) = self.complete() {
-                return Some(Step::Failed(failure));
-            }
-            self.ended = true;
-            self.after_cr = event.ends_with(b"\r");
-        }
-        match sight.action {
-            Action::Pass => {}
-            Action::Withhold => drop(batch.change(place)),
-            Action::Rewrite => {
-                let cost = sight.bill.then(|| self.call.bill(Outcome::Completed).charged);
-                self.tap.rewrite(event, cost, batch.change(place));
-            }
-        }
-        None
-    }
-
-    /// Takes over what the tap knows, for the bill and the record.
-    fn note(&mut self) {
-        let (finish, native) = self.tap.finish();
-        self.call.note_finish(finish, native);
-        self.call.note_upstream_id(self.tap.upstream_id());
-        self.call.seen.usage = self.tap.usage().copied();
-        self.call.seen.reported_cost = self.tap.reported_cost();
-        self.call.seen.content = self.tap.saw_content();
-        let estimate = whole::estimate_tokens(self.tap.content_bytes());
-        self.call.seen.completion_tokens_estimate = estimate;
-        if let Some(prompt) = self.tap.prompt_usage() {
-            // What the provider says of the prompt is better than our guess, if it can be believed.
-            let said = prompt.total_prompt_tokens();
-            if said <= MOST_PROMPT_TOKENS {
-                self.call.seen.prompt_tokens_estimate = said;
-            }
-        }
-    }
-
-    /// The whole answer has come: settle before its end is passed on.
-    fn complete(&mut self) -> Result<(), Failure> {
-        self.note();
-        self.call.upstream_done(self.read_at);
-        self.call.settle(Outcome::Completed, 200, "").map(drop)
     }
 
     /// The provider is done and nothing of it is left.
@@ -388,16 +262,16 @@ impl Relay {
         if !self.call.is_open() {
             return;
         }
-        if !self.tap.saw_content() && self.tap.terminal() && !self.call.wants_nothing() {
+        if !self.sieve.tap.saw_content() && self.sieve.tap.terminal() && !self.call.wants_nothing() {
             let failure = whole::empty(&self.call);
             return self.fail(failure);
         }
-        if !self.tap.terminal() {
+        if !self.sieve.tap.terminal() {
             let name = &self.call.provider().name;
             let failure = Failure::new(ErrorKind::ProviderUnavailable, format!("{name}: {}", ExchangeError::Truncated)).word("truncated");
             return self.fail(failure);
         }
-        if let Err(failure) = self.complete() {
+        if let Err(failure) = complete(&mut self.call, &self.sieve.tap, self.read_at) {
             self.tell(&failure);
         }
     }
@@ -405,7 +279,7 @@ impl Relay {
     /// A failure after the head went out: settled, then told in the stream.
     fn fail(&mut self, failure: Failure) {
         (self.told, self.stage) = (true, Stage::Ended);
-        self.note();
+        note(&mut self.call, &self.sieve.tap);
         let settled = self.call.settle(Outcome::Failed, 200, failure.word);
         self.tell(settled.as_ref().err().unwrap_or(&failure));
     }
@@ -429,7 +303,7 @@ impl Relay {
             status: None,
         };
         let mut frames = Vec::new();
-        self.tap.write_error(failure.kind, &failure.message, &details, &mut frames);
+        self.sieve.tap.write_error(failure.kind, &failure.message, &details, &mut frames);
         self.ready.extend_from_slice(&frames);
     }
 
@@ -440,13 +314,6 @@ impl Relay {
         }
         self.pending_failure = Some(Box::new(failed));
         Step::Output(before)
-    }
-
-    fn provider_failed(&mut self) -> Failure {
-        let Some(error) = self.tap.error() else {
-            return Failure::new(ErrorKind::ProviderUnavailable, format!("{} failed", self.call.provider().name));
-        };
-        whole::reported(&self.call, error).word("stream_error")
     }
 
     fn too_large(&self) -> Failure {
@@ -471,48 +338,64 @@ impl Drop for Relay {
     /// The client left, or all was said. What is known by now is what the call is settled with.
     fn drop(&mut self) {
         if self.call.is_open() {
-            self.note();
+            note(&mut self.call, &self.sieve.tap);
         }
     }
 }
 
-/// The events of one payload on their way out: a slice of it while nothing changes, a copy from the first change on.
-struct Batch {
-    payload: Bytes,
-    kept_from: usize,
-    changed: Option<Vec<u8>>,
+/// What an event means for the call. `Ok` with the cost where it is the bill; the error when the stream has failed with it.
+#[inline]
+fn judge(call: &mut Call, content_at: &mut Instant, read_at: Instant, tap: &Tap, sight: &Sight) -> Result<Option<NanoUsd>, Failure> {
+    call.worker.counters.frames.add(1);
+    if !sight.keep_alive {
+        *content_at = read_at;
+    }
+    if sight.first_content {
+        call.content_arrived(read_at);
+    }
+    if sight.usage || sight.finish || sight.end {
+        note(call, tap);
+    }
+    if sight.error {
+        return Err(provider_failed(call, tap));
+    }
+    if sight.end {
+        if !tap.saw_content() && !call.wants_nothing() {
+            return Err(whole::empty(call));
+        }
+        complete(call, tap, read_at)?;
+    }
+    Ok(sight.bill.then(|| call.bill(Outcome::Completed).charged))
 }
 
-impl Batch {
-    fn new(payload: Bytes) -> Batch {
-        Batch { payload, kept_from: 0, changed: None }
-    }
-
-    /// Leaves out the event at `place`; what is written to the returned buffer comes in its stead.
-    fn change(&mut self, place: std::ops::Range<usize>) -> &mut Vec<u8> {
-        let buffer = self.changed.get_or_insert_with(|| Vec::with_capacity(self.payload.len() + 256));
-        buffer.extend_from_slice(&self.payload[self.kept_from..place.start]);
-        self.kept_from = place.end;
-        buffer
-    }
-
-    /// Everything up to `end`.
-    fn finish(self, end: usize) -> Bytes {
-        let kept = self.kept_from..end.max(self.kept_from);
-        match self.changed {
-            None => self.payload.slice(kept),
-            Some(mut buffer) => {
-                buffer.extend_from_slice(&self.payload[kept]);
-                Bytes::from(buffer)
-            }
+/// Takes over what the tap knows, for the bill and the record.
+fn note(call: &mut Call, tap: &Tap) {
+    let (finish, native) = tap.finish();
+    call.note_finish(finish, native);
+    call.note_upstream_id(tap.upstream_id());
+    call.seen.usage = tap.usage().copied();
+    call.seen.reported_cost = tap.reported_cost();
+    call.seen.content = tap.saw_content();
+    call.seen.completion_tokens_estimate = whole::estimate_tokens(tap.content_bytes());
+    if let Some(prompt) = tap.prompt_usage() {
+        // What the provider says of the prompt is better than our guess, if it can be believed.
+        let said = prompt.total_prompt_tokens();
+        if said <= MOST_PROMPT_TOKENS {
+            call.seen.prompt_tokens_estimate = said;
         }
     }
 }
 
-fn join(first: Bytes, second: Bytes) -> Bytes {
-    match (first.is_empty(), second.is_empty()) {
-        (true, _) => second,
-        (_, true) => first,
-        _ => [first, second].concat().into(),
+/// The whole answer has come: settle before its end is passed on.
+fn complete(call: &mut Call, tap: &Tap, read_at: Instant) -> Result<(), Failure> {
+    note(call, tap);
+    call.upstream_done(read_at);
+    call.settle(Outcome::Completed, 200, "").map(drop)
+}
+
+fn provider_failed(call: &Call, tap: &Tap) -> Failure {
+    match tap.error() {
+        Some(error) => whole::reported(call, error).word("stream_error"),
+        None => Failure::new(ErrorKind::ProviderUnavailable, format!("{} failed", call.provider().name)),
     }
 }

@@ -1,0 +1,371 @@
+//! The events of a stream on their way through: cut out of bytes that arrive in any pieces, looked at, judged, and passed, changed or
+//! left out. Knows no call and no clock.
+//!
+//! Nothing of an event passes before the whole of it was judged, and nothing of one that was judged a failure passes at all.
+
+use bytes::{Bytes, BytesMut};
+use fairlead_formats::sse::{Framer, is_whole};
+use fairlead_formats::tap::{Action, Sight, Tap};
+use fairlead_ir::NanoUsd;
+use std::ops::Range;
+
+/// What comes through, and what it ended with.
+pub(super) struct Sifted<F> {
+    /// For the client; empty when nothing is.
+    pub(super) bytes: Bytes,
+    pub(super) stop: Option<Stop<F>>,
+}
+
+/// Why nothing more comes through.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stop<F> {
+    /// An event exceeds the limit.
+    TooLarge,
+    /// An event was judged a failure.
+    Failed(F),
+}
+
+/// The state of one stream.
+pub(super) struct Sieve {
+    pub(super) tap: Tap,
+    framer: Framer,
+    /// The beginning of an event whose end has not come yet.
+    partial: BytesMut,
+    /// The dialect's last event has passed.
+    ended: bool,
+    /// The event before ended with a CR, which may be half of a CRLF: an LF now belongs to it.
+    after_cr: bool,
+    /// That CR has passed to the client, and so does its LF.
+    passes_line_feed: bool,
+}
+
+impl Sieve {
+    /// An event may have `max_event_bytes`.
+    pub(super) fn new(tap: Tap, max_event_bytes: usize) -> Sieve {
+        Sieve {
+            tap,
+            framer: Framer::new(max_event_bytes),
+            partial: BytesMut::new(),
+            ended: false,
+            after_cr: false,
+            passes_line_feed: false,
+        }
+    }
+
+    /// Whether the dialect's last event has passed.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What comes through of the next payload. `judge` is asked about every event; it says what the client pays where the sight asks
+    /// for the bill.
+    pub(super) fn take<F>(&mut self, payload: Bytes, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+        if self.ended || self.partial.is_empty() {
+            return self.take_events(payload, judge);
+        }
+        match self.framer.next_end(&payload, 0) {
+            Err(_) => Sifted { bytes: Bytes::new(), stop: Some(Stop::TooLarge) },
+            Ok(None) => {
+                self.partial.extend_from_slice(&payload);
+                Sifted { bytes: Bytes::new(), stop: None }
+            }
+            Ok(Some(end)) => {
+                self.partial.extend_from_slice(&payload[..end]);
+                let first = self.take_partial(judge);
+                if first.stop.is_some() || end == payload.len() {
+                    return first;
+                }
+                let more = self.take_events(payload.slice(end..), judge);
+                Sifted { bytes: join(first.bytes, more.bytes), stop: more.stop }
+            }
+        }
+    }
+
+    /// The provider closed its body. An event without its blank line counts if its data is whole; a piece of one does not.
+    pub(super) fn take_rest<F>(&mut self, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+        if self.ended || self.partial.is_empty() {
+            return Sifted { bytes: Bytes::new(), stop: None };
+        }
+        if self.partial.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            // The LF of a CRLF whose CR ended the last event: no event, but it passes as it came.
+            return Sifted { bytes: self.partial.split().freeze(), stop: None };
+        }
+        if !is_whole(&self.partial) {
+            return Sifted { bytes: Bytes::new(), stop: None };
+        }
+        self.partial.extend_from_slice(b"\n\n");
+        self.take_partial(judge)
+    }
+
+    /// The event that was gathered, now that it is complete.
+    fn take_partial<F>(&mut self, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+        let event = self.partial.split().freeze();
+        let mut batch = Batch::new(event.clone());
+        match self.see(&event, 0..event.len(), &mut batch, judge) {
+            Ok(()) => Sifted { bytes: batch.finish(event.len()), stop: None },
+            Err(failure) => Sifted { bytes: batch.finish(0), stop: Some(Stop::Failed(failure)) },
+        }
+    }
+
+    /// Complete events of a payload. The rest waits for its end.
+    fn take_events<F>(&mut self, payload: Bytes, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+        let mut batch = Batch::new(payload.clone());
+        let mut at = 0;
+        while !self.ended {
+            let end = match self.framer.next_end(&payload, at) {
+                Ok(Some(end)) => end,
+                Ok(None) => break,
+                Err(_) => return Sifted { bytes: batch.finish(at), stop: Some(Stop::TooLarge) },
+            };
+            if let Err(failure) = self.see(&payload, at..end, &mut batch, judge) {
+                return Sifted { bytes: batch.finish(at), stop: Some(Stop::Failed(failure)) };
+            }
+            at = end;
+        }
+        if self.ended {
+            // Nothing passes after the end but the LF of a CRLF.
+            at += self.cut_line_feed(&payload[at..]) * usize::from(self.passes_line_feed);
+        } else if at < payload.len() {
+            self.partial.extend_from_slice(&payload[at..]);
+        }
+        Sifted { bytes: batch.finish(at), stop: None }
+    }
+
+    /// How long the cut line end of the event before is in `next`: 0 or 1.
+    fn cut_line_feed(&mut self, next: &[u8]) -> usize {
+        let cut = !next.is_empty() && std::mem::take(&mut self.after_cr);
+        usize::from(cut && next.starts_with(b"\n"))
+    }
+
+    /// One event: what it tells, and what becomes of it.
+    #[inline]
+    fn see<F>(
+        &mut self,
+        payload: &[u8],
+        mut place: Range<usize>,
+        batch: &mut Batch,
+        judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>,
+    ) -> Result<(), F> {
+        if self.after_cr {
+            let line_feed = place.start..place.start + self.cut_line_feed(&payload[place.clone()]);
+            place.start = line_feed.end;
+            if !self.passes_line_feed {
+                batch.change(line_feed);
+            }
+        }
+        let event = &payload[place.clone()];
+        self.after_cr = event.ends_with(b"\r");
+        let sight = self.tap.inspect(event);
+        let cost = judge(&self.tap, &sight)?;
+        self.ended = sight.end;
+        self.passes_line_feed = match sight.action {
+            Action::Pass => self.after_cr,
+            Action::Withhold => {
+                batch.change(place);
+                false
+            }
+            Action::Rewrite => {
+                let out = batch.change(place);
+                self.tap.rewrite(event, cost, out);
+                out.ends_with(b"\r")
+            }
+        };
+        Ok(())
+    }
+}
+
+/// The events of one payload on their way out: a slice of it while nothing changes, a copy from the first change on.
+struct Batch {
+    payload: Bytes,
+    kept_from: usize,
+    changed: Option<Vec<u8>>,
+}
+
+impl Batch {
+    fn new(payload: Bytes) -> Batch {
+        Batch { payload, kept_from: 0, changed: None }
+    }
+
+    /// Leaves out the event at `place`; what is written to the returned buffer comes in its stead.
+    fn change(&mut self, place: Range<usize>) -> &mut Vec<u8> {
+        let buffer = self.changed.get_or_insert_with(|| Vec::with_capacity(self.payload.len() + 256));
+        buffer.extend_from_slice(&self.payload[self.kept_from..place.start]);
+        self.kept_from = place.end;
+        buffer
+    }
+
+    /// Everything up to `end`.
+    fn finish(self, end: usize) -> Bytes {
+        let kept = self.kept_from..end.max(self.kept_from);
+        match self.changed {
+            None => self.payload.slice(kept),
+            Some(mut buffer) => {
+                buffer.extend_from_slice(&self.payload[kept]);
+                Bytes::from(buffer)
+            }
+        }
+    }
+}
+
+fn join(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => second,
+        (_, true) => first,
+        _ => [first, second].concat().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use fairlead_formats::identity::Identity;
+    use fairlead_ir::{Dialect, Manner};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    const DIALECTS: [Dialect; 2] = [Dialect::OpenaiChat, Dialect::AnthropicMessages];
+    const MANNERS: [(Manner, &str); 2] = [(Manner::Native, "v1"), (Manner::Openrouter, "api_v1")];
+    const LIMIT: usize = 64 << 10;
+    /// What golden files were made with.
+    const COST: NanoUsd = NanoUsd(123_450);
+
+    fn sieve(dialect: Dialect, manner: Manner) -> Sieve {
+        let identity = Identity::new(manner, "gen-0193a1b2-0000-7000-8000-00000000abcd", "acme/fast", "Acme", 1_763_600_000);
+        Sieve::new(Tap::new(dialect, Arc::new(identity), manner == Manner::Native), LIMIT)
+    }
+
+    fn judge(_: &Tap, sight: &Sight) -> Result<Option<NanoUsd>, &'static str> {
+        if sight.error { Err("error") } else { Ok(sight.bill.then_some(COST)) }
+    }
+
+    /// What comes through of a stream that arrives in these pieces, and how it stopped.
+    fn sift(dialect: Dialect, manner: Manner, pieces: &[&[u8]]) -> (Vec<u8>, Option<Stop<&'static str>>) {
+        let mut sieve = sieve(dialect, manner);
+        let mut out = Vec::new();
+        for piece in pieces {
+            let Sifted { bytes, stop } = sieve.take(Bytes::copy_from_slice(piece), &mut judge);
+            out.extend_from_slice(&bytes);
+            if stop.is_some() {
+                return (out, stop);
+            }
+        }
+        let Sifted { bytes, stop } = sieve.take_rest(&mut judge);
+        out.extend_from_slice(&bytes);
+        (out, stop)
+    }
+
+    /// At every cut in two, at some in three, and byte by byte.
+    fn check(dialect: Dialect, manner: Manner, stream: &[u8], expected: &[u8], stop: Option<&'static str>) {
+        let check = |pieces: &[&[u8]]| {
+            let (out, stopped) = sift(dialect, manner, pieces);
+            let text = String::from_utf8_lossy;
+            assert_eq!((text(&out), &stopped), (text(expected), &stop.map(Stop::Failed)), "{manner:?} {pieces:?}");
+        };
+        check(&[stream]);
+        for cut in 0..=stream.len() {
+            let (first, second) = stream.split_at(cut);
+            check(&[first, second]);
+            if cut % 7 == 0 {
+                let (second, third) = second.split_at(second.len() / 2);
+                check(&[first, second, third]);
+            }
+        }
+        check(&stream.chunks(1).collect::<Vec<_>>());
+    }
+
+    fn vectors(dialect: Dialect) -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(dialect.name());
+        let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|found| found == "stream"));
+        paths
+    }
+
+    /// Every golden stream: the same bytes for the client whatever the pieces. What follows a failure is not looked at.
+    #[test]
+    fn golden_streams_at_every_cut() {
+        let mut failures = 0;
+        for dialect in DIALECTS {
+            for path in vectors(dialect) {
+                let stream = fs::read(&path).unwrap();
+                for (manner, suffix) in MANNERS {
+                    let golden = fs::read(format!("{}.{suffix}", path.display())).unwrap();
+                    let (out, stop) = sift(dialect, manner, &[&stream]);
+                    failures += u32::from(stop.is_some());
+                    // The golden file also has what some hosts send behind the end, which nobody needs.
+                    let behind = golden.strip_prefix(out.as_slice()).unwrap();
+                    assert!(behind.is_empty() || behind == b"data: [DONE]\n\n", "{}", path.display());
+                    check(dialect, manner, &stream, &out, stop.map(|_| "error"));
+                }
+            }
+        }
+        assert_eq!(failures, 4, "two golden streams fail, on both manners");
+    }
+
+    const BEFORE: [&str; 2] = [
+        "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n",
+    ];
+
+    /// What comes through of the content alone.
+    fn before(index: usize, manner: Manner) -> Vec<u8> {
+        sift(DIALECTS[index], manner, &[BEFORE[index].as_bytes()]).0
+    }
+
+    /// Whatever way an event fails, it never reaches the client: providers repeat keys in errors.
+    #[test]
+    fn no_byte_of_a_failed_event_passes() {
+        let failures = [
+            "data: {\"error\":{\"message\":\"Incorrect API key provided: sk-SECRET\"}}\n\n",
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"sk-SECRET\"}}\n\n",
+            "id: 1\r\ndata: {\"error\":\r\ndata: \"sk-SECRET\"}\r\n\r\n",
+            "data: {\"choices\":[{\"delta\":{},\"error\":{\"message\":\"sk-SECRET\"}}],\"error\":\"sk-SECRET\"}\n\n",
+            "data: <html>sk-SECRET</html>\n\n",
+            "data: {\"sk-SECRET\n\n",
+            "{\"error\":\"sk-SECRET\"}\n\n",
+            "data: [\"sk-SECRET\"]\r\r",
+        ];
+        for (index, dialect) in DIALECTS.into_iter().enumerate() {
+            for (manner, _) in MANNERS {
+                for failure in failures {
+                    let stream = [BEFORE[index], failure, BEFORE[index]].concat();
+                    check(dialect, manner, stream.as_bytes(), &before(index, manner), Some("error"));
+                    check(dialect, manner, failure.as_bytes(), b"", Some("error"));
+                }
+            }
+        }
+    }
+
+    /// A body that ends inside an event: what is there of it is no event.
+    #[test]
+    fn a_piece_of_an_event_does_not_pass() {
+        for (index, dialect) in DIALECTS.into_iter().enumerate() {
+            for (manner, _) in MANNERS {
+                let content = before(index, manner);
+                let data_end = BEFORE[index].len() - 2;
+                for cut in 1..data_end {
+                    let stream = [BEFORE[index], &BEFORE[index][..cut]].concat();
+                    let (out, stop) = sift(dialect, manner, &[stream.as_bytes()]);
+                    assert_eq!((out, stop), (content.clone(), None), "{stream:?}");
+                }
+                // All of it but the blank line is all of it.
+                for cut in data_end..data_end + 2 {
+                    let stream = [BEFORE[index], &BEFORE[index][..cut]].concat();
+                    let (out, stop) = sift(dialect, manner, &[stream.as_bytes()]);
+                    assert!(out.len() >= 2 * content.len() && stop.is_none(), "{stream:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_beyond_the_limit_stops_the_stream_behind_the_ones_before_it() {
+        let long = format!("data: {}", "x".repeat(LIMIT));
+        let stream = [BEFORE[0], &long].concat();
+        let expected = (BEFORE[0].as_bytes().to_vec(), Some(Stop::TooLarge));
+        assert_eq!(sift(Dialect::OpenaiChat, Manner::Native, &[stream.as_bytes()]), expected);
+        assert_eq!(sift(Dialect::OpenaiChat, Manner::Native, &stream.as_bytes().chunks(1000).collect::<Vec<_>>()), expected);
+    }
+}
