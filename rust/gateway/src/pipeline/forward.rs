@@ -12,7 +12,7 @@ use fairlead_ir::ErrorKind;
 use fairlead_snapshot::Snapshot;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(crate) async fn to_control(
         }
     }
     writing.end_with_body(frames.iter().map(|frame| frame.len() as u64).sum());
-    let outgoing = Outgoing::new(text, frames);
+    let outgoing = Outgoing::new(text, frames).asking_head(parts.method == Method::HEAD);
     exchange(&worker.shared.control_socket, &outgoing).await.map_err(unavailable)
 }
 

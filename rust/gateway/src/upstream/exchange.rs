@@ -19,6 +19,8 @@ use tokio::time::Instant;
 pub(crate) struct Outgoing {
     head: Vec<u8>,
     body: Vec<Bytes>,
+    /// The method is HEAD: the reply has no body, whatever its head announces.
+    asks_head: bool,
 }
 
 /// Slices given to one vectored write; more simply take another write.
@@ -27,7 +29,12 @@ const SLICES: usize = 16;
 impl Outgoing {
     /// `head` ends with its blank line, or with a body that is not in `body`.
     pub(crate) fn new(head: Vec<u8>, body: Vec<Bytes>) -> Outgoing {
-        Outgoing { head, body }
+        Outgoing { head, body, asks_head: false }
+    }
+
+    /// Says whether the method is HEAD; without this it is not.
+    pub(crate) fn asking_head(self, asks_head: bool) -> Outgoing {
+        Outgoing { asks_head, ..self }
     }
 
     fn pieces(&self) -> usize {
@@ -218,7 +225,7 @@ impl Exchange {
         let sent_at = Instant::now();
         connection.deadline.set(sent_at + waits.head);
         let mut interim = 0;
-        let head = poll_fn(|context| poll_head(&mut connection, &limits, &mut interim, context)).await?;
+        let head = poll_fn(|context| poll_head(&mut connection, &limits, outgoing.asks_head, &mut interim, context)).await?;
         let head_at = Instant::now();
         let body = http1::Body::new(connection.head.framing, &limits);
         // A reply to half a request leaves the connection in a state that nobody can use again.
@@ -455,13 +462,14 @@ fn poll_write_some(
 fn poll_head(
     connection: &mut Connection,
     limits: &http1::Limits,
+    asks_head: bool,
     interim: &mut usize,
     context: &mut Context<'_>,
 ) -> Poll<Result<Bytes, Failed>> {
     loop {
         while !connection.received.is_empty() {
             let failed = |error| Failed { error: ExchangeError::Protocol(error), replied: true };
-            match connection.head.parse(&connection.received, false, limits).map_err(failed)? {
+            match connection.head.parse(&connection.received, asks_head, limits).map_err(failed)? {
                 http1::Parsed::Complete => return Poll::Ready(Ok(connection.received.split_to(connection.head.len).freeze())),
                 http1::Parsed::Partial => break,
                 http1::Parsed::Interim { len } => {
