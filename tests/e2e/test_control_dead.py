@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from e2e.house import ADMIN_TOKEN, STOP_SECONDS, Gateway, Provider, configuration, until
+from e2e.house import ADMIN_TOKEN, STOP_SECONDS, Gateway, Provider, configuration, split, until
 from e2e.wire import DIALECTS, PATHS, Answer, Wire, body_of, is_terminal
 
 FOR_EVER = 100_000
@@ -127,6 +128,43 @@ def test_a_process_whose_interpreter_never_returns_still_ends(gateway: Hindered)
     gateway.process.wait(STOP_SECONDS)
     gateway.start()
     assert [row["outcome"] for row in gateway.generations()] == ["completed"] * settled
+
+
+def test_a_third_signal_waits_for_nobody(gateway: Hindered) -> None:
+    with Wire(gateway.address) as wire:
+        wire.post(PATHS["openai_chat"], body_of(model="lab/fast", stream=True, sim={"tokens": FOR_EVER, "pace_ms": 20}))
+        events = wire.events(wire.head())
+        next(events)
+        gateway.hold(FOR_EVER)
+        gateway.process.send_signal(signal.SIGTERM)
+        until(lambda: asked_to_end(gateway), "the drain has begun")
+        next(events)
+        gateway.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ConnectionError):
+            list(events)
+    until(lambda: not workers(gateway), "what ran is settled")
+    assert gateway.process.poll() is None
+    assert gateway.stop(signal.SIGTERM) == 128 + signal.SIGTERM
+    gateway.start()
+    (row,) = gateway.generations()
+    assert row["outcome"] != "recovered" and row["charged_nanousd"] > 0
+
+
+def asked_to_end(gateway: Gateway) -> bool:
+    """Whether nobody accepts connections there any more."""
+    with contextlib.suppress(ConnectionResetError):
+        try:
+            socket.create_connection(split(gateway.address), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def workers(gateway: Gateway) -> list[str]:
+    """The threads that carry traffic."""
+    assert gateway.process is not None
+    names = [path.read_text() for path in Path(f"/proc/{gateway.process.pid}/task").glob("*/comm")]
+    return [name for name in names if name.startswith("fl-worker")]
 
 
 def test_a_mistake_in_a_route_stays_there(gateway: Hindered) -> None:

@@ -93,17 +93,23 @@ def test_what_takes_too_long_is_cut_and_settled(start: Callable[..., Gateway], p
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(start: Callable[..., Gateway], first: int) -> None:
+def test_a_second_signal_cuts_and_settles_what_runs(start: Callable[..., Gateway], provider: Provider, first: int) -> None:
     gateway = start()
-    with Wire(gateway.address) as wire:
-        events = begun(wire, "openai_chat", {"tokens": 100_000, "pace_ms": 20})
+    mark = provider.mark()
+    with contextlib.ExitStack() as stack:
+        streams = [begun(stack.enter_context(Wire(gateway.address)), dialect, {"tokens": 100_000, "pace_ms": 20}) for dialect in DIALECTS]
         assert gateway.process is not None
         gateway.process.send_signal(first)
         until(lambda: refused(gateway.address), "the drain has begun")
-        next(events)
-        assert gateway.stop(signal.SIGINT) == 130
-        with pytest.raises(ConnectionError):
-            list(events)
-    gateway.start()
-    assert [(row["outcome"], row["charged_nanousd"]) for row in gateway.generations()] == [("recovered", 0)]
-    assert gateway.stop(signal.SIGINT) == 0
+        for events in streams:
+            next(events)
+        assert gateway.stop(signal.SIGINT) == 0
+        for events in streams:
+            with contextlib.suppress(ConnectionError):
+                list(events)
+    provider.since(mark, expected=len(streams))
+    # In the database already, as after any other end.
+    rows = gateway.select("SELECT * FROM generations")
+    assert len(rows) == len(streams)
+    assert {row["outcome"] for row in rows} <= {"cancelled", "failed"}
+    assert all(0 < row["charged_nanousd"] == row["upstream_cost_nanousd"] for row in rows)

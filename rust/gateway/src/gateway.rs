@@ -303,8 +303,8 @@ impl Warden {
         self.acceptor.stop();
         let began = Instant::now();
         while self.threads.iter().any(|thread| !thread.is_finished()) {
-            // Read each time: `stop` may shorten a drain that is under way.
-            if began.elapsed() >= Duration::from_millis(self.shared.drain_ms.load(Ordering::Relaxed)) {
+            // Read each time: `stop` or a second signal may shorten a drain that is under way.
+            if self.signals.hurried() || began.elapsed() >= Duration::from_millis(self.shared.drain_ms.load(Ordering::Relaxed)) {
                 self.shared.stopping.store(true, Ordering::Relaxed);
             }
             std::thread::sleep(LOOK);
