@@ -41,7 +41,17 @@ def test_every_command_is_a_module(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["nope"], ["check", "--nope"], ["sim", "--threads", "0"], ["sim", "--seed", "x"], ["models", "a", "b"]]
+    "words",
+    [
+        [],
+        ["nope"],
+        ["check", "--nope"],
+        ["sim", "--threads", "0"],
+        ["sim", "--seed", "x"],
+        ["sim", "--address", "here"],
+        ["models", "a", "b"],
+        ["usage", "--to", "2026-13-01"],
+    ],
 )
 def test_misuse_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -70,6 +80,36 @@ def test_json_may_stand_anywhere(words: list[str], expected: tuple[bool, str], m
     monkeypatch.setattr("fairlead.cli.keys.run", run)
     assert main(words) == 0
     assert (seen[0].json, seen[0].action) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "expected"),
+    [
+        (["serve", "--data-addr", "x"], "--data-addr", "\"127.0.0.1:8080\", got 'x'"),
+        (["serve", "--data-addr", "127.0.0.1:99999"], "--data-addr", "\"127.0.0.1:8080\", got '127.0.0.1:99999'"),
+        (["serve", "--admin-addr", ":8081"], "--admin-addr", "\"127.0.0.1:8080\", got ':8081'"),
+        (["usage", "--from", "yesterday"], "--from", "2026-11-20, got 'yesterday'"),
+        (["keys", "create", "ci", "--expires-at", "2027-01-01"], "--expires-at", "2027-01-01T00:00:00Z, got '2027-01-01'"),
+        (["keys", "create", "ci", "--expires-at", "2027-01-01T00:00:00"], "--expires-at", "00:00Z, got '2027-01-01T00:00:00'"),
+    ],
+)
+def test_a_wrong_word_is_misuse_and_says_what_is_expected(
+    words: list[str], option: str, expected: str, capsys: pytest.CaptureFixture[str], nowhere: Path
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {option}: expected " in last and last.endswith(expected), last
+    assert not [*nowhere.iterdir()]
+
+
+@pytest.mark.parametrize("words", [["keys", "list"], ["keys", "disable", "ci"], ["keys", "delete", "ci"], ["usage"]])
+def test_commands_about_an_installation_make_none(words: list[str], capsys: pytest.CaptureFixture[str], nowhere: Path) -> None:
+    for folder in (nowhere / "missing", nowhere):
+        assert main([*words, "--data-dir", str(folder)]) == 1
+        assert f"there is no data folder at {folder}; " in capsys.readouterr().err
+    assert not [*nowhere.iterdir()]
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,7 +209,7 @@ class FakeSimulator:
 
     def __init__(self, address: str, threads: int, seed: int) -> None:
         if address == "busy:1":
-            raise OSError(98, "Address already in use")
+            raise OSError("the simulator cannot listen on busy:1: Address already in use")
         self.address = address.replace(":0", ":4321")
         self.threads, self.seed = threads, seed
 
@@ -191,7 +231,7 @@ def test_sim(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["openai_base_url"] == "http://127.0.0.1:4321/v1"
     assert (FakeSimulator.stopped, len(waits)) == (2, 2)
     assert sim.serve(arguments("busy:1", False), FakeSimulator, lambda: waits.append(1)) == 1
-    assert capsys.readouterr().err == "fairlead sim: busy:1: [Errno 98] Address already in use\n"
+    assert capsys.readouterr().err == "fairlead sim: the simulator cannot listen on busy:1: Address already in use\n"
     assert len(waits) == 2
 
 

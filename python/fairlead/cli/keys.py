@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from fairlead.cli import FINE
+from fairlead.cli.arguments import moment
 from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of, print_json
 from fairlead.cli.reach import run as run_reached
 from fairlead.cli.table import table
@@ -22,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("name", metavar="NAME", help="what it is for")
     create.add_argument("--models", metavar="M", action="append", default=[], help='a model or pattern such as "acme/*"; may be repeated')
     create.add_argument("--management", action="store_true", help="it administers and cannot run inference")
-    create.add_argument("--expires-at", metavar="T", help="a moment such as 2027-01-01T00:00:00Z")
+    create.add_argument("--expires-at", type=moment, metavar="T", help="a moment such as 2027-01-01T00:00:00Z")
     actions.add_parser("list", help="list all keys", parents=shared)
     for action, description in (("disable", "refuse a key"), ("enable", "accept it again"), ("delete", "remove a key")):
         command = actions.add_parser(action, help=description, parents=shared)
@@ -31,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0: done; 1: not."""
-    return run_reached(arguments, lambda installation: _ACTIONS[arguments.action](installation, arguments))
+    # A key may be made before the first start; everything else is about an installation that there is.
+    return run_reached(arguments, lambda installation: _ACTIONS[arguments.action](installation, arguments), arguments.action == "create")
 
 
 def _create(installation: Installation, arguments: argparse.Namespace) -> int:

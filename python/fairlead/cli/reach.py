@@ -58,10 +58,10 @@ def options_of_actions() -> argparse.ArgumentParser:
     return parent
 
 
-def run(arguments: argparse.Namespace, story: Callable[[Installation], int]) -> int:
+def run(arguments: argparse.Namespace, story: Callable[[Installation], int], may_make: bool = False) -> int:
     """Runs a command against its installation; mistakes become lines on stderr (or JSON) and exit codes."""
     try:
-        with reached(arguments.config, arguments.data_dir) as installation:
+        with reached(arguments.config, arguments.data_dir, may_make) as installation:
             return story(installation)
     except Mistakes as mistakes:
         if arguments.json:
@@ -78,10 +78,17 @@ def run(arguments: argparse.Namespace, story: Callable[[Installation], int]) -> 
 
 
 @contextmanager
-def reached(config_option: str | None, data_dir_option: str | None) -> Iterator[Installation]:
-    """The installation that the configuration names. Raises `Mistakes`, `PlaceError`, `OSError`."""
+def reached(config_option: str | None, data_dir_option: str | None, may_make: bool = False) -> Iterator[Installation]:
+    """The installation that the configuration names; one that there is not yet is made if it may be.
+
+    Raises `Mistakes`, `PlaceError`, `OSError`.
+    """
     server, data_dir = settings(config_option, data_dir_option)
-    place.make_data_dir(data_dir)
+    if not (data_dir / place.DATABASE).exists():
+        if not may_make:
+            raise PlaceError(f"there is no data folder at {data_dir}; the first start makes it, --data-dir names another")
+        sys.stderr.write(f"making the data folder {data_dir}\n")
+        place.make_data_dir(data_dir)
     try:
         lock = place.Lock(data_dir)
     except InUse as error:

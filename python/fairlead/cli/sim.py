@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from fairlead.cli import FAILED, FINE
+from fairlead.cli.arguments import address
 
 NAME = "sim"
 HELP = "run the simulator on a port"
@@ -30,7 +31,11 @@ class Simulator(Protocol):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds address, threads and seed."""
     parser.add_argument(
-        "--address", default="127.0.0.1:9000", metavar="A", help="host and port; port 0 takes a free one (default: %(default)s)"
+        "--address",
+        type=address,
+        default="127.0.0.1:9000",
+        metavar="A",
+        help="address and port; port 0 takes a free one (default: %(default)s)",
     )
     parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="threads that serve (default: %(default)s)")
     parser.add_argument("--seed", type=_seed, default=1, metavar="N", help="what looks random is decided by this (default: %(default)s)")
@@ -48,7 +53,7 @@ def serve(arguments: argparse.Namespace, start: Callable[[str, int, int], Simula
     try:
         simulator = start(arguments.address, arguments.threads, arguments.seed)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"fairlead sim: {arguments.address}: {error}\n")
+        sys.stderr.write(f"fairlead sim: {error}\n")
         return FAILED
     try:
         sys.stdout.write(_announce(simulator.address, arguments.json))

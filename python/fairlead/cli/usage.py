@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from fairlead.cli import FINE
+from fairlead.cli.arguments import day
 from fairlead.cli.reach import Installation, add_options, path_of, print_json
 from fairlead.cli.reach import run as run_reached
 from fairlead.cli.table import table
@@ -21,8 +22,8 @@ _MONEY = ("charged_usd", "upstream_cost_usd")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the window and the grouping."""
     add_options(parser)
-    parser.add_argument("--from", dest="first", metavar="DAY", help="first UTC day, such as 2026-11-20 (default: since ever)")
-    parser.add_argument("--to", dest="last", metavar="DAY", help="last UTC day (default: today)")
+    parser.add_argument("--from", dest="first", type=day, metavar="DAY", help="first UTC day, such as 2026-11-20 (default: since ever)")
+    parser.add_argument("--to", dest="last", type=day, metavar="DAY", help="last UTC day (default: today)")
     parser.add_argument("--by", choices=[*GROUPS], action="append", help="group by this; may be repeated (default: key and model)")
 
 
