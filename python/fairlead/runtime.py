@@ -148,6 +148,9 @@ class Process:
     def __init__(self, options: Options, native: Native, environ: Mapping[str, str], stack: ExitStack) -> None:
         """Opens everything but ports. Raises whatever stands in the way, before anything is changed where that is possible."""
         check_native(native)
+        # Heard before anything is read, so that what is written while we start is not missed, and never deadly.
+        self._hung_up = False
+        signal.signal(signal.SIGHUP, self._note_hang_up)
         self._options = options
         self._native = native
         self._environ = environ
@@ -173,6 +176,8 @@ class Process:
         stack.callback(self.database.close)
         check_secret(self.database, self._secret)
         self.loaded, self.compiled = self._compile()
+        # What runs until the end, whatever later configurations say.
+        self._started = self.compiled.server
         self._first_key: str | None = None
         admin_host, admin_port = place.free_address(server.admin, "the admin address")
         self.admin = (admin_host, admin_port)
@@ -209,7 +214,6 @@ class Process:
     async def reload(self) -> str:
         """Puts the configuration file in force as it is now and says what that is; ValueError with every mistake leaves the old one."""
         async with self._reloading:
-            before = self.compiled.server
             try:
                 loaded, compiled = await asyncio.to_thread(self._compile)
             except Mistakes as mistakes:
@@ -222,7 +226,7 @@ class Process:
             self._desk.offer = Offer(compiled.models, compiled.providers)
             await asyncio.to_thread(self.directory.sync_file, compiled.keys)
             self.loaded, self.compiled = loaded, compiled
-            later = [name for name in AT_START_ONLY if getattr(before, name) != getattr(compiled.server, name)]
+            later = [name for name in AT_START_ONLY if getattr(self._started, name) != getattr(compiled.server, name)]
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
             message += f"; at the next start: {', '.join(f'server.{name}' for name in later)}"
@@ -333,8 +337,16 @@ class Process:
                 elif word == "stopped":
                     self._stopped.set()
 
+        def hang_up() -> None:
+            asyncio.ensure_future(self._reload_and_say())
+
         loop.add_reader(bell, news)
-        loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(self._reload_and_say()))
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        if self._hung_up:
+            hang_up()
+
+    def _note_hang_up(self, *_: object) -> None:
+        self._hung_up = True
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 

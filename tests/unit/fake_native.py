@@ -35,6 +35,8 @@ class Engine:
         self._stopped = False
         self.address = ""
         self._say("options", self._options)
+        if (self._folder / "hang_up").exists():
+            os.kill(os.getpid(), signal.SIGHUP)
 
     def _say(self, kind: str, what: Any) -> None:
         with (self._folder / "said").open("a") as file:

@@ -281,6 +281,28 @@ def test_a_reload_takes_what_is_good_and_refuses_the_rest(folder: Folder) -> Non
         assert [row["id"] for row in folder.said("keys")[-1]["upsert"]] == [2], "a key that comes back has its old id"
 
 
+def test_what_waits_for_a_start_is_told_by_what_runs(folder: Folder) -> None:
+    with serving(folder) as running:
+        token = running.facts["admin_token"]
+        for text, later in [
+            ("drain_ms = 5", "server.drain_ms"),
+            ("drain_ms = 5\nworkers = 1", "server.workers, server.drain_ms"),
+            ("workers = 1", "server.workers"),
+            ("", ""),
+        ]:
+            folder.config.write_text(f"[server]\n{text}\n")
+            message = running.ask("POST", "/admin/reload", token)[1]["data"]["message"]
+            assert message.partition("; at the next start: ")[2] == later
+
+
+def test_a_hang_up_while_it_starts_is_a_reload(folder: Folder) -> None:
+    with serving(folder):
+        pass
+    (folder.data / "journal/hang_up").touch()
+    with serving(folder) as running:
+        running.hears("configuration 2 in force")
+
+
 def test_a_watched_file_is_reloaded_when_it_is_saved(folder: Folder) -> None:
     folder.config.write_text("[server]\nwatch = true\n")
     with serving(folder) as running:
