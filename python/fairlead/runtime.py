@@ -158,6 +158,7 @@ class Process:
         self._simulator: Simulator | None = None
         self._version = 0
         self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
         # A look at the whole configuration before the first folder is made.
         loaded = self._load()
@@ -338,7 +339,10 @@ class Process:
                     self._stopped.set()
 
         def hang_up() -> None:
-            asyncio.ensure_future(self._reload_and_say())
+            task = loop.create_task(self._reload_and_say())
+            # The loop itself does not keep a task alive.
+            self._reloads.add(task)
+            task.add_done_callback(self._reloads.discard)
 
         loop.add_reader(bell, news)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
