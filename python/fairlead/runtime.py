@@ -30,7 +30,7 @@ from fairlead.control import place, secret
 from fairlead.control.app import admin_app, private_app
 from fairlead.control.db import Database, SchemaError, queries
 from fairlead.control.desk import Desk
-from fairlead.control.directory import Directory, NewKey, WrongSecret, check_secret
+from fairlead.control.directory import Directory, NewKey, WrongSecret, check_secret, made_already
 from fairlead.control.drain import Drainer
 from fairlead.control.engine import Engine, Reader
 from fairlead.control.hosting import HostError, tcp_host, unix_host
@@ -254,7 +254,7 @@ class Process:
         self._version += 1
 
         def work(connection: sqlite3.Connection) -> Compiled:
-            return config.compile(
+            compiled = config.compile(
                 loaded,
                 shipped(),
                 self._environ,
@@ -263,6 +263,12 @@ class Process:
                 endpoint_id=lambda *names: queries.endpoint_id(connection, *names),
                 admin_token_hash=secret.stored_hash(self._secret, self._admin_token(loaded.config.server)),
             )
+            for wanted, made in made_already(connection, self._secret, compiled.keys):
+                message = f'is that of the key "{made.name}", made at run time; give another, or first: fairlead keys delete {made.id}'
+                loaded.document.report(("keys", wanted.name, "secret"), message)
+            if loaded.document.errors:
+                raise Mistakes(loaded.document.problems)
+            return compiled
 
         return loaded, self.database.write_now(work)
 

@@ -281,6 +281,27 @@ def test_a_reload_takes_what_is_good_and_refuses_the_rest(folder: Folder) -> Non
         assert [row["id"] for row in folder.said("keys")[-1]["upsert"]] == [2], "a key that comes back has its old id"
 
 
+def test_a_key_made_at_run_time_does_not_become_the_files(folder: Folder) -> None:
+    def file_with(key: str) -> str:
+        return f'[keys.ci]\nsecret = "{key}"\nmodels = ["acme/*"]\n'
+
+    with serving(folder) as running:
+        key, token = running.facts["key"], running.facts["admin_token"]
+        told = len(folder.said("keys"))
+        folder.config.write_text(file_with(key))
+        status, refused = running.ask("POST", "/admin/reload", token)
+        what_to_do = "give another, or first: fairlead keys delete 1"
+        mistake = f'{folder.config}:2: keys.ci.secret: is that of the key "first", made at run time; {what_to_do}'
+        assert (status, mistake in refused["error"]["message"], len(folder.said("keys"))) == (422, True, told)
+        assert key not in refused["error"]["message"]
+    failed = folder.fairlead("serve")
+    assert (failed.returncode, failed.stderr) == (2, mistake + "\n")
+    # As it says: deleted first, it is the file's from then on, with its usage.
+    assert folder.fairlead("keys", "delete", "1").returncode == 0
+    with serving(folder) as running:
+        assert [(row["id"], row["models"]) for row in folder.said("keys")[-1]["upsert"]] == [(1, ["acme/*"])]
+
+
 def test_what_waits_for_a_start_is_told_by_what_runs(folder: Folder) -> None:
     with serving(folder) as running:
         token = running.facts["admin_token"]

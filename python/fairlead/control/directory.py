@@ -208,6 +208,17 @@ def check_secret(database: Database, server_secret: bytes) -> None:
         )
 
 
+def made_already(connection: sqlite3.Connection, secret: bytes, file_keys: Sequence[ConfigKey]) -> list[tuple[ConfigKey, Key]]:
+    """Which keys of the configuration were made at run time and still exist: the file would take them over and one day delete them."""
+    found = []
+    for file_key in file_keys:
+        id = queries.key_id_by_hash(connection, secrets.stored_hash(secret, file_key.secret))
+        key = None if id is None else queries.key(connection, id)
+        if key is not None and key.source == MADE:
+            found.append((file_key, key))
+    return found
+
+
 def select(connection: sqlite3.Connection, selector: str) -> Key:
     """The one key with this public hash, id, name or label. Raises `UnknownKey` or `AmbiguousKey`."""
     found = queries.keys_named(connection, selector)
