@@ -1,8 +1,10 @@
-"""What the data plane hands to the control plane, seen from the traffic port."""
+"""What the data plane hands to the control plane, seen from the traffic port: methods, and errors that both planes tell alike."""
+
+from typing import Any
 
 import pytest
 
-from e2e.house import Gateway
+from e2e.house import KEY, Gateway, send
 from e2e.wire import Wire, request
 
 
@@ -18,3 +20,14 @@ def test_head_is_get_without_a_body(gateway: Gateway, path: str) -> None:
             assert (answer.status, answer.header("content-type")) == (expected.status, expected.header("content-type"))
         wire.get("/healthz", key=None)
         assert wire.answer().body == b"ok\n"
+
+
+def test_both_planes_refuse_a_method_alike(gateway: Gateway) -> None:
+    def refused(path: str, method: str) -> Any:
+        reply = send(gateway.address, method, path, None, {"authorization": f"Bearer {KEY}"})
+        assert reply.status == 405
+        error = reply.json()["error"]
+        return {name: value for name, value in error.items() if name != "message"}
+
+    assert refused("/v1/chat/completions", "GET") == refused("/v1/models", "DELETE")
+    assert refused("/api/v1/chat/completions", "GET") == refused("/api/v1/models", "DELETE")

@@ -14,7 +14,7 @@ import pytest
 from control_rig import DAY_MS, NOW_MS, FakeJournal, attempt, generation
 from fairlead.config import ConfigKey
 from fairlead.config.view import EndpointView, ModelView, Price, ProviderView, ReasoningView
-from fairlead.control import access, drain, secret
+from fairlead.control import access, drain, replies, secret
 from fairlead.control.access import Access
 from fairlead.control.app import ADMIN, FORWARDED, PREFIXES, admin_app, private_app
 from fairlead.control.db import Database, queries
@@ -189,6 +189,17 @@ def test_the_private_principal_is_read_strictly(headers: list[tuple[bytes, bytes
 def test_only_the_admin_token_is_the_operator(values: list[bytes], expected: bool) -> None:
     headers = [(b"authorization", value) for value in values]
     assert (access.admin_principal(headers, secret.token_digest(TOKEN)) == access.OPERATOR) == expected
+
+
+def test_errors_have_the_words_of_the_data_plane() -> None:
+    """Of each status that both planes answer with, by the one table of the data plane."""
+    table = (Path(__file__).parents[2] / "rust/ir/src/error.rs").read_text()
+    rows = re.findall(r'=>\s+of\((\d+),\s+"(\w+)",\s+"(\w+)",\s+"(\w+)"', table)
+    assert {int(row[0]) for row in rows} >= replies._WORDS.keys()
+    for status, (openai_type, openai_code, anthropic_type) in replies._WORDS.items():
+        words = {row[1] for row in rows if row[0] == str(status)}
+        assert (str(status), openai_type, anthropic_type) in {(row[0], row[2], row[3]) for row in rows}
+        assert openai_code in words | {None, "invalid_api_key"}
 
 
 @pytest.mark.parametrize(

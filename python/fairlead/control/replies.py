@@ -26,15 +26,19 @@ class Shape(Enum):
     ANTHROPIC = "anthropic"
 
 
-# OpenRouter's word for what the control plane refuses → OpenAI's type and code, Anthropic's type. As `rust/ir/src/error.rs` has them.
-_WORDS: dict[str, tuple[str, str | None, str]] = {
-    "authentication": ("invalid_request_error", "invalid_api_key", "authentication_error"),
-    "permission_denied": ("invalid_request_error", "permission_denied", "permission_error"),
-    "not_found": ("invalid_request_error", "not_found", "not_found_error"),
-    "payload_too_large": ("invalid_request_error", "payload_too_large", "request_too_large"),
-    "server": ("server_error", "server", "api_error"),
+# Status → OpenAI's type and code, Anthropic's type, as the data plane has them (`rust/ir/src/error.rs`, `rust/formats/src/*/error.rs`).
+_WORDS: dict[int, tuple[str, str | None, str]] = {
+    400: ("invalid_request_error", None, "invalid_request_error"),
+    401: ("invalid_request_error", "invalid_api_key", "authentication_error"),
+    403: ("invalid_request_error", "permission_denied", "permission_error"),
+    404: ("invalid_request_error", "not_found", "not_found_error"),
+    405: ("invalid_request_error", "invalid_request", "invalid_request_error"),
+    413: ("invalid_request_error", "payload_too_large", "request_too_large"),
+    500: ("server_error", "server", "api_error"),
+    503: ("server_error", "server", "overloaded_error"),
 }
-_OTHER_WORDS = ("invalid_request_error", None, "invalid_request_error")
+# Others are the operator's alone and have OpenRouter's shape.
+_OTHER_WORDS = _WORDS[400]
 
 
 def shape_of(path: str, headers: Mapping[str, str]) -> Shape:
@@ -59,7 +63,7 @@ class Refusal(Exception):
         return reply(self._body(shape), self.status, headers | dict(extra or {}))
 
     def _body(self, shape: Shape) -> dict[str, Any]:
-        openai_type, openai_code, anthropic_type = _WORDS.get(self.error_type, _OTHER_WORDS)
+        openai_type, openai_code, anthropic_type = _WORDS.get(self.status, _OTHER_WORDS)
         if shape is Shape.OPENAI:
             return {"error": {"message": self.message, "type": openai_type, "param": None, "code": openai_code}}
         if shape is Shape.ANTHROPIC:
