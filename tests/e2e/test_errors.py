@@ -36,7 +36,7 @@ STATUSES = [
     *(status(number, becomes) for number, becomes in ((429, 429), (503, 503), (529, 503), (500, 502), (502, 502), (504, 504), (408, 504))),
 ]
 BROKEN = [
-    Case({"kind": "close_before_head"}, 502, "closed_before_reply", "any"),
+    Case({"kind": "close_before_head"}, 502, "closed_before_reply", "insured"),
     Case({"kind": "empty"}, 502, None, "insured"),
     Case({"kind": "garbage"}, 502, None, "insured"),
     Case({"kind": "cut"}, 502, "truncated", "insured"),
@@ -44,7 +44,7 @@ BROKEN = [
     *(Case({"kind": "bad_framing", "which": which}, 502, "protocol_error", "any") for which in ("cl_te", "dup_cl", "bad_chunk", "bare_lf")),
 ]
 SLOW = [
-    Case({"kind": "stall_head"}, 504, "head_timeout", "any"),
+    Case({"kind": "stall_head"}, 504, "head_timeout", "insured"),
     Case({"kind": "stall"}, 504, "idle_timeout", "insured"),
     Case({"kind": "stall", "after_frames": 1}, 504, "idle_timeout", "insured"),
     # It does say something for ever, but nothing that is content.
@@ -80,12 +80,14 @@ def check(gateway: Gateway, provider: Provider, prefix: str, dialect: str, strea
     assert (row["outcome"], row["status"], row["streamed"]) == ("failed", case.status, int(stream))
     assert row["error"] and (case.word is None or row["error"] == case.word)
     assert row["charged_nanousd"] == 0
-    [attempt] = row["attempts"]
-    assert attempt["upstream_cost_nanousd"] == row["upstream_cost_nanousd"]
+    # A kept-alive connection that closes at once is replaced once, so there may have been two tries.
+    *stale, attempt = row["attempts"]
+    assert len(stale) <= (case.fault["kind"] == "close_before_head")
+    assert sum(tried["upstream_cost_nanousd"] for tried in row["attempts"]) == row["upstream_cost_nanousd"]
     if case.cost == "none":
         assert row["upstream_cost_nanousd"] == 0
     elif case.cost == "insured":
-        assert 0 < row["upstream_cost_nanousd"] <= row["reserved_nanousd"]
+        assert 0 < attempt["upstream_cost_nanousd"] <= row["reserved_nanousd"]
         assert row["flags"] & (ESTIMATED | INSURED) == ESTIMATED | INSURED
     records = provider.since(mark)
     assert records and all(record["outcome"] != "complete" for record in records)

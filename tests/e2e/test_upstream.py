@@ -174,7 +174,7 @@ def test_a_connection_that_had_gone_stale_is_replaced_once(gateway: Gateway, stu
     assert text_of(reply) == "Hello"
     assert resent(gateway) == before + 1
     row = row_of(gateway, reply)
-    assert (row["outcome"], len(row["attempts"]), row["attempts"][0]["flags"] & RESENT) == ("completed", 1, RESENT)
+    assert (row["outcome"], [attempt["flags"] & RESENT for attempt in row["attempts"]]) == ("completed", [RESENT, 0])
     assert len(stub.requests()) == 2
 
 

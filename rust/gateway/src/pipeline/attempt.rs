@@ -1,6 +1,7 @@
 //! One try at one endpoint: the request as the provider shall get it, sent, and its reply's head.
 
 use super::Admitted;
+use super::call::Presence;
 use super::failure::Failure;
 use super::head::Head;
 use super::intake::Intake;
@@ -60,15 +61,15 @@ impl Attempting {
         Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin: target.origin.clone(), outgoing, turn, now })
     }
 
-    /// Sends it and waits for the head.
-    pub(crate) async fn send(self) -> Result<Exchange, ExchangeError> {
-        let exchange =
-            Exchange::open(&self.worker.upstream, &self.origin, &self.outgoing, &self.snapshot.settings.timeouts, self.turn, self.now)
-                .await?;
-        if exchange.resent {
-            self.worker.counters.resent.add(1);
+    /// Sends it and waits for the head. How far it got can be seen in `presence`.
+    pub(crate) async fn send(self, presence: Rc<Presence>) -> Result<Exchange, ExchangeError> {
+        let Attempting { worker, snapshot, origin, outgoing, turn, now } = self;
+        let timeouts = &snapshot.settings.timeouts;
+        let exchange = Exchange::open(&worker.upstream, &origin, &outgoing, timeouts, turn, now, &presence.dispatch).await;
+        if presence.dispatch.stale.get().is_some() {
+            worker.counters.resent.add(1);
         }
-        Ok(exchange)
+        exchange
     }
 }
 

@@ -1,11 +1,16 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
+mod leaving;
+
+pub(crate) use leaving::{Attended, Presence, Work};
+
 use super::Admitted;
 use super::failure::Failure;
 use super::head::Head;
 use super::intake::Intake;
 use super::plan::Choice;
 use crate::server::worker::Worker;
+use crate::upstream::exchange::Stale;
 use crate::upstream::{Exchange, ExchangeError};
 use fairlead_formats::identity::Identity;
 use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Manner, NanoUsd, Usage};
@@ -35,6 +40,7 @@ pub(crate) struct Call {
     finish: Option<Finish>,
     native_finish: String,
     pub(crate) seen: Seen,
+    presence: Rc<Presence>,
     began: Instant,
     /// When the attempt began: what lies before was our own work, but for `waited_us`.
     attempt_at: Instant,
@@ -61,7 +67,6 @@ struct Tried {
     upstream_id: String,
     status: u16,
     error: &'static str,
-    flags: Flags,
 }
 
 impl Call {
@@ -113,6 +118,7 @@ impl Call {
             finish: None,
             native_finish: String::new(),
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
+            presence: Rc::default(),
             began,
             attempt_at: Instant::now(),
             waited_us: intake.waited.as_micros() as u64,
@@ -162,15 +168,38 @@ impl Call {
         self.timings.head_us = self.since_began(exchange.head_at);
         self.attempt.status = exchange.status();
         self.seen.billable = (200..300).contains(&self.attempt.status);
-        if exchange.resent {
-            self.attempt.flags.add(Flags::RESENT);
+    }
+
+    /// The attempt ended without a head.
+    pub(crate) fn attempt_failed(&mut self, error: &ExchangeError) {
+        self.attempt.error = error.word();
+        self.end_without_head();
+    }
+
+    /// Without a head nobody knows what the provider did. Once it has the whole request it may be at work, and bill.
+    fn end_without_head(&mut self) {
+        if let Some(sent_at) = self.presence.dispatch.sent_at.get() {
+            self.timings.sent_us = self.since_began(sent_at);
+            self.seen.billable = true;
         }
     }
 
-    /// The attempt ended without a head. Whether the provider took the work on decides what it may cost.
-    pub(crate) fn attempt_failed(&mut self, error: &ExchangeError) {
-        self.seen.billable = matches!(error, ExchangeError::HeadTimeout | ExchangeError::Protocol(_));
-        self.attempt.error = error.word();
+    /// What the client's side and the work both see.
+    pub(crate) fn presence(&self) -> &Rc<Presence> {
+        &self.presence
+    }
+
+    /// Whether the work goes on without the client: the provider has all of the request, and bills all of the answer anyway.
+    pub(crate) fn outlives_client(&self) -> bool {
+        self.open
+            && !self.provider().cancel_stops_billing
+            && self.presence.dispatch.sent_at.get().is_some()
+            && !self.worker.shared.stopping()
+    }
+
+    /// How many times the request was sent.
+    pub(crate) fn attempts(&self) -> usize {
+        1 + usize::from(self.presence.dispatch.stale.get().is_some())
     }
 
     /// The first content has arrived.
@@ -219,6 +248,10 @@ impl Call {
     /// # Errors
     /// When the journal cannot take it; the terminal must not be released then.
     pub(crate) fn settle(&mut self, outcome: Outcome, status: u16, error: &str) -> Result<Bill, Failure> {
+        let (outcome, status, error) = match self.presence.client_left.get() {
+            true => (self.outcome_of_leaving(), 0, CLIENT_GONE),
+            false => (outcome, status, error),
+        };
         let bill = self.bill(outcome);
         if !std::mem::take(&mut self.open) {
             return Ok(bill);
@@ -237,8 +270,8 @@ impl Call {
 
     fn record<'a>(&'a self, bill: &Bill, outcome: Outcome, status: u16, error: &'a str, now: Instant) -> Settle<&'a str> {
         let endpoint = self.choice.endpoint(&self.snapshot);
-        let mut flags = self.attempt.flags;
-        flags.add(bill.flags);
+        let stale = self.presence.dispatch.stale.get().map(|stale| self.stale_attempt(stale));
+        let began_at = self.presence.dispatch.stale.get().map_or(self.attempt_at, |stale| stale.failed_at);
         let attempt = Attempt {
             provider: self.provider().slug.as_str(),
             endpoint: endpoint.id,
@@ -246,9 +279,9 @@ impl Call {
             upstream_id: &self.attempt.upstream_id,
             status: self.attempt.status,
             error: if outcome == Outcome::Completed || !self.attempt.error.is_empty() { self.attempt.error } else { error },
-            latency_us: now.saturating_duration_since(self.attempt_at).as_micros() as u64,
+            latency_us: now.saturating_duration_since(began_at).as_micros() as u64,
             upstream_cost: bill.upstream_cost,
-            flags,
+            flags: bill.flags,
         };
         Settle {
             generation: self.generation,
@@ -277,8 +310,33 @@ impl Call {
             user_agent: &self.client.user_agent,
             end_user: &self.client.end_user,
             session: &self.client.session,
-            attempts: vec![attempt],
+            attempts: stale.into_iter().chain([attempt]).collect(),
         }
+    }
+
+    /// The try on a connection that was dead. What the provider may have got of the request whole, it may bill.
+    fn stale_attempt(&self, stale: Stale) -> Attempt<&str> {
+        let endpoint = self.choice.endpoint(&self.snapshot);
+        let uncertain = Seen { billable: stale.sent, prompt_tokens_estimate: self.seen.prompt_tokens_estimate, ..Seen::default() };
+        let Bill { upstream_cost, mut flags, .. } = bill(&endpoint.price, Outcome::Failed, &uncertain);
+        flags.add(Flags::RESENT);
+        Attempt {
+            provider: &self.provider().slug,
+            endpoint: endpoint.id,
+            upstream_model: &endpoint.upstream_model,
+            upstream_id: "",
+            status: 0,
+            error: stale.word,
+            latency_us: stale.failed_at.saturating_duration_since(self.attempt_at).as_micros() as u64,
+            upstream_cost,
+            flags,
+        }
+    }
+
+    /// How a call ends whose client left: void if no provider can have got the request.
+    fn outcome_of_leaving(&self) -> Outcome {
+        let sent_in_vain = self.presence.dispatch.stale.get().is_some_and(|stale| stale.sent);
+        if self.seen.billable || sent_in_vain { Outcome::Cancelled } else { Outcome::Void }
     }
 
     fn own_us_at(&self, now: Instant) -> u64 {
@@ -292,13 +350,19 @@ impl Call {
     }
 }
 
+/// The record's word for a client that left.
+const CLIENT_GONE: &str = "client_gone";
+
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.open {
-            let outcome = if self.seen.billable { Outcome::Cancelled } else { Outcome::Void };
-            // Nobody is left to tell; the journal's own health flag stops further work.
-            let _ = self.settle(outcome, 0, "client_gone");
+        if !self.open {
+            return;
         }
+        if self.attempt.status == 0 {
+            self.end_without_head();
+        }
+        // Nobody is left to tell; the journal's own health flag stops further work.
+        let _ = self.settle(self.outcome_of_leaving(), 0, CLIENT_GONE);
     }
 }
 

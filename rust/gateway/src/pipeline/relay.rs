@@ -5,13 +5,13 @@ mod sieve;
 
 use self::sieve::{Sieve, Sifted, Stop};
 use super::attempt::Attempting;
-use super::call::Call;
+use super::call::{Attended, Call, Presence, Work};
 use super::failure::Failure;
 use super::reply::{self, Broken, ReplyBody};
-use super::whole;
+use super::whole::{self, Refusal};
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
-use fairlead_formats::error::{self, Details};
+use fairlead_formats::error::Details;
 use fairlead_formats::tap::{Sight, Tap};
 use fairlead_ir::{Dialect, ErrorKind, NanoUsd};
 use fairlead_ledger::Outcome;
@@ -24,31 +24,19 @@ use tokio::time::Instant;
 
 /// Runs a call whose client wants a stream.
 pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, withhold_usage: bool, headers: HeaderMap) -> Response<ReplyBody> {
-    let mut relay = Box::new(Relay::new(call, attempting, withhold_usage, headers));
-    match poll_fn(|context| relay.poll_commit(context)).await {
-        Commit::Content => {
-            let passed = std::mem::take(&mut relay.passed);
-            reply::stream(relay, passed, false)
-        }
-        Commit::Early => reply::stream(relay, HeaderMap::with_capacity(8), true),
-        Commit::Failed(failure) => whole::fail(&mut relay.call, failure),
-        Commit::Refused(exchange) => {
-            let failure = whole::refused(&mut relay.call, *exchange).await;
-            whole::fail(&mut relay.call, failure)
-        }
+    let mut relay = Attended::new(Box::new(Relay::new(call, attempting, withhold_usage, headers)));
+    match poll_fn(|context| relay.poll(|relay| relay.poll_commit(context))).await {
+        Commit::Stream(headers) => reply::stream(relay, headers),
+        Commit::Failed(response) => *response,
     }
 }
 
 /// What decides the response's head.
 enum Commit {
-    /// Content has come: 200, and it stays 200.
-    Content,
-    /// Nothing came for so long that the client gets its head now.
-    Early,
+    /// Content has come, or nothing for so long that the client gets its head now: 200, and it stays 200.
+    Stream(HeaderMap),
     /// It failed first.
-    Failed(Failure),
-    /// The provider answered with a status that is no success.
-    Refused(Box<Exchange>),
+    Failed(Box<Response<ReplyBody>>),
 }
 
 /// A stream in progress.
@@ -75,6 +63,8 @@ pub(crate) struct Relay {
 enum Stage {
     /// On the way to the provider's head.
     Attempting(Pin<Box<dyn Future<Output = Result<Exchange, ExchangeError>>>>),
+    /// The provider's answer is a status that is no success; what it says to it is read.
+    Refused(Pin<Box<dyn Future<Output = Refusal>>>),
     /// Frames are coming.
     Streaming(Box<Exchange>),
     /// Nothing more comes from the provider.
@@ -88,7 +78,6 @@ enum Step {
     /// The provider is done.
     End,
     Failed(Failure),
-    Refused(Box<Exchange>),
 }
 
 /// A prompt of more tokens does not exist: no model has a window of a hundred million.
@@ -111,7 +100,7 @@ impl Relay {
             passed: headers,
             quiet: Deadline::after(now, Duration::from_millis(settings.timeouts.early_head_ms)),
             content_at: now,
-            stage: Stage::Attempting(Box::pin(attempting.send())),
+            stage: Stage::Attempting(Box::pin(attempting.send(call.presence().clone()))),
             call,
         }
     }
@@ -123,31 +112,40 @@ impl Relay {
                 Poll::Ready(step) => step,
                 Poll::Pending => {
                     ready!(self.quiet.poll(context));
-                    self.committed = true;
                     self.keep_alive();
-                    return Poll::Ready(Commit::Early);
+                    return self.commit(true);
                 }
             };
             match step {
                 Step::Output(bytes) => {
                     self.ready.extend_from_slice(&bytes);
                     if self.call.seen.content || self.sieve.ended() || self.ready.len() > self.call.snapshot.settings.limits.hold_bytes {
-                        self.committed = true;
-                        return Poll::Ready(Commit::Content);
+                        return self.commit(false);
                     }
                 }
                 Step::End if self.sieve.tap.saw_content() || self.sieve.tap.terminal() && self.call.wants_nothing() => {
-                    self.committed = true;
-                    return Poll::Ready(Commit::Content);
+                    return self.commit(false);
                 }
                 Step::End => {
                     let message = format!("{} ended its stream without content", self.call.provider().name);
-                    return Poll::Ready(Commit::Failed(Failure::new(ErrorKind::ProviderUnavailable, message).word("empty_reply")));
+                    return self.fail_first(Failure::new(ErrorKind::ProviderUnavailable, message).word("empty_reply"));
                 }
-                Step::Failed(failure) => return Poll::Ready(Commit::Failed(failure)),
-                Step::Refused(exchange) => return Poll::Ready(Commit::Refused(exchange)),
+                Step::Failed(failure) => return self.fail_first(failure),
             }
         }
+    }
+
+    /// From here on a failure is told in the stream. `early`: nothing has come yet.
+    fn commit(&mut self, early: bool) -> Poll<Commit> {
+        self.committed = true;
+        let passed = if early { HeaderMap::with_capacity(8) } else { std::mem::take(&mut self.passed) };
+        Poll::Ready(Commit::Stream(reply::stream_headers(&self.call, passed, early)))
+    }
+
+    /// It failed while its real status could still be told.
+    fn fail_first(&mut self, failure: Failure) -> Poll<Commit> {
+        self.stage = Stage::Ended;
+        Poll::Ready(Commit::Failed(Box::new(whole::fail(&mut self.call, failure))))
     }
 
     /// The next bytes for the client, once the head is out.
@@ -173,7 +171,6 @@ impl Relay {
                 Step::Output(_) => {}
                 Step::End => self.end(),
                 Step::Failed(failure) => self.fail(failure),
-                Step::Refused(exchange) => self.refuse(&exchange),
             }
         }
     }
@@ -187,9 +184,12 @@ impl Relay {
                 Ok(exchange) => exchange,
                 Err(error) => return Poll::Ready(Step::Failed(whole::unreachable(&mut self.call, &error))),
             };
-            if let Some(step) = self.head_arrived(exchange) {
-                return Poll::Ready(step);
-            }
+            self.head_arrived(exchange);
+        }
+        if let Stage::Refused(refusal) = &mut self.stage {
+            let refusal = ready!(refusal.as_mut().poll(context));
+            self.stage = Stage::Ended;
+            return Poll::Ready(Step::Failed(whole::refused(&self.call, refusal)));
         }
         let Stage::Streaming(exchange) = &mut self.stage else {
             return Poll::Ready(Step::End);
@@ -218,17 +218,18 @@ impl Relay {
         })
     }
 
-    /// Looks at the head; `None` when frames may be read.
-    fn head_arrived(&mut self, exchange: Exchange) -> Option<Step> {
+    /// Looks at the head: frames may be read, or what the refusal says.
+    fn head_arrived(&mut self, exchange: Exchange) {
         self.call.head_arrived(&exchange);
         self.content_at = exchange.head_at;
-        if !self.call.seen.billable {
-            self.stage = Stage::Ended;
-            return Some(Step::Refused(Box::new(exchange)));
+        if self.call.seen.billable {
+            whole::pass_headers(&exchange, &mut self.passed);
+            self.stage = Stage::Streaming(Box::new(exchange));
+            return;
         }
-        whole::pass_headers(&exchange, &mut self.passed);
-        self.stage = Stage::Streaming(Box::new(exchange));
-        None
+        let until = whole::total_deadline(&self.call);
+        let refusal = whole::read_refusal(exchange, until, self.call.worker.clone(), self.call.snapshot.clone());
+        self.stage = Stage::Refused(Box::pin(refusal));
     }
 
     /// Complete events of a payload, changed where the tap says so. The rest waits for its end.
@@ -284,14 +285,6 @@ impl Relay {
         self.tell(settled.as_ref().err().unwrap_or(&failure));
     }
 
-    /// An error status after an early head. Its body is not waited for: the status says enough for an error inside a stream.
-    fn refuse(&mut self, exchange: &Exchange) {
-        let status = exchange.status();
-        let error = error::read_response(status, b"");
-        let failure = whole::reported(&self.call, &error).word("provider_status");
-        self.fail(failure);
-    }
-
     fn tell(&mut self, failure: &Failure) {
         let text = self.call.generation().text();
         let details = Details {
@@ -331,6 +324,16 @@ impl Relay {
         self.ready.extend_from_slice(frame);
         let wait = Duration::from_millis(self.call.snapshot.settings.timeouts.keepalive_ms);
         self.quiet.set(Instant::now() + wait);
+    }
+}
+
+impl Work for Box<Relay> {
+    fn outlives_client(&self) -> Option<&Presence> {
+        self.call.outlives_client().then(|| &**self.call.presence())
+    }
+
+    async fn finish(mut self) {
+        while poll_fn(|context| self.poll_output(context)).await.is_some() {}
     }
 }
 

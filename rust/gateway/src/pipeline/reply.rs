@@ -1,6 +1,6 @@
 //! Every outcome as HTTP: the one place where an error becomes a response, and where the contract's headers are set.
 
-use super::call::Call;
+use super::call::{Attended, Call};
 use super::failure::Failure;
 use super::relay::Relay;
 use crate::server::routes::Face;
@@ -17,7 +17,7 @@ pub(crate) enum ReplyBody {
     /// Known bytes, in slices.
     Whole { first: Bytes, more: std::vec::IntoIter<Bytes>, bytes: u64 },
     /// A stream in progress.
-    Relay(Box<Relay>),
+    Relay(Attended<Box<Relay>>),
 }
 
 /// The connection must break: nothing that could still be sent would be true.
@@ -63,7 +63,9 @@ impl Body for ReplyBody {
                     Ok(Frame::data(piece))
                 }))
             }
-            ReplyBody::Relay(relay) => relay.poll_output(context).map(|output| output.map(|output| output.map(Frame::data))),
+            ReplyBody::Relay(relay) => {
+                relay.poll(|relay| relay.poll_output(context)).map(|output| output.map(|output| output.map(Frame::data)))
+            }
         }
     }
 
@@ -100,16 +102,21 @@ pub(crate) fn answer(call: &Call, passed: HeaderMap, body: ReplyBody) -> Respons
     response
 }
 
-/// A streamed answer. `early`: the head goes out before the provider has said anything, so what is not known is left out.
-pub(crate) fn stream(relay: Box<Relay>, passed: HeaderMap, early: bool) -> Response<ReplyBody> {
-    let mut headers = passed;
-    mark(&mut headers, &relay.call, !early);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+/// A streamed answer, with the headers made for it.
+pub(crate) fn stream(relay: Attended<Box<Relay>>, headers: HeaderMap) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::Relay(relay));
     *response.headers_mut() = headers;
     response
+}
+
+/// The headers of a streamed answer. `early`: they go out before the provider has said anything, so what is not known is left out.
+pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, early: bool) -> HeaderMap {
+    let mut headers = passed;
+    mark(&mut headers, call, !early);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers
 }
 
 /// A call that was reserved and failed before anything was sent to the client.
@@ -181,8 +188,7 @@ fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
     }
     headers.insert(MODEL, call.model().id_header.clone());
     headers.insert(PROVIDER, call.provider().slug_header.clone());
-    // One endpoint, one attempt, until there is a list to go through.
-    headers.insert(ATTEMPTS, HeaderValue::from_static("1"));
+    headers.insert(ATTEMPTS, HeaderValue::from(call.attempts()));
     if let Ok(timing) = HeaderValue::from_maybe_shared(server_timing(call.own_us())) {
         headers.insert(SERVER_TIMING, timing);
     }

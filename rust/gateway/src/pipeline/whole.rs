@@ -2,10 +2,11 @@
 
 use super::attempt;
 use super::attempt::Attempting;
-use super::call::Call;
+use super::call::{Attended, Call, Presence, Work};
 use super::failure::Failure;
 use super::intake::YIELD_AFTER_BYTES;
 use super::reply::{self, ReplyBody};
+use crate::server::worker::Worker;
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, ProviderError};
@@ -14,17 +15,48 @@ use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::splice::Edits;
 use fairlead_ir::{ErrorKind, Fault};
 use fairlead_ledger::Outcome;
+use fairlead_snapshot::Snapshot;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants one JSON body.
-pub(crate) async fn answer(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
+pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, headers: HeaderMap) -> Response<ReplyBody> {
+    if call.provider().cancel_stops_billing {
+        return finish(call, attempting, headers).await;
+    }
+    let presence = call.presence().clone();
+    let mut attended = Attended::new(Answering { presence, answer: Box::pin(finish(call, attempting, headers)) });
+    let response = poll_fn(|context| attended.poll(|work| work.answer.as_mut().poll(context))).await;
+    attended.done();
+    response
+}
+
+async fn finish(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
     match run(&mut call, attempting, &mut headers).await {
         Ok(body) => reply::answer(&call, headers, body),
         Err(failure) => fail(&mut call, failure),
+    }
+}
+
+/// An answer that may have to be waited for although its client has left.
+struct Answering {
+    presence: Rc<Presence>,
+    answer: Pin<Box<dyn Future<Output = Response<ReplyBody>>>>,
+}
+
+impl Work for Answering {
+    fn outlives_client(&self) -> Option<&Presence> {
+        self.presence.dispatch.sent_at.get().is_some().then_some(&self.presence)
+    }
+
+    async fn finish(self) {
+        drop(self.answer.await);
     }
 }
 
@@ -39,11 +71,12 @@ pub(crate) fn fail(call: &mut Call, failure: Failure) -> Response<ReplyBody> {
 }
 
 async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -> Result<ReplyBody, Failure> {
-    let mut exchange = attempting.send().await.map_err(|error| unreachable(call, &error))?;
+    let mut exchange = attempting.send(call.presence().clone()).await.map_err(|error| unreachable(call, &error))?;
     call.head_arrived(&exchange);
     let most_bytes = call.snapshot.settings.limits.reply_bytes;
     if !call.seen.billable {
-        return Err(refused(call, exchange).await);
+        let refusal = read_refusal(exchange, total_deadline(call), call.worker.clone(), call.snapshot.clone()).await;
+        return Err(refused(call, refusal));
     }
     if is_event_stream(&exchange) {
         return Err(garbage(call, "it answered with an event stream where one JSON body was asked for"));
@@ -207,19 +240,32 @@ pub(crate) fn is_event_stream(exchange: &Exchange) -> bool {
 /// Bytes of an error body that are read; more says nothing more.
 const ERROR_BYTES: u64 = 64 << 10;
 
-/// The provider answered with a status that is no success: what the caller is told depends on whose fault it is.
-pub(crate) async fn refused(call: &mut Call, mut exchange: Exchange) -> Failure {
+/// An answer with a status that is no success.
+pub(crate) struct Refusal {
+    status: u16,
+    error: ProviderError,
+    hints: Vec<(&'static str, HeaderValue)>,
+}
+
+/// How long the body of a refusal is waited for.
+const REFUSAL_WAIT: Duration = Duration::from_secs(10);
+
+/// Reads what a provider says to a status that is no success.
+pub(crate) async fn read_refusal(mut exchange: Exchange, until: Instant, worker: Rc<Worker>, snapshot: Arc<Snapshot>) -> Refusal {
     let status = exchange.status();
-    let until = total_deadline(call).min(Instant::now() + Duration::from_secs(10));
-    let body = read(&mut exchange, ERROR_BYTES, until, |_| ()).await.unwrap_or_default();
+    let body = read(&mut exchange, ERROR_BYTES, until.min(Instant::now() + REFUSAL_WAIT), |_| ()).await.unwrap_or_default();
     let hints = retry_hints(&exchange);
-    exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
-    let error = error::read_response(status, &body);
-    let mut failure = reported(call, &error).word("provider_status");
-    failure.hints = hints;
+    exchange.release(&worker.upstream, snapshot.settings.limits.pool_idle);
+    Refusal { status, error: error::read_response(status, &body), hints }
+}
+
+/// What the caller is told of a refusal depends on whose fault it is.
+pub(crate) fn refused(call: &Call, refusal: Refusal) -> Failure {
+    let mut failure = reported(call, &refusal.error).word("provider_status");
+    failure.hints = refusal.hints;
     // The caller's own mistake keeps the provider's status (400, 413, 422 …); ours and the provider's have the table's.
     if failure.kind.row().fault == Fault::Caller {
-        failure.status = Some(status);
+        failure.status = Some(refusal.status);
     }
     failure
 }

@@ -5,6 +5,7 @@ use super::connection::{ConnectError, Connection, connect, connect_unix};
 use bytes::{Bytes, BytesMut};
 use fairlead_http1 as http1;
 use fairlead_snapshot::{Origin, Timeouts};
+use std::cell::Cell;
 use std::future::Future;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -141,6 +142,29 @@ enum Home {
     None,
 }
 
+/// How far a request has got: for whoever must know it after the request failed or its future is gone.
+#[derive(Default)]
+pub(crate) struct Dispatch {
+    /// When all of it had been handed to the connection that is tried now; `None` before that.
+    pub(crate) sent_at: Cell<Option<Instant>>,
+    /// It went out on a kept-alive connection first, which turned out to be dead.
+    pub(crate) stale: Cell<Option<Stale>>,
+}
+
+/// A kept-alive connection that was dead.
+#[derive(Clone, Copy)]
+pub(crate) struct Stale {
+    /// All of the request had been handed to it, so it is not certain that the provider has not seen it.
+    pub(crate) sent: bool,
+    /// What went wrong, as [`ExchangeError::word`] has it.
+    pub(crate) word: &'static str,
+    /// When that was known.
+    pub(crate) failed_at: Instant,
+}
+
+/// A connection that dies this soon after a whole request was dead before. Later the provider may have been at work.
+const STALE_WITHIN: Duration = Duration::from_millis(100);
+
 /// A reply whose head has arrived.
 pub(crate) struct Exchange {
     connection: Box<Connection>,
@@ -156,8 +180,6 @@ pub(crate) struct Exchange {
     pub(crate) head_at: Instant,
     /// When bytes last came.
     pub(crate) read_at: Instant,
-    /// Whether the request went out a second time because the first connection had gone stale.
-    pub(crate) resent: bool,
 }
 
 /// What one step of reading gave.
@@ -181,9 +203,16 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Most interim heads (100, 103) before the final one.
 const INTERIM_HEADS: usize = 8;
 
+impl Dispatch {
+    /// Of a request that has just failed: whether its connection had nothing to do with that.
+    fn died_at_once(&self) -> bool {
+        self.sent_at.get().is_none_or(|sent_at| sent_at.elapsed() <= STALE_WITHIN)
+    }
+}
+
 impl Exchange {
-    /// Sends a request to an origin and waits for the reply's head. A reused connection that turns out to be dead before any
-    /// reply byte is replaced once by a fresh one.
+    /// Sends a request to an origin and waits for the reply's head. A reused connection that turns out to be dead is replaced once by
+    /// a fresh one: no reply byte came, and it took less than the whole request or broke at once.
     pub(crate) async fn open(
         upstream: &Upstream,
         origin: &Arc<Origin>,
@@ -191,31 +220,39 @@ impl Exchange {
         timeouts: &Timeouts,
         jitter: u32,
         now: Instant,
+        dispatch: &Dispatch,
     ) -> Result<Exchange, ExchangeError> {
         let waits = Waits::of(timeouts);
         let pooled = upstream.pool.take(origin, now, Duration::from_millis(timeouts.pool_idle_ms));
-        let mut resent = false;
         if let Some(connection) = pooled {
-            match Exchange::run(connection, Home::Pool(origin.clone()), outgoing, waits, now).await {
-                Err(Failed { error, replied: false }) if error.may_be_stale() => resent = true,
+            match Exchange::run(connection, Home::Pool(origin.clone()), outgoing, waits, now, dispatch).await {
+                Err(Failed { error, replied: false }) if error.may_be_stale() && dispatch.died_at_once() => {
+                    let stale = Stale { sent: dispatch.sent_at.take().is_some(), word: error.word(), failed_at: Instant::now() };
+                    dispatch.stale.set(Some(stale));
+                }
                 Err(failed) => return Err(failed.error),
                 Ok(exchange) => return Ok(exchange),
             }
         }
         let connection = connect(upstream, origin, timeouts, jitter).await.map_err(ExchangeError::Connect)?;
-        let mut exchange =
-            Exchange::run(connection, Home::Pool(origin.clone()), outgoing, waits, Instant::now()).await.map_err(|failed| failed.error)?;
-        exchange.resent = resent;
-        Ok(exchange)
+        let home = Home::Pool(origin.clone());
+        Exchange::run(connection, home, outgoing, waits, Instant::now(), dispatch).await.map_err(|failed| failed.error)
     }
 
     /// Sends a request to the control plane's socket.
     pub(crate) async fn open_unix(path: &str, outgoing: &Outgoing, waits: Waits) -> Result<Exchange, ExchangeError> {
         let connection = connect_unix(path).await.map_err(|error| ExchangeError::Connect(ConnectError::Connect(error.to_string())))?;
-        Exchange::run(connection, Home::None, outgoing, waits, Instant::now()).await.map_err(|failed| failed.error)
+        Exchange::run(connection, Home::None, outgoing, waits, Instant::now(), &Dispatch::default()).await.map_err(|failed| failed.error)
     }
 
-    async fn run(mut connection: Box<Connection>, home: Home, outgoing: &Outgoing, waits: Waits, now: Instant) -> Result<Exchange, Failed> {
+    async fn run(
+        mut connection: Box<Connection>,
+        home: Home,
+        outgoing: &Outgoing,
+        waits: Waits,
+        now: Instant,
+        dispatch: &Dispatch,
+    ) -> Result<Exchange, Failed> {
         let limits = http1::Limits::default();
         connection.deadline.set(now + waits.idle);
         let mut progress = Progress::default();
@@ -223,6 +260,7 @@ impl Exchange {
             .await
             .map_err(|error| Failed { error, replied: false })?;
         let sent_at = Instant::now();
+        dispatch.sent_at.set(Some(sent_at));
         connection.deadline.set(sent_at + waits.head);
         let mut interim = 0;
         let head = poll_fn(|context| poll_head(&mut connection, &limits, outgoing.asks_head, &mut interim, context)).await?;
@@ -241,7 +279,6 @@ impl Exchange {
             sent_at,
             head_at,
             read_at: head_at,
-            resent: false,
         })
     }
 

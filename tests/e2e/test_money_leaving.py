@@ -1,0 +1,237 @@
+"""What is paid for work that nobody waited for, and for requests of which nobody knows what became of them. The simulator's ledger is the
+judge: it says what a provider bills that stops with the connection, and what one bills that does not."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.house import (
+    COMPLETION_NANOUSD,
+    PROMPT_NANOUSD,
+    Gateway,
+    Provider,
+    billed_nanousd,
+    configuration,
+    until,
+)
+from e2e.stub import Stub, Visit, completion, polite, sized
+from e2e.wire import PATHS, Wire, body_of
+
+DIALECTS = tuple(PATHS)
+ROUTES = [(prefix, dialect) for prefix in ("", "/api") for dialect in DIALECTS]
+# As `rust/ledger/src/record.rs` has them.
+ESTIMATED, USAGE_MISSING, INSURED, RESENT = 1, 2, 8, 16
+
+
+@pytest.fixture(scope="module")
+def stopping(provider: Provider) -> Iterator[Gateway]:
+    """A gateway whose provider's meter stops with the connection."""
+    with Gateway(configuration(provider.address)) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def ignoring(provider: Provider) -> Iterator[Gateway]:
+    """A gateway whose provider bills the whole answer whoever leaves."""
+    text = configuration(provider.address)
+    assert "cancel_stops_billing = true" in text
+    with Gateway(text.replace("cancel_stops_billing = true", "cancel_stops_billing = false")) as gateway:
+        yield gateway
+
+
+def leave(gateway: Gateway, provider: Provider, prefix: str, dialect: str, body: dict[str, Any], events: int) -> dict[str, Any]:
+    """Sends a request, reads so many events, leaves, and returns the row."""
+    before, open_before = len(gateway.generations()), provider.open_requests()
+    with Wire(gateway.address) as wire:
+        wire.post(prefix + PATHS[dialect], body)
+        if events:
+            stream = wire.events(wire.head())
+            for _ in range(events):
+                next(stream)
+        until(lambda: provider.open_requests() > open_before, "the provider is at work")
+    rows = until(lambda: gateway.generations()[before:], "the call is settled")
+    assert len(rows) == 1
+    return gateway.generation(rows[0]["id"])
+
+
+LEAVINGS = [
+    pytest.param(False, {"delay_ms": 700, "tokens": 9}, 0, id="unary"),
+    pytest.param(True, {"delay_ms": 700, "tokens": 9}, 0, id="stream, before the head"),
+    pytest.param(True, {"first_token_ms": 700, "tokens": 9}, 0, id="stream, before content"),
+    pytest.param(True, {"pace_ms": 100, "tokens": 9}, 4, id="stream, with content"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "dialect"), ROUTES)
+@pytest.mark.parametrize(("stream", "sim", "events"), LEAVINGS)
+def test_a_meter_that_stops(
+    stopping: Gateway, provider: Provider, prefix: str, dialect: str, stream: bool, sim: dict[str, Any], events: int
+) -> None:
+    """The connection is closed at once. The prompt is paid for, and the content that came; both are our own count."""
+    mark = provider.mark()
+    row = leave(stopping, provider, prefix, dialect, body_of(dialect=dialect, model="lab/fast", stream=stream, sim=sim), events)
+    [record] = provider.since(mark, 1)
+    assert record["outcome"] == "client_gone"
+    assert (row["outcome"], row["error"], row["status"]) == ("cancelled", "client_gone", 0)
+    assert row["flags"] & ESTIMATED
+    assert billed_nanousd(record) > 0
+    # An estimate never says less of the prompt than the provider does.
+    assert row["prompt_tokens"] >= record["prompt_tokens"] > 0
+    assert row["charged_nanousd"] == row["upstream_cost_nanousd"] <= row["reserved_nanousd"]
+    assert row["charged_nanousd"] == row["prompt_tokens"] * PROMPT_NANOUSD + row["completion_tokens"] * COMPLETION_NANOUSD
+    assert (row["completion_tokens"] > 0) == (events > 0)
+
+
+@pytest.mark.parametrize(("prefix", "dialect"), ROUTES)
+@pytest.mark.parametrize(("stream", "sim", "events"), LEAVINGS)
+def test_a_meter_that_runs_on(
+    ignoring: Gateway, provider: Provider, prefix: str, dialect: str, stream: bool, sim: dict[str, Any], events: int
+) -> None:
+    """The answer is read to its end, unheard: the bill is the provider's own, to the nano-dollar."""
+    mark = provider.mark()
+    row = leave(ignoring, provider, prefix, dialect, body_of(dialect=dialect, model="lab/fast", stream=stream, sim=sim), events)
+    [record] = provider.since(mark, 1)
+    assert (record["outcome"], record["completion_tokens"]) == ("complete", 9)
+    assert (row["outcome"], row["error"], row["status"]) == ("cancelled", "client_gone", 0)
+    assert row["charged_nanousd"] == row["upstream_cost_nanousd"] == billed_nanousd(record, "cancel_ignored") > 0
+    assert row["flags"] & (ESTIMATED | USAGE_MISSING) == 0
+    assert row["completion_tokens"] == 9
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_of_unheard_work_costs_nothing(ignoring: Gateway, provider: Provider, stream: bool) -> None:
+    mark = provider.mark()
+    sim = {"delay_ms": 500, "fault": {"kind": "status", "status": 500}}
+    row = leave(ignoring, provider, "", "openai_chat", body_of(stream=stream, sim=sim), 0)
+    [record] = provider.since(mark, 1)
+    assert record["status"] == 500
+    assert (row["outcome"], row["charged_nanousd"], row["upstream_cost_nanousd"]) == ("void", 0, 0)
+
+
+def test_more_unheard_work_than_there_is_room_for(ignoring: Gateway, provider: Provider) -> None:
+    """What does not fit is left, and settled with our own count. Nothing is settled twice, and the rest is exact."""
+    mark, before, number = provider.mark(), len(ignoring.generations()), 80
+    wires = [Wire(ignoring.address) for _ in range(number)]
+    for tag, wire in enumerate(wires):
+        wire.post(PATHS["openai_chat"], body_of(model="lab/fast", sim={"tag": tag, "delay_ms": 2000, "tokens": 9}))
+    until(lambda: provider.open_requests() == number, "the provider is at work")
+    for wire in wires:
+        wire.close()
+    rows = until(lambda: len(found := ignoring.generations()[before:]) == number and found, "all are settled")
+    records = provider.since(mark, number)
+    read, left = ([record for record in records if (record["outcome"] == "complete") == whole] for whole in (True, False))
+    assert len(read) == 64 and {record["outcome"] for record in left} == {"client_gone"}
+    exact = sorted(row["charged_nanousd"] for row in rows if not row["flags"] & ESTIMATED)
+    assert exact == sorted(billed_nanousd(record) for record in read)
+    assert all(row["charged_nanousd"] > 0 and row["outcome"] == "cancelled" for row in rows)
+    until(lambda: provider.open_requests() == 0, "nothing is left open")
+
+
+# --- requests of which nobody knows -----------------------------------------------------------------------------------
+
+SERVER = "workers = 1"
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[tuple[Gateway, Stub]]:
+    """A stub and the gateway in front of it."""
+    with Stub() as stub, Gateway(configuration(stub.address, server=SERVER)) as gateway:
+        yield gateway, stub
+
+
+def test_a_request_that_was_never_whole_is_void(stage: tuple[Gateway, Stub]) -> None:
+    gateway, stub = stage
+
+    def script(visit: Visit) -> None:
+        visit.socket.recv(1)
+        arrived.append(visit)
+        until(lambda: len(gateway.generations()) > before, "the call is settled")
+
+    arrived: list[Visit] = []
+    before = len(gateway.generations())
+    stub.play(script)
+    with Wire(gateway.address) as wire:
+        # More than both ends' buffers hold.
+        wire.post(PATHS["openai_chat"], body_of("x" * (24 << 20)))
+        until(lambda: arrived, "the provider has the first byte")
+    row = until(lambda: gateway.generations()[before:], "the call is settled")[0]
+    assert (row["outcome"], row["error"]) == ("void", "client_gone")
+    assert (row["charged_nanousd"], row["upstream_cost_nanousd"]) == (0, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_a_provider_that_took_the_request_and_died(stage: tuple[Gateway, Stub], how: str, stream: bool) -> None:
+    """It may have been at work, and may bill the prompt; the caller got nothing and pays nothing."""
+    gateway, stub = stage
+
+    def script(visit: Visit) -> None:
+        visit.request()
+        if how == "reset":
+            visit.reset()
+
+    stub.play(script)
+    reply = gateway.post(PATHS["openai_chat"], body_of(stream=stream))
+    assert reply.status == 502
+    row = gateway.generation(reply.generation)
+    assert (row["outcome"], row["charged_nanousd"], len(row["attempts"])) == ("failed", 0, 1)
+    assert row["upstream_cost_nanousd"] == row["prompt_tokens"] * PROMPT_NANOUSD > 0
+    assert row["flags"] & (ESTIMATED | INSURED) == ESTIMATED | INSURED
+    assert stub.requests() == [1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_work_that_broke_off_on_a_kept_connection_is_not_sent_again(stage: tuple[Gateway, Stub], how: str, stream: bool) -> None:
+    """A connection that takes a request and lives on for a while was not dead: the provider was at work."""
+    gateway, stub = stage
+
+    def script(visit: Visit) -> None:
+        visit.request()
+        visit.say(sized(completion()))
+        visit.request()
+        time.sleep(0.5)
+        if how == "reset":
+            visit.reset()
+
+    stub.play(script)
+    assert gateway.post(PATHS["openai_chat"], body_of()).status == 200
+    reply = gateway.post(PATHS["openai_chat"], body_of(stream=stream))
+    assert reply.status == 502
+    row = gateway.generation(reply.generation)
+    assert (row["charged_nanousd"], len(row["attempts"])) == (0, 1)
+    assert row["upstream_cost_nanousd"] == row["prompt_tokens"] * PROMPT_NANOUSD > 0
+    assert stub.requests() == [2]
+
+
+@pytest.mark.parametrize("second", ["answers", "dies"])
+def test_both_sends_of_one_request_are_on_record(stage: tuple[Gateway, Stub], second: str) -> None:
+    """The first one may have reached somebody. It is an attempt of its own, reckoned at its prompt; the caller pays for the answer."""
+    gateway, stub = stage
+
+    def script(visit: Visit) -> None:
+        if visit.number > 0 and second == "answers":
+            polite(visit)
+        visit.request()
+        if visit.number == 0:
+            visit.say(sized(completion()))
+            visit.request()
+
+    stub.play(script)
+    assert gateway.post(PATHS["openai_chat"], body_of()).status == 200
+    reply = gateway.post(PATHS["openai_chat"], body_of())
+    assert reply.status == (200 if second == "answers" else 502)
+    assert reply.headers["x-fairlead-attempts"] == "2"
+    row = gateway.generation(reply.generation)
+    stale, last = row["attempts"]
+    assert (stale["status"], stale["error"], stale["flags"] & (RESENT | ESTIMATED)) == (0, "closed_before_reply", RESENT | ESTIMATED)
+    assert last["flags"] & RESENT == 0
+    assert stale["upstream_cost_nanousd"] > 0
+    assert row["upstream_cost_nanousd"] == stale["upstream_cost_nanousd"] + last["upstream_cost_nanousd"]
+    if second == "answers":
+        assert last["upstream_cost_nanousd"] == row["charged_nanousd"] == 3 * PROMPT_NANOUSD + 2 * COMPLETION_NANOUSD
+    else:
+        assert last["upstream_cost_nanousd"] == stale["upstream_cost_nanousd"] and row["charged_nanousd"] == 0
+    assert stub.requests() == [2, 1]
