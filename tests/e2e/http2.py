@@ -73,6 +73,13 @@ class Http2:
         self.bodies[stream] = b""
         return stream
 
+    def head(self, path: str) -> int:
+        """Asks for a head alone; the stream's number."""
+        stream, self._next = self._next, self._next + 2
+        headers = {":method": "HEAD", ":scheme": "http", ":path": path, ":authority": "tests"}
+        self.send(HEADERS, END_HEADERS | END_STREAM, stream, literal(headers))
+        return stream
+
     def cancel(self, stream: int) -> None:
         """Ends a stream before its time."""
         self.send(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))

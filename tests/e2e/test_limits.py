@@ -199,7 +199,7 @@ def test_http2_connections_that_stop_in_the_middle(gateway: Gateway) -> None:
     with Wire(gateway.address) as half, Wire(gateway.address) as mute:
         half.send(preface[:10])
         mute.send(preface)
-        assert half.ended()
+        assert half.answer().status == 408 and half.ended()
         # What it gets are settings, a ping that it does not answer, and a farewell.
         while mute.socket.recv(1 << 16):
             pass
@@ -225,6 +225,23 @@ def test_no_more_http2_streams_than_allowed(gateway: Gateway) -> None:
         refused = [stream for stream in streams if stream in connection.reset]
         assert refused == streams[HTTP2_STREAMS:]
         assert {connection.statuses[stream] for stream in streams[:HTTP2_STREAMS]} == {200}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("window_bytes", [0, 1_000])
+def test_http2_clients_that_never_open_their_window(gateway: Gateway, provider: Provider, stream: bool, window_bytes: int) -> None:
+    mark = provider.mark()
+    sim = {"tokens": 200_000, "token_bytes": 50_000} if stream else {"tokens": 20, "token_bytes": 50_000}
+    with Http2(gateway.address, window_bytes=window_bytes) as connection:
+        streams = [connection.post(CHAT, body_of(model="lab/fast", stream=stream, sim=sim)) for _ in range(HTTP2_STREAMS)]
+        # The connection is alive in every other way.
+        until(lambda: connection.step() is not None and len(connection.ended) == HTTP2_STREAMS, "they are given up on", 20)
+        assert set(connection.reset) == set(streams)
+        outcome = {"client_gone"} if stream else {"complete"}
+        assert {record["outcome"] for record in provider.since(mark, expected=HTTP2_STREAMS)} == outcome
+        good = connection.head("/healthz")
+        until(lambda: connection.step() is not None and good in connection.ended, "the connection goes on", 20)
+        assert (connection.statuses[good], connection.bodies.get(good)) == (200, None)
 
 
 # --- silence ----------------------------------------------------------------------------------------------------------

@@ -2,8 +2,7 @@
 
 use super::failure::{Failure, shown};
 use fairlead_ir::ErrorKind;
-use fairlead_snapshot::Limits;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 
 /// Headers of the client that providers may see, under the name they see it; all others stay here. Most of all its key.
 const PASSED: [(&str, &str); 6] = [
@@ -34,14 +33,15 @@ pub(crate) struct Head<'a> {
     /// The client waits for `100 Continue` before it sends its body.
     pub(crate) expects: bool,
     upgrades: bool,
-    bytes: usize,
+    hosts: usize,
+    /// A Transfer-Encoding other than chunked.
+    transfer_coding: Option<&'a [u8]>,
 }
 
 impl<'a> Head<'a> {
     pub(crate) fn read(headers: &'a HeaderMap) -> Head<'a> {
         let mut head = Head::default();
         for (name, value) in headers {
-            head.bytes += name.as_str().len() + value.len() + 4;
             head.note(name.as_str(), value);
         }
         head
@@ -61,7 +61,9 @@ impl<'a> Head<'a> {
             "content-encoding" if !value.eq_ignore_ascii_case(b"identity") => self.coding = Some(value),
             "expect" => self.expects = true,
             "upgrade" => self.upgrades = true,
-            "accept" | "accept-encoding" | "host" | "content-type" | "content-length" | "connection" => {}
+            "host" => self.hosts += 1,
+            "transfer-encoding" if !value.eq_ignore_ascii_case(b"chunked") => self.transfer_coding = Some(value),
+            "accept" | "accept-encoding" | "transfer-encoding" | "content-type" | "content-length" | "connection" => {}
             _ => {
                 if let Some(place) = KEYS.iter().position(|key| *key == name) {
                     self.keys[place] = self.keys[place].or(Some(value.trim_ascii()));
@@ -93,10 +95,16 @@ impl<'a> Head<'a> {
     }
 
     /// What every request must fulfil, whatever it asks for.
-    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Failure> {
-        if self.bytes > limits.header_bytes {
-            let message = format!("the headers take {} bytes; {} are allowed", self.bytes, limits.header_bytes);
-            return Err(Failure::new(ErrorKind::HeadersTooLarge, message).closing());
+    pub(crate) fn check(&self, version: Version) -> Result<(), Failure> {
+        // RFC 9112 3.2; HTTP/2 has a pseudo-header instead.
+        if version == Version::HTTP_11 && self.hosts != 1 {
+            let message = format!("an HTTP/1.1 request has one Host header; this one has {}", self.hosts);
+            return Err(Failure::new(ErrorKind::InvalidRequest, message).closing());
+        }
+        if let Some(coding) = self.transfer_coding {
+            let coding = shown(&String::from_utf8_lossy(coding));
+            let message = format!("Transfer-Encoding {coding} is not accepted; only chunked is");
+            return Err(Failure::new(ErrorKind::InvalidRequest, message).closing());
         }
         if self.upgrades {
             let message = "protocol upgrades (WebSocket) are not supported; send a plain HTTP request";
@@ -118,7 +126,6 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use http::HeaderName;
 
@@ -161,14 +168,16 @@ mod tests {
 
     #[test]
     fn what_no_request_may_have() {
-        let limits = Limits { header_bytes: 40, ..Limits::default() };
-        for (headers, kind) in [
-            (map(&[("upgrade", "websocket")]), ErrorKind::InvalidRequest),
-            (map(&[("content-encoding", "gzip")]), ErrorKind::InvalidRequest),
-            (map(&[("x-long", "0123456789012345678901234567890123456789")]), ErrorKind::HeadersTooLarge),
-        ] {
-            assert_eq!(Head::read(&headers).check(&limits).unwrap_err().kind, kind);
-        }
-        assert!(Head::read(&map(&[("content-encoding", "identity")])).check(&limits).is_ok());
+        let check = |headers: &[(&'static str, &'static str)], version, fine| {
+            assert_eq!(Head::read(&map(headers)).check(version).is_ok(), fine, "{headers:?} {version:?}");
+        };
+        check(&[("host", "a")], Version::HTTP_11, true);
+        check(&[("host", "a"), ("content-encoding", "identity"), ("transfer-encoding", "Chunked")], Version::HTTP_11, true);
+        check(&[("host", "a"), ("upgrade", "websocket")], Version::HTTP_11, false);
+        check(&[("host", "a"), ("content-encoding", "gzip")], Version::HTTP_11, false);
+        check(&[("host", "a"), ("transfer-encoding", "gzip, chunked")], Version::HTTP_11, false);
+        check(&[], Version::HTTP_11, false);
+        check(&[], Version::HTTP_10, true);
+        check(&[], Version::HTTP_2, true);
     }
 }

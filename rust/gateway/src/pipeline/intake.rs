@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use super::head::Head;
 use crate::upstream::Deadline;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fairlead_formats::request::{Facts, RequestScan};
 use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_snapshot::{Limits, Settings, Timeouts};
@@ -44,18 +44,18 @@ pub(crate) async fn read(
         return Err(too_large(settings.limits.body_bytes));
     }
     let mut scan = RequestScan::new(dialect, settings.limits.json_depth);
-    let mut frames = Vec::new();
+    let mut frames = Frames::default();
     let mut unyielded = 0;
     let scanned = loop {
         let frame = match reader.next().await {
             Ok(Some(frame)) => frame,
-            Ok(None) => break scan.finish(&frames).map_err(refused),
+            Ok(None) => break scan.finish(frames.end()).map_err(refused),
             Err(failure) => return Err(failure),
         };
         if let Err(refusal) = scan.feed(&frame) {
             break Err(refused(refusal));
         }
-        unyielded += frame.len();
+        unyielded += frame.len().max(FRAME_COST_BYTES);
         frames.push(frame);
         if unyielded > YIELD_AFTER_BYTES {
             unyielded = 0;
@@ -63,7 +63,7 @@ pub(crate) async fn read(
         }
     };
     match scanned {
-        Ok(facts) => Ok(Intake { frames, bytes: reader.bytes, facts, waited: reader.waited }),
+        Ok(facts) => Ok(Intake { frames: frames.done, bytes: reader.bytes, facts, waited: reader.waited }),
         Err(failure) => {
             reader.discard().await;
             Err(failure)
@@ -80,11 +80,43 @@ pub(crate) async fn discard(body: Incoming, began: Instant, settings: &Settings)
 pub(crate) async fn read_small(body: Incoming, began: Instant, settings: &Settings, most_bytes: u64) -> Result<Vec<Bytes>, Failure> {
     let limits = Limits { body_bytes: most_bytes, ..settings.limits.clone() };
     let mut reader = Reader::new(body, began, &settings.timeouts, &limits);
-    let mut frames = Vec::new();
+    let mut frames = Frames::default();
     while let Some(frame) = reader.next().await? {
         frames.push(frame);
     }
-    Ok(frames)
+    frames.end();
+    Ok(frames.done)
+}
+
+/// A body's frames as they came, but for tiny ones: keeping each would cost many times their bytes.
+#[derive(Default)]
+struct Frames {
+    done: Vec<Bytes>,
+    joined: BytesMut,
+}
+
+/// Shorter frames are joined, unless they are the first.
+const JOIN_BELOW_BYTES: usize = 2 << 10;
+
+/// What a frame costs however short it is, in terms of bytes scanned.
+const FRAME_COST_BYTES: usize = 1 << 10;
+
+impl Frames {
+    fn push(&mut self, frame: Bytes) {
+        if frame.len() < JOIN_BELOW_BYTES && !self.done.is_empty() {
+            return self.joined.extend_from_slice(&frame);
+        }
+        self.end();
+        self.done.push(frame);
+    }
+
+    /// All of them, once there are no more.
+    fn end(&mut self) -> &[Bytes] {
+        if !self.joined.is_empty() {
+            self.done.push(self.joined.split().freeze());
+        }
+        &self.done
+    }
 }
 
 fn refused(refusal: fairlead_formats::request::Refusal) -> Failure {
@@ -181,5 +213,22 @@ impl Reader {
             deadline.poll(context)
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiny_frames_are_joined_in_their_order() {
+        let mut frames = Frames::default();
+        let large = vec![b'x'; JOIN_BELOW_BYTES];
+        for frame in [b"{".as_slice(), b"a", b"b", &large, b"c", &large, b"d", b"e"] {
+            frames.push(Bytes::copy_from_slice(frame));
+        }
+        let lengths: Vec<usize> = frames.end().iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [1, 2, large.len(), 1, large.len(), 2]);
+        assert_eq!(frames.done.concat(), [b"{ab".as_slice(), &large, b"c", &large, b"de"].concat());
     }
 }

@@ -14,7 +14,7 @@ mod reply;
 mod whole;
 
 pub(crate) use admit::KnownKey;
-pub(crate) use reply::{Broken, ReplyBody};
+pub(crate) use reply::{Broken, ReplyBody, refuse_head};
 
 use crate::server::routes::{self, Route};
 use crate::server::worker::Worker;
@@ -36,8 +36,8 @@ use tokio::time::Instant;
 pub(crate) struct Arrival<'a> {
     /// When its first byte came.
     pub(crate) began: Instant,
-    /// Its head announced two different body lengths.
-    pub(crate) conflict: bool,
+    /// What is wrong with how its head says where the body ends.
+    pub(crate) misframed: Option<&'static str>,
     pub(crate) known_key: &'a KnownKey,
 }
 
@@ -50,7 +50,8 @@ pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>
     let snapshot = worker.shared.snapshot();
     let outcome = match route {
         Route::Generate(dialect, manner) => generate(worker, &snapshot, &mut parts, &mut body, &arrival, dialect, manner).await,
-        route => serve(worker, &snapshot, &parts, &mut body, &arrival, route).await,
+        // Boxed: the rare case should not make every connection's task larger.
+        route => Box::pin(serve(worker, &snapshot, &parts, &mut body, &arrival, route)).await,
     };
     let response = match outcome {
         Ok(response) => response,
@@ -120,7 +121,7 @@ async fn serve(
     arrival: &Arrival<'_>,
     route: Route,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(parts, body, snapshot, arrival.conflict)?;
+    let head = checked_head(parts, body, arrival.misframed)?;
     match route {
         Route::Health => Ok(reply::plain(200, "ok\n")),
         Route::Ready if worker.shared.ready() => Ok(reply::plain(200, "ready\n")),
@@ -152,7 +153,7 @@ async fn generate(
     dialect: Dialect,
     manner: Manner,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(parts, body, snapshot, arrival.conflict)?;
+    let head = checked_head(parts, body, arrival.misframed)?;
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
     let mut intake = intake::read(&head, body.take()?, dialect, &snapshot.settings, arrival.began).await?;
     let choice = plan::choose(snapshot, &principal, &intake.facts, dialect)?;
@@ -175,16 +176,15 @@ async fn generate(
 }
 
 /// The headers, read once; what no request may have is refused, and its body forgotten if it has not been sent.
-fn checked_head<'a>(parts: &'a Parts, body: &mut Body, snapshot: &Snapshot, conflict: bool) -> Result<Head<'a>, Failure> {
+fn checked_head<'a>(parts: &'a Parts, body: &mut Body, misframed: Option<&'static str>) -> Result<Head<'a>, Failure> {
     let head = Head::read(&parts.headers);
-    let checked = check_framing(conflict).and_then(|()| head.check(&snapshot.settings.limits));
+    let checked = check_framing(misframed).and_then(|()| head.check(parts.version));
     checked.inspect_err(|_| body.forget_if(head.expects))?;
     Ok(head)
 }
 
-fn check_framing(conflict: bool) -> Result<(), Failure> {
-    let message = "the request has both Content-Length and Transfer-Encoding; send one of them";
-    if conflict { Err(Failure::new(ErrorKind::InvalidRequest, message).closing()) } else { Ok(()) }
+fn check_framing(misframed: Option<&'static str>) -> Result<(), Failure> {
+    misframed.map_or(Ok(()), |message| Err(Failure::new(ErrorKind::InvalidRequest, message).closing()))
 }
 
 fn unknown_path(path: &str) -> Failure {

@@ -6,6 +6,7 @@ use super::relay::Relay;
 use crate::server::routes::Face;
 use bytes::Bytes;
 use fairlead_formats::error::{self, Details};
+use fairlead_ir::ErrorKind;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -133,6 +134,28 @@ pub(crate) fn failed(call: &Call, failure: &Failure) -> Response<ReplyBody> {
 /// A request that was refused before it had a generation.
 pub(crate) fn refusal(face: Face, failure: &Failure) -> Response<ReplyBody> {
     error_response(face, failure, Details::default())
+}
+
+/// The whole reply, as written, to a head that hyper could not read or that never came to its end.
+pub(crate) fn refuse_head(face: Face, status: u16, header_bytes: usize, headers: usize) -> Vec<u8> {
+    let (kind, message) = match status {
+        408 => (ErrorKind::RequestTimeout, "the request's head came too slowly".to_owned()),
+        414 => (ErrorKind::InvalidRequest, "the URL is too long".to_owned()),
+        431 => (ErrorKind::HeadersTooLarge, format!("the request's head has more than {headers} header lines or {header_bytes} bytes")),
+        _ => (
+            ErrorKind::InvalidRequest,
+            "the request's head is not valid HTTP/1.1: look at its request line, header lines and lengths".to_owned(),
+        ),
+    };
+    let failure = Failure { status: Some(status), ..Failure::new(kind, message).closing() };
+    let body =
+        error::body(face.dialect, face.manner, failure.kind, &failure.message, &Details { status: failure.status, ..Details::default() });
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\nconnection: close\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
 }
 
 /// A short text for probes.

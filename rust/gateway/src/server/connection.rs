@@ -1,25 +1,29 @@
 //! One client connection: which protocol it speaks, and its requests handed to the pipeline until it ends.
 
 use crate::pipeline::{self, Arrival, ReplyBody};
-use crate::server::guard::{Activity, ClientLimits, Guarded};
+use crate::server::arriving::Framing;
+use crate::server::guard::{Activity, ClientLimits, First, Guarded};
+use crate::server::window::{StreamExecutor, Window};
 use crate::server::worker::Worker;
+use bytes::Bytes;
 use fairlead_snapshot::Settings;
+use http::{Method, Version, header};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::TcpStream as StdTcpStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 /// What an HTTP/2 client sends first (RFC 9113 3.4).
@@ -28,6 +32,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// hyper's read buffer: bodies are read in pieces of up to this.
 const READ_BUFFER_BYTES: usize = 400 << 10;
 
+/// What hyper's first buffer holds.
+const FIRST_READ_BYTES: usize = 8 << 10;
+
 /// Serves a connection until it ends, by itself, by a limit or by a drain.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: StdTcpStream) {
     let Ok(stream) = TcpStream::from_std(stream) else {
@@ -35,66 +42,82 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: StdTcpStream) {
     };
     let snapshot = worker.shared.snapshot();
     let settings = &snapshot.settings;
-    let client = ClientLimits::of(&settings.timeouts);
     match &worker.shared.server_tls {
-        None => {
-            let wait = client.idle;
-            if let Ok(Ok(http2)) = timeout(wait, speaks_http2(&stream)).await {
-                serve_protocol(&worker, stream, http2, settings, client).await;
-            }
-        }
-        Some(config) => {
-            let handshake = TlsAcceptor::from(config.clone()).accept(stream);
-            if let Ok(Ok(stream)) = timeout(Duration::from_millis(settings.timeouts.tls_ms), handshake).await {
-                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                serve_protocol(&worker, stream, http2, settings, client).await;
-            }
+        None => serve_plain(&worker, stream, settings).await,
+        // What few connections are should not make the task of every connection larger.
+        Some(config) => Box::pin(serve_tls(&worker, stream, TlsAcceptor::from(config.clone()), settings)).await,
+    }
+}
+
+async fn serve_plain(worker: &Rc<Worker>, mut stream: TcpStream, settings: &Settings) {
+    let limits = ClientLimits::of(settings);
+    if let Some(first) = read_first(&mut stream, &limits).await {
+        match first.bytes.starts_with(HTTP2_PREFACE) {
+            true => Box::pin(serve_http2(worker, stream, first, settings, limits)).await,
+            false => serve_http1(worker, stream, first, settings, limits).await,
         }
     }
 }
 
-/// Looks at the first bytes without taking them.
-async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    loop {
-        let seen = stream.peek(&mut first).await?;
-        if seen == 0 || first[..seen] != HTTP2_PREFACE[..seen] {
-            return Ok(false);
+async fn serve_tls(worker: &Rc<Worker>, stream: TcpStream, acceptor: TlsAcceptor, settings: &Settings) {
+    let limits = ClientLimits::of(settings);
+    if let Ok(Ok(stream)) = timeout(Duration::from_millis(settings.timeouts.tls_ms), acceptor.accept(stream)).await {
+        let first = First { bytes: Vec::new(), since: Instant::now() };
+        match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            true => serve_http2(worker, stream, first, settings, limits).await,
+            false => serve_http1(worker, stream, first, settings, limits).await,
         }
-        if seen == first.len() {
-            return Ok(true);
-        }
-        // Part of the preface: the rest is on its way, and a peek returns at once while anything is there.
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-async fn serve_protocol<S>(worker: &Rc<Worker>, socket: S, is_http2: bool, settings: &Settings, client: ClientLimits)
+/// Reads until the bytes show whether they are HTTP/2's preface. Usually that is one read, of a whole small request: it goes into hyper's
+/// first buffer as it is. `None` when nothing came.
+async fn read_first(stream: &mut TcpStream, limits: &ClientLimits) -> Option<First> {
+    let mut bytes = Vec::with_capacity(FIRST_READ_BYTES);
+    timeout(limits.idle, stream.read_buf(&mut bytes)).await.ok()?.ok().filter(|read| *read > 0)?;
+    let since = Instant::now();
+    while bytes.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&bytes) {
+        // Whatever goes wrong, the protocol's own code meets it again and knows what to say.
+        let read = timeout_at(since + limits.head, stream.read_buf(&mut bytes)).await;
+        if !matches!(read, Ok(Ok(1..))) {
+            break;
+        }
+    }
+    bytes.shrink_to_fit();
+    Some(First { bytes, since })
+}
+
+async fn serve_http1<S>(worker: &Rc<Worker>, socket: S, first: First, settings: &Settings, limits: ClientLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let activity = Activity::new(Instant::now());
-    activity.multiplexed.set(is_http2);
-    let io = TokioIo::new(Guarded::new(socket, activity.clone(), client));
-    let service = service_fn(|request: Request<Incoming>| answer(worker.clone(), activity.clone(), request));
-    if is_http2 {
-        let mut builder = http2::Builder::new(LocalExecutor);
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(settings.limits.http2_streams)
-            .max_header_list_size(settings.limits.header_bytes as u32)
-            .keep_alive_interval(client.idle)
-            .keep_alive_timeout(client.head);
-        until_drained(worker, builder.serve_connection(io, service), |connection| connection.graceful_shutdown()).await;
-    } else {
-        let mut builder = http1::Builder::new();
-        builder
-            .max_headers(settings.limits.headers)
-            .max_header_size(settings.limits.header_bytes)
-            .max_buf_size(READ_BUFFER_BYTES)
-            .half_close(false);
-        until_drained(worker, builder.serve_connection(io, service), |connection| connection.graceful_shutdown()).await;
-    }
+    let activity = Activity::new(Instant::now(), false);
+    let io = TokioIo::new(Guarded::new(socket, first, activity.clone(), limits));
+    let service = service_fn(|request| Box::pin(answer(worker.clone(), activity.clone(), request)));
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(settings.limits.headers)
+        .max_header_size(settings.limits.header_bytes)
+        .max_buf_size(READ_BUFFER_BYTES)
+        .half_close(false);
+    until_drained(worker, builder.serve_connection(io, service), |connection| connection.graceful_shutdown()).await;
+}
+
+async fn serve_http2<S>(worker: &Rc<Worker>, socket: S, first: First, settings: &Settings, limits: ClientLimits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let activity = Activity::new(Instant::now(), true);
+    let io = TokioIo::new(Guarded::new(socket, first, activity.clone(), limits));
+    let service = service_fn(|request| Box::pin(answer(worker.clone(), activity.clone(), request)));
+    let mut builder = http2::Builder::new(StreamExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.limits.http2_streams)
+        .max_header_list_size(settings.limits.header_bytes as u32)
+        .keep_alive_interval(limits.idle)
+        .keep_alive_timeout(limits.head);
+    until_drained(worker, builder.serve_connection(io, service), |connection| connection.graceful_shutdown()).await;
 }
 
 /// Runs a connection; when the drain begins it is told once to end after what is in progress.
@@ -119,41 +142,57 @@ where
 }
 
 async fn answer(worker: Rc<Worker>, activity: Rc<Activity>, request: Request<Incoming>) -> Result<Response<Tracked>, Infallible> {
-    let began = activity.begin();
-    let tracked = Tracked::new(worker.clone(), activity.clone());
-    let conflict = request.headers().contains_key(http::header::TRANSFER_ENCODING) && activity.framing_conflicts();
-    let arrival = Arrival { began, conflict, known_key: &activity.known_key };
+    let (began, framing) = activity.begin();
+    let mut tracked = Tracked::new(worker.clone(), activity.clone());
+    let headless = request.method() == Method::HEAD;
+    let arrival = Arrival { began, misframed: misframed(&request, framing), known_key: &activity.known_key };
     let response = pipeline::answer(&worker, request, arrival).await;
+    if headless {
+        return Ok(without_body(response).map(|body| tracked.with(body)));
+    }
+    if activity.is_http2 {
+        tracked.window = Some(Window::watch(&worker.shared.snapshot().settings.timeouts));
+    }
     Ok(response.map(|body| tracked.with(body)))
+}
+
+/// What is wrong with the framing of a request that is not simply sized.
+fn misframed(request: &Request<Incoming>, framing: Framing) -> Option<&'static str> {
+    if request.version() == Version::HTTP_2 || !request.headers().contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    match framing {
+        Framing::Seen { length: false } => None,
+        Framing::Seen { length: true } => Some("the request has both Content-Length and Transfer-Encoding; send one of them"),
+        Framing::Unseen => Some("a request with Transfer-Encoding is not accepted before the reply to the one before it has come"),
+    }
+}
+
+/// The answer to HEAD: HTTP/1.1 leaves the body out by itself, HTTP/2 does not.
+fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if let Some(bytes) = response.body().size_hint().exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, bytes.into());
+    }
+    response.map(|_| ReplyBody::empty())
 }
 
 /// A reply's body that tells its connection when it is over, however it ends.
 pub(crate) struct Tracked {
-    body: Carried,
+    body: ReplyBody,
     worker: Rc<Worker>,
     activity: Rc<Activity>,
-}
-
-enum Carried {
-    Plain(ReplyBody),
-    /// A stream on HTTP/2, where the socket may be writable although this reader takes nothing.
-    Watched(Rc<RefCell<Watched>>),
+    /// On HTTP/2, where the socket may be writable although this reader takes nothing.
+    window: Option<Window>,
 }
 
 impl Tracked {
     fn new(worker: Rc<Worker>, activity: Rc<Activity>) -> Tracked {
         worker.counters.requests_open.add(1);
-        Tracked { body: Carried::Plain(ReplyBody::empty()), worker, activity }
+        Tracked { body: ReplyBody::empty(), worker, activity, window: None }
     }
 
     fn with(mut self, body: ReplyBody) -> Tracked {
-        self.body = match body {
-            ReplyBody::Relay(_) if self.activity.multiplexed.get() => {
-                let stall_ms = self.worker.shared.snapshot().settings.timeouts.write_stall_ms;
-                Carried::Watched(Watched::start(body, Duration::from_millis(stall_ms)))
-            }
-            body => Carried::Plain(body),
-        };
+        self.body = body;
         self
     }
 }
@@ -165,103 +204,23 @@ impl Drop for Tracked {
     }
 }
 
-impl http_body::Body for Tracked {
-    type Data = bytes::Bytes;
+impl Body for Tracked {
+    type Data = Bytes;
     type Error = pipeline::Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
-        match &mut self.body {
-            Carried::Plain(body) => Pin::new(body).poll_frame(context),
-            Carried::Watched(watched) => watched.borrow_mut().poll_frame(context),
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        match &mut this.window {
+            None => Pin::new(&mut this.body).poll_frame(context),
+            Some(window) => window.poll_frame(&mut this.body, context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.body, Carried::Plain(body) if body.is_end_stream())
+        self.body.is_end_stream() && self.window.as_ref().is_none_or(Window::is_drained)
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
-        match &self.body {
-            Carried::Plain(body) => body.size_hint(),
-            Carried::Watched(_) => http_body::SizeHint::default(),
-        }
-    }
-}
-
-/// A stream that is given up when its reader opens no window for too long: a body that is not asked for looks at no clock itself.
-struct Watched {
-    body: Option<ReplyBody>,
-    /// When a frame was last asked for, or became ready to be asked for.
-    asked_at: Instant,
-    /// Who waits for the provider, when the last answer was "not yet".
-    waiting: Option<Waker>,
-    /// A frame that came and has not been asked for.
-    ready: Option<FramePoll>,
-}
-
-type FramePoll = Option<Result<http_body::Frame<bytes::Bytes>, pipeline::Broken>>;
-
-impl Watched {
-    fn start(body: ReplyBody, stall: Duration) -> Rc<RefCell<Watched>> {
-        let watched = Rc::new(RefCell::new(Watched { body: Some(body), asked_at: Instant::now(), waiting: None, ready: None }));
-        let weak = Rc::downgrade(&watched);
-        tokio::task::spawn_local(async move {
-            let mut until = Instant::now() + stall;
-            loop {
-                tokio::time::sleep_until(until).await;
-                let Some(watched) = weak.upgrade() else { return };
-                match watched.borrow_mut().look(stall) {
-                    Some(next) => until = next,
-                    None => return,
-                }
-            }
-        });
-        watched
-    }
-
-    /// When to look again; `None` once the reader has been given up.
-    fn look(&mut self, stall: Duration) -> Option<Instant> {
-        let now = Instant::now();
-        if let Some(waker) = self.waiting.clone() {
-            // Without a window nobody asks again when the provider's frame comes. So it is fetched here, and its reader told.
-            let body = self.body.as_mut()?;
-            let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(body), &mut Context::from_waker(&waker)) else {
-                return Some(now + stall);
-            };
-            (self.ready, self.waiting, self.asked_at) = (Some(frame), None, now);
-            waker.wake();
-        }
-        if now < self.asked_at + stall {
-            return Some(self.asked_at + stall);
-        }
-        // Dropping the stream settles it; if its reader ever asks for more, it gets a reset.
-        (self.body, self.ready) = (None, None);
-        None
-    }
-
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<FramePoll> {
-        self.asked_at = Instant::now();
-        if let Some(frame) = self.ready.take() {
-            return Poll::Ready(frame);
-        }
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(Some(Err(pipeline::Broken("the client took nothing for too long"))));
-        };
-        let frame = http_body::Body::poll_frame(Pin::new(body), context);
-        self.waiting = frame.is_pending().then(|| context.waker().clone());
-        frame
-    }
-}
-
-/// HTTP/2 runs its streams as tasks of the same thread.
-#[derive(Clone)]
-struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future<Output = ()> + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -1,13 +1,14 @@
-//! A client's socket with its time limits: slow heads, idle connections, readers that do not read.
+//! A client's socket with its time limits (slow heads, idle connections, readers that do not read), and with words where hyper has none.
 
-use crate::pipeline::KnownKey;
+use super::arriving::{Arriving, Framing};
+use crate::pipeline::{self, KnownKey};
 use crate::upstream::Deadline;
-use fairlead_snapshot::Timeouts;
+use fairlead_snapshot::Settings;
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -18,68 +19,47 @@ pub(crate) struct Activity {
     requests: Cell<u32>,
     /// When the last request ended, or the connection was made.
     idle_since: Cell<Instant>,
-    /// When the first byte of the head that is now being read came; it is the request's beginning.
-    head_since: Cell<Option<Instant>>,
-    /// The bytes of that head, kept because hyper drops a Content-Length that contradicts Transfer-Encoding.
-    head: RefCell<Vec<u8>>,
-    /// HTTP/2 has no head of its own to time; its codec bounds it.
-    pub(crate) multiplexed: Cell<bool>,
+    /// The head that is now being read. HTTP/2 has none of its own to time; its codec bounds it.
+    arriving: RefCell<Option<Arriving>>,
+    pub(crate) is_http2: bool,
     pub(crate) known_key: KnownKey,
 }
 
-/// Of a head no more than this is kept; hyper refuses longer ones.
-const HEAD_BYTES: usize = 32 << 10;
-
 impl Activity {
-    pub(crate) fn new(now: Instant) -> Rc<Activity> {
+    pub(crate) fn new(now: Instant, is_http2: bool) -> Rc<Activity> {
         Rc::new(Activity {
             requests: Cell::new(0),
             idle_since: Cell::new(now),
-            head_since: Cell::new(None),
-            head: RefCell::default(),
-            multiplexed: Cell::new(false),
+            arriving: RefCell::default(),
+            is_http2,
             known_key: KnownKey::default(),
         })
     }
 
-    /// A request's head is complete; returns when it began to arrive.
-    pub(crate) fn begin(&self) -> Instant {
+    /// A request's head is complete; returns when it began to arrive, and what was seen of it.
+    pub(crate) fn begin(&self) -> (Instant, Framing) {
         self.requests.set(self.requests.get() + 1);
-        self.head_since.take().unwrap_or_else(Instant::now)
+        match self.arriving.take() {
+            Some(arriving) => (arriving.since, arriving.framing()),
+            None => (Instant::now(), Framing::Unseen),
+        }
     }
 
     /// A request is over: its reply was sent or dropped.
     pub(crate) fn end(&self) {
         self.requests.set(self.requests.get().saturating_sub(1));
         self.idle_since.set(Instant::now());
-        let mut head = self.head.borrow_mut();
-        head.clear();
-        // One long head should not stay with an idle connection for ever.
-        head.shrink_to(1 << 10);
-    }
-
-    /// Whether the head that was just read names both Content-Length and Transfer-Encoding. Only called for the rare chunked request.
-    pub(crate) fn framing_conflicts(&self) -> bool {
-        let head = self.head.borrow();
-        let head = memchr::memmem::find(&head, b"\r\n\r\n").map_or(head.as_slice(), |end| &head[..end]);
-        head.split(|byte| *byte == b'\n')
-            .any(|line| line.split(|byte| *byte == b':').next().is_some_and(|name| name.eq_ignore_ascii_case(b"content-length")))
     }
 
     fn is_idle(&self) -> bool {
         self.requests.get() == 0
     }
 
-    fn arrived(&self, bytes: &[u8]) {
-        if !self.is_idle() || self.multiplexed.get() {
+    fn arrived(&self, bytes: &[u8], at: impl FnOnce() -> Instant) {
+        if self.is_http2 || !self.is_idle() {
             return;
         }
-        if self.head_since.get().is_none() {
-            self.head_since.set(Some(Instant::now()));
-        }
-        let mut head = self.head.borrow_mut();
-        let room = HEAD_BYTES - head.len().min(HEAD_BYTES);
-        head.extend_from_slice(&bytes[..bytes.len().min(room).min(HEAD_BYTES)]);
+        self.arriving.borrow_mut().get_or_insert_with(|| Arriving::new(at())).pass(bytes);
     }
 
     /// Until when the client may be silent now; `None` while it waits for us.
@@ -87,44 +67,65 @@ impl Activity {
         if !self.is_idle() {
             return None;
         }
-        Some(match self.head_since.get() {
-            Some(since) => since + limits.head,
+        Some(match &*self.arriving.borrow() {
+            Some(arriving) => arriving.since + limits.head,
             None => self.idle_since.get() + limits.idle,
         })
     }
+
+    /// The reply to a head that will never be a request, where one has begun.
+    fn refusal(&self, status: u16, limits: &ClientLimits) -> Option<Vec<u8>> {
+        let face = self.arriving.borrow().as_ref()?.face();
+        Some(pipeline::refuse_head(face, status, limits.header_bytes, limits.headers))
+    }
 }
 
-/// Time limits towards a client.
+/// Limits towards a client.
 #[derive(Clone, Copy)]
 pub(crate) struct ClientLimits {
     pub(crate) head: Duration,
     pub(crate) idle: Duration,
     pub(crate) write_stall: Duration,
+    pub(crate) header_bytes: usize,
+    pub(crate) headers: usize,
 }
 
 impl ClientLimits {
-    pub(crate) fn of(timeouts: &Timeouts) -> ClientLimits {
+    pub(crate) fn of(settings: &Settings) -> ClientLimits {
+        let (timeouts, limits) = (&settings.timeouts, &settings.limits);
         ClientLimits {
             head: Duration::from_millis(timeouts.client_head_ms),
             idle: Duration::from_millis(timeouts.client_idle_ms),
             write_stall: Duration::from_millis(timeouts.write_stall_ms),
+            header_bytes: limits.header_bytes,
+            headers: limits.headers,
         }
     }
+}
+
+/// What was read of a connection to learn its protocol, and is still to be read by who speaks it.
+pub(crate) struct First {
+    pub(crate) bytes: Vec<u8>,
+    /// When the first of them came.
+    pub(crate) since: Instant,
 }
 
 /// A socket that gives up on a client that is too slow.
 pub(crate) struct Guarded<S> {
     socket: S,
+    first: First,
     activity: Rc<Activity>,
     limits: ClientLimits,
     silence: Option<Deadline>,
     stall: Option<Deadline>,
     stalled: bool,
+    /// Our reply in place of hyper's bare one, and how much of it has been written.
+    refusal: Option<(Vec<u8>, usize)>,
 }
 
-impl<S> Guarded<S> {
-    pub(crate) fn new(socket: S, activity: Rc<Activity>, limits: ClientLimits) -> Guarded<S> {
-        Guarded { socket, activity, limits, silence: None, stall: None, stalled: false }
+impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
+    pub(crate) fn new(socket: S, first: First, activity: Rc<Activity>, limits: ClientLimits) -> Guarded<S> {
+        Guarded { socket, first, activity, limits, silence: None, stall: None, stalled: false, refusal: None }
     }
 
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,7 +134,12 @@ impl<S> Guarded<S> {
         };
         let silence = self.silence.get_or_insert_with(|| Deadline::at(until));
         silence.set(until);
-        silence.poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        ready!(silence.poll(context));
+        if let Some(reply) = self.activity.refusal(408, &self.limits) {
+            // Nothing else has been written on this connection lately, so it fits; who sends no head may miss it.
+            let _ = Pin::new(&mut self.socket).poll_write(context, &reply);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Looks at the outcome of a write: while the client takes nothing, the stall timer runs.
@@ -154,15 +160,50 @@ impl<S> Guarded<S> {
             None => Poll::Pending,
         }
     }
+
+    /// hyper refuses a head with a status and nothing else. Such a reply is replaced by one in the caller's dialect; `None` for any other.
+    fn poll_refusal(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.refusal.is_none() {
+            if self.activity.is_http2 || !self.activity.is_idle() {
+                return None;
+            }
+            let status = bare_refusal(bytes)?;
+            self.refusal = Some((self.activity.refusal(status, &self.limits)?, 0));
+        }
+        let (reply, sent) = self.refusal.as_mut()?;
+        while *sent < reply.len() {
+            match Pin::new(&mut self.socket).poll_write(context, &reply[*sent..]) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(written)) => *sent += written,
+                other => return Some(self.watch(other, context)),
+            }
+        }
+        // hyper believes that its own words went out; there is nothing behind them.
+        Some(Poll::Ready(Ok(bytes.len())))
+    }
+}
+
+/// The status of a whole HTTP/1.1 reply of the 4xx kind without a body. Our own always have one.
+fn bare_refusal(bytes: &[u8]) -> Option<u16> {
+    let status = bytes.strip_prefix(b"HTTP/1.1 ")?.first_chunk::<3>()?;
+    let bare = status[0] == b'4' && bytes.ends_with(b"\r\n\r\n");
+    std::str::from_utf8(status).ok()?.parse().ok().filter(|_| bare)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
+        if !this.first.bytes.is_empty() {
+            let taken = this.first.bytes.len().min(buffer.remaining());
+            buffer.put_slice(&this.first.bytes[..taken]);
+            this.first.bytes.drain(..taken);
+            this.activity.arrived(&buffer.filled()[before..], || this.first.since);
+            return Poll::Ready(Ok(()));
+        }
         match Pin::new(&mut this.socket).poll_read(context, buffer) {
             Poll::Ready(Ok(())) => {
-                this.activity.arrived(&buffer.filled()[before..]);
+                this.activity.arrived(&buffer.filled()[before..], Instant::now);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -174,12 +215,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(refused) = this.poll_refusal(context, bytes) {
+            return refused;
+        }
         let written = Pin::new(&mut this.socket).poll_write(context, bytes);
         this.watch(written, context)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let [only] = slices
+            && let Some(refused) = this.poll_refusal(context, only)
+        {
+            return refused;
+        }
         let written = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
         this.watch(written, context)
     }
@@ -196,5 +245,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare_refusal;
+
+    #[test]
+    fn only_replies_without_a_body_are_hypers() {
+        for (reply, status) in [
+            ("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", Some(400)),
+            ("HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n", Some(431)),
+            ("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}", None),
+            ("HTTP/1.1 200 OK\r\n\r\n", None),
+            ("HTTP/1.1 100 Continue\r\n\r\n", None),
+            ("data: x\n\n", None),
+        ] {
+            assert_eq!(bare_refusal(reply.as_bytes()), status, "{reply}");
+        }
     }
 }

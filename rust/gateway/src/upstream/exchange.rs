@@ -5,15 +5,14 @@ use super::connection::{ConnectError, Connection, connect, connect_unix};
 use bytes::{Bytes, BytesMut};
 use fairlead_http1 as http1;
 use fairlead_snapshot::{Origin, Timeouts};
-use std::cell::Cell;
-use std::future::Future;
-use std::future::poll_fn;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// A request as it goes out: the head (with a small body behind it), then the body's slices, none of them copied.
@@ -190,9 +189,14 @@ pub(crate) enum Fill {
     End,
 }
 
-/// Reads begin with this much room; a reply that fills it gets more.
-const FIRST_READ_BYTES: usize = 8 << 10;
+/// Reads go through a buffer of the thread and are copied out in their own size: what waits for a provider holds no buffer, and many
+/// slow streams share a few warm cache lines. A reply that fills it is read in place instead, with more and more room.
+const SHARED_READ_BYTES: usize = 16 << 10;
 const LARGEST_READ_BYTES: usize = 256 << 10;
+
+thread_local! {
+    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; SHARED_READ_BYTES].into_boxed_slice());
+}
 
 /// Payload pieces at least this long are passed on as slices; shorter ones of one read are joined.
 const SLICE_FROM_BYTES: usize = 4 << 10;
@@ -234,7 +238,8 @@ impl Exchange {
                 Ok(exchange) => return Ok(exchange),
             }
         }
-        let connection = connect(upstream, origin, timeouts, jitter).await.map_err(ExchangeError::Connect)?;
+        // Boxed: a handshake is rare, and large.
+        let connection = Box::pin(connect(upstream, origin, timeouts, jitter)).await.map_err(ExchangeError::Connect)?;
         let home = Home::Pool(origin.clone());
         Exchange::run(connection, home, outgoing, waits, Instant::now(), dispatch).await.map_err(|failed| failed.error)
     }
@@ -273,7 +278,7 @@ impl Exchange {
             home,
             body,
             head,
-            read_bytes: FIRST_READ_BYTES,
+            read_bytes: SHARED_READ_BYTES,
             idle: waits.idle,
             ended: false,
             sent_at,
@@ -347,19 +352,16 @@ impl Exchange {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, ExchangeError>> {
-        let received = &mut self.connection.received;
-        if received.capacity() - received.len() < self.read_bytes / 2 {
-            received.reserve(self.read_bytes);
-        }
-        let room = received.capacity() - received.len();
-        let read = match ready!(pin!(self.connection.io.read_buf(received)).poll(context)) {
+        let read = match ready!(poll_receive(&mut self.connection, self.read_bytes, context)) {
             Ok(read) => read,
             // A missing close_notify is judged by the framing, like any other end.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             Err(_) => return Poll::Ready(Err(ExchangeError::Read)),
         };
-        if read == room {
+        if read >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(LARGEST_READ_BYTES);
+        } else if read < SHARED_READ_BYTES / 2 {
+            self.read_bytes = SHARED_READ_BYTES;
         }
         Poll::Ready(Ok(read))
     }
@@ -495,6 +497,23 @@ fn poll_write_some(
     Pin::new(&mut connection.io).poll_write_vectored(context, &slices[..count])
 }
 
+/// Reads what has come, up to about `most` bytes; 0 at the end.
+fn poll_receive(connection: &mut Connection, most: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let Connection { io, received, .. } = connection;
+    if most <= SHARED_READ_BYTES {
+        return SHARED.with_borrow_mut(|shared| {
+            let mut buffer = ReadBuf::new(shared);
+            ready!(Pin::new(io).poll_read(context, &mut buffer))?;
+            received.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        });
+    }
+    if received.capacity() - received.len() < most / 2 {
+        received.reserve(most);
+    }
+    pin!(io.read_buf(received)).poll(context)
+}
+
 /// Reads until the reply's head is complete and returns its bytes; interim heads are dropped.
 fn poll_head(
     connection: &mut Connection,
@@ -521,8 +540,7 @@ fn poll_head(
         // An interim head is an answer too: whoever sent it has seen the request.
         let replied = *interim > 0 || !connection.received.is_empty();
         let failed = |error| Poll::Ready(Err(Failed { error, replied }));
-        connection.received.reserve(FIRST_READ_BYTES / 2);
-        match pin!(connection.io.read_buf(&mut connection.received)).poll(context) {
+        match poll_receive(connection, SHARED_READ_BYTES, context) {
             Poll::Ready(Ok(0)) => return failed(if replied { ExchangeError::Truncated } else { ExchangeError::Closed }),
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(_)) => return failed(ExchangeError::Read),

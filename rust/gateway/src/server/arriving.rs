@@ -1,0 +1,137 @@
+//! A request's head as its bytes pass by on their way to hyper. hyper drops a Content-Length that contradicts a Transfer-Encoding and
+//! answers a head it cannot read without a word, so what it takes to do better is noted here.
+
+use super::routes::{self, Face};
+use http::Method;
+use tokio::time::Instant;
+
+/// A head of which bytes have come and which no request has been made of yet.
+pub(crate) struct Arriving {
+    /// When its first byte came: the request's beginning.
+    pub(crate) since: Instant,
+    /// The beginning of the request line: method and path.
+    line: [u8; LINE_BYTES],
+    line_bytes: usize,
+    /// The beginning of a line that a read cut.
+    cut: Vec<u8>,
+    has_length: bool,
+    stage: Stage,
+}
+
+/// What a request's head says of the body's end, besides what hyper tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// A Content-Length was seen, or not.
+    Seen { length: bool },
+    /// The head came behind another request's bytes, so it did not pass by alone.
+    Unseen,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    RequestLine,
+    Fields,
+    Complete,
+    /// It does not begin with a request line.
+    Unclear,
+}
+
+/// The longest path of ours, and its method.
+const LINE_BYTES: usize = 64;
+
+/// Of a line that is cut no more than this is kept: enough for a name, or for the end of a request line.
+const CUT_BYTES: usize = 16 << 10;
+
+const CONTENT_LENGTH: &[u8] = b"content-length";
+
+impl Arriving {
+    pub(crate) fn new(since: Instant) -> Arriving {
+        Arriving { since, line: [0; LINE_BYTES], line_bytes: 0, cut: Vec::new(), has_length: false, stage: Stage::RequestLine }
+    }
+
+    /// Looks at the next bytes of the connection.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        while matches!(self.stage, Stage::RequestLine | Stage::Fields) {
+            let rest = &bytes[at..];
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                let room = CUT_BYTES.saturating_sub(self.cut.len());
+                return self.cut.extend_from_slice(&rest[..rest.len().min(room)]);
+            };
+            at += end + 1;
+            if self.cut.is_empty() {
+                self.read_line(&rest[..end]);
+            } else {
+                let mut line = std::mem::take(&mut self.cut);
+                line.extend_from_slice(&rest[..end]);
+                self.read_line(&line);
+            }
+        }
+    }
+
+    fn read_line(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.stage {
+            // Empty lines before a request are allowed.
+            Stage::RequestLine if line.is_empty() => {}
+            Stage::RequestLine => {
+                self.line_bytes = line.len().min(LINE_BYTES);
+                self.line[..self.line_bytes].copy_from_slice(&line[..self.line_bytes]);
+                let version = line.len().checked_sub(9).and_then(|from| line.get(from..));
+                self.stage = if version.is_some_and(|version| version.starts_with(b" HTTP/1.")) { Stage::Fields } else { Stage::Unclear };
+            }
+            _ if line.is_empty() => self.stage = Stage::Complete,
+            _ => self.has_length |= line.get(..CONTENT_LENGTH.len()).is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH)),
+        }
+    }
+
+    /// What is known once hyper has read the head.
+    pub(crate) fn framing(&self) -> Framing {
+        if self.stage == Stage::Complete { Framing::Seen { length: self.has_length } } else { Framing::Unseen }
+    }
+
+    /// The face of an error about this head.
+    pub(crate) fn face(&self) -> Face {
+        let line = if self.line_bytes > 0 { &self.line[..self.line_bytes] } else { &self.cut[..self.cut.len().min(LINE_BYTES)] };
+        let path = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        routes::find(&Method::POST, std::str::from_utf8(path).unwrap_or_default()).1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairlead_ir::Dialect;
+
+    fn pass(reads: &[&str]) -> Arriving {
+        let mut arriving = Arriving::new(Instant::now());
+        reads.iter().for_each(|read| arriving.pass(read.as_bytes()));
+        arriving
+    }
+
+    fn check(head: &str, expected: Framing) {
+        for split in 0..=head.len() {
+            let (first, second) = head.split_at(split);
+            assert_eq!(pass(&[first, second]).framing(), expected, "{head:?} cut at {split}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_seen_however_the_head_is_cut() {
+        let seen = |length| Framing::Seen { length };
+        check("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\n", seen(false));
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nCONTENT-length: 5\r\n\r\n", seen(true));
+        check("\r\n\r\nPOST / HTTP/1.0\nContent-Length: 5\n\n", seen(true));
+        check("POST / HTTP/1.1\r\nx: content-length: 5\r\n\r\ncontent-length: 5\r\n", seen(false));
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\n", Framing::Unseen);
+        check("th: 5\r\ntransfer-encoding: chunked\r\n\r\n", Framing::Unseen);
+    }
+
+    #[test]
+    fn the_face_follows_the_path() {
+        assert_eq!(pass(&["POST /v1/mess", "ages HTTP/1.1\r\nx"]).face().dialect, Dialect::AnthropicMessages);
+        assert_eq!(pass(&["POST /v1/messages"]).face().dialect, Dialect::AnthropicMessages);
+        assert_eq!(pass(&["\0\0\0"]).face().dialect, Dialect::OpenaiChat);
+        assert_eq!(pass(&[&format!("GET /{} HTTP/1.1\r\n", "a".repeat(20_000))]).face().dialect, Dialect::OpenaiChat);
+    }
+}
