@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openrouter import components
 
-from e2e.house import KEY, Gateway, Provider, authorization, send, sse_data
+from e2e.house import KEY, Gateway, Provider, authorization, configuration, send, sse_data
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 ASK = '"messages":[{"role":"user","content":"hi"}]'
+# A bit of `flags`: no usage came, it is our own count.
+ESTIMATED = 1
 
 
 def forwarded(gateway: Gateway, provider: Provider, path: str, body: str) -> str:
@@ -74,6 +76,15 @@ def test_usage_is_asked_for(gateway: Gateway, provider: Provider, prefix: str, p
         # It may be added anywhere, but nothing else may change.
         assert re.sub(f",?{re.escape(sent_options)},?", "", got, count=1).replace("}}", "}") == body("sim/echo", "").replace("}}", "}")
         assert json.loads(got).get("stream_options") == (json.loads(f"{{{sent_options}}}").get("stream_options"))
+
+
+def test_usage_is_not_asked_of_a_provider_that_refuses_the_question(provider: Provider) -> None:
+    body = f'{{"model":"lab/echo","max_tokens":9,"stream":true,{ASK}}}'
+    with Gateway(configuration(provider.address, provider_lines='quirks = ["no_stream_options"]')) as gateway:
+        assert forwarded(gateway, provider, CHAT, body) == body.replace("lab/echo", "sim/echo")
+        (row,) = gateway.generations()
+    # Without usage in the stream it is our own count.
+    assert (row["outcome"], row["flags"] & ESTIMATED, row["charged_nanousd"] > 0) == ("completed", ESTIMATED, True)
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, "/api" + CHAT, "/api" + MESSAGES])

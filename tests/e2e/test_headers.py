@@ -82,6 +82,15 @@ def test_only_a_few_headers_reach_the_provider(gateway: Gateway, provider: Provi
     assert "canary" not in seen["body"] and KEY not in seen["head"]
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_version_is_sent_in_its_own_dialect_only(gateway: Gateway, provider: Provider, route: str) -> None:
+    provider.forget_requests()
+    assert gateway.post(route, path_body(route)).status == 200
+    [seen] = provider.requests()
+    expected = ["2023-06-01"] if route.endswith("messages") else []
+    assert [value for name, value in seen["headers"] if name == "anthropic-version"] == expected
+
+
 @pytest.mark.parametrize("header", ["Authorization", "x-api-key", "X-Goog-Api-Key", "api-key"])
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_gateways_key_never_leaves(gateway: Gateway, provider: Provider, header: str, route: str) -> None:

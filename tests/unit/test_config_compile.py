@@ -89,6 +89,7 @@ def test_the_contracts_sample() -> None:
         "headers": {},
         "cancel_stops_billing": False,
         "ca_file": None,
+        "quirks": [],
     }
     (model,) = [model for model in found["models"] if model["id"] == "acme/fast"]
     assert model == {
@@ -188,6 +189,13 @@ def test_a_file_without_providers_is_as_no_file() -> None:
 )
 def test_base_urls(table: str, dialects: dict[str, str]) -> None:
     assert snapshot(compiled(f"[providers.lab]\n{table}\nkeys = []"))["providers"][0]["dialects"] == dialects
+
+
+@pytest.mark.parametrize(("table", "quirks"), [("", []), ("quirks = ['no_stream_options']", ["no_stream_options"]), ("quirks = []", [])])
+def test_quirks(table: str, quirks: list[str]) -> None:
+    for name in ("lab", "openai"):
+        text = f"[providers.{name}]\ndialect = 'openai_chat'\nbase_url = 'http://h/v1'\nkeys = []\n{table}"
+        assert snapshot(compiled(text))["providers"][0]["quirks"] == quirks
 
 
 def test_a_catalogue_provider_is_overridden_key_by_key() -> None:
@@ -364,7 +372,7 @@ def rust_defaults(struct: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("struct", [wire.Snapshot, wire.Settings, wire.Provider, wire.ProviderKey, wire.Model, wire.Endpoint, Price])
 def test_both_sides_know_the_same_fields(struct: type) -> None:
-    assert {*get_type_hints(struct)} == {*rust_fields(struct.__name__)} - {"quirks"}
+    assert {*get_type_hints(struct)} == {*rust_fields(struct.__name__)}
 
 
 @pytest.mark.parametrize("struct", [Timeouts, Limits])

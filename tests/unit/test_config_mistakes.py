@@ -44,6 +44,10 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
         ("[server]\nworkers = true", "2: server.workers: expected an integer from 0 to 1024, got true"),
         ('[server]\ntls = "cert.pem"', '2: server.tls: expected a table, got "cert.pem"'),
         ('[server]\ntls = { cert = "/etc/hostname" }', '2: server.tls: "key" is missing'),
+        (
+            '[providers.lab]\ndialect = "openai_chat"\nbase_url = "http://h"\nkeys = []\nquirks = ["no_stream_option"]',
+            '5: providers.lab.quirks[0]: expected "no_stream_options", got "no_stream_option"',
+        ),
         ('[server]\nca_file = "nope.pem"', "2: server.ca_file: no such file: /etc/nope.pem"),
         ('[server]\nsecret = "too short"', "2: server.secret: expected a secret of at least 16 visible ASCII characters, got a string"),
         ("[server]\nadmin_token = 12345", "2: server.admin_token: expected a secret of visible ASCII characters, got an integer"),

@@ -63,6 +63,10 @@ PARAMETERS = (
 """OpenRouter's names for what an endpoint may support."""
 
 
+Quirk = Literal["no_stream_options"]
+"""What a provider does otherwise than its dialect says. `no_stream_options`: it refuses requests with `stream_options`."""
+
+
 class File(Struct, forbid_unknown_fields=True):
     """What every table of a file has in common: unknown keys are errors."""
 
@@ -263,6 +267,7 @@ class ProviderFacts(File, kw_only=True):
     """Variables that usually hold its key; the first that is set counts. Empty: it is never switched on by the environment."""
     needs_key: bool = True
     cancel_stops_billing: bool = False
+    quirks: list[Quirk] = []
     models_list: str = ""
     status_page: str = ""
     docs: str = ""

@@ -108,7 +108,7 @@ def _source(
     if len(loaded.document.errors) > before:
         return None
     name = provider.name or (facts.name if facts else slug)
-    stops = provider.cancel_stops_billing
+    stops, reports = provider.cancel_stops_billing, provider.reports_cost
     return Source(
         wire.Provider(
             slug=slug,
@@ -118,7 +118,9 @@ def _source(
             keys=[wire.ProviderKey(secret) for secret in secrets],
             headers=headers,
             cancel_stops_billing=stops if stops is not None else bool(facts and facts.cancel_stops_billing),
+            reports_cost=reports if reports is not None else bool(facts and facts.reports_cost),
             ca_file=provider.ca_file or loaded.config.server.ca_file,
+            quirks=[*(provider.quirks if provider.quirks is not None else facts.quirks if facts else ())],
         ),
         ProviderView(slug, name, dialects, len(secrets), key_source, "catalogue" if facts else "configuration"),
         takes_key=facts is None or facts.needs_key,

@@ -16,6 +16,7 @@ from fairlead.catalog.schema import (
     HeaderValue,
     Modality,
     ModelId,
+    Quirk,
     Secret,
     Slug,
     UpstreamModel,
@@ -164,9 +165,13 @@ class Provider(Table):
     """`"bearer"`, or `{ header = "x-api-key" }`. Absent: the catalogue's; else `x-api-key` for a provider that speaks Anthropic's dialect
     only, and bearer for the rest."""
     headers: dict[HeaderName, HeaderValue] = {}
-    """Added to every request."""
+    """Added to every request; `anthropic-version` only to those in its dialect."""
     cancel_stops_billing: bool | None = None
     """Whether closing the connection stops its meter."""
+    reports_cost: bool | None = None
+    """Whether the `usage.cost` of its replies is what it charges. Otherwise the configured prices count."""
+    quirks: list[Quirk] | None = None
+    """What it does otherwise than its dialect says. Absent: the catalogue's."""
     ca_file: FilePath | None = None
     """PEM file of roots for this provider alone."""
 

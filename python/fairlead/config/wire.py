@@ -37,7 +37,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     keys: list[ProviderKey]
     headers: dict[str, str]
     cancel_stops_billing: bool
+    reports_cost: bool
     ca_file: str | None
+    quirks: list[str]
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
