@@ -88,6 +88,7 @@ def test_the_contracts_sample() -> None:
         "keys": [{"secret": "secret"}],
         "headers": {},
         "cancel_stops_billing": False,
+        "reports_cost": False,
         "ca_file": None,
         "quirks": [],
     }

@@ -267,6 +267,8 @@ class ProviderFacts(File, kw_only=True):
     """Variables that usually hold its key; the first that is set counts. Empty: it is never switched on by the environment."""
     needs_key: bool = True
     cancel_stops_billing: bool = False
+    reports_cost: bool = False
+    """The `usage.cost` of its replies is what it charges."""
     quirks: list[Quirk] = []
     models_list: str = ""
     status_page: str = ""

@@ -53,7 +53,7 @@ class Tls(Table):
 
 
 class Server(Table):
-    """`[server]`: where Fairlead listens and keeps its data. A change of anything but `open_catalogue` needs a restart."""
+    """`[server]`: where Fairlead listens and keeps its data. What a reload cannot change stands in `runtime.AT_START_ONLY`."""
 
     data: Address = "127.0.0.1:8080"
     """The traffic port."""

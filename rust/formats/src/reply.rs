@@ -32,6 +32,8 @@ pub struct Reply {
     pub upstream_id: String,
     /// The figures, in disjoint buckets; zero is a figure, `None` means not reported.
     pub usage: Option<Usage>,
+    /// What of these figures is none of the provider's.
+    pub missing: Missing,
     /// The cost in `usage.cost`, if the provider sent a number there.
     pub reported_cost: Option<NanoUsd>,
     /// Why it ended.
@@ -48,6 +50,23 @@ pub struct Reply {
     dialect: Dialect,
     /// Where the usage object lies in the body.
     usage_range: Option<Range<usize>>,
+}
+
+/// Halves of a usage object that are absent, or no number that can be one. Zero is a figure; these are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The tokens of the prompt.
+    pub prompt: bool,
+    /// The tokens of the completion.
+    pub completion: bool,
+}
+
+/// What a usage object says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Figured {
+    pub(crate) usage: Usage,
+    pub(crate) missing: Missing,
+    pub(crate) cost: Option<NanoUsd>,
 }
 
 /// Replies are walked once they are whole; the scan only judges them.
@@ -131,6 +150,7 @@ pub(crate) struct Seen {
     pub(crate) model: String,
     pub(crate) created_s: Option<u64>,
     pub(crate) usage: Option<Usage>,
+    pub(crate) missing: Missing,
     pub(crate) usage_range: Option<Range<usize>>,
     pub(crate) reported_cost: Option<NanoUsd>,
     pub(crate) finish: Option<Finish>,
@@ -155,6 +175,13 @@ impl Seen {
     pub(crate) fn take_content(&mut self, content: bool, bytes: u64) {
         self.content |= content;
         self.content_bytes = self.content_bytes.saturating_add(bytes);
+    }
+
+    /// Later figures take the place of earlier ones.
+    pub(crate) fn take_figures(&mut self, figured: Figured) {
+        self.usage = Some(figured.usage);
+        self.missing = figured.missing;
+        self.reported_cost = figured.cost.or(self.reported_cost);
     }
 
     /// Raw JSON values of a reply's first members; what is there already stays.
@@ -190,6 +217,7 @@ impl Seen {
             empty: !self.is_answer(),
             upstream_id: self.upstream_id,
             usage: self.usage,
+            missing: self.missing,
             reported_cost: self.reported_cost,
             finish: self.finish,
             native_finish: self.native_finish,

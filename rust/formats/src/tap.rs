@@ -14,7 +14,7 @@ use crate::identity::Identity;
 use crate::json::{Reason, Reject};
 use crate::openai_chat::stream::{ChunkTap, DONE};
 use crate::patch::Unspliced;
-use crate::reply::Seen;
+use crate::reply::{Missing, Seen};
 use crate::splice::Edits;
 use crate::sse;
 use crate::template::Template;
@@ -153,6 +153,11 @@ impl Tap {
     /// The provider's figures once they are final or running totals; zero is a figure, `None` means not reported.
     pub fn usage(&self) -> Option<&Usage> {
         self.seen.usage.as_ref()
+    }
+
+    /// What of [`usage`](Self::usage) is none of the provider's figures.
+    pub fn missing(&self) -> Missing {
+        self.seen.missing
     }
 
     /// What Messages says of the prompt at the start, with no completion: for settling a stream that is cut before its figures.

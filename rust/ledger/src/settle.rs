@@ -10,6 +10,10 @@ pub struct Seen {
     pub usage: Option<Usage>,
     /// Cost the provider reported itself (OpenRouter as an upstream); taken instead of price × usage.
     pub reported_cost: Option<NanoUsd>,
+    /// The provider's usage does not tell the prompt, or not as a number; our estimate stands in for it.
+    pub prompt_missing: bool,
+    /// The same for the completion.
+    pub completion_missing: bool,
     /// Our own estimate of the prompt, for replies that end without usage.
     pub prompt_tokens_estimate: u64,
     /// Our own estimate of the completion delivered so far.
@@ -40,9 +44,20 @@ fn is_credible(usage: &Usage) -> bool {
     [usage.total_prompt_tokens(), usage.completion_tokens, usage.web_searches].into_iter().all(|count| count <= MOST_TOKENS)
 }
 
+/// The provider's usage, with our estimate for what it leaves out. What it does tell of a half bounds that half from below.
+fn completed(mut usage: Usage, seen: &Seen) -> Usage {
+    if seen.prompt_missing {
+        usage.prompt_tokens = seen.prompt_tokens_estimate.saturating_sub(usage.total_prompt_tokens());
+    }
+    if seen.completion_missing {
+        usage.completion_tokens = seen.completion_tokens_estimate.max(usage.reasoning_tokens);
+    }
+    usage
+}
+
 /// Makes the bill of a reply that ended as `outcome`.
 ///
-/// * The provider's usage is taken when present, zero included; otherwise our own count, flagged.
+/// * The provider's usage is taken when present, zero included; otherwise, and for a half that it leaves out, our own count, flagged.
 /// * A failure without content is insured: the caller pays nothing, whatever the provider does.
 /// * A request that never reached a provider, or that it refused, costs nothing.
 /// * Figures too large to be believed are replaced by the estimate and flagged.
@@ -54,7 +69,11 @@ pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
     if seen.content {
         flags.add(Flags::CONTENT);
     }
-    let priced = seen.usage.filter(is_credible).and_then(|usage| price.cost(&usage).map(|cost| (usage, cost)));
+    let reported = seen.usage.map(|usage| completed(usage, seen)).filter(is_credible);
+    let priced = reported.and_then(|usage| price.cost(&usage).map(|cost| (usage, cost)));
+    if seen.usage.is_some() && (seen.prompt_missing || seen.completion_missing) {
+        flags.add(Flags::ESTIMATED);
+    }
     let (usage, cost) = priced.unwrap_or_else(|| {
         flags.add(Flags::ESTIMATED);
         if seen.usage.is_none() {
@@ -100,6 +119,8 @@ mod tests {
         Seen {
             usage: usage.map(|(prompt_tokens, completion_tokens)| Usage { prompt_tokens, completion_tokens, ..Usage::default() }),
             reported_cost: None,
+            prompt_missing: false,
+            completion_missing: false,
             prompt_tokens_estimate: 5,
             completion_tokens_estimate: 3,
             content,
@@ -126,6 +147,35 @@ mod tests {
         check(Outcome::Failed, seen(Some((10, 0)), false), 0, 10_000, &[F::INSURED]);
         check(Outcome::Completed, seen(Some((1 << 40, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
         check(Outcome::Completed, seen(Some((u64::MAX, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
+    }
+
+    #[test]
+    fn a_half_that_is_missing_is_estimated() {
+        use Flags as F;
+        let estimated = [F::CONTENT, F::ESTIMATED];
+        check(Outcome::Completed, Seen { prompt_missing: true, ..seen(Some((0, 4)), true) }, 13_000, 13_000, &estimated);
+        check(Outcome::Completed, Seen { completion_missing: true, ..seen(Some((10, 0)), true) }, 16_000, 16_000, &estimated);
+        let both = Seen { prompt_missing: true, completion_missing: true, ..seen(Some((0, 0)), true) };
+        check(Outcome::Completed, both, 11_000, 11_000, &estimated);
+        // Cached tokens that were told are part of the prompt that was not.
+        let cached = Usage { cache_read_tokens: 3, completion_tokens: 4, ..Usage::default() };
+        check(Outcome::Completed, Seen { usage: Some(cached), prompt_missing: true, ..seen(None, true) }, 13_000, 13_000, &estimated);
+        let reasoning = Usage { prompt_tokens: 10, reasoning_tokens: 7, ..Usage::default() };
+        check(
+            Outcome::Completed,
+            Seen { usage: Some(reasoning), completion_missing: true, ..seen(None, true) },
+            24_000,
+            24_000,
+            &estimated,
+        );
+        // Without any usage there are no halves.
+        check(
+            Outcome::Completed,
+            Seen { prompt_missing: true, ..seen(None, true) },
+            11_000,
+            11_000,
+            &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING],
+        );
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Provider {
     pub name: String,
     /// Whether closing the connection stops its meter.
     pub cancel_stops_billing: bool,
+    /// Whether the `usage.cost` of its replies is what it charges.
+    pub reports_cost: bool,
     /// Quirk flags.
     pub quirks: Vec<String>,
     /// Its credentials, for redaction of texts it sends.
@@ -274,6 +276,7 @@ fn provider(wire: wire::Provider) -> Result<Provider, SnapshotError> {
         slug: wire.slug,
         name: wire.name,
         cancel_stops_billing: wire.cancel_stops_billing,
+        reports_cost: wire.reports_cost,
         quirks: wire.quirks,
         secrets: wire.keys.into_iter().map(|key| Secret(key.secret)).collect(),
     })

@@ -164,6 +164,9 @@ pub struct Provider {
     /// Whether closing the connection stops the provider's meter.
     #[serde(default)]
     pub cancel_stops_billing: bool,
+    /// Whether the `usage.cost` of its replies is what it charges us; without this such a figure is not looked at.
+    #[serde(default)]
+    pub reports_cost: bool,
     /// PEM file of extra roots for this provider.
     #[serde(default)]
     pub ca_file: Option<String>,

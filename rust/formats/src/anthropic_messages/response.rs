@@ -30,9 +30,8 @@ pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
     if let Some(usage) = outline.usage {
         let mut figures = Figures::default();
         figures.merge(usage);
-        seen.usage = figures.usage();
         seen.usage_range = Some(outline.usage_start..outline.usage_start + usage.len());
-        seen.reported_cost = figures.cost;
+        figures.figured().into_iter().for_each(|figured| seen.take_figures(figured));
     }
     Ok(true)
 }

@@ -55,8 +55,8 @@ impl EventTap {
 
     /// What is known of the prompt before the final figures, with no completion.
     pub(crate) fn prompt_usage(&self) -> Option<Usage> {
-        let usage = self.figures.usage().filter(|_| self.started)?;
-        Some(Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage })
+        let figured = self.figures.figured().filter(|figured| self.started && !figured.missing.prompt)?;
+        Some(Usage { completion_tokens: 0, reasoning_tokens: 0, ..figured.usage })
     }
 
     fn read_start(&mut self, outline: &Outline<'_>, seen: &mut Seen, identity: &Identity) -> Result<Look, Reject> {
@@ -65,6 +65,7 @@ impl EventTap {
         seen.take_names(message.id, message.model, None);
         if let Some(usage) = message.usage {
             self.figures.merge(usage);
+            self.figures.forget_output();
             self.started = true;
         }
         let action = if identity.is_openrouter() { Action::Rewrite } else { Action::Pass };
@@ -79,8 +80,7 @@ impl EventTap {
         }
         let Some(usage) = outline.usage else { return Ok(Look { finish, ..Look::default() }) };
         self.figures.merge(usage);
-        seen.usage = self.figures.usage();
-        seen.reported_cost = self.figures.cost;
+        self.figures.figured().into_iter().for_each(|figured| seen.take_figures(figured));
         Ok(Look { action: Action::Rewrite, usage: true, bill: true, finish, ..Look::default() })
     }
 

@@ -8,6 +8,7 @@ use crate::decimal::{count, count_in, nano_usd};
 use crate::json::walk::{self, Member};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::wire::{is_error, is_hollow};
+use crate::reply::{Figured, Missing};
 
 /// Where the members of a message or an event lie; the last one where a name occurs twice, as most parsers have it.
 #[derive(Debug, Default)]
@@ -155,6 +156,17 @@ impl Figures {
             _ => return,
         };
         *slot = value.or(*slot);
+    }
+
+    /// What is known so far; `None` when neither input nor output was ever told.
+    pub(crate) fn figured(&self) -> Option<Figured> {
+        let missing = Missing { prompt: self.input.is_none(), completion: self.output.is_none() };
+        self.usage().map(|usage| Figured { usage, missing, cost: self.cost })
+    }
+
+    /// The start of a stream has a number of output tokens that counts nothing yet.
+    pub(crate) fn forget_output(&mut self) {
+        self.output = None;
     }
 
     /// Disjoint buckets, `None` when neither input nor output was ever told.

@@ -74,10 +74,9 @@ pub(crate) fn take_choices(choices: &Choices<'_>, seen: &mut Seen) {
 
 /// Takes a usage object into `seen`; whether it held figures.
 pub(crate) fn take_usage(usage: Option<PlacedUsage>, seen: &mut Seen) -> bool {
-    let Some(PlacedUsage { range, read: Some((usage, cost)) }) = usage else { return false };
+    let Some(PlacedUsage { range, read: Some(figured) }) = usage else { return false };
     seen.usage_range = Some(range);
-    seen.usage = Some(usage);
-    seen.reported_cost = cost.or(seen.reported_cost);
+    seen.take_figures(figured);
     true
 }
 
@@ -357,7 +356,7 @@ impl Editor<'_> {
 
     /// The figures whose absence or wrong type breaks strict clients.
     fn complete_usage(&mut self, usage: &[u8], base: usize, patch: &mut Patch) -> Result<(), Unspliced> {
-        let figures = read_usage(usage).map(|(usage, _)| usage).unwrap_or_default();
+        let figures = read_usage(usage).map(|figured| figured.usage).unwrap_or_default();
         let prompt = figures.total_prompt_tokens();
         let numbers = [
             ("prompt_tokens", prompt),

@@ -8,6 +8,7 @@ use fairlead_ir::{NanoUsd, Usage};
 use crate::decimal::{count, nano_usd};
 use crate::json::walk::{self, Cursor, as_str};
 use crate::json::{Kind, Reject};
+use crate::reply::{Figured, Missing};
 
 /// What a completion or chunk says, read in one pass; the last of members of one name counts, as most parsers have it.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ pub(crate) struct Outline<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct PlacedUsage {
     pub(crate) range: Range<usize>,
-    pub(crate) read: Option<(Usage, Option<NanoUsd>)>,
+    pub(crate) read: Option<Figured>,
 }
 
 impl<'a> Outline<'a> {
@@ -201,7 +202,7 @@ fn take_word<'a>(slot: &mut Option<Cow<'a, str>>, value: &'a [u8]) {
 }
 
 /// What a usage object says, and the cost in it if it is a number.
-pub(crate) fn read_usage(object: &[u8]) -> Option<(Usage, Option<NanoUsd>)> {
+pub(crate) fn read_usage(object: &[u8]) -> Option<Figured> {
     PlacedUsage::read(&mut Cursor::new(object)).ok()?.read
 }
 
@@ -210,7 +211,10 @@ impl PlacedUsage {
     fn read(cursor: &mut Cursor<'_>) -> Result<PlacedUsage, Reject> {
         let before = cursor.clone();
         let read = match Figures::read(cursor) {
-            Ok(figures) => figures.usage().map(|usage| (usage, figures.cost)),
+            Ok(figures) => {
+                let missing = Missing { prompt: figures.prompt.is_none(), completion: figures.completion.is_none() };
+                figures.usage().map(|usage| Figured { usage, missing, cost: figures.cost })
+            }
             Err(_) => {
                 *cursor = before.clone();
                 cursor.skip()?;
@@ -405,8 +409,26 @@ mod tests {
     }
 
     fn check(object: &str, expected: Option<Usage>, cost: Option<i64>) {
-        let read = read_usage(object.as_bytes());
+        let read = read_usage(object.as_bytes()).map(|read| (read.usage, read.cost));
         assert_eq!(read, expected.map(|usage| (usage, cost.map(NanoUsd))), "{object}");
+    }
+
+    #[test]
+    fn a_half_that_is_no_number_is_missing() {
+        for (object, prompt, completion) in [
+            (r#"{"prompt_tokens":1,"completion_tokens":1}"#, false, false),
+            (r#"{"prompt_tokens":0,"completion_tokens":0}"#, false, false),
+            (r#"{"completion_tokens":7}"#, true, false),
+            (r#"{"prompt_tokens":-1,"completion_tokens":7}"#, true, false),
+            (r#"{"prompt_tokens":"12","completion_tokens":7}"#, true, false),
+            (r#"{"prompt_tokens":null,"completion_tokens":7}"#, true, false),
+            (r#"{"prompt_tokens":{},"completion_tokens":7}"#, true, false),
+            (r#"{"prompt_tokens":12}"#, false, true),
+            (r#"{"prompt_tokens":12,"completion_tokens":-7}"#, false, true),
+        ] {
+            let read = read_usage(object.as_bytes()).unwrap();
+            assert_eq!(read.missing, Missing { prompt, completion }, "{object}");
+        }
     }
 
     #[test]

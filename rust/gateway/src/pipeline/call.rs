@@ -13,6 +13,7 @@ use crate::server::worker::Worker;
 use crate::upstream::exchange::Stale;
 use crate::upstream::{Exchange, ExchangeError};
 use fairlead_formats::identity::Identity;
+use fairlead_formats::reply::Missing;
 use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Manner, NanoUsd, Usage};
 use fairlead_journal::ReserveRef;
 use fairlead_ledger::settle::{Bill, Seen, bill};
@@ -213,6 +214,13 @@ impl Call {
     /// The provider's part is over.
     pub(crate) fn upstream_done(&mut self, at: Instant) {
         self.upstream_done_at = Some(at);
+    }
+
+    /// The provider's figures. Its own word for the cost counts only where it is known to bill by it.
+    pub(crate) fn note_usage(&mut self, usage: Option<Usage>, missing: Missing, cost: Option<NanoUsd>) {
+        self.seen.usage = usage;
+        (self.seen.prompt_missing, self.seen.completion_missing) = (missing.prompt, missing.completion);
+        self.seen.reported_cost = cost.filter(|_| self.provider().reports_cost);
     }
 
     pub(crate) fn note_upstream_id(&mut self, id: &str) {

@@ -376,8 +376,7 @@ fn note(call: &mut Call, tap: &Tap) {
     let (finish, native) = tap.finish();
     call.note_finish(finish, native);
     call.note_upstream_id(tap.upstream_id());
-    call.seen.usage = tap.usage().copied();
-    call.seen.reported_cost = tap.reported_cost();
+    call.note_usage(tap.usage().copied(), tap.missing(), tap.reported_cost());
     call.seen.content = tap.saw_content();
     call.seen.completion_tokens_estimate = whole::estimate_tokens(tap.content_bytes());
     if let Some(prompt) = tap.prompt_usage() {

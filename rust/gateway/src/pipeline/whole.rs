@@ -150,8 +150,7 @@ async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send 
 }
 
 fn note(call: &mut Call, reply: &Reply) {
-    call.seen.usage = reply.usage;
-    call.seen.reported_cost = reply.reported_cost;
+    call.note_usage(reply.usage, reply.missing, reply.reported_cost);
     call.seen.content = reply.content;
     call.seen.completion_tokens_estimate = estimate_tokens(reply.content_bytes);
     call.note_upstream_id(&reply.upstream_id);
