@@ -2,11 +2,12 @@
 has its real status; after it, it is told in the stream. The simulator's ledger is the judge of what the provider would bill."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
-from e2e.house import PROVIDER_SECRET, Gateway, Provider, billed_nanousd, sse_data
+from e2e.house import PROVIDER_SECRET, Gateway, Provider, billed_nanousd, configuration, sse_data
 from e2e.shapes import check_error, check_error_body
 from e2e.wire import PATHS, body_of
 
@@ -186,9 +187,68 @@ def test_an_error_in_the_first_frame_has_its_real_status(gateway: Gateway, prefi
     check_error_body(reply, prefix, dialect)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_words_about_the_callers_own_mistake_stand_as_they_came(gateway: Gateway, stream: bool) -> None:
+    """On `/v1` code written against OpenAI or Anthropic finds what it looks for; OpenRouter's shape has its own place for it."""
+    error = {"message": "Too long.", "type": "bad_thing", "param": "messages.3", "code": "context_length_exceeded"}
+    sim = {"fault": {"kind": "status", "status": 400, "body": {"error": error}}}
+    reply = gateway.post(PATHS["openai_chat"], body_of(stream=stream, sim=sim))
+    assert (reply.status, reply.json()["error"]) == (400, error)
+    reply = gateway.post("/api" + PATHS["openai_chat"], body_of(stream=stream, sim=sim))
+    metadata = reply.json()["error"]["metadata"]
+    assert (metadata["provider_code"], metadata["param"]) == ("context_length_exceeded", "messages.3")
+    sim = {"fault": {"kind": "status", "status": 413, "body": {"type": "error", "error": {"type": "request_too_large", "message": "Big."}}}}
+    reply = gateway.post(PATHS["anthropic_messages"], body_of(dialect="anthropic_messages", stream=stream, sim=sim))
+    assert (reply.status, reply.json()["error"]["type"]) == (413, "request_too_large")
+    # What is not the caller's mistake has our words, whatever the provider's are.
+    sim = {"fault": {"kind": "status", "status": 500, "body": {"error": error}}}
+    found = gateway.post(PATHS["openai_chat"], body_of(stream=stream, sim=sim)).json()["error"]
+    assert (found["type"], found["param"], found["code"]) == ("server_error", None, "provider_unavailable")
+
+
+@pytest.fixture(scope="module")
+def early(provider: Provider) -> Iterator[Gateway]:
+    """A gateway whose streaming clients get their head after a moment."""
+    with Gateway(configuration(provider.address, tables="[timeouts]\nearly_head_ms = 50\nkeepalive_ms = 50\n")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("prefix", "dialect"), routes())
+def test_a_refusal_after_an_early_head_has_the_providers_words(early: Gateway, prefix: str, dialect: str) -> None:
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": f"Slow down, {PROVIDER_SECRET}."}}
+    sim = {"delay_ms": 400, "fault": {"kind": "status", "status": 429, "body": body}}
+    reply = early.post(prefix + PATHS[dialect], body_of(dialect=dialect, model="lab/fast", stream=True, sim=sim))
+    assert reply.status == 200 and b"Slow down" in reply.body and PROVIDER_SECRET.encode() not in reply.body
+    row = early.generation(reply.generation)
+    assert (row["outcome"], row["error"], row["charged_nanousd"], row["attempts"][0]["status"]) == ("failed", "provider_status", 0, 429)
+
+
+@pytest.mark.parametrize(("prefix", "dialect"), routes())
+@pytest.mark.parametrize("end", ["", "\n\n"])
+def test_a_body_in_answer_to_a_stream_request_is_named_as_such(gateway: Gateway, prefix: str, dialect: str, end: str) -> None:
+    body = '{"id":"c1","object":"chat.completion","choices":[]}' + end
+    reply = gateway.post(prefix + PATHS[dialect], body_of(dialect=dialect, stream=True, sim={"reply_frames": [body]}))
+    assert reply.status == 502 and b"one body where a stream was asked for" in reply.body
+
+
+@pytest.mark.parametrize(("prefix", "dialect"), routes())
+def test_a_credential_where_an_error_is_cut_is_not_told(gateway: Gateway, prefix: str, dialect: str) -> None:
+    for before in range(1960, 2010):
+        message = "x" * (before - 1) + " " + PROVIDER_SECRET + " tail" * 100
+        sim = {"fault": {"kind": "status", "status": 500, "body": {"error": {"message": message}}}}
+        reply = gateway.post(prefix + PATHS[dialect], body_of(dialect=dialect, sim=sim))
+        assert PROVIDER_SECRET[:5].encode() not in reply.body
+
+
 SECRETS = [PROVIDER_SECRET, "sk-proj-abcdefghijklmnop1234567890", "sk-ant-api03-AbCdEfGhIjKlMnOp"]
 LEAKS: list[Any] = [
-    {"error": {"message": "Incorrect API key provided: {}. You can find it at https://example.org.", "type": "x", "code": "{}"}},
+    {
+        "error": {
+            "message": "Incorrect API key provided: {}. You can find it at https://example.org.",
+            "type": "invalid_request_error",
+            "code": "{}",
+        }
+    },
     {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key {}"}},
     {"detail": [{"msg": "bad token {}"}]},
     "<html><head><title>401 for Bearer {}</title></head></html>",

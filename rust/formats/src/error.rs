@@ -8,8 +8,17 @@ use serde_json::Value;
 
 use crate::{anthropic_messages, openai_chat};
 
-/// The longest message kept of a provider's error, in bytes.
+/// The longest message and code told of a provider's error, in bytes. Cut with [`shorten`], after credentials have been taken out: a
+/// piece of one is not recognised.
 pub const MAX_MESSAGE_BYTES: usize = 2000;
+/// As [`MAX_MESSAGE_BYTES`], for codes and the like.
+pub const MAX_CODE_BYTES: usize = 100;
+
+/// So much of an error is read; more says nothing more.
+pub const MAX_READ_BYTES: usize = 64 << 10;
+
+/// So much of a text is kept of what was read, up to the end of a word, so that no credential is cut.
+const KEPT_BYTES: usize = 8 << 10;
 
 /// What an error says beside its kind and message. All optional; the provider's text already redacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +29,8 @@ pub struct Details<'a> {
     pub raw: Option<&'a str>,
     /// The provider's own code or type word.
     pub provider_code: Option<&'a str>,
+    /// The provider's own words where its error is the caller's answer: on `/v1` they stand as they came.
+    pub own: Option<&'a OwnWords>,
     /// The generation this error ends.
     pub generation_id: Option<&'a str>,
     /// The request field that is wrong.
@@ -46,10 +57,31 @@ pub struct Skeleton<'a> {
 pub struct ProviderError {
     /// What it means to us.
     pub kind: ErrorKind,
-    /// The provider's own words, shortened to [`MAX_MESSAGE_BYTES`]. Not redacted. Never empty.
+    /// The provider's own words. Neither redacted nor cut to length. Never empty.
     pub message: String,
-    /// The provider's most specific code or type word, or its number as text; empty when it gave none.
+    /// The provider's most specific code or type word, or its number as text; empty when it gave none. Neither redacted nor cut.
     pub code: String,
+    /// Its words one by one.
+    pub own: OwnWords,
+}
+
+/// The texts of an error's `type`, `code` and `param`, as the provider wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnWords {
+    /// `type`.
+    pub kind: Option<String>,
+    /// `code`.
+    pub code: Option<String>,
+    /// `param`: the request's field that is wrong.
+    pub param: Option<String>,
+}
+
+impl OwnWords {
+    /// All of them made over.
+    pub fn map(&self, change: impl Fn(&str) -> String) -> OwnWords {
+        let each = |word: &Option<String>| word.as_deref().map(&change);
+        OwnWords { kind: each(&self.kind), code: each(&self.code), param: each(&self.param) }
+    }
 }
 
 /// The JSON body of an error response. Dialects without a spelling of their own yet get OpenAI's.
@@ -80,12 +112,17 @@ pub fn event(
 
 /// Reads an error that has no status of its own: a frame inside a stream, or a 200 whose body is an error object.
 ///
-/// Any of the usual shapes is understood, plain text and HTML are shortened. Without a word that says more, the kind is
+/// Any of the usual shapes is understood, of HTML the title is taken. Without a word that says more, the kind is
 /// [`ErrorKind::ProviderUnavailable`].
 pub fn read(body: &[u8]) -> ProviderError {
+    read_or(body, "the provider reported an error without a message")
+}
+
+/// As [`read`], with what to say where the provider has no words.
+pub(crate) fn read_or(body: &[u8], otherwise: &str) -> ProviderError {
     let reading = Reading::of(body);
     let kind = reading.kind().unwrap_or(ErrorKind::ProviderUnavailable);
-    reading.into_error(kind, "the provider reported an error without a message")
+    reading.into_error(kind, otherwise)
 }
 
 /// Reads the body of an error response with its status. The status decides, except where a provider's word is known to be truer.
@@ -102,8 +139,17 @@ pub fn read_response(status: u16, body: &[u8]) -> ProviderError {
     reading.into_error(kind, &format!("the provider answered {status} without a message"))
 }
 
+/// The start of a text up to the end of a word, without an ellipsis.
+fn kept(text: &str) -> &str {
+    if text.len() <= KEPT_BYTES {
+        return text;
+    }
+    let start = &text[..text.floor_char_boundary(KEPT_BYTES)];
+    start.rfind(char::is_whitespace).map_or("", |end| &start[..end])
+}
+
 /// Cuts `text` to at most `limit` bytes, at a character, with an ellipsis when something is lost.
-pub(crate) fn shorten(text: &str, limit: usize) -> String {
+pub fn shorten(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
@@ -137,10 +183,12 @@ struct Reading {
     words: Vec<String>,
     /// A status inside the body.
     status: Option<u16>,
+    own: OwnWords,
 }
 
 impl Reading {
     fn of(body: &[u8]) -> Reading {
+        let body = &body[..body.len().min(MAX_READ_BYTES)];
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => Reading::of_json(&value),
             Err(_) => Reading { message: plain_text(&String::from_utf8_lossy(body)), ..Reading::default() },
@@ -154,7 +202,10 @@ impl Reading {
             Some(error) if is_truthy(error) => error,
             _ => value,
         };
-        let mut reading = Reading { message: message_of(error).or_else(|| message_of(value)).unwrap_or_default(), ..Reading::default() };
+        let word = |key: &str| error.get(key)?.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
+        let own = OwnWords { kind: word("type"), code: word("code"), param: word("param") };
+        let message = message_of(error).or_else(|| message_of(value)).unwrap_or_default();
+        let mut reading = Reading { message, own, ..Reading::default() };
         for path in ["/metadata/error_type", "/details/error_code", "/code", "/status", "/error_type", "/type"] {
             reading.add_word(error.pointer(path));
         }
@@ -192,9 +243,13 @@ impl Reading {
     }
 
     fn into_error(self, kind: ErrorKind, otherwise: &str) -> ProviderError {
-        let message = if self.message.trim().is_empty() { otherwise } else { self.message.trim() };
+        let message = match kept(self.message.trim()) {
+            "" => otherwise,
+            message => message,
+        };
         let code = self.words.into_iter().next().or_else(|| self.status.map(|status| status.to_string()));
-        ProviderError { kind, message: shorten(message, MAX_MESSAGE_BYTES), code: shorten(&code.unwrap_or_default(), 100) }
+        let own = self.own.map(|word| kept(word).to_owned());
+        ProviderError { kind, message: message.to_owned(), code: kept(&code.unwrap_or_default()).to_owned(), own }
     }
 }
 
@@ -315,8 +370,8 @@ mod tests {
     use ErrorKind as K;
 
     fn check(body: &str, kind: ErrorKind, message: &str, code: &str) {
-        let expected = ProviderError { kind, message: message.to_owned(), code: code.to_owned() };
-        assert_eq!(read(body.as_bytes()), expected, "{body}");
+        let read = read(body.as_bytes());
+        assert_eq!((read.kind, read.message.as_str(), read.code.as_str()), (kind, message, code), "{body}");
     }
 
     #[test]
@@ -359,9 +414,47 @@ mod tests {
         check("upstream connect\n error", K::ProviderUnavailable, "upstream connect error", "");
         check("", K::ProviderUnavailable, "the provider reported an error without a message", "");
         check("{}", K::ProviderUnavailable, "the provider reported an error without a message", "");
-        let long = "é".repeat(2000);
-        let read = read(long.as_bytes());
-        assert!(read.message.len() <= MAX_MESSAGE_BYTES && read.message.ends_with('…'), "{}", read.message.len());
+        assert_eq!(shorten(&"é".repeat(2000), 11), "éééé…");
+    }
+
+    /// However long an error is, little of it is read, and no word of it is cut: a cut credential would not be recognised.
+    #[test]
+    fn no_word_is_cut_before_credentials_are_taken_out() {
+        for filler in ["x ", "é "] {
+            for shift in 0..40 {
+                let text = " ".repeat(shift).replace(' ', "-")
+                    + " "
+                    + &filler.repeat(KEPT_BYTES / filler.len() - 10)
+                    + "sk-secret-0123456789 "
+                    + &"tail ".repeat(20_000);
+                let read = read(text.as_bytes());
+                assert!(read.message.len() <= KEPT_BYTES, "{}", read.message.len());
+                let pieces = read.message.matches("sk-").count();
+                assert_eq!(pieces, read.message.matches("sk-secret-0123456789").count(), "{shift}");
+            }
+        }
+        // One word without an end may be one credential.
+        assert_eq!(kept(&"x".repeat(KEPT_BYTES + 1)), "");
+    }
+
+    #[test]
+    fn own_words_are_kept_apart() {
+        let check = |body: &str, kind: Option<&str>, code: Option<&str>, param: Option<&str>| {
+            let own = read(body.as_bytes()).own;
+            assert_eq!((own.kind.as_deref(), own.code.as_deref(), own.param.as_deref()), (kind, code, param), "{body}");
+        };
+        let openai =
+            r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
+        check(openai, Some("invalid_request_error"), Some("context_length_exceeded"), Some("messages"));
+        check(r#"{"error":{"message":"m","type":"x","param":null,"code":null}}"#, Some("x"), None, None);
+        check(
+            r#"{"object":"error","message":"m","type":"BadRequestError","param":"n","code":400}"#,
+            Some("BadRequestError"),
+            None,
+            Some("n"),
+        );
+        check(r#"{"type":"error","error":{"type":"request_too_large","message":"m"}}"#, Some("request_too_large"), None, None);
+        check("words", None, None, None);
     }
 
     #[test]

@@ -202,6 +202,11 @@ impl Seen {
         self.error.get_or_insert_with(|| error::read(body));
     }
 
+    /// A body that is no event stream.
+    pub(crate) fn fail_with_body(&mut self, body: &[u8]) {
+        self.error.get_or_insert_with(|| error::read_or(body, "the provider sent one body where a stream was asked for"));
+    }
+
     pub(crate) fn fail_without_message(&mut self) {
         self.error.get_or_insert_with(|| provider_failure("the provider ended the reply with an error and did not say which", "error"));
     }
@@ -243,5 +248,6 @@ fn garbage(reject: Reject) -> ProviderError {
 }
 
 fn provider_failure(message: &str, code: &str) -> ProviderError {
-    ProviderError { kind: ErrorKind::ProviderUnavailable, message: message.to_owned(), code: code.to_owned() }
+    let own = error::OwnWords::default();
+    ProviderError { kind: ErrorKind::ProviderUnavailable, message: message.to_owned(), code: code.to_owned(), own }
 }

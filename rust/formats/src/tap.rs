@@ -264,7 +264,7 @@ impl Tap {
     fn look_at_bare(&mut self, event: &[u8]) -> Look {
         match event.trim_ascii().first() {
             Some(b'{' | b'[' | b'<') if !self.closed => {
-                self.seen.fail(event.trim_ascii());
+                self.seen.fail_with_body(event.trim_ascii());
                 Look::error()
             }
             _ => Look::comment(),

@@ -8,9 +8,10 @@ use crate::write::Object;
 /// Appends the body of an error response.
 pub(crate) fn write_body(manner: Manner, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
     let row = kind.row();
+    let word = details.own.and_then(|own| own.kind.as_deref()).unwrap_or(row.anthropic);
     let mut body = Object::open(out);
     body.text("type", "error").object("error", |error| {
-        error.text("type", row.anthropic).text("message", &with_provider_text(message, details));
+        error.text("type", word).text("message", &with_provider_text(message, details));
         if manner == Manner::Openrouter {
             error.text("error_type", row.openrouter);
         }

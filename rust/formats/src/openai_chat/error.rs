@@ -2,7 +2,7 @@
 
 use fairlead_ir::{ErrorKind, Manner};
 
-use crate::error::{Details, Skeleton, with_provider_text};
+use crate::error::{Details, OwnWords, Skeleton, with_provider_text};
 use crate::write::Object;
 
 /// Appends the body of an error response.
@@ -47,12 +47,14 @@ fn write_error(manner: Manner, kind: ErrorKind, message: &str, details: &Details
 }
 
 fn write_native(kind: ErrorKind, message: &str, details: &Details<'_>, error: &mut Object<'_>) {
-    error.text("message", &with_provider_text(message, details)).text("type", kind.row().openai);
-    match details.param {
+    let own = |word: fn(&OwnWords) -> &Option<String>| details.own.and_then(|own| word(own).as_deref());
+    error.text("message", &with_provider_text(message, details));
+    error.text("type", own(|own| &own.kind).unwrap_or(kind.row().openai));
+    match details.param.or(own(|own| &own.param)) {
         Some(param) => error.text("param", param),
         None => error.raw("param", b"null"),
     };
-    match code(kind) {
+    match own(|own| &own.code).or(code(kind)) {
         Some(code) => error.text("code", code),
         None => error.raw("code", b"null"),
     };
@@ -67,7 +69,7 @@ fn write_openrouter(kind: ErrorKind, message: &str, details: &Details<'_>, error
         // The older name of the same thing, for sample code that still reads it.
         metadata.optional_text("provider_error", details.raw);
         metadata.optional_text("provider_code", details.provider_code);
-        metadata.optional_text("param", details.param);
+        metadata.optional_text("param", details.param.or(details.own.and_then(|own| own.param.as_deref())));
     });
 }
 
@@ -92,6 +94,7 @@ mod tests {
         provider_name: Some("Lab"),
         raw: Some("{\"oops\":1}"),
         provider_code: Some("busy"),
+        own: None,
         generation_id: Some("gen-1"),
         param: None,
         status: None,
@@ -113,6 +116,21 @@ mod tests {
             ErrorKind::InvalidRequest,
             &plain,
             r#"{"error":{"message":"no","type":"invalid_request_error","param":"model","code":null}}"#,
+        );
+        let text = |text: &str| Some(text.to_owned());
+        let own = OwnWords { kind: text("BadRequest"), code: text("context_length_exceeded"), param: text("messages") };
+        let own = Details { own: Some(&own), ..Details::default() };
+        check_body(
+            Manner::Native,
+            ErrorKind::ProviderRejected,
+            &own,
+            r#"{"error":{"message":"no","type":"BadRequest","param":"messages","code":"context_length_exceeded"}}"#,
+        );
+        check_body(
+            Manner::Openrouter,
+            ErrorKind::ProviderRejected,
+            &own,
+            r#"{"error":{"code":400,"message":"no","metadata":{"error_type":"invalid_request","param":"messages"}}}"#,
         );
         check_body(
             Manner::Native,

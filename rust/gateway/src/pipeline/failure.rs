@@ -1,5 +1,6 @@
 //! A call that cannot go on: what to tell the caller, and what to record.
 
+use fairlead_formats::error::OwnWords;
 use fairlead_ir::ErrorKind;
 use http::HeaderValue;
 
@@ -14,8 +15,10 @@ pub(crate) struct Failure {
     pub(crate) param: Option<&'static str>,
     /// What the provider said, redacted.
     pub(crate) raw: Option<String>,
-    /// The provider's own code.
+    /// The provider's own code, redacted.
     pub(crate) code: Option<String>,
+    /// The provider's own words where its error is the caller's answer, redacted.
+    pub(crate) own: Option<Box<OwnWords>>,
     /// The provider's status where the caller shall see it rather than the kind's.
     pub(crate) status: Option<u16>,
     /// The provider's hints about retrying, which may pass.
@@ -35,6 +38,7 @@ impl Failure {
             param: None,
             raw: None,
             code: None,
+            own: None,
             status: None,
             hints: Vec::new(),
             allow: None,

@@ -291,6 +291,7 @@ impl Relay {
             provider_name: Some(&self.call.provider().name),
             raw: failure.raw.as_deref(),
             provider_code: failure.code.as_deref(),
+            own: failure.own.as_deref(),
             generation_id: std::str::from_utf8(&text).ok(),
             param: None,
             status: None,

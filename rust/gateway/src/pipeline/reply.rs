@@ -177,6 +177,7 @@ fn error_response(face: Face, failure: &Failure, details: Details<'_>) -> Respon
         status: failure.status,
         raw: failure.raw.as_deref(),
         provider_code: failure.code.as_deref(),
+        own: failure.own.as_deref(),
         param: failure.param,
         ..details
     };

@@ -9,7 +9,7 @@ use super::reply::{self, ReplyBody};
 use crate::server::worker::Worker;
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
-use fairlead_formats::error::{self, ProviderError};
+use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderError};
 use fairlead_formats::redact::redact;
 use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::splice::Edits;
@@ -236,9 +236,6 @@ pub(crate) fn is_event_stream(exchange: &Exchange) -> bool {
         .is_some_and(|value| value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream")))
 }
 
-/// Bytes of an error body that are read; more says nothing more.
-const ERROR_BYTES: u64 = 64 << 10;
-
 /// An answer with a status that is no success.
 pub(crate) struct Refusal {
     status: u16,
@@ -252,7 +249,8 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(10);
 /// Reads what a provider says to a status that is no success.
 pub(crate) async fn read_refusal(mut exchange: Exchange, until: Instant, worker: Rc<Worker>, snapshot: Arc<Snapshot>) -> Refusal {
     let status = exchange.status();
-    let body = read(&mut exchange, ERROR_BYTES, until.min(Instant::now() + REFUSAL_WAIT), |_| ()).await.unwrap_or_default();
+    let body =
+        read(&mut exchange, error::MAX_READ_BYTES as u64, until.min(Instant::now() + REFUSAL_WAIT), |_| ()).await.unwrap_or_default();
     let hints = retry_hints(&exchange);
     exchange.release(&worker.upstream, snapshot.settings.limits.pool_idle);
     Refusal { status, error: error::read_response(status, &body), hints }
@@ -276,12 +274,13 @@ fn retry_hints(exchange: &Exchange) -> Vec<(&'static str, HeaderValue)> {
         .collect()
 }
 
-/// A failure that the provider put into words. They pass to the caller without anything that looks like a credential, except when
-/// they are about our own account there.
+/// A failure that the provider put into words. They pass to the caller without anything that looks like a credential, and only then cut
+/// to length. Where they are about our own account there, the message is ours and theirs stand beside it.
 pub(crate) fn reported(call: &Call, error: &ProviderError) -> Failure {
     let provider = call.provider();
     let secrets: Vec<&str> = provider.secrets.iter().map(|secret| secret.expose()).collect();
-    let text = redact(&error.message, &secrets);
+    let told = |text: &str, limit: usize| error::shorten(&redact(text, &secrets), limit);
+    let text = told(&error.message, MAX_MESSAGE_BYTES);
     let message = match error.kind {
         ErrorKind::ProviderCredential => {
             format!("{} refused the gateway's own credential, credit or model name; its operator must look at it", provider.name)
@@ -291,7 +290,8 @@ pub(crate) fn reported(call: &Call, error: &ProviderError) -> Failure {
     };
     let mut failure = Failure::new(error.kind, message).word("provider_error");
     failure.raw = Some(text);
-    failure.code = (!error.code.is_empty()).then(|| redact(&error.code, &secrets));
+    failure.code = (!error.code.is_empty()).then(|| told(&error.code, MAX_CODE_BYTES));
+    failure.own = (error.kind == ErrorKind::ProviderRejected).then(|| Box::new(error.own.map(|word| told(word, MAX_CODE_BYTES))));
     failure
 }
 
