@@ -197,7 +197,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
         if !this.first.bytes.is_empty() {
             let taken = this.first.bytes.len().min(buffer.remaining());
             buffer.put_slice(&this.first.bytes[..taken]);
-            this.first.bytes.drain(..taken);
+            // Not kept as an empty buffer: a connection lives long.
+            this.first.bytes = this.first.bytes.split_off(taken);
             this.activity.arrived(&buffer.filled()[before..], || this.first.since);
             return Poll::Ready(Ok(()));
         }
