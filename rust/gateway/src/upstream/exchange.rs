@@ -19,8 +19,6 @@ use tokio::time::Instant;
 pub(crate) struct Outgoing {
     head: Vec<u8>,
     body: Vec<Bytes>,
-    /// The method is HEAD: the reply has no body, whatever its head announces.
-    asks_head: bool,
 }
 
 /// Slices given to one vectored write; more simply take another write.
@@ -29,12 +27,7 @@ const SLICES: usize = 16;
 impl Outgoing {
     /// `head` ends with its blank line, or with a body that is not in `body`.
     pub(crate) fn new(head: Vec<u8>, body: Vec<Bytes>) -> Outgoing {
-        Outgoing { head, body, asks_head: false }
-    }
-
-    /// Says whether the method is HEAD; without this it is not.
-    pub(crate) fn asking_head(self, asks_head: bool) -> Outgoing {
-        Outgoing { asks_head, ..self }
+        Outgoing { head, body }
     }
 
     fn pieces(&self) -> usize {
@@ -268,7 +261,7 @@ impl Exchange {
         dispatch.sent_at.set(Some(sent_at));
         connection.deadline.set(sent_at + waits.head);
         let mut interim = 0;
-        let head = poll_fn(|context| poll_head(&mut connection, &limits, outgoing.asks_head, &mut interim, context)).await?;
+        let head = poll_fn(|context| poll_head(&mut connection, &limits, &mut interim, context)).await?;
         let head_at = Instant::now();
         let body = http1::Body::new(connection.head.framing, &limits);
         // A reply to half a request leaves the connection in a state that nobody can use again.
@@ -518,14 +511,14 @@ fn poll_receive(connection: &mut Connection, most: usize, context: &mut Context<
 fn poll_head(
     connection: &mut Connection,
     limits: &http1::Limits,
-    asks_head: bool,
     interim: &mut usize,
     context: &mut Context<'_>,
 ) -> Poll<Result<Bytes, Failed>> {
     loop {
         while !connection.received.is_empty() {
             let failed = |error| Failed { error: ExchangeError::Protocol(error), replied: true };
-            match connection.head.parse(&connection.received, asks_head, limits).map_err(failed)? {
+            // No request of ours is a HEAD.
+            match connection.head.parse(&connection.received, false, limits).map_err(failed)? {
                 http1::Parsed::Complete => return Poll::Ready(Ok(connection.received.split_to(connection.head.len).freeze())),
                 http1::Parsed::Partial => break,
                 http1::Parsed::Interim { len } => {
