@@ -3,7 +3,7 @@
 
 mod sieve;
 
-use self::sieve::{Sieve, Sifted, Stop};
+use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
 use super::attempt::Attempting;
 use super::call::{Attended, Call, Presence, Work};
 use super::failure::Failure;
@@ -20,6 +20,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants a stream.
@@ -49,6 +50,12 @@ pub(crate) struct Relay {
     committed: bool,
     /// What is in `ready` is the last.
     told: bool,
+    /// A large event that is looked at elsewhere; nothing is read meanwhile.
+    aside: Option<JoinHandle<Looked>>,
+    /// What came behind it.
+    unsifted: Bytes,
+    /// Bytes taken since the worker had its turn.
+    unyielded: usize,
     /// A failure to tell after the output that came before it.
     pending_failure: Option<Box<Step>>,
     /// When bytes last came from the provider.
@@ -83,6 +90,9 @@ enum Step {
 /// A prompt of more tokens does not exist: no model has a window of a hundred million.
 const MOST_PROMPT_TOKENS: u64 = 100_000_000;
 
+/// After so many bytes in one go others get their turn: a stream of nothing but comments never waits for its reader.
+const YIELD_AFTER_BYTES: usize = 64 << 10;
+
 /// How long the end of the provider's framing may lag behind its terminal event.
 const TAIL: Duration = Duration::from_secs(1);
 
@@ -95,6 +105,9 @@ impl Relay {
             ready: BytesMut::new(),
             committed: false,
             told: false,
+            aside: None,
+            unsifted: Bytes::new(),
+            unyielded: 0,
             pending_failure: None,
             read_at: now,
             passed: headers,
@@ -118,7 +131,11 @@ impl Relay {
             };
             match step {
                 Step::Output(bytes) => {
-                    self.ready.extend_from_slice(&bytes);
+                    match self.ready.is_empty() {
+                        // What is large is not copied.
+                        true => self.ready = BytesMut::from(bytes),
+                        false => self.ready.extend_from_slice(&bytes),
+                    }
                     if self.call.seen.content || self.sieve.ended() || self.ready.len() > self.call.snapshot.settings.limits.hold_bytes {
                         return self.commit(false);
                     }
@@ -191,6 +208,14 @@ impl Relay {
             self.stage = Stage::Ended;
             return Poll::Ready(Step::Failed(whole::refused(&self.call, refusal)));
         }
+        if self.aside.is_some() || !self.unsifted.is_empty() {
+            return self.poll_aside(context);
+        }
+        if self.unyielded > YIELD_AFTER_BYTES {
+            self.unyielded = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Stage::Streaming(exchange) = &mut self.stage else {
             return Poll::Ready(Step::End);
         };
@@ -232,8 +257,35 @@ impl Relay {
         self.stage = Stage::Refused(Box::pin(refusal));
     }
 
+    /// The large event, then what came behind it.
+    fn poll_aside(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        let Some(work) = &mut self.aside else {
+            let rest = std::mem::take(&mut self.unsifted);
+            return Poll::Ready(self.take(rest));
+        };
+        let looked = match ready!(Pin::new(work).poll(context)) {
+            Ok(looked) => looked,
+            // It panicked: so does this request, and the worker's own handling of that applies.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        self.aside = None;
+        let (call, content_at, read_at) = (&mut self.call, &mut self.content_at, self.read_at);
+        let sifted = self.sieve.resume(looked, &mut |tap, sight| judge(call, content_at, read_at, tap, sight));
+        Poll::Ready(self.step_of(sifted))
+    }
+
+    /// Has a large event looked at by the runtime's helper threads.
+    fn look_aside(&mut self, large: Large) {
+        // Should the client leave meanwhile, what is known by now is what counts.
+        note(&mut self.call, &self.sieve.tap);
+        let stand_in = Tap::new(self.call.dialect(), std::sync::Arc::new(self.call.identity()), false);
+        self.unsifted = large.rest;
+        self.aside = Some(tokio::task::spawn_blocking(self.sieve.look_at(large.event, stand_in)));
+    }
+
     /// Complete events of a payload, changed where the tap says so. The rest waits for its end.
     fn take(&mut self, payload: Bytes) -> Step {
+        self.unyielded += payload.len();
         let (call, content_at, read_at) = (&mut self.call, &mut self.content_at, self.read_at);
         let sifted = self.sieve.take(payload, &mut |tap, sight| judge(call, content_at, read_at, tap, sight));
         self.step_of(sifted)
@@ -253,6 +305,10 @@ impl Relay {
         match sifted.stop {
             None => Step::Output(sifted.bytes),
             Some(Stop::Failed(failure)) => self.after(sifted.bytes, Step::Failed(failure)),
+            Some(Stop::Large(large)) => {
+                self.look_aside(large);
+                Step::Output(sifted.bytes)
+            }
             Some(Stop::TooLarge) => self.after(sifted.bytes, Step::Failed(self.too_large())),
         }
     }
@@ -341,7 +397,7 @@ impl Work for Box<Relay> {
 impl Drop for Relay {
     /// The client left, or all was said. What is known by now is what the call is settled with.
     fn drop(&mut self) {
-        if self.call.is_open() {
+        if self.call.is_open() && self.aside.is_none() {
             note(&mut self.call, &self.sieve.tap);
         }
     }

@@ -23,6 +23,26 @@ pub(super) enum Stop<F> {
     TooLarge,
     /// An event was judged a failure.
     Failed(F),
+    /// An event is so large that looking at it here would hold up everybody: see [`Sieve::look_at`].
+    Large(Large),
+}
+
+/// Events from this size on are looked at beside the worker, so that no poll of it takes long.
+pub(super) const LARGE_FROM_BYTES: usize = 64 << 10;
+
+/// A large event, and what came behind it in the same payload.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Large {
+    pub(super) event: Bytes,
+    pub(super) rest: Bytes,
+}
+
+/// A large event that was looked at, and rewritten if that needs no bill.
+pub(super) struct Looked {
+    event: Bytes,
+    tap: Tap,
+    sight: Sight,
+    rewritten: Option<Vec<u8>>,
 }
 
 /// The state of one stream.
@@ -71,7 +91,10 @@ impl Sieve {
             }
             Ok(Some(end)) => {
                 self.partial.extend_from_slice(&payload[..end]);
-                let first = self.take_partial(judge);
+                let mut first = self.take_partial(judge);
+                if let Some(Stop::Large(large)) = &mut first.stop {
+                    large.rest = payload.slice(end..);
+                }
                 if first.stop.is_some() || end == payload.len() {
                     return first;
                 }
@@ -79,6 +102,43 @@ impl Sieve {
                 Sifted { bytes: join(first.bytes, more.bytes), stop: more.stop }
             }
         }
+    }
+
+    /// The work of looking at a large event, to be done anywhere. Until [`Sieve::resume`] has its result, `stand_in` is the tap here.
+    pub(super) fn look_at(&mut self, event: Bytes, stand_in: Tap) -> impl FnOnce() -> Looked + Send + 'static + use<> {
+        let mut tap = std::mem::replace(&mut self.tap, stand_in);
+        move || {
+            let sight = tap.inspect(&event);
+            let rewritten = (sight.action == Action::Rewrite && !sight.bill).then(|| {
+                let mut out = Vec::with_capacity(event.len() + 256);
+                tap.rewrite(&event, None, &mut out);
+                out
+            });
+            Looked { event, tap, sight, rewritten }
+        }
+    }
+
+    /// What comes through of a large event.
+    pub(super) fn resume<F>(&mut self, looked: Looked, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+        let Looked { event, tap, sight, rewritten } = looked;
+        self.tap = tap;
+        let cost = match judge(&self.tap, &sight) {
+            Ok(cost) => cost,
+            Err(failure) => return Sifted { bytes: Bytes::new(), stop: Some(Stop::Failed(failure)) },
+        };
+        self.ended = sight.end;
+        self.after_cr = event.ends_with(b"\r");
+        let bytes = match sight.action {
+            Action::Pass => event,
+            Action::Withhold => Bytes::new(),
+            Action::Rewrite => Bytes::from(rewritten.unwrap_or_else(|| {
+                let mut out = Vec::with_capacity(event.len() + 256);
+                self.tap.rewrite(&event, cost, &mut out);
+                out
+            })),
+        };
+        self.passes_line_feed = bytes.ends_with(b"\r");
+        Sifted { bytes, stop: None }
     }
 
     /// The provider closed its body. An event without its blank line counts if its data is whole; a piece of one does not.
@@ -101,7 +161,12 @@ impl Sieve {
     fn take_partial<F>(&mut self, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
         let event = self.partial.split().freeze();
         let mut batch = Batch::new(event.clone());
-        match self.see(&event, 0..event.len(), &mut batch, judge) {
+        let place = self.behind_line_feed(&event, 0..event.len(), &mut batch);
+        if place.len() >= LARGE_FROM_BYTES {
+            let large = Large { event: event.slice(place.clone()), rest: Bytes::new() };
+            return Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Large(large)) };
+        }
+        match self.see(&event, place, &mut batch, judge) {
             Ok(()) => Sifted { bytes: batch.finish(event.len()), stop: None },
             Err(failure) => Sifted { bytes: batch.finish(0), stop: Some(Stop::Failed(failure)) },
         }
@@ -117,7 +182,12 @@ impl Sieve {
                 Ok(None) => break,
                 Err(_) => return Sifted { bytes: batch.finish(at), stop: Some(Stop::TooLarge) },
             };
-            if let Err(failure) = self.see(&payload, at..end, &mut batch, judge) {
+            let place = self.behind_line_feed(&payload, at..end, &mut batch);
+            if place.len() >= LARGE_FROM_BYTES {
+                let large = Large { event: payload.slice(place.clone()), rest: payload.slice(end..) };
+                return Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Large(large)) };
+            }
+            if let Err(failure) = self.see(&payload, place, &mut batch, judge) {
                 return Sifted { bytes: batch.finish(at), stop: Some(Stop::Failed(failure)) };
             }
             at = end;
@@ -137,22 +207,29 @@ impl Sieve {
         usize::from(cut && next.starts_with(b"\n"))
     }
 
+    /// Where the event at `place` begins once the line end of the one before is done with.
+    #[inline]
+    fn behind_line_feed(&mut self, payload: &[u8], place: Range<usize>, batch: &mut Batch) -> Range<usize> {
+        if !self.after_cr {
+            return place;
+        }
+        let line_feed = place.start..place.start + self.cut_line_feed(&payload[place.clone()]);
+        let start = line_feed.end;
+        if !self.passes_line_feed {
+            batch.change(line_feed);
+        }
+        start..place.end
+    }
+
     /// One event: what it tells, and what becomes of it.
     #[inline]
     fn see<F>(
         &mut self,
         payload: &[u8],
-        mut place: Range<usize>,
+        place: Range<usize>,
         batch: &mut Batch,
         judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>,
     ) -> Result<(), F> {
-        if self.after_cr {
-            let line_feed = place.start..place.start + self.cut_line_feed(&payload[place.clone()]);
-            place.start = line_feed.end;
-            if !self.passes_line_feed {
-                batch.change(line_feed);
-            }
-        }
         let event = &payload[place.clone()];
         self.after_cr = event.ends_with(b"\r");
         let sight = self.tap.inspect(event);
@@ -228,7 +305,7 @@ mod tests {
 
     const DIALECTS: [Dialect; 2] = [Dialect::OpenaiChat, Dialect::AnthropicMessages];
     const MANNERS: [(Manner, &str); 2] = [(Manner::Native, "v1"), (Manner::Openrouter, "api_v1")];
-    const LIMIT: usize = 64 << 10;
+    const LIMIT: usize = 256 << 10;
     /// What golden files were made with.
     const COST: NanoUsd = NanoUsd(123_450);
 
@@ -243,13 +320,23 @@ mod tests {
 
     /// What comes through of a stream that arrives in these pieces, and how it stopped.
     fn sift(dialect: Dialect, manner: Manner, pieces: &[&[u8]]) -> (Vec<u8>, Option<Stop<&'static str>>) {
-        let mut sieve = sieve(dialect, manner);
+        let mut sieve = self::sieve(dialect, manner);
         let mut out = Vec::new();
         for piece in pieces {
-            let Sifted { bytes, stop } = sieve.take(Bytes::copy_from_slice(piece), &mut judge);
-            out.extend_from_slice(&bytes);
-            if stop.is_some() {
-                return (out, stop);
+            let mut rest = Bytes::copy_from_slice(piece);
+            while !rest.is_empty() {
+                let Sifted { bytes, mut stop } = sieve.take(std::mem::take(&mut rest), &mut judge);
+                out.extend_from_slice(&bytes);
+                if let Some(Stop::Large(large)) = stop {
+                    rest = large.rest;
+                    let looked = sieve.look_at(large.event, self::sieve(dialect, manner).tap)();
+                    let sifted = sieve.resume(looked, &mut judge);
+                    out.extend_from_slice(&sifted.bytes);
+                    stop = sifted.stop;
+                }
+                if stop.is_some() {
+                    return (out, stop);
+                }
             }
         }
         let Sifted { bytes, stop } = sieve.take_rest(&mut judge);
@@ -357,6 +444,35 @@ mod tests {
                     assert!(out.len() >= 2 * content.len() && stop.is_none(), "{stream:?}");
                 }
             }
+        }
+    }
+
+    /// A large event takes another way to the same end.
+    #[test]
+    fn large_events_pass_like_small_ones() {
+        let chunk = |text: &str, end: &str| {
+            format!(
+                "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}{end}{end}"
+            )
+        };
+        let large = "x".repeat(LARGE_FROM_BYTES);
+        for (manner, _) in MANNERS {
+            for end in ["\n", "\r\n", "\r"] {
+                let stream = |text: &str| [chunk("a", end), chunk(text, end), format!(": note{end}{end}"), chunk("b", end)].concat();
+                let expected = sift(Dialect::OpenaiChat, manner, &[stream("SMALL").as_bytes()]).0;
+                let expected = String::from_utf8(expected).unwrap().replace("SMALL", &large);
+                let stream = stream(&large);
+                let cuts = [0, 10, 300, 60_000, stream.find(": note").unwrap() - 1, stream.find(": note").unwrap(), stream.len()];
+                for cut in cuts {
+                    let (first, second) = stream.as_bytes().split_at(cut);
+                    let (out, stop) = sift(Dialect::OpenaiChat, manner, &[first, second]);
+                    assert!(out == expected.as_bytes() && stop.is_none(), "{manner:?} {end:?} {cut}");
+                }
+            }
+            let failed = [BEFORE[0], "data: {\"error\":{\"message\":\"sk-SECRET ", &large, "\"}}\n\n", BEFORE[0]].concat();
+            let expected = (before(0, manner), Some(Stop::Failed("error")));
+            assert!(sift(Dialect::OpenaiChat, manner, &[failed.as_bytes()]) == expected);
+            assert!(sift(Dialect::OpenaiChat, manner, &failed.as_bytes().chunks(1000).collect::<Vec<_>>()) == expected);
         }
     }
 
