@@ -17,7 +17,7 @@ use fairlead_ir::{Dialect, ErrorKind, NanoUsd};
 use fairlead_ledger::Outcome;
 use http::{HeaderMap, Response};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -90,8 +90,8 @@ enum Step {
 /// A prompt of more tokens does not exist: no model has a window of a hundred million.
 const MOST_PROMPT_TOKENS: u64 = 100_000_000;
 
-/// After so many bytes in one go others get their turn: a stream of nothing but comments never waits for its reader.
-const YIELD_AFTER_BYTES: usize = 64 << 10;
+/// After so many bytes in one go others get their turn: what comes fast and passes fast never waits by itself.
+const TURN_BYTES: usize = 32 << 10;
 
 /// How long the end of the provider's framing may lag behind its terminal event.
 const TAIL: Duration = Duration::from_secs(1);
@@ -208,13 +208,13 @@ impl Relay {
             self.stage = Stage::Ended;
             return Poll::Ready(Step::Failed(whole::refused(&self.call, refusal)));
         }
+        if self.unyielded >= TURN_BYTES {
+            self.unyielded = 0;
+            // Polled once, it has this task woken after the runtime has looked at its sockets; a plain wake would come before that.
+            return pin!(tokio::task::yield_now()).poll(context).map(|()| Step::Output(Bytes::new()));
+        }
         if self.aside.is_some() || !self.unsifted.is_empty() {
             return self.poll_aside(context);
-        }
-        if self.unyielded > YIELD_AFTER_BYTES {
-            self.unyielded = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
         }
         let Stage::Streaming(exchange) = &mut self.stage else {
             return Poll::Ready(Step::End);
@@ -279,12 +279,18 @@ impl Relay {
         // Should the client leave meanwhile, what is known by now is what counts.
         note(&mut self.call, &self.sieve.tap);
         let stand_in = Tap::new(self.call.dialect(), std::sync::Arc::new(self.call.identity()), false);
-        self.unsifted = large.rest;
+        self.unsifted = match self.unsifted.is_empty() {
+            true => large.rest,
+            false => [large.rest, std::mem::take(&mut self.unsifted)].concat().into(),
+        };
         self.aside = Some(tokio::task::spawn_blocking(self.sieve.look_at(large.event, stand_in)));
     }
 
     /// Complete events of a payload, changed where the tap says so. The rest waits for its end.
-    fn take(&mut self, payload: Bytes) -> Step {
+    fn take(&mut self, mut payload: Bytes) -> Step {
+        if payload.len() > TURN_BYTES {
+            self.unsifted = payload.split_off(TURN_BYTES);
+        }
         self.unyielded += payload.len();
         let (call, content_at, read_at) = (&mut self.call, &mut self.content_at, self.read_at);
         let sifted = self.sieve.take(payload, &mut |tap, sight| judge(call, content_at, read_at, tap, sight));
