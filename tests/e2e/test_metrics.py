@@ -1,7 +1,8 @@
 """The figures: documented as they are exposed, open to who may see them, and equal to what the ledger and the books say."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,24 @@ def test_clients_that_leave_before_a_reply_are_counted(gateway: Gateway, provide
     provider.since(mark, expected=1)
     until(lambda: samples(text_of(gateway))["fairlead_requests_open"] == 0, "the client that left is noticed")
     assert samples(text_of(gateway))[name] == before + 1
+
+
+def test_no_turn_keeps_a_worker(provider: Provider, counts: Callable[[int, int], int]) -> None:
+    """Bodies, replies and events of all sizes at once. Prints how long turns took: a figure to look at, not to fail by on a busy machine."""
+    requests = counts(60, 2_000)
+
+    def send(number: int) -> None:
+        tokens, token_bytes = ((20, 4), (200, 40), (40, 20_000), (5, 400_000))[number % 4]
+        text = "some words, \\n and \\u00e9 " * (1, 1_000, 40_000)[number % 3]
+        body = body_of(text, model="lab/fast", stream=number % 2 == 0, sim={"tokens": tokens, "token_bytes": token_bytes})
+        with Wire(gateway.address) as wire:
+            wire.post(CHAT, body)
+            assert wire.answer().status == 200
+
+    with Gateway(configuration(provider.address, server="workers = 1")) as gateway, ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(requests)))
+        found = samples(text_of(gateway))
+    turns = found["fairlead_turn_seconds_count"]
+    slow = turns - found['fairlead_turn_seconds_bucket{le="0.000256"}']
+    print(f"{turns:.0f} turns timed, {slow:.0f} took longer than 256 us")
+    assert turns > 0

@@ -114,11 +114,12 @@ impl Gateway {
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
         let journal_options = fairlead_journal::Options { node: options.node, ..fairlead_journal::Options::new(&options.journal_dir) };
         let (journal, recovery) = Journal::open(journal_options, &applied).map_err(|error| fail("journal", &error))?;
-        // The chain behind the workers' belongs to recovery.
-        let mut recovering = journal.writer(workers as u16).map_err(|error| fail("journal", &error))?;
-        fairlead_journal::recover(&mut recovering, &recovery.orphans, worker::unix_ms())
-            .map_err(|error| fail("journal recovery", &error))?;
-        drop(recovering);
+        if !recovery.orphans.is_empty() {
+            // The chain behind the workers' belongs to recovery.
+            let mut recovering = journal.writer(workers as u16).map_err(|error| fail("journal", &error))?;
+            fairlead_journal::recover(&mut recovering, &recovery.orphans, worker::unix_ms())
+                .map_err(|error| fail("journal recovery", &error))?;
+        }
         let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| fail("snapshot", &error))?;
         let shared = Shared {
             snapshot: ArcSwap::from_pointee(empty),

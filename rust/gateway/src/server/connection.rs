@@ -110,7 +110,7 @@ where
     let activity = Activity::new(Instant::now(), true);
     let io = TokioIo::new(Guarded::new(socket, first, activity.clone(), limits));
     let service = service_fn(|request| Box::pin(answer(worker.clone(), activity.clone(), request)));
-    let mut builder = http2::Builder::new(StreamExecutor);
+    let mut builder = http2::Builder::new(StreamExecutor(worker.counters.clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.limits.http2_streams)
@@ -133,7 +133,7 @@ where
             told = true;
             shut_down(connection.as_mut());
         }
-        connection.as_mut().poll(context)
+        worker.counters.turn(|| connection.as_mut().poll(context))
     })
     .await;
     worker.leave(place);

@@ -2,13 +2,15 @@
 //! task beside it does, and takes the whole stream away when nothing was taken for too long.
 
 use crate::pipeline::{Broken, ReplyBody};
+use crate::telemetry::Counters;
 use bytes::Bytes;
 use fairlead_snapshot::Timeouts;
 use http_body::{Body, Frame};
 use std::cell::{Cell, OnceCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
@@ -21,7 +23,7 @@ tokio::task_local! {
 
 /// Runs HTTP/2's streams as tasks of the same thread, each of which can be taken away.
 #[derive(Clone)]
-pub(crate) struct StreamExecutor;
+pub(crate) struct StreamExecutor(pub(crate) Arc<Counters>);
 
 impl<F> hyper::rt::Executor<F> for StreamExecutor
 where
@@ -29,7 +31,9 @@ where
 {
     fn execute(&self, future: F) {
         let stream = Rc::new(OnceCell::new());
-        let task = spawn_local(STREAM.scope(stream.clone(), future));
+        let counters = self.0.clone();
+        let mut future = Box::pin(STREAM.scope(stream.clone(), future));
+        let task = spawn_local(poll_fn(move |context| counters.turn(|| future.as_mut().poll(context))));
         // Set before the task runs: it shares this thread.
         let _ = stream.set(task.abort_handle());
     }

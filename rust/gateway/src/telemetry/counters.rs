@@ -3,6 +3,7 @@
 use fairlead_ir::Usage;
 use fairlead_ledger::{Outcome, Settle};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 /// A number with one writer. Readers on other threads see it a moment later.
 #[derive(Default)]
@@ -72,9 +73,28 @@ pub(crate) struct Counters {
     pub(crate) duration: Histogram,
     pub(crate) content: Histogram,
     pub(crate) own: Histogram,
+    pub(crate) turns: Histogram,
+    turns_until_sample: Count,
 }
 
+/// One in so many turns of a connection is timed: often enough to find long ones under load, and free.
+const TURNS_PER_SAMPLE: u64 = 64;
+
 impl Counters {
+    /// Runs one turn of a connection on its worker; some are timed.
+    pub(crate) fn turn<T>(&self, turn: impl FnOnce() -> T) -> T {
+        let left = self.turns_until_sample.get();
+        if left > 0 {
+            self.turns_until_sample.set(left - 1);
+            return turn();
+        }
+        self.turns_until_sample.set(TURNS_PER_SAMPLE - 1);
+        let began = Instant::now();
+        let outcome = turn();
+        self.turns.observe(began.elapsed().as_micros() as u64);
+        outcome
+    }
+
     /// A reply with this status; 0 when the client left before one.
     pub(crate) fn replied(&self, status: u16) {
         self.replies[usize::from(status / 100).min(5)].add(1);

@@ -80,6 +80,7 @@ const HISTOGRAMS: &[(&str, &str, HistogramField)] = &[
     ("fairlead_generation_duration_seconds", "From admission to settlement.", |counters| &counters.duration),
     ("fairlead_first_content_seconds", "From admission to the first content.", |counters| &counters.content),
     ("fairlead_own_work_seconds", "Our own share of a generation.", |counters| &counters.own),
+    ("fairlead_turn_seconds", "How long a connection kept its worker; one turn in 64 is timed.", |counters| &counters.turns),
 ];
 
 struct Text {
