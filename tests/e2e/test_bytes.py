@@ -36,7 +36,7 @@ ODD_MEMBERS = [
     r'"text":"\u00e9\u00E9é \ud83d\ude00 😀 \/ / \" \\ \b\f\n\r\t","\u0061b":"\u0000"',
     '"unknown":null,"empty":{},"list":[],"t":true,"f":false,"":"empty name"',
     '"same":1,"same":2,"nested":{"model":"x","model":"y","messages":1}',
-    '"metadata":{"user_id":"u","model":"not this one"},"stop":["\\n"]',
+    '"metadata":{"user":"u","model":"not this one"},"stop":["\\n"]',
 ]
 
 
@@ -274,11 +274,11 @@ def test_unary_replies_gain_the_cost_and_nothing_else(gateway: Gateway, path: st
 
 
 def test_a_cost_of_the_providers_own_is_replaced(gateway: Gateway) -> None:
-    """What the caller pays is ours to say; what the provider reports is what it costs us."""
+    """What the caller pays is ours to say, and what it costs us too unless the provider is known to report that."""
     reply = UNARY_CHAT[0].replace('"total_tokens":7', '"total_tokens":7,"cost":0.5')
     got = gateway.post(CHAT, f'{{"model":"lab/echo",{ASK},"sim":{{"reply":{reply}}}}}'.encode())
     row = gateway.generation(got.generation)
-    assert row["upstream_cost_nanousd"] == 500_000_000
+    assert row["upstream_cost_nanousd"] == 5 * 3_000 + 2 * 15_000
     assert round(got.json()["usage"]["cost"] * 10**9) == row["charged_nanousd"]
 
 

@@ -1,7 +1,7 @@
 """Figures of providers that are not what they seem: halves of a usage object, and costs that only some providers may name."""
 
 from collections.abc import Iterator
-from json import dumps
+from json import dumps, loads
 from typing import Any
 
 import pytest
@@ -105,3 +105,37 @@ def test_who_may_name_a_cost(plain: Gateway, believing: Gateway, prefix: str, di
     row = ask(believing, prefix, dialect, stream, usage)
     assert row["charged_nanousd"] == row["upstream_cost_nanousd"] == int(cost * 1_000_000_000)
     assert row["flags"] & COST_REPORTED
+
+
+@pytest.mark.parametrize("dialect", PATHS)
+@pytest.mark.parametrize("usage", [None, "absent"])
+def test_a_whole_reply_without_figures(plain: Gateway, dialect: str, usage: None | str) -> None:
+    """OpenRouter's manner always has usage with its cost: our own count. The dialect's own manner has what the provider sent."""
+    reply = script(dialect, False, {})["reply"]
+    reply |= {"usage": None}
+    if usage == "absent":
+        del reply["usage"]
+    body = body_of(dialect=dialect, sim={"reply": reply})
+    found = plain.post("/api" + PATHS[dialect], body)
+    row = plain.generation(found.generation)
+    told = found.json()["usage"]
+    assert round(told["cost"] * 10**9) == row["charged_nanousd"] > 0 and row["flags"] & (ESTIMATED | USAGE_MISSING)
+    assert (told[PROMPT[dialect]], told[COMPLETION[dialect]]) == (row["prompt_tokens"], row["completion_tokens"])
+    assert plain.post(PATHS[dialect], body).json() == reply
+
+
+@pytest.mark.parametrize(
+    "given", [{"metadata": {"user_id": "alice"}}, {"user": "alice"}, {"user": "alice", "metadata": {"user_id": "bob"}}]
+)
+def test_the_end_user_of_a_message_is_on_record_and_hashed(plain: Gateway, provider: Provider, given: dict[str, Any]) -> None:
+    """On OpenRouter's manner the provider sees the same name for the same user wherever the caller put it; never the caller's own."""
+    provider.forget_requests()
+    reply = plain.post("/api/v1/messages", body_of(dialect=MESSAGES, **given))
+    assert plain.generation(reply.generation)["end_user"] == "alice"
+    sent = provider.last_request()["body"]
+    assert "alice" not in sent and "bob" not in sent
+    seen.add(loads(sent)["metadata"]["user_id"])
+    assert len(seen) == 1
+
+
+seen: set[str] = set()

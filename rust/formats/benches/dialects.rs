@@ -14,7 +14,7 @@ use fairlead_formats::reply::ReplyScan;
 use fairlead_formats::request::{RequestScan, Target, edits};
 use fairlead_formats::splice::Edits;
 use fairlead_formats::tap::{Action, Tap};
-use fairlead_ir::{Dialect, Manner, NanoUsd};
+use fairlead_ir::{Dialect, Manner, NanoUsd, Usage};
 
 /// Frames per pass: a few kilobytes, as one read brings them.
 const FRAMES: usize = 32;
@@ -103,7 +103,7 @@ fn reply(body: &[u8], identity: &Identity) -> usize {
     scan.feed(body).unwrap();
     let reply = scan.finish(body).unwrap();
     let mut list = Edits::new();
-    reply.edits(body, identity, Some(NanoUsd(5)), &mut list).unwrap();
+    reply.edits(body, identity, &Usage::default(), NanoUsd(5), &mut list).unwrap();
     let mut out = Vec::new();
     list.apply(body, &mut out).unwrap();
     out.len() + usize::from(reply.content)

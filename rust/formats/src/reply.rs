@@ -109,13 +109,21 @@ impl ReplyScan {
 impl Reply {
     /// Writes down the edits that make `body`, which this was read from, what the client shall see; `cost` is what it pays.
     ///
-    /// `/v1`: `usage` gains `cost`. `/api/v1`: id, model, provider and OpenRouter's mandatory fields as well.
+    /// `/v1`: `usage` gains `cost`. `/api/v1`: id, model, provider and OpenRouter's mandatory fields as well; `usage` among them, whose
+    /// figures are `billed` where the provider sent none.
     ///
     /// # Errors
     /// `body` is another one, or `edits` was not empty.
-    pub fn edits(&self, body: &[u8], identity: &Identity, cost: Option<NanoUsd>, edits: &mut Edits) -> Result<(), Unspliced> {
+    pub fn edits(&self, body: &[u8], identity: &Identity, billed: &Usage, cost: NanoUsd, edits: &mut Edits) -> Result<(), Unspliced> {
+        let cost = Some(cost);
         if identity.is_openrouter() {
-            return self::edits(self.dialect, body, identity, cost, edits);
+            return match self.dialect {
+                Dialect::AnthropicMessages => anthropic_messages::response::edit_message(body, 0, identity, cost, Some(billed), edits),
+                _ => {
+                    let shape = openai_chat::response::Shape::Completion(billed);
+                    openai_chat::response::edit(body, 0, shape, identity, cost, &mut ToolCalls::default(), edits).map(drop)
+                }
+            };
         }
         self.edit_cost(body, cost, edits)
     }
@@ -126,20 +134,6 @@ impl Reply {
         let mut patch = Patch::default();
         set_cost(usage, range.start, cost, &mut patch, edits)?;
         patch.write(usage, range.start, edits)
-    }
-}
-
-/// As [`Reply::edits`], for a body of which nothing is known yet: it is walked once more.
-///
-/// # Errors
-/// `body` is not what [`ReplyScan`] accepted, or `edits` was not empty.
-pub fn edits(dialect: Dialect, body: &[u8], identity: &Identity, cost: Option<NanoUsd>, edits: &mut Edits) -> Result<(), Unspliced> {
-    match dialect {
-        Dialect::AnthropicMessages => anthropic_messages::response::edit_message(body, 0, identity, cost, edits),
-        _ => {
-            let shape = openai_chat::response::Shape::Completion;
-            openai_chat::response::edit(body, 0, shape, identity, cost, &mut ToolCalls::default(), edits).map(drop)
-        }
     }
 }
 

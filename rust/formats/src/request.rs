@@ -115,6 +115,8 @@ pub struct Facts {
     pub body_bytes: usize,
     members: Members,
     stream_options: Option<StreamOptions>,
+    /// Where the end user stands in a Messages body's own place for it.
+    metadata_users: Vec<Range<usize>>,
 }
 
 impl Facts {
@@ -147,7 +149,7 @@ pub fn edits(facts: &Facts, target: &Target<'_>, out: &mut Edits) -> Result<(), 
     changes.set(MODEL, "model", quoted(target.upstream_model));
     (0..EXTENSIONS.len()).for_each(|row| changes.remove(FIRST_EXTENSION + row));
     if target.manner == Manner::Openrouter && facts.user.is_some() {
-        hide_user(facts, target, &mut changes);
+        hide_user(facts, target, &mut changes, out)?;
     }
     if let Some(options) = facts.stream_options.as_ref().filter(|_| facts.stream && target.stream_options) {
         options.ask_for_usage(&mut changes, out)?;
@@ -155,12 +157,16 @@ pub fn edits(facts: &Facts, target: &Target<'_>, out: &mut Edits) -> Result<(), 
     changes.write(out)
 }
 
-fn hide_user(facts: &Facts, target: &Target<'_>, changes: &mut MemberEdits<'_, '_>) {
+fn hide_user(facts: &Facts, target: &Target<'_>, changes: &mut MemberEdits<'_, '_>, out: &mut Edits) -> Result<(), Misplaced> {
+    for place in &facts.metadata_users {
+        out.replace(place.clone(), &target.hashed_user.map_or(Cow::Borrowed(b"null".as_slice()), quoted))?;
+    }
     match target.hashed_user {
         hashed if user_is_foreign(facts.dialect) => anthropic_messages::request::move_user(&facts.members, hashed, changes),
         Some(hashed) => changes.set(USER, "user", quoted(hashed)),
         None => changes.remove(USER),
     }
+    Ok(())
 }
 
 fn quoted(text: &str) -> Cow<'static, [u8]> {
@@ -240,6 +246,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         self.refuse_missing_features()?;
         let is_chat = self.dialect == Dialect::OpenaiChat;
         let stream_options = if is_chat { Some(StreamOptions::read(self)?) } else { None };
+        let (metadata_user, metadata_users) = if is_chat { (None, Vec::new()) } else { anthropic_messages::request::metadata_users(self) };
         let session = FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == "session_id").unwrap_or(0);
         Ok(Facts {
             dialect: self.dialect,
@@ -252,13 +259,14 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
                 _ => openai_chat::request::max_completion_tokens(self)?,
             },
             choices: if is_chat { openai_chat::request::choices(self)? } else { 1 },
-            user: self.short_text(USER, MAX_USER_BYTES)?,
+            user: self.short_text(USER, MAX_USER_BYTES)?.or(metadata_user),
             session_id: self.short_text(session, MAX_SESSION_BYTES)?,
             include_usage: stream_options.as_ref().and_then(|options| options.include_usage),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
             // The caller owns the members and puts them in.
             members: Members::default(),
             stream_options,
+            metadata_users,
         })
     }
 

@@ -140,6 +140,9 @@ fn what_is_read() {
     }
     let bare = scan(CHAT, br#"{"model":"m","messages":[],"max_tokens":null,"user":""}"#, 9).unwrap();
     assert_eq!((bare.stream, bare.max_completion_tokens, bare.choices, bare.user), (false, None, 1, None));
+    let who = |body: &str| scan(MESSAGES, body.as_bytes(), 9).unwrap().user;
+    assert_eq!(who(r#"{"model":"m","messages":[],"metadata":{"user_id":"a\/b"}}"#).as_deref(), Some("a/b"));
+    assert_eq!(who(r#"{"model":"m","messages":[],"metadata":{"user_id":"a"},"user":"b"}"#).as_deref(), Some("b"));
     let messages = scan(MESSAGES, br#"{"model":"m","messages":[],"max_tokens":0,"stream":true}"#, 9).unwrap();
     assert_eq!((messages.max_completion_tokens, messages.choices), (Some(0), 1));
 }
@@ -222,8 +225,21 @@ fn what_goes_upstream() {
         MESSAGES,
         r#"{"model":"m","metadata":{"user_id":"own"},"messages":[],"user":"u"}"#,
         r#"{"model":"up-1","metadata":{"user_id":"own"},"messages":[],"user":"u"}"#,
-        r#"{"model":"up-1","metadata":{"user_id":"own"},"messages":[]}"#,
+        r#"{"model":"up-1","metadata":{"user_id":"h4sh"},"messages":[]}"#,
     );
+    check_upstream(
+        MESSAGES,
+        r#"{"model":"m","metadata":{"a":[1], "user_id" : "own","\u0075ser_id":"again"},"messages":[]}"#,
+        r#"{"model":"up-1","metadata":{"a":[1], "user_id" : "own","\u0075ser_id":"again"},"messages":[]}"#,
+        r#"{"model":"up-1","metadata":{"a":[1], "user_id" : "h4sh","\u0075ser_id":"h4sh"},"messages":[]}"#,
+    );
+    for metadata in [r#"{"user_id":null}"#, r#"{"user_id":""}"#, r#"{"user_id":7}"#, "null", "[]", r#""user_id""#] {
+        let body = format!(r#"{{"model":"m","metadata":{metadata},"messages":[]}}"#);
+        both(MESSAGES, &body, &body.replace(r#""m","#, r#""up-1","#));
+    }
+    // In chat requests metadata is the caller's own.
+    let chat = r#"{"model":"m","metadata":{"user_id":"own"},"messages":[]}"#;
+    both(CHAT, chat, &chat.replace(r#""m","#, r#""up-1","#));
 }
 
 #[test]

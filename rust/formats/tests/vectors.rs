@@ -12,9 +12,19 @@ use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::splice::Edits;
 use fairlead_formats::sse::Framer;
 use fairlead_formats::tap::{Action, Tap};
-use fairlead_ir::{Dialect, Manner, NanoUsd};
+use fairlead_ir::{Dialect, Manner, NanoUsd, Usage};
 
 const COST: NanoUsd = NanoUsd(123_450);
+/// What is billed where the provider sent no figures.
+const BILLED: Usage = Usage {
+    prompt_tokens: 41,
+    cache_read_tokens: 1,
+    completion_tokens: 5,
+    reasoning_tokens: 2,
+    cache_write_tokens: 0,
+    cache_write_1h_tokens: 0,
+    web_searches: 0,
+};
 const DIALECTS: [Dialect; 2] = [Dialect::OpenaiChat, Dialect::AnthropicMessages];
 
 #[test]
@@ -36,7 +46,7 @@ fn check_reply(dialect: Dialect, path: &Path) {
     let Ok(reply) = read else { return };
     for manner in [Manner::Native, Manner::Openrouter] {
         let mut edits = Edits::new();
-        reply.edits(&body, &identity(manner), Some(COST), &mut edits).unwrap();
+        reply.edits(&body, &identity(manner), &BILLED, COST, &mut edits).unwrap();
         let mut out = Vec::new();
         edits.apply(&body, &mut out).unwrap();
         assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", path.display());

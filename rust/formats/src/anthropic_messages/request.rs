@@ -1,8 +1,9 @@
 //! What a Messages request says beside the members that both dialects have.
 
+use core::ops::Range;
 use std::borrow::Cow;
 
-use crate::json::walk::write_string;
+use crate::json::walk::{self, write_string};
 use crate::json::{Kind, Members};
 use crate::request::{Body, FIRST_OWN, Refusal, USER, keys};
 use crate::splice::MemberEdits;
@@ -18,7 +19,19 @@ pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Resul
     body.whole_number(MAX_TOKENS)
 }
 
-/// Moves OpenRouter's `user`, which Anthropic refuses, to where Anthropic wants an end user. The caller's own `metadata` stays.
+/// The end user of `metadata.user_id`, and where it stands: everywhere, should the name occur twice.
+pub(crate) fn metadata_users<F: AsRef<[u8]>>(body: &Body<'_, F>) -> (Option<String>, Vec<Range<usize>>) {
+    let Some((Kind::Object, range)) = body.value(METADATA) else { return (None, Vec::new()) };
+    let text = body.text(range.clone());
+    let (mut user, mut places) = (None, Vec::new());
+    for member in walk::members(&text).map_while(Result::ok).filter(|member| member.kind == Kind::String && member.is("user_id")) {
+        places.push(range.start + member.value_range.start..range.start + member.value_range.end);
+        user = walk::as_str(member.value).map(Cow::into_owned);
+    }
+    (user.filter(|user| !user.is_empty()), places)
+}
+
+/// Moves OpenRouter's `user`, which Anthropic refuses, to where Anthropic wants an end user. A caller's own `metadata` is not added to.
 pub(crate) fn move_user(members: &Members, hashed: Option<&str>, changes: &mut MemberEdits<'_, '_>) {
     changes.remove(USER);
     let has_metadata = members.kind(METADATA).is_some_and(|kind| kind != Kind::Null);

@@ -1,6 +1,6 @@
 //! Messages as clients shall see them: which bytes change, and what a whole reply says.
 
-use fairlead_ir::NanoUsd;
+use fairlead_ir::{NanoUsd, Usage};
 
 use super::wire::{Figures, Outline, read_block};
 use crate::identity::Identity;
@@ -10,6 +10,7 @@ use crate::openai_chat::response::set_cost;
 use crate::patch::{Patch, Unspliced, shifted};
 use crate::reply::Seen;
 use crate::splice::Edits;
+use crate::write::Object;
 
 /// Takes what a whole reply says into `seen`. `false` when it is no message: it has no content.
 pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
@@ -43,23 +44,45 @@ pub(crate) fn take_stop(reason: Option<&[u8]>, sequence: bool, seen: &mut Seen) 
     true
 }
 
-/// Edits a message that begins at `base` of the edited text: the reply's body, or what `message_start` brings.
+/// A usage object where the provider sent none.
+fn usage_of(billed: &Usage, cost: NanoUsd) -> Vec<u8> {
+    let (mut json, mut price) = (Vec::new(), Vec::new());
+    cost.write(&mut price);
+    let mut usage = Object::open(&mut json);
+    usage.number("input_tokens", billed.prompt_tokens).number("output_tokens", billed.completion_tokens);
+    usage.raw("cost", &price).raw("is_byok", b"false");
+    usage.close();
+    json
+}
+
+/// Edits a message that begins at `base` of the edited text: the reply's body, or what `message_start` brings. `billed` stands in for
+/// the usage of a whole reply that has none.
 pub(crate) fn edit_message(
     message: &[u8],
     base: usize,
     identity: &Identity,
     cost: Option<NanoUsd>,
+    billed: Option<&Usage>,
     edits: &mut Edits,
 ) -> Result<(), Unspliced> {
-    let (mut id, mut model, mut provider) = (true, true, true);
+    let (mut id, mut model, mut provider, mut usage) = (true, true, true, true);
     for member in walk::members(message) {
         let member = member?;
         let place = shifted(&member.value_range, base);
         let (missing, value) = match member.key {
             b"usage" if member.kind == Kind::Object => {
+                usage = false;
                 edit_usage(member.value, place.start, identity, cost, edits)?;
                 continue;
             }
+            b"usage" => match (billed, cost) {
+                (Some(billed), Some(cost)) => {
+                    usage = false;
+                    edits.replace(place, &usage_of(billed, cost))?;
+                    continue;
+                }
+                _ => continue,
+            },
             b"id" => (&mut id, identity.generation_id_json()),
             b"model" => (&mut model, identity.model_json()),
             b"provider" => (&mut provider, identity.provider_json()),
@@ -75,6 +98,9 @@ pub(crate) fn edit_message(
         patch.insert_if(id, "id", identity.generation_id_json());
         patch.insert_if(model, "model", identity.model_json());
         patch.insert_if(provider, "provider", identity.provider_json());
+        if let (true, Some(billed), Some(cost)) = (usage, billed, cost) {
+            patch.insert("usage", &usage_of(billed, cost));
+        }
     }
     patch.write(message, base, edits)
 }

@@ -97,7 +97,7 @@ impl EventTap {
             let member = member?;
             match (member.key, member.kind) {
                 // The cost is in `message_delta`; here the figures are not final.
-                (b"message", Kind::Object) => edit_message(member.value, base + member.value_range.start, identity, None, edits)?,
+                (b"message", Kind::Object) => edit_message(member.value, base + member.value_range.start, identity, None, None, edits)?,
                 (b"usage", Kind::Object) => edit_usage(member.value, base + member.value_range.start, identity, cost, edits)?,
                 _ => {}
             }

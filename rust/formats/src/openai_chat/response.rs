@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use fairlead_ir::{Finish, NanoUsd};
+use fairlead_ir::{Finish, NanoUsd, Usage};
 use memchr::memmem::Finder;
 
 use super::wire::{Choices, Outline, PlacedUsage, read_usage, word};
@@ -12,34 +12,40 @@ use crate::json::{Kind, Reject};
 use crate::patch::{Patch, Unspliced, shifted};
 use crate::reply::Seen;
 use crate::splice::Edits;
-use crate::write::write_number;
+use crate::write::{Object, write_number};
 
 /// Which of the two objects is edited; they differ in a few names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    Completion,
+pub(crate) enum Shape<'a> {
+    /// With the figures that stand in where the provider sent none.
+    Completion(&'a Usage),
     Chunk,
 }
 
-impl Shape {
+/// Where a completion's text is.
+pub(crate) const COMPLETION_PART: &str = "message";
+/// Where a chunk's text is.
+pub(crate) const CHUNK_PART: &str = "delta";
+
+impl Shape<'_> {
     fn object(self) -> &'static [u8] {
         match self {
-            Shape::Completion => br#""chat.completion""#,
+            Shape::Completion(_) => br#""chat.completion""#,
             Shape::Chunk => br#""chat.completion.chunk""#,
         }
     }
 
-    pub(crate) fn part(self) -> &'static str {
+    fn part(self) -> &'static str {
         match self {
-            Shape::Completion => "message",
-            Shape::Chunk => "delta",
+            Shape::Completion(_) => COMPLETION_PART,
+            Shape::Chunk => CHUNK_PART,
         }
     }
 
     /// What stands in for a part that is missing: Azure's last chunk has none.
     fn empty_part(self) -> &'static [u8] {
         match self {
-            Shape::Completion => br#"{"role":"assistant","content":null}"#,
+            Shape::Completion(_) => br#"{"role":"assistant","content":null}"#,
             Shape::Chunk => b"{}",
         }
     }
@@ -47,7 +53,7 @@ impl Shape {
 
 /// Takes what a whole reply says into `seen`. `false` when it is no completion: it has no choices.
 pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
-    let outline = Outline::read(body, Shape::Completion.part())?;
+    let outline = Outline::read(body, COMPLETION_PART)?;
     if outline.error.is_some() {
         seen.fail(body);
     }
@@ -86,7 +92,7 @@ pub(crate) fn take_usage(usage: Option<PlacedUsage>, seen: &mut Seen) -> bool {
 pub(crate) fn edit(
     object: &[u8],
     base: usize,
-    shape: Shape,
+    shape: Shape<'_>,
     identity: &Identity,
     cost: Option<NanoUsd>,
     tools: &mut ToolCalls,
@@ -120,7 +126,7 @@ impl ToolCalls {
 }
 
 struct Editor<'a> {
-    shape: Shape,
+    shape: Shape<'a>,
     identity: &'a Identity,
     cost: Option<NanoUsd>,
     tools: &'a mut ToolCalls,
@@ -153,8 +159,8 @@ impl Editor<'_> {
     /// `/api/v1`: everything that OpenRouter's clients insist on.
     fn edit_openrouter(&mut self, object: &[u8], base: usize) -> Result<(), Unspliced> {
         let identity = self.identity;
-        let (mut id, mut kind, mut created, mut model, mut provider, mut fingerprint, mut choices) =
-            (true, true, true, true, true, true, true);
+        let (mut id, mut kind, mut created, mut model, mut provider, mut fingerprint, mut choices, mut usage) =
+            (true, true, true, true, true, true, true, true);
         for member in walk::members(object) {
             let member = member?;
             let place = shifted(&member.value_range, base);
@@ -172,11 +178,22 @@ impl Editor<'_> {
                     self.edit_choices(member.value, place.start)?;
                 }
                 b"choices" => self.replace_missing(&mut choices, place, b"[]")?,
-                b"usage" if member.kind == Kind::Object => self.edit_usage(member.value, place.start)?,
+                b"usage" if member.kind == Kind::Object => {
+                    usage = false;
+                    self.edit_usage(member.value, place.start)?;
+                }
+                b"usage" => {
+                    if let Some(billed) = self.stand_in() {
+                        self.replace_missing(&mut usage, place, &billed)?;
+                    }
+                }
                 _ => {}
             }
         }
         let mut patch = Patch::default();
+        if usage && let Some(billed) = self.stand_in() {
+            patch.insert("usage", &billed);
+        }
         patch.insert_if(id, "id", identity.generation_id_json());
         patch.insert_if(kind, "object", self.shape.object());
         if created {
@@ -187,6 +204,25 @@ impl Editor<'_> {
         patch.insert_if(fingerprint, "system_fingerprint", b"null");
         patch.insert_if(choices, "choices", b"[]");
         patch.write(object, base, self.edits)
+    }
+
+    /// A usage object for a completion that has none.
+    fn stand_in(&self) -> Option<Vec<u8>> {
+        let (Shape::Completion(billed), Some(cost)) = (self.shape, self.cost) else { return None };
+        let (mut json, mut price) = (Vec::new(), Vec::new());
+        cost.write(&mut price);
+        let (prompt, completion) = (billed.total_prompt_tokens(), billed.completion_tokens);
+        let mut usage = Object::open(&mut json);
+        usage.number("prompt_tokens", prompt).number("completion_tokens", completion);
+        usage.number("total_tokens", prompt.saturating_add(completion)).raw("cost", &price).raw("is_byok", b"false");
+        usage.object("prompt_tokens_details", |details| {
+            details.number("cached_tokens", billed.cache_read_tokens);
+        });
+        usage.object("completion_tokens_details", |details| {
+            details.number("reasoning_tokens", billed.reasoning_tokens);
+        });
+        usage.close();
+        Some(json)
     }
 
     fn created(&self) -> Vec<u8> {
@@ -263,7 +299,7 @@ impl Editor<'_> {
     }
 
     fn edit_part(&mut self, part: &[u8], base: usize) -> Result<(), Unspliced> {
-        let mut role = self.shape == Shape::Completion;
+        let mut role = self.shape != Shape::Chunk;
         for member in walk::members(part) {
             let member = member?;
             let place = shifted(&member.value_range, base);
@@ -320,14 +356,14 @@ impl Editor<'_> {
             write_number(&mut text, number);
             patch.insert("index", &text);
         }
-        if self.shape == Shape::Completion {
+        if self.shape != Shape::Chunk {
             match kind {
                 Some((true, _)) => {}
                 Some((false, place)) => self.edits.replace(place, br#""function""#)?,
                 None => patch.insert("type", br#""function""#),
             }
         }
-        if !id && (has_name || self.shape == Shape::Completion) {
+        if !id && (has_name || self.shape != Shape::Chunk) {
             self.repeatable = false;
             let minted = self.identity.tool_call_id_json(usize::try_from(number).unwrap_or(usize::MAX));
             match id_place {

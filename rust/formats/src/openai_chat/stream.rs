@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::response::{Shape, ToolCalls, edit, take_choices, take_usage};
+use super::response::{CHUNK_PART, Shape, ToolCalls, edit, take_choices, take_usage};
 use super::wire::{Outline, find_texts};
 use crate::identity::Identity;
 use crate::json::Reject;
@@ -26,7 +26,7 @@ impl ChunkTap {
     ///
     /// Errors are looked for before choices: a frame with both is an error, not an empty success.
     pub(crate) fn read(&mut self, chunk: &[u8], seen: &mut Seen, identity: &Identity, withhold_usage: bool) -> Result<Look, Reject> {
-        let outline = Outline::read(chunk, Shape::Chunk.part())?;
+        let outline = Outline::read(chunk, CHUNK_PART)?;
         if outline.error.is_some() {
             seen.fail(chunk);
             return Ok(Look::error());

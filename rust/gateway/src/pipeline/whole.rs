@@ -118,7 +118,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     if body.len() < COPY_BELOW_BYTES {
         let mut changes = call.worker.edits.borrow_mut();
         changes.clear();
-        let edited = reply.edits(&body, &identity, Some(bill.charged), &mut changes);
+        let edited = reply.edits(&body, &identity, &bill.usage, bill.charged, &mut changes);
         // Exactly as long as it gets: then the body takes it over without a copy.
         let mut whole = Vec::with_capacity(changes.result_len(body.len()));
         let spliced = edited.is_ok() && changes.apply(&body, &mut whole).is_ok();
@@ -127,7 +127,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     }
     let spliced = aside(body.len(), move || {
         let mut changes = Edits::default();
-        reply.edits(&body, &identity, Some(bill.charged), &mut changes).ok()?;
+        reply.edits(&body, &identity, &bill.usage, bill.charged, &mut changes).ok()?;
         attempt::spliced(&[body], &changes).ok()
     });
     let pieces = spliced.await.ok_or_else(|| garbage(call, UNSPLICED))?;
