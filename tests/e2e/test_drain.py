@@ -78,14 +78,15 @@ def test_what_takes_too_long_is_cut_and_settled(start: Callable[..., Gateway], p
         until(lambda: provider.open_requests() == 3, "all requests are at the provider")
         assert gateway.stop() == 0
         for events in streams:
-            with pytest.raises(ConnectionError):
-                list(events)
+            # A stream that is on the move is told; one that waits for its provider may simply break.
+            with contextlib.suppress(ConnectionError):
+                assert b'"error"' in b"".join(list(events)[-2:])
         assert waiting.ended()
     records = provider.since(mark, expected=3)
     assert {record["outcome"] for record in records} == {"client_gone"}
     rows = gateway.select("SELECT * FROM generations")
-    assert sorted((row["outcome"], row["streamed"]) for row in rows if row["streamed"]) == [("cancelled", 1)] * 2
-    assert len(rows) == 3
+    # Nobody left: the gateway did.
+    assert [(row["outcome"], row["error"]) for row in rows] == [("failed", "shutting_down")] * 3
     # What was delivered is charged, by our own count; the simulator made at least that.
     for row in rows:
         if row["streamed"]:

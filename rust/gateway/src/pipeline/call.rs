@@ -361,6 +361,9 @@ impl Call {
 /// The record's word for a client that left.
 const CLIENT_GONE: &str = "client_gone";
 
+/// And for a call that a stop of the process ended.
+pub(super) const SHUTTING_DOWN: &str = "shutting_down";
+
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.open {
@@ -369,8 +372,14 @@ impl Drop for Call {
         if self.attempt.status == 0 {
             self.end_without_head();
         }
+        let (outcome, word) = match (self.outcome_of_leaving(), self.worker.shared.stopping()) {
+            // The client did not leave: the drain is out of time.
+            (Outcome::Cancelled, true) => (Outcome::Failed, SHUTTING_DOWN),
+            (outcome, true) => (outcome, SHUTTING_DOWN),
+            (outcome, false) => (outcome, CLIENT_GONE),
+        };
         // Nobody is left to tell; the journal's own health flag stops further work.
-        let _ = self.settle(self.outcome_of_leaving(), 0, CLIENT_GONE);
+        let _ = self.settle(outcome, 0, word);
     }
 }
 

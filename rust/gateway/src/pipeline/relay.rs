@@ -5,7 +5,7 @@ mod sieve;
 
 use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
 use super::attempt::Attempting;
-use super::call::{Attended, Call, Presence, Work};
+use super::call::{Attended, Call, Presence, SHUTTING_DOWN, Work};
 use super::failure::Failure;
 use super::reply::{self, Broken, ReplyBody};
 use super::whole::{self, Refusal};
@@ -173,6 +173,10 @@ impl Relay {
             }
             if self.told {
                 return Poll::Ready(None);
+            }
+            if self.call.is_open() && self.call.worker.shared.stopping() {
+                self.fail(Failure::new(ErrorKind::Draining, "the gateway is shutting down").word(SHUTTING_DOWN));
+                continue;
             }
             let step = match self.poll_step(context) {
                 Poll::Ready(step) => step,
