@@ -170,7 +170,7 @@ def test_errors() -> None:
 def test_routes_of_the_traffic_port() -> None:
     documented = names(section("api.md", "Traffic port"))
     forwarded = {f"{resource.method} /api/v1{resource.path}" for resource in FORWARDED}
-    routes = source("rust/gateway/src/server/routes.rs")
+    routes = source("rust/gateway/src/routes.rs")
     generating = re.findall(r'"(/\S+)" => post\(method, Route::Generate', routes)
     probes = re.findall(r'"(/\w+)" => Route::', routes)
     absent = re.findall(r'"(/\S+)" => Route::Absent', routes)

@@ -4,9 +4,10 @@ use crate::events::{Event, Events};
 use crate::options::Options;
 use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
-use crate::server::{tls, worker};
+use crate::server::{thread, tls};
 use crate::telemetry::{Counters, Gauges, render};
 use crate::upstream::tls::TlsConfigs;
+use crate::worker::unix_ms;
 use arc_swap::ArcSwap;
 use fairlead_journal::{Cursor, Journal};
 use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError};
@@ -117,8 +118,7 @@ impl Gateway {
         if !recovery.orphans.is_empty() {
             // The chain behind the workers' belongs to recovery.
             let mut recovering = journal.writer(workers as u16).map_err(|error| fail("journal", &error))?;
-            fairlead_journal::recover(&mut recovering, &recovery.orphans, worker::unix_ms())
-                .map_err(|error| fail("journal recovery", &error))?;
+            fairlead_journal::recover(&mut recovering, &recovery.orphans, unix_ms()).map_err(|error| fail("journal recovery", &error))?;
         }
         let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| fail("snapshot", &error))?;
         let shared = Shared {
@@ -202,7 +202,7 @@ impl Gateway {
             let mut salt = [0; 4];
             random.fill(&mut salt).map_err(|_| StartError("the system's random source failed".to_owned()))?;
             let journal = self.shared.journal.writer(index as u16).map_err(|error| StartError(format!("journal: {error}")))?;
-            let seat = worker::Seat {
+            let seat = thread::Seat {
                 index: index as u16,
                 connections,
                 open: open.clone(),
@@ -210,7 +210,7 @@ impl Gateway {
                 journal,
                 salt: u32::from_ne_bytes(salt),
             };
-            threads.push(worker::start(self.shared.clone(), seat).map_err(|error| StartError(format!("cannot start a worker: {error}")))?);
+            threads.push(thread::start(self.shared.clone(), seat).map_err(|error| StartError(format!("cannot start a worker: {error}")))?);
             seats.push(accept::Seat { sender, open });
         }
         let shared = self.shared.clone();

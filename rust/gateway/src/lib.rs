@@ -1,8 +1,8 @@
 //! The data plane: accepts clients, forwards to providers, meters, records.
 //!
 //! One [`Gateway`] per process. It owns its threads (`fl-accept`, `fl-worker-N`, `fl-drain`; the journal has `fl-journal`) and never
-//! calls into Python; news travels through [`Events`]. What may use what: `server` → `pipeline` → {`upstream`, `telemetry`};
-//! `upstream` knows no dialect, `pipeline` knows no socket of a client.
+//! calls into Python; news travels through [`Events`]. What may use what: `server` → `pipeline` → {`worker`, `routes`, `upstream`,
+//! `telemetry`}; `upstream` knows no dialect, `pipeline` knows no socket of a client.
 //!
 //! Absent on purpose: SQL (the journal carries everything that becomes a row), the public API beside inference (forwarded to the
 //! control plane), and any provider's name.
@@ -11,9 +11,11 @@ mod events;
 mod gateway;
 mod options;
 mod pipeline;
+mod routes;
 mod server;
 mod telemetry;
 mod upstream;
+mod worker;
 
 pub use events::{Event, Events};
 pub use gateway::{Gateway, StartError};

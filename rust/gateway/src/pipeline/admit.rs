@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::head::Head;
-use crate::server::worker::{Worker, unix_ms};
+use crate::worker::{Worker, unix_ms};
 use fairlead_ir::ErrorKind;
 use fairlead_snapshot::Principal;
 use std::cell::RefCell;

@@ -16,8 +16,8 @@ mod whole;
 pub(crate) use admit::KnownKey;
 pub(crate) use reply::{Broken, ReplyBody, refuse_head};
 
-use crate::server::routes::{self, Route};
-use crate::server::worker::Worker;
+use crate::routes::{self, Route};
+use crate::worker::Worker;
 use attempt::Attempting;
 use call::Call;
 use failure::Failure;

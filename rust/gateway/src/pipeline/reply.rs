@@ -3,7 +3,7 @@
 use super::call::{Attended, Call};
 use super::failure::Failure;
 use super::relay::Relay;
-use crate::server::routes::Face;
+use crate::routes::Face;
 use bytes::Bytes;
 use fairlead_formats::error::{self, Details};
 use fairlead_ir::ErrorKind;

@@ -1,7 +1,7 @@
 //! A request's head as its bytes pass by on their way to hyper. hyper drops a Content-Length that contradicts a Transfer-Encoding and
 //! answers a head it cannot read without a word, so what it takes to do better is noted here.
 
-use super::routes::{self, Face};
+use crate::routes::{self, Face};
 use http::Method;
 use tokio::time::Instant;
 

@@ -4,7 +4,7 @@ use crate::pipeline::{self, Arrival, ReplyBody};
 use crate::server::arriving::Framing;
 use crate::server::guard::{Activity, ClientLimits, First, Guarded};
 use crate::server::window::{StreamExecutor, Window};
-use crate::server::worker::Worker;
+use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_snapshot::Settings;
 use http::{Method, Version, header};

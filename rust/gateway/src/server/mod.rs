@@ -1,11 +1,10 @@
-//! The traffic port: accepting, workers, connections, TLS, drain.
+//! The traffic port: accepting, worker threads, connections, TLS, drain.
 
 pub(crate) mod accept;
 mod arriving;
 pub(crate) mod connection;
 pub(crate) mod guard;
-pub(crate) mod routes;
 pub(crate) mod signals;
+pub(crate) mod thread;
 pub(crate) mod tls;
 mod window;
-pub(crate) mod worker;
