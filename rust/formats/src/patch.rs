@@ -1,8 +1,10 @@
 //! New members for an object that is walked, not scanned: collected first, inserted behind its `{` in one edit.
 
 use core::fmt;
+use std::borrow::Cow;
 
 use crate::json::Reject;
+use crate::json::walk::as_str;
 use crate::splice::{Edits, Misplaced};
 
 /// Why a reply or frame could not be edited. It is then forwarded as it came.
@@ -35,6 +37,15 @@ impl From<Misplaced> for Unspliced {
     fn from(misplaced: Misplaced) -> Self {
         Unspliced::Edit(misplaced)
     }
+}
+
+/// A member's name with its escapes decoded: nobody writes `"\u0063hoices"`, but it means the same to every client.
+pub(crate) fn name(key: &[u8]) -> Cow<'_, [u8]> {
+    if !key.contains(&b'\\') {
+        return Cow::Borrowed(key);
+    }
+    let quoted = [b"\"", key, b"\""].concat();
+    as_str(&quoted).map_or(Cow::Borrowed(key), |name| Cow::Owned(name.into_owned().into_bytes()))
 }
 
 /// Members to be inserted into one object.

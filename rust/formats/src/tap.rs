@@ -231,8 +231,8 @@ impl Tap {
 
     fn inspect_slowly(&mut self, event: &[u8]) -> Sight {
         let mut look = self.look(event);
-        if look.action == Action::Pass && event.starts_with(BYTE_ORDER_MARK) {
-            // Several clients lose their first delta to it.
+        if look.action == Action::Pass && self.identity.is_openrouter() && event.starts_with(BYTE_ORDER_MARK) {
+            // Several clients lose their first delta to it; on `/v1` it is the provider's to send.
             look.action = Action::Rewrite;
         }
         self.closed |= look.end || look.error;
@@ -323,6 +323,9 @@ impl Tap {
 
     fn rewrite_slowly(&mut self, event: &[u8], cost: Option<NanoUsd>, out: &mut Vec<u8>) {
         let unmarked = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event);
+        if !self.identity.is_openrouter() {
+            out.extend_from_slice(&event[..event.len() - unmarked.len()]);
+        }
         let written = match sse::data_range(unmarked) {
             Some(range) => self.rewrite_line(unmarked, range, cost, out),
             None => self.rewrite_lines(unmarked, cost, out),

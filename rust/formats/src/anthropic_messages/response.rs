@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::json::walk::{self, as_str};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::response::set_cost;
-use crate::patch::{Patch, Unspliced, shifted};
+use crate::patch::{Patch, Unspliced, name, shifted};
 use crate::reply::Seen;
 use crate::splice::Edits;
 use crate::write::Object;
@@ -69,7 +69,7 @@ pub(crate) fn edit_message(
     for member in walk::members(message) {
         let member = member?;
         let place = shifted(&member.value_range, base);
-        let (missing, value) = match member.key {
+        let (missing, value) = match &*name(member.key) {
             b"usage" if member.kind == Kind::Object => {
                 usage = false;
                 edit_usage(member.value, place.start, identity, cost, edits)?;

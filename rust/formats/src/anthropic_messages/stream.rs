@@ -9,7 +9,7 @@ use super::wire::{Figures, Outline, find_texts, read_block, read_delta};
 use crate::identity::Identity;
 use crate::json::walk;
 use crate::json::{Kind, Reject};
-use crate::patch::Unspliced;
+use crate::patch::{Unspliced, name};
 use crate::reply::Seen;
 use crate::splice::Edits;
 use crate::tap::{Action, Look};
@@ -95,7 +95,7 @@ impl EventTap {
     ) -> Result<bool, Unspliced> {
         for member in walk::members(event) {
             let member = member?;
-            match (member.key, member.kind) {
+            match (&*name(member.key), member.kind) {
                 // The cost is in `message_delta`; here the figures are not final.
                 (b"message", Kind::Object) => edit_message(member.value, base + member.value_range.start, identity, None, None, edits)?,
                 (b"usage", Kind::Object) => edit_usage(member.value, base + member.value_range.start, identity, cost, edits)?,

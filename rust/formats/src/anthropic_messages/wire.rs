@@ -8,6 +8,7 @@ use crate::decimal::{count, count_in, nano_usd};
 use crate::json::walk::{self, Member};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::wire::{is_error, is_hollow};
+use crate::patch::name;
 use crate::reply::{Figured, Missing};
 
 /// Where the members of a message or an event lie; the last one where a name occurs twice, as most parsers have it.
@@ -34,7 +35,7 @@ impl<'a> Outline<'a> {
         let mut outline = Outline::default();
         for member in walk::members(object) {
             let member = member?;
-            match member.key {
+            match &*name(member.key) {
                 b"type" => outline.kind = member.value,
                 b"error" => outline.error = is_error(member.value),
                 b"stop_sequence" => outline.stop_sequence = member.kind == Kind::String,
@@ -45,7 +46,7 @@ impl<'a> Outline<'a> {
     }
 
     fn read_value(&mut self, member: &Member<'a>) {
-        let slot = match (member.key, member.kind) {
+        let slot = match (&*name(member.key), member.kind) {
             (b"id", Kind::String) => &mut self.id,
             (b"model", Kind::String) => &mut self.model,
             (b"stop_reason", Kind::String) => &mut self.stop_reason,
@@ -69,7 +70,7 @@ pub(crate) fn read_block(block: &[u8]) -> Result<(bool, u64), Reject> {
     let (mut is_text, mut bytes) = (false, 0_u64);
     for member in walk::members(block) {
         let member = member?;
-        match (member.key, member.kind) {
+        match (&*name(member.key), member.kind) {
             (b"type", _) => is_text = matches!(member.value, br#""text""# | br#""thinking""#),
             (b"text" | b"thinking" | b"name", Kind::String) => bytes += member.value.len() as u64 - 2,
             (b"input", Kind::Object) if !is_hollow(member.value) => bytes += member.value.len() as u64,
@@ -134,7 +135,7 @@ impl Figures {
     }
 
     fn merge_member(&mut self, member: &Member<'_>) {
-        let (slot, value) = match member.key {
+        let (slot, value) = match &*name(member.key) {
             b"input_tokens" => (&mut self.input, count(member.value)),
             b"output_tokens" => (&mut self.output, count(member.value)),
             b"cache_read_input_tokens" => (&mut self.cache_read, count(member.value)),

@@ -9,7 +9,7 @@ use super::wire::{Choices, Outline, PlacedUsage, read_usage, word};
 use crate::identity::Identity;
 use crate::json::walk::{self, Member, as_u64};
 use crate::json::{Kind, Reject};
-use crate::patch::{Patch, Unspliced, shifted};
+use crate::patch::{Patch, Unspliced, name, shifted};
 use crate::reply::Seen;
 use crate::splice::Edits;
 use crate::write::{Object, write_number};
@@ -139,7 +139,7 @@ impl Editor<'_> {
     fn edit_native(&mut self, object: &[u8], base: usize) -> Result<(), Unspliced> {
         for member in walk::members(object) {
             let member = member?;
-            match (member.key, member.kind) {
+            match (&*name(member.key), member.kind) {
                 (b"usage", Kind::Object) => self.edit_usage(member.value, base + member.value_range.start)?,
                 (b"choices", Kind::Array) => {
                     let base = base + member.value_range.start;
@@ -164,7 +164,7 @@ impl Editor<'_> {
         for member in walk::members(object) {
             let member = member?;
             let place = shifted(&member.value_range, base);
-            match member.key {
+            match &*name(member.key) {
                 b"id" => self.replace_missing(&mut id, place, identity.generation_id_json())?,
                 b"model" => self.replace_missing(&mut model, place, identity.model_json())?,
                 b"provider" => self.replace_missing(&mut provider, place, identity.provider_json())?,
@@ -252,7 +252,7 @@ impl Editor<'_> {
         for member in walk::members(choice) {
             let member = member?;
             let place = shifted(&member.value_range, base);
-            match member.key {
+            match &*name(member.key) {
                 b"index" => index = false,
                 b"native_finish_reason" => native = false,
                 b"finish_reason" => {
@@ -303,7 +303,7 @@ impl Editor<'_> {
         for member in walk::members(part) {
             let member = member?;
             let place = shifted(&member.value_range, base);
-            match (member.key, member.kind) {
+            match (&*name(member.key), member.kind) {
                 (b"role", Kind::String) => role = false,
                 (b"role", _) => self.replace_missing(&mut role, place, br#""assistant""#)?,
                 (b"tool_calls", Kind::Array) => self.edit_tool_calls(member.value, place.start)?,
@@ -329,7 +329,7 @@ impl Editor<'_> {
         let (mut index, mut id, mut id_place, mut has_name, mut kind) = (None, false, None, false, None);
         for member in walk::members(call) {
             let member = member?;
-            match member.key {
+            match &*name(member.key) {
                 b"index" => index = as_u64(member.value),
                 b"id" => {
                     id = word(member.value).is_some();
@@ -449,7 +449,7 @@ pub(crate) fn set_cost(usage: &[u8], base: usize, cost: Option<NanoUsd>, patch: 
     let mut text = Vec::with_capacity(24);
     cost.write(&mut text);
     let mut missing = true;
-    if COST_KEY.find(usage).is_none() {
+    if COST_KEY.find(usage).is_none() && !usage.contains(&b'\\') {
         // Most providers name no price: no need to look at every figure.
         patch.insert("cost", &text);
         return Ok(());

@@ -8,6 +8,7 @@ use fairlead_ir::{NanoUsd, Usage};
 use crate::decimal::{count, nano_usd};
 use crate::json::walk::{self, Cursor, as_str};
 use crate::json::{Kind, Reject};
+use crate::patch::name;
 use crate::reply::{Figured, Missing};
 
 /// What a completion or chunk says, read in one pass; the last of members of one name counts, as most parsers have it.
@@ -38,7 +39,7 @@ impl<'a> Outline<'a> {
         let mut cursor = Cursor::new(object);
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_key(&mut level)? {
-            match (key, cursor.kind()?) {
+            match (&*name(key), cursor.kind()?) {
                 (b"choices", Kind::Array) => outline.choices = Some(Choices::read(&mut cursor, part)?),
                 (b"usage", Kind::Object) => outline.usage = Some(PlacedUsage::read(&mut cursor)?),
                 (b"id", _) => outline.id = Some(cursor.skip()?),
@@ -101,7 +102,7 @@ impl<'a> Choices<'a> {
     fn read_one(&mut self, cursor: &mut Cursor<'a>, part: &str) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_key(&mut level)? {
-            match (key, cursor.kind()?) {
+            match (&*name(key), cursor.kind()?) {
                 (key, Kind::Object) if key == part.as_bytes() => self.read_part(cursor)?,
                 (b"usage", Kind::Object) => self.usage = Some(PlacedUsage::read(cursor)?),
                 (b"finish_reason", _) => take_word(&mut self.finish, cursor.skip()?),
@@ -122,7 +123,7 @@ impl<'a> Choices<'a> {
         let mut reasoning_bytes = 0;
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_key(&mut level)? {
-            match (key, cursor.kind()?) {
+            match (&*name(key), cursor.kind()?) {
                 (b"content" | b"refusal", Kind::String) => self.add(text_bytes(cursor.skip()?)),
                 // One and the same text under two names, where a host serves two kinds of clients.
                 (b"reasoning" | b"reasoning_content", Kind::String) => reasoning_bytes = text_bytes(cursor.skip()?).max(reasoning_bytes),
@@ -244,8 +245,8 @@ impl Figures {
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_key(&mut level)? {
             match cursor.kind()? {
-                Kind::Object => figures.read_details(key, cursor)?,
-                _ => figures.read_number(key, cursor.skip()?),
+                Kind::Object => figures.read_details(&name(key), cursor)?,
+                _ => figures.read_number(&name(key), cursor.skip()?),
             }
         }
         Ok(figures)

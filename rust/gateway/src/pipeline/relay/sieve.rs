@@ -409,6 +409,7 @@ mod tests {
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"sk-SECRET\"}}\n\n",
             "id: 1\r\ndata: {\"error\":\r\ndata: \"sk-SECRET\"}\r\n\r\n",
             "data: {\"choices\":[{\"delta\":{},\"error\":{\"message\":\"sk-SECRET\"}}],\"error\":\"sk-SECRET\"}\n\n",
+            "data: {\"\\u0065rror\":{\"message\":\"sk-SECRET\"}}\n\n",
             "data: <html>sk-SECRET</html>\n\n",
             "data: {\"sk-SECRET\n\n",
             "{\"error\":\"sk-SECRET\"}\n\n",
