@@ -21,9 +21,10 @@ pub(crate) struct Worker {
     ids: RefCell<IdSource>,
     /// Grows with each use; spreads credentials and connection ages.
     turn: Cell<u32>,
-    /// Wakers of the open connections, so that a drain reaches those that sit idle.
+    /// Wakers of the open connections, so that a drain reaches those that sit idle, and a stop those that wait for a provider.
     connections: RefCell<Wakers>,
     draining: Cell<bool>,
+    stopping: Cell<bool>,
     /// A moment on both clocks, renewed at every tick, so that a request asks only one of them.
     epoch: Cell<(Instant, u64)>,
     /// Edits of one body at a time; its buffers are kept.
@@ -47,6 +48,7 @@ impl Worker {
             turn: Cell::new(salt),
             connections: RefCell::default(),
             draining: Cell::new(false),
+            stopping: Cell::new(false),
             epoch: Cell::new((Instant::now(), unix_ms())),
             edits: RefCell::default(),
             counters,
@@ -104,7 +106,9 @@ impl Worker {
         let snapshot = self.shared.snapshot();
         self.upstream.pool.sweep(Instant::now(), Duration::from_millis(snapshot.settings.timeouts.pool_idle_ms));
         self.counters.pool_idle.set(self.upstream.pool.len() as u64);
-        if self.shared.draining() && !self.draining.replace(true) {
+        let drain_begins = self.shared.draining() && !self.draining.replace(true);
+        let stop_begins = self.shared.stopping() && !self.stopping.replace(true);
+        if drain_begins || stop_begins {
             self.connections.borrow().places.iter().flatten().for_each(Waker::wake_by_ref);
         }
     }

@@ -229,7 +229,7 @@ proptest! {
     fn random_bit_flips(seed: u64) {
         let remains = remains(200);
         let mut random = seed;
-        for _ in 0..count(300, 50_000) {
+        for _ in 0..count(300, 10_000) {
             remains.restore();
             let mut first = None;
             // One to three flips in one segment, each in what was written.

@@ -15,9 +15,13 @@ use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 /// How often a worker looks at drain and stop flags, sweeps its pool and publishes its gauges.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long streams have to be told that they are cut off.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a worker thread is started with.
 pub(crate) struct Seat {
@@ -54,6 +58,8 @@ async fn run(shared: Arc<Shared>, seat: Seat) {
     let worker = Rc::new(Worker::new(shared, counters, journal, index, salt));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Set when the stop begins: until then whoever is cut off can be told.
+    let mut last_words = None;
     loop {
         tokio::select! {
             Some(stream) = connections.recv() => {
@@ -63,7 +69,10 @@ async fn run(shared: Arc<Shared>, seat: Seat) {
             }
             _ = tick.tick() => worker.look_around(),
         }
-        if worker.shared.stopping() || worker.shared.draining() && open.load(Ordering::Relaxed) == 0 {
+        if worker.shared.draining() && open.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if worker.shared.stopping() && Instant::now() >= *last_words.get_or_insert_with(|| Instant::now() + LAST_WORDS) {
             return;
         }
     }
