@@ -151,7 +151,7 @@ def test_clients_that_leave_before_a_reply_are_counted(gateway: Gateway, provide
 
 
 def test_no_turn_keeps_a_worker(provider: Provider, counts: Callable[[int, int], int]) -> None:
-    """Bodies, replies and events of all sizes at once. Prints how long turns took: a figure to look at, not to fail by on a busy machine."""
+    """Bodies, replies and events of all sizes at once. Prints how long turns took: to be looked at, not failed by on a busy machine."""
     requests = counts(60, 2_000)
 
     def send(number: int) -> None:
