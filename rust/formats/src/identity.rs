@@ -31,6 +31,12 @@ impl Identity {
         Identity { manner, generation_id: name(generation_id), model: name(model), provider: name(provider), created_s }
     }
 
+    /// The identity of a whole reply on `/v1`, into which no name is ever written.
+    pub fn unnamed() -> Identity {
+        let name = || Name { text: String::new(), json: Vec::new() };
+        Identity { manner: Manner::Native, generation_id: name(), model: name(), provider: name(), created_s: 0 }
+    }
+
     /// The manner of the client's route.
     pub fn manner(&self) -> Manner {
         self.manner

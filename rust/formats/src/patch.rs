@@ -54,16 +54,26 @@ pub(crate) struct Patch {
     members: Vec<u8>,
 }
 
+/// As much as a cost, or an id, takes.
+const USUAL_BYTES: usize = 64;
+
 impl Patch {
     /// `key` is one of our own words: plain ASCII without anything to escape.
     pub(crate) fn insert(&mut self, key: &'static str, value: &[u8]) {
-        if !self.members.is_empty() {
+        self.insert_written(key, |members| members.extend_from_slice(value));
+    }
+
+    /// As `insert`, for a value that `write` appends.
+    pub(crate) fn insert_written(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.members.is_empty() {
+            self.members.reserve(USUAL_BYTES);
+        } else {
             self.members.push(b',');
         }
         self.members.push(b'"');
         self.members.extend_from_slice(key.as_bytes());
         self.members.extend_from_slice(b"\":");
-        self.members.extend_from_slice(value);
+        write(&mut self.members);
     }
 
     pub(crate) fn insert_if(&mut self, missing: bool, key: &'static str, value: &[u8]) {

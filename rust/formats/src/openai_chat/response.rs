@@ -446,14 +446,14 @@ static COST_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"co
 /// Gives the usage object its cost: replaced where there is one, whatever it was. Without a known cost it stays as it is.
 pub(crate) fn set_cost(usage: &[u8], base: usize, cost: Option<NanoUsd>, patch: &mut Patch, edits: &mut Edits) -> Result<(), Unspliced> {
     let Some(cost) = cost else { return Ok(()) };
+    if COST_KEY.find(usage).is_none() && !usage.contains(&b'\\') {
+        // Most providers name no price: no need to look at every figure.
+        patch.insert_written("cost", |members| cost.write(members));
+        return Ok(());
+    }
     let mut text = Vec::with_capacity(24);
     cost.write(&mut text);
     let mut missing = true;
-    if COST_KEY.find(usage).is_none() && !usage.contains(&b'\\') {
-        // Most providers name no price: no need to look at every figure.
-        patch.insert("cost", &text);
-        return Ok(());
-    }
     for member in walk::members(usage) {
         let member = member?;
         if member.is("cost") {

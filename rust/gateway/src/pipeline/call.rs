@@ -223,6 +223,11 @@ impl Call {
         self.seen.reported_cost = cost.filter(|_| self.provider().reports_cost);
     }
 
+    /// What the provider's whole reply calls itself and its end.
+    pub(crate) fn take_words(&mut self, upstream_id: String, finish: Option<Finish>, native_finish: String) {
+        (self.attempt.upstream_id, self.finish, self.native_finish) = (upstream_id, finish, native_finish);
+    }
+
     pub(crate) fn note_upstream_id(&mut self, id: &str) {
         id.clone_into(&mut self.attempt.upstream_id);
     }

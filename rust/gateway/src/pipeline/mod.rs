@@ -167,12 +167,15 @@ async fn generate(
     // The request's map is filled anew for the reply: making one costs more than clearing one.
     let mut headers = std::mem::take(&mut parts.headers);
     headers.clear();
-    if !intake.facts.stream {
-        return Ok(whole::answer(call, attempting, headers).await);
-    }
-    let withhold_usage = intake.facts.withhold_usage(manner);
+    let (streams, withhold_usage) = (intake.facts.stream, intake.facts.withhold_usage(manner));
+    // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
+    parts.uri = http::Uri::default();
     drop(intake);
-    Ok(relay::answer(call, attempting, withhold_usage, headers).await)
+    if streams {
+        Ok(relay::answer(call, attempting, withhold_usage, headers).await)
+    } else {
+        Ok(whole::answer(call, attempting, headers).await)
+    }
 }
 
 /// The headers, read once; what no request may have is refused, and its body forgotten if it has not been sent.

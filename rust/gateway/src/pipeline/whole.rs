@@ -10,10 +10,11 @@ use crate::upstream::{Exchange, ExchangeError, Fill};
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderError};
+use fairlead_formats::identity::Identity;
 use fairlead_formats::redact::redact;
 use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::splice::Edits;
-use fairlead_ir::{ErrorKind, Fault};
+use fairlead_ir::{ErrorKind, Fault, Manner};
 use fairlead_ledger::Outcome;
 use fairlead_snapshot::Snapshot;
 use http::Response;
@@ -27,14 +28,17 @@ use tokio::time::Instant;
 
 /// Runs a call whose client wants one JSON body.
 pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, headers: HeaderMap) -> Response<ReplyBody> {
-    if call.provider().cancel_stops_billing {
-        return finish(call, attempting, headers).await;
-    }
-    let presence = call.presence().clone();
-    let mut attended = Attended::new(Answering { presence, answer: Box::pin(finish(call, attempting, headers)) });
+    let mut attended = begin(call, attempting, headers);
     let response = poll_fn(|context| attended.poll(|work| work.answer.as_mut().poll(context))).await;
     attended.done();
     response
+}
+
+/// Not in `answer` itself: there the work would take its room in every connection's task, although it is boxed.
+fn begin(call: Box<Call>, attempting: Attempting, headers: HeaderMap) -> Attended<Answering> {
+    let runs_on = !call.provider().cancel_stops_billing;
+    let presence = runs_on.then(|| call.presence().clone());
+    Attended::new(Answering { presence, answer: Box::pin(finish(call, attempting, headers)) })
 }
 
 async fn finish(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
@@ -46,13 +50,14 @@ async fn finish(mut call: Box<Call>, attempting: Attempting, mut headers: Header
 
 /// An answer that may have to be waited for although its client has left.
 struct Answering {
-    presence: Rc<Presence>,
+    /// Where the provider's meter runs on without the client.
+    presence: Option<Rc<Presence>>,
     answer: Pin<Box<dyn Future<Output = Response<ReplyBody>>>>,
 }
 
 impl Work for Answering {
     fn outlives_client(&self) -> Option<&Presence> {
-        self.presence.dispatch.sent_at.get().is_some().then_some(&self.presence)
+        self.presence.as_deref().filter(|presence| presence.dispatch.sent_at.get().is_some())
     }
 
     async fn finish(self) {
@@ -99,7 +104,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     if valid.is_err() {
         return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..error::read(&body) }).word("garbage"));
     }
-    let reply = aside(body.len(), {
+    let mut reply = aside(body.len(), {
         let body = body.clone();
         move || scan.finish(&body)
     })
@@ -108,12 +113,12 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         let word = if matches!(error.code.as_str(), "garbage" | "invalid_reply") { "garbage" } else { "provider_error" };
         reported(call, &error).word(word)
     })?;
-    note(call, &reply);
+    note(call, &mut reply);
     if reply.empty && !call.wants_nothing() {
         return Err(empty(call));
     }
     call.content_arrived(done_at);
-    let identity = call.identity();
+    let identity = if call.manner() == Manner::Openrouter { call.identity() } else { Identity::unnamed() };
     let bill = call.settle(Outcome::Completed, 200, "")?;
     if body.len() < COPY_BELOW_BYTES {
         let mut changes = call.worker.edits.borrow_mut();
@@ -149,12 +154,11 @@ async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send 
     }
 }
 
-fn note(call: &mut Call, reply: &Reply) {
+fn note(call: &mut Call, reply: &mut Reply) {
     call.note_usage(reply.usage, reply.missing, reply.reported_cost);
     call.seen.content = reply.content;
     call.seen.completion_tokens_estimate = estimate_tokens(reply.content_bytes);
-    call.note_upstream_id(&reply.upstream_id);
-    call.note_finish(reply.finish, &reply.native_finish);
+    call.take_words(std::mem::take(&mut reply.upstream_id), reply.finish, std::mem::take(&mut reply.native_finish));
 }
 
 /// Nothing came although it said 200.
