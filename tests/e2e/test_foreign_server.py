@@ -129,7 +129,7 @@ def test_its_errors(house: Gateway, base: str, dialect: str) -> None:
     for stream in (False, True):
         reply = house.post(path, {"model": "llama/random", "messages": long, "stream": stream, **PLAIN})
         assert reply.status == 400
-        check_error_body(reply, base, dialect)
+        check_error_body(reply, base, dialect, own_type=True)
         assert "context" in reply.json()["error"]["message"]
         reply = house.post(path, {"model": "stranger/random", "messages": MESSAGES, "stream": stream, **PLAIN})
         assert reply.status == 502

@@ -110,6 +110,24 @@ def test_a_refusal_of_unheard_work_costs_nothing(ignoring: Gateway, provider: Pr
     assert (row["outcome"], row["charged_nanousd"], row["upstream_cost_nanousd"]) == ("void", 0, 0)
 
 
+def test_a_failure_of_unheard_work_is_insured(ignoring: Gateway, provider: Provider) -> None:
+    mark = provider.mark()
+    row = leave(ignoring, provider, "", "openai_chat", body_of(sim={"delay_ms": 500, "fault": {"kind": "garbage"}}), 0)
+    provider.since(mark, 1)
+    assert (row["outcome"], row["error"], row["charged_nanousd"]) == ("failed", "garbage", 0)
+    assert row["upstream_cost_nanousd"] > 0 and row["flags"] & INSURED
+
+
+def test_a_file_in_an_abandoned_request_is_not_reckoned_like_text(stopping: Gateway, provider: Provider) -> None:
+    image = "data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA" * 20_000
+    content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": image}}]
+    body = {"model": "lab/fast", "messages": [{"role": "user", "content": content}], "sim": {"delay_ms": 700}}
+    row = leave(stopping, provider, "", "openai_chat", body, 0)
+    assert row["outcome"] == "cancelled" and row["flags"] & ESTIMATED
+    assert len(image) / 600 < row["prompt_tokens"] < len(image) / 400
+    assert row["reserved_nanousd"] > len(image) / 3 * PROMPT_NANOUSD
+
+
 def test_more_unheard_work_than_there_is_room_for(ignoring: Gateway, provider: Provider) -> None:
     """What does not fit is left, and settled with our own count. Nothing is settled twice, and the rest is exact."""
     mark, before, number = provider.mark(), len(ignoring.generations()), 80

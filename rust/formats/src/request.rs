@@ -120,6 +120,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Bytes of the body that are files in base64: see [`Members::media_bytes`](crate::json::Members::media_bytes).
+    pub fn media_bytes(&self) -> usize {
+        self.members.media_bytes()
+    }
+
     /// Whether the usage chunk is ours alone: [`edits`] asks the provider for it, and this client shall not see it.
     /// OpenRouter's manner always shows it.
     pub fn withhold_usage(&self, manner: Manner) -> bool {

@@ -21,6 +21,7 @@ pub struct Members {
     close: usize,
     first_member: Option<usize>,
     last_value_end: Option<usize>,
+    media_bytes: usize,
 }
 
 /// One wanted member. No offset in it can be 0, where at best the `{` stands.
@@ -92,6 +93,12 @@ impl Members {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Bytes of all strings, at any depth, that hold a file in base64: an image, sound, a document. Strings below 4 KiB are not looked at.
+    #[must_use]
+    pub fn media_bytes(&self) -> usize {
+        self.media_bytes
     }
 
     /// The wanted members that the object has, in the order of the text.
@@ -205,8 +212,8 @@ impl<'k> Recorder<'k> {
         self.members.count += 1;
     }
 
-    pub(super) fn finish(self) -> Members {
-        self.members
+    pub(super) fn finish(self, media_bytes: usize) -> Members {
+        Members { media_bytes, ..self.members }
     }
 }
 

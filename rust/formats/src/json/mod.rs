@@ -23,6 +23,7 @@
 //! A lone surrogate escape (`"\ud800"`), a control character inside a string, invalid UTF-8, a byte-order mark and
 //! anything behind the value are refused by both.
 
+mod media;
 mod members;
 mod number;
 mod scan;

@@ -5,6 +5,7 @@
 //! in blocks ([`super::string`]). When a slice ends inside a token, the token's own small state is kept and the next
 //! slice goes on there, so nothing is ever copied, except a top-level key that a slice's edge cuts.
 
+use super::media::Media;
 use super::members::{Keys, Members, Recorder};
 use super::number::Number;
 use super::simd::{Job, Level, Simd, Window};
@@ -41,6 +42,7 @@ pub struct Scanner<'k> {
     recorder: Recorder<'k>,
     level: Level,
     any_value: bool,
+    media: Media,
     /// Length of the slices before the current one.
     offset: usize,
     state: State,
@@ -119,6 +121,7 @@ impl<'k> Scanner<'k> {
             recorder,
             level,
             any_value: false,
+            media: Media::default(),
             offset: 0,
             state: State::Start,
             text: Text::OPENED,
@@ -164,7 +167,7 @@ impl<'k> Scanner<'k> {
         }
         let number_ends = self.state == State::Number && self.depth == 0 && self.number.is_whole();
         if self.state == State::End || number_ends {
-            return Ok(self.recorder.finish());
+            return Ok(self.recorder.finish(self.media.bytes()));
         }
         Err(Reject::new(self.offset, Reason::Truncated))
     }
@@ -243,7 +246,12 @@ impl<'k> Scanner<'k> {
                 at += 1;
             }
             if state == State::ValueText {
-                let Some(end) = self.text.read(simd, bytes, at, &mut window, &mut self.high)? else { break };
+                let from = at;
+                let Some(end) = self.text.read(simd, bytes, at, &mut window, &mut self.high)? else {
+                    self.media.text_cut(&bytes[from..]);
+                    break;
+                };
+                self.media.text_ended(&bytes[from..end - 1]);
                 at = end;
                 state = self.end_value(at);
             } else if state == State::Number {

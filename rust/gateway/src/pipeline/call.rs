@@ -76,13 +76,13 @@ impl Call {
         let Admitted { worker, snapshot, choice, dialect, manner, head, principal } = *admitted;
         let started_at_ms = worker.unix_ms_at(began);
         let price = &choice.endpoint(snapshot).price;
-        let prompt_tokens_estimate = reserve::prompt_tokens(intake.bytes);
+        let prompt_tokens_estimate = reserve::likely_prompt_tokens(intake.bytes, intake.facts.media_bytes() as u64);
         let too_dear = || {
             let message = "the token limit is beyond anything that can be paid for; lower it";
             Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
         };
         let completion_tokens = completion_ceiling(snapshot, choice, &intake.facts);
-        let reserved = reserve::ceiling(price, prompt_tokens_estimate, completion_tokens).ok_or_else(too_dear)?;
+        let reserved = reserve::ceiling(price, reserve::prompt_tokens(intake.bytes), completion_tokens).ok_or_else(too_dear)?;
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let scopes = scopes(principal);
         let generation = worker.generation(started_at_ms);
@@ -261,9 +261,11 @@ impl Call {
     /// # Errors
     /// When the journal cannot take it; the terminal must not be released then.
     pub(crate) fn settle(&mut self, outcome: Outcome, status: u16, error: &str) -> Result<Bill, Failure> {
-        let (outcome, status, error) = match self.presence.client_left.get() {
-            true => (self.outcome_of_leaving(), 0, CLIENT_GONE),
-            false => (outcome, status, error),
+        let (outcome, status, error) = match (self.presence.client_left.get(), outcome) {
+            (false, _) => (outcome, status, error),
+            // The provider's failure is insured whether or not somebody waited for it.
+            (true, Outcome::Failed) if self.seen.billable => (outcome, 0, error),
+            (true, _) => (self.outcome_of_leaving(), 0, CLIENT_GONE),
         };
         let bill = self.bill(outcome);
         if !std::mem::take(&mut self.open) {
