@@ -224,12 +224,12 @@ fn an_unfinished_segment_is_cleared_away() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..ProptestConfig::with_cases(1) })]
+    #![proptest_config(ProptestConfig { cases: 1, max_shrink_iters: 100, ..ProptestConfig::default() })]
     #[test]
     fn random_bit_flips(seed: u64) {
         let remains = remains(200);
         let mut random = seed;
-        for _ in 0..count(300, 10_000) {
+        for _ in 0..count(300, 50_000) {
             remains.restore();
             let mut first = None;
             // One to three flips in one segment, each in what was written.

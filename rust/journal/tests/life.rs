@@ -109,7 +109,8 @@ fn check_life(steps: &[(u16, u64, u64, bool)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(count(24, 1000)))]
+    // Not `with_cases`: PROPTEST_CASES would override it.
+    #![proptest_config(ProptestConfig { cases: count(24, 1000), ..ProptestConfig::default() })]
     #[test]
     fn every_call_ends_once_over_any_lives(steps in prop::collection::vec((1u16..5, 0u64..400, 0u64..30, any::<bool>()), 1..6)) {
         check_life(&steps);

@@ -350,8 +350,6 @@ const STRING_PARTS: &[&[u8]] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn valid_texts(value in json_value(), cut in any::<proptest::sample::Index>()) {
         let text = format!("{{\"a\":{value}}}").into_bytes();
