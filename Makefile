@@ -9,6 +9,8 @@ PIP := pip==26.3
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/rig -name '*.rs' -o -name Cargo.toml | grep -v -e /target/ -e ^rust/fuzz/)
+# Taken away before it is built anew: a running gateway has the old file mapped, and writing into that would end it.
+NATIVE := python/fairlead/_native*.so
 RIG := $(CARGO_TARGET)/release/fairlead-rig
 
 .PHONY: help run test test-rust test-python proof build bench bench-peers lint check-aarch64 fmt wheel lock clean
@@ -80,10 +82,12 @@ $(VENV)/tools: pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/built: $(VENV)/tools $(RUST_SOURCES)
+	rm -f $(NATIVE)
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --locked --profile fast -q
 	touch $@
 
 $(VENV)/release: $(VENV)/tools $(RUST_SOURCES)
+	rm -f $(NATIVE)
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --locked --release -q
 	touch $@ $(VENV)/built
 
