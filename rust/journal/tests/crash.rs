@@ -129,8 +129,7 @@ fn live(directory: &Path, life: u64, acks: u64, reserved: &mut BTreeSet<u64>, se
 
 #[test]
 fn killed_at_any_moment_nothing_settled_is_lost_and_nothing_is_billed_twice() {
-    let seed = env::var("FAIRLEAD_SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
-    println!("FAIRLEAD_SEED={seed}");
+    let seed = sample::seed();
     let folder = Folder::new();
     let (directory, journal_directory) = (&folder.0, folder.0.join("journal"));
     let (mut random, mut reserved, mut settled) = (seed, BTreeSet::new(), BTreeSet::new());

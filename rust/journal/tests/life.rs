@@ -6,6 +6,7 @@ mod sample;
 use fairlead_journal::{Cursor, Durability, Error, Journal, Options, Reader, recover};
 use fairlead_ledger::{Flags, Outcome, Settle};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use sample::{Folder, count, generation, read_all, reserve, settle};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -108,14 +109,20 @@ fn check_life(steps: &[(u16, u64, u64, bool)]) {
     assert!(left.len() <= 2, "everything but the segment in use and the next one is freed: {left:?}");
 }
 
-proptest! {
-    // Not `with_cases`: PROPTEST_CASES would override it.
-    #![proptest_config(ProptestConfig { cases: count(24, 1000), ..ProptestConfig::default() })]
-    #[test]
-    fn every_call_ends_once_over_any_lives(steps in prop::collection::vec((1u16..5, 0u64..400, 0u64..30, any::<bool>()), 1..6)) {
-        check_life(&steps);
-    }
+#[test]
+fn every_call_ends_once_over_any_lives() {
+    // Not the macro: PROPTEST_CASES would override the number of cases, and each of these takes long.
+    let mut runner = TestRunner::new(ProptestConfig { cases: count(24, 1000), ..ProptestConfig::default() });
+    let steps = prop::collection::vec((1u16..5, 0u64..400, 0u64..30, any::<bool>()), 1..6);
+    runner
+        .run(&steps, |steps| {
+            check_life(&steps);
+            Ok(())
+        })
+        .unwrap();
+}
 
+proptest! {
     #[test]
     fn reading_in_pieces_is_reading_at_once(calls in 1u64..600, sizes in prop::collection::vec(1usize..50, 1..20), again: bool) {
         let folder = Folder::new();

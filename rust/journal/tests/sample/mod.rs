@@ -117,6 +117,13 @@ pub(crate) fn count(sampled: u32, full: u32) -> u32 {
     if std::env::var_os("FAIRLEAD_PROOF").is_some() { full } else { sampled }
 }
 
+/// Where a test's random numbers begin: `FAIRLEAD_SEED`, or the process's own; printed, to be seen when the test fails.
+pub(crate) fn seed() -> u64 {
+    let seed = std::env::var("FAIRLEAD_SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
+    println!("FAIRLEAD_SEED={seed}");
+    seed
+}
+
 /// SplitMix64: a different number at every call, the same ones for the same seed.
 pub(crate) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
