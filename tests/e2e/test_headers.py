@@ -216,6 +216,27 @@ def test_hints_about_retrying_pass_with_errors(gateway: Gateway, route: str, str
     assert {name.lower() for name in reply.headers} <= SHOWN | {"retry-after"}
 
 
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 400},
+    {"kind": "status", "status": 401},
+    {"kind": "status", "status": 503},
+    {"kind": "garbage"},
+    {"kind": "empty"},
+]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
+def test_request_ids_pass_with_errors(gateway: Gateway, route: str, stream: bool, fault: dict[str, Any]) -> None:
+    """That is when support asks for them. A provider that has failed may write anything there, our credential too."""
+    sim = {"fault": fault, "headers": {**PROVIDERS_OWN, "x-request-id": "req_abc", "request-id": f"for {PROVIDER_SECRET}"}}
+    reply = gateway.post(route, path_body(route, stream=stream, sim=sim))
+    assert reply.status >= 400
+    assert (reply.headers["x-request-id"], reply.headers["request-id"]) == ("req_abc", "for [redacted]")
+    assert {name.lower() for name in reply.headers} <= SHOWN and reply.headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("traceparent", b"\xff\xfe"), ("anthropic-beta", "é".encode()), ("tracestate", b"a=\x80"), ("x-title", b"\xff")]
 )

@@ -31,17 +31,14 @@ pub(crate) enum After {
 pub(crate) async fn respond(
     connection: &mut Connection,
     status: u16,
-    headers: &[(&'static str, String)],
+    headers: &[(&str, String)],
     body: &[u8],
     close: bool,
     tally: Option<&mut Tally<'_>>,
 ) -> After {
     let mut head = Vec::with_capacity(512 + body.len());
     push_status(status, &mut head);
-    push(&mut head, format_args!("content-type: application/json\r\n"));
-    for (name, value) in headers {
-        push(&mut head, format_args!("{name}: {value}\r\n"));
-    }
+    push_headers("application/json", headers, &mut head);
     end_head(Framing::Length, body.len(), close, &mut head);
     head.extend_from_slice(body);
     let sent = match tally {
@@ -315,7 +312,7 @@ impl<'e> Exchange<'e> {
             Fault::StallHead {} => Err(self.connection.until_gone().await),
             Fault::Status { status, retry_after, body } => {
                 tally.record.status = *status;
-                let mut headers = self.dialect_headers().to_vec();
+                let mut headers = self.headers();
                 headers.extend(retry_after.clone().map(|value| ("retry-after", value)));
                 let body = match body {
                     Some(Value::String(text)) => text.clone(),
@@ -376,23 +373,19 @@ impl<'e> Exchange<'e> {
     }
 
     fn head(&self, kind: &str, framing: Framing, length: usize) -> Vec<u8> {
-        let scripted = &self.script.headers;
-        let is_scripted = |name: &str| scripted.keys().any(|key| key.eq_ignore_ascii_case(name));
         let mut head = Vec::with_capacity(1024);
         push_status(200, &mut head);
-        if !is_scripted("content-type") {
-            push(&mut head, format_args!("content-type: {kind}\r\n"));
-        }
-        for (name, value) in self.dialect_headers() {
-            if !is_scripted(name) {
-                push(&mut head, format_args!("{name}: {value}\r\n"));
-            }
-        }
-        for (name, value) in scripted {
-            push(&mut head, format_args!("{name}: {value}\r\n"));
-        }
+        push_headers(kind, &self.headers(), &mut head);
         end_head(framing, length, self.announces_close(), &mut head);
         head
+    }
+
+    /// The dialect's headers and the script's, which replace those of the same name.
+    fn headers(&self) -> Vec<(&'e str, String)> {
+        let script = self.script;
+        let is_scripted = |name: &str| script.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
+        let own = self.dialect_headers().into_iter().filter(|(name, _)| !is_scripted(name));
+        own.chain(script.headers.iter().map(|(name, value)| (&**name, value.clone()))).collect()
     }
 
     fn dialect_headers(&self) -> [(&'static str, String); 6] {
@@ -453,6 +446,16 @@ fn cut(how: CutBy, tally: &mut Tally<'_>) -> After {
     match how {
         CutBy::Fin => After::Close,
         CutBy::Rst => After::Reset,
+    }
+}
+
+/// The type, unless it is among the headers, and the headers.
+fn push_headers(kind: &str, headers: &[(&str, String)], head: &mut Vec<u8>) {
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        push(head, format_args!("content-type: {kind}\r\n"));
+    }
+    for (name, value) in headers {
+        push(head, format_args!("{name}: {value}\r\n"));
     }
 }
 

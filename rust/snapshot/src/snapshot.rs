@@ -48,6 +48,11 @@ impl Provider {
     pub fn has_quirk(&self, quirk: &str) -> bool {
         self.quirks.iter().any(|known| known == quirk)
     }
+
+    /// Its credentials as text, to look for.
+    pub fn exposed_secrets(&self) -> Vec<&str> {
+        self.secrets.iter().map(Secret::expose).collect()
+    }
 }
 
 /// A credential: never printed, never serialised.

@@ -162,7 +162,7 @@ impl Relay {
     /// It failed while its real status could still be told.
     fn fail_first(&mut self, failure: Failure) -> Poll<Commit> {
         self.stage = Stage::Ended;
-        Poll::Ready(Commit::Failed(Box::new(whole::fail(&mut self.call, failure))))
+        Poll::Ready(Commit::Failed(Box::new(whole::fail(&mut self.call, failure, std::mem::take(&mut self.passed)))))
     }
 
     /// The next bytes for the client, once the head is out.
@@ -250,9 +250,9 @@ impl Relay {
     /// Looks at the head: frames may be read, or what the refusal says.
     fn head_arrived(&mut self, exchange: Exchange) {
         self.call.head_arrived(&exchange);
+        whole::pass_headers(&exchange, &mut self.passed);
         self.content_at = exchange.head_at;
         if self.call.seen.billable {
-            whole::pass_headers(&exchange, &mut self.passed);
             self.stage = Stage::Streaming(Box::new(exchange));
             return;
         }

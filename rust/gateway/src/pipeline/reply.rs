@@ -6,6 +6,7 @@ use super::relay::Relay;
 use crate::routes::Face;
 use bytes::Bytes;
 use fairlead_formats::error::{self, Details};
+use fairlead_formats::redact::redact;
 use fairlead_ir::ErrorKind;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
@@ -120,15 +121,22 @@ pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, early: bool) -> Hea
     headers
 }
 
-/// A call that was reserved and failed before anything was sent to the client.
-pub(crate) fn failed(call: &Call, failure: &Failure) -> Response<ReplyBody> {
+/// A call that was reserved and failed before anything was sent to the client. `passed` are the provider's headers that clients see.
+pub(crate) fn failed(call: &Call, failure: &Failure, passed: HeaderMap) -> Response<ReplyBody> {
     let text = call.generation().text();
     let face = Face { dialect: call.dialect(), manner: call.manner() };
     let details =
         Details { provider_name: Some(&call.provider().name), generation_id: std::str::from_utf8(&text).ok(), ..Details::default() };
     let mut response = error_response(face, failure, details);
+    let secrets = call.provider().exposed_secrets();
+    response.headers_mut().extend(passed.into_iter().filter_map(|(name, value)| Some((name?, redacted(&value, &secrets)?))));
     mark(response.headers_mut(), call, true);
     response
+}
+
+/// A header of a provider that has failed, without anything that looks like a credential.
+fn redacted(value: &HeaderValue, secrets: &[&str]) -> Option<HeaderValue> {
+    HeaderValue::try_from(redact(value.to_str().ok()?, secrets)).ok()
 }
 
 /// A request that was refused before it had a generation.

@@ -44,7 +44,7 @@ fn begin(call: Box<Call>, attempting: Attempting, headers: HeaderMap) -> Attende
 async fn finish(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
     match run(&mut call, attempting, &mut headers).await {
         Ok(body) => reply::answer(&call, headers, body),
-        Err(failure) => fail(&mut call, failure),
+        Err(failure) => fail(&mut call, failure, headers),
     }
 }
 
@@ -65,19 +65,21 @@ impl Work for Answering {
     }
 }
 
-/// Settles a call that failed before anything was sent to the client, and tells the client.
-pub(crate) fn fail(call: &mut Call, failure: Failure) -> Response<ReplyBody> {
+/// Settles a call that failed before anything was sent to the client, and tells the client. `passed` has the headers of the provider's
+/// head, where one came.
+pub(crate) fn fail(call: &mut Call, failure: Failure, passed: HeaderMap) -> Response<ReplyBody> {
     if !call.seen.billable {
         call.upstream_done(Instant::now());
     }
     let settled = call.settle(Outcome::Failed, failure.status(), failure.word);
     // A journal that failed now is the more important news.
-    reply::failed(call, settled.as_ref().err().unwrap_or(&failure))
+    reply::failed(call, settled.as_ref().err().unwrap_or(&failure), passed)
 }
 
 async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -> Result<ReplyBody, Failure> {
     let mut exchange = attempting.send(call.presence().clone()).await.map_err(|error| unreachable(call, &error))?;
     call.head_arrived(&exchange);
+    pass_headers(&exchange, headers);
     let most_bytes = call.snapshot.settings.limits.reply_bytes;
     if !call.seen.billable {
         let refusal = read_refusal(exchange, total_deadline(call), call.worker.clone(), call.snapshot.clone()).await;
@@ -98,7 +100,6 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     .map_err(|error| broken(call, &error))?;
     let done_at = exchange.read_at;
     call.upstream_done(done_at);
-    pass_headers(&exchange, headers);
     exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
     // What is not JSON may still say what went wrong.
     if valid.is_err() {
@@ -221,7 +222,7 @@ async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watc
     }
 }
 
-/// Headers of the provider's reply that clients see: its request ids and its hints about retrying. Its quotas are ours, not theirs.
+/// Headers of the provider's reply that clients see whatever comes of it: its request ids. Its quotas are ours, not theirs.
 pub(crate) fn pass_headers(exchange: &Exchange, passed: &mut HeaderMap) {
     for (name, value) in exchange.headers() {
         for known in ["request-id", "x-request-id"] {
@@ -282,7 +283,7 @@ fn retry_hints(exchange: &Exchange) -> Vec<(&'static str, HeaderValue)> {
 /// to length. Where they are about our own account there, the message is ours and theirs stand beside it.
 pub(crate) fn reported(call: &Call, error: &ProviderError) -> Failure {
     let provider = call.provider();
-    let secrets: Vec<&str> = provider.secrets.iter().map(|secret| secret.expose()).collect();
+    let secrets = provider.exposed_secrets();
     let told = |text: &str, limit: usize| error::shorten(&redact(text, &secrets), limit);
     let text = told(&error.message, MAX_MESSAGE_BYTES);
     let message = match error.kind {
