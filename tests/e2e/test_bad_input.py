@@ -318,6 +318,18 @@ def test_http(gateway: Gateway, name: str) -> None:
     assert len(statuses) == 1 and 400 <= statuses[0] < 500, reply
 
 
+@pytest.mark.parametrize("name", BAD_HTTP)
+def test_http_behind_another_request(gateway: Gateway, name: str) -> None:
+    """What comes in one write with a good request is refused in words, too."""
+    text = BAD_HTTP[name]
+    with Wire(gateway.address) as wire:
+        wire.send(request("GET", "/healthz") + (text if isinstance(text, bytes) else text.encode("latin-1")))
+        assert wire.answer().body == b"ok\n"
+        answer = wire.answer()
+        assert 400 <= answer.status < 500 and answer.json()["error"]["message"]
+        assert wire.ended()
+
+
 def test_conflicting_framing_is_told_in_the_callers_dialect(gateway: Gateway) -> None:
     for prefix, dialect in ROUTES:
         text = BAD_HTTP["length and chunked"]
@@ -354,6 +366,25 @@ def test_slow_heads(hasty: Gateway, sent: bytes) -> None:
         return
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert "slowly" in json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+@pytest.mark.parametrize("before", [request("GET", "/healthz"), f"{START}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n".encode()])
+@pytest.mark.parametrize("sent", [b"P", b"POST /v1/messages HTTP/1.1\r\nHo"])
+def test_slow_heads_behind_another_request(hasty: Gateway, before: bytes, sent: bytes) -> None:
+    with Wire(hasty.address) as wire:
+        wire.send(before + sent)
+        assert wire.answer().status in (200, 400)
+        answer = wire.answer()
+        assert answer.status == 408 and "slowly" in answer.json()["error"]["message"]
+        assert ("type" in answer.json()) == (MESSAGES.encode() in sent)
+        assert wire.ended()
+
+
+def test_a_bad_head_behind_another_request_is_answered_in_its_own_dialect(gateway: Gateway) -> None:
+    with Wire(gateway.address) as wire:
+        wire.send(request("POST", CHAT, {}) + f"POST {MESSAGES} HTTP/1.1\r\nhost: a\r\nnonsense\r\n\r\n".encode())
+        assert "type" not in wire.answer().json()
+        assert wire.answer().json()["type"] == "error"
 
 
 @pytest.mark.parametrize(("prefix", "dialect"), ROUTES)

@@ -1,5 +1,6 @@
 """How clients may speak to the traffic port: HTTP/1.1 kept alive and pipelined, HTTP/2, TLS."""
 
+import json
 import shutil
 import ssl
 import subprocess
@@ -82,6 +83,23 @@ def test_a_chunked_request(gateway: Gateway) -> None:
         for _ in range(2):
             wire.send(head.encode() + chunks + b"0\r\nx-trailer: dropped\r\n\r\n")
             assert said(wire.answer().body) == "in chunks"
+
+
+def test_a_refused_head_request_in_front_of_another(gateway: Gateway) -> None:
+    with Wire(gateway.address) as wire:
+        for path, status in (("/nothing", 404), (CHAT, 405), ("/v1/nothing", 404)):
+            wire.send(request("HEAD", path) + request("GET", "/healthz"))
+            answer = wire.head()
+            assert (answer.status, answer.header("connection")) == (status, None)
+            assert wire.answer().body == b"ok\n"
+
+
+def test_chunked_requests_that_do_not_wait_for_replies(gateway: Gateway) -> None:
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    bodies = [json.dumps(body_of(f"number {number}")).encode() for number in range(5)]
+    with Wire(gateway.address) as wire:
+        wire.send(b"".join(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) for body in bodies))
+        assert [said(wire.answer().body) for _ in bodies] == [f"number {number}" for number in range(5)]
 
 
 def test_a_client_that_asks_first(gateway: Gateway) -> None:

@@ -33,12 +33,25 @@ pub(crate) struct Face {
 
 /// Finds the route of a request, and the face of its errors.
 pub(crate) fn find(method: &Method, path: &str) -> (Route, Face) {
-    let (manner, rest) = match path.strip_prefix("/api/v1") {
+    let (manner, rest) = split(path);
+    (route(method, path, rest, manner), Face { dialect: dialect(rest), manner })
+}
+
+/// The face of errors on a path.
+pub(crate) fn face(path: &str) -> Face {
+    let (manner, rest) = split(path);
+    Face { dialect: dialect(rest), manner }
+}
+
+fn split(path: &str) -> (Manner, &str) {
+    match path.strip_prefix("/api/v1") {
         Some(rest) => (Manner::Openrouter, rest),
         None => (Manner::Native, path.strip_prefix("/v1").unwrap_or("")),
-    };
-    let dialect = if rest.starts_with("/messages") { Dialect::AnthropicMessages } else { Dialect::OpenaiChat };
-    (route(method, path, rest, manner), Face { dialect, manner })
+    }
+}
+
+fn dialect(rest: &str) -> Dialect {
+    if rest.starts_with("/messages") { Dialect::AnthropicMessages } else { Dialect::OpenaiChat }
 }
 
 fn route(method: &Method, path: &str, rest: &str, manner: Manner) -> Route {

@@ -2,7 +2,7 @@
 //! answers a head it cannot read without a word, so what it takes to do better is noted here.
 
 use crate::routes::{self, Face};
-use http::Method;
+use fairlead_http1 as http1;
 use tokio::time::Instant;
 
 /// A head of which bytes have come and which no request has been made of yet.
@@ -15,6 +15,11 @@ pub(crate) struct Arriving {
     /// The beginning of a line that a read cut.
     cut: Vec<u8>,
     has_length: bool,
+    /// The body's length, where it is told once and clearly.
+    length: Option<u64>,
+    has_coding: bool,
+    /// Chunked is the only coding, and told once.
+    chunked: bool,
     stage: Stage,
 }
 
@@ -23,7 +28,7 @@ pub(crate) struct Arriving {
 pub(crate) enum Framing {
     /// A Content-Length was seen, or not.
     Seen { length: bool },
-    /// The head came behind another request's bytes, so it did not pass by alone.
+    /// It is not known which bytes the head was made of.
     Unseen,
 }
 
@@ -43,20 +48,35 @@ const LINE_BYTES: usize = 64;
 const CUT_BYTES: usize = 16 << 10;
 
 const CONTENT_LENGTH: &[u8] = b"content-length";
+const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
+
+/// The digits of the largest length.
+const LENGTH_DIGITS: usize = 20;
 
 impl Arriving {
     pub(crate) fn new(since: Instant) -> Arriving {
-        Arriving { since, line: [0; LINE_BYTES], line_bytes: 0, cut: Vec::new(), has_length: false, stage: Stage::RequestLine }
+        Arriving {
+            since,
+            line: [0; LINE_BYTES],
+            line_bytes: 0,
+            cut: Vec::new(),
+            has_length: false,
+            length: None,
+            has_coding: false,
+            chunked: false,
+            stage: Stage::RequestLine,
+        }
     }
 
-    /// Looks at the next bytes of the connection.
-    pub(crate) fn pass(&mut self, bytes: &[u8]) {
+    /// Looks at the next bytes of the connection; how many of them are the head's.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while matches!(self.stage, Stage::RequestLine | Stage::Fields) {
             let rest = &bytes[at..];
             let Some(end) = memchr::memchr(b'\n', rest) else {
                 let room = CUT_BYTES.saturating_sub(self.cut.len());
-                return self.cut.extend_from_slice(&rest[..rest.len().min(room)]);
+                self.cut.extend_from_slice(&rest[..rest.len().min(room)]);
+                return bytes.len();
             };
             at += end + 1;
             if self.cut.is_empty() {
@@ -67,6 +87,7 @@ impl Arriving {
                 self.read_line(&line);
             }
         }
+        if self.stage == Stage::Unclear { bytes.len() } else { at }
     }
 
     fn read_line(&mut self, line: &[u8]) {
@@ -81,21 +102,66 @@ impl Arriving {
                 self.stage = if version.is_some_and(|version| version.starts_with(b" HTTP/1.")) { Stage::Fields } else { Stage::Unclear };
             }
             _ if line.is_empty() => self.stage = Stage::Complete,
-            _ => self.has_length |= line.get(..CONTENT_LENGTH.len()).is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH)),
+            _ => self.read_field(line),
+        }
+    }
+
+    fn read_field(&mut self, line: &[u8]) {
+        match line.first().map(u8::to_ascii_lowercase) {
+            Some(b'c') => {
+                if let Some(value) = value_of(CONTENT_LENGTH, line) {
+                    self.length = if self.has_length { None } else { number(value) };
+                    self.has_length = true;
+                }
+            }
+            Some(b't') => {
+                if let Some(value) = value_of(TRANSFER_ENCODING, line) {
+                    self.chunked = !self.has_coding && value.eq_ignore_ascii_case(b"chunked");
+                    self.has_coding = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.stage == Stage::Complete
+    }
+
+    /// What the body behind a complete head is; `None` where others might understand it differently.
+    pub(crate) fn body(&self) -> Option<http1::Framing> {
+        match (self.has_length, self.has_coding) {
+            (false, false) => Some(http1::Framing::Empty),
+            (true, false) => self.length.map(http1::Framing::Length),
+            (false, true) => self.chunked.then_some(http1::Framing::Chunked),
+            (true, true) => None,
         }
     }
 
     /// What is known once hyper has read the head.
     pub(crate) fn framing(&self) -> Framing {
-        if self.stage == Stage::Complete { Framing::Seen { length: self.has_length } } else { Framing::Unseen }
+        if self.is_complete() { Framing::Seen { length: self.has_length } } else { Framing::Unseen }
     }
 
     /// The face of an error about this head.
     pub(crate) fn face(&self) -> Face {
         let line = if self.line_bytes > 0 { &self.line[..self.line_bytes] } else { &self.cut[..self.cut.len().min(LINE_BYTES)] };
         let path = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        routes::find(&Method::POST, std::str::from_utf8(path).unwrap_or_default()).1
+        routes::face(std::str::from_utf8(path).unwrap_or_default())
     }
+}
+
+/// The value of a header line of this name.
+fn value_of<'a>(name: &[u8], line: &'a [u8]) -> Option<&'a [u8]> {
+    let (own, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    own.eq_ignore_ascii_case(name).then_some(value.trim_ascii())
+}
+
+/// A decimal number of usual length. A longer one may have been cut.
+fn number(digits: &[u8]) -> Option<u64> {
+    let plain = digits.len() <= LENGTH_DIGITS && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -105,7 +171,9 @@ mod tests {
 
     fn pass(reads: &[&str]) -> Arriving {
         let mut arriving = Arriving::new(Instant::now());
-        reads.iter().for_each(|read| arriving.pass(read.as_bytes()));
+        for read in reads {
+            arriving.pass(read.as_bytes());
+        }
         arriving
     }
 

@@ -1,9 +1,12 @@
 //! A client's socket with its time limits (slow heads, idle connections, readers that do not read), and with words where hyper has none.
 
 use super::arriving::{Arriving, Framing};
+use super::passing::Passing;
 use crate::pipeline::{self, KnownKey};
+use crate::routes::{self, Face};
 use crate::upstream::Deadline;
 use fairlead_snapshot::Settings;
+use memchr::memmem;
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -19,8 +22,8 @@ pub(crate) struct Activity {
     requests: Cell<u32>,
     /// When the last request ended, or the connection was made.
     idle_since: Cell<Instant>,
-    /// The head that is now being read. HTTP/2 has none of its own to time; its codec bounds it.
-    arriving: RefCell<Option<Arriving>>,
+    /// HTTP/1.1's requests as they come. HTTP/2 has no heads of its own to time; its codec bounds them.
+    passing: RefCell<Passing>,
     pub(crate) is_http2: bool,
     pub(crate) known_key: KnownKey,
 }
@@ -30,7 +33,7 @@ impl Activity {
         Rc::new(Activity {
             requests: Cell::new(0),
             idle_since: Cell::new(now),
-            arriving: RefCell::default(),
+            passing: RefCell::default(),
             is_http2,
             known_key: KnownKey::default(),
         })
@@ -39,27 +42,24 @@ impl Activity {
     /// A request's head is complete; returns when it began to arrive, and what was seen of it.
     pub(crate) fn begin(&self) -> (Instant, Framing) {
         self.requests.set(self.requests.get() + 1);
-        match self.arriving.take() {
-            Some(arriving) => (arriving.since, arriving.framing()),
-            None => (Instant::now(), Framing::Unseen),
-        }
+        self.passing.borrow_mut().begin().unwrap_or_else(|| (Instant::now(), Framing::Unseen))
     }
 
     /// A request is over: its reply was sent or dropped.
     pub(crate) fn end(&self) {
         self.requests.set(self.requests.get().saturating_sub(1));
         self.idle_since.set(Instant::now());
+        self.passing.borrow_mut().end();
     }
 
     fn is_idle(&self) -> bool {
         self.requests.get() == 0
     }
 
-    fn arrived(&self, bytes: &[u8], at: impl FnOnce() -> Instant) {
-        if self.is_http2 || !self.is_idle() {
-            return;
+    fn arrived(&self, bytes: &[u8], at: impl Fn() -> Instant) {
+        if !self.is_http2 {
+            self.passing.borrow_mut().pass(bytes, !self.is_idle(), at);
         }
-        self.arriving.borrow_mut().get_or_insert_with(|| Arriving::new(at())).pass(bytes);
     }
 
     /// Until when the client may be silent now; `None` while it waits for us.
@@ -67,16 +67,15 @@ impl Activity {
         if !self.is_idle() {
             return None;
         }
-        Some(match &*self.arriving.borrow() {
-            Some(arriving) => arriving.since + limits.head,
+        Some(match self.passing.borrow().head() {
+            Some(head) => head.since + limits.head,
             None => self.idle_since.get() + limits.idle,
         })
     }
 
-    /// The reply to a head that will never be a request, where one has begun.
-    fn refusal(&self, status: u16, limits: &ClientLimits) -> Option<Vec<u8>> {
-        let face = self.arriving.borrow().as_ref()?.face();
-        Some(pipeline::refuse_head(face, status, limits.header_bytes, limits.headers))
+    /// The face of an error about the head that is now being read, where one has begun.
+    fn face(&self) -> Option<Face> {
+        self.passing.borrow().head().map(Arriving::face)
     }
 }
 
@@ -100,6 +99,11 @@ impl ClientLimits {
             header_bytes: limits.header_bytes,
             headers: limits.headers,
         }
+    }
+
+    /// The reply to a head that will never be a request.
+    fn refuse_head(&self, face: Face, status: u16) -> Vec<u8> {
+        pipeline::refuse_head(face, status, self.header_bytes, self.headers)
     }
 }
 
@@ -135,7 +139,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         let silence = self.silence.get_or_insert_with(|| Deadline::at(until));
         silence.set(until);
         ready!(silence.poll(context));
-        if let Some(reply) = self.activity.refusal(408, &self.limits) {
+        if let Some(face) = self.activity.face() {
+            let reply = self.limits.refuse_head(face, 408);
             // Nothing else has been written on this connection lately, so it fits; who sends no head may miss it.
             let _ = Pin::new(&mut self.socket).poll_write(context, &reply);
         }
@@ -168,7 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
                 return None;
             }
             let status = bare_refusal(bytes)?;
-            self.refusal = Some((self.activity.refusal(status, &self.limits)?, 0));
+            let face = self.activity.face().unwrap_or_else(|| routes::face(""));
+            self.refusal = Some((self.limits.refuse_head(face, status), 0));
         }
         let (reply, sent) = self.refusal.as_mut()?;
         while *sent < reply.len() {
@@ -183,10 +189,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     }
 }
 
-/// The status of a whole HTTP/1.1 reply of the 4xx kind without a body. Our own always have one.
+/// The status of a whole HTTP/1.1 reply of the 4xx kind without a body. Our own always have one, or its length in answer to HEAD.
 fn bare_refusal(bytes: &[u8]) -> Option<u16> {
     let status = bytes.strip_prefix(b"HTTP/1.1 ")?.first_chunk::<3>()?;
-    let bare = status[0] == b'4' && bytes.ends_with(b"\r\n\r\n");
+    let bare = status[0] == b'4' && bytes.ends_with(b"\r\n\r\n") && memmem::find(bytes, b"\r\ncontent-length: 0\r\n").is_some();
     std::str::from_utf8(status).ok()?.parse().ok().filter(|_| bare)
 }
 
@@ -257,7 +263,8 @@ mod tests {
     fn only_replies_without_a_body_are_hypers() {
         for (reply, status) in [
             ("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", Some(400)),
-            ("HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n", Some(431)),
+            ("HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: now\r\n\r\n", Some(431)),
+            ("HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 119\r\n\r\n", None),
             ("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}", None),
             ("HTTP/1.1 200 OK\r\n\r\n", None),
             ("HTTP/1.1 100 Continue\r\n\r\n", None),
