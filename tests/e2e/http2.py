@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from e2e.house import KEY, REPLY_SECONDS, split
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+FRAME_BYTES = 16_384
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 CANCEL = 8
 # Fields of HPACK's static table that are a whole status line.
@@ -56,10 +57,10 @@ class Http2:
         """Sends a frame."""
         self.socket.sendall(struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload)
 
-    def post(self, path: str, body: Any, *, key: str = KEY, whole: bool = True) -> int:
+    def post(self, path: str, body: Any, *, key: str = KEY, whole: bool = True, headers: Mapping[str, str] | None = None) -> int:
         """Opens a stream with a request; its number. When not `whole`, the body's last byte is missing."""
         stream, self._next = self._next, self._next + 2
-        headers = {
+        lines = {
             ":method": "POST",
             ":scheme": "http",
             ":path": path,
@@ -67,7 +68,10 @@ class Http2:
             "authorization": f"Bearer {key}",
             "content-type": "application/json",
         }
-        self.send(HEADERS, END_HEADERS, stream, literal(headers))
+        block = literal(lines | dict(headers or {}))
+        for at in range(0, len(block), FRAME_BYTES):
+            is_last = at + FRAME_BYTES >= len(block)
+            self.send(CONTINUATION if at else HEADERS, END_HEADERS if is_last else 0, stream, block[at : at + FRAME_BYTES])
         data = json.dumps(body).encode()
         self.send(DATA, END_STREAM if whole else 0, stream, data if whole else data[:-1])
         self.bodies[stream] = b""
@@ -125,5 +129,8 @@ def text(value: str) -> bytes:
     data = value.encode()
     if len(data) < 127:
         return bytes([len(data)]) + data
-    assert len(data) < 127 + 128
-    return bytes([127, len(data) - 127]) + data
+    rest, length = len(data) - 127, [127]
+    while rest >= 128:
+        length.append(rest % 128 + 128)
+        rest //= 128
+    return bytes([*length, rest]) + data

@@ -24,6 +24,7 @@ from e2e.house import (
     send,
     split,
 )
+from e2e.http2 import Http2
 from e2e.shapes import check_error_body
 from e2e.wire import PATHS, Wire, body_of, request
 
@@ -264,6 +265,15 @@ def test_too_many_and_too_large_headers(gateway: Gateway) -> None:
     with Wire(gateway.address) as wire:
         wire.send(b"GET /v1/" + b"x" * 200_000 + b" HTTP/1.1\r\nhost: a\r\n\r\n")
         assert wire.answer().status in (414, 431)
+
+
+@pytest.mark.parametrize(
+    "headers", [{f"x-{number}": "y" for number in range(110)}, {"x-large": "y" * 40_000}, {f"x-{number}": "y" * 4_000 for number in range(10)}]
+)
+def test_too_many_and_too_large_headers_over_http2(gateway: Gateway, headers: dict[str, str]) -> None:
+    for path in (CHAT, "/healthz"):
+        with Http2(gateway.address) as client:
+            assert b"header lines" in client.body(client.post(path, body_of(), headers=headers))
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------

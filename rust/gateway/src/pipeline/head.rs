@@ -1,7 +1,10 @@
 //! A request's headers, read once: what each step needs, found in a single pass instead of a dozen look-ups.
 
 use super::failure::{Failure, shown};
+use super::reply::headers_too_large;
 use fairlead_ir::ErrorKind;
+use fairlead_snapshot::Limits;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 
 /// Headers of the client that providers may see, under the name they see it; all others stay here. Most of all its key.
@@ -117,6 +120,20 @@ impl<'a> Head<'a> {
         }
         Ok(())
     }
+}
+
+/// HTTP/2's headers against the limits; HTTP/1.1's have been counted as they were read.
+pub(crate) fn check_size(parts: &Parts, limits: &Limits) -> Result<(), Failure> {
+    if parts.version != Version::HTTP_2 || parts.headers.len() <= limits.headers && list_bytes(&parts.headers) <= limits.header_bytes {
+        return Ok(());
+    }
+    Err(Failure::new(ErrorKind::HeadersTooLarge, headers_too_large(limits.headers, limits.header_bytes)))
+}
+
+/// The size of a header list as HTTP/2 counts it (RFC 9113 6.5.2).
+fn list_bytes(headers: &HeaderMap) -> usize {
+    const LINE_BYTES: usize = 32;
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES).sum()
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {

@@ -22,7 +22,7 @@ use attempt::Attempting;
 use call::Call;
 use failure::Failure;
 use fairlead_ir::{Dialect, ErrorKind, Manner};
-use fairlead_snapshot::{Principal, Snapshot};
+use fairlead_snapshot::{Limits, Principal, Snapshot};
 use head::Head;
 use http::Response;
 use http::request::Parts;
@@ -121,7 +121,7 @@ async fn serve(
     arrival: &Arrival<'_>,
     route: Route,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(parts, body, arrival.misframed)?;
+    let head = checked_head(parts, body, arrival.misframed, &snapshot.settings.limits)?;
     match route {
         Route::Health => Ok(reply::plain(200, "ok\n")),
         Route::Ready if worker.shared.ready() => Ok(reply::plain(200, "ready\n")),
@@ -153,7 +153,7 @@ async fn generate(
     dialect: Dialect,
     manner: Manner,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(parts, body, arrival.misframed)?;
+    let head = checked_head(parts, body, arrival.misframed, &snapshot.settings.limits)?;
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
     let mut intake = intake::read(&head, body.take()?, dialect, &snapshot.settings, arrival.began).await?;
     let choice = plan::choose(snapshot, &principal, &intake.facts, dialect)?;
@@ -179,9 +179,9 @@ async fn generate(
 }
 
 /// The headers, read once; what no request may have is refused, and its body forgotten if it has not been sent.
-fn checked_head<'a>(parts: &'a Parts, body: &mut Body, misframed: Option<&'static str>) -> Result<Head<'a>, Failure> {
+fn checked_head<'a>(parts: &'a Parts, body: &mut Body, misframed: Option<&'static str>, limits: &Limits) -> Result<Head<'a>, Failure> {
     let head = Head::read(&parts.headers);
-    let checked = check_framing(misframed).and_then(|()| head.check(parts.version));
+    let checked = check_framing(misframed).and_then(|()| head::check_size(parts, limits)).and_then(|()| head.check(parts.version));
     checked.inspect_err(|_| body.forget_if(head.expects))?;
     Ok(head)
 }

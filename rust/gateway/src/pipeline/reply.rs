@@ -149,7 +149,7 @@ pub(crate) fn refuse_head(face: Face, status: u16, header_bytes: usize, headers:
     let (kind, message) = match status {
         408 => (ErrorKind::RequestTimeout, "the request's head came too slowly".to_owned()),
         414 => (ErrorKind::InvalidRequest, "the URL is too long".to_owned()),
-        431 => (ErrorKind::HeadersTooLarge, format!("the request's head has more than {headers} header lines or {header_bytes} bytes")),
+        431 => (ErrorKind::HeadersTooLarge, headers_too_large(headers, header_bytes)),
         _ => (
             ErrorKind::InvalidRequest,
             "the request's head is not valid HTTP/1.1: look at its request line, header lines and lengths".to_owned(),
@@ -164,6 +164,11 @@ pub(crate) fn refuse_head(face: Face, status: u16, header_bytes: usize, headers:
         body.len()
     );
     [head.into_bytes(), body].concat()
+}
+
+/// What a head of more than the limits is told.
+pub(crate) fn headers_too_large(headers: usize, header_bytes: usize) -> String {
+    format!("the request's head has more than {headers} header lines or {header_bytes} bytes")
 }
 
 /// A short text for probes.

@@ -32,6 +32,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// hyper's read buffer: bodies are read in pieces of up to this.
 const READ_BUFFER_BYTES: usize = 400 << 10;
 
+/// HTTP/2's codec answers a header list beyond its limit with a bare 431 or a GOAWAY. One that is only somewhat larger than ours is read,
+/// so that the pipeline can say what is wrong with it; more is not, because it would have to be kept.
+const HTTP2_HEADERS_READ: usize = 2;
+
 /// What hyper's first buffer holds.
 const FIRST_READ_BYTES: usize = 8 << 10;
 
@@ -114,7 +118,7 @@ where
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.limits.http2_streams)
-        .max_header_list_size(settings.limits.header_bytes as u32)
+        .max_header_list_size((settings.limits.header_bytes * HTTP2_HEADERS_READ) as u32)
         .keep_alive_interval(limits.idle)
         .keep_alive_timeout(limits.head);
     until_drained(worker, builder.serve_connection(io, service), |connection| connection.graceful_shutdown()).await;
