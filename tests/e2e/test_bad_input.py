@@ -340,6 +340,13 @@ def test_http_behind_another_request(gateway: Gateway, name: str) -> None:
         assert wire.ended()
 
 
+@pytest.mark.parametrize("chunks", ["zz\r\n{}\r\n0\r\n\r\n", "5\r\n{}\r\n0\r\n\r\n", "-1\r\n{}"])
+def test_a_malformed_chunk_is_called_so(gateway: Gateway, chunks: str) -> None:
+    with Wire(gateway.address) as wire:
+        wire.send(f"{START}transfer-encoding: chunked\r\n\r\n{chunks.format(BODY)}".encode())
+        assert wire.answer().json()["error"]["message"] == "the body's chunked coding is malformed"
+
+
 def test_conflicting_framing_is_told_in_the_callers_dialect(gateway: Gateway) -> None:
     for prefix, dialect in ROUTES:
         text = BAD_HTTP["length and chunked"]

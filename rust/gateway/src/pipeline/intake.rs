@@ -10,7 +10,9 @@ use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_snapshot::{Limits, Settings, Timeouts};
 use http_body::Body;
 use hyper::body::Incoming;
+use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -119,6 +121,16 @@ impl Frames {
     }
 }
 
+/// The body's framing is wrong, or its end is missing.
+fn broken(error: &hyper::Error) -> Failure {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let message = match cause {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => "the body's chunked coding is malformed",
+        _ => "the body ended before it was complete",
+    };
+    Failure::new(ErrorKind::InvalidRequest, message).closing()
+}
+
 fn refused(refusal: fairlead_formats::request::Refusal) -> Failure {
     Failure::new(refusal.kind, refusal.message).param(refusal.param)
 }
@@ -177,9 +189,7 @@ impl Reader {
                         return Poll::Ready(Ok(Some(data)));
                     }
                 }
-                Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(Err(Failure::new(ErrorKind::InvalidRequest, "the body ended before it was complete").closing()));
-                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(&error))),
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Pending => {
                     waiting_since.get_or_insert_with(Instant::now);
