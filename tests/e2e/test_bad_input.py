@@ -268,7 +268,8 @@ def test_too_many_and_too_large_headers(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{f"x-{number}": "y" for number in range(110)}, {"x-large": "y" * 40_000}, {f"x-{number}": "y" * 4_000 for number in range(10)}]
+    "headers",
+    [{f"x-{number}": "y" for number in range(110)}, {"x-large": "y" * 40_000}, {f"x-{number}": "y" * 4_000 for number in range(10)}],
 )
 def test_too_many_and_too_large_headers_over_http2(gateway: Gateway, headers: dict[str, str]) -> None:
     for path in (CHAT, "/healthz"):
@@ -385,7 +386,9 @@ def test_slow_heads(hasty: Gateway, sent: bytes) -> None:
     assert "slowly" in json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["message"]
 
 
-@pytest.mark.parametrize("before", [request("GET", "/healthz"), f"{START}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n".encode()])
+@pytest.mark.parametrize(
+    "before", [request("GET", "/healthz"), f"{START}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n".encode()]
+)
 @pytest.mark.parametrize("sent", [b"P", b"POST /v1/messages HTTP/1.1\r\nHo"])
 def test_slow_heads_behind_another_request(hasty: Gateway, before: bytes, sent: bytes) -> None:
     with Wire(hasty.address) as wire:

@@ -1,6 +1,7 @@
 """What providers may do to a connection: nothing of it may reach a client as somebody else's bytes, and nothing is paid for twice."""
 
 import contextlib
+import gzip
 import socket
 import time
 from collections.abc import Iterator
@@ -293,6 +294,35 @@ def test_a_reply_that_makes_no_sense(gateway: Gateway, stub: Stub, reply: bytes,
             assert row["error"] == word
     stub.play(polite)
     assert text_of(ask(gateway)) == "Hello"
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "503 Service Unavailable"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_is_compressed_all_the_same(gateway: Gateway, stub: Stub, stream: bool, status: str) -> None:
+    """It is called what it is, and not quoted."""
+    stub.play(answering(sized(gzip.compress(completion()), "content-encoding: gzip", status=status)))
+    for path in (CHAT, "/api" + CHAT):
+        failed = gateway.post(path, body_of(stream=stream))
+        error = failed.json()["error"]
+        assert failed.status == {"2": 502, "4": 400, "5": 503}[status[0]]
+        assert "sent gzip, which was not asked for" in error["message"] and "\ufffd" not in error["message"]
+        assert not {"raw", "provider_error", "provider_code"} & error.get("metadata", {}).keys()
+
+
+@pytest.mark.parametrize("path", [CHAT, "/api" + CHAT])
+@pytest.mark.parametrize("stream", [False, True])
+def test_bytes_that_are_no_text_are_not_quoted(gateway: Gateway, stub: Stub, stream: bool, path: str) -> None:
+    body = gzip.compress(completion())
+    replies = [
+        sized(body),
+        sized(body, status="500 Internal Server Error"),
+        head(type=SSE) + b"data: " + body.replace(b"\n", b"") + b"\n\n",
+    ]
+    for reply in replies[: 2 + stream]:
+        stub.play(answering(reply))
+        error = gateway.post(path, body_of(stream=stream)).json()["error"]
+        assert error["message"].isprintable() and "\ufffd" not in error["message"]
+        assert not {"raw", "provider_error", "provider_code"} & error.get("metadata", {}).keys()
 
 
 def test_interim_heads_are_counted_however_they_come(gateway: Gateway, stub: Stub) -> None:

@@ -57,12 +57,25 @@ pub struct Skeleton<'a> {
 pub struct ProviderError {
     /// What it means to us.
     pub kind: ErrorKind,
-    /// The provider's own words. Neither redacted nor cut to length. Never empty.
+    /// Who says so, and whose the message is.
+    pub told: Told,
+    /// What went wrong. Printable, but neither redacted nor cut to length. Never empty.
     pub message: String,
     /// The provider's most specific code or type word, or its number as text; empty when it gave none. Neither redacted nor cut.
     pub code: String,
     /// Its words one by one.
     pub own: OwnWords,
+}
+
+/// Who says that a provider failed, and in whose words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The provider, in its own.
+    ByProvider,
+    /// The provider, in none: the message is ours.
+    WithoutWords,
+    /// We, in ours: what came is no reply.
+    ByUs,
 }
 
 /// The texts of an error's `type`, `code` and `param`, as the provider wrote them.
@@ -119,7 +132,7 @@ pub fn read(body: &[u8]) -> ProviderError {
 }
 
 /// As [`read`], with what to say where the provider has no words.
-pub(crate) fn read_or(body: &[u8], otherwise: &str) -> ProviderError {
+pub fn read_or(body: &[u8], otherwise: &str) -> ProviderError {
     let reading = Reading::of(body);
     let kind = reading.kind().unwrap_or(ErrorKind::ProviderUnavailable);
     reading.into_error(kind, otherwise)
@@ -191,7 +204,7 @@ impl Reading {
         let body = &body[..body.len().min(MAX_READ_BYTES)];
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => Reading::of_json(&value),
-            Err(_) => Reading { message: plain_text(&String::from_utf8_lossy(body)), ..Reading::default() },
+            Err(_) => Reading { message: plain_text(body).unwrap_or_default(), ..Reading::default() },
         }
     }
 
@@ -243,13 +256,14 @@ impl Reading {
     }
 
     fn into_error(self, kind: ErrorKind, otherwise: &str) -> ProviderError {
-        let message = match kept(self.message.trim()) {
-            "" => otherwise,
-            message => message,
+        let said = printable(kept(self.message.trim()));
+        let (told, message) = match said.trim() {
+            "" => (Told::WithoutWords, otherwise.to_owned()),
+            _ => (Told::ByProvider, said),
         };
         let code = self.words.into_iter().next().or_else(|| self.status.map(|status| status.to_string()));
-        let own = self.own.map(|word| kept(word).to_owned());
-        ProviderError { kind, message: message.to_owned(), code: kept(&code.unwrap_or_default()).to_owned(), own }
+        let own = self.own.map(|word| printable(kept(word)));
+        ProviderError { kind, told, message, code: printable(kept(&code.unwrap_or_default())), own }
     }
 }
 
@@ -276,10 +290,25 @@ fn message_of(value: &Value) -> Option<String> {
     })
 }
 
-/// Text that is no JSON: an HTML page becomes its title, white space is folded.
-fn plain_text(text: &str) -> String {
-    let text = html_title(text).unwrap_or_else(|| text.to_owned());
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Text that is no JSON: an HTML page becomes its title, white space is folded. `None` where it is no text either, but something
+/// compressed, say.
+fn plain_text(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let garbled = text.chars().filter(|character| *character == char::REPLACEMENT_CHARACTER).count();
+    if text.chars().any(is_unprintable) || garbled > text.chars().count() / 8 {
+        return None;
+    }
+    let text = html_title(&text).unwrap_or_else(|| text.into_owned());
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Without what no terminal or log should be made to show.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !is_unprintable(*character)).collect()
+}
+
+fn is_unprintable(character: char) -> bool {
+    character.is_control() && !character.is_whitespace()
 }
 
 fn html_title(text: &str) -> Option<String> {
@@ -370,7 +399,14 @@ mod tests {
     use ErrorKind as K;
 
     fn check(body: &str, kind: ErrorKind, message: &str, code: &str) {
-        let read = read(body.as_bytes());
+        check_bytes(body.as_bytes(), kind, message, code);
+    }
+
+    fn check_bytes(body: &[u8], kind: ErrorKind, message: &str, code: &str) {
+        let read = read(body);
+        let ours = message == "the provider reported an error without a message";
+        assert_eq!(read.told, if ours { Told::WithoutWords } else { Told::ByProvider });
+        let body = String::from_utf8_lossy(body);
         assert_eq!((read.kind, read.message.as_str(), read.code.as_str()), (kind, message, code), "{body}");
     }
 
@@ -415,6 +451,17 @@ mod tests {
         check("", K::ProviderUnavailable, "the provider reported an error without a message", "");
         check("{}", K::ProviderUnavailable, "the provider reported an error without a message", "");
         assert_eq!(shorten(&"é".repeat(2000), 11), "éééé…");
+    }
+
+    #[test]
+    fn only_what_is_printable_is_quoted() {
+        let wordless = "the provider reported an error without a message";
+        check_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xabV*", K::ProviderUnavailable, wordless, "");
+        check_bytes(b"\x28\xb5\xd9\xfd\xc3(\xff\xfe", K::ProviderUnavailable, wordless, "");
+        check_bytes(b"Dienst \xfcberlastet, sp\xe4ter", K::ProviderUnavailable, "Dienst \u{fffd}berlastet, sp\u{fffd}ter", "");
+        check_bytes("busy\u{1b}[31m".as_bytes(), K::ProviderUnavailable, wordless, "");
+        check(r#"{"error":{"message":"a\u0000b\n\u001b[31mc","code":"x\u0007"}}"#, K::ProviderUnavailable, "ab\n[31mc", "x");
+        check(r#"{"error":{"message":"\u0000"}}"#, K::ProviderUnavailable, wordless, "");
     }
 
     /// However long an error is, little of it is read, and no word of it is cut: a cut credential would not be recognised.

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Usage};
 
 use crate::decimal::count;
-use crate::error::{self, ProviderError};
+use crate::error::{self, ProviderError, Told};
 use crate::identity::Identity;
 use crate::json::walk::as_str;
 use crate::json::{DEFAULT_MAX_DEPTH, Keys, Reject, Scanner};
@@ -100,7 +100,7 @@ impl ReplyScan {
         .map_err(garbage)?;
         match seen.error.take() {
             Some(error) => Err(error),
-            None if !is_reply => Err(provider_failure("the provider's reply is JSON but not a reply", "invalid_reply")),
+            None if !is_reply => Err(failure(Told::ByUs, "the provider's reply is JSON but not a reply")),
             None => Ok(seen.into_reply(self.dialect)),
         }
     }
@@ -202,7 +202,7 @@ impl Seen {
     }
 
     pub(crate) fn fail_without_message(&mut self) {
-        self.error.get_or_insert_with(|| provider_failure("the provider ended the reply with an error and did not say which", "error"));
+        self.error.get_or_insert_with(|| failure(Told::WithoutWords, "the provider ended the reply with an error and did not say which"));
     }
 
     pub(crate) fn fail_with_garbage(&mut self, reject: Reject) {
@@ -238,10 +238,11 @@ fn take_text(slot: &mut String, value: Option<&[u8]>) {
 }
 
 fn garbage(reject: Reject) -> ProviderError {
-    provider_failure(&format!("the provider sent something else than a reply: {reject}"), "garbage")
+    failure(Told::ByUs, &format!("the provider sent something else than a reply: {reject}"))
 }
 
-fn provider_failure(message: &str, code: &str) -> ProviderError {
+/// A failure in our words.
+fn failure(told: Told, message: &str) -> ProviderError {
     let own = error::OwnWords::default();
-    ProviderError { kind: ErrorKind::ProviderUnavailable, message: message.to_owned(), code: code.to_owned(), own }
+    ProviderError { kind: ErrorKind::ProviderUnavailable, told, message: message.to_owned(), code: String::new(), own }
 }

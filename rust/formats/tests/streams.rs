@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use fairlead_formats::error::Details;
+use fairlead_formats::error::{Details, Told};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::ReplyScan;
 use fairlead_formats::tap::{Action, Sight, Tap};
@@ -178,13 +178,13 @@ fn bodies_that_are_no_reply() {
         let mut scan = ReplyScan::new(dialect);
         scan.feed(body.as_bytes()).unwrap();
         let error = scan.finish(body.as_bytes()).unwrap_err();
-        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::ProviderUnavailable, "invalid_reply"), "{body}");
+        assert_eq!((error.kind, error.told), (ErrorKind::ProviderUnavailable, Told::ByUs), "{body}");
     }
     for body in ["", "[]", "<html>", r#"{"choices":["#, "{}{}"] {
         let mut scan = ReplyScan::new(CHAT);
         let fed = scan.feed(body.as_bytes());
         let error = fed.and_then(|()| scan.finish(body.as_bytes()).map(drop)).unwrap_err();
-        assert_eq!(error.code, "garbage", "{body}");
+        assert_eq!((error.told, error.code.as_str()), (Told::ByUs, ""), "{body}");
     }
 }
 

@@ -205,7 +205,9 @@ impl Relay {
                 Ok(exchange) => exchange,
                 Err(error) => return Poll::Ready(Step::Failed(whole::unreachable(&mut self.call, &error))),
             };
-            self.head_arrived(exchange);
+            if let Err(failure) = self.head_arrived(exchange) {
+                return Poll::Ready(Step::Failed(failure));
+            }
         }
         if let Stage::Refused(refusal) = &mut self.stage {
             let refusal = ready!(refusal.as_mut().poll(context));
@@ -248,17 +250,22 @@ impl Relay {
     }
 
     /// Looks at the head: frames may be read, or what the refusal says.
-    fn head_arrived(&mut self, exchange: Exchange) {
+    fn head_arrived(&mut self, exchange: Exchange) -> Result<(), Failure> {
         self.call.head_arrived(&exchange);
         whole::pass_headers(&exchange, &mut self.passed);
         self.content_at = exchange.head_at;
         if self.call.seen.billable {
+            if let Some(coding) = whole::unasked_coding(&exchange) {
+                self.stage = Stage::Ended;
+                return Err(whole::garbage(&self.call, &whole::compressed(coding)));
+            }
             self.stage = Stage::Streaming(Box::new(exchange));
-            return;
+            return Ok(());
         }
         let until = whole::total_deadline(&self.call);
         let refusal = whole::read_refusal(exchange, until, self.call.worker.clone(), self.call.snapshot.clone());
         self.stage = Stage::Refused(Box::pin(refusal));
+        Ok(())
     }
 
     /// The large event, then what came behind it.

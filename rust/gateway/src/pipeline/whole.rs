@@ -9,7 +9,7 @@ use super::reply::{self, ReplyBody};
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
-use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderError};
+use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderError, Told};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::redact::redact;
 use fairlead_formats::reply::{Reply, ReplyScan};
@@ -85,6 +85,9 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         let refusal = read_refusal(exchange, total_deadline(call), call.worker.clone(), call.snapshot.clone()).await;
         return Err(refused(call, refusal));
     }
+    if let Some(coding) = unasked_coding(&exchange) {
+        return Err(garbage(call, &compressed(coding)));
+    }
     if is_event_stream(&exchange) {
         return Err(garbage(call, "it answered with an event stream where one JSON body was asked for"));
     }
@@ -103,7 +106,8 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
     // What is not JSON may still say what went wrong.
     if valid.is_err() {
-        return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..error::read(&body) }).word("garbage"));
+        let said = error::read_or(&body, "the provider sent something else than a reply");
+        return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..said }).word("garbage"));
     }
     let mut reply = aside(body.len(), {
         let body = body.clone();
@@ -111,7 +115,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     })
     .await
     .map_err(|error| {
-        let word = if matches!(error.code.as_str(), "garbage" | "invalid_reply") { "garbage" } else { "provider_error" };
+        let word = if error.told == Told::ByUs { "garbage" } else { "provider_error" };
         reported(call, &error).word(word)
     })?;
     note(call, &mut reply);
@@ -225,14 +229,29 @@ async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watc
 /// Headers of the provider's reply that clients see whatever comes of it: its request ids. Its quotas are ours, not theirs.
 pub(crate) fn pass_headers(exchange: &Exchange, passed: &mut HeaderMap) {
     for (name, value) in exchange.headers() {
-        for known in ["request-id", "x-request-id"] {
-            if name.eq_ignore_ascii_case(known.as_bytes())
-                && let Ok(value) = HeaderValue::from_bytes(value)
-            {
-                passed.insert(HeaderName::from_static(known), value);
-            }
+        // The length decides for nearly all of them.
+        let known = match name.len() {
+            10 => "request-id",
+            12 => "x-request-id",
+            _ => continue,
+        };
+        if name.eq_ignore_ascii_case(known.as_bytes())
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            passed.insert(HeaderName::from_static(known), value);
         }
     }
+}
+
+/// The coding that a provider compressed its reply with although it was asked for none.
+pub(crate) fn unasked_coding(exchange: &Exchange) -> Option<&'static str> {
+    let value = exchange.header("content-encoding")?;
+    ["gzip", "br", "zstd", "deflate", "compress", "x-gzip"].into_iter().find(|coding| value.eq_ignore_ascii_case(coding.as_bytes()))
+}
+
+/// What is told of such a reply.
+pub(crate) fn compressed(coding: &str) -> String {
+    format!("the provider sent {coding}, which was not asked for")
 }
 
 pub(crate) fn is_event_stream(exchange: &Exchange) -> bool {
@@ -257,8 +276,12 @@ pub(crate) async fn read_refusal(mut exchange: Exchange, until: Instant, worker:
     let body =
         read(&mut exchange, error::MAX_READ_BYTES as u64, until.min(Instant::now() + REFUSAL_WAIT), |_| ()).await.unwrap_or_default();
     let hints = retry_hints(&exchange);
+    let mut error = error::read_response(status, &body);
+    if let (Told::WithoutWords, Some(coding)) = (error.told, unasked_coding(&exchange)) {
+        error.message = format!("the provider answered {status} and sent {coding}, which was not asked for");
+    }
     exchange.release(&worker.upstream, snapshot.settings.limits.pool_idle);
-    Refusal { status, error: error::read_response(status, &body), hints }
+    Refusal { status, error, hints }
 }
 
 /// What the caller is told of a refusal depends on whose fault it is.
@@ -294,7 +317,7 @@ pub(crate) fn reported(call: &Call, error: &ProviderError) -> Failure {
         _ => format!("{}: {text}", provider.name),
     };
     let mut failure = Failure::new(error.kind, message).word("provider_error");
-    failure.raw = Some(text);
+    failure.raw = (error.told == Told::ByProvider).then_some(text);
     failure.code = (!error.code.is_empty()).then(|| told(&error.code, MAX_CODE_BYTES));
     failure.own = (error.kind == ErrorKind::ProviderRejected).then(|| Box::new(error.own.map(|word| told(word, MAX_CODE_BYTES))));
     failure
