@@ -89,10 +89,11 @@ pub(crate) fn read_delta(delta: &[u8]) -> Result<(bool, u64), Reject> {
     for member in walk::members(delta) {
         let member = member?;
         let length = if member.kind == Kind::String { member.value.len() as u64 - 2 } else { 0 };
-        if DELTA_TEXTS.contains(&member.key) {
+        let key = &*name(member.key);
+        if DELTA_TEXTS.contains(&key) {
             bytes += length;
         }
-        content |= length > 0 && (DELTA_TEXTS.contains(&member.key) || member.key == b"signature");
+        content |= length > 0 && (DELTA_TEXTS.contains(&key) || key == b"signature");
     }
     Ok((content, bytes))
 }
@@ -102,7 +103,7 @@ pub(crate) fn find_texts(event: &[u8], holes: &mut Vec<(Range<usize>, bool)>) ->
     let Some(delta) = walk::member(event, "delta")? else { return Ok(()) };
     for member in walk::members(delta.value) {
         let member = member?;
-        if member.kind == Kind::String && DELTA_TEXTS.contains(&member.key) {
+        if member.kind == Kind::String && DELTA_TEXTS.contains(&&*name(member.key)) {
             let start = delta.value_range.start + member.value_range.start;
             holes.push((start + 1..start + member.value.len() - 1, true));
         }
@@ -204,7 +205,7 @@ fn compaction(iterations: &[u8]) -> Usage {
             br#""compaction""# => {
                 let mut figures = Figures::default();
                 // A step has no steps of its own; without this, nesting would recurse.
-                for member in walk::members(step.value).map_while(Result::ok).filter(|member| member.key != b"iterations") {
+                for member in walk::members(step.value).map_while(Result::ok).filter(|member| !member.is("iterations")) {
                     figures.merge_member(&member);
                 }
                 all = sum(&all, &figures.usage().unwrap_or_default());
@@ -304,6 +305,8 @@ mod tests {
             (r#"{"type":"thinking_delta","thinking":"abc"}"#, (true, 3)),
             (r#"{"type":"input_json_delta","partial_json":"{"}"#, (true, 1)),
             (r#"{"type":"signature_delta","signature":"s"}"#, (true, 0)),
+            (r#"{"type":"text_delta","\u0074ext":"ab"}"#, (true, 2)),
+            (r#"{"type":"signature_delta","\u0073ignature":"s"}"#, (true, 0)),
         ] {
             assert_eq!(read_delta(delta.as_bytes()).unwrap(), expected, "{delta}");
         }

@@ -157,7 +157,7 @@ impl<'a> Choices<'a> {
     fn read_tool_call(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_key(&mut level)? {
-            match (key, cursor.kind()?) {
+            match (&*name(key), cursor.kind()?) {
                 (b"function", Kind::Object) => self.read_function(cursor)?,
                 _ => drop(cursor.skip()?),
             }
@@ -169,7 +169,7 @@ impl<'a> Choices<'a> {
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_key(&mut level)? {
             let bytes = text_bytes(cursor.skip()?);
-            self.begins_call |= key == b"name" && bytes > 0;
+            self.begins_call |= bytes > 0 && *name(key) == *b"name";
             self.add(bytes);
         }
         Ok(())
@@ -270,7 +270,7 @@ impl Figures {
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_key(&mut level)? {
             let value = cursor.skip()?;
-            match (group, key) {
+            match (group, &*name(key)) {
                 (b"prompt_tokens_details", b"cached_tokens") => self.cached = count(value).or(self.cached),
                 (b"prompt_tokens_details", b"cache_write_tokens") => self.cache_write = count(value),
                 (b"completion_tokens_details", b"reasoning_tokens") => self.reasoning = count(value).or(self.reasoning),
@@ -319,7 +319,7 @@ const TEXTS: [&[u8]; 6] = [b"content", b"reasoning", b"reasoning_content", b"ref
 pub(crate) fn find_texts(chunk: &[u8], holes: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
     for member in walk::members(chunk) {
         let member = member?;
-        match (member.key, member.kind) {
+        match (&*name(member.key), member.kind) {
             (b"obfuscation", Kind::String) => holes.push((between_quotes(&member.value_range), false)),
             (b"choices", Kind::Array) => {
                 for choice in walk::elements(member.value) {
@@ -341,7 +341,7 @@ fn find_texts_of_delta(delta: &[u8], base: usize, holes: &mut Vec<(Range<usize>,
     for member in walk::members(delta) {
         let member = member?;
         let value = base + member.value_range.start..base + member.value_range.end;
-        match (member.key, member.kind) {
+        match (&*name(member.key), member.kind) {
             (b"reasoning" | b"reasoning_content", Kind::String) => {
                 holes.push((between_quotes(&value), !reasoning_counted));
                 reasoning_counted = true;
@@ -388,7 +388,7 @@ fn find_texts_of_object(
 ) -> Result<(), Reject> {
     for member in walk::members(object) {
         let member = member?;
-        if member.kind == Kind::String && names.contains(&member.key) {
+        if member.kind == Kind::String && names.contains(&&*name(member.key)) {
             holes.push((between_quotes(&(base + member.value_range.start..base + member.value_range.end)), counted));
         }
     }
@@ -486,6 +486,33 @@ mod tests {
     fn a_broken_usage_spoils_nothing_else() {
         let outline = Outline::read(br#"{"usage":{"prompt_tokens":nan},"id":"a"}"#, "delta").unwrap();
         assert_eq!((outline.id, outline.usage.unwrap().range), (Some(&br#""a""#[..]), 9..30));
+    }
+
+    /// Nobody writes names like that, but they mean the same to every client.
+    #[test]
+    fn names_with_escapes_are_names() {
+        let escaped = |text: &str| {
+            ["cached_tokens", "reasoning_tokens", "web_search_requests", "function", "name", "arguments", "delta", "content", "text"]
+                .iter()
+                .fold(text.to_owned(), |text, name| {
+                    let (first, rest) = name.split_at(1);
+                    text.replace(&format!("\"{name}\":"), &format!("\"\\u{:04x}{rest}\":", first.as_bytes()[0]))
+                })
+        };
+        let object = r#"{"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":3},"server_tool_use":{"web_search_requests":2}}"#;
+        check(&escaped(object), Some(Usage { web_searches: 2, ..usage(5, 4, 0, 8, 3) }), None);
+        let call = r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]}"#;
+        let array = format!(r#"[{{"index":0,"delta":{}}}]"#, escaped(call));
+        let choices = Choices::read(&mut Cursor::new(array.as_bytes()), "delta").unwrap();
+        assert_eq!((choices.begins_call, choices.content_bytes), (true, 3));
+        let chunk = r#"{"choices":[{"delta":{"content":"ab","reasoning_details":[{"text":"cd"}],"tool_calls":[{"function":{"arguments":"ef"}}]}}]}"#;
+        let (mut plain, mut found) = (Vec::new(), Vec::new());
+        find_texts(chunk.as_bytes(), &mut plain).unwrap();
+        find_texts(escaped(chunk).as_bytes(), &mut found).unwrap();
+        let texts = |holes: &[(Range<usize>, bool)], chunk: &str| -> Vec<_> {
+            holes.iter().map(|(range, counted)| (chunk[range.clone()].to_owned(), *counted)).collect()
+        };
+        assert_eq!(texts(&found, &escaped(chunk)), texts(&plain, chunk));
     }
 
     #[test]
