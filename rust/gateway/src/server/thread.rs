@@ -33,7 +33,7 @@ pub(crate) struct Seat {
     pub(crate) salt: u32,
 }
 
-/// Threads beside a worker: for host names and for large bodies. Idle ones end after ten seconds.
+/// Threads beside a worker, for large bodies. Idle ones end after ten seconds.
 const HELPERS: usize = 4;
 
 /// Starts the thread; it ends when its connections are drained or the stop flag is up.
