@@ -18,8 +18,9 @@ from fairlead.config.view import ProviderView
 SIMULATOR = "sim"
 """The slug of the built-in provider."""
 ANTHROPIC_VERSION = "2023-06-01"
-_SIMULATOR_KEY = "simulator"
-"""The simulator refuses requests without a credential, as a real provider would; it takes any."""
+_SIMULATOR_KEY = "sim-5f0e83a1c7d2946b"
+"""The simulator refuses requests without a credential, as a real provider would; it takes any. This is no word, because what a provider
+says is told without its credentials."""
 _NOT_THIS_ADDRESS = "127.0.0.1:0"
 """Stands for the simulator's address while it has none (`fairlead check`)."""
 _OWNED_HEADERS = frozenset(
