@@ -554,6 +554,7 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
         ("POST", "/admin/keys", b'{"name":"x","models":[""]}', 400, "models: at most 1000 patterns of 1 to 200 characters are expected"),
         ("POST", "/admin/keys", b'{"name":"x","account":"y"}', 400, "account: there is no account 'y'"),
         ("POST", "/admin/keys", b'{"name":"x","expires_at":"2027-01-01T00:00:00"}', 400, "expires_at: an offset is missing"),
+        ("POST", "/admin/keys", b'{"name":"x","expires_at":"2020-01-01T00:00:00Z"}', 400, "expires_at: this moment has passed"),
         ("POST", "/admin/keys", b'{"name":"\xff"}', 400, "body: "),
         ("POST", "/admin/keys", b" " * (1 << 20) + b"{}", 413, "the body is longer than 1048576 bytes"),
         ("PATCH", "/admin/keys/1", b"{}", 400, "nothing to change"),
@@ -593,6 +594,9 @@ def test_requests_are_listed_newest_first_with_their_attempts(tmp_path: Path) ->
         assert (row["charged_usd"], row["settled_at"], row["flags"]) == ("1.000000001", "2025-11-21T16:20:00.000Z", ["content"])
         assert (row["key"]["name"], row["streamed"]) == ("first", True)
         assert [tried["upstream_cost_usd"] for tried in row["attempts"]] == ["1.000000002"]
+        for before in ("zzz", "", "5", row["id"] + "0", row["id"].upper()):
+            refused = await house.admin.get("/admin/requests", headers=BEARER, params={"before": before})
+            assert (refused.status_code, refused.json()["error"]["message"].partition(":")[0]) == (400, "before")
 
     tell(tmp_path, story)
 

@@ -64,12 +64,15 @@ async def show(call: Call) -> Response:
 async def create(call: Call) -> Response:
     """Makes a key. `key` in the reply is the only time it is shown; it holds for the very next request."""
     wanted = await call.body(Creation)
+    expires_at_ms = unix_ms(wanted.expires_at)
+    if expires_at_ms is not None and expires_at_ms <= call.desk.now_ms():
+        raise invalid("expires_at: this moment has passed, so the key would never work")
     new = NewKey(
         name=checked_name(wanted.name),
         account=wanted.account,
         management=wanted.management,
         models=checked_patterns(wanted.models),
-        expires_at_ms=unix_ms(wanted.expires_at),
+        expires_at_ms=expires_at_ms,
     )
     try:
         key, text = await asyncio.to_thread(call.desk.directory.create, new)

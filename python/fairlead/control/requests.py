@@ -1,5 +1,6 @@
 """`GET /admin/requests`: one row per generation with its attempts inside, newest first."""
 
+import re
 import sqlite3
 from typing import Any
 
@@ -9,16 +10,19 @@ from fairlead.control.db import queries
 from fairlead.control.db.queries import Row
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
-from fairlead.control.replies import reply, rfc3339
+from fairlead.control.replies import invalid, reply, rfc3339
 
 # Marks of a generation or attempt, in the order of their bits.
 FLAGS = ("estimated", "usage_missing", "recovered", "insured", "resent", "cost_reported", "content")
+_GENERATION_ID = re.compile("gen-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def listing(call: Call) -> Response:
     """`limit` (100) rows below the id `before`. `next` is the `before` of the following page, null at the end."""
     limit = call.number("limit", 100, 1, 1000)
     before = call.query("before")
+    if before is not None and _GENERATION_ID.fullmatch(before) is None:
+        raise invalid("before: a generation's id is expected, such as the last page's next")
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
