@@ -165,9 +165,11 @@ class Process:
         config.compile(loaded, shipped(), environ)
         server = loaded.config.server
         self.data_dir = Path(server.data_dir)
-        place.make_data_dir(self.data_dir)
-        lock = place.Lock(self.data_dir)
-        stack.callback(lock.release)
+        lock = self._take_data_dir() if self.data_dir.is_dir() else None
+        # Before anything is made or written. The engine has the last word about its own when it binds it.
+        place.free_address(server.data, place.Port.TRAFFIC)
+        self.admin = place.free_address(server.admin, place.Port.ADMIN)
+        lock = lock or self._take_data_dir()
         run_dir = place.run_dir(self.data_dir)
         place.make_run_dir(run_dir)
         stack.callback(place.remove_run_dir, run_dir)
@@ -180,8 +182,6 @@ class Process:
         # What runs until the end, whatever later configurations say.
         self._started = self.compiled.server
         self._first_key: str | None = None
-        admin_host, admin_port = place.free_address(server.admin, "the admin address")
-        self.admin = (admin_host, admin_port)
         self.engine = self._open_engine()
         stack.callback(self.engine.stop)
         self.engine.load_snapshot(self.compiled.snapshot)
@@ -234,6 +234,12 @@ class Process:
         return message
 
     # --- starting -----------------------------------------------------------------------------------------------------
+
+    def _take_data_dir(self) -> place.Lock:
+        place.make_data_dir(self.data_dir)
+        lock = place.Lock(self.data_dir)
+        self._stack.callback(lock.release)
+        return lock
 
     def _load(self) -> Loaded:
         loaded = config.load(config.find(self._options.config, self._environ), self._environ)

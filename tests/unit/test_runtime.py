@@ -216,7 +216,8 @@ def test_a_busy_port_is_one_line(folder: Folder, option: str) -> None:
         addresses[option] = f"127.0.0.1:{taken.getsockname()[1]}"
         failed = folder.fairlead("serve", *(word for pair in addresses.items() for word in pair))
     assert failed.returncode == 1
-    assert re.fullmatch(r"fairlead: .*taken.*\n", failed.stderr), failed.stderr
+    assert re.fullmatch(rf"fairlead: .*taken.*{option} .*\n", failed.stderr), failed.stderr
+    assert not folder.data.exists()
     with serving(folder) as running:
         assert running.facts["key"], "a key that was never shown would be lost"
 
@@ -439,7 +440,7 @@ def test_a_server_that_dies_is_started_again(tmp_path: Path) -> None:
         return text.endswith((b"hello\r\n0\r\n\r\n", b"hello"))
 
     async def main() -> None:
-        hosts = [unix_host(hello, tmp_path / "s"), tcp_host(hello, *place.free_address("127.0.0.1:0", "x"))]
+        hosts = [unix_host(hello, tmp_path / "s"), tcp_host(hello, *place.free_address("127.0.0.1:0", place.Port.ADMIN))]
         for host in hosts:
             await host.start()
             assert await answers(host)

@@ -219,9 +219,9 @@ def _clock(newest_settled_at_ms: int | None) -> Finding:
 def _ports(patient: Patient) -> Iterator[Finding]:
     """Of an installation that does not run: whether it could."""
     if not patient.running:
-        for address, what in ((patient.server.data, "traffic"), (patient.server.admin, "admin")):
-            place.free_address(address, f"the {what} address")
-            yield Finding(OK, "port", f"{what} {address} is free")
+        for address, port in ((patient.server.data, place.Port.TRAFFIC), (patient.server.admin, place.Port.ADMIN)):
+            place.free_address(address, port)
+            yield Finding(OK, "port", f"{port.value} {address} is free")
 
 
 def _readiness(patient: Patient, address: str) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import socket
 import stat
+from enum import Enum
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,16 @@ DATABASE, JOURNAL, SECRET, LOCK = "fairlead.db", "journal", "secret.key", "lock"
 CONTROL_SOCKET = "control.sock"
 # `sockaddr_un.sun_path`, with its final zero.
 MOST_SOCKET_PATH = 107
+
+
+class Port(Enum):
+    """The ports of an installation."""
+
+    TRAFFIC = "traffic"
+    ADMIN = "admin"
+
+
+_CHOSEN_WITH = {Port.TRAFFIC: "--data-addr or [server] data", Port.ADMIN: "--admin-addr or [server] admin"}
 
 
 class PlaceError(Exception):
@@ -150,11 +161,12 @@ def resolved(address: str, what: str) -> tuple[str, int]:
     return str(found[0][4][0]), int(port)
 
 
-def free_address(address: str, what: str) -> tuple[str, int]:
+def free_address(address: str, which: Port) -> tuple[str, int]:
     """`resolved`, after a probe that nobody listens there; port 0 becomes a free one. Raises `PlaceError`.
 
     The server that will bind it shares its port with whoever asks, so without this two processes would halve the traffic unnoticed.
     """
+    what = f"the {which.value} address"
     host, port = resolved(address, what)
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -163,7 +175,9 @@ def free_address(address: str, what: str) -> tuple[str, int]:
             return host, int(probe.getsockname()[1])
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PlaceError(f"{what} {address} is taken: another program listens there; stop it or choose another address") from None
+            raise PlaceError(
+                f"{what} {address} is taken: another program listens there; stop it or choose another address with {_CHOSEN_WITH[which]}"
+            ) from None
         raise PlaceError(f"{what} {address} cannot be used: {error.strerror}") from None
 
 
