@@ -219,6 +219,20 @@ def test_paths_and_methods(gateway: Gateway, method: str, path: str, status: int
 
 
 @pytest.mark.parametrize(
+    ("path", "feature"),
+    [
+        ("completions", "legacy completions are"),
+        ("responses", "the Responses dialect is"),
+        ("messages/count_tokens", "token counting is"),
+        ("embeddings", "embeddings are"),
+    ],
+)
+def test_features_that_are_not_there_are_named(gateway: Gateway, path: str, feature: str) -> None:
+    message = gateway.post(f"/v1/{path}", {}).json()["error"]["message"]
+    assert message == f"/v1/{path}: {feature} not in this version"
+
+
+@pytest.mark.parametrize(
     "headers",
     [{"content-encoding": "gzip"}, {"content-encoding": "br, gzip"}, {"upgrade": "websocket", "connection": "upgrade"}],
 )

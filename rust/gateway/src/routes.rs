@@ -16,7 +16,7 @@ pub(crate) enum Route {
     Metrics,
     /// Everything else of the public API: the control plane answers.
     Control,
-    /// An operation of the API that this version does not have.
+    /// An operation of the API that this version does not have, with its verb.
     Absent(&'static str),
     /// The path exists, the method does not; the allowed one.
     Method(&'static str),
@@ -58,12 +58,12 @@ fn route(method: &Method, path: &str, rest: &str, manner: Manner) -> Route {
     match rest {
         "/chat/completions" => post(method, Route::Generate(Dialect::OpenaiChat, manner)),
         "/messages" => post(method, Route::Generate(Dialect::AnthropicMessages, manner)),
-        "/completions" => Route::Absent("legacy completions"),
-        "/responses" => Route::Absent("the Responses dialect"),
-        "/messages/count_tokens" => Route::Absent("token counting"),
-        "/embeddings" => Route::Absent("embeddings"),
+        "/completions" => Route::Absent("legacy completions are"),
+        "/responses" => Route::Absent("the Responses dialect is"),
+        "/messages/count_tokens" => Route::Absent("token counting is"),
+        "/embeddings" => Route::Absent("embeddings are"),
         "" | "/" => probe(method, path),
-        _ if rest.starts_with("/responses/") => Route::Absent("the Responses dialect"),
+        _ if rest.starts_with("/responses/") => Route::Absent("the Responses dialect is"),
         _ => Route::Control,
     }
 }
@@ -95,7 +95,7 @@ mod tests {
             ("POST", "/v1/messages", Route::Generate(Dialect::AnthropicMessages, Native)),
             ("POST", "/api/v1/messages", Route::Generate(Dialect::AnthropicMessages, Openrouter)),
             ("GET", "/v1/messages", Route::Method("POST")),
-            ("POST", "/v1/messages/count_tokens", Route::Absent("token counting")),
+            ("POST", "/v1/messages/count_tokens", Route::Absent("token counting is")),
             ("GET", "/api/v1/models", Route::Control),
             ("GET", "/v1/models/a/b/endpoints", Route::Control),
             ("GET", "/healthz", Route::Health),

@@ -132,7 +132,7 @@ async fn serve(
         }
         Route::Absent(feature) => {
             admit::inference(worker, &head, arrival.known_key)?;
-            Err(Failure::new(ErrorKind::NotFound, format!("{}: {feature} is not in this version", parts.uri.path())))
+            Err(Failure::new(ErrorKind::NotFound, format!("{}: {feature} not in this version", parts.uri.path())))
         }
         Route::Method(allowed) => {
             let message = format!("{} is not allowed here; use {allowed}", parts.method);
