@@ -226,6 +226,7 @@ def configuration(
     provider_lines: str = "",
     prices: Mapping[str, str] = PRICES,
     scheme: str = "http",
+    cancel_stops_billing: bool = True,
 ) -> str:
     """A `fairlead.toml` with the provider `lab` at `provider` (host and port), its models, two keys and a management key.
 
@@ -238,7 +239,7 @@ def configuration(
         parts.append(
             f'[providers.lab]\nname = "Lab"\ndialects = ["openai_chat", "anthropic_messages"]\nkeys = ["{PROVIDER_SECRET}"]\n'
             f'base_urls = {{ openai_chat = "{scheme}://{provider}/v1", anthropic_messages = "{scheme}://{provider}" }}\n'
-            f"cancel_stops_billing = true\n{provider_lines}\n"
+            f"cancel_stops_billing = {str(cancel_stops_billing).lower()}\n{provider_lines}\n"
         )
         listed = ", ".join(f'{name} = "{usd}"' for name, usd in prices.items())
         for model in MODELS:

@@ -1,6 +1,7 @@
 """How it ends: what runs may finish, within a limit; nobody new comes in; nothing is left unsettled."""
 
 import contextlib
+import json
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -9,6 +10,10 @@ from typing import Any
 import pytest
 
 from e2e.house import STOP_SECONDS, Gateway, Provider, billed_nanousd, configuration, split, until
+from e2e.http2 import Http2
+from e2e.shapes import check_error
+from e2e.stub import Stub, Visit, head
+from e2e.test_money_leaving import ESTIMATED, INSURED
 from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal
 
 # 40 tokens that come one by one: it has begun long before it ends.
@@ -17,9 +22,9 @@ PACED = {"tokens": 40, "pace_ms": 25}
 
 @pytest.fixture
 def start(provider: Provider) -> Iterator[Callable[..., Gateway]]:
-    """`start(server lines)`: a gateway of the test's own."""
+    """`start(server lines, more of the configuration)`: a gateway of the test's own."""
     with contextlib.ExitStack() as stack:
-        yield lambda server="": stack.enter_context(Gateway(configuration(provider.address, server=server)))
+        yield lambda server="", **more: stack.enter_context(Gateway(configuration(provider.address, server=server, **more)))
 
 
 def begun(wire: Wire, dialect: str, sim: dict[str, Any]) -> Iterator[bytes]:
@@ -79,7 +84,7 @@ def test_what_takes_too_long_is_cut_and_settled(start: Callable[..., Gateway], p
         assert gateway.stop() == 0
         for events in streams:
             assert b"shutting down" in b"".join(list(events)[-2:])
-        assert waiting.ended()
+        assert waiting.answer().status == 503
     records = provider.since(mark, expected=3)
     assert {record["outcome"] for record in records} == {"client_gone"}
     rows = gateway.select("SELECT * FROM generations")
@@ -110,3 +115,73 @@ def test_a_second_signal_cuts_and_settles_what_runs(start: Callable[..., Gateway
     rows = gateway.select("SELECT * FROM generations")
     assert [(row["outcome"], row["error"]) for row in rows] == [("failed", "shutting_down")] * len(streams)
     assert all(0 < row["charged_nanousd"] == row["upstream_cost_nanousd"] for row in rows)
+
+
+ROUTES = [(prefix, dialect) for prefix in ("", "/api") for dialect in DIALECTS]
+# Whoever waits for a head, and how far the provider is.
+WAITING = {
+    "unary, before the head": (False, {"delay_ms": 600_000}),
+    "unary, in the body": (False, {"fault": {"kind": "stall"}}),
+    "stream, before the head": (True, {"delay_ms": 600_000}),
+    "stream, before content": (True, {"first_token_ms": 600_000}),
+}
+
+
+@pytest.mark.parametrize("ends", ["out of time", "second signal"])
+@pytest.mark.parametrize("cancel_stops_billing", [True, False])
+def test_who_waits_for_a_head_is_told(start: Callable[..., Gateway], provider: Provider, cancel_stops_billing: bool, ends: str) -> None:
+    """The table's 503 in the caller's dialect, and nothing to pay: nobody left, whatever the provider's meter does."""
+    gateway = start("drain_ms = 200" if ends == "out of time" else "", cancel_stops_billing=cancel_stops_billing)
+    mark = provider.mark()
+    calls = [(prefix, dialect, *how) for prefix, dialect in ROUTES for how in WAITING.values()]
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(gateway.address)) for _ in calls]
+        http2 = stack.enter_context(Http2(gateway.address))
+        streams = []
+        for wire, (prefix, dialect, stream, sim) in zip(wires, calls, strict=True):
+            body = body_of(dialect=dialect, stream=stream, sim=sim)
+            wire.post(prefix + PATHS[dialect], body)
+            streams.append(http2.post(prefix + PATHS[dialect], body))
+        until(lambda: provider.open_requests() == 2 * len(calls), "all requests are at the provider")
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGTERM)
+        if ends == "second signal":
+            until(lambda: refused(gateway.address), "the drain has begun")
+            gateway.process.send_signal(signal.SIGTERM)
+        for wire, number, (prefix, dialect, *_) in zip(wires, streams, calls, strict=True):
+            answer = wire.answer()
+            assert (answer.status, answer.header("content-type")) == (503, "application/json")
+            assert answer.header("x-generation-id") and answer.header("x-should-retry") is None
+            check_error(answer.json(), 503, prefix, dialect)
+            check_error(json.loads(http2.body(number)), 503, prefix, dialect)
+        assert gateway.process.wait(STOP_SECONDS) == 0
+    provider.since(mark, expected=2 * len(calls))
+    rows = gateway.select("SELECT * FROM generations")
+    assert [(row["outcome"], row["error"], row["status"]) for row in rows] == [("failed", "shutting_down", 503)] * 2 * len(calls)
+    assert {row["charged_nanousd"] for row in rows} == {0}
+    # The provider may well bill what it was at.
+    assert all(row["upstream_cost_nanousd"] > 0 and row["flags"] & (ESTIMATED | INSURED) == ESTIMATED | INSURED for row in rows)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_waits_for_a_refusal_to_end_is_told(stream: bool) -> None:
+    """A provider that refuses bills nothing."""
+
+    def script(visit: Visit) -> None:
+        visit.request()
+        visit.say(head("content-length: 100", status="500 Internal Server Error") + b"{")
+        refusing.append(visit)
+        assert visit.gone()
+
+    refusing: list[Visit] = []
+    with Stub() as stub, Gateway(configuration(stub.address, server="drain_ms = 200")) as gateway, Wire(gateway.address) as wire:
+        stub.play(script)
+        wire.post(PATHS["openai_chat"], body_of(stream=stream))
+        until(lambda: refusing, "the provider refuses")
+        assert gateway.stop() == 0
+        answer = wire.answer()
+        assert answer.status == 503
+        check_error(answer.json(), 503, "", "openai_chat")
+        [row] = gateway.select("SELECT * FROM generations")
+        assert (row["outcome"], row["error"], row["upstream_cost_nanousd"]) == ("failed", "shutting_down", 0)
+        assert stub.requests() == [1]

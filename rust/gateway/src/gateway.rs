@@ -261,7 +261,7 @@ impl Gateway {
         self.shared.draining()
     }
 
-    /// Ends everything now and waits until it has ended. Running requests are settled as cancelled.
+    /// Ends everything now and waits until it has ended. Whoever waits is told so, and running requests are settled.
     pub fn stop(&self) {
         self.shared.released.store(true, Ordering::Relaxed);
         self.drain(0);

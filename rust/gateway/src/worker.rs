@@ -21,7 +21,7 @@ pub(crate) struct Worker {
     ids: RefCell<IdSource>,
     /// Grows with each use; spreads credentials and connection ages.
     turn: Cell<u32>,
-    /// Wakers of the open connections, so that a drain reaches those that sit idle, and a stop those that wait for a provider.
+    /// Wakers of connections and of HTTP/2's streams, so that a drain reaches those that sit idle, and a stop those that wait for a provider.
     connections: RefCell<Wakers>,
     draining: Cell<bool>,
     stopping: Cell<bool>,

@@ -2,10 +2,10 @@
 
 mod leaving;
 
-pub(crate) use leaving::{Attended, Presence, Work};
+pub(crate) use leaving::{Attended, CutOff, Presence, Work};
 
 use super::Admitted;
-use super::failure::Failure;
+use super::failure::{Failure, SHUTTING_DOWN};
 use super::head::Head;
 use super::intake::Intake;
 use super::plan::Choice;
@@ -119,7 +119,7 @@ impl Call {
             finish: None,
             native_finish: String::new(),
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
-            presence: Rc::default(),
+            presence: Rc::new(Presence::new(worker.clone())),
             began,
             attempt_at: Instant::now(),
             waited_us: intake.waited.as_micros() as u64,
@@ -177,6 +177,13 @@ impl Call {
         self.end_without_head();
     }
 
+    /// It ends by no doing of the provider's, wherever the attempt is.
+    fn end_early(&mut self) {
+        if self.attempt.status == 0 {
+            self.end_without_head();
+        }
+    }
+
     /// Without a head nobody knows what the provider did. Once it has the whole request it may be at work, and bill.
     fn end_without_head(&mut self) {
         if let Some(sent_at) = self.presence.dispatch.sent_at.get() {
@@ -190,12 +197,15 @@ impl Call {
         &self.presence
     }
 
-    /// Whether the work goes on without the client: the provider has all of the request, and bills all of the answer anyway.
-    pub(crate) fn outlives_client(&self) -> bool {
-        self.open
-            && !self.provider().cancel_stops_billing
-            && self.presence.dispatch.sent_at.get().is_some()
-            && !self.worker.shared.stopping()
+    /// The presence of a call that the provider bills whole whoever leaves.
+    pub(crate) fn billed_whole(&self) -> Option<&Rc<Presence>> {
+        (self.open && !self.provider().cancel_stops_billing).then_some(&self.presence)
+    }
+
+    /// The process stops while the client waits. What to tell it.
+    pub(crate) fn cut_off(&mut self) -> Failure {
+        self.end_early();
+        Failure::draining()
     }
 
     /// How many times the request was sent.
@@ -261,7 +271,7 @@ impl Call {
     /// # Errors
     /// When the journal cannot take it; the terminal must not be released then.
     pub(crate) fn settle(&mut self, outcome: Outcome, status: u16, error: &str) -> Result<Bill, Failure> {
-        let (outcome, status, error) = match (self.presence.client_left.get(), outcome) {
+        let (outcome, status, error) = match (self.presence.client_left(), outcome) {
             (false, _) => (outcome, status, error),
             // The provider's failure is insured whether or not somebody waited for it.
             (true, Outcome::Failed) if self.seen.billable => (outcome, 0, error),
@@ -368,18 +378,13 @@ impl Call {
 /// The record's word for a client that left.
 const CLIENT_GONE: &str = "client_gone";
 
-/// And for a call that a stop of the process ended.
-pub(super) const SHUTTING_DOWN: &str = "shutting_down";
-
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.open {
             return;
         }
-        if self.attempt.status == 0 {
-            self.end_without_head();
-        }
-        let (outcome, word) = match (self.outcome_of_leaving(), self.worker.shared.stopping()) {
+        self.end_early();
+        let (outcome, word) = match (self.outcome_of_leaving(), self.presence.is_cut_off()) {
             // The client did not leave: the drain is out of time.
             (Outcome::Cancelled, true) => (Outcome::Failed, SHUTTING_DOWN),
             (outcome, true) => (outcome, SHUTTING_DOWN),

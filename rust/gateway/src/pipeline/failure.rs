@@ -4,6 +4,9 @@ use fairlead_formats::error::OwnWords;
 use fairlead_ir::ErrorKind;
 use http::HeaderValue;
 
+/// The record's word for a call that a stop of the process ended.
+pub(crate) const SHUTTING_DOWN: &str = "shutting_down";
+
 /// Why a call failed. [`super::reply`] gives it the caller's dialect.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -44,6 +47,11 @@ impl Failure {
             allow: None,
             close: false,
         }
+    }
+
+    /// The process stops.
+    pub(crate) fn draining() -> Failure {
+        Failure::new(ErrorKind::Draining, "the gateway is shutting down").word(SHUTTING_DOWN)
     }
 
     pub(crate) fn word(mut self, word: &'static str) -> Failure {

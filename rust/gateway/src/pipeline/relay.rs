@@ -5,7 +5,7 @@ mod sieve;
 
 use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
 use super::attempt::Attempting;
-use super::call::{Attended, Call, Presence, SHUTTING_DOWN, Work};
+use super::call::{Attended, Call, Presence, Work};
 use super::failure::Failure;
 use super::reply::{self, Broken, ReplyBody};
 use super::whole::{self, Refusal};
@@ -18,6 +18,7 @@ use fairlead_ledger::Outcome;
 use http::{HeaderMap, Response};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -121,6 +122,10 @@ impl Relay {
     /// Runs until it is known what the head of the response is.
     fn poll_commit(&mut self, context: &mut Context<'_>) -> Poll<Commit> {
         loop {
+            if self.is_cut_off() {
+                let failure = self.call.cut_off();
+                return self.fail_first(failure);
+            }
             let step = match self.poll_step(context) {
                 Poll::Ready(step) => step,
                 Poll::Pending => {
@@ -174,8 +179,9 @@ impl Relay {
             if self.told {
                 return Poll::Ready(None);
             }
-            if self.call.is_open() && self.call.worker.shared.stopping() {
-                self.fail(Failure::new(ErrorKind::Draining, "the gateway is shutting down").word(SHUTTING_DOWN));
+            if self.is_cut_off() {
+                let failure = self.call.cut_off();
+                self.fail(failure);
                 continue;
             }
             let step = match self.poll_step(context) {
@@ -194,6 +200,11 @@ impl Relay {
                 Step::Failed(failure) => self.fail(failure),
             }
         }
+    }
+
+    /// Whether the process stops under a client that waits.
+    fn is_cut_off(&self) -> bool {
+        self.call.is_open() && self.call.presence().is_cut_off()
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
@@ -402,8 +413,8 @@ impl Relay {
 }
 
 impl Work for Box<Relay> {
-    fn outlives_client(&self) -> Option<&Presence> {
-        self.call.outlives_client().then(|| &**self.call.presence())
+    fn billed_whole(&self) -> Option<&Rc<Presence>> {
+        self.call.billed_whole()
     }
 
     async fn finish(mut self) {

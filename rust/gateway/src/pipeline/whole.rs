@@ -2,7 +2,7 @@
 
 use super::attempt;
 use super::attempt::Attempting;
-use super::call::{Attended, Call, Presence, Work};
+use super::call::{Attended, Call, CutOff, Presence, Work};
 use super::failure::Failure;
 use super::intake::YIELD_AFTER_BYTES;
 use super::reply::{self, ReplyBody};
@@ -20,9 +20,10 @@ use fairlead_snapshot::Snapshot;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,9 +37,8 @@ pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, headers: Hea
 
 /// Not in `answer` itself: there the work would take its room in every connection's task, although it is boxed.
 fn begin(call: Box<Call>, attempting: Attempting, headers: HeaderMap) -> Attended<Answering> {
-    let runs_on = !call.provider().cancel_stops_billing;
-    let presence = runs_on.then(|| call.presence().clone());
-    Attended::new(Answering { presence, answer: Box::pin(finish(call, attempting, headers)) })
+    let billed_whole = call.billed_whole().cloned();
+    Attended::new(Answering { billed_whole, answer: Box::pin(finish(call, attempting, headers)) })
 }
 
 async fn finish(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
@@ -51,13 +51,13 @@ async fn finish(mut call: Box<Call>, attempting: Attempting, mut headers: Header
 /// An answer that may have to be waited for although its client has left.
 struct Answering {
     /// Where the provider's meter runs on without the client.
-    presence: Option<Rc<Presence>>,
+    billed_whole: Option<Rc<Presence>>,
     answer: Pin<Box<dyn Future<Output = Response<ReplyBody>>>>,
 }
 
 impl Work for Answering {
-    fn outlives_client(&self) -> Option<&Presence> {
-        self.presence.as_deref().filter(|presence| presence.dispatch.sent_at.get().is_some())
+    fn billed_whole(&self) -> Option<&Rc<Presence>> {
+        self.billed_whole.as_ref()
     }
 
     async fn finish(self) {
@@ -77,13 +77,15 @@ pub(crate) fn fail(call: &mut Call, failure: Failure, passed: HeaderMap) -> Resp
 }
 
 async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -> Result<ReplyBody, Failure> {
-    let mut exchange = attempting.send(call.presence().clone()).await.map_err(|error| unreachable(call, &error))?;
+    let sent = call.presence().unless_cut_off(pin!(attempting.send(call.presence().clone()))).await;
+    let mut exchange = or_cut_off(call, sent)?.map_err(|error| unreachable(call, &error))?;
     call.head_arrived(&exchange);
     pass_headers(&exchange, headers);
     let most_bytes = call.snapshot.settings.limits.reply_bytes;
     if !call.seen.billable {
-        let refusal = read_refusal(exchange, total_deadline(call), call.worker.clone(), call.snapshot.clone()).await;
-        return Err(refused(call, refusal));
+        let refusal = read_refusal(exchange, total_deadline(call), call.worker.clone(), call.snapshot.clone());
+        let refusal = call.presence().unless_cut_off(pin!(refusal)).await;
+        return Err(or_cut_off(call, refusal).map_or_else(|cut_off| cut_off, |refusal| refused(call, refusal)));
     }
     if let Some(coding) = unasked_coding(&exchange) {
         return Err(garbage(call, &compressed(coding)));
@@ -98,9 +100,9 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         if valid.is_ok() {
             valid = scan.feed(piece)
         }
-    })
-    .await
-    .map_err(|error| broken(call, &error))?;
+    });
+    let body = call.presence().unless_cut_off(pin!(body)).await;
+    let body = or_cut_off(call, body)?.map_err(|error| broken(call, &error))?;
     let done_at = exchange.read_at;
     call.upstream_done(done_at);
     exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
@@ -142,6 +144,11 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     });
     let pieces = spliced.await.ok_or_else(|| garbage(call, UNSPLICED))?;
     Ok(ReplyBody::pieces(pieces))
+}
+
+/// What came of work that a client waits for, or what to tell it because the process stops.
+fn or_cut_off<T>(call: &mut Call, outcome: Result<T, CutOff>) -> Result<T, Failure> {
+    outcome.map_err(|CutOff| call.cut_off())
 }
 
 /// Bodies from this size on are read beside the worker, so that no poll of it takes longer than 200 µs.
@@ -193,7 +200,7 @@ async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watc
     let mut unyielded = 0;
     loop {
         let fill = poll_fn(|context| match exchange.poll_fill(context) {
-            std::task::Poll::Pending => {
+            Poll::Pending => {
                 let until = until.min(exchange.silent_at());
                 exchange.poll_until(until, context).map(|()| Err(ExchangeError::IdleTimeout))
             }

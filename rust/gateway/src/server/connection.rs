@@ -114,7 +114,7 @@ where
     let activity = Activity::new(Instant::now(), true);
     let io = TokioIo::new(Guarded::new(socket, first, activity.clone(), limits));
     let service = service_fn(|request| Box::pin(answer(worker.clone(), activity.clone(), request)));
-    let mut builder = http2::Builder::new(StreamExecutor(worker.counters.clone()));
+    let mut builder = http2::Builder::new(StreamExecutor(worker.clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.limits.http2_streams)

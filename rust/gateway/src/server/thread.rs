@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// How often a worker looks at drain and stop flags, sweeps its pool and publishes its gauges.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long streams have to be told that they are cut off.
+/// How long there is to tell those who are cut off.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a worker thread is started with.

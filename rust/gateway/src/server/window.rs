@@ -2,7 +2,7 @@
 //! task beside it does, and takes the whole stream away when nothing was taken for too long.
 
 use crate::pipeline::{Broken, ReplyBody};
-use crate::telemetry::Counters;
+use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_snapshot::Timeouts;
 use http_body::{Body, Frame};
@@ -10,8 +10,7 @@ use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
@@ -21,9 +20,9 @@ tokio::task_local! {
     static STREAM: Rc<OnceCell<AbortHandle>>;
 }
 
-/// Runs HTTP/2's streams as tasks of the same thread, each of which can be taken away.
+/// Runs HTTP/2's streams as tasks of the same thread, each of which can be taken away, and hears of a drain and a stop.
 #[derive(Clone)]
-pub(crate) struct StreamExecutor(pub(crate) Arc<Counters>);
+pub(crate) struct StreamExecutor(pub(crate) Rc<Worker>);
 
 impl<F> hyper::rt::Executor<F> for StreamExecutor
 where
@@ -31,11 +30,33 @@ where
 {
     fn execute(&self, future: F) {
         let stream = Rc::new(OnceCell::new());
-        let counters = self.0.clone();
+        let worker = self.0.clone();
         let mut future = Box::pin(STREAM.scope(stream.clone(), future));
-        let task = spawn_local(poll_fn(move |context| counters.turn(|| future.as_mut().poll(context))));
+        let mut listening = None;
+        let task = spawn_local(poll_fn(move |context| {
+            listening.get_or_insert_with(|| Listening::new(&worker, context.waker()));
+            worker.counters.turn(|| future.as_mut().poll(context))
+        }));
         // Set before the task runs: it shares this thread.
         let _ = stream.set(task.abort_handle());
+    }
+}
+
+/// A task that is woken when a drain or a stop begins.
+struct Listening {
+    worker: Rc<Worker>,
+    place: usize,
+}
+
+impl Listening {
+    fn new(worker: &Rc<Worker>, waker: &Waker) -> Listening {
+        Listening { place: worker.enter(waker.clone()), worker: worker.clone() }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.worker.leave(self.place);
     }
 }
 

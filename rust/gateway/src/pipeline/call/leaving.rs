@@ -4,23 +4,58 @@
 //! Unheard work is bounded in number and time. What exceeds either is dropped, which settles it with what is known by then.
 
 use crate::upstream::exchange::Dispatch;
+use crate::worker::Worker;
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 /// What the client's side of a call and the work on it both see.
-#[derive(Default)]
 pub(crate) struct Presence {
     pub(crate) dispatch: Dispatch,
-    pub(super) client_left: Cell<bool>,
+    client_left: Cell<bool>,
+    worker: Rc<Worker>,
+}
+
+/// The process stops, and whoever waits is to be told.
+pub(crate) struct CutOff;
+
+impl Presence {
+    pub(super) fn new(worker: Rc<Worker>) -> Presence {
+        Presence { dispatch: Dispatch::default(), client_left: Cell::new(false), worker }
+    }
+
+    pub(super) fn client_left(&self) -> bool {
+        self.client_left.get()
+    }
+
+    /// Whether a client waits here that a stop of the process cuts off.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.worker.shared.stopping() && !self.client_left()
+    }
+
+    /// Runs what a client waits for to its end, or until the process stops.
+    pub(crate) async fn unless_cut_off<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, CutOff> {
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Pending if self.is_cut_off() => Poll::Ready(Err(CutOff)),
+            polled => polled.map(Ok),
+        })
+        .await
+    }
+
+    /// Whether work that the provider bills whole goes on without its client: the provider has all of the request.
+    fn outlives_client(&self) -> bool {
+        self.dispatch.sent_at.get().is_some() && !self.worker.shared.stopping()
+    }
 }
 
 /// Work for a client.
 pub(crate) trait Work: 'static {
-    /// Asked when the client leaves before the work is done: its presence, if it shall run on.
-    fn outlives_client(&self) -> Option<&Presence>;
+    /// Asked when the client leaves before the work is done: its presence, where the provider's meter runs on.
+    fn billed_whole(&self) -> Option<&Rc<Presence>>;
 
     /// The rest of the work.
     fn finish(self) -> impl Future<Output = ()> + 'static;
@@ -48,7 +83,7 @@ impl<W: Work> Attended<W> {
 impl<W: Work> Drop for Attended<W> {
     fn drop(&mut self) {
         let Some(work) = self.0.take() else { return };
-        let Some(presence) = work.outlives_client() else { return };
+        let Some(presence) = work.billed_whole().filter(|presence| presence.outlives_client()).cloned() else { return };
         presence.client_left.set(true);
         let Some(place) = Place::take(&UNHEARD) else { return };
         tokio::task::spawn_local(async move {
