@@ -371,6 +371,11 @@ class Gateway:
         data = None if body is None else json.dumps(body).encode()
         return send(self.admin, method, path, data, {"content-type": "application/json", **authorization(token)})
 
+    def gauge(self, name: str) -> int:
+        """A gauge of the metrics, by its name without `fairlead_`."""
+        lines = self.operate("GET", "/metrics").body.decode().splitlines()
+        return int(next(line for line in lines if line.startswith(f"fairlead_{name} ")).split()[1])
+
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
         """Another `fairlead` command for this installation, to its end."""
         config = ["--config", str(self.config)] if self.config else []

@@ -185,3 +185,47 @@ def test_who_waits_for_a_refusal_to_end_is_told(stream: bool) -> None:
         [row] = gateway.select("SELECT * FROM generations")
         assert (row["outcome"], row["error"], row["upstream_cost_nanousd"]) == ("failed", "shutting_down", 0)
         assert stub.requests() == [1]
+
+
+def test_a_drain_waits_for_answers_that_nobody_waits_for(start: Callable[..., Gateway], provider: Provider) -> None:
+    """The provider bills them whole, so they are read to their end."""
+    gateway = start(cancel_stops_billing=False)
+    mark = provider.mark()
+    sim = {"tokens": 20, "pace_ms": 150}
+    bodies = [
+        (prefix + PATHS[dialect], body_of(dialect=dialect, stream=stream, sim=sim))
+        for prefix, dialect in ROUTES
+        for stream in (True, False)
+    ]
+    with contextlib.ExitStack() as stack:
+        http2 = stack.enter_context(Http2(gateway.address))
+        for path, body in bodies:
+            stack.enter_context(Wire(gateway.address)).post(path, body)
+            http2.post(path, body)
+        until(lambda: provider.open_requests() == 2 * len(bodies), "all requests are at the provider")
+    until(lambda: gateway.gauge("requests_open") == 0, "the clients that left are noticed")
+    assert gateway.stop() == 0
+    records = provider.since(mark, expected=2 * len(bodies))
+    assert {(record["outcome"], record["completion_tokens"]) for record in records} == {("complete", 20)}
+    rows = gateway.select("SELECT * FROM generations")
+    assert {(row["outcome"], row["error"], row["flags"] & ESTIMATED) for row in rows} == {("cancelled", "client_gone", 0)}
+    assert sorted(row["charged_nanousd"] for row in rows) == sorted(billed_nanousd(record, "cancel_ignored") for record in records)
+
+
+def test_a_drain_does_not_wait_for_ever_for_them(start: Callable[..., Gateway], provider: Provider) -> None:
+    gateway = start("drain_ms = 200", cancel_stops_billing=False)
+    mark = provider.mark()
+    sim = {"tokens": 100_000, "pace_ms": 20}
+    with contextlib.ExitStack() as stack:
+        for dialect in DIALECTS:
+            next(begun(stack.enter_context(Wire(gateway.address)), dialect, sim))
+            stack.enter_context(Wire(gateway.address)).post(PATHS[dialect], body_of(dialect=dialect, model="lab/fast", sim=sim))
+        until(lambda: provider.open_requests() == 2 * len(DIALECTS), "all requests are at the provider")
+    until(lambda: gateway.gauge("requests_open") == 0, "the clients that left are noticed")
+    assert gateway.stop() == 0
+    records = provider.since(mark, expected=2 * len(DIALECTS))
+    assert {record["outcome"] for record in records} == {"client_gone"}
+    # They had left before the gateway did.
+    rows = gateway.select("SELECT * FROM generations")
+    assert [(row["outcome"], row["error"]) for row in rows] == [("cancelled", "client_gone")] * len(records)
+    assert all(row["flags"] & ESTIMATED and 0 < row["charged_nanousd"] == row["upstream_cost_nanousd"] for row in rows)

@@ -51,8 +51,7 @@ def left_alone(gateway: Gateway, provider: Provider) -> Iterator[None]:
 
 def open_connections(gateway: Gateway) -> int:
     """As the gateway counts them."""
-    text = gateway.operate("GET", "/metrics").body.decode()
-    return int(next(line for line in text.splitlines() if line.startswith("fairlead_connections_open ")).split()[1])
+    return gateway.gauge("connections_open")
 
 
 def drip(wire: Wire, data: bytes, seconds: float) -> None:

@@ -7,6 +7,7 @@ use fairlead_formats::splice::Edits;
 use fairlead_ir::id::IdSource;
 use fairlead_journal::Writer;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,6 +26,8 @@ pub(crate) struct Worker {
     connections: RefCell<Wakers>,
     draining: Cell<bool>,
     stopping: Cell<bool>,
+    /// Held by whatever a drain waits for beside the connections.
+    awaited: Rc<()>,
     /// A moment on both clocks, renewed at every tick, so that a request asks only one of them.
     epoch: Cell<(Instant, u64)>,
     /// Edits of one body at a time; its buffers are kept.
@@ -49,6 +52,7 @@ impl Worker {
             connections: RefCell::default(),
             draining: Cell::new(false),
             stopping: Cell::new(false),
+            awaited: Rc::default(),
             epoch: Cell::new((Instant::now(), unix_ms())),
             edits: RefCell::default(),
             counters,
@@ -92,6 +96,16 @@ impl Worker {
         let mut connections = self.connections.borrow_mut();
         connections.places[place] = None;
         connections.free.push(place);
+    }
+
+    /// A drain waits until this is dropped.
+    pub(crate) fn awaited(&self) -> Rc<()> {
+        self.awaited.clone()
+    }
+
+    /// Whether a drain has nothing to wait for but the connections.
+    pub(crate) fn is_idle(&self) -> bool {
+        Rc::strong_count(&self.awaited) == 1
     }
 
     /// Unix milliseconds at `moment`, which is recent. Follows the system's clock with a delay of one tick.

@@ -69,7 +69,7 @@ async fn run(shared: Arc<Shared>, seat: Seat) {
             }
             _ = tick.tick() => worker.look_around(),
         }
-        if worker.shared.draining() && open.load(Ordering::Relaxed) == 0 {
+        if worker.shared.draining() && open.load(Ordering::Relaxed) == 0 && (worker.is_idle() || worker.shared.stopping()) {
             return;
         }
         if worker.shared.stopping() && Instant::now() >= *last_words.get_or_insert_with(|| Instant::now() + LAST_WORDS) {

@@ -42,15 +42,16 @@ where
     }
 }
 
-/// A task that is woken when a drain or a stop begins.
+/// A task that is woken when a drain or a stop begins, and that a drain waits for: it may outlive its connection by a moment.
 struct Listening {
     worker: Rc<Worker>,
     place: usize,
+    _awaited: Rc<()>,
 }
 
 impl Listening {
     fn new(worker: &Rc<Worker>, waker: &Waker) -> Listening {
-        Listening { place: worker.enter(waker.clone()), worker: worker.clone() }
+        Listening { place: worker.enter(waker.clone()), _awaited: worker.awaited(), worker: worker.clone() }
     }
 }
 

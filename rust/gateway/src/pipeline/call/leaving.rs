@@ -1,7 +1,7 @@
 //! Clients that leave before their answer is whole. Where the provider's meter stops with the connection, the work stops. Where it runs
 //! on, the work runs on unheard: the provider bills all of it, and only its own figures say how much that is.
 //!
-//! Unheard work is bounded in number and time. What exceeds either is dropped, which settles it with what is known by then.
+//! Unheard work is bounded in number and time. What exceeds either is dropped, which settles it with what is known by then. A drain waits for it as for any other; a stop does not.
 
 use crate::upstream::exchange::Dispatch;
 use crate::worker::Worker;
@@ -86,10 +86,11 @@ impl<W: Work> Drop for Attended<W> {
         let Some(presence) = work.billed_whole().filter(|presence| presence.outlives_client()).cloned() else { return };
         presence.client_left.set(true);
         let Some(place) = Place::take(&UNHEARD) else { return };
+        let awaited = presence.worker.awaited();
         tokio::task::spawn_local(async move {
             // Out of time, it is dropped and settles itself.
             let _ = tokio::time::timeout(LONGEST, work.finish()).await;
-            drop(place);
+            drop((place, awaited));
         });
     }
 }
