@@ -1,7 +1,10 @@
 """What is paid for work that nobody waited for, and for requests of which nobody knows what became of them. The simulator's ledger is the
 judge: it says what a provider bills that stops with the connection, and what one bills that does not."""
 
+import contextlib
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +12,8 @@ import pytest
 
 from e2e.house import (
     COMPLETION_NANOUSD,
+    KEY,
+    OTHER_KEY,
     PROMPT_NANOUSD,
     Gateway,
     Provider,
@@ -127,22 +132,75 @@ def test_a_file_in_an_abandoned_request_is_not_reckoned_like_text(stopping: Gate
 
 
 def test_more_unheard_work_than_there_is_room_for(ignoring: Gateway, provider: Provider) -> None:
-    """What does not fit is left, and settled with our own count. Nothing is settled twice, and the rest is exact."""
-    mark, before, number = provider.mark(), len(ignoring.generations()), 80
-    wires = [Wire(ignoring.address) for _ in range(number)]
-    for tag, wire in enumerate(wires):
-        wire.post(PATHS["openai_chat"], body_of(model="lab/fast", sim={"tag": tag, "delay_ms": 2000, "tokens": 9}))
-    until(lambda: provider.open_requests() == number, "the provider is at work")
-    for wire in wires:
-        wire.close()
-    rows = until(lambda: len(found := ignoring.generations()[before:]) == number and found, "all are settled")
-    records = provider.since(mark, number)
-    read, left = ([record for record in records if (record["outcome"] == "complete") == whole] for whole in (True, False))
-    assert len(read) == 64 and {record["outcome"] for record in left} == {"client_gone"}
-    exact = sorted(row["charged_nanousd"] for row in rows if not row["flags"] & ESTIMATED)
-    assert exact == sorted(billed_nanousd(record) for record in read)
+    """What does not fit is left, and settled with our own count. One key cannot take the room of others. Nothing is settled twice, and what
+    was read is exact."""
+    mark, before = provider.mark(), len(ignoring.generations())
+    keys = {KEY: 80, OTHER_KEY: 20}
+    with contextlib.ExitStack() as stack:
+        wires = {key: [stack.enter_context(Wire(ignoring.address)) for _ in range(number)] for key, number in keys.items()}
+        for key, calls in wires.items():
+            for wire in calls:
+                wire.post(PATHS["openai_chat"], body_of(sim={"delay_ms": 5000, "tokens": 9}), key=key)
+        until(lambda: provider.open_requests() == sum(keys.values()), "the provider is at work")
+        for key, left in ((KEY, 48), (OTHER_KEY, 52)):
+            for wire in wires[key]:
+                wire.close()
+            until(lambda left=left: len(ignoring.generations()) - before == left, "what has no room is settled")
+    rows = until(lambda: len(found := ignoring.generations()[before:]) == 100 and found, "all are settled")
+    records = provider.since(mark, sum(keys.values()))
+    read, given_up = ([record for record in records if (record["outcome"] == "complete") == whole] for whole in (True, False))
+    assert len(read) == 32 + 16 and {record["outcome"] for record in given_up} == {"client_gone"}
+    exact = [row for row in rows if not row["flags"] & ESTIMATED]
+    assert sorted(Counter(row["key_id"] for row in exact).values()) == [16, 32]
+    assert sorted(row["charged_nanousd"] for row in exact) == sorted(billed_nanousd(record) for record in read)
     assert all(row["charged_nanousd"] > 0 and row["outcome"] == "cancelled" for row in rows)
     until(lambda: provider.open_requests() == 0, "nothing is left open")
+
+
+# What has come when the client leaves, of a reply of which size, and whether it is read to its end.
+LONG_REPLIES = [
+    pytest.param(0, 900_000, True, id="it fits"),
+    pytest.param(800_000, 900_000, True, id="it fits with what had come"),
+    pytest.param(0, 3_000_000, False, id="too long"),
+    pytest.param(2_000_000, 3_000_000, False, id="too long already"),
+]
+
+
+@pytest.mark.parametrize(("came", "reply_bytes", "is_read"), LONG_REPLIES)
+def test_a_long_reply_that_nobody_will_read_is_not_gathered(came: int, reply_bytes: int, is_read: bool) -> None:
+    # The text is there twice, in the id as well.
+    reply = sized(completion("x" * (reply_bytes // 2)))
+    left = threading.Event()
+
+    def script(visit: Visit) -> None:
+        visit.request()
+        visit.say(reply[:came])
+        arrived.append(visit)
+        left.wait()
+        if is_read:
+            visit.say(reply[came:])
+        else:
+            with contextlib.suppress(ConnectionError):
+                visit.say(reply[came:-1])
+            assert visit.gone()
+
+    arrived: list[Visit] = []
+    with Stub() as stub, Gateway(configuration(stub.address, server=SERVER, cancel_stops_billing=False)) as gateway:
+        stub.play(script)
+        with Wire(gateway.address) as wire:
+            wire.post(PATHS["openai_chat"], body_of())
+            until(lambda: arrived, "the provider is at work")
+        until(lambda: gateway.gauge("requests_open") == 0, "the client that left is noticed")
+        left.set()
+        [row] = until(gateway.generations, "the call is settled")
+        assert (row["outcome"], row["error"]) == ("cancelled", "client_gone")
+        if is_read:
+            assert row["charged_nanousd"] == 3 * PROMPT_NANOUSD + 2 * COMPLETION_NANOUSD
+            assert row["flags"] & ESTIMATED == 0
+        else:
+            assert row["flags"] & (ESTIMATED | USAGE_MISSING) == ESTIMATED | USAGE_MISSING
+            assert row["charged_nanousd"] == row["upstream_cost_nanousd"] == row["prompt_tokens"] * PROMPT_NANOUSD > 0
+        assert stub.requests() == [1]
 
 
 # --- requests of which nobody knows -----------------------------------------------------------------------------------

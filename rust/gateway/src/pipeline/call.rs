@@ -119,7 +119,7 @@ impl Call {
             finish: None,
             native_finish: String::new(),
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
-            presence: Rc::new(Presence::new(worker.clone())),
+            presence: Rc::new(Presence::new(worker.clone(), principal.key)),
             began,
             attempt_at: Instant::now(),
             waited_us: intake.waited.as_micros() as u64,

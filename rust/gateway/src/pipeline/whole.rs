@@ -60,10 +60,19 @@ impl Work for Answering {
         self.billed_whole.as_ref()
     }
 
-    async fn finish(self) {
-        drop(self.answer.await);
+    /// Nobody will read the answer: all it is for is its usage.
+    async fn finish(mut self) {
+        let too_large = |presence: &Rc<Presence>| presence.held_bytes.get() > UNHEARD_BYTES;
+        poll_fn(|context| match self.answer.as_mut().poll(context) {
+            Poll::Pending if self.billed_whole.as_ref().is_some_and(too_large) => Poll::Ready(()),
+            polled => polled.map(drop),
+        })
+        .await;
     }
 }
+
+/// Most bytes held of an answer that nobody will read. A longer one is left, and settled with our own count.
+const UNHEARD_BYTES: usize = 1 << 20;
 
 /// Settles a call that failed before anything was sent to the client, and tells the client. `passed` has the headers of the provider's
 /// head, where one came.
@@ -96,7 +105,9 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     let mut scan = ReplyScan::new(call.dialect());
     let mut valid = Ok(());
     let until = total_deadline(call);
+    let held_bytes = &call.presence().held_bytes;
     let body = read(&mut exchange, most_bytes, until, |piece| {
+        held_bytes.set(held_bytes.get() + piece.len());
         if valid.is_ok() {
             valid = scan.feed(piece)
         }

@@ -1,31 +1,36 @@
 //! Clients that leave before their answer is whole. Where the provider's meter stops with the connection, the work stops. Where it runs
 //! on, the work runs on unheard: the provider bills all of it, and only its own figures say how much that is.
 //!
-//! Unheard work is bounded in number and time. What exceeds either is dropped, which settles it with what is known by then. A drain waits for it as for any other; a stop does not.
+//! Unheard work is bounded in number, in time and in what it holds. What exceeds that is dropped, which settles it with what is known by
+//! then. A drain waits for it as for any other; a stop does not.
 
 use crate::upstream::exchange::Dispatch;
 use crate::worker::Worker;
+use parking_lot::Mutex;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 /// What the client's side of a call and the work on it both see.
 pub(crate) struct Presence {
     pub(crate) dispatch: Dispatch,
+    /// Bytes of an answer that is read whole, as far as it has come.
+    pub(crate) held_bytes: Cell<usize>,
     client_left: Cell<bool>,
     worker: Rc<Worker>,
+    /// The key that pays.
+    key: u64,
 }
 
 /// The process stops, and whoever waits is to be told.
 pub(crate) struct CutOff;
 
 impl Presence {
-    pub(super) fn new(worker: Rc<Worker>) -> Presence {
-        Presence { dispatch: Dispatch::default(), client_left: Cell::new(false), worker }
+    pub(super) fn new(worker: Rc<Worker>, key: u64) -> Presence {
+        Presence { dispatch: Dispatch::default(), held_bytes: Cell::new(0), client_left: Cell::new(false), worker, key }
     }
 
     pub(super) fn client_left(&self) -> bool {
@@ -85,7 +90,7 @@ impl<W: Work> Drop for Attended<W> {
         let Some(work) = self.0.take() else { return };
         let Some(presence) = work.billed_whole().filter(|presence| presence.outlives_client()).cloned() else { return };
         presence.client_left.set(true);
-        let Some(place) = Place::take(&UNHEARD) else { return };
+        let Some(place) = UNHEARD.take(presence.key) else { return };
         let awaited = presence.worker.awaited();
         tokio::task::spawn_local(async move {
             // Out of time, it is dropped and settles itself.
@@ -96,25 +101,40 @@ impl<W: Work> Drop for Attended<W> {
 }
 
 /// Work that runs on in this process.
-static UNHEARD: AtomicUsize = AtomicUsize::new(0);
+static UNHEARD: Places = Places(Mutex::new(Vec::new()));
 
 /// The most of it at a time, and how long each may take (`reliability.md` 6).
 const MOST: usize = 64;
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// One of the places for unheard work, free again when dropped.
-struct Place(&'static AtomicUsize);
+/// Whose work has the places, by key.
+struct Places(Mutex<Vec<u64>>);
 
-impl Place {
-    fn take(taken: &'static AtomicUsize) -> Option<Place> {
-        let place = Place(taken);
-        (taken.fetch_add(1, Ordering::Relaxed) < MOST).then_some(place)
+/// One of the places for unheard work, free again when dropped.
+struct Place {
+    places: &'static Places,
+    key: u64,
+}
+
+impl Places {
+    /// A place for work that `key` pays, unless that has as many as are left: then no key can take them all.
+    fn take(&'static self, key: u64) -> Option<Place> {
+        let mut taken = self.0.lock();
+        let own = taken.iter().filter(|&&other| other == key).count();
+        let left = MOST - taken.len().min(MOST);
+        (own < left).then(|| {
+            taken.push(key);
+            Place { places: self, key }
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut taken = self.places.0.lock();
+        if let Some(at) = taken.iter().position(|&key| key == self.key) {
+            taken.swap_remove(at);
+        }
     }
 }
 
@@ -122,15 +142,23 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    /// Takes places for a key until it gets none.
+    fn take_all(places: &'static Places, key: u64) -> Vec<Place> {
+        std::iter::from_fn(|| places.take(key)).take(MOST + 1).collect()
+    }
+
     #[test]
     fn places_are_bounded_and_come_free() {
-        static TAKEN: AtomicUsize = AtomicUsize::new(0);
-        let mut places: Vec<_> = (0..MOST).filter_map(|_| Place::take(&TAKEN)).collect();
-        assert_eq!(places.len(), MOST);
-        assert!(Place::take(&TAKEN).is_none() && Place::take(&TAKEN).is_none(), "an attempt takes no place");
-        places.pop();
-        assert!(Place::take(&TAKEN).is_some());
+        static PLACES: Places = Places(Mutex::new(Vec::new()));
+        let mut places: Vec<_> = (1..=100).map(|key| take_all(&PLACES, key)).collect();
+        let counts: Vec<_> = places.iter().map(Vec::len).collect();
+        assert_eq!(counts[..8], [32, 16, 8, 4, 2, 1, 1, 0], "a key leaves as many as it has");
+        assert_eq!(PLACES.0.lock().len(), MOST);
+        places[0].pop();
+        assert!(PLACES.take(1).is_none(), "it has more than others could get");
+        assert!(PLACES.take(8).is_some(), "an attempt in vain takes no place");
         drop(places);
-        assert_eq!(TAKEN.load(Ordering::Relaxed), 0);
+        assert!(PLACES.0.lock().is_empty());
+        assert_eq!(take_all(&PLACES, 1).len(), MOST / 2);
     }
 }
