@@ -12,7 +12,7 @@ import pytest
 from e2e.house import STOP_SECONDS, Gateway, Provider, billed_nanousd, configuration, split, until
 from e2e.http2 import Http2
 from e2e.shapes import check_error
-from e2e.stub import Stub, Visit, head
+from e2e.stub import Stub, Visit, frames, head
 from e2e.test_money_leaving import ESTIMATED, INSURED
 from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal
 
@@ -229,3 +229,35 @@ def test_a_drain_does_not_wait_for_ever_for_them(start: Callable[..., Gateway], 
     rows = gateway.select("SELECT * FROM generations")
     assert [(row["outcome"], row["error"]) for row in rows] == [("cancelled", "client_gone")] * len(records)
     assert all(row["flags"] & ESTIMATED and 0 < row["charged_nanousd"] == row["upstream_cost_nanousd"] for row in rows)
+
+
+def test_what_came_before_a_large_event_is_charged() -> None:
+    """Large events are looked at beside the worker. A stop while one is there forgets nothing of what was delivered."""
+    # Slow to look at, and nothing of it reaches the client, so that this is what the gateway is at most of the time.
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [],
+        "usage": usage,
+        "pad": [0] * (4 << 20),
+    }
+    large = b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
+
+    def script(visit: Visit) -> None:
+        visit.request()
+        visit.say(head(type="text/event-stream") + frames("Hello")[0])
+        while True:
+            visit.say(large)
+
+    with Stub() as stub, Gateway(configuration(stub.address, server="drain_ms = 0")) as gateway, contextlib.ExitStack() as stack:
+        stub.play(script)
+        number = 4
+        for _ in range(number):
+            begun(stack.enter_context(Wire(gateway.address)), "openai_chat", {})
+        assert gateway.stop() == 0
+        rows = gateway.select("SELECT * FROM generations")
+        assert [(row["outcome"], row["error"], row["completion_tokens"]) for row in rows] == [("failed", "shutting_down", 2)] * number
+        assert all(row["charged_nanousd"] == row["upstream_cost_nanousd"] > 0 for row in rows)

@@ -202,9 +202,10 @@ impl Relay {
         }
     }
 
-    /// Whether the process stops under a client that waits.
+    /// Whether the process stops under a client that waits. A large event that is looked at elsewhere is awaited: until it is back,
+    /// nothing is known here of what came before.
     fn is_cut_off(&self) -> bool {
-        self.call.is_open() && self.call.presence().is_cut_off()
+        self.call.is_open() && self.aside.is_none() && self.call.presence().is_cut_off()
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
@@ -287,8 +288,7 @@ impl Relay {
         };
         let looked = match ready!(Pin::new(work).poll(context)) {
             Ok(looked) => looked,
-            // It panicked: so does this request, and the worker's own handling of that applies.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => return Poll::Ready(Step::Failed(whole::undone(error))),
         };
         self.aside = None;
         let (call, content_at, read_at) = (&mut self.call, &mut self.content_at, self.read_at);
@@ -364,9 +364,16 @@ impl Relay {
     /// A failure after the head went out: settled, then told in the stream.
     fn fail(&mut self, failure: Failure) {
         (self.told, self.stage) = (true, Stage::Ended);
-        note(&mut self.call, &self.sieve.tap);
+        self.note();
         let settled = self.call.settle(Outcome::Failed, 200, failure.word);
         self.tell(settled.as_ref().err().unwrap_or(&failure));
+    }
+
+    /// Takes over what the tap knows. While a large event is elsewhere so is the tap, and what it knew was noted before.
+    fn note(&mut self) {
+        if self.aside.is_none() {
+            note(&mut self.call, &self.sieve.tap);
+        }
     }
 
     fn tell(&mut self, failure: &Failure) {
@@ -425,8 +432,8 @@ impl Work for Box<Relay> {
 impl Drop for Relay {
     /// The client left, or all was said. What is known by now is what the call is settled with.
     fn drop(&mut self) {
-        if self.call.is_open() && self.aside.is_none() {
-            note(&mut self.call, &self.sieve.tap);
+        if self.call.is_open() {
+            self.note();
         }
     }
 }

@@ -25,6 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants one JSON body.
@@ -126,7 +127,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         let body = body.clone();
         move || scan.finish(&body)
     })
-    .await
+    .await?
     .map_err(|error| {
         let word = if error.told == Told::ByUs { "garbage" } else { "provider_error" };
         reported(call, &error).word(word)
@@ -153,7 +154,7 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         reply.edits(&body, &identity, &bill.usage, bill.charged, &mut changes).ok()?;
         attempt::spliced(&[body], &changes).ok()
     });
-    let pieces = spliced.await.ok_or_else(|| garbage(call, UNSPLICED))?;
+    let pieces = spliced.await?.ok_or_else(|| garbage(call, UNSPLICED))?;
     Ok(ReplyBody::pieces(pieces))
 }
 
@@ -166,14 +167,19 @@ fn or_cut_off<T>(call: &mut Call, outcome: Result<T, CutOff>) -> Result<T, Failu
 const ASIDE_FROM_BYTES: usize = 64 << 10;
 
 /// Runs `work` over `bytes` of text: here when that is quick, else on the runtime's helper threads.
-async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     if bytes < ASIDE_FROM_BYTES {
-        return work();
+        return Ok(work());
     }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        // The work panicked: so does this request, and the worker's own handling of that applies.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    tokio::task::spawn_blocking(work).await.map_err(undone)
+}
+
+/// Work on a helper thread came to nothing. If it panicked, so does this request, and the worker's own handling of that applies; else the
+/// runtime is on its way down.
+pub(crate) fn undone(error: JoinError) -> Failure {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Failure::draining(),
     }
 }
 
@@ -359,4 +365,32 @@ fn failure_of(call: &Call, error: &ExchangeError) -> Failure {
 
 pub(crate) fn garbage(call: &Call, what: &str) -> Failure {
     Failure::new(ErrorKind::ProviderUnavailable, format!("{}: {what}", call.provider().name)).word("garbage")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use std::future::pending;
+
+    fn check(task: tokio::task::JoinHandle<()>, runtime: &tokio::runtime::Runtime) -> ErrorKind {
+        undone(runtime.block_on(task).unwrap_err()).kind
+    }
+
+    #[test]
+    fn work_that_was_never_done_is_no_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let dropped = runtime.spawn(pending());
+        dropped.abort();
+        assert_eq!(check(dropped, &runtime), ErrorKind::Draining);
+    }
+
+    #[test]
+    #[should_panic(expected = "its own words")]
+    fn a_panic_stays_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let panicked = runtime.spawn(async { std::panic::resume_unwind(Box::new("its own words")) });
+        check(panicked, &runtime);
+    }
 }
