@@ -13,7 +13,7 @@ use fairlead_ir::{Dialect, ErrorKind, Manner};
 use crate::error::shorten;
 use crate::extension::{EXTENSIONS, Treatment, user_is_foreign};
 use crate::json::walk::{as_bool, as_str, as_u64, write_string};
-use crate::json::{Keys, Kind, Members, Reason, Reject, Scanner};
+use crate::json::{Files, Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
 use crate::splice::{Edits, MemberEdits, Misplaced, gather};
@@ -120,9 +120,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Bytes of the body that are files in base64: see [`Members::media_bytes`](crate::json::Members::media_bytes).
-    pub fn media_bytes(&self) -> usize {
-        self.members.media_bytes()
+    /// What of the body is files in base64: see [`Members::files`](crate::json::Members::files).
+    pub fn files(&self) -> Files {
+        self.members.files()
     }
 
     /// Whether the usage chunk is ours alone: [`edits`] asks the provider for it, and this client shall not see it.

@@ -11,17 +11,14 @@ pub const fn prompt_tokens(body_bytes: u64) -> u64 {
     body_bytes.div_ceil(BYTES_PER_PROMPT_TOKEN)
 }
 
-/// Bytes of a file in base64 per token assumed where a prompt must be reckoned without the provider's count. Images run from a few
-/// hundred to some thousand tokens whatever their size, sound and documents near this.
-pub const MEDIA_BYTES_PER_TOKEN: u64 = 512;
-
 /// Bytes of a request's JSON per token where a prompt is billed without the provider's count: English near 4.5, code near 3.5, with
 /// what the JSON around them adds.
 const LIKELY_BYTES_PER_TOKEN: u64 = 4;
 
-/// Likely tokens of a prompt: what is billed where the provider's own count never came. Never more than [`prompt_tokens`] (`reserve` holds that much).
-pub const fn likely_prompt_tokens(body_bytes: u64, media_bytes: u64) -> u64 {
-    body_bytes.saturating_sub(media_bytes).div_ceil(LIKELY_BYTES_PER_TOKEN) + media_bytes.div_ceil(MEDIA_BYTES_PER_TOKEN)
+/// Likely tokens of a prompt's text from the size of its JSON: what is billed where the provider's own count never came. Never more than
+/// [`prompt_tokens`] (`reserve` holds that much).
+pub const fn likely_prompt_tokens(text_bytes: u64) -> u64 {
+    text_bytes.div_ceil(LIKELY_BYTES_PER_TOKEN)
 }
 
 /// The most a call may cost at these prices: prompt and completion at their dearest, and the request itself.
@@ -38,12 +35,6 @@ mod tests {
     use super::*;
     use fairlead_ir::{PicoUsd, Usage};
     use proptest::prelude::*;
-
-    #[test]
-    fn a_file_is_not_reckoned_like_text() {
-        assert_eq!((likely_prompt_tokens(300, 0), prompt_tokens(300)), (75, 100));
-        assert_eq!(likely_prompt_tokens(8 << 20, (8 << 20) - 300), 75 + (8 << 20) / 512);
-    }
 
     proptest! {
         /// Whatever mix of buckets the provider reports, the reservation covers it if the counts were within the estimate.

@@ -3,6 +3,7 @@
 use core::num::NonZeroUsize;
 use core::ops::Range;
 
+use super::media::Files;
 use super::walk::unescape;
 use super::{Kind, Reason};
 
@@ -21,7 +22,7 @@ pub struct Members {
     close: usize,
     first_member: Option<usize>,
     last_value_end: Option<usize>,
-    media_bytes: usize,
+    files: Files,
 }
 
 /// One wanted member. No offset in it can be 0, where at best the `{` stands.
@@ -95,10 +96,10 @@ impl Members {
         self.count == 0
     }
 
-    /// Bytes of all strings, at any depth, that hold a file in base64: an image, sound, a document. Strings below 4 KiB are not looked at.
+    /// All strings, at any depth, that hold a file in base64: an image, sound, a document. Strings below 4 KiB are not looked at.
     #[must_use]
-    pub fn media_bytes(&self) -> usize {
-        self.media_bytes
+    pub fn files(&self) -> Files {
+        self.files
     }
 
     /// The wanted members that the object has, in the order of the text.
@@ -212,8 +213,8 @@ impl<'k> Recorder<'k> {
         self.members.count += 1;
     }
 
-    pub(super) fn finish(self, media_bytes: usize) -> Members {
-        Members { media_bytes, ..self.members }
+    pub(super) fn finish(self, files: Files) -> Members {
+        Members { files, ..self.members }
     }
 }
 

@@ -9,6 +9,7 @@ use super::failure::{Failure, SHUTTING_DOWN};
 use super::head::Head;
 use super::intake::Intake;
 use super::plan::Choice;
+use super::whole;
 use crate::upstream::exchange::Stale;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
@@ -76,7 +77,7 @@ impl Call {
         let Admitted { worker, snapshot, choice, dialect, manner, head, principal } = *admitted;
         let started_at_ms = worker.unix_ms_at(began);
         let price = &choice.endpoint(snapshot).price;
-        let prompt_tokens_estimate = reserve::likely_prompt_tokens(intake.bytes, intake.facts.media_bytes() as u64);
+        let prompt_tokens_estimate = likely_prompt_tokens(intake);
         let too_dear = || {
             let message = "the token limit is beyond anything that can be paid for; lower it";
             Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
@@ -384,6 +385,10 @@ impl Drop for Call {
             return;
         }
         self.end_early();
+        // Of an unstreamed answer that is dropped before its end, the bytes that came are all there is to count by.
+        if self.seen.completion_tokens_estimate == 0 {
+            self.seen.completion_tokens_estimate = whole::estimate_tokens(self.presence.held_bytes.get() as u64);
+        }
         let (outcome, word) = match (self.outcome_of_leaving(), self.presence.is_cut_off()) {
             // The client did not leave: the drain is out of time.
             (Outcome::Cancelled, true) => (Outcome::Failed, SHUTTING_DOWN),
@@ -408,6 +413,12 @@ impl Client {
             session: facts.session_id.take().unwrap_or_else(|| text(head.session)),
         }
     }
+}
+
+/// Tokens that the prompt likely has: its text by size, its files by what they are.
+fn likely_prompt_tokens(intake: &Intake) -> u64 {
+    let files = intake.facts.files();
+    reserve::likely_prompt_tokens(intake.bytes.saturating_sub(files.bytes)) + files.tokens
 }
 
 /// Most completion tokens the call may produce: what it asks for, else the setting, never more than the model gives.

@@ -425,7 +425,12 @@ impl Work for Box<Relay> {
     }
 
     async fn finish(mut self) {
-        while poll_fn(|context| self.poll_output(context)).await.is_some() {}
+        let next = |relay: &mut Box<Relay>, context: &mut Context<'_>| match relay.poll_output(context) {
+            // Nobody will read it: an event that grows so large is not worth waiting for.
+            Poll::Pending if relay.sieve.held_bytes() > whole::UNHEARD_BYTES => Poll::Ready(None),
+            polled => polled,
+        };
+        while poll_fn(|context| next(&mut self, context)).await.is_some() {}
     }
 }
 

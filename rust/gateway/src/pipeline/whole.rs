@@ -72,8 +72,8 @@ impl Work for Answering {
     }
 }
 
-/// Most bytes held of an answer that nobody will read. A longer one is left, and settled with our own count.
-const UNHEARD_BYTES: usize = 1 << 20;
+/// Most bytes held of an answer, or of one event of a stream, that nobody will read. A longer one is left, and settled with our own count.
+pub(crate) const UNHEARD_BYTES: usize = 1 << 20;
 
 /// Settles a call that failed before anything was sent to the client, and tells the client. `passed` has the headers of the provider's
 /// head, where one came.

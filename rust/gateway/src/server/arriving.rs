@@ -20,6 +20,8 @@ pub(crate) struct Arriving {
     has_coding: bool,
     /// Chunked is the only coding, and told once.
     chunked: bool,
+    /// A length or a coding is told twice, or a length not plainly: others may read another end of the body out of it.
+    doubtful: bool,
     stage: Stage,
 }
 
@@ -28,6 +30,8 @@ pub(crate) struct Arriving {
 pub(crate) enum Framing {
     /// A Content-Length was seen, or not.
     Seen { length: bool },
+    /// What it says of the body's end can be understood in more than one way.
+    Doubtful,
     /// It is not known which bytes the head was made of.
     Unseen,
 }
@@ -64,6 +68,7 @@ impl Arriving {
             length: None,
             has_coding: false,
             chunked: false,
+            doubtful: false,
             stage: Stage::RequestLine,
         }
     }
@@ -110,13 +115,15 @@ impl Arriving {
         match line.first().map(u8::to_ascii_lowercase) {
             Some(b'c') => {
                 if let Some(value) = value_of(CONTENT_LENGTH, line) {
-                    self.length = if self.has_length { None } else { number(value) };
+                    self.length = number(value);
+                    self.doubtful |= self.has_length || self.length.is_none();
                     self.has_length = true;
                 }
             }
             Some(b't') => {
                 if let Some(value) = value_of(TRANSFER_ENCODING, line) {
-                    self.chunked = !self.has_coding && value.eq_ignore_ascii_case(b"chunked");
+                    self.chunked = value.eq_ignore_ascii_case(b"chunked");
+                    self.doubtful |= self.has_coding;
                     self.has_coding = true;
                 }
             }
@@ -131,6 +138,7 @@ impl Arriving {
     /// What the body behind a complete head is; `None` where others might understand it differently.
     pub(crate) fn body(&self) -> Option<http1::Framing> {
         match (self.has_length, self.has_coding) {
+            _ if self.doubtful => None,
             (false, false) => Some(http1::Framing::Empty),
             (true, false) => self.length.map(http1::Framing::Length),
             (false, true) => self.chunked.then_some(http1::Framing::Chunked),
@@ -140,7 +148,11 @@ impl Arriving {
 
     /// What is known once hyper has read the head.
     pub(crate) fn framing(&self) -> Framing {
-        if self.is_complete() { Framing::Seen { length: self.has_length } } else { Framing::Unseen }
+        match self.is_complete() {
+            false => Framing::Unseen,
+            true if self.doubtful => Framing::Doubtful,
+            true => Framing::Seen { length: self.has_length },
+        }
     }
 
     /// The face of an error about this head.
@@ -192,6 +204,10 @@ mod tests {
         check("\r\n\r\nPOST / HTTP/1.0\nContent-Length: 5\n\n", seen(true));
         check("POST / HTTP/1.1\r\nx: content-length: 5\r\n\r\ncontent-length: 5\r\n", seen(false));
         check("POST / HTTP/1.1\r\ncontent-length: 5\r\n", Framing::Unseen);
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\nContent-Length: 5\r\n\r\n", Framing::Doubtful);
+        check("POST / HTTP/1.1\r\ncontent-length: 0000000000000000000005\r\n\r\n", Framing::Doubtful);
+        check("POST / HTTP/1.1\r\ncontent-length: 5, 5\r\n\r\n", Framing::Doubtful);
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n", Framing::Doubtful);
         check("th: 5\r\ntransfer-encoding: chunked\r\n\r\n", Framing::Unseen);
     }
 

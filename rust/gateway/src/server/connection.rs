@@ -162,13 +162,19 @@ async fn answer(worker: Rc<Worker>, activity: Rc<Activity>, request: Request<Inc
 
 /// What is wrong with the framing of a request that is not simply sized.
 fn misframed(request: &Request<Incoming>, framing: Framing) -> Option<&'static str> {
-    if request.version() == Version::HTTP_2 || !request.headers().contains_key(header::TRANSFER_ENCODING) {
+    if request.version() == Version::HTTP_2 {
+        return None;
+    }
+    if framing == Framing::Doubtful {
+        return Some("the request tells twice, or not plainly, how long its body is; send one Content-Length or one Transfer-Encoding");
+    }
+    if !request.headers().contains_key(header::TRANSFER_ENCODING) {
         return None;
     }
     match framing {
         Framing::Seen { length: false } => None,
         Framing::Seen { length: true } => Some("the request has both Content-Length and Transfer-Encoding; send one of them"),
-        Framing::Unseen => Some("a request with Transfer-Encoding is not accepted before the reply to the one before it has come"),
+        _ => Some("a request with Transfer-Encoding is not accepted behind a body of so many pieces; send it on a new connection"),
     }
 }
 

@@ -11,10 +11,14 @@ use tokio::time::Instant;
 pub(crate) struct Passing {
     /// A head that hyper has made no request of yet.
     head: Option<Arriving>,
+    /// It came behind a body whose end was lost, so it may have begun elsewhere.
+    head_is_doubtful: bool,
     /// The body of the last head that was complete.
     body: Body,
     /// What came behind that body before its request was over. hyper has the same bytes in its buffer, which bounds them.
     behind: BytesMut,
+    /// A body's end was lost.
+    astray: bool,
 }
 
 #[derive(Default)]
@@ -23,7 +27,7 @@ enum Body {
     #[default]
     Ended,
     Within(http1::Body),
-    /// Its end is not known. What comes when the request is over is taken for the next head.
+    /// Its end is not known. What comes when the request is over is looked at as the next head, but nothing is believed of it.
     Lost,
 }
 
@@ -53,10 +57,11 @@ impl Passing {
     /// hyper has made a request of the head: when it began to arrive, and what was seen of it.
     pub(crate) fn begin(&mut self) -> Option<(Instant, Framing)> {
         let head = self.head.take();
+        let began = head.as_ref().map(|head| (head.since, if self.head_is_doubtful { Framing::Unseen } else { head.framing() }));
         if !head.as_ref().is_some_and(Arriving::is_complete) {
             self.lose();
         }
-        head.map(|head| (head.since, head.framing()))
+        began
     }
 
     /// The request is over: what came behind it is looked at as if it came now.
@@ -85,6 +90,7 @@ impl Passing {
     }
 
     fn lose(&mut self) {
+        self.astray = true;
         self.body = Body::Lost;
         self.behind = BytesMut::new();
     }
@@ -100,10 +106,14 @@ impl Passing {
             }
             return taken.unwrap_or(bytes.len());
         }
-        let head = self.head.get_or_insert_with(|| Arriving::new(at()));
+        let head = self.head.get_or_insert_with(|| {
+            self.head_is_doubtful = self.astray;
+            Arriving::new(at())
+        });
         let taken = head.pass(bytes);
         if head.is_complete() {
             self.body = match head.body() {
+                // Its request is refused for that, and the connection closed.
                 None => Body::Lost,
                 Some(http1::Framing::Empty) => Body::Ended,
                 Some(framing) => Body::Within(http1::Body::new(framing, &http1::Limits::default())),
@@ -172,7 +182,7 @@ mod tests {
         let twice = "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n";
         let padded = format!("POST / HTTP/1.1\r\ncontent-length: {:021}\r\n\r\n", 5);
         let coded = "POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n";
-        for (head, framing) in [(both, SIZED), (twice, SIZED), (&padded, SIZED), (coded, SEEN)] {
+        for (head, framing) in [(both, SIZED), (twice, Framing::Doubtful), (&padded, Framing::Doubtful), (coded, SEEN)] {
             check(head, GET, &[framing]);
         }
         check(CHUNKED, &["x\r\n", GET].concat(), &[SEEN]);
@@ -181,14 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_when_the_request_is_over_is_a_head() {
-        for head in [GET, "x\r\n"] {
+    fn nothing_is_believed_of_a_head_behind_a_body_whose_end_was_lost() {
+        let pieces = "1\r\nx\r\n".repeat(PIECES + 1);
+        for (head, body, expected) in [(GET, "", SIZED), (CHUNKED, pieces.as_str(), Framing::Unseen), ("x\r\n", "", Framing::Unseen)] {
             let mut passing = Passing::default();
             passing.pass(head.as_bytes(), false, Instant::now);
             passing.begin().unwrap();
+            passing.pass(body.as_bytes(), true, Instant::now);
             passing.end();
             passing.pass(POST.as_bytes(), false, Instant::now);
-            assert_eq!(passing.begin().unwrap().1, SIZED, "behind {head:?}");
+            assert_eq!(passing.begin().unwrap().1, expected, "behind {head:?}");
         }
     }
 

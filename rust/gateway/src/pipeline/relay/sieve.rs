@@ -77,6 +77,11 @@ impl Sieve {
         self.ended
     }
 
+    /// Bytes held of an event whose end has not come.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.partial.len()
+    }
+
     /// What comes through of the next payload. `judge` is asked about every event; it says what the client pays where the sight asks
     /// for the bill.
     pub(super) fn take<F>(&mut self, payload: Bytes, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
