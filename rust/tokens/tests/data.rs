@@ -1,0 +1,11 @@
+//! The files of `data/` are what they are made from. That the vocabularies are OpenAI's is checked by `tests/unit/test_tokens.py`, against
+//! the sums that the Python package `tiktoken` carries.
+
+#[path = "../examples/make_data/classes.rs"]
+mod made;
+
+#[test]
+fn the_character_classes_are_those_of_regex_syntax() {
+    let table = made::table().expect("the patterns are classes");
+    assert!(table == include_bytes!("../data/character.classes"), "run the example make_data again");
+}
