@@ -53,7 +53,11 @@ pub(crate) fn class_of(character: u32) -> Class {
 #[inline]
 pub(crate) fn class_at(text: &[u8], at: usize) -> Option<(Class, usize)> {
     let &first = text.get(at)?;
-    if first < 0x80 { Some((ASCII[usize::from(first)], at + 1)) } else { Some(class_beyond_ascii(text, at, first)) }
+    if first < 0x80 {
+        return Some((ASCII[usize::from(first)], at + 1));
+    }
+    let (character, length) = decoded(text, at);
+    Some((class_of(character), at + length))
 }
 
 const fn ascii() -> [Class; 256] {
@@ -75,14 +79,15 @@ const fn ascii() -> [Class; 256] {
 
 static ASCII: [Class; 256] = ascii();
 
-/// Decodes a character of several bytes. What calls this holds a `str`, so that the bytes that follow are there and are continuations.
-fn class_beyond_ascii(text: &[u8], at: usize, first: u8) -> (Class, usize) {
-    let more = |offset: usize| text.get(at + offset).map_or(0, |&byte| u32::from(byte & 0x3f));
-    let lead = u32::from(first);
-    match first {
-        0..=0xdf => (class_of((lead & 0x1f) << 6 | more(1)), at + 2),
-        0xe0..=0xef => (class_of((lead & 0xf) << 12 | more(1) << 6 | more(2)), at + 3),
-        _ => (class_of((lead & 7) << 18 | more(1) << 12 | more(2) << 6 | more(3)), at + 4),
+/// Decodes the character of several bytes that begins at `at`, and says how many they are. What calls this holds a `str`, so that the bytes
+/// that follow are there and are continuations.
+pub(crate) fn decoded(text: &[u8], at: usize) -> (u32, usize) {
+    let byte = |offset: usize| text.get(at + offset).map_or(0, |&byte| u32::from(byte));
+    let more = |offset: usize| byte(offset) & 0x3f;
+    match byte(0) {
+        first @ 0..=0xdf => ((first & 0x1f) << 6 | more(1), 2),
+        first @ 0xe0..=0xef => ((first & 0xf) << 12 | more(1) << 6 | more(2), 3),
+        first => ((first & 7) << 18 | more(1) << 12 | more(2) << 6 | more(3), 4),
     }
 }
 
@@ -94,8 +99,8 @@ mod tests {
     fn every_character_is_found_where_it_stands() {
         for character in '\0'..=char::MAX {
             let text = format!("x{character}y");
-            let (class, next) = class_at(text.as_bytes(), 1).expect("there is one");
-            assert!(class == class_of(character.into()) && next == 1 + character.len_utf8(), "{character:?}");
+            let found = class_at(text.as_bytes(), 1);
+            assert!(found == Some((class_of(character.into()), 1 + character.len_utf8())), "{character:?}");
         }
     }
 }

@@ -9,9 +9,19 @@
 #![forbid(unsafe_code)]
 
 mod classes;
+pub mod counter;
 pub mod encoding;
+pub mod estimate;
+mod media;
 mod merge;
+pub mod model;
+pub mod request;
 mod split;
+pub mod stream;
 mod vocabulary;
 
+pub use counter::Counter;
 pub use encoding::Encoding;
+pub use estimate::Family;
+pub use request::{RequestCount, RequestError, count_request};
+pub use stream::StreamCounter;

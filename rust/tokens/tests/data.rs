@@ -6,6 +6,6 @@ mod made;
 
 #[test]
 fn the_character_classes_are_those_of_regex_syntax() {
-    let table = made::table().expect("the patterns are classes");
+    let table = made::table().unwrap_or_default();
     assert!(table == include_bytes!("../data/character.classes"), "run the example make_data again");
 }
