@@ -1,23 +1,23 @@
 //! The tokens of an encoding and their ranks, found by their bytes.
 //!
 //! The file that `include_bytes!` puts into the binary is in the order of ranks and is used where it lies; what is made on first use is an
-//! index into it: where each token begins (4 bytes per token), a table of hashes (8 bytes per place, at most half of them taken) and a
-//! table of all pairs of bytes, because merging begins with those.
+//! index into it: where each token begins, a table of all pairs of bytes, because merging begins with those, and a table of hashes. Most of what
+//! merging looks for is not there, so that table has a byte of each hash apart from the ranks: these bytes fit a core's own cache, and as a rule they are
+//! all that is read.
 
 /// The rank of what is no token.
 pub(crate) const NO_RANK: u32 = u32::MAX;
 
 const PAIRS: usize = 1 << 16;
-/// A place of the table: the upper bits of the hash, and in these lower ones the rank plus one; 0 is a free place.
-const RANK_BITS: u32 = 24;
-const RANK_MASK: u64 = (1 << RANK_BITS) - 1;
 
 /// Tokens and ranks of one encoding.
 pub(crate) struct Vocabulary {
     bytes: &'static [u8],
     starts: Box<[u32]>,
     pairs: Box<[u32]>,
-    places: Box<[u64]>,
+    /// Of each place of the table, a byte of the hash of what is there; 0 is a free place. At most half of them are taken.
+    tags: Box<[u8]>,
+    ranks: Box<[u32]>,
     longest: usize,
 }
 
@@ -33,11 +33,13 @@ impl Vocabulary {
             end += u32::from(length);
             starts.push(end);
         }
+        let places = (2 * count + 1).next_power_of_two();
         let mut vocabulary = Vocabulary {
             bytes,
             starts: starts.into(),
             pairs: vec![NO_RANK; PAIRS].into(),
-            places: vec![0; (2 * count).next_power_of_two()].into(),
+            tags: vec![0; places].into(),
+            ranks: vec![NO_RANK; places].into(),
             longest: lengths.iter().copied().max().unwrap_or(0).into(),
         };
         for rank in 0..lengths.len() as u32 {
@@ -55,18 +57,16 @@ impl Vocabulary {
         if token.len() > self.longest {
             return NO_RANK;
         }
-        let hash = hash(token);
-        let mut place = self.home(hash);
+        let (mut place, tag) = self.home(token);
         loop {
-            let held = self.places[place];
+            let held = self.tags[place];
             if held == 0 {
                 return NO_RANK;
             }
-            let rank = (held & RANK_MASK) as u32 - 1;
-            if (held ^ hash) >> RANK_BITS == 0 && self.token(rank) == token {
-                return rank;
+            if held == tag && self.token(self.ranks[place]) == token {
+                return self.ranks[place];
             }
-            place = (place + 1) & (self.places.len() - 1);
+            place = (place + 1) & (self.tags.len() - 1);
         }
     }
 
@@ -87,12 +87,11 @@ impl Vocabulary {
             self.pairs[usize::from(first) << 8 | usize::from(second)] = rank;
             return;
         }
-        let hash = hash(token);
-        let mut place = self.home(hash);
-        while self.places[place] != 0 {
-            place = (place + 1) & (self.places.len() - 1);
+        let (mut place, tag) = self.home(token);
+        while self.tags[place] != 0 {
+            place = (place + 1) & (self.tags.len() - 1);
         }
-        self.places[place] = (hash & !RANK_MASK) | u64::from(rank + 1);
+        (self.tags[place], self.ranks[place]) = (tag, rank);
     }
 
     fn token(&self, rank: u32) -> &'static [u8] {
@@ -100,9 +99,11 @@ impl Vocabulary {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    fn home(&self, hash: u64) -> usize {
-        // The lower bits are not stored, so they tell more where to look than the upper ones would.
-        hash as usize & (self.places.len() - 1)
+    /// Where to look for a token first, and its byte.
+    #[inline]
+    fn home(&self, token: &[u8]) -> (usize, u8) {
+        let hash = hash(token);
+        (hash as usize & (self.tags.len() - 1), ((hash >> 56) as u8).max(1))
     }
 }
 
@@ -129,4 +130,36 @@ fn hash(token: &[u8]) -> u64 {
         fold(token.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
     }
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::{NO_RANK, Vocabulary};
+
+    #[test]
+    fn tokens_are_found_and_nothing_else() {
+        for file in [&include_bytes!("../data/o200k_base.vocabulary")[..], include_bytes!("../data/cl100k_base.vocabulary")] {
+            let vocabulary = Vocabulary::new(file);
+            let count = vocabulary.starts.len() as u32 - 1;
+            let ranks: HashMap<&[u8], u32> = (0..count).map(|rank| (vocabulary.token(rank), rank)).collect();
+            assert!(count > 100_000 && ranks.len() == count as usize);
+            for (&token, &rank) in &ranks {
+                assert_eq!(vocabulary.rank(token), rank);
+                for near in [&token[1..], &token[..token.len() - 1], &[token, b"e"].concat()] {
+                    assert_eq!(vocabulary.rank(near), ranks.get(near).copied().unwrap_or(NO_RANK), "{near:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_knows_what_is_there() {
+        let whole = b"\x02\0\0\0\x01\x03abcd";
+        assert_eq!((Vocabulary::new(whole).rank(b"a"), Vocabulary::new(whole).rank(b"bcd")), (0, 1));
+        for end in 0..whole.len() {
+            assert!(matches!(Vocabulary::new(&whole[..end]).rank(b"a"), 0 | NO_RANK));
+        }
+    }
 }
