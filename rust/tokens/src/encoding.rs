@@ -37,8 +37,8 @@ impl Encoding {
 
     /// The exact number of tokens of a text. What looks like a special token (`<|endoftext|>`) is text.
     ///
-    /// The first call indexes the vocabulary, once per process. Time grows with the length alone: near 10 ns per byte of prose or code, at
-    /// most about 100 ns per byte of anything.
+    /// The first call indexes the vocabulary, once per process. Time grows with the length alone: 6 to 17 ns per byte of English, code or
+    /// JSON, and no text is known that takes more than 60.
     pub fn count(self, text: &str) -> u64 {
         let vocabulary = self.vocabulary();
         match self {

@@ -80,7 +80,7 @@ pub enum Family {
 
 /// Percentages of what the weights say, per group of characters, and where they come from.
 ///
-/// "Measured" are fits to the public vocabulary (crate `tiktoken` 4.1.2) over 23 MB of manual pages, message catalogues, sources and made-up
+/// "Measured" are fits to the public vocabulary (crate `tiktoken` 4.1.2) over 24 MB of manual pages, message catalogues, sources and made-up
 /// data in 68 kinds; the error that is left is the mean over these kinds. Anthropic and Google publish none: Claude's are from counts by
 /// Anthropic's `count_tokens` that others published (VentureBeat, May 2025: articles +16 %, Python +30 % against GPT-4o; claudecodecamp.com, April 2026:
 /// prose +10 %; sol.ava.dev, April 2026: Opus 4.7 against 4.6: prose ×1.45, sources ×1.15 to 1.3, other scripts ×1.0), with `cl100k_base` for

@@ -11,7 +11,7 @@ const COUNTED_BYTES: usize = 256;
 ///
 /// With an [`Encoding`](crate::Encoding) a text is counted up to the last place where the pre-tokenizer is sure to cut, whatever follows,
 /// and the rest is held back: a word as a rule. Each byte is looked at once and counted once as settled, so a stream costs what its text
-/// costs at once, plus at most [`COUNTED_BYTES`] per call for the running count. What is held back is at most one run without such
+/// costs at once, plus at most 256 bytes per call for the running count. What is held back is at most one run without such
 /// a place: letters of one script without a mark between them, spaces, or the same sign many times.
 #[derive(Debug)]
 pub struct StreamCounter {

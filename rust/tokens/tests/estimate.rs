@@ -22,6 +22,11 @@ fn families_differ_where_their_vocabularies_do() {
     assert!(estimate(prose, Family::ClaudeFine) > estimate(prose, Family::Claude));
 }
 
+#[test]
+fn a_run_of_a_script_is_not_as_many_beginnings() {
+    assert!(estimate(&"я".repeat(100), Family::O200k) < 50 * estimate("я", Family::O200k));
+}
+
 proptest! {
     #[test]
     fn an_estimate_has_bounds(text in "\\PC{1,60}|[a-z]{1,80}|[ -~\n\t]{1,80}|[\u{80}-\u{2ffff}]{1,30}") {

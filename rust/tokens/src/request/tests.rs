@@ -201,6 +201,8 @@ fn definitions_within_definitions_count() {
     let nested = with(json!({"properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}}));
     let listed = with(json!({"properties": {"a": {"type": "array", "items": {"properties": {"b": {"type": ["string", "null"]}}}}}}));
     let either = with(json!({"properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}));
+    let stopped = with(json!({"properties": {"a": {"type": "string", "description": "A city."}}}));
+    assert_eq!(stopped, with(json!({"properties": {"a": {"type": "string", "description": "A city"}}})));
     assert!(with(json!({})) < flat && flat < nested && nested < listed && flat < either);
     // However deep.
     let mut deep = json!({"type": "string"});
