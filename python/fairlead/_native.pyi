@@ -1,4 +1,5 @@
-"""The native half of the package. Of this, `fairlead.sse` is public; everything else is how the package starts and follows the data plane.
+"""The native half of the package. Of this, `fairlead.sse` and `fairlead.tokens` are public; everything else is how the package starts and
+follows the data plane.
 
 `make test` compares this file with the module.
 """
@@ -15,7 +16,11 @@ __all__ = [
     "JournalBatch",
     "JournalReader",
     "Simulator",
+    "StreamCounter",
     "__version__",
+    "count_request_tokens",
+    "count_tokens",
+    "estimate_tokens",
     "hash_key",
 ]
 
@@ -30,6 +35,31 @@ ATTEMPT_COLUMNS: list[str]
 
 def hash_key(secret: bytes, key: str) -> str:
     """HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key."""
+
+def count_tokens(text: str, model: str) -> int:
+    """The exact tokens of a text. Raises ValueError when the model's encoding is not public."""
+
+def estimate_tokens(text: str, model: str) -> int:
+    """The estimated tokens of a text, for any model."""
+
+def count_request_tokens(body: bytes, dialect: str, model: str | None) -> int:
+    """The input tokens of a request. Raises ValueError when the body is none of this dialect."""
+
+@final
+class StreamCounter:
+    """Counts a text that arrives in pieces."""
+
+    def __new__(cls, *, model: str, exact: bool = True) -> Self:
+        """For a model; `exact=False` estimates, whatever the model.
+
+        Raises ValueError when counts are to be exact and the model's encoding is not public.
+        """
+
+    def feed(self, text: str) -> int:
+        """Takes the next piece and returns the tokens so far, a likely figure until the text is over."""
+
+    def finish(self) -> int:
+        """The text is over; returns its tokens, those that counting it at once gives. The counter is then as new."""
 
 @final
 class Event:

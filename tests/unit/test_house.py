@@ -62,7 +62,8 @@ PYTHON: dict[str, set[str]] = {
     "config": {"catalog"},
     "catalog": set(),
     "sse": {"_native"},
-    "__init__": {"sse"},
+    "tokens": {"_native"},
+    "__init__": {"sse", "tokens"},
     "_native": set(),
 }
 WITHOUT_NATIVE = ("control", "config", "catalog")

@@ -10,12 +10,13 @@ from typing import Any
 
 import fairlead
 import pytest
-from fairlead import _native, sse
+from fairlead import _native, sse, tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC: dict[Any, list[str]] = {
-    fairlead: ["__version__", "sse"],
+    fairlead: ["__version__", "sse", "tokens"],
     sse: ["Decoder", "Event"],
+    tokens: ["StreamCounter", "count", "count_request", "estimate"],
 }
 
 

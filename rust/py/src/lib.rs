@@ -4,6 +4,7 @@ mod engine;
 mod journal;
 mod simulator;
 mod sse;
+mod tokens;
 
 use pyo3::prelude::*;
 
@@ -20,6 +21,8 @@ mod _native {
     use super::simulator::Simulator;
     #[pymodule_export]
     use super::sse::{Decoder, Event};
+    #[pymodule_export]
+    use super::tokens::{StreamCounter, count_request_tokens, count_tokens, estimate_tokens};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
