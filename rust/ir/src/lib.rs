@@ -1,22 +1,39 @@
-//! What every other crate talks in: dialects, ids, money, usage, finish reasons and the error table.
+//! What every other crate talks in: dialects, ids, money, usage, finish reasons, the error table, and the canonical representation.
 //!
-//! Pure: nothing here reads a clock, opens a socket or knows a provider's name. Blocks, tools and stream events of the canonical
-//! representation join when dialects are translated; until then nothing stands here that nobody uses.
+//! The canonical representation is what requests, replies and streams are translated through: [`Request`], [`Response`], [`Event`],
+//! made of [`block`]s. Its texts are JSON as written ([`text`]), borrowed from the body they were read from. What a dialect says that
+//! no other one knows is carried with its origin (`rest`, opaque blocks), so that nothing is dropped in silence ([`loss`]).
+//!
+//! Pure: nothing here reads a clock, opens a socket or knows a provider's name.
 
 #![forbid(unsafe_code)]
 
+pub mod block;
 pub mod dialect;
 pub mod error;
+pub mod event;
 pub mod finish;
 pub mod id;
+pub mod loss;
 pub mod money;
+pub mod param;
 pub mod price;
+pub mod request;
+pub mod response;
+pub mod text;
 pub mod usage;
 
+pub use block::{Block, Kind, Origin};
 pub use dialect::{Dialect, Manner};
 pub use error::{ErrorKind, Fault};
+pub use event::{Delta, Event, Head};
 pub use finish::Finish;
 pub use id::GenerationId;
+pub use loss::{Loss, Losses, Severity};
 pub use money::{NanoUsd, PicoUsd};
+pub use param::Param;
 pub use price::Price;
+pub use request::{Request, Role, Tool, ToolChoice, ToolKind, Turn};
+pub use response::{Choice, Response, Stop, StopReason};
+pub use text::{Member, Raw, Text};
 pub use usage::Usage;

@@ -1,0 +1,93 @@
+//! What a translation could not keep.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::Dialect;
+use crate::block::Origin;
+use crate::param::Param;
+
+/// One thing that did not survive a translation as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Where it stood in the body that was translated, such as `messages[3].content[0]`.
+    pub path: String,
+    /// What happened to it and why, in a sentence without a full stop.
+    pub reason: Cow<'static, str>,
+    /// How much it matters.
+    pub severity: Severity,
+}
+
+/// How much a loss matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The meaning of the request or reply is whole: a hint (caching, labels, detail) found no place.
+    Hint,
+    /// It was replaced by the nearest thing.
+    Changed,
+    /// It is gone.
+    Dropped,
+}
+
+impl Severity {
+    /// As headers, records and Python spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Severity::Hint => "hint",
+            Severity::Changed => "changed",
+            Severity::Dropped => "dropped",
+        }
+    }
+
+    /// Whether a caller that asked for strictness is refused because of it.
+    pub const fn is_strict_refusal(self) -> bool {
+        !matches!(self, Severity::Hint)
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}: {}", self.path, self.severity.name(), self.reason)
+    }
+}
+
+/// The losses of one translation, in the order they were met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses(Vec<Loss>);
+
+impl Losses {
+    /// None so far.
+    pub const fn new() -> Losses {
+        Losses(Vec::new())
+    }
+
+    /// A parameter, named as `source` spells it.
+    pub fn param(&mut self, param: Param, source: Dialect, severity: Severity, reason: impl Into<Cow<'static, str>>) {
+        self.at(param.path(source).to_owned(), severity, reason);
+    }
+
+    /// A message, block or tool.
+    pub fn block(&mut self, origin: Origin, severity: Severity, reason: impl Into<Cow<'static, str>>) {
+        self.at(origin.to_string(), severity, reason);
+    }
+
+    /// Anything with a path of its own.
+    pub fn at(&mut self, path: String, severity: Severity, reason: impl Into<Cow<'static, str>>) {
+        self.0.push(Loss { path, reason: reason.into(), severity });
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Loss] {
+        &self.0
+    }
+
+    /// Whether nothing was lost.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds those of another step.
+    pub fn append(&mut self, mut other: Losses) {
+        self.0.append(&mut other.0);
+    }
+}

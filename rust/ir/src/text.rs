@@ -1,0 +1,100 @@
+//! JSON text that moves from one dialect to another as it was written.
+//!
+//! Every dialect writes its texts as JSON strings, so that a text can be moved without decoding and encoding its escapes. It also
+//! survives that way: halves of a surrogate pair that a provider splits over two deltas cannot be held by a `str`.
+
+use std::borrow::Cow;
+
+/// The inside of a JSON string as written: no quotes, escapes not decoded. Two texts that mean the same may differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Text<'a>(Cow<'a, [u8]>);
+
+/// A JSON value as written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Raw<'a>(Cow<'a, [u8]>);
+
+/// A member of an object that the reader of a dialect did not know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member<'a> {
+    /// Its name as written.
+    pub name: Text<'a>,
+    /// Its value.
+    pub value: Raw<'a>,
+}
+
+impl<'a> Text<'a> {
+    /// No text.
+    pub const EMPTY: Text<'static> = Text(Cow::Borrowed(&[]));
+
+    /// What stood between the quotes of a JSON string.
+    pub const fn escaped(inside: &'a [u8]) -> Text<'a> {
+        Text(Cow::Borrowed(inside))
+    }
+
+    /// As [`Text::escaped`], owned.
+    pub const fn owned(inside: Vec<u8>) -> Text<'static> {
+        Text(Cow::Owned(inside))
+    }
+
+    /// A word of our own that needs no escapes: letters, digits and signs other than `"` and `\`.
+    pub const fn word(word: &'a str) -> Text<'a> {
+        Text::escaped(word.as_bytes())
+    }
+
+    /// As written, escapes not decoded.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there is nothing between the quotes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this is `word`, written without escapes.
+    pub fn is(&self, word: &str) -> bool {
+        *self.0 == *word.as_bytes()
+    }
+
+    /// The same text, borrowed from this one.
+    pub fn borrowed(&self) -> Text<'_> {
+        Text(Cow::Borrowed(&self.0))
+    }
+
+    /// The same text, free of what it was read from.
+    pub fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// A value as written; must be one JSON value without white space around it.
+    pub const fn json(value: &'a [u8]) -> Raw<'a> {
+        Raw(Cow::Borrowed(value))
+    }
+
+    /// As [`Raw::json`], owned.
+    pub const fn owned(value: Vec<u8>) -> Raw<'static> {
+        Raw(Cow::Owned(value))
+    }
+
+    /// As written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it is written exactly like `json`.
+    pub fn is(&self, json: &str) -> bool {
+        *self.0 == *json.as_bytes()
+    }
+
+    /// The same value, borrowed from this one.
+    pub fn borrowed(&self) -> Raw<'_> {
+        Raw(Cow::Borrowed(&self.0))
+    }
+
+    /// The same value, free of what it was read from.
+    pub fn into_owned(self) -> Raw<'static> {
+        Raw(Cow::Owned(self.0.into_owned()))
+    }
+}
