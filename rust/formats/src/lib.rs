@@ -12,7 +12,10 @@
 //! * [`reply`] reads and edits whole replies, [`tap`] streams; [`identity`] is what they say about themselves on `/api/v1`;
 //! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them.
 //!
-//! Provider and client speak the same dialect here; translation comes later. Deliberately absent: sockets, clocks, threads, and any value tree on a path that
+//! * [`translate`] goes from one dialect to another through `fairlead_ir`; [`traits`] are what endpoints do differently, [`text`] the
+//!   two spellings of a text.
+//!
+//! Where provider and client speak the same dialect nothing is translated. Deliberately absent: sockets, clocks, threads, and any value tree on a path that
 //! only forwards. Text that nobody changes is never serialised again, because unknown fields, number spelling and
 //! key order have to survive (prompt caches and signatures depend on them).
 
@@ -24,6 +27,7 @@ pub mod identity;
 pub mod json;
 mod openai_chat;
 mod patch;
+pub mod read;
 pub mod redact;
 pub mod reply;
 pub mod request;
@@ -31,6 +35,9 @@ pub mod splice;
 pub mod sse;
 pub mod tap;
 mod template;
+pub mod text;
+pub mod traits;
+pub mod translate;
 mod write;
 
 pub use patch::Unspliced;
