@@ -15,6 +15,9 @@ use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
 
+#[cfg(test)]
+pub(crate) mod promises;
+
 /// Where a request goes, as far as its bytes depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
