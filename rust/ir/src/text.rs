@@ -4,6 +4,7 @@
 //! survives that way: halves of a surrogate pair that a provider splits over two deltas cannot be held by a `str`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// The inside of a JSON string as written: no quotes, escapes not decoded. Two texts that mean the same may differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,6 +57,14 @@ impl<'a> Text<'a> {
         *self.0 == *word.as_bytes()
     }
 
+    /// A piece of it, by bytes as written; no text where the range does not lie in it. It must not cut a character or an escape.
+    pub fn piece(&self, range: Range<usize>) -> Text<'a> {
+        match &self.0 {
+            Cow::Borrowed(inside) => Text(Cow::Borrowed(inside.get(range).unwrap_or_default())),
+            Cow::Owned(inside) => Text(Cow::Owned(inside.get(range).unwrap_or_default().to_vec())),
+        }
+    }
+
     /// The same text, borrowed from this one.
     pub fn borrowed(&self) -> Text<'_> {
         Text(Cow::Borrowed(&self.0))
@@ -96,5 +105,20 @@ impl<'a> Raw<'a> {
     /// The same value, free of what it was read from.
     pub fn into_owned(self) -> Raw<'static> {
         Raw(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_texts() {
+        let text = Text::word("data:x");
+        for text in [text.borrowed(), text.clone().into_owned()] {
+            assert_eq!(text.piece(5..6), Text::word("x"));
+            assert_eq!(text.piece(6..6), Text::EMPTY);
+            assert_eq!(text.piece(5..7), Text::EMPTY);
+        }
     }
 }
