@@ -37,6 +37,27 @@ pub fn unquote(text: &Text<'_>) -> Option<Raw<'static>> {
     is_complete(plain.as_bytes()).then(|| Raw::owned(plain.as_bytes().to_vec()))
 }
 
+/// Whether these bytes can stand between the quotes of a JSON string: UTF-8, whole escapes, no quote and no control character.
+/// Halves of surrogate pairs may: a provider splits pairs over two deltas.
+pub(crate) fn is_sound(inside: &[u8]) -> bool {
+    let (mut at, mut high) = (0, false);
+    while let Some(&byte) = inside.get(at) {
+        at += match byte {
+            b'\\' => match inside.get(at + 1) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+                Some(b'u') if inside.get(at + 2..at + 6).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => 6,
+                _ => return false,
+            },
+            b'"' | 0..0x20 => return false,
+            _ => {
+                high |= byte >= 0x80;
+                1
+            }
+        };
+    }
+    !high || simdutf8::basic::from_utf8(inside).is_ok()
+}
+
 /// Several texts as one, with `between` (escaped) between them.
 pub(crate) fn join<'a>(texts: impl IntoIterator<Item = &'a Text<'a>>, between: &str) -> Text<'static> {
     let mut joined = Vec::new();
@@ -67,7 +88,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_may_stand_between_quotes() {
+        for (inside, sound) in [
+            (&b""[..], true),
+            (b"a \xc3\xa9 /", true),
+            (br#"\" \\ \/ \b\f\n\r\t \u00e9"#, true),
+            (br"\ud83d", true),
+            (br"\ude00", true),
+            (b"\"", false),
+            (b"\n", false),
+            (b"\\", false),
+            (br"\x", false),
+            (br"\u00g0", false),
+            (br"\u00e", false),
+            (b"\xc3", false),
+        ] {
+            assert_eq!(is_sound(inside), sound, "{inside:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_was_escaped_is_sound(plain in any::<String>(), bytes in any::<Vec<u8>>()) {
+            prop_assert!(is_sound(escape(&plain).as_bytes()));
+            // Where it is a whole text, a parser agrees.
+            let quoted = [b"\"", &bytes[..], b"\""].concat();
+            if serde_json::from_slice::<String>(&quoted).is_ok() {
+                prop_assert!(is_sound(&bytes));
+            }
+        }
+
         #[test]
         fn what_was_escaped_is_decoded(plain in any::<String>()) {
             let escaped = escape(&plain);

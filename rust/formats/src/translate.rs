@@ -7,8 +7,8 @@
 //! Writing is deterministic and append-only: it reads no clock and draws no number, and a conversation that goes on is written with the
 //! same bytes up to where it went on, because prompt caches and the signatures of thoughts depend on the prefix.
 
-use fairlead_ir::request::Effort;
-use fairlead_ir::{Dialect, ErrorKind, Text};
+use fairlead_ir::request::{Effort, Show};
+use fairlead_ir::{Dialect, ErrorKind, Origin, Request, Text};
 
 use crate::identity::Identity;
 use crate::read::Malformed;
@@ -49,6 +49,8 @@ pub struct Bridge {
     pub include_usage: bool,
     /// Whether thoughts shall not be shown; seals still travel.
     pub hide_thoughts: bool,
+    /// Whether the caller gave its tools in chat's older way, as `functions`: calls go back as `function_call`.
+    pub legacy_functions: bool,
     /// Tools that were sent under another name or in another shape.
     tools: Vec<BridgedTool>,
     /// The tool that stands for a form of reply, under the name it was sent: a call of it is the reply's text.
@@ -64,6 +66,16 @@ struct BridgedTool {
 }
 
 impl Bridge {
+    /// What the way back needs of `request`, whatever its target is; the target's writer adds what it changed.
+    pub fn of(request: &Request<'_>) -> Bridge {
+        Bridge {
+            include_usage: request.labels.include_usage == Some(true),
+            hide_thoughts: request.reasoning.show == Some(Show::Nothing),
+            legacy_functions: request.tools.iter().any(|tool| tool.origin == Origin::item("functions", 0)),
+            ..Bridge::default()
+        }
+    }
+
     /// Remembers that `original` went out as `sent`; `free`: a tool that takes free text, wrapped as `{"input": "…"}`.
     pub(crate) fn tool(&mut self, sent: &Text<'_>, original: &Text<'_>, free: bool) {
         if free || sent != original {

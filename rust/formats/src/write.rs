@@ -83,6 +83,17 @@ impl<'o> Object<'o> {
         self
     }
 
+    /// The members of an object that is written without white space.
+    pub(crate) fn inside(&mut self, object: &[u8]) -> &mut Self {
+        if let [b'{', members @ .., b'}'] = object
+            && !members.is_empty()
+        {
+            self.comma();
+            self.out.extend_from_slice(members);
+        }
+        self
+    }
+
     /// The place for a value under `key`, to be written by hand.
     pub(crate) fn key(&mut self, key: &str) -> &mut Vec<u8> {
         self.comma();
