@@ -1,5 +1,15 @@
 //! What a chat request says beside the members that both dialects have.
 
+mod assistant;
+pub(crate) mod decode;
+pub(crate) mod encode;
+mod messages;
+mod parts;
+#[cfg(test)]
+mod tests;
+mod tools;
+pub(crate) mod turns;
+
 use core::ops::Range;
 
 use crate::json::Kind;

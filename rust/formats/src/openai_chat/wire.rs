@@ -1,5 +1,12 @@
 //! The shapes of completions and chunks: where things stand and what the figures mean. Reads in place, builds nothing.
 
+pub(crate) mod calls;
+pub(crate) mod citations;
+pub(crate) mod leftover;
+pub(crate) mod parts;
+pub(crate) mod thoughts;
+pub(crate) mod words;
+
 use core::ops::Range;
 use std::borrow::Cow;
 
