@@ -128,7 +128,7 @@ pub(crate) fn plain_name(name: &Text<'_>, limit: usize, starts_with_letter: bool
 }
 
 /// FNV-1a, folded to 32 bits: short, the same everywhere and always. No secret depends on it.
-fn fnv1a(bytes: &[u8]) -> u32 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u32 {
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     (hash ^ (hash >> 32)) as u32
 }

@@ -1,5 +1,10 @@
 //! Completions and chunks as clients shall see them: which bytes change, and what a whole reply says.
 
+pub(crate) mod decode;
+pub(crate) mod encode;
+#[cfg(test)]
+mod tests;
+
 use std::sync::LazyLock;
 
 use fairlead_ir::{Finish, NanoUsd, Usage};

@@ -3,8 +3,11 @@
 pub(crate) mod calls;
 pub(crate) mod citations;
 pub(crate) mod leftover;
+pub(crate) mod message;
 pub(crate) mod parts;
+pub(crate) mod tags;
 pub(crate) mod thoughts;
+pub(crate) mod usage;
 pub(crate) mod words;
 
 use core::ops::Range;
@@ -212,6 +215,18 @@ fn take_word<'a>(slot: &mut Option<Cow<'a, str>>, value: &'a [u8]) {
 /// What a usage object says, and the cost in it if it is a number.
 pub(crate) fn read_usage(object: &[u8]) -> Option<Figured> {
     PlacedUsage::read(&mut Cursor::new(object)).ok()?.read
+}
+
+/// As [`read_usage`], for a host that is known to count reasoning beside the completion (`reasoning_outside`).
+pub(crate) fn read_usage_of(object: &[u8], reasoning_outside: bool) -> Option<Usage> {
+    let figures = Figures::read(&mut Cursor::new(object)).ok()?;
+    let mut usage = figures.usage()?;
+    let completion = figures.completion.unwrap_or(0);
+    if reasoning_outside && usage.completion_tokens == completion {
+        usage.reasoning_tokens = figures.reasoning.unwrap_or(0);
+        usage.completion_tokens = completion.saturating_add(usage.reasoning_tokens);
+    }
+    Some(usage)
 }
 
 impl PlacedUsage {
@@ -463,6 +478,18 @@ mod tests {
         check(r#"{"prompt_tokens":null,"completion_tokens":3,"prompt_tokens_details":null}"#, Some(usage(0, 0, 0, 3, 0)), None);
         let searches = r#"{"prompt_tokens":1,"completion_tokens":1,"server_tool_use_details":{"web_search_requests":2}}"#;
         check(searches, Some(Usage { web_searches: 2, ..usage(1, 0, 0, 1, 0) }), None);
+    }
+
+    #[test]
+    fn reasoning_beside_the_completion() {
+        for (object, completion, reasoning) in [
+            (r#"{"prompt_tokens":10,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":20}}"#, 25, 20),
+            (r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"reasoning_tokens":3}"#, 8, 3),
+            (r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":18,"reasoning_tokens":3}"#, 8, 3),
+        ] {
+            let usage = read_usage_of(object.as_bytes(), true).unwrap();
+            assert_eq!((usage.completion_tokens, usage.reasoning_tokens), (completion, reasoning), "{object}");
+        }
     }
 
     fn check_content(delta: &str, content: bool, bytes: u64) {

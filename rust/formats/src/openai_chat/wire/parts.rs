@@ -11,18 +11,19 @@ use crate::read::{Key, Malformed, Reader};
 use crate::text::{decode, escape};
 use crate::write::write_escaped;
 
-/// Reads what stands under `content`: nothing, a string or a list of parts. Texts without a text are nothing.
-pub(crate) fn read_content<'a>(reader: &mut Reader<'a>, origin: Origin) -> Result<Vec<Block<'a>>, Malformed> {
+/// Reads what stands under `content`: nothing, a string or a list of parts. Texts without a text are nothing. `path` is its place in
+/// what `origin` stands for.
+pub(crate) fn read_content<'a>(reader: &mut Reader<'a>, origin: Origin, path: &'static str) -> Result<Vec<Block<'a>>, Malformed> {
     match reader.kind()? {
         json::Kind::Null => reader.skip().map(|()| Vec::new()),
         json::Kind::String => {
             let text = reader.text()?;
-            Ok(if text.is_empty() { Vec::new() } else { vec![Block::text(text, origin.inside("content"))] })
+            Ok(if text.is_empty() { Vec::new() } else { vec![Block::text(text, origin.inside(path))] })
         }
         json::Kind::Array => {
             let mut blocks = Vec::new();
             reader.array(|at, reader| {
-                blocks.extend(read_part(reader, origin.part("content", at))?);
+                blocks.extend(read_part(reader, origin.part(path, at))?);
                 Ok(())
             })?;
             Ok(blocks)
@@ -185,7 +186,7 @@ impl<'a> Part<'a> {
         let mut thought = Thought::default();
         reader.object(|key, reader| match key.name() {
             "thinking" => {
-                for block in read_content(reader, Origin::default())? {
+                for block in read_content(reader, Origin::default(), "thinking")? {
                     if let Kind::Text { text, .. } = block.kind {
                         thought.parts.push(ThoughtPart { shape: ThoughtShape::Full, text });
                     }
@@ -340,11 +341,11 @@ mod tests {
 
     fn read(content: &str) -> Vec<Kind<'_>> {
         let mut reader = Reader::checked(content.as_bytes()).unwrap();
-        read_content(&mut reader, Origin::default()).unwrap().into_iter().map(|block| block.kind).collect()
+        read_content(&mut reader, Origin::default(), "content").unwrap().into_iter().map(|block| block.kind).collect()
     }
 
     fn fault(content: &str) -> String {
-        read_content(&mut Reader::checked(content.as_bytes()).unwrap(), Origin::default()).unwrap_err().to_string()
+        read_content(&mut Reader::checked(content.as_bytes()).unwrap(), Origin::default(), "content").unwrap_err().to_string()
     }
 
     fn media<'a>(class: MediaClass, source: MediaSource<'a>, detail: Option<&'a str>, name: Option<&'a str>) -> Vec<Kind<'a>> {

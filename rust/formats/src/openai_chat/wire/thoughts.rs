@@ -90,10 +90,10 @@ impl<'a> Entry<'a> {
 }
 
 /// Reads a whole list into blocks. Entries that may be a call's become thoughts with its id; [`settle`] moves them.
-pub(crate) fn read_details<'a>(reader: &mut Reader<'a>, origin: Origin) -> Result<Vec<Block<'a>>, Malformed> {
+pub(crate) fn read_details<'a>(reader: &mut Reader<'a>, origin: Origin, path: &'static str) -> Result<Vec<Block<'a>>, Malformed> {
     let mut grouping = Grouping::default();
     reader.array(|at, reader| {
-        grouping.take(Entry::read(reader)?, origin.part("reasoning_details", at));
+        grouping.take(Entry::read(reader)?, origin.part(path, at));
         Ok(())
     })?;
     grouping.flush();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     fn read(list: &str) -> Vec<Block<'_>> {
-        let mut blocks = read_details(&mut Reader::checked(list.as_bytes()).unwrap(), Origin::default()).unwrap();
+        let mut blocks = read_details(&mut Reader::checked(list.as_bytes()).unwrap(), Origin::default(), "").unwrap();
         blocks.iter_mut().for_each(|block| block.origin = Origin::default());
         blocks
     }
@@ -407,7 +407,7 @@ mod tests {
             (r#"[{"text":"a"}]"#, r#""[0]" must have a type"#),
             (r#"[{"type":"reasoning.text","text":1}]"#, r#""[0].text" must be a string"#),
         ] {
-            let fault = read_details(&mut Reader::checked(list.as_bytes()).unwrap(), Origin::default()).unwrap_err();
+            let fault = read_details(&mut Reader::checked(list.as_bytes()).unwrap(), Origin::default(), "").unwrap_err();
             assert_eq!(fault.to_string(), problem);
         }
     }
