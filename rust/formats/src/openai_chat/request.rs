@@ -6,6 +6,8 @@ pub(crate) mod encode;
 mod messages;
 mod parts;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 mod tools;
 pub(crate) mod turns;

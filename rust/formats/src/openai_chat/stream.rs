@@ -1,5 +1,15 @@
 //! Chunks: what each one says, and whether the client gets it as it came.
 
+mod calls;
+mod choice;
+pub(crate) mod decode;
+pub(crate) mod encode;
+mod frame;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
 use core::ops::Range;
 
 use super::response::{CHUNK_PART, Shape, ToolCalls, edit, take_choices, take_usage};
