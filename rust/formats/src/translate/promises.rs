@@ -271,13 +271,13 @@ impl Made {
         made.used = true;
         let block = made.blocks.len() as u32;
         let id = || Text::owned(format!("call_{choice}_{block}").into_bytes());
-        let free = pick % 5 == 0;
+        let free = pick.is_multiple_of(5);
         let head = match what {
             0 => Head::Text,
             1 => Head::Refusal,
-            2 => Head::Thought { id: (pick % 3 == 0).then(|| Text::word("rs_1")), redacted: pick % 7 == 0 },
+            2 => Head::Thought { id: (pick.is_multiple_of(3)).then(|| Text::word("rs_1")), redacted: pick.is_multiple_of(7) },
             3 | 4 => Head::ToolCall { id: id(), name: Text::word(["f", "get_weather"][usize::from(pick) % 2]), free },
-            _ if pick % 2 == 0 => Head::Media(Media {
+            _ if pick.is_multiple_of(2) => Head::Media(Media {
                 class: MediaClass::Image,
                 source: MediaSource::Base64 { mime: Text::word("image/png"), data: Text::word("iVBORw0KGgo=") },
                 detail: None,
@@ -303,8 +303,8 @@ impl Made {
         let block = &mut self.choices[choice].blocks[at];
         let text = Text::word(PIECES[usize::from(pick) % PIECES.len()]);
         let delta = match &block.head {
-            _ if pick % 11 == 0 => Delta::Seal(Text::word(["c2VhbA==", "b3RoZXI="][usize::from(pick) % 2])),
-            Head::Text if pick % 5 == 0 => Delta::Citation(Citation {
+            _ if pick.is_multiple_of(11) => Delta::Seal(Text::word(["c2VhbA==", "b3RoZXI="][usize::from(pick) % 2])),
+            Head::Text if pick.is_multiple_of(5) => Delta::Citation(Citation {
                 url: Some(Text::word("https://example.org")),
                 title: Some(Text::word("Example")),
                 quote: None,
@@ -313,7 +313,7 @@ impl Made {
             }),
             Head::Text | Head::Refusal => Delta::Text(text),
             Head::Thought { redacted: false, .. } => {
-                let part = block.part.map_or(0, |part| part + u32::from(pick % 4 == 0));
+                let part = block.part.map_or(0, |part| part + u32::from(pick.is_multiple_of(4)));
                 block.part = Some(part);
                 Delta::Thought { shape: ThoughtShape::Full, part, text }
             }

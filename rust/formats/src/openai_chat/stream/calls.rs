@@ -108,16 +108,21 @@ impl Call {
             value if !value.starts_with(b"\"") && is_complete(value) => quote(&fairlead_ir::Raw::json(value)),
             _ => return Err(Malformed::new("is no text").in_member("arguments")),
         };
+        Ok(self.piece_of_text(piece))
+    }
+
+    /// As [`piece`](Self::piece), of a text that is known to be sound.
+    pub(super) fn piece_of_text<'d>(&mut self, piece: Text<'d>) -> Option<Text<'d>> {
         if self.free {
-            return Ok(Some(piece).filter(|piece| !piece.is_empty()));
+            return Some(piece).filter(|piece| !piece.is_empty());
         }
         // `{}` in front of the arguments is a placeholder, and alone it is what a call without arguments has anyway.
         let says_nothing = piece.is_empty() || !self.progress.has_begun() && piece.is("{}") || self.progress.is_done();
         if says_nothing {
-            return Ok(None);
+            return None;
         }
         self.progress.feed(piece.as_bytes());
-        Ok(Some(piece))
+        Some(piece)
     }
 }
 

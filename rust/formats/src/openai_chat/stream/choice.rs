@@ -4,7 +4,7 @@ use fairlead_ir::block::{Citation, Media, MediaClass, MediaSource, ThoughtShape}
 use fairlead_ir::{Delta, Event, Head, Raw, Stop, StopReason, Text};
 
 use super::calls::Calls;
-use super::frame::{self, Fragment, Parts};
+use super::frame::{self, Fragment, Hole, Parts};
 use crate::json::is_complete;
 use crate::json::walk::{self, Cursor};
 use crate::openai_chat::wire::citations::read_annotation;
@@ -89,6 +89,20 @@ impl Choice {
         }
         if let (Some(word), None) = (choice.finish, &self.finish) {
             self.take_finish(word, choice, sink);
+        }
+        Ok(())
+    }
+
+    /// Takes the text of a chunk that is otherwise the same as the one before; it is known to be sound.
+    pub(super) fn go_on(&mut self, hole: Hole, text: &[u8], sink: Sink<'_>) -> Result<(), Malformed> {
+        match hole {
+            Hole::Content => self.say(text, sink),
+            Hole::Reasoning => self.think(ThoughtShape::Full, text, sink),
+            Hole::Arguments(index) => {
+                let at = self.calls.place(&Fragment { index, ..Fragment::default() }, self.salt, self.index)?;
+                let piece = self.calls.list[at].piece_of_text(Text::escaped(text));
+                self.tell_arguments(at, piece, sink);
+            }
         }
         Ok(())
     }
@@ -369,11 +383,10 @@ impl Choice {
     fn seal_call(&mut self, entry: &Entry<'_>, sink: Sink<'_>) -> Result<bool, Malformed> {
         let Some(id) = &entry.id else { return Ok(false) };
         let choice = self.index;
-        if let Some(call) = self.calls.list.iter().find(|call| call.id == *id) {
-            if let (Some(block), true) = (call.block, call.open) {
-                sink(Event::Delta { choice, block, delta: Delta::Seal(entry.text.borrowed()) });
-                return Ok(true);
-            }
+        let called = self.calls.list.iter().find(|call| call.id == *id && call.open);
+        if let Some(block) = called.and_then(|call| call.block) {
+            sink(Event::Delta { choice, block, delta: Delta::Seal(entry.text.borrowed()) });
+            return Ok(true);
         }
         if !entry.format.as_ref().is_some_and(|format| format.is(THOUGHT_SIGNATURE)) {
             return Ok(false);
@@ -410,9 +423,15 @@ impl Choice {
             self.calls.list[at].free |= fragment.free;
             self.open_call(at, sink);
         }
-        let Some(arguments) = fragment.arguments else { return Ok(()) };
+        if let Some(arguments) = fragment.arguments {
+            let piece = self.calls.list[at].piece(arguments)?;
+            self.tell_arguments(at, piece, sink);
+        }
+        Ok(())
+    }
+
+    fn tell_arguments(&mut self, at: usize, piece: Option<Text<'_>>, sink: Sink<'_>) {
         let call = &mut self.calls.list[at];
-        let piece = call.piece(arguments)?;
         match (call.block.filter(|_| call.open), piece) {
             (Some(block), Some(piece)) => {
                 call.told = true;
@@ -421,7 +440,6 @@ impl Choice {
             (None, Some(piece)) if call.block.is_none() => call.waiting.extend_from_slice(piece.as_bytes()),
             _ => {}
         }
-        Ok(())
     }
 
     /// Opens the block of a call whose name is known, and closes those that are done.

@@ -4,7 +4,7 @@ use fairlead_ir::{ErrorKind, Event, Text};
 
 use super::DONE;
 use super::choice::{Choice, Sink};
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, Hole};
 use crate::decimal::count;
 use crate::error;
 use crate::openai_chat::response::decode::salt;
@@ -31,11 +31,13 @@ pub(crate) struct Decoder {
     plain: Plain,
 }
 
-/// The last chunk that held content and nothing else: most chunks differ from it in that text only, and need not be taken apart.
+/// The last chunk that held a piece of text and nothing else: most chunks differ from it in that text only, and need not be taken apart.
 #[derive(Debug, Default)]
 struct Plain {
     before: Vec<u8>,
     behind: Vec<u8>,
+    /// What the text is.
+    hole: Hole,
     /// The place of its choice in the list.
     choice: usize,
     misses: u32,
@@ -55,9 +57,8 @@ impl Decoder {
         if self.ended {
             return Ok(());
         }
-        if let Some((choice, text)) = self.plain.find(data) {
-            self.choices[choice].say(text, sink);
-            return Ok(());
+        if let Some(text) = self.plain.find(data) {
+            return self.choices[self.plain.choice].go_on(self.plain.hole, text, sink);
         }
         match data.trim_ascii() {
             [] => Ok(()),
@@ -158,14 +159,15 @@ impl Decoder {
     }
 
     fn remember(&mut self, data: &[u8], choice: &frame::Choice<'_>) {
-        let Some([b'"', text @ .., b'"']) = choice.delta.content else { return };
-        let is_plain = choice.delta.is_content_alone() && choice.finish.is_none() && choice.logprobs.is_none() && choice.sequence.is_none();
-        if !is_plain || text.is_empty() || data.len() > MAX_PLAIN_BYTES || self.plain.misses > MAX_MISSES {
+        let is_plain = choice.finish.is_none() && choice.logprobs.is_none() && choice.sequence.is_none();
+        if !is_plain || data.len() > MAX_PLAIN_BYTES || self.plain.misses > MAX_MISSES {
             return;
         }
         let index = choice.index.unwrap_or(0);
-        let Some(place) = self.choices.iter().position(|choice| u64::from(choice.index) == index) else { return };
-        self.plain.learn(data, choice.delta.content_at + 1, text.len(), place);
+        let place = self.choices.iter().position(|choice| u64::from(choice.index) == index);
+        if let (Some(place), Some((hole, text))) = (place, choice.delta.sole_text()) {
+            self.plain.learn(data, text, hole, place);
+        }
     }
 
     fn end(&mut self, sink: Sink<'_>) {
@@ -189,21 +191,24 @@ impl Decoder {
 }
 
 impl Plain {
-    /// The text of a chunk that differs from the remembered one in its text only, and its choice.
-    fn find<'d>(&self, data: &'d [u8]) -> Option<(usize, &'d [u8])> {
+    /// The text of a chunk that differs from the remembered one in its text only.
+    fn find<'d>(&self, data: &'d [u8]) -> Option<&'d [u8]> {
         if self.before.is_empty() {
             return None;
         }
         let text = data.strip_prefix(self.before.as_slice())?.strip_suffix(self.behind.as_slice())?;
-        is_sound(text).then_some((self.choice, text))
+        is_sound(text).then_some(text)
     }
 
-    fn learn(&mut self, data: &[u8], at: usize, length: usize, choice: usize) {
+    /// Remembers a chunk with the text that was found in it.
+    fn learn(&mut self, data: &[u8], text: &[u8], hole: Hole, choice: usize) {
+        let at = (text.as_ptr() as usize).wrapping_sub(data.as_ptr() as usize);
+        let (Some(before), Some(behind)) = (data.get(..at), data.get(at.saturating_add(text.len())..)) else { return };
         self.misses += u32::from(!self.before.is_empty());
         self.before.clear();
-        self.before.extend_from_slice(&data[..at]);
+        self.before.extend_from_slice(before);
         self.behind.clear();
-        self.behind.extend_from_slice(&data[at + length..]);
-        self.choice = choice;
+        self.behind.extend_from_slice(behind);
+        (self.hole, self.choice) = (hole, choice);
     }
 }

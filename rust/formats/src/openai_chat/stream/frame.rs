@@ -37,8 +37,6 @@ pub(super) struct Choice<'d> {
 #[derive(Debug, Default)]
 pub(super) struct Parts<'d> {
     pub(super) content: Option<&'d [u8]>,
-    /// Where the content lies in the chunk.
-    pub(super) content_at: usize,
     pub(super) reasoning: Option<&'d [u8]>,
     pub(super) details: Option<&'d [u8]>,
     pub(super) refusal: Option<&'d [u8]>,
@@ -141,10 +139,7 @@ impl<'d> Parts<'d> {
         while let Some(key) = cursor.next_key(&mut level)? {
             match (&*name(key), cursor.kind()?) {
                 (_, Kind::Null) => drop(cursor.skip()?),
-                (b"content", _) => {
-                    parts.content_at = cursor.at();
-                    parts.content = Some(cursor.skip()?);
-                }
+                (b"content", _) => parts.content = Some(cursor.skip()?),
                 // One and the same text under two names, where a host serves two kinds of clients.
                 (b"reasoning", Kind::String) => parts.reasoning = Some(cursor.skip()?),
                 (b"reasoning_content", Kind::String) => parts.reasoning = parts.reasoning.or(Some(cursor.skip()?)),
@@ -161,11 +156,31 @@ impl<'d> Parts<'d> {
         Ok(parts)
     }
 
-    /// Whether there is nothing but content.
-    pub(super) fn is_content_alone(&self) -> bool {
-        let Parts { reasoning, details, refusal, images, audio, annotations, calls, function_call, .. } = self;
-        [reasoning, details, refusal, images, audio, annotations, calls, function_call].iter().all(|part| part.is_none())
+    /// The piece of text in this delta, if that is all there is in it.
+    pub(super) fn sole_text(&self) -> Option<(Hole, &'d [u8])> {
+        let Parts { details, refusal, images, audio, annotations, function_call, .. } = self;
+        if [details, refusal, images, audio, annotations, function_call].iter().any(|part| part.is_some()) {
+            return None;
+        }
+        // Many hosts send an empty text beside everything else.
+        let content = self.content.filter(|content| *content != b"\"\"");
+        match (content, self.reasoning, self.calls) {
+            (Some(text), None, None) => Some((Hole::Content, word(text)?)),
+            (None, Some(text), None) => Some((Hole::Reasoning, word(text)?)),
+            (None, None, Some(calls)) => Fragment::sole_text(calls),
+            _ => None,
+        }
     }
+}
+
+/// What the text that differs from chunk to chunk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Hole {
+    #[default]
+    Content,
+    Reasoning,
+    /// Arguments of the call with this number.
+    Arguments(Option<u64>),
 }
 
 /// The inside of a string that is not empty.
@@ -206,6 +221,17 @@ impl<'d> Fragment<'d> {
             }
         }
         Ok(fragment)
+    }
+
+    /// The piece of arguments in this list of fragments, if it goes on with one call and that is all.
+    fn sole_text(calls: &'d [u8]) -> Option<(Hole, &'d [u8])> {
+        let mut cursor = Cursor::new(calls);
+        let mut level = cursor.enter(b'[').ok()?;
+        let fragment = cursor.next_element(&mut level).ok()?.then(|| Fragment::read(&mut cursor).ok())??;
+        let is_last = !cursor.next_element(&mut level).ok()?;
+        let goes_on = fragment.id.is_none() && fragment.name.is_none() && !fragment.free;
+        let text = word(fragment.arguments?)?;
+        (is_last && goes_on).then_some((Hole::Arguments(fragment.index), text))
     }
 
     /// Reads the older `function_call`.

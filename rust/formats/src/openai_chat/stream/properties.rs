@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fairlead_ir::{Delta, Event, Head, Manner, StopReason};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -119,34 +121,47 @@ fn lone_halves(frame: &str) -> serde_json::Result<Value> {
     serde_json::from_str(&frame.replace(r"\ud83d", "?").replace(r"\ude00", "?"))
 }
 
-/// What a stream says per choice, without the order that chat cannot keep: texts, calls, thoughts, why it ended.
-fn content(events: &[Event<'_>]) -> Vec<(u32, [String; 3], Vec<String>, Option<StopReason>)> {
-    let mut choices: std::collections::BTreeMap<u32, ([String; 3], std::collections::BTreeMap<u32, String>, Option<StopReason>)> =
-        Default::default();
-    let mut refusals = std::collections::BTreeSet::new();
+/// What a choice says, without the order that chat cannot keep.
+#[derive(Debug, Default, PartialEq)]
+struct Content {
+    text: String,
+    refusal: String,
+    thoughts: String,
+    /// Id, name and arguments by block.
+    calls: BTreeMap<u32, String>,
+    reason: Option<StopReason>,
+}
+
+/// What a stream says per choice; the blocks of calls are numbered anew.
+fn content(events: &[Event<'_>]) -> BTreeMap<u32, Content> {
+    let mut choices: BTreeMap<u32, Content> = BTreeMap::new();
+    let mut refusals = BTreeSet::new();
     for event in events {
         match event {
-            Event::Open { choice, block, head: Head::ToolCall { id, name, .. } } => {
-                choices.entry(*choice).or_default().1.insert(*block, format!("{} {} ", text(id), text(name)));
-            }
             Event::Open { choice, block, head } => {
-                choices.entry(*choice).or_default();
-                if matches!(head, Head::Refusal) {
-                    refusals.insert((*choice, *block));
+                let told = choices.entry(*choice).or_default();
+                match head {
+                    Head::ToolCall { id, name, .. } => drop(told.calls.insert(*block, format!("{} {} ", text(id), text(name)))),
+                    Head::Refusal => drop(refusals.insert((*choice, *block))),
+                    _ => {}
                 }
             }
             Event::Delta { choice, block, delta } => {
                 let told = choices.entry(*choice).or_default();
                 match delta {
-                    Delta::Text(piece) => told.0[usize::from(refusals.contains(&(*choice, *block)))].push_str(&text(piece)),
-                    Delta::Thought { text: piece, .. } => told.0[2].push_str(&text(piece)),
-                    Delta::Arguments(piece) => told.1.entry(*block).or_default().push_str(&text(piece)),
-                    _ => {}
+                    Delta::Text(piece) if refusals.contains(&(*choice, *block)) => told.refusal.push_str(&text(piece)),
+                    Delta::Text(piece) => told.text.push_str(&text(piece)),
+                    Delta::Thought { text: piece, .. } => told.thoughts.push_str(&text(piece)),
+                    Delta::Arguments(piece) => told.calls.entry(*block).or_default().push_str(&text(piece)),
+                    Delta::Seal(_) | Delta::Citation(_) => {}
                 }
             }
-            Event::Stop { choice, stop } => choices.entry(*choice).or_default().2 = Some(stop.reason),
+            Event::Stop { choice, stop } => choices.entry(*choice).or_default().reason = Some(stop.reason),
             _ => {}
         }
     }
-    choices.into_iter().map(|(choice, (texts, calls, stop))| (choice, texts, calls.into_values().collect(), stop)).collect()
+    for told in choices.values_mut() {
+        told.calls = std::mem::take(&mut told.calls).into_values().zip(0..).map(|(call, number)| (number, call)).collect();
+    }
+    choices
 }

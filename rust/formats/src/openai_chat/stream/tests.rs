@@ -294,7 +294,7 @@ fn calls_of_many_hosts() {
 
 #[test]
 fn ends_and_cuts() {
-    let end = |frames: &[&str]| decoded(frames, &[]).iter().filter_map(short).last().unwrap();
+    let end = |frames: &[&str]| decoded(frames, &[]).iter().rev().find_map(short).unwrap();
     let a = chunk(json!({"content": "a"}), Value::Null);
     let stop = chunk(json!({}), json!("stop"));
     let cut = "ProviderUnavailable: the provider's stream ended before the reply was complete";
@@ -315,7 +315,7 @@ fn ends_and_cuts() {
 
 #[test]
 fn errors_come_before_choices() {
-    let fail = |frame: &str| decoded(&[&chunk(json!({"content": "a"}), Value::Null), frame], &[]).iter().filter_map(short).last().unwrap();
+    let fail = |frame: &str| decoded(&[&chunk(json!({"content": "a"}), Value::Null), frame], &[]).iter().rev().find_map(short).unwrap();
     assert_eq!(
         fail(r#"{"choices":[{"delta":{"content":""},"finish_reason":"error"}],"error":{"code":429,"message":"slow"}}"#),
         "ProviderRateLimited: slow"
@@ -359,17 +359,29 @@ fn usage_in_every_place() {
 
 #[test]
 fn chunks_that_differ_in_their_text_only_are_told_the_same() {
-    let words = ["a", "b", "é", "\\ud83d", "\\ude00", "\\\"", "x\\\\", ""];
-    let frame =
-        |word: &str| format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{{"content":"{word}"}},"finish_reason":null}}],"usage":null}}"#);
-    let frames: Vec<String> = words.iter().map(|word| frame(word)).collect();
+    let words = ["a", "b", "é", "\\ud83d", "\\ude00", "\\\"", "x\\\\"];
+    let frame = |delta: &str, word: &str| {
+        let delta = delta.replace("WORD", word);
+        format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{delta},"finish_reason":null}}],"usage":null}}"#)
+    };
     let mut decoder = Decoder::new(Traits::NONE);
-    let mut told = Vec::new();
-    for frame in &frames {
-        decoder.event(None, frame.as_bytes(), &mut |event| told.extend(short(&event))).unwrap();
+    let call = r#"{"tool_calls":[{"index":0,"id":"c1","function":{"name":"f","arguments":"["}}]}"#;
+    for (deltas, head, before) in [
+        ([r#"{"reasoning_content":"WORD"}"#, r#"{"content":"","reasoning_content":"WORD"}"#], &["0 thought"][..], "0.0="),
+        ([r#"{"content":"WORD"}"#, r#"{"role":"assistant","content":"WORD"}"#], &["0-", "1 text"], "1="),
+        ([r#"{"tool_calls":[{"index":0,"function":{"arguments":"WORD"}}]}"#, call], &["1-", "2 call f c1", "2=["], "2="),
+    ] {
+        let mut told = Vec::new();
+        let begins = deltas[1] == call;
+        let first = begins.then(|| frame(call, ""));
+        let frames = first.into_iter().chain(words.iter().map(|word| frame(deltas[0], word)));
+        for frame in frames.chain((!begins).then(|| frame(deltas[1], ""))) {
+            decoder.event(None, frame.as_bytes(), &mut |event| told.extend(short(&event))).unwrap();
+        }
+        let expected = head.iter().map(|word| (*word).to_owned()).chain(words.iter().map(|word| format!("{before}{word}")));
+        assert_eq!(told, expected.collect::<Vec<_>>());
     }
-    let expected: Vec<String> = ["0 text".to_owned()].into_iter().chain(words[..7].iter().map(|word| format!("0={word}"))).collect();
-    assert_eq!(told, expected);
+    let frame = |word: &str| frame(r#"{"tool_calls":[{"index":0,"function":{"arguments":"WORD"}}]}"#, word);
     // What breaks out of the string is no text.
     for broken in [r#"x"},"finish_reason":"stop"}],"y":[{"z":{"w":"q"#, "\u{7}", "\\x"] {
         let result = decoder.event(None, frame(broken).as_bytes(), &mut |_| {});

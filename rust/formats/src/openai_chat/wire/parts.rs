@@ -220,7 +220,7 @@ pub(crate) fn keep_unknown<'a>(key: &Key<'a>, reader: &mut Reader<'a>, rest: &mu
 
 /// What an `image_url` or `video_url` holds: an object, or with many clients the address itself.
 pub(crate) fn read_url<'a>(reader: &mut Reader<'a>, class: MediaClass, rest: &mut Vec<Member<'a>>) -> Result<Media<'a>, Malformed> {
-    let mut media = |url, detail| Media { class, source: source_of(url), detail, name: None };
+    let media = |url, detail| Media { class, source: source_of(url), detail, name: None };
     if reader.kind()? == json::Kind::String {
         return Ok(media(reader.text()?, None));
     }
