@@ -102,6 +102,14 @@ impl<'o> Object<'o> {
         self.out
     }
 
+    /// As [`Object::key`], of a name that is already escaped.
+    pub(crate) fn escaped_key(&mut self, key: &Text<'_>) -> &mut Vec<u8> {
+        self.comma();
+        write_escaped(self.out, key);
+        self.out.push(b':');
+        self.out
+    }
+
     pub(crate) fn close(self) {
         self.out.push(b'}');
     }
