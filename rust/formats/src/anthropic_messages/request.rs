@@ -1,5 +1,8 @@
 //! What a Messages request says beside the members that both dialects have.
 
+pub(crate) mod decode;
+pub(crate) mod encode;
+
 use core::ops::Range;
 use std::borrow::Cow;
 
@@ -42,3 +45,8 @@ pub(crate) fn move_user(members: &Members, hashed: Option<&str>, changes: &mut M
         changes.set(METADATA, "metadata", Cow::Owned(metadata));
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,12 @@
 //! The shapes of messages and their events: where things stand and what the figures mean. Reads in place, builds nothing.
 
+pub(crate) mod block;
+pub(crate) mod citation;
+pub(crate) mod input;
+pub(crate) mod remainder;
+pub(crate) mod stop;
+pub(crate) mod usage;
+
 use core::ops::Range;
 
 use fairlead_ir::{NanoUsd, Usage};
@@ -10,6 +17,11 @@ use crate::json::{Kind, Reject};
 use crate::openai_chat::wire::{is_error, is_hollow};
 use crate::patch::name;
 use crate::reply::{Figured, Missing};
+
+/// Appends a value on one line, as event streams need it: line ends stand between tokens only, where any white space does.
+pub(crate) fn write_line(value: &[u8], out: &mut Vec<u8>) {
+    out.extend(value.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+}
 
 /// Where the members of a message or an event lie; the last one where a name occurs twice, as most parsers have it.
 #[derive(Debug, Default)]
