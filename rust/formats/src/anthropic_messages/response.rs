@@ -1,5 +1,8 @@
 //! Messages as clients shall see them: which bytes change, and what a whole reply says.
 
+pub(crate) mod decode;
+pub(crate) mod encode;
+
 use fairlead_ir::{NanoUsd, Usage};
 
 use super::wire::{Figures, Outline, read_block};
@@ -126,3 +129,8 @@ pub(crate) fn edit_usage(
     }
     patch.write(usage, base, edits)
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
