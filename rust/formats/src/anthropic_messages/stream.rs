@@ -1,5 +1,11 @@
 //! The named events of a message stream: what each one says, and whether the client gets it as it came.
 
+mod begin;
+pub(crate) mod decode;
+pub(crate) mod encode;
+mod frame;
+mod lines;
+
 use core::ops::Range;
 
 use fairlead_ir::{NanoUsd, Usage};
@@ -109,3 +115,8 @@ impl EventTap {
         find_texts(event, texts)
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
