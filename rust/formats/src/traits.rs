@@ -67,6 +67,7 @@ traits! {
     no_function_ids: "refuses `id` on function calls and results (Vertex)",
     thinking_level: "takes `thinkingLevel` instead of `thinkingBudget` (Gemini 3)",
     thought_signatures: "refuses the first call of a step without a thought signature (Gemini 3)",
+    no_media_results: "refuses media in the answers of functions (Gemini before 3)",
     schema_without_tools: "refuses a schema of the reply together with tools (Gemini before 3)",
 }
 

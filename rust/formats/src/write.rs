@@ -158,6 +158,13 @@ impl<'o> Array<'o> {
         self
     }
 
+    /// Texts that are already escaped, one after the other.
+    pub(crate) fn texts(&mut self, values: &[Text<'_>]) {
+        for value in values {
+            self.escaped(value);
+        }
+    }
+
     /// Whether nothing was written yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.empty
