@@ -180,7 +180,7 @@ impl Fault {
 
 /// The first byte at or after `at` that is no JSON white space, or the text's length.
 #[inline(always)]
-fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while let Some(byte) = bytes.get(at)
         && *byte <= b' '
     {
