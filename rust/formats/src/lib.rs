@@ -23,6 +23,7 @@ mod anthropic_messages;
 mod decimal;
 pub mod error;
 pub mod extension;
+mod gemini_generate;
 pub mod identity;
 pub mod json;
 mod openai_chat;

@@ -1,0 +1,1 @@
+//! Whole replies of this dialect.
