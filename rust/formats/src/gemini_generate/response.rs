@@ -1,1 +1,6 @@
 //! Whole replies of this dialect.
+
+pub(crate) mod decode;
+pub(crate) mod encode;
+#[cfg(test)]
+mod tests;
