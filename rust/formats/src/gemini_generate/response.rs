@@ -3,4 +3,4 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,6 +7,7 @@ use fairlead_ir::{Block, Dialect, Kind, Losses, Manner, NanoUsd, Response, Sever
 use crate::gemini_generate::wire::grounding::{self, Collected};
 use crate::gemini_generate::wire::part::{write_call, write_media, write_opaque, write_text};
 use crate::gemini_generate::wire::{finish_word, logprobs, rfc3339, write_usage};
+use crate::identity::Identity;
 use crate::text::{decode, escape, quote};
 use crate::translate::{Bridge, Face};
 use crate::write::{Array, Object};
@@ -31,7 +32,7 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
     if response.usage.is_some() || cost.is_some() {
         body.object("usageMetadata", |usage| write_usage(response.usage.as_ref(), cost, usage));
     }
-    write_names(response, face, &mut body);
+    write_names(&response.id, &response.model, response.created_s, face.identity, &mut body);
     if own {
         let in_candidate = |name: &Text<'_>| name.as_bytes().starts_with(b"candidates[");
         response.rest.iter().filter(|member| !in_candidate(&member.name)).for_each(|member| {
@@ -49,14 +50,16 @@ fn is_blocked(response: &Response<'_>) -> bool {
     blocks.is_empty() && details.as_bytes().starts_with(b"{")
 }
 
-fn write_names(response: &Response<'_>, face: &Face<'_>, body: &mut Object<'_>) {
-    let identity = face.identity;
+/// Writes what a reply or chunk says about itself. On `/v1` the provider's own names stand where it has some.
+pub(crate) fn write_names(id: &Text<'_>, model: &Text<'_>, created_s: Option<u64>, identity: &Identity, body: &mut Object<'_>) {
     let native = identity.manner() == Manner::Native;
-    let name =
-        |theirs: &Text<'_>, ours: &str| if native && !theirs.is_empty() { theirs.clone().into_owned() } else { escape(ours).into_owned() };
-    body.escaped("modelVersion", &name(&response.model, identity.model()));
-    body.escaped("responseId", &name(&response.id, identity.generation_id()));
-    if let Some(created_s) = response.created_s {
+    let name = |theirs: &Text<'_>, ours: &str| match native && !theirs.is_empty() {
+        true => theirs.clone().into_owned(),
+        false => escape(ours).into_owned(),
+    };
+    body.escaped("modelVersion", &name(model, identity.model()));
+    body.escaped("responseId", &name(id, identity.generation_id()));
+    if let Some(created_s) = created_s {
         body.text("createTime", &rfc3339(created_s));
     }
     if !native {
