@@ -17,7 +17,7 @@ use crate::json::{Files, Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
 use crate::splice::{Edits, MemberEdits, Misplaced, gather};
-use crate::{anthropic_messages, openai_chat};
+use crate::{anthropic_messages, gemini_generate, openai_chat};
 
 /// The longest model name, in bytes.
 pub const MAX_MODEL_BYTES: usize = 256;
@@ -56,12 +56,27 @@ impl core::error::Error for Refusal {}
 pub struct RequestScan {
     dialect: Dialect,
     scanner: Scanner<'static>,
+    address: Option<Address>,
+}
+
+/// What a request says in its path, in a dialect that names the model there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The model, escapes of the path decoded.
+    pub model: String,
+    /// Whether a stream is asked for.
+    pub stream: bool,
 }
 
 impl RequestScan {
     /// A scan of a body in `dialect` with at most `max_depth` nested containers.
     pub fn new(dialect: Dialect, max_depth: u16) -> RequestScan {
-        RequestScan { dialect, scanner: Scanner::prepared(layout_of(dialect), max_depth) }
+        RequestScan { dialect, scanner: Scanner::prepared(layout_of(dialect), max_depth), address: None }
+    }
+
+    /// As [`RequestScan::new`], of a dialect whose path says more: [`Dialect::GeminiGenerate`].
+    pub fn addressed(dialect: Dialect, max_depth: u16, address: Address) -> RequestScan {
+        RequestScan { address: Some(address), ..RequestScan::new(dialect, max_depth) }
     }
 
     /// Scans the next bytes of the body; they may be cut anywhere.
@@ -79,12 +94,17 @@ impl RequestScan {
     /// that is not in this version, or the dialect is not.
     pub fn finish<F: AsRef<[u8]>>(self, frames: &[F]) -> Result<Facts, Refusal> {
         let dialect = self.dialect;
-        if !matches!(dialect, Dialect::OpenaiChat | Dialect::AnthropicMessages) {
+        let spoken = match dialect {
+            Dialect::OpenaiChat | Dialect::AnthropicMessages => true,
+            Dialect::GeminiGenerate => self.address.is_some(),
+            _ => false,
+        };
+        if !spoken {
             let message = format!("{} requests are not in this version; use openai_chat or anthropic_messages", dialect.name());
             return Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: None });
         }
         let members = self.scanner.finish().map_err(|reject| refuse_json(dialect, &reject))?;
-        Body { dialect, members: &members, frames }.facts().map(|facts| Facts { members, ..facts })
+        Body { dialect, members: &members, frames }.facts(self.address).map(|facts| Facts { members, ..facts })
     }
 }
 
@@ -95,9 +115,9 @@ pub struct Facts {
     pub dialect: Dialect,
     /// The model as the client named it. Not empty, no control characters.
     pub model: String,
-    /// Where the model's value lies in the body, quotes included.
+    /// Where the model's value lies in the body, quotes included. Empty where the path names the model.
     pub model_range: Range<usize>,
-    /// Where the array of messages lies, for estimates and affinity.
+    /// Where the conversation lies, for estimates and affinity.
     pub messages_range: Range<usize>,
     /// Whether a stream is asked for.
     pub stream: bool,
@@ -151,7 +171,11 @@ pub struct Target<'a> {
 /// When `edits` already holds edits of the same places; never on an empty list.
 pub fn edits(facts: &Facts, target: &Target<'_>, out: &mut Edits) -> Result<(), Misplaced> {
     let mut changes = MemberEdits::new(&facts.members);
-    changes.set(MODEL, "model", quoted(target.upstream_model));
+    match facts.dialect {
+        // The path says it, and nothing else may.
+        Dialect::GeminiGenerate => changes.remove(MODEL),
+        _ => changes.set(MODEL, "model", quoted(target.upstream_model)),
+    }
     (0..EXTENSIONS.len()).for_each(|row| changes.remove(FIRST_EXTENSION + row));
     if target.manner == Manner::Openrouter && facts.user.is_some() {
         hide_user(facts, target, &mut changes, out)?;
@@ -182,7 +206,7 @@ fn quoted(text: &str) -> Cow<'static, [u8]> {
 
 // The places of the wanted members: the common ones, the gateway's own, then those of one dialect.
 const MODEL: usize = 0;
-const MESSAGES: usize = 1;
+pub(crate) const MESSAGES: usize = 1;
 const STREAM: usize = 2;
 pub(crate) const USER: usize = 3;
 const FIRST_EXTENSION: usize = 4;
@@ -212,8 +236,10 @@ pub(crate) const fn keys<const OWN: usize, const ALL: usize>(own: [&'static str;
 fn layout_of(dialect: Dialect) -> &'static Keys {
     static CHAT: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_chat::request::KEYS));
     static MESSAGES: LazyLock<Keys> = LazyLock::new(|| Keys::new(&anthropic_messages::request::KEYS));
+    static GENERATE: LazyLock<Keys> = LazyLock::new(|| Keys::new(&gemini_generate::request::KEYS));
     match dialect {
         Dialect::AnthropicMessages => &MESSAGES,
+        Dialect::GeminiGenerate => &GENERATE,
         _ => &CHAT,
     }
 }
@@ -221,6 +247,7 @@ fn layout_of(dialect: Dialect) -> &'static Keys {
 fn keys_of(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         Dialect::AnthropicMessages => &anthropic_messages::request::KEYS,
+        Dialect::GeminiGenerate => &gemini_generate::request::KEYS,
         _ => &openai_chat::request::KEYS,
     }
 }
@@ -245,25 +272,33 @@ pub(crate) struct Body<'a, F> {
 }
 
 impl<F: AsRef<[u8]>> Body<'_, F> {
-    fn facts(&self) -> Result<Facts, Refusal> {
-        let (model, model_range) = self.model()?;
+    fn facts(&self, address: Option<Address>) -> Result<Facts, Refusal> {
+        let ((model, model_range), in_path) = match address {
+            Some(Address { model, stream }) => ((addressed_model(model)?, 0..0), Some(stream)),
+            None => (self.model()?, None),
+        };
         let messages_range = self.messages()?;
         self.refuse_missing_features()?;
         let is_chat = self.dialect == Dialect::OpenaiChat;
         let stream_options = if is_chat { Some(StreamOptions::read(self)?) } else { None };
-        let (metadata_user, metadata_users) = if is_chat { (None, Vec::new()) } else { anthropic_messages::request::metadata_users(self) };
+        let (metadata_user, metadata_users) = match self.dialect {
+            Dialect::AnthropicMessages => anthropic_messages::request::metadata_users(self),
+            _ => (None, Vec::new()),
+        };
+        let (max_completion_tokens, choices) = match self.dialect {
+            Dialect::AnthropicMessages => (anthropic_messages::request::max_completion_tokens(self)?, 1),
+            Dialect::GeminiGenerate => gemini_generate::request::limits(self)?,
+            _ => (openai_chat::request::max_completion_tokens(self)?, openai_chat::request::choices(self)?),
+        };
         let session = FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == "session_id").unwrap_or(0);
         Ok(Facts {
             dialect: self.dialect,
             model,
             model_range,
             messages_range,
-            stream: self.flag(STREAM)?,
-            max_completion_tokens: match self.dialect {
-                Dialect::AnthropicMessages => anthropic_messages::request::max_completion_tokens(self)?,
-                _ => openai_chat::request::max_completion_tokens(self)?,
-            },
-            choices: if is_chat { openai_chat::request::choices(self)? } else { 1 },
+            stream: in_path.map_or_else(|| self.flag(STREAM), Ok)?,
+            max_completion_tokens,
+            choices,
             user: self.short_text(USER, MAX_USER_BYTES)?.or(metadata_user),
             session_id: self.short_text(session, MAX_SESSION_BYTES)?,
             include_usage: stream_options.as_ref().and_then(|options| options.include_usage),
@@ -285,8 +320,13 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
     fn messages(&self) -> Result<Range<usize>, Refusal> {
         match self.value(MESSAGES) {
             Some((Kind::Array, range)) => Ok(range),
+            // Google takes a lone content for a list of one.
+            Some((Kind::Object, range)) if self.dialect == Dialect::GeminiGenerate => Ok(range),
             Some(_) => Err(self.wrong_type(MESSAGES, "an array")),
-            None => Err(Refusal::field("messages", "\"messages\" is missing; send the conversation as an array".to_owned())),
+            None => {
+                let name = self.name(MESSAGES);
+                Err(Refusal::field(name, format!("\"{name}\" is missing; send the conversation as an array")))
+            }
         }
     }
 
@@ -379,6 +419,17 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
 
 /// How much of a wrong number a message shows.
 const SHOWN_BYTES: usize = 24;
+
+/// The model that a path names, by the same rules as one in a body.
+fn addressed_model(model: String) -> Result<String, Refusal> {
+    let wrong = match model.as_str() {
+        "" => "the path names no model; write it as models/{model}:generateContent".to_owned(),
+        long if long.len() > MAX_MODEL_BYTES => format!("the model in the path is longer than {MAX_MODEL_BYTES} bytes; shorten it"),
+        odd if odd.chars().any(char::is_control) => "the model in the path contains a control character; remove it".to_owned(),
+        _ => return Ok(model),
+    };
+    Err(Refusal::field("model", wrong))
+}
 
 fn too_long(name: &str, max_bytes: usize) -> String {
     format!("\"{name}\" is longer than {max_bytes} bytes; shorten it")

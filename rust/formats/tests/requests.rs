@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use fairlead_formats::extension::{EXTENSIONS, Treatment};
-use fairlead_formats::request::{Facts, Refusal, RequestScan, Target, edits};
+use fairlead_formats::request::{Address, Facts, Refusal, RequestScan, Target, edits};
 use fairlead_formats::splice::Edits;
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 use proptest::prelude::*;
@@ -123,6 +123,48 @@ fn features_that_are_not_there_are_named() {
         r#"{"model":"m","messages":[],"models":["a"]}"#,
         Some("models"),
         "\"models\" (fallback lists) is not in this version; leave it out",
+    );
+}
+
+fn scan_addressed(body: &str, model: &str, step: usize) -> Result<Facts, Refusal> {
+    let frames: Vec<&[u8]> = body.as_bytes().chunks(step).collect();
+    let address = Address { model: model.to_owned(), stream: true };
+    let mut scan = RequestScan::addressed(Dialect::GeminiGenerate, 128, address);
+    frames.iter().try_for_each(|frame| scan.feed(frame))?;
+    scan.finish(&frames)
+}
+
+#[test]
+fn a_path_that_names_the_model() {
+    let body = r#"{"contents":[{"role":"user"}],"model":"models/other","generation_config":{"max_output_tokens":"7","candidateCount":2.0},"generationConfig":{"maxOutputTokens":5},"session_id":"s"}"#;
+    for step in [1, 7, 500] {
+        let facts = scan_addressed(body, "vendor/model:free", step).unwrap();
+        assert_eq!((facts.model.as_str(), facts.stream, facts.model_range.clone()), ("vendor/model:free", true, 0..0));
+        assert_eq!(&body[facts.messages_range.clone()], r#"[{"role":"user"}]"#);
+        assert_eq!((facts.max_completion_tokens, facts.choices, facts.session_id.as_deref()), (Some(7), 2, Some("s")));
+        let sent = r#"{"contents":[{"role":"user"}],"generation_config":{"max_output_tokens":"7","candidateCount":2.0},"generationConfig":{"maxOutputTokens":5}}"#;
+        assert_eq!(upstream(&facts, body.as_bytes(), &target(Manner::Native)), sent);
+    }
+    assert!(scan_addressed(r#"{"contents":{"parts":[]}}"#, "m", 9).is_ok());
+    for (body, model, message) in [
+        ("{}", "m", "\"contents\" is missing; send the conversation as an array"),
+        (r#"{"contents":"hi"}"#, "m", "\"contents\" must be an array; it is a string"),
+        (r#"{"contents":[]}"#, "", "the path names no model; write it as models/{model}:generateContent"),
+        (r#"{"contents":[]}"#, "a\n", "the model in the path contains a control character; remove it"),
+        (r#"{"contents":[],"generationConfig":7}"#, "m", "\"generationConfig\" must be an object; it is 7"),
+        (
+            r#"{"contents":[],"generationConfig":{"maxOutputTokens":-1}}"#,
+            "m",
+            "\"generationConfig.maxOutputTokens\" must be a whole number, 0 or more",
+        ),
+    ] {
+        assert_eq!(scan_addressed(body, model, 9).unwrap_err().message, message, "{body}");
+    }
+    check_refused(
+        Dialect::GeminiGenerate,
+        r#"{"contents":[]}"#,
+        None,
+        "gemini_generate requests are not in this version; use openai_chat or anthropic_messages",
     );
 }
 
