@@ -6,7 +6,7 @@
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 use serde_json::Value;
 
-use crate::{anthropic_messages, openai_chat};
+use crate::{anthropic_messages, gemini_generate, openai_chat};
 
 /// The longest message and code told of a provider's error, in bytes. Cut with [`shorten`], after credentials have been taken out: a
 /// piece of one is not recognised.
@@ -102,6 +102,7 @@ pub fn body(dialect: Dialect, manner: Manner, kind: ErrorKind, message: &str, de
     let mut out = Vec::with_capacity(256 + message.len());
     match dialect {
         Dialect::AnthropicMessages => anthropic_messages::error::write_body(manner, kind, message, details, &mut out),
+        Dialect::GeminiGenerate => gemini_generate::error::write_body(kind, message, details, &mut out),
         _ => openai_chat::error::write_body(manner, kind, message, details, &mut out),
     }
     out
@@ -119,6 +120,7 @@ pub fn event(
 ) {
     match dialect {
         Dialect::AnthropicMessages => anthropic_messages::error::write_event(manner, kind, message, details, out),
+        Dialect::GeminiGenerate => gemini_generate::error::write_event(kind, message, details, out),
         _ => openai_chat::error::write_event(manner, skeleton, kind, message, details, out),
     }
 }
@@ -150,6 +152,26 @@ pub fn read_response(status: u16, body: &[u8]) -> ProviderError {
         _ => by_status,
     };
     reading.into_error(kind, &format!("the provider answered {status} without a message"))
+}
+
+/// How long a provider's error body asks to wait, in milliseconds: Google says it there (`RetryInfo`), not in a header.
+pub fn retry_after_ms(body: &[u8]) -> Option<u64> {
+    let value: Value = serde_json::from_slice(&body[..body.len().min(MAX_READ_BYTES)]).ok()?;
+    let value = value.as_array().and_then(|list| list.first()).unwrap_or(&value);
+    let delay = details(value.get("error")?).find_map(|detail| detail.get("retryDelay")?.as_str())?;
+    let (seconds, fraction) = delay.strip_suffix('s')?.split_once('.').unwrap_or((delay.strip_suffix('s')?, ""));
+    let thousandths = fraction.bytes().chain([b'0'; 3]).take(3).try_fold(0, |sum, byte| Some(sum * 10 + digit(byte)?))?;
+    let seconds = seconds.bytes().try_fold(0_u64, |sum, byte| sum.checked_mul(10)?.checked_add(digit(byte)?));
+    seconds?.checked_mul(1_000)?.checked_add(thousandths)
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
+}
+
+/// Google's details of an error.
+fn details(error: &Value) -> impl Iterator<Item = &Value> {
+    error.get("details").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The start of a text up to the end of a word, without an ellipsis.
@@ -219,6 +241,7 @@ impl Reading {
         let own = OwnWords { kind: word("type"), code: word("code"), param: word("param") };
         let message = message_of(error).or_else(|| message_of(value)).unwrap_or_default();
         let mut reading = Reading { message, own, ..Reading::default() };
+        details(error).for_each(|detail| reading.add_word(detail.get("reason")));
         for path in ["/metadata/error_type", "/details/error_code", "/code", "/status", "/error_type", "/type"] {
             reading.add_word(error.pointer(path));
         }
@@ -351,6 +374,11 @@ fn kind_of_word(word: &str) -> Option<ErrorKind> {
         | "authentication"
         | "unauthenticated"
         | "invalid_api_key"
+        | "api_key_invalid"
+        | "api_key_service_blocked"
+        | "service_disabled"
+        | "consumer_suspended"
+        | "billing_disabled"
         | "permission_error"
         | "permission_denied"
         | "billing_error"
@@ -423,6 +451,9 @@ mod tests {
         check(vllm, K::ProviderCredential, "no such model", "NotFoundError");
         let gemini = r#"[{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED"}}]"#;
         check(gemini, K::ProviderRateLimited, "Quota", "RESOURCE_EXHAUSTED");
+        let bad_key = br#"{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}"#;
+        let read = read_response(400, bad_key);
+        assert_eq!((read.kind, read.code.as_str()), (K::ProviderCredential, "API_KEY_INVALID"));
         check(r#"{"error":"model is loading"}"#, K::ProviderUnavailable, "model is loading", "");
         check(r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, K::ProviderUnavailable, "field required", "");
         check(r#"{"detail":"Not authenticated"}"#, K::ProviderUnavailable, "Not authenticated", "");
@@ -530,5 +561,18 @@ mod tests {
         assert_eq!(with_provider_text("no quota", &details), "no quota");
         assert_eq!(with_provider_text("Lab: no quota left", &details), "Lab: no quota left");
         assert_eq!(with_provider_text("refused", &Details::default()), "refused");
+    }
+
+    #[test]
+    fn a_wait_that_stands_in_the_body() {
+        for (delay, expected) in
+            [("34.074824224s", Some(34_074)), ("3s", Some(3_000)), ("0.5s", Some(500)), ("3", None), ("-1s", None), ("", None)]
+        {
+            let info = format!(r#"{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{delay}"}}"#);
+            let body = format!(r#"{{"error":{{"code":429,"details":[{{"reason":"x"}},{info}]}}}}"#);
+            assert_eq!(retry_after_ms(body.as_bytes()), expected, "{delay}");
+            assert_eq!(retry_after_ms(format!("[{body}]").as_bytes()), expected, "{delay}");
+        }
+        assert_eq!(retry_after_ms(b"<html>"), None);
     }
 }
