@@ -14,7 +14,7 @@ use crate::json::{DEFAULT_MAX_DEPTH, Keys, Reject, Scanner};
 use crate::openai_chat::response::{ToolCalls, set_cost};
 use crate::patch::{Patch, Unspliced};
 use crate::splice::{Edits, Misplaced};
-use crate::{anthropic_messages, openai_chat};
+use crate::{anthropic_messages, gemini_generate, openai_chat};
 
 /// Checks a provider's body while it arrives, then reads it.
 ///
@@ -95,6 +95,7 @@ impl ReplyScan {
         let mut seen = Seen::default();
         let is_reply = match self.dialect {
             Dialect::AnthropicMessages => anthropic_messages::response::read(body, &mut seen),
+            Dialect::GeminiGenerate => gemini_generate::response::read(body, &mut seen),
             _ => openai_chat::response::read(body, &mut seen),
         }
         .map_err(garbage)?;
@@ -119,6 +120,8 @@ impl Reply {
         if identity.is_openrouter() {
             return match self.dialect {
                 Dialect::AnthropicMessages => anthropic_messages::response::edit_message(body, 0, identity, cost, Some(billed), edits),
+                // OpenRouter has no such dialect.
+                Dialect::GeminiGenerate => self.edit_cost(body, cost, edits),
                 _ => {
                     let shape = openai_chat::response::Shape::Completion(billed);
                     openai_chat::response::edit(body, 0, shape, identity, cost, &mut ToolCalls::default(), edits).map(drop)

@@ -10,6 +10,7 @@ use fairlead_ir::{Dialect, ErrorKind, Finish, Manner, NanoUsd, Usage};
 
 use crate::anthropic_messages::stream::EventTap;
 use crate::error::{self, Details, ProviderError, Skeleton};
+use crate::gemini_generate::stream::PartTap;
 use crate::identity::Identity;
 use crate::json::{Reason, Reject};
 use crate::openai_chat::stream::{ChunkTap, DONE};
@@ -104,14 +105,16 @@ impl Look {
 enum Spoken {
     Chat(ChunkTap),
     Messages(EventTap),
+    Generate(PartTap),
 }
 
 impl Tap {
-    /// A tap on a stream in `dialect`, one of the two that are spoken. `withhold_usage`: the client did not ask for the usage
+    /// A tap on a stream in `dialect`, one of those that are spoken. `withhold_usage`: the client did not ask for the usage
     /// chunk that we had the provider send ([`Facts::withhold_usage`](crate::request::Facts::withhold_usage)).
     pub fn new(dialect: Dialect, identity: Arc<Identity>, withhold_usage: bool) -> Tap {
         let spoken = match dialect {
             Dialect::AnthropicMessages => Spoken::Messages(EventTap::default()),
+            Dialect::GeminiGenerate => Spoken::Generate(PartTap::default()),
             // `RequestScan` refuses the dialects that are not spoken yet, so none of them gets here.
             _ => Spoken::Chat(ChunkTap::default()),
         };
@@ -163,7 +166,8 @@ impl Tap {
     /// What Messages says of the prompt at the start, with no completion: for settling a stream that is cut before its figures.
     pub fn prompt_usage(&self) -> Option<Usage> {
         match &self.spoken {
-            Spoken::Chat(_) => None,
+            // Gemini's running totals are figures from the start.
+            Spoken::Chat(_) | Spoken::Generate(_) => None,
             Spoken::Messages(tap) => tap.prompt_usage(),
         }
     }
@@ -218,6 +222,7 @@ impl Tap {
         match self.spoken {
             Spoken::Chat(_) => Dialect::OpenaiChat,
             Spoken::Messages(_) => Dialect::AnthropicMessages,
+            Spoken::Generate(_) => Dialect::GeminiGenerate,
         }
     }
 
@@ -267,6 +272,8 @@ impl Tap {
                 self.seen.fail_with_body(event.trim_ascii());
                 Look::error()
             }
+            // Google's Python client breaks on comments.
+            _ if matches!(self.spoken, Spoken::Generate(_)) => Look::noise(),
             _ => Look::comment(),
         }
     }
@@ -284,6 +291,7 @@ impl Tap {
         let look = match &mut self.spoken {
             Spoken::Chat(tap) => tap.read(data, &mut self.seen, &self.identity, self.withhold_usage),
             Spoken::Messages(tap) => tap.read(data, &mut self.seen, &self.identity),
+            Spoken::Generate(tap) => tap.read(data, &mut self.seen),
         };
         match look {
             Ok(look) => {
@@ -314,6 +322,8 @@ impl Tap {
         let found = match self.spoken {
             Spoken::Chat(_) => ChunkTap::find_texts(&event[range.clone()], &mut texts),
             Spoken::Messages(_) => EventTap::find_texts(&event[range.clone()], &mut texts),
+            // Its figures differ from chunk to chunk; it recognises its ordinary ones itself.
+            Spoken::Generate(_) => return,
         };
         if found.is_ok() {
             texts.iter_mut().for_each(|(text, _)| *text = range.start + text.start..range.start + text.end);
@@ -381,6 +391,7 @@ impl Tap {
         match &mut self.spoken {
             Spoken::Chat(tap) => tap.edit(data, base, &self.identity, cost, &mut self.edits),
             Spoken::Messages(tap) => tap.edit(data, base, &self.identity, cost, &mut self.edits),
+            Spoken::Generate(_) => PartTap::edit(data, base, cost, &mut self.edits),
         }
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod grounding;
 pub(crate) mod logprobs;
 pub(crate) mod media;
+pub(crate) mod outline;
 pub(crate) mod part;
 
 use core::ops::Range;
