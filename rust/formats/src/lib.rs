@@ -4,7 +4,8 @@
 //!
 //! * [`json`] finds members in a JSON text without building a tree, and decides whether the text is JSON at all;
 //! * [`splice`] changes a few byte ranges of a text and leaves the rest where it lies;
-//! * [`sse`] finds, reads and writes server-sent events.
+//! * [`sse`] finds, reads and writes server-sent events; [`eventstream`] does the same with AWS's binary framing;
+//! * [`sigv4`] signs requests as AWS wants them.
 //!
 //! The dialects stand on these, one folder each with the same six files, and are reached through files that know both:
 //!
@@ -20,8 +21,10 @@
 //! key order have to survive (prompt caches and signatures depend on them).
 
 mod anthropic_messages;
+mod bedrock_converse;
 mod decimal;
 pub mod error;
+pub mod eventstream;
 pub mod extension;
 mod gemini_generate;
 pub mod identity;
@@ -32,6 +35,7 @@ pub mod read;
 pub mod redact;
 pub mod reply;
 pub mod request;
+pub mod sigv4;
 pub mod splice;
 pub mod sse;
 pub mod tap;
@@ -41,4 +45,5 @@ pub mod traits;
 pub mod translate;
 mod write;
 
+pub use bedrock_converse::request::path as converse_path;
 pub use patch::Unspliced;

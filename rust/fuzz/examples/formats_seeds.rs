@@ -1,7 +1,9 @@
-//! Writes the vectors of `tests/vectors/json` and `tests/vectors/sse` as seeds for the targets `json_scan` and `sse`.
+//! Writes the vectors of `tests/vectors/json` and `tests/vectors/sse` as seeds for the targets `json_scan` and `sse`, and a stream of messages for
+//! `eventstream`.
 
 use std::path::Path;
 
+use fairlead_formats::eventstream::{self, Header, Value as Typed};
 use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,6 +17,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // One byte chooses the piece length; see the targets.
             std::fs::write(folder.join(format!("{}-{index}", vectors.replace('/', "-"))), [&[6][..], &text].concat())?;
         }
+    }
+    write_messages()?;
+    Ok(())
+}
+
+/// Small streams of messages, one per kind of header.
+fn write_messages() -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/eventstream");
+    std::fs::create_dir_all(&folder)?;
+    let values = [
+        Typed::Flag(true),
+        Typed::Byte(-1),
+        Typed::Short(2),
+        Typed::Int(3),
+        Typed::Long(4),
+        Typed::Bytes(b"bytes"),
+        Typed::Text(b"event"),
+        Typed::Timestamp(5),
+        Typed::Uuid([6; 16]),
+    ];
+    for (index, value) in values.into_iter().enumerate() {
+        // Piece length and place of the damage; see the target.
+        let mut stream = vec![10, 13];
+        eventstream::encode(&[Header { name: b":message-type", value }], br#"{"role":"assistant"}"#, &mut stream);
+        eventstream::encode(&[], b"", &mut stream);
+        std::fs::write(folder.join(index.to_string()), stream)?;
     }
     Ok(())
 }

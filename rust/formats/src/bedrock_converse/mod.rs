@@ -1,0 +1,3 @@
+//! AWS Bedrock's Converse, spoken to providers only.
+
+pub(crate) mod request;
