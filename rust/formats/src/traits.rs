@@ -60,6 +60,7 @@ traits! {
     reasoning_content_required: "refuses an assistant's message of a tool turn without `reasoning_content`",
     reasoning_outside_completion: "counts reasoning beside the completion's tokens, not inside",
     think_tags: "writes thoughts into the text, between `<think>` and `</think>`",
+    budget_thinking: "thinks with `thinking.budget_tokens` and knows no effort (Anthropic's older models on Bedrock)",
     adaptive_thinking: "thinks with `thinking.type = adaptive` and `output_config.effort` (Anthropic's newer models)",
     always_thinking: "refuses to have its thinking switched off",
     native_schema: "takes `output_config.format` (Anthropic's newer models)",

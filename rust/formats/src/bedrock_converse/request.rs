@@ -1,5 +1,8 @@
 //! Requests: their path here, their bodies in the folder.
 
+pub(crate) mod decode;
+pub(crate) mod encode;
+
 use crate::sigv4;
 
 /// The path of a call behind `/model/`: the model, percent-encoded once as it goes over the wire (ids hold colons, ARNs slashes too), and the
@@ -10,3 +13,6 @@ pub fn path(model: &str, stream: bool) -> String {
     path.push_str(if stream { "/converse-stream" } else { "/converse" });
     path
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! A request of any dialect as Converse.
+//!
+//! What grows with a conversation, its messages, is written last, so that all that comes before keeps its bytes.
+
+mod cache;
+mod calling;
+mod conversation;
+mod fit;
+mod form;
+mod inference;
+mod labels;
+mod media;
+mod thinking;
+mod tools;
+
+use fairlead_ir::request::Show;
+use fairlead_ir::{Dialect, ErrorKind, Losses, Param, Request, Severity};
+
+use crate::bedrock_converse::wire::block::Piece;
+use crate::bedrock_converse::wire::{remainder, write_cache_point};
+use crate::request::Refusal;
+use crate::translate::{Bridge, Target};
+use crate::write::{Array, Object};
+
+/// Writes `request` for `target`.
+pub(crate) fn encode(
+    request: &Request<'_>,
+    target: &Target<'_>,
+    out: &mut Vec<u8>,
+    losses: &mut Losses,
+    bridge: &mut Bridge,
+) -> Result<(), Refusal> {
+    let own = request.source == Dialect::BedrockConverse;
+    bridge.include_usage = request.labels.include_usage == Some(true);
+    bridge.hide_thoughts = request.reasoning.show == Some(Show::Nothing);
+    let mut job = Job { request, target, own, losses, bridge };
+    let parts = Parts::plan(&mut job)?;
+    parts.write(&mut job, out);
+    Ok(())
+}
+
+/// What every step looks at.
+struct Job<'j, 'r> {
+    request: &'r Request<'r>,
+    target: &'j Target<'j>,
+    /// The request was read from this dialect: nobody's words need translating.
+    own: bool,
+    losses: &'j mut Losses,
+    bridge: &'j mut Bridge,
+}
+
+impl Job<'_, '_> {
+    fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
+        self.losses.param(param, self.request.source, severity, reason);
+    }
+}
+
+fn refuse(message: String) -> Refusal {
+    Refusal { kind: ErrorKind::InvalidRequest, message, param: None }
+}
+
+/// The request, laid out: what depends on other parts of it is decided before anything is written.
+struct Parts<'r> {
+    system: Vec<Piece<'r>>,
+    messages: Vec<conversation::Message<'r>>,
+    tools: Vec<tools::Offer>,
+    calling: calling::Calling<'r>,
+    thinking: thinking::Thinking,
+    /// `outputConfig.textFormat`.
+    format: Option<Vec<u8>>,
+}
+
+impl<'r> Parts<'r> {
+    fn plan(job: &mut Job<'_, 'r>) -> Result<Parts<'r>, Refusal> {
+        let mut system = conversation::system(job)?;
+        let mut messages = conversation::lay_out(job, &mut system)?;
+        refuse_impossible(job, &messages)?;
+        let mut tools = tools::offer(job, &messages);
+        let mut calling = calling::plan(job, &mut tools, &messages);
+        let form = form::plan(job, &tools, &mut calling);
+        tools.extend(form.tool);
+        let thinking = thinking::plan(job, &calling, &messages);
+        let instructions = calling.instruction.take().into_iter().chain(form.instruction);
+        conversation::instruct(job, instructions, &mut system, &mut messages);
+        cache::place(job, &mut tools, &mut system, &mut messages);
+        Ok(Parts { system, messages, tools, calling, thinking, format: form.format })
+    }
+
+    fn write(&self, job: &mut Job<'_, 'r>, out: &mut Vec<u8>) {
+        let mut body = Object::open(out);
+        inference::write(job, self.thinking.is_on(), &mut body);
+        self.write_tools(job, &mut body);
+        self.write_output(job, &mut body);
+        self.write_additional(job, &mut body);
+        labels::write(job, &mut body);
+        if !self.system.is_empty() {
+            body.array("system", |list| write_pieces(&self.system, list));
+        }
+        body.array("messages", |list| self.messages.iter().for_each(|message| write_message(message, list)));
+        body.close();
+    }
+
+    fn write_tools(&self, job: &Job<'_, 'r>, body: &mut Object<'_>) {
+        let carried = remainder::of(job.request, "toolConfig");
+        if self.tools.is_empty() && !self.calling.is_said() && carried.is_empty() {
+            return;
+        }
+        body.object("toolConfig", |config| {
+            if !self.tools.is_empty() {
+                config.array("tools", |list| self.tools.iter().for_each(|tool| tool.write(list)));
+            }
+            self.calling.write(config);
+            config.members(&carried);
+        });
+    }
+
+    fn write_output(&self, job: &Job<'_, 'r>, body: &mut Object<'_>) {
+        let carried = remainder::of(job.request, "outputConfig");
+        if self.format.is_none() && self.thinking.effort.is_none() && carried.is_empty() {
+            return;
+        }
+        body.object("outputConfig", |config| {
+            if let Some(format) = &self.format {
+                config.raw("textFormat", format);
+            }
+            config.optional_text("effort", self.thinking.effort.map(|effort| effort.word()));
+            config.members(&carried);
+        });
+    }
+
+    /// What goes to the model as it is.
+    fn write_additional(&self, job: &mut Job<'_, 'r>, body: &mut Object<'_>) {
+        let carried = remainder::of(job.request, "additionalModelRequestFields");
+        let top_k = inference::top_k(job, self.thinking.is_on());
+        if !self.thinking.is_said() && top_k.is_none() && carried.is_empty() {
+            return;
+        }
+        body.object("additionalModelRequestFields", |fields| {
+            self.thinking.write(fields);
+            if let Some(top_k) = top_k {
+                fields.raw("top_k", top_k.as_bytes());
+            }
+            fields.members(&carried);
+        });
+    }
+}
+
+fn refuse_impossible(job: &Job<'_, '_>, messages: &[conversation::Message<'_>]) -> Result<(), Refusal> {
+    match messages.last() {
+        // What this dialect says is the provider's to judge.
+        _ if job.own => Ok(()),
+        None => Err(refuse("nothing of the conversation can be sent to this model; add a user's message with text".to_owned())),
+        Some(last) if last.speaker == conversation::Speaker::Assistant && job.target.traits.no_prefill => {
+            let model = job.target.model;
+            Err(refuse(format!(
+                "the conversation ends with the assistant, whose message \"{model}\" does not continue; end with a user's message"
+            )))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn write_message(message: &conversation::Message<'_>, list: &mut Array<'_>) {
+    list.object(|object| {
+        object.text("role", message.speaker.word());
+        object.array("content", |list| write_pieces(&message.pieces, list));
+        object.members(message.rest);
+    });
+}
+
+/// Blocks with the cache points behind them.
+fn write_pieces(pieces: &[Piece<'_>], list: &mut Array<'_>) {
+    for piece in pieces {
+        piece.write(list.element());
+        if let Some(mark) = piece.mark {
+            write_cache_point(mark, list.element());
+        }
+    }
+}

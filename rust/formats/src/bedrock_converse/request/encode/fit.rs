@@ -1,0 +1,153 @@
+//! Blocks as Converse takes them: what fits where.
+
+use fairlead_ir::block::{Arguments, Citation, Thought, ToolCall};
+use fairlead_ir::{Block, Kind, Severity, Text};
+
+use super::conversation::{Speaker, lose_members};
+use super::media::{self, Names};
+use super::{Job, Refusal};
+use crate::bedrock_converse::wire::block::{Content, Piece, input, is_blank, trim_end};
+use crate::text::quote;
+use crate::translate::plain_name;
+
+/// The longest name of a tool.
+const LONGEST_NAME_BYTES: usize = 64;
+
+/// A tool's name in the alphabet that is allowed.
+pub(super) fn sent_name(name: &Text<'_>) -> Text<'static> {
+    plain_name(name, LONGEST_NAME_BYTES, true)
+}
+
+/// `block` as `speaker` may say it; a loss, or nothing worth one, when there is no way.
+pub(super) fn fit<'r>(
+    job: &mut Job<'_, 'r>,
+    block: &'r Block<'r>,
+    speaker: Speaker,
+    names: &mut Names,
+) -> Result<Option<Piece<'r>>, Refusal> {
+    let content = match (&block.kind, speaker) {
+        (Kind::Text { text, citations }, _) => fit_text(job, block, text, citations, speaker),
+        (Kind::Opaque { raw, .. }, _) if job.own => Some(Content::Raw(raw)),
+        (Kind::Refusal(text), Speaker::Assistant) => {
+            job.losses.block(block.origin, Severity::Hint, "refusals have no kind of their own here; it was sent as text");
+            fit_text(job, block, text, &[], speaker)
+        }
+        (Kind::Thought(thought), Speaker::Assistant) => fit_thought(job, block, thought),
+        (Kind::ToolCall(call), Speaker::Assistant) => Some(fit_call(job, block, call)),
+        (Kind::ToolResult(result), _) if job.own => {
+            let mut content = Vec::with_capacity(result.content.len());
+            for inner in &result.content {
+                content.extend(fit_inner(job, inner, names)?);
+            }
+            Some(Content::Result { id: result.id.borrowed(), content, is_error: result.is_error })
+        }
+        (Kind::Media(media), Speaker::User) => media::fit(job, block, media, names)?,
+        (Kind::Media(media), Speaker::Assistant) if job.own => media::fit(job, block, media, names)?,
+        _ => {
+            job.losses.block(block.origin, Severity::Dropped, unfit(&block.kind, speaker));
+            None
+        }
+    };
+    let Some(content) = content else { return Ok(None) };
+    lose_members(job, block);
+    lose_seal(job, block);
+    let rest = if job.own { &block.rest[..] } else { &[] };
+    let mut mark = block.cache;
+    if mark.is_some() && !job.own && !can_be_marked(&content) {
+        job.losses.block(block.origin, Severity::Hint, "no cache mark can stand behind a thought");
+        mark = None;
+    }
+    Ok(Some(Piece { content, mark, rest }))
+}
+
+/// Whether a cache point may stand behind it.
+pub(super) fn can_be_marked(content: &Content<'_>) -> bool {
+    !matches!(content, Content::Thought { .. } | Content::Redacted(_))
+}
+
+fn unfit(kind: &Kind<'_>, speaker: Speaker) -> &'static str {
+    match (kind, speaker) {
+        (Kind::Opaque { .. }, _) => "only the dialect it was written in knows it",
+        (Kind::Media(_), Speaker::Assistant) => "media that the model made are not taken back",
+        (_, Speaker::System) => "instructions are text here",
+        _ => "it cannot stand in this speaker's message",
+    }
+}
+
+/// Texts without a word are refused, and so is white space behind the assistant's last one: always taken off, so that a text is
+/// written alike when it is no longer the last.
+fn fit_text<'r>(
+    job: &mut Job<'_, 'r>,
+    block: &'r Block<'r>,
+    text: &'r Text<'r>,
+    citations: &'r [Citation<'r>],
+    speaker: Speaker,
+) -> Option<Content<'r>> {
+    if job.own {
+        let text = text.borrowed();
+        return Some(if citations.is_empty() { Content::Text(text) } else { Content::Cited { text, citations, own: true } });
+    }
+    let text = if speaker == Speaker::Assistant { trim_end(text) } else { text.borrowed() };
+    if is_blank(&text) {
+        return None;
+    }
+    if !citations.is_empty() {
+        // They point into documents and searches that the provider does not see again.
+        job.losses.block(block.origin, Severity::Hint, "the sources of a text are not sent back");
+    }
+    Some(Content::Text(text))
+}
+
+fn fit_thought<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, thought: &'r Thought<'r>) -> Option<Content<'r>> {
+    match &block.seal {
+        Some(seal) if thought.redacted => Some(Content::Redacted(&seal.data)),
+        Some(seal) => Some(Content::Thought { thought, signature: Some(&seal.data) }),
+        None if job.own => Some(Content::Thought { thought, signature: None }),
+        None => {
+            job.losses.block(block.origin, Severity::Dropped, "thoughts without this provider's signature are not taken back");
+            None
+        }
+    }
+}
+
+fn fit_call<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, call: &'r ToolCall<'r>) -> Content<'r> {
+    if let Arguments::Json(raw) = &call.arguments
+        && job.own
+    {
+        return Content::Call { id: call.id.borrowed(), name: call.name.borrowed(), input: raw.borrowed() };
+    }
+    let (input, was_object) = input(&call.arguments);
+    if !was_object {
+        job.losses.block(block.origin, Severity::Changed, "arguments are an object here; these were put under \"_raw\"");
+    }
+    // The id is the conversation's to give.
+    Content::Call { id: Text::EMPTY, name: sent_name(&call.name), input }
+}
+
+/// Signatures have a place on thoughts only.
+fn lose_seal(job: &mut Job<'_, '_>, block: &Block<'_>) {
+    if block.seal.is_some() && !matches!(block.kind, Kind::Thought(_)) {
+        job.losses.block(block.origin, Severity::Hint, "a signature has no place on this block");
+    }
+}
+
+/// A block inside a tool's result.
+pub(super) fn fit_inner<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, names: &mut Names) -> Result<Option<Piece<'r>>, Refusal> {
+    let content = match &block.kind {
+        Kind::Text { text, .. } if !job.own && is_blank(text) => None,
+        Kind::Text { text, .. } => Some(Content::Text(text.borrowed())),
+        Kind::Opaque { word, raw } if word.is("json") && (job.own || raw.as_bytes().starts_with(b"{")) => {
+            Some(Content::Json(raw.borrowed()))
+        }
+        Kind::Opaque { word, raw } if word.is("json") => Some(Content::Text(quote(raw))),
+        Kind::Opaque { raw, .. } if job.own => Some(Content::Raw(raw)),
+        Kind::Media(media) => media::fit_in_result(job, block, media, names)?,
+        _ => {
+            job.losses.block(block.origin, Severity::Dropped, "it cannot stand in a tool's result here");
+            None
+        }
+    };
+    lose_members(job, block);
+    let rest = if job.own { &block.rest[..] } else { &[] };
+    Ok(content.map(|content| Piece { rest, ..Piece::new(content) }))
+}

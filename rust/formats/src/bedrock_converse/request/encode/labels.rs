@@ -1,0 +1,86 @@
+//! What is said about the call, and what only the caller's dialect knows.
+
+use fairlead_ir::{Param, Raw, Severity, Text};
+
+use super::Job;
+use crate::bedrock_converse::wire::remainder::is_carried;
+use crate::write::Object;
+
+/// Writes the members, and a loss for each that has no place.
+pub(super) fn write(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
+    write_tier(job, body);
+    write_metadata(job, body);
+    let labels = &job.request.labels;
+    if labels.store == Some(true) {
+        job.lose(Param::Store, Severity::Hint, "the provider does not keep replies");
+    }
+    if job.request.cache.key.is_some() {
+        job.lose(Param::CacheKey, Severity::Hint, "the provider's cache has no keys");
+    }
+    if job.request.cache.retention.is_some() {
+        job.lose(Param::CacheRetention, Severity::Hint, "the provider's cache is told by marks how long to keep");
+    }
+    write_rest(job, body);
+}
+
+fn write_tier(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
+    let Some(tier) = &job.request.labels.service_tier else { return };
+    let word = match tier.as_bytes() {
+        word if job.own => Some(word),
+        word @ (b"default" | b"flex" | b"priority" | b"reserved") => Some(word),
+        b"standard" | b"standard_only" => Some(&b"default"[..]),
+        b"auto" => return,
+        _ => None,
+    };
+    match word {
+        Some(word) => {
+            body.object("serviceTier", |tier| {
+                tier.escaped("type", &Text::escaped(word));
+            });
+        }
+        None => job.lose(Param::ServiceTier, Severity::Changed, "the provider has no such tier; its usual one serves"),
+    }
+}
+
+/// The caller's labels stay with us; the end user is a label of the provider's log.
+fn write_metadata(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
+    let labels = &job.request.labels;
+    if job.own {
+        if let Some(metadata) = &labels.metadata {
+            body.raw("requestMetadata", metadata.as_bytes());
+        }
+        return;
+    }
+    let is_empty = |raw: &Raw<'_>| raw.is("{}") || raw.is("null");
+    if labels.metadata.as_ref().is_some_and(|metadata| !is_empty(metadata)) {
+        job.lose(Param::Metadata, Severity::Hint, "labels are not sent to the provider");
+    }
+    match &labels.user {
+        Some(user) if is_label(user.as_bytes()) => {
+            body.object("requestMetadata", |metadata| {
+                metadata.escaped("user", user);
+            });
+        }
+        Some(_) => job.lose(Param::User, Severity::Hint, "the provider's labels are short and of few signs; the user was left out"),
+        None => {}
+    }
+}
+
+/// Whether AWS takes it as a label.
+fn is_label(text: &[u8]) -> bool {
+    const LONGEST_BYTES: usize = 256;
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b" :_@$#=/+,-.".contains(byte);
+    !text.is_empty() && text.len() <= LONGEST_BYTES && text.iter().all(allowed)
+}
+
+/// What only the caller's dialect knows: back in its place, or a loss.
+fn write_rest(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
+    for member in &job.request.rest {
+        if !job.own {
+            let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
+            job.losses.at(path, Severity::Dropped, "this provider has no such parameter");
+        } else if !is_carried(member) {
+            body.members(std::slice::from_ref(member));
+        }
+    }
+}
