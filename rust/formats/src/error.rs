@@ -6,7 +6,7 @@
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 use serde_json::Value;
 
-use crate::{anthropic_messages, gemini_generate, openai_chat};
+use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat};
 
 /// The longest message and code told of a provider's error, in bytes. Cut with [`shorten`], after credentials have been taken out: a
 /// piece of one is not recognised.
@@ -103,6 +103,7 @@ pub fn body(dialect: Dialect, manner: Manner, kind: ErrorKind, message: &str, de
     match dialect {
         Dialect::AnthropicMessages => anthropic_messages::error::write_body(manner, kind, message, details, &mut out),
         Dialect::GeminiGenerate => gemini_generate::error::write_body(kind, message, details, &mut out),
+        Dialect::BedrockConverse => bedrock_converse::error::write_body(message, details, &mut out),
         _ => openai_chat::error::write_body(manner, kind, message, details, &mut out),
     }
     out
@@ -121,6 +122,7 @@ pub fn event(
     match dialect {
         Dialect::AnthropicMessages => anthropic_messages::error::write_event(manner, kind, message, details, out),
         Dialect::GeminiGenerate => gemini_generate::error::write_event(kind, message, details, out),
+        Dialect::BedrockConverse => bedrock_converse::stream::encode::write_failure(kind, message, details, out),
         _ => openai_chat::error::write_event(manner, skeleton, kind, message, details, out),
     }
 }
@@ -172,6 +174,14 @@ fn digit(byte: u8) -> Option<u64> {
 /// Google's details of an error.
 fn details(error: &Value) -> impl Iterator<Item = &Value> {
     error.get("details").and_then(Value::as_array).into_iter().flatten()
+/// As [`read_response`], of a provider that says the class of its error in a header (AWS: `x-amzn-ErrorType`).
+pub fn read_response_of_class(status: u16, class: Option<&str>, body: &[u8]) -> ProviderError {
+    bedrock_converse::error::read_response(status, class, body)
+}
+
+/// The class to put into that header, of an error told in Converse's dialect.
+pub const fn converse_class(kind: ErrorKind) -> &'static str {
+    bedrock_converse::error::class(kind)
 }
 
 /// The start of a text up to the end of a word, without an ellipsis.
@@ -304,7 +314,7 @@ fn message_of(value: &Value) -> Option<String> {
     if let Value::String(text) = value {
         return Some(text.clone());
     }
-    ["message", "msg", "detail", "error_description", "title"].iter().find_map(|key| match value.get(key)? {
+    ["message", "Message", "msg", "detail", "error_description", "title"].iter().find_map(|key| match value.get(key)? {
         Value::String(text) => Some(text.clone()),
         // FastAPI's list of what is wrong where.
         Value::Array(list) => list.first().and_then(message_of),

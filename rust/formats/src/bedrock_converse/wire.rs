@@ -145,13 +145,12 @@ pub(crate) fn read_cache_point(reader: &mut Reader<'_>) -> Result<Option<CacheMa
         match (key.name(), &mut mark) {
             ("type", mark) if !reader.text()?.is("default") => *mark = None,
             ("type", _) => {}
-            ("ttl", mark) => match (reader.optional(Reader::text)?, mark) {
-                (Some(word), mark) => {
+            ("ttl", mark) => {
+                if let Some(word) = reader.optional(Reader::text)? {
                     let ttl = CacheTtl::from_word(word.as_bytes());
                     *mark = mark.filter(|_| ttl.is_some()).map(|_| CacheMark { ttl });
                 }
-                (None, _) => {}
-            },
+            }
             (_, mark) => {
                 *mark = None;
                 reader.skip()?;

@@ -13,7 +13,6 @@ mod media;
 mod thinking;
 mod tools;
 
-use fairlead_ir::request::Show;
 use fairlead_ir::{Dialect, ErrorKind, Losses, Param, Request, Severity};
 
 use crate::bedrock_converse::wire::block::Piece;
@@ -31,8 +30,6 @@ pub(crate) fn encode(
     bridge: &mut Bridge,
 ) -> Result<(), Refusal> {
     let own = request.source == Dialect::BedrockConverse;
-    bridge.include_usage = request.labels.include_usage == Some(true);
-    bridge.hide_thoughts = request.reasoning.show == Some(Show::Nothing);
     let mut job = Job { request, target, own, losses, bridge };
     let parts = Parts::plan(&mut job)?;
     parts.write(&mut job, out);

@@ -25,6 +25,7 @@ pub(crate) enum Place {
     Result,
 }
 
+#[expect(clippy::large_enum_variant, reason = "moved once, into the list; nearly all are blocks")]
 enum Item<'a> {
     Block(Block<'a>),
     Point(CacheMark),
@@ -270,10 +271,13 @@ impl<'r> Piece<'r> {
             Content::Cited { text, citations, own } => block.object("citationsContent", |object| {
                 object.array("content", |list| write_one("text", list.element(), |out| write_escaped(out, text)));
                 object.array("citations", |list| {
-                    citations.iter().for_each(|citation| match own {
-                        true => drop(list.raw(citation.raw.as_bytes())),
-                        false => citation::write(citation, list.element()),
-                    });
+                    for citation in *citations {
+                        let out = list.element();
+                        match own {
+                            true => out.extend_from_slice(citation.raw.as_bytes()),
+                            false => citation::write(citation, out),
+                        }
+                    }
                 });
                 object.members(rest);
             }),

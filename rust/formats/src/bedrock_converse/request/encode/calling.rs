@@ -41,9 +41,15 @@ impl Calling<'_> {
     pub(super) fn write(&self, config: &mut Object<'_>) {
         match &self.choice {
             Choice::Unsaid => {}
-            Choice::Auto => drop(config.raw("toolChoice", br#"{"auto":{}}"#)),
-            Choice::Any => drop(config.raw("toolChoice", br#"{"any":{}}"#)),
-            Choice::Raw(raw) => drop(config.raw("toolChoice", raw.as_bytes())),
+            Choice::Auto => {
+                config.raw("toolChoice", br#"{"auto":{}}"#);
+            }
+            Choice::Any => {
+                config.raw("toolChoice", br#"{"any":{}}"#);
+            }
+            Choice::Raw(raw) => {
+                config.raw("toolChoice", raw.as_bytes());
+            }
             Choice::Tool(name) => {
                 config.object("toolChoice", |choice| {
                     choice.object("tool", |tool| {

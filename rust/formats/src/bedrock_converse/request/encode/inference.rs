@@ -30,7 +30,11 @@ pub(super) fn write(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>) 
                 config.raw("topP", top_p.as_bytes());
             }
             if !stop.is_empty() {
-                config.array("stopSequences", |list| stop.iter().for_each(|text| drop(list.escaped(text))));
+                config.array("stopSequences", |list| {
+                    for text in stop {
+                        list.escaped(text);
+                    }
+                });
             }
             config.members(&carried);
         });
