@@ -56,7 +56,8 @@ enum Piece<'a> {
     Thought(Text<'a>),
     Signature(Text<'a>),
     Redacted(Text<'a>),
-    Citation(Citation<'a>),
+    /// Boxed, so that the usual pieces are small.
+    Citation(Box<Citation<'a>>),
     Input(Text<'a>),
     Image(Text<'a>),
     Result(Raw<'a>),
@@ -187,7 +188,7 @@ impl Decoder {
             Piece::Redacted(data) => self.seal(index, true, data, sink),
             Piece::Citation(citation) => {
                 let Some(block) = self.text_block(index, true, sink)? else { return Ok(()) };
-                sink(Event::Delta { choice: 0, block, delta: Delta::Citation(citation) });
+                sink(Event::Delta { choice: 0, block, delta: Delta::Citation(*citation) });
                 Ok(())
             }
             Piece::Input(text) => self.input(index, text, sink),
@@ -450,7 +451,7 @@ fn read_piece<'a>(reader: &mut Reader<'a>) -> Result<Piece<'a>, Malformed> {
             "citation" => {
                 let citation = citation::read(reader)?;
                 check_json(&citation.raw)?;
-                Piece::Citation(citation)
+                Piece::Citation(Box::new(citation))
             }
             "image" => read_image(reader)?,
             "toolResult" => {
