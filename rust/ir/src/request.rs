@@ -220,6 +220,8 @@ pub struct Reasoning {
     pub enabled: Option<bool>,
     /// What is shown.
     pub show: Option<Show>,
+    /// Whether the seals of thoughts are asked for (Responses' `include`). Other dialects always send them.
+    pub seals: Option<bool>,
 }
 
 /// How hard to think.
