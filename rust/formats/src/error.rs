@@ -50,6 +50,8 @@ pub struct Skeleton<'a> {
     pub provider: &'a str,
     /// Unix seconds.
     pub created_s: u64,
+    /// The number of this event, in dialects that number them.
+    pub sequence_number: u64,
 }
 
 /// A provider's error, understood as far as possible.

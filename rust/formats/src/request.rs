@@ -212,11 +212,11 @@ pub(crate) const USER: usize = 3;
 const FIRST_EXTENSION: usize = 4;
 pub(crate) const FIRST_OWN: usize = FIRST_EXTENSION + EXTENSIONS.len();
 
-/// The whole list of wanted names for a dialect that has `own` ones.
-pub(crate) const fn keys<const OWN: usize, const ALL: usize>(own: [&'static str; OWN]) -> [&'static str; ALL] {
+/// The whole list of wanted names for a dialect that calls the conversation `messages` and has `own` names.
+pub(crate) const fn keys<const OWN: usize, const ALL: usize>(messages: &'static str, own: [&'static str; OWN]) -> [&'static str; ALL] {
     let mut all = [""; ALL];
     all[MODEL] = "model";
-    all[MESSAGES] = "messages";
+    all[MESSAGES] = messages;
     all[STREAM] = "stream";
     all[USER] = "user";
     let mut row = 0;
@@ -355,7 +355,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         }
     }
 
-    fn flag(&self, index: usize) -> Result<bool, Refusal> {
+    pub(crate) fn flag(&self, index: usize) -> Result<bool, Refusal> {
         match self.value(index) {
             None | Some((Kind::Null, _)) => Ok(false),
             Some((_, range)) => as_bool(&self.text(range)).ok_or_else(|| self.wrong_type(index, "true or false")),

@@ -214,7 +214,7 @@ impl Tap {
         let or = |theirs: &'_ str, ours: &'_ str| if native && !theirs.is_empty() { theirs.to_owned() } else { ours.to_owned() };
         let (id, model) = (or(&seen.upstream_id, identity.generation_id()), or(&seen.model, identity.model()));
         let created_s = seen.created_s.unwrap_or(identity.created_s());
-        let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s };
+        let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s, sequence_number: 0 };
         error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out);
     }
 

@@ -94,6 +94,12 @@ impl<'o> Object<'o> {
         self
     }
 
+    /// Members written by hand, each with a comma before it; something must stand before them.
+    pub(crate) fn place(&mut self, members: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(members);
+        self
+    }
+
     /// The place for a value under `key`, to be written by hand.
     pub(crate) fn key(&mut self, key: &str) -> &mut Vec<u8> {
         self.comma();

@@ -15,7 +15,7 @@ const MAX_TOKENS: usize = FIRST_OWN;
 const METADATA: usize = FIRST_OWN + 1;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 2] = keys(["max_tokens", "metadata"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 2] = keys("messages", ["max_tokens", "metadata"]);
 
 /// The cap on completion tokens. Missing is the provider's to refuse; 0 only warms its cache.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {

@@ -100,7 +100,7 @@ mod tests {
         status: None,
     };
 
-    const SKELETON: Skeleton<'_> = Skeleton { id: "chatcmpl-1", model: "acme/fast", provider: "Lab", created_s: 7 };
+    const SKELETON: Skeleton<'_> = Skeleton { id: "chatcmpl-1", model: "acme/fast", provider: "Lab", created_s: 7, sequence_number: 0 };
 
     fn check_body(manner: Manner, kind: ErrorKind, details: &Details<'_>, expected: &str) {
         let mut out = Vec::new();

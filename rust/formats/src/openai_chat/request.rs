@@ -25,7 +25,7 @@ const MAX_TOKENS: usize = FIRST_OWN + 2;
 const CHOICES: usize = FIRST_OWN + 3;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 4] = keys(["stream_options", "max_completion_tokens", "max_tokens", "n"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 4] = keys("messages", ["stream_options", "max_completion_tokens", "max_tokens", "n"]);
 
 /// The cap on completion tokens; of the old and the new name the larger one, so that a reservation is never too small.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {
