@@ -30,6 +30,7 @@ mod gemini_generate;
 pub mod identity;
 pub mod json;
 mod openai_chat;
+mod openai_responses;
 mod patch;
 pub mod read;
 pub mod redact;

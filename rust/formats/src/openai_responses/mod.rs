@@ -1,0 +1,4 @@
+//! OpenAI Responses, as OpenAI, its imitators and OpenRouter speak it.
+
+pub(crate) mod request;
+pub(crate) mod wire;
