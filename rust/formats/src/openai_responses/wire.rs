@@ -1,5 +1,6 @@
 //! The shapes of replies and their events: where things stand and what the figures mean. Reads in place, builds nothing.
 
+pub(crate) mod envelope;
 pub(crate) mod items;
 pub(crate) mod media;
 
