@@ -6,7 +6,7 @@
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 use serde_json::Value;
 
-use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat};
+use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
 
 /// The longest message and code told of a provider's error, in bytes. Cut with [`shorten`], after credentials have been taken out: a
 /// piece of one is not recognised.
@@ -99,7 +99,7 @@ impl OwnWords {
     }
 }
 
-/// The JSON body of an error response. Dialects without a spelling of their own yet get OpenAI's.
+/// The JSON body of an error response. Responses and dialects without a spelling of their own yet get chat's.
 pub fn body(dialect: Dialect, manner: Manner, kind: ErrorKind, message: &str, details: &Details<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + message.len());
     match dialect {
@@ -125,6 +125,7 @@ pub fn event(
         Dialect::AnthropicMessages => anthropic_messages::error::write_event(manner, kind, message, details, out),
         Dialect::GeminiGenerate => gemini_generate::error::write_event(kind, message, details, out),
         Dialect::BedrockConverse => bedrock_converse::stream::encode::write_failure(kind, message, details, out),
+        Dialect::OpenaiResponses => openai_responses::error::write_event(manner, skeleton, kind, message, details, out),
         _ => openai_chat::error::write_event(manner, skeleton, kind, message, details, out),
     }
 }
@@ -250,7 +251,9 @@ impl Reading {
             _ => value,
         };
         let word = |key: &str| error.get(key)?.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
-        let own = OwnWords { kind: word("type"), code: word("code"), param: word("param") };
+        // `error` is what kind of event it is, not what kind of error.
+        let kind = word("type").filter(|word| word != "error");
+        let own = OwnWords { kind, code: word("code"), param: word("param") };
         let message = message_of(error).or_else(|| message_of(value)).unwrap_or_default();
         let mut reading = Reading { message, own, ..Reading::default() };
         details(error).for_each(|detail| reading.add_word(detail.get("reason")));
@@ -544,6 +547,7 @@ mod tests {
             Some("n"),
         );
         check(r#"{"type":"error","error":{"type":"request_too_large","message":"m"}}"#, Some("request_too_large"), None, None);
+        check(r#"{"type":"error","code":"server_error","message":"m","param":null}"#, None, Some("server_error"), None);
         check("words", None, None, None);
     }
 

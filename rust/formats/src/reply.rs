@@ -14,7 +14,7 @@ use crate::json::{DEFAULT_MAX_DEPTH, Keys, Reject, Scanner};
 use crate::openai_chat::response::{ToolCalls, set_cost};
 use crate::patch::{Patch, Unspliced};
 use crate::splice::{Edits, Misplaced};
-use crate::{anthropic_messages, gemini_generate, openai_chat};
+use crate::{anthropic_messages, gemini_generate, openai_chat, openai_responses};
 
 /// Checks a provider's body while it arrives, then reads it.
 ///
@@ -96,6 +96,7 @@ impl ReplyScan {
         let is_reply = match self.dialect {
             Dialect::AnthropicMessages => anthropic_messages::response::read(body, &mut seen),
             Dialect::GeminiGenerate => gemini_generate::response::read(body, &mut seen),
+            Dialect::OpenaiResponses => openai_responses::response::read(body, &mut seen),
             _ => openai_chat::response::read(body, &mut seen),
         }
         .map_err(garbage)?;
@@ -122,6 +123,7 @@ impl Reply {
                 Dialect::AnthropicMessages => anthropic_messages::response::edit_message(body, 0, identity, cost, Some(billed), edits),
                 // OpenRouter has no such dialect.
                 Dialect::GeminiGenerate => self.edit_cost(body, cost, edits),
+                Dialect::OpenaiResponses => openai_responses::response::edit(body, 0, "completed", identity, cost, Some(billed), edits),
                 _ => {
                     let shape = openai_chat::response::Shape::Completion(billed);
                     openai_chat::response::edit(body, 0, shape, identity, cost, &mut ToolCalls::default(), edits).map(drop)

@@ -17,7 +17,7 @@ use crate::json::{Files, Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
 use crate::splice::{Edits, MemberEdits, Misplaced, gather};
-use crate::{anthropic_messages, gemini_generate, openai_chat};
+use crate::{anthropic_messages, gemini_generate, openai_chat, openai_responses};
 
 /// The longest model name, in bytes.
 pub const MAX_MODEL_BYTES: usize = 256;
@@ -95,9 +95,9 @@ impl RequestScan {
     pub fn finish<F: AsRef<[u8]>>(self, frames: &[F]) -> Result<Facts, Refusal> {
         let dialect = self.dialect;
         let spoken = match dialect {
-            Dialect::OpenaiChat | Dialect::AnthropicMessages => true,
+            Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::AnthropicMessages => true,
             Dialect::GeminiGenerate => self.address.is_some(),
-            _ => false,
+            Dialect::BedrockConverse => false,
         };
         if !spoken {
             let message = format!("{} requests are not in this version; use openai_chat or anthropic_messages", dialect.name());
@@ -117,7 +117,7 @@ pub struct Facts {
     pub model: String,
     /// Where the model's value lies in the body, quotes included. Empty where the path names the model.
     pub model_range: Range<usize>,
-    /// Where the conversation lies, for estimates and affinity.
+    /// Where the conversation lies (`messages`, `contents`, or `input` of a Responses body, which may be a text or absent), for estimates and affinity.
     pub messages_range: Range<usize>,
     /// Whether a stream is asked for.
     pub stream: bool,
@@ -235,9 +235,11 @@ pub(crate) const fn keys<const OWN: usize, const ALL: usize>(messages: &'static 
 /// The same keys, laid out for the scanner.
 fn layout_of(dialect: Dialect) -> &'static Keys {
     static CHAT: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_chat::request::KEYS));
+    static RESPONSES: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_responses::request::KEYS));
     static MESSAGES: LazyLock<Keys> = LazyLock::new(|| Keys::new(&anthropic_messages::request::KEYS));
     static GENERATE: LazyLock<Keys> = LazyLock::new(|| Keys::new(&gemini_generate::request::KEYS));
     match dialect {
+        Dialect::OpenaiResponses => &RESPONSES,
         Dialect::AnthropicMessages => &MESSAGES,
         Dialect::GeminiGenerate => &GENERATE,
         _ => &CHAT,
@@ -246,6 +248,7 @@ fn layout_of(dialect: Dialect) -> &'static Keys {
 
 fn keys_of(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
+        Dialect::OpenaiResponses => &openai_responses::request::KEYS,
         Dialect::AnthropicMessages => &anthropic_messages::request::KEYS,
         Dialect::GeminiGenerate => &gemini_generate::request::KEYS,
         _ => &openai_chat::request::KEYS,
@@ -285,8 +288,12 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             Dialect::AnthropicMessages => anthropic_messages::request::metadata_users(self),
             _ => (None, Vec::new()),
         };
+        if self.dialect == Dialect::OpenaiResponses {
+            openai_responses::request::refuse_background(self)?;
+        }
         let (max_completion_tokens, choices) = match self.dialect {
             Dialect::AnthropicMessages => (anthropic_messages::request::max_completion_tokens(self)?, 1),
+            Dialect::OpenaiResponses => (openai_responses::request::max_output_tokens(self)?, 1),
             Dialect::GeminiGenerate => gemini_generate::request::limits(self)?,
             _ => (openai_chat::request::max_completion_tokens(self)?, openai_chat::request::choices(self)?),
         };
@@ -318,10 +325,15 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
     }
 
     fn messages(&self) -> Result<Range<usize>, Refusal> {
+        let is_input = self.dialect == Dialect::OpenaiResponses;
         match self.value(MESSAGES) {
             Some((Kind::Array, range)) => Ok(range),
             // Google takes a lone content for a list of one.
             Some((Kind::Object, range)) if self.dialect == Dialect::GeminiGenerate => Ok(range),
+            Some((Kind::String, range)) if is_input => Ok(range),
+            // A stored prompt, or a conversation that the provider keeps, stands in.
+            None | Some((Kind::Null, _)) if is_input => Ok(0..0),
+            Some(_) if is_input => Err(self.wrong_type(MESSAGES, "a string or an array")),
             Some(_) => Err(self.wrong_type(MESSAGES, "an array")),
             None => {
                 let name = self.name(MESSAGES);

@@ -1,8 +1,8 @@
 //! A tap on a stream: looks at each event on its way to the client, and rewrites the few that need it.
 //!
 //! The relay hands every complete event to [`Tap::inspect`] and does what the [`Sight`] says. On `/v1` all events pass as they
-//! came except those with the final usage; on `/api/v1` every chat chunk is rewritten, of Messages only the first and the last
-//! ones. Ordinary frames are recognised by comparing bytes with an earlier one (`template.rs`) and never parsed.
+//! came except those with the final usage; on `/api/v1` every chat chunk is rewritten, of Messages and Responses only the first and
+//! the last ones. Ordinary frames are recognised by comparing bytes with an earlier one (`template.rs`) and never parsed.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::gemini_generate::stream::PartTap;
 use crate::identity::Identity;
 use crate::json::{Reason, Reject};
 use crate::openai_chat::stream::{ChunkTap, DONE};
+use crate::openai_responses;
 use crate::patch::Unspliced;
 use crate::reply::{Missing, Seen};
 use crate::splice::Edits;
@@ -48,7 +49,7 @@ pub struct Sight {
     pub finish: bool,
     /// With it [`Tap::terminal`] became true.
     pub terminal: bool,
-    /// It is the dialect's last one (`[DONE]`, `message_stop`). Nothing of the stream is sent after it.
+    /// It is the dialect's last one (`[DONE]`, `message_stop`, `response.completed`). Nothing of the stream is sent after it.
     pub end: bool,
     /// The stream has failed; see [`Tap::error`].
     pub error: bool,
@@ -104,6 +105,7 @@ impl Look {
 #[derive(Debug)]
 enum Spoken {
     Chat(ChunkTap),
+    Responses(openai_responses::stream::EventTap),
     Messages(EventTap),
     Generate(PartTap),
 }
@@ -115,6 +117,7 @@ impl Tap {
         let spoken = match dialect {
             Dialect::AnthropicMessages => Spoken::Messages(EventTap::default()),
             Dialect::GeminiGenerate => Spoken::Generate(PartTap::default()),
+            Dialect::OpenaiResponses => Spoken::Responses(openai_responses::stream::EventTap::default()),
             // `RequestScan` refuses the dialects that are not spoken yet, so none of them gets here.
             _ => Spoken::Chat(ChunkTap::default()),
         };
@@ -167,7 +170,7 @@ impl Tap {
     pub fn prompt_usage(&self) -> Option<Usage> {
         match &self.spoken {
             // Gemini's running totals are figures from the start.
-            Spoken::Chat(_) | Spoken::Generate(_) => None,
+            Spoken::Chat(_) | Spoken::Responses(_) | Spoken::Generate(_) => None,
             Spoken::Messages(tap) => tap.prompt_usage(),
         }
     }
@@ -197,7 +200,8 @@ impl Tap {
         self.seen.content_bytes
     }
 
-    /// Whether there is evidence that the reply is complete: a finish reason or `[DONE]`; `stop_reason` or `message_stop`.
+    /// Whether there is evidence that the reply is complete: a finish reason or `[DONE]`; `stop_reason` or `message_stop`;
+    /// `response.completed` or `response.incomplete`.
     pub fn terminal(&self) -> bool {
         self.terminal
     }
@@ -214,13 +218,18 @@ impl Tap {
         let or = |theirs: &'_ str, ours: &'_ str| if native && !theirs.is_empty() { theirs.to_owned() } else { ours.to_owned() };
         let (id, model) = (or(&seen.upstream_id, identity.generation_id()), or(&seen.model, identity.model()));
         let created_s = seen.created_s.unwrap_or(identity.created_s());
-        let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s, sequence_number: 0 };
+        let sequence_number = match &self.spoken {
+            Spoken::Responses(tap) => tap.sequence_number(),
+            Spoken::Chat(_) | Spoken::Messages(_) => 0,
+        };
+        let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s, sequence_number };
         error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out);
     }
 
     fn dialect(&self) -> Dialect {
         match self.spoken {
             Spoken::Chat(_) => Dialect::OpenaiChat,
+            Spoken::Responses(_) => Dialect::OpenaiResponses,
             Spoken::Messages(_) => Dialect::AnthropicMessages,
             Spoken::Generate(_) => Dialect::GeminiGenerate,
         }
@@ -280,8 +289,8 @@ impl Tap {
 
     fn look_at_done(&mut self) -> Look {
         match self.spoken {
-            // Some gateways end a message stream with it too; its clients ignore it.
-            Spoken::Messages(_) if self.seen.error.is_none() => Look::comment(),
+            // Some gateways end such a stream with it too; its clients ignore it.
+            Spoken::Messages(_) | Spoken::Responses(_) if self.seen.error.is_none() => Look::comment(),
             Spoken::Chat(_) if !self.closed => Look { end: true, ..Look::default() },
             _ => Look::noise(),
         }
@@ -290,6 +299,7 @@ impl Tap {
     fn look_at_data(&mut self, event: &[u8], data: &[u8]) -> Look {
         let look = match &mut self.spoken {
             Spoken::Chat(tap) => tap.read(data, &mut self.seen, &self.identity, self.withhold_usage),
+            Spoken::Responses(tap) => tap.read(sse::event_name(event), data, &mut self.seen, &self.identity),
             Spoken::Messages(tap) => tap.read(data, &mut self.seen, &self.identity),
             Spoken::Generate(tap) => tap.read(data, &mut self.seen),
         };
@@ -324,6 +334,8 @@ impl Tap {
             Spoken::Messages(_) => EventTap::find_texts(&event[range.clone()], &mut texts),
             // Its figures differ from chunk to chunk; it recognises its ordinary ones itself.
             Spoken::Generate(_) => return,
+            // Its events are numbered, so no two have the same bytes around their texts.
+            Spoken::Responses(_) => return,
         };
         if found.is_ok() {
             texts.iter_mut().for_each(|(text, _)| *text = range.start + text.start..range.start + text.end);
@@ -390,6 +402,9 @@ impl Tap {
         self.edits.clear();
         match &mut self.spoken {
             Spoken::Chat(tap) => tap.edit(data, base, &self.identity, cost, &mut self.edits),
+            Spoken::Responses(_) => {
+                openai_responses::stream::EventTap::edit(data, base, &self.identity, cost, &mut self.edits).map(|()| false)
+            }
             Spoken::Messages(tap) => tap.edit(data, base, &self.identity, cost, &mut self.edits),
             Spoken::Generate(_) => PartTap::edit(data, base, cost, &mut self.edits),
         }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const CHAT: Dialect = Dialect::OpenaiChat;
+const RESPONSES: Dialect = Dialect::OpenaiResponses;
 const MESSAGES: Dialect = Dialect::AnthropicMessages;
 
 fn scan(dialect: Dialect, body: &[u8], step: usize) -> Result<Facts, Refusal> {
@@ -95,8 +96,8 @@ fn bodies_that_are_refused() {
         Some("max_tokens"),
         "\"max_tokens\" must be a whole number, 0 or more; it is a string",
     );
-    let other = "openai_responses requests are not in this version; use openai_chat or anthropic_messages";
-    check_refused(Dialect::OpenaiResponses, r#"{"model":"m","input":"x"}"#, None, other);
+    let other = "gemini_generate requests are not in this version; use openai_chat, openai_responses or anthropic_messages";
+    check_refused(Dialect::GeminiGenerate, r#"{"contents":[]}"#, None, other);
 }
 
 #[test]
@@ -190,6 +191,28 @@ fn what_is_read() {
 }
 
 #[test]
+fn what_is_read_of_a_responses_body() {
+    let body = br#"{"instructions":"i","input":[{"role":"user","content":"x"}],"model":"m","stream":true,"max_output_tokens":9,"user":"u","max_tokens":5}"#;
+    for step in [1, 7, body.len()] {
+        let facts = scan(RESPONSES, body, step).unwrap();
+        assert_eq!(&body[facts.messages_range.clone()], br#"[{"role":"user","content":"x"}]"#);
+        let read = (facts.model.as_str(), facts.stream, facts.max_completion_tokens, facts.choices, facts.user.as_deref());
+        assert_eq!(read, ("m", true, Some(9), 1, Some("u")));
+        assert!(!facts.withhold_usage(Manner::Native));
+    }
+    let text = scan(RESPONSES, br#"{"model":"m","input":"hi"}"#, 9).unwrap();
+    assert_eq!(text.messages_range, 21..25);
+    for stored in [r#"{"model":"m","prompt":{"id":"p"}}"#, r#"{"model":"m","input":null,"background":false}"#] {
+        assert_eq!(scan(RESPONSES, stored.as_bytes(), 9).unwrap().messages_range, 0..0);
+    }
+    check_refused(RESPONSES, r#"{"model":"m","input":7}"#, Some("input"), "\"input\" must be a string or an array; it is 7");
+    let background = "\"background\" (replies that are asked for later) is not in this version; leave it out";
+    check_refused(RESPONSES, r#"{"model":"m","input":"x","background":true}"#, Some("background"), background);
+    let plugins = "\"plugins\" (plugins) is not in this version; leave it out";
+    check_refused(RESPONSES, r#"{"model":"m","input":"x","plugins":[{"id":"web"}]}"#, Some("plugins"), plugins);
+}
+
+#[test]
 fn who_is_spared_the_usage_chunk() {
     let withhold = |dialect, rest: &str, manner| {
         let body = format!(r#"{{"model":"m","messages":[]{rest}}}"#);
@@ -249,6 +272,14 @@ fn what_goes_upstream() {
         CHAT,
         r#"{"usage":{"include":true},"models":[],"model":"m","session_id":"s","messages":[],"trace":{"a":1}}"#,
         r#"{"model":"up-1","messages":[]}"#,
+    );
+    // Its usage comes unasked.
+    both(RESPONSES, r#"{"model":"m","input":"x","stream":true}"#, r#"{"model":"up-1","input":"x","stream":true}"#);
+    check_upstream(
+        RESPONSES,
+        r#"{"model":"m","input":"x","user":"u","store":false,"session_id":"s","usage":{"include":true}}"#,
+        r#"{"model":"up-1","input":"x","user":"u","store":false}"#,
+        r#"{"model":"up-1","input":"x","user":"h4sh","store":false}"#,
     );
     both(MESSAGES, r#"{"model":"m","messages":[],"stream":true}"#, r#"{"model":"up-1","messages":[],"stream":true}"#);
     check_upstream(

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const CHAT: Dialect = Dialect::OpenaiChat;
+const RESPONSES: Dialect = Dialect::OpenaiResponses;
 const MESSAGES: Dialect = Dialect::AnthropicMessages;
 
 fn tap(dialect: Dialect, manner: Manner) -> Tap {
@@ -55,6 +56,11 @@ fn failures_inside_a_stream() {
     check_failure(CHAT, &[r#"{"choices":["#], K::ProviderUnavailable, cut);
     check_failure(MESSAGES, &[r#"{"type":"error","error":{"type":"rate_limit_error","message":"m"}}"#], K::ProviderRateLimited, "m");
     check_failure(MESSAGES, &[r#"{"error":{"message":"gateway","code":502}}"#], K::ProviderUnavailable, "gateway");
+    let failed = r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"m"},"output":[]}}"#;
+    check_failure(RESPONSES, &[failed], K::ProviderRateLimited, "m");
+    check_failure(RESPONSES, &[r#"{"type":"response.failed","response":{"error":null}}"#], K::ProviderUnavailable, nameless);
+    check_failure(RESPONSES, &[r#"{"type":"error","code":"server_error","message":"m","param":null}"#], K::ProviderUnavailable, "m");
+    check_failure(RESPONSES, &[r#"{"error":{"message":"gateway","code":503}}"#], K::ProviderOverloaded, "gateway");
 }
 
 #[test]
@@ -98,6 +104,17 @@ fn where_a_reply_begins() {
     check_begins(CHAT, &[role, &finish("stop"), &usage(0), "[DONE]"], false);
     check_begins(CHAT, &[role, &finish("length"), &usage(9), "[DONE]"], true);
     check_begins(CHAT, &[role, r#"{"choices":[{"delta":{},"finish_reason":"stop","stop_reason":"END"}]}"#], true);
+    let item = |inner: &str| format!(r#"{{"type":"response.output_item.added","output_index":0,"item":{inner}}}"#);
+    check_begins(RESPONSES, &[r#"{"type":"response.created","response":{}}"#, &item(r#"{"type":"message","content":[]}"#)], false);
+    check_begins(RESPONSES, &[&item(r#"{"type":"reasoning","summary":[],"encrypted_content":"x"}"#)], false);
+    check_begins(RESPONSES, &[&item(r#"{"type":"function_call","name":"f","arguments":""}"#)], true);
+    check_begins(RESPONSES, &[r#"{"type":"response.output_text.delta","delta":""}"#], false);
+    check_begins(RESPONSES, &[r#"{"type":"response.reasoning_summary_text.delta","delta":"x"}"#], true);
+    let end = |word: &str, more: &str| format!(r#"{{"type":"response.{word}","response":{{"status":"{word}","output":[]{more}}}}}"#);
+    check_begins(RESPONSES, &[&end("completed", "")], false);
+    check_begins(RESPONSES, &[&end("completed", r#","usage":{"input_tokens":3,"output_tokens":0}"#)], false);
+    check_begins(RESPONSES, &[&end("completed", r#","usage":{"input_tokens":3,"output_tokens":9}"#)], true);
+    check_begins(RESPONSES, &[&end("incomplete", r#","incomplete_details":{"reason":"content_filter"}"#)], true);
     let block = |inner: &str| format!(r#"{{"type":"content_block_start","index":0,"content_block":{inner}}}"#);
     check_begins(MESSAGES, &[r#"{"type":"ping"}"#, &block(r#"{"type":"text","text":""}"#)], false);
     check_begins(MESSAGES, &[&block(r#"{"type":"tool_use","id":"t","name":"f","input":{}}"#)], true);
@@ -173,8 +190,35 @@ fn an_error_is_told_in_the_names_seen_so_far() {
 }
 
 #[test]
+fn an_error_of_a_responses_stream_goes_on_counting() {
+    let mut tap = tap(RESPONSES, Manner::Native);
+    for data in [
+        r#"{"type":"response.created","response":{"id":"resp_1","model":"gpt","created_at":9.0}}"#,
+        ": x",
+        r#"{"type":"response.x"}"#,
+        r#"{"type":"error","message":"m"}"#,
+    ] {
+        let _ = tap.inspect(&event(data));
+    }
+    let mut out = Vec::new();
+    tap.write_error(ErrorKind::ProviderTimeout, "late", &Details::default(), &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let told: Value = serde_json::from_str(text.strip_prefix("event: response.failed\ndata: ").unwrap()).unwrap();
+    let response = &told["response"];
+    assert_eq!((&told["type"], &told["sequence_number"], &response["status"]), (&json!("response.failed"), &json!(2), &json!("failed")));
+    assert_eq!((&response["id"], &response["model"], &response["created_at"]), (&json!("resp_1"), &json!("gpt"), &json!(9)));
+    assert_eq!(response["error"], json!({"code": "server_error", "message": "late"}));
+}
+
+#[test]
 fn bodies_that_are_no_reply() {
-    for (dialect, body) in [(CHAT, "{}"), (CHAT, r#"{"choices":[]}"#), (CHAT, r#"{"choices":{}}"#), (MESSAGES, r#"{"type":"message"}"#)] {
+    for (dialect, body) in [
+        (CHAT, "{}"),
+        (CHAT, r#"{"choices":[]}"#),
+        (CHAT, r#"{"choices":{}}"#),
+        (RESPONSES, r#"{"id":"resp_1"}"#),
+        (MESSAGES, r#"{"type":"message"}"#),
+    ] {
         let mut scan = ReplyScan::new(dialect);
         scan.feed(body.as_bytes()).unwrap();
         let error = scan.finish(body.as_bytes()).unwrap_err();
@@ -289,9 +333,9 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_no_panic(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 1..10), messages in any::<bool>()) {
+    fn garbage_is_no_panic(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 1..10), dialect in proptest::sample::select(vec![CHAT, RESPONSES, MESSAGES])) {
         for manner in [Manner::Native, Manner::Openrouter] {
-            let mut tap = tap(if messages { MESSAGES } else { CHAT }, manner);
+            let mut tap = tap(dialect, manner);
             for piece in &pieces {
                 let event = [b"data: ", &piece[..], b"\n\n"].concat();
                 let _ = tap.inspect(&event);

@@ -25,7 +25,7 @@ const BILLED: Usage = Usage {
     cache_write_1h_tokens: 0,
     web_searches: 0,
 };
-const DIALECTS: [Dialect; 3] = [Dialect::OpenaiChat, Dialect::AnthropicMessages, Dialect::GeminiGenerate];
+const DIALECTS: [Dialect; 4] = [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::GeminiGenerate];
 
 #[test]
 fn replies() {

@@ -8,7 +8,7 @@ mod tests;
 use fairlead_ir::{NanoUsd, Usage};
 
 use super::wire::envelope::write_usage;
-use super::wire::{Content, Outline, stop_of};
+use super::wire::{Content, Figures, Outline, stop_of};
 use crate::identity::Identity;
 use crate::json::walk;
 use crate::json::{Kind, Reject};
@@ -53,7 +53,7 @@ pub(crate) fn take_end(outline: &Outline<'_>, status: &[u8], content: Content, s
 /// What OpenRouter's SDKs insist on, and what stands there when the provider leaves it out.
 const MANDATORY: [(&str, &[u8]); 14] = [
     ("object", br#""response""#),
-    ("status", br#""completed""#),
+    ("output", b"[]"),
     ("completed_at", b"null"),
     ("error", b"null"),
     ("incomplete_details", b"null"),
@@ -69,17 +69,18 @@ const MANDATORY: [(&str, &[u8]); 14] = [
 ];
 
 /// Edits a reply that begins at `base` of the edited text: a body, or what an event brings. `billed` stands in for the usage of a whole
-/// reply that has none.
+/// reply that has none, `status` for a status that is missing.
 pub(crate) fn edit(
     reply: &[u8],
     base: usize,
+    status: &str,
     identity: &Identity,
     cost: Option<NanoUsd>,
     billed: Option<&Usage>,
     edits: &mut Edits,
 ) -> Result<(), Unspliced> {
     let openrouter = identity.is_openrouter();
-    let (mut id, mut model, mut provider, mut created, mut usage) = (true, true, true, true, true);
+    let (mut id, mut model, mut provider, mut created, mut usage, mut no_status) = (true, true, true, true, true, true);
     let mut missing = MANDATORY.map(|_| true);
     for member in walk::members(reply) {
         let member = member?;
@@ -106,6 +107,10 @@ pub(crate) fn edit(
                 created = false;
                 continue;
             }
+            b"status" => {
+                no_status = false;
+                continue;
+            }
             b"id" => (&mut id, identity.generation_id_json()),
             b"model" => (&mut model, identity.model_json()),
             b"provider" => (&mut provider, identity.provider_json()),
@@ -126,6 +131,7 @@ pub(crate) fn edit(
     if created {
         patch.insert("created_at", identity.created_s().to_string().as_bytes());
     }
+    patch.insert_if(no_status, "status", format!("\"{status}\"").as_bytes());
     for ((name, value), missing) in MANDATORY.into_iter().zip(missing) {
         patch.insert_if(missing, name, value);
     }
@@ -154,15 +160,28 @@ fn edit_usage(usage: &[u8], base: usize, identity: &Identity, cost: Option<NanoU
             Some(member) => edits.replace(shifted(&member.value_range, base), b"false")?,
             None => patch.insert("is_byok", b"false"),
         }
-        let details: [(&str, &[u8]); 2] =
-            [("input_tokens_details", br#"{"cached_tokens":0}"#), ("output_tokens_details", br#"{"reasoning_tokens":0}"#)];
-        for (group, empty) in details {
-            match walk::member(usage, group)? {
-                Some(member) if member.kind == Kind::Object => {}
-                Some(member) => edits.replace(shifted(&member.value_range, base), empty)?,
-                None => patch.insert(group, empty),
-            }
-        }
+        complete_usage(usage, base, &mut patch, edits)?;
     }
     patch.write(usage, base, edits)
+}
+
+/// The figures whose absence or wrong type breaks strict clients.
+fn complete_usage(usage: &[u8], base: usize, patch: &mut Patch, edits: &mut Edits) -> Result<(), Unspliced> {
+    let figures = Figures::read(usage).usage(0).unwrap_or_default();
+    let (input, output) = (figures.total_prompt_tokens(), figures.completion_tokens);
+    let members = [
+        ("input_tokens", Kind::Number, input.to_string()),
+        ("output_tokens", Kind::Number, output.to_string()),
+        ("total_tokens", Kind::Number, input.saturating_add(output).to_string()),
+        ("input_tokens_details", Kind::Object, format!(r#"{{"cached_tokens":{}}}"#, figures.cache_read_tokens)),
+        ("output_tokens_details", Kind::Object, format!(r#"{{"reasoning_tokens":{}}}"#, figures.reasoning_tokens)),
+    ];
+    for (name, kind, value) in members {
+        match walk::member(usage, name)? {
+            Some(member) if member.kind == kind => {}
+            Some(member) => edits.replace(shifted(&member.value_range, base), value.as_bytes())?,
+            None => patch.insert(name, value.as_bytes()),
+        }
+    }
+    Ok(())
 }

@@ -120,10 +120,15 @@ impl EventTap {
 
     /// Writes down the edits of the event whose data stands at `base`.
     pub(crate) fn edit(event: &[u8], base: usize, identity: &Identity, cost: Option<NanoUsd>, edits: &mut Edits) -> Result<(), Unspliced> {
+        let status = match string_in(event, "type") {
+            Some(b"response.completed") => "completed",
+            Some(b"response.incomplete") => "incomplete",
+            _ => "in_progress",
+        };
         for member in walk::members(event) {
             let member = member?;
             if member.is("response") && member.kind == Kind::Object {
-                edit(member.value, base + member.value_range.start, identity, cost, None, edits)?;
+                edit(member.value, base + member.value_range.start, status, identity, cost, None, edits)?;
             }
         }
         Ok(())
