@@ -171,7 +171,7 @@ impl Constants {
 
 /// Where the string that begins at the start of `bytes` meets its closing quote.
 #[inline]
-fn text_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn text_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         at += memchr2(b'"', b'\\', bytes.get(at..)?)?;

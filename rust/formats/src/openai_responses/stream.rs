@@ -5,6 +5,7 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod frame;
+mod shape;
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,7 @@
 use fairlead_ir::block::{Arguments, Citation, MediaSource, ThoughtShape};
 use fairlead_ir::{Block, Delta, ErrorKind, Event, Head, Kind, Origin, Raw, Stop, Text};
 
+use super::shape::Shape;
 use crate::error::{self, ProviderError};
 use crate::json::{Kind as JsonKind, is_complete};
 use crate::openai_responses::response::decode::{joined, read_output_item, usage};
@@ -28,18 +29,39 @@ pub(crate) struct Decoder {
     items: Vec<Item>,
     calls: bool,
     refusal: bool,
+    /// What the pieces of a block look like, and what they are pieces of.
+    pieces: Shape,
+    piece: Option<(u32, PieceKind)>,
+}
+
+/// What a piece of text is a piece of.
+#[derive(Clone, Copy, Debug)]
+enum PieceKind {
+    Text,
+    Arguments,
+    Thought(ThoughtShape, u32),
+}
+
+impl PieceKind {
+    fn delta(self, text: Text<'_>) -> Delta<'_> {
+        match self {
+            PieceKind::Text => Delta::Text(text),
+            PieceKind::Arguments => Delta::Arguments(text),
+            PieceKind::Thought(shape, part) => Delta::Thought { shape, part, text },
+        }
+    }
 }
 
 /// An item of the output.
 #[derive(Debug)]
 struct Item {
     output_index: u64,
-    shape: Shape,
+    shape: ItemShape,
     done: bool,
 }
 
 #[derive(Debug)]
-enum Shape {
+enum ItemShape {
     Message(Vec<Part>),
     Thought {
         block: Option<u32>,
@@ -159,7 +181,17 @@ fn is_sound_citation(citation: &Citation<'_>) -> bool {
 
 impl Decoder {
     pub(crate) fn new(traits: Traits) -> Decoder {
-        Decoder { traits, started: false, ended: false, blocks: 0, items: Vec::new(), calls: false, refusal: false }
+        Decoder {
+            traits,
+            started: false,
+            ended: false,
+            blocks: 0,
+            items: Vec::new(),
+            calls: false,
+            refusal: false,
+            pieces: Shape::default(),
+            piece: None,
+        }
     }
 
     /// Reads one event.
@@ -170,6 +202,24 @@ impl Decoder {
         if self.ended || data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
+        if let Some(text) = self.pieces.piece(data)
+            && let Some((block, kind)) = self.piece
+        {
+            if !text.is_empty() {
+                sink(Event::Delta { choice: 0, block, delta: kind.delta(sound(text)?) });
+            }
+            return Ok(());
+        }
+        self.pieces.forget();
+        self.piece = None;
+        self.read(name, data, sink)?;
+        if self.piece.is_some() {
+            self.pieces.learn(data);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let fields = Fields::read(data)?;
         let kind = fields.kind.as_ref().map(Text::as_bytes).or(name).unwrap_or_default();
         match kind {
@@ -262,6 +312,13 @@ impl Decoder {
         block
     }
 
+    /// Says a piece of a block. More of the kind are expected, if the event says what it is.
+    fn say(&mut self, fields: &Fields<'_>, block: u32, kind: PieceKind, text: &Text<'_>, sink: &mut Sink<'_>) {
+        let is_piece = fields.kind.as_ref().is_some_and(|word| word.as_bytes().ends_with(b".delta"));
+        self.piece = Some((block, kind)).filter(|_| is_piece);
+        sink(Event::Delta { choice: 0, block, delta: kind.delta(text.borrowed()) });
+    }
+
     /// The item of an event; the last one where the event does not say.
     fn item(&mut self, output_index: Option<u64>) -> Option<&mut Item> {
         self.items.iter_mut().rev().find(|item| output_index.is_none_or(|index| item.output_index == index))
@@ -277,11 +334,11 @@ impl Decoder {
             Some(at) => at,
             None => {
                 let output_index = self.next_index(fields.output_index);
-                self.items.push(Item { output_index, shape: Shape::Message(Vec::new()), done: false });
+                self.items.push(Item { output_index, shape: ItemShape::Message(Vec::new()), done: false });
                 self.items.len() - 1
             }
         };
-        let Item { shape: Shape::Message(parts), done: false, .. } = self.items.get_mut(at)? else { return None };
+        let Item { shape: ItemShape::Message(parts), done: false, .. } = self.items.get_mut(at)? else { return None };
         let content_index = fields.content_index.unwrap_or(0);
         let at = match parts.iter().rposition(|part| part.content_index == content_index) {
             Some(at) => at,
@@ -307,9 +364,10 @@ impl Decoder {
                 block
             }
         };
-        sink(Event::Delta { choice: 0, block, delta: Delta::Text(text.borrowed()) });
+        self.say(fields, block, PieceKind::Text, text, sink);
         let logprobs = fields.logprobs.as_ref().filter(|raw| !raw.is("[]") && is_complete(raw.as_bytes()));
         if let Some(logprobs) = logprobs.and_then(|raw| joined(std::slice::from_ref(raw))) {
+            self.piece = None;
             sink(Event::Logprobs { choice: 0, logprobs });
         }
         Ok(())
@@ -380,9 +438,9 @@ impl Decoder {
         let wanted = (shape, index.unwrap_or(0));
         if self.item(fields.output_index).is_none() {
             let output_index = self.next_index(fields.output_index);
-            self.items.push(Item { output_index, shape: Shape::thought(b""), done: false });
+            self.items.push(Item { output_index, shape: ItemShape::thought(b""), done: false });
         }
-        let Some(Item { shape: Shape::Thought { parts, .. }, done: false, .. }) = self.item(fields.output_index) else { return Ok(()) };
+        let Some(Item { shape: ItemShape::Thought { parts, .. }, done: false, .. }) = self.item(fields.output_index) else { return Ok(()) };
         let known = parts.iter().rposition(|part| *part == wanted);
         let part = match known {
             Some(_) if !piece => return Ok(()),
@@ -397,21 +455,21 @@ impl Decoder {
             return Err(Malformed::new("is no text").in_member("text"));
         }
         let block = self.thought_block(fields.output_index, sink);
-        let delta = Delta::Thought { shape, part: u32::try_from(part).unwrap_or(u32::MAX), text: text.borrowed() };
-        sink(Event::Delta { choice: 0, block, delta });
+        let kind = PieceKind::Thought(shape, u32::try_from(part).unwrap_or(u32::MAX));
+        self.say(fields, block, kind, text, sink);
         Ok(())
     }
 
     /// The block of a thought, opened by the first thing that is said of it.
     fn thought_block(&mut self, output_index: Option<u64>, sink: &mut Sink<'_>) -> u32 {
         let id = match self.item(output_index) {
-            Some(Item { shape: Shape::Thought { block: Some(block), .. }, .. }) => return *block,
-            Some(Item { shape: Shape::Thought { id, .. }, .. }) => std::mem::take(id),
+            Some(Item { shape: ItemShape::Thought { block: Some(block), .. }, .. }) => return *block,
+            Some(Item { shape: ItemShape::Thought { id, .. }, .. }) => std::mem::take(id),
             _ => Vec::new(),
         };
         let id = if id.is_empty() { None } else { Some(Text::owned(id)) };
         let opened = self.open(Head::Thought { id, redacted: false }, sink);
-        if let Some(Item { shape: Shape::Thought { block, .. }, .. }) = self.item(output_index) {
+        if let Some(Item { shape: ItemShape::Thought { block, .. }, .. }) = self.item(output_index) {
             *block = Some(opened);
         }
         opened
@@ -419,15 +477,16 @@ impl Decoder {
 
     fn take_arguments(&mut self, fields: &Fields<'_>, text: Option<&Text<'_>>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(()) };
-        if let Some(Item { shape: Shape::Call { block, given, .. }, done: false, .. }) = self.item(fields.output_index) {
+        if let Some(Item { shape: ItemShape::Call { block, given, .. }, done: false, .. }) = self.item(fields.output_index) {
             *given = true;
-            sink(Event::Delta { choice: 0, block: *block, delta: Delta::Arguments(text.borrowed()) });
+            let block = *block;
+            self.say(fields, block, PieceKind::Arguments, text, sink);
         }
         Ok(())
     }
 
     fn take_whole_arguments(&mut self, fields: &Fields<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        let unsaid = matches!(self.item(fields.output_index), Some(Item { shape: Shape::Call { given: false, .. }, done: false, .. }));
+        let unsaid = matches!(self.item(fields.output_index), Some(Item { shape: ItemShape::Call { given: false, .. }, done: false, .. }));
         let Some(text) = fields.whole.clone().filter(|_| unsaid) else { return Ok(()) };
         self.take_arguments(fields, Some(&sound(text)?), sink)
     }
@@ -440,24 +499,24 @@ impl Decoder {
         }
         self.begin(sink);
         let shape = match item.peek("type").as_ref().map(Text::as_bytes) {
-            Some(b"message") => Shape::Message(Vec::new()),
-            Some(b"reasoning") => Shape::thought(item.peek("id").unwrap_or_default().as_bytes()),
+            Some(b"message") => ItemShape::Message(Vec::new()),
+            Some(b"reasoning") => ItemShape::thought(item.peek("id").unwrap_or_default().as_bytes()),
             Some(word @ (b"function_call" | b"custom_tool_call")) => {
                 let name = sound(item.peek("name").unwrap_or_default())?;
                 let (id, item_id) = (item.peek("call_id").unwrap_or_default(), item.peek("id").unwrap_or_default());
                 let id = call_id(&sound(id)?, &sound(item_id)?, output_index);
                 self.open_call(id, name, word == b"custom_tool_call", sink)
             }
-            _ => Shape::Whole,
+            _ => ItemShape::Whole,
         };
         self.items.push(Item { output_index, shape, done: false });
         Ok(())
     }
 
-    fn open_call(&mut self, id: Text<'_>, name: Text<'_>, free: bool, sink: &mut Sink<'_>) -> Shape {
+    fn open_call(&mut self, id: Text<'_>, name: Text<'_>, free: bool, sink: &mut Sink<'_>) -> ItemShape {
         self.calls = true;
         let block = self.open(Head::ToolCall { id, name, free }, sink);
-        Shape::Call { block, free, given: false }
+        ItemShape::Call { block, free, given: false }
     }
 
     fn end_item(&mut self, fields: &Fields<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
@@ -491,25 +550,25 @@ impl Decoder {
     }
 
     /// An item that was not announced.
-    fn shape_of(&mut self, blocks: &[Block<'_>], item_id: &Text<'_>, output_index: u64, sink: &mut Sink<'_>) -> Shape {
+    fn shape_of(&mut self, blocks: &[Block<'_>], item_id: &Text<'_>, output_index: u64, sink: &mut Sink<'_>) -> ItemShape {
         match blocks.first().map(|block| &block.kind) {
-            Some(Kind::Thought(_)) => Shape::thought(item_id.as_bytes()),
+            Some(Kind::Thought(_)) => ItemShape::thought(item_id.as_bytes()),
             Some(Kind::ToolCall(call)) => {
                 let id = call_id(&call.id, item_id, output_index);
                 self.open_call(id, call.name.borrowed(), matches!(call.arguments, Arguments::Free(_)), sink)
             }
-            Some(Kind::Text { .. } | Kind::Refusal(_)) | None => Shape::Message(Vec::new()),
-            Some(_) => Shape::Whole,
+            Some(Kind::Text { .. } | Kind::Refusal(_)) | None => ItemShape::Message(Vec::new()),
+            Some(_) => ItemShape::Whole,
         }
     }
 
     fn end_block(&mut self, output_index: Option<u64>, index: usize, block: &Block<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let fields = Fields { output_index, content_index: Some(index as u64), ..Fields::default() };
         match (&block.kind, self.item(output_index).map(|item| &item.shape)) {
-            (Kind::Text { .. } | Kind::Refusal(_) | Kind::Opaque { .. }, Some(Shape::Message(_))) => {
+            (Kind::Text { .. } | Kind::Refusal(_) | Kind::Opaque { .. }, Some(ItemShape::Message(_))) => {
                 self.end_part_as(&fields, block, sink)?
             }
-            (Kind::Thought(thought), Some(Shape::Thought { parts, .. })) => {
+            (Kind::Thought(thought), Some(ItemShape::Thought { parts, .. })) => {
                 let unsaid = parts.is_empty();
                 let said_of = block.seal.is_some() || thought.id.is_some();
                 for (part, text) in thought.parts.iter().enumerate().filter(|_| unsaid) {
@@ -529,7 +588,7 @@ impl Decoder {
                     }
                 }
             }
-            (Kind::ToolCall(call), Some(Shape::Call { given: false, .. })) => {
+            (Kind::ToolCall(call), Some(ItemShape::Call { given: false, .. })) => {
                 if let Arguments::Quoted(text) | Arguments::Free(text) = &call.arguments {
                     self.take_arguments(&fields, Some(text), sink)?;
                 }
@@ -552,7 +611,7 @@ impl Decoder {
         let Some(item) = self.item(output_index).filter(|item| !item.done) else { return };
         item.done = true;
         match &mut item.shape {
-            Shape::Message(parts) => {
+            ItemShape::Message(parts) => {
                 for part in parts.iter_mut().filter(|part| !part.closed) {
                     part.closed = true;
                     if let Some(block) = part.block {
@@ -560,14 +619,14 @@ impl Decoder {
                     }
                 }
             }
-            Shape::Thought { block: Some(block), .. } => sink(Event::Close { choice: 0, block: *block }),
-            Shape::Call { block, free, given } => {
+            ItemShape::Thought { block: Some(block), .. } => sink(Event::Close { choice: 0, block: *block }),
+            ItemShape::Call { block, free, given } => {
                 if !*free && !*given {
                     sink(Event::Delta { choice: 0, block: *block, delta: Delta::Arguments(Text::word("{}")) });
                 }
                 sink(Event::Close { choice: 0, block: *block });
             }
-            Shape::Thought { .. } | Shape::Whole => {}
+            ItemShape::Thought { .. } | ItemShape::Whole => {}
         }
     }
 
@@ -619,10 +678,10 @@ impl Decoder {
     }
 }
 
-impl Shape {
-    fn thought(id: &[u8]) -> Shape {
+impl ItemShape {
+    fn thought(id: &[u8]) -> ItemShape {
         let id = if sound_text(&Text::escaped(id)) { id.to_vec() } else { Vec::new() };
-        Shape::Thought { block: None, parts: Vec::new(), id }
+        ItemShape::Thought { block: None, parts: Vec::new(), id }
     }
 }
 

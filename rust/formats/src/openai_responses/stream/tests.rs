@@ -766,6 +766,29 @@ proptest! {
         check_grammar(&frames(&written(&events, Bridge::default())));
     }
 
+    /// Pieces that are recognised by what lies around them are read like those that are not.
+    #[test]
+    fn the_fast_path_reads_the_same(data in prop::collection::vec((any_event(), 1_usize..4), 0..12)) {
+        let read = |interrupted: bool| {
+            let (mut events, mut decoder) = (Vec::new(), Decoder::new(Traits::NONE));
+            let each = data.iter().flat_map(|(event, times)| std::iter::repeat_n(event, *times));
+            for (number, event) in each.enumerate() {
+                let mut event = event.clone();
+                event["sequence_number"] = json!(number);
+                let good = decoder.event(None, event.to_string().as_bytes(), &mut |event| events.push(promises::kept(&event))).is_ok();
+                if interrupted && good {
+                    decoder.event(None, br#"{"type":"padding"}"#, &mut |_| {}).unwrap();
+                }
+                if !good {
+                    break;
+                }
+            }
+            decoder.finish(&mut |event| events.push(promises::kept(&event)));
+            events
+        };
+        prop_assert_eq!(read(false), read(true));
+    }
+
     #[test]
     fn the_grammar_holds_for_every_stream(events in promises::streams()) {
         check_grammar(&frames(&written(&events, Bridge::default())));
