@@ -11,6 +11,7 @@ use super::decode::{INCLUDE_LOGPROBS, INCLUDE_SEALS, OF_REASONING, OF_TEXT};
 use super::encode_input::Input;
 use crate::read::Reader;
 use crate::request::Refusal;
+use crate::text;
 use crate::translate::{Bridge, Target, plain_name};
 use crate::write::{Array, Object};
 
@@ -139,6 +140,18 @@ impl Encoder<'_, '_> {
                         None => json.raw("parameters", br#"{"type":"object","properties":{}}"#),
                     };
                     self.write_strict(tool.strict, json);
+                    self.write_tool_rest(number, json);
+                });
+            }
+            ToolKind::Custom { format } if self.target.traits.no_custom_tools => {
+                let name = sent_name(&tool.name, self.own);
+                self.bridge.tool(&name, &tool.name, true);
+                self.losses.block(tool.origin, Severity::Changed, "the provider knows no tools that take free text: it became a function");
+                array.object(|json| {
+                    json.text("type", "function").escaped("name", &name);
+                    write_wrapped_description(tool.description.as_ref(), format.as_ref(), json.key("description"));
+                    json.raw("parameters", br#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#);
+                    self.write_strict(Some(false), json);
                     self.write_tool_rest(number, json);
                 });
             }
@@ -291,7 +304,7 @@ impl Encoder<'_, '_> {
             Some(ToolKind::WebSearch { .. }) if !self.own => {
                 json.text("type", "web_search");
             }
-            Some(ToolKind::Custom { .. }) => {
+            Some(ToolKind::Custom { .. }) if !self.target.traits.no_custom_tools => {
                 json.text("type", "custom").escaped("name", &sent_name(name, self.own));
             }
             _ => {
@@ -628,6 +641,23 @@ fn service_tier(tier: &Text<'_>) -> Option<&'static str> {
         b"standard_only" | b"standard" => Some("default"),
         tier => OWN.into_iter().find(|own| own.as_bytes().eq_ignore_ascii_case(tier)),
     }
+}
+
+/// What a tool that takes free text is for, with the grammar that its text must follow.
+fn write_wrapped_description(description: Option<&Text<'_>>, format: Option<&Raw<'_>>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let description = description.map(Text::as_bytes).unwrap_or_default();
+    out.extend_from_slice(description);
+    if let Some(format) = format.filter(|format| Reader::new(format.as_bytes()).peek("type").is_none_or(|word| !word.is("text"))) {
+        if !description.is_empty() {
+            out.extend_from_slice(br"\n\n");
+        }
+        out.extend_from_slice(b"`input` must follow this format: ");
+        let mut flat = Vec::new();
+        write_custom_format(format, &mut flat);
+        out.extend_from_slice(text::quote(&Raw::owned(flat)).as_bytes());
+    }
+    out.push(b'"');
 }
 
 /// The format of a custom tool; chat puts what belongs to a grammar one level deeper.

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use fairlead_ir::block::{Arguments, CacheTtl, Citation, Media, MediaClass, MediaSource, Thought, ThoughtShape, ToolCall, ToolResult};
-use fairlead_ir::{Block, Dialect, ErrorKind, Kind, Losses, Member, Origin, Request, Role, Severity, Text, Turn};
+use fairlead_ir::{Block, Dialect, ErrorKind, Kind, Losses, Member, Origin, Raw, Request, Role, Severity, Text, Turn};
 
 use super::decode::is_instructions;
 use super::encode::{CACHE_TTLS, MAX_NAME_BYTES, sent_name};
@@ -438,8 +438,9 @@ impl<'e, 'a> Input<'e, 'a> {
         let id = self.id_of_call(number, place, call);
         self.lose_rest(block);
         items.object(|item| {
+            let wraps = self.target.traits.no_custom_tools;
             let (word, given) = match call.arguments {
-                Arguments::Free(_) => ("custom_tool_call", "input"),
+                Arguments::Free(_) if !wraps => ("custom_tool_call", "input"),
                 _ => ("function_call", "arguments"),
             };
             item.text("type", word).escaped("call_id", &id).escaped("name", &sent_name(&call.name, self.own));
@@ -449,6 +450,13 @@ impl<'e, 'a> Input<'e, 'a> {
                 }
                 Arguments::Quoted(text) if text.is_empty() && !self.own => {
                     item.text(given, "{}");
+                }
+                Arguments::Free(text) if wraps => {
+                    let mut wrapped = Vec::new();
+                    let mut json = Object::open(&mut wrapped);
+                    json.escaped("input", text);
+                    json.close();
+                    item.escaped(given, &text::quote(&Raw::owned(wrapped)));
                 }
                 Arguments::Quoted(text) | Arguments::Free(text) => {
                     item.escaped(given, text);
@@ -506,7 +514,7 @@ impl<'e, 'a> Input<'e, 'a> {
             });
             return;
         }
-        let free = result.free || !self.own && self.free.contains(id.as_bytes());
+        let free = (result.free || !self.own && self.free.contains(id.as_bytes())) && !self.target.traits.no_custom_tools;
         items.object(|item| {
             item.text("type", if free { "custom_tool_call_output" } else { "function_call_output" });
             if !(self.own && id.is_empty()) {

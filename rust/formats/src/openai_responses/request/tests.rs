@@ -495,6 +495,31 @@ fn custom_tools_of_chat_lose_a_level() {
 }
 
 #[test]
+fn who_knows_no_custom_tools_gets_functions() {
+    let mut request = Request::new(Dialect::OpenaiChat);
+    let format = br#"{"type":"grammar","grammar":{"syntax":"lark","definition":"start: \"x\""}}"#;
+    request.tools =
+        vec![Tool { description: Some(Text::word("Patches.")), ..tool("patch", ToolKind::Custom { format: Some(Raw::json(format)) }) }];
+    request.tool_choice = Some(ToolChoice::Named(Text::word("patch")));
+    request.turns = vec![
+        said(Role::Assistant, 0, vec![call("c", "patch", Arguments::Free(Text::escaped(br#"a\n\"b"#)))]),
+        said(Role::User, 1, vec![answer("c", vec![words("ok")])]),
+    ];
+    let description =
+        "Patches.\n\n`input` must follow this format: {\"type\":\"grammar\",\"syntax\":\"lark\",\"definition\":\"start: \\\"x\\\"\"}";
+    let parameters = json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]});
+    let expected = json!({
+        "tools": [{"type": "function", "name": "patch", "description": description, "parameters": parameters, "strict": false}],
+        "tool_choice": {"type": "function", "name": "patch"},
+        "input": [
+            {"type": "function_call", "call_id": "c", "name": "patch", "arguments": json!({"input": "a\n\"b"}).to_string()},
+            {"type": "function_call_output", "call_id": "c", "output": "ok"},
+        ],
+    });
+    check(&request, &["no_custom_tools"], expected, &["tools[0] changed"]);
+}
+
+#[test]
 fn a_search_of_another_provider_becomes_this_ones() {
     let mut request = foreign();
     let raw = br#"{"type":"web_search_20250305","name":"web_search","max_uses":3,"allowed_domains":["a.org"],"user_location":{"type":"approximate","city":"Bern"}}"#;
