@@ -1,5 +1,5 @@
-"""The native half of the package. Of this, `fairlead.sse` and `fairlead.tokens` are public; everything else is how the package starts and
-follows the data plane.
+"""The native half of the package. Of this, `fairlead.sse`, `fairlead.tokens` and `fairlead.translate` are public; everything else is how the
+package starts and follows the data plane.
 
 `make test` compares this file with the module.
 """
@@ -15,13 +15,19 @@ __all__ = [
     "Event",
     "JournalBatch",
     "JournalReader",
+    "Loss",
     "Simulator",
+    "Stream",
     "StreamCounter",
+    "Translated",
+    "Usage",
     "__version__",
     "count_request_tokens",
     "count_tokens",
     "estimate_tokens",
     "hash_key",
+    "translate_request",
+    "translate_response",
 ]
 
 _Cursor: TypeAlias = tuple[int, int, int, int, int]
@@ -105,6 +111,116 @@ class Decoder:
 
         The decoder is then as new.
         """
+
+@final
+class Loss:
+    """One thing that did not survive a translation as it was."""
+
+    @property
+    def path(self) -> str:
+        """Where it stood in what was translated, such as `messages[3].content[0]`."""
+
+    @property
+    def reason(self) -> str:
+        """What happened to it and why."""
+
+    @property
+    def severity(self) -> str:
+        """`hint` (the meaning is whole), `changed` (the nearest thing stands for it) or `dropped`."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class Usage:
+    """Tokens that a provider says were used, in buckets that do not overlap."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Prompt tokens neither read from nor written to a cache."""
+
+    @property
+    def cache_read_tokens(self) -> int:
+        """Prompt tokens read from a cache."""
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Prompt tokens written to a cache, for five minutes or a provider's only time."""
+
+    @property
+    def cache_write_1h_tokens(self) -> int:
+        """Prompt tokens written to a cache for an hour."""
+
+    @property
+    def completion_tokens(self) -> int:
+        """Completion tokens, reasoning included."""
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """The part of them that is known to be reasoning."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class Translated:
+    """A body in another dialect."""
+
+    @property
+    def body(self) -> bytes:
+        """The JSON body."""
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What could not be kept."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider says was used; None for requests and where it does not say."""
+
+@final
+class Stream:
+    """A provider's stream on its way to a caller who speaks another dialect, cut anywhere."""
+
+    def __new__(
+        cls, *, source: str, target: str, request: Translated | None = None, traits: list[str] = ..., max_event_bytes: int = ...
+    ) -> Self:
+        """`source` is the provider's dialect, `target` the caller's; `request` and `traits` as for `fairlead.translate.response`.
+
+        An event may have `max_event_bytes` (default: 32 MiB). Raises ValueError when a dialect or trait is unknown.
+        """
+
+    def feed(self, bytes: bytes) -> bytes:
+        """Takes the provider's next bytes and returns what they become. A failure is written in the target's dialect; nothing follows it."""
+
+    def finish(self) -> bytes:
+        """The provider's connection has ended; returns the end of the stream, or its failure."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider says was used so far."""
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What the target's dialect had no place for so far."""
+
+def translate_request(
+    body: bytes,
+    *,
+    source: str,
+    target: str,
+    model: str | None = None,
+    stream: bool | None = None,
+    traits: list[str] = ...,
+    max_output_tokens: int | None = None,
+    automatic_cache: bool = False,
+) -> Translated:
+    """See `fairlead.translate.request`."""
+
+def translate_response(body: bytes, *, source: str, target: str, request: Translated | None = None, traits: list[str] = ...) -> Translated:
+    """See `fairlead.translate.response`."""
 
 @final
 class Engine:

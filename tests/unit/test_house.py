@@ -63,7 +63,8 @@ PYTHON: dict[str, set[str]] = {
     "catalog": set(),
     "sse": {"_native"},
     "tokens": {"_native"},
-    "__init__": {"sse", "tokens"},
+    "translate": {"_native"},
+    "__init__": {"sse", "tokens", "translate"},
     "_native": set(),
 }
 WITHOUT_NATIVE = ("control", "config", "catalog")

@@ -10,13 +10,14 @@ from typing import Any
 
 import fairlead
 import pytest
-from fairlead import _native, sse, tokens
+from fairlead import _native, sse, tokens, translate
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC: dict[Any, list[str]] = {
-    fairlead: ["__version__", "sse", "tokens"],
+    fairlead: ["__version__", "sse", "tokens", "translate"],
     sse: ["Decoder", "Event"],
     tokens: ["StreamCounter", "count", "count_request", "estimate"],
+    translate: ["Dialect", "Loss", "Stream", "Translated", "Usage", "request", "response"],
 }
 
 

@@ -15,8 +15,12 @@ use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
 
+pub mod dialects;
 #[cfg(test)]
 pub(crate) mod promises;
+pub mod stream;
+
+pub use dialects::{Encoded, Wanted};
 
 /// Where a request goes, as far as its bytes depend on it.
 #[derive(Clone, Copy, Debug)]

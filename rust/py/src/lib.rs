@@ -5,6 +5,7 @@ mod journal;
 mod simulator;
 mod sse;
 mod tokens;
+mod translate;
 
 use pyo3::prelude::*;
 
@@ -23,6 +24,8 @@ mod _native {
     use super::sse::{Decoder, Event};
     #[pymodule_export]
     use super::tokens::{StreamCounter, count_request_tokens, count_tokens, estimate_tokens};
+    #[pymodule_export]
+    use super::translate::{Loss, Stream, Translated, Usage, translate_request, translate_response};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

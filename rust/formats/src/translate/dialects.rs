@@ -1,0 +1,209 @@
+//! What the dialects' readers and writers do, under one name each.
+
+use std::sync::Arc;
+
+use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Request, Response, Usage};
+
+use super::{Bridge, Face, Target, refusal};
+use crate::error::Details;
+use crate::identity::Identity;
+use crate::json::is_complete;
+use crate::read::Malformed;
+use crate::request::Refusal;
+use crate::traits::Traits;
+use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
+
+/// Takes the events of a stream one by one.
+pub(crate) type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+
+/// A request in the target's dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The JSON body.
+    pub body: Vec<u8>,
+    /// What could not be kept.
+    pub losses: Losses,
+    /// What the way back of this call needs.
+    pub bridge: Bridge,
+}
+
+/// Reads a caller's request.
+///
+/// # Errors
+/// The body is not JSON, or breaks its dialect: the message names the JSON path.
+pub fn decode_request(dialect: Dialect, body: &[u8]) -> Result<Request<'_>, Refusal> {
+    if !is_complete(body) {
+        return Err(refusal(Malformed::new("is not valid JSON")));
+    }
+    let read = match dialect {
+        Dialect::OpenaiChat => openai_chat::request::decode::decode(body),
+        Dialect::OpenaiResponses => openai_responses::request::decode::decode(body),
+        Dialect::AnthropicMessages => anthropic_messages::request::decode::decode(body),
+        Dialect::GeminiGenerate => gemini_generate::request::decode::decode(body),
+        Dialect::BedrockConverse => bedrock_converse::request::decode::decode(body),
+    };
+    read.map_err(refusal)
+}
+
+/// Writes a request for a provider.
+///
+/// # Errors
+/// What the caller asks for cannot be said in the target's dialect, and leaving it out would change the meaning.
+pub fn encode_request(request: &Request<'_>, target: &Target<'_>) -> Result<Encoded, Refusal> {
+    let mut encoded = Encoded { body: Vec::new(), losses: Losses::new(), bridge: Bridge::of(request) };
+    let Encoded { body, losses, bridge } = &mut encoded;
+    match target.dialect {
+        Dialect::OpenaiChat => openai_chat::request::encode::encode(request, target, body, losses, bridge),
+        Dialect::OpenaiResponses => openai_responses::request::encode::encode(request, target, body, losses, bridge),
+        Dialect::AnthropicMessages => anthropic_messages::request::encode::encode(request, target, body, losses, bridge),
+        Dialect::GeminiGenerate => gemini_generate::request::encode::encode(request, target, body, losses, bridge),
+        Dialect::BedrockConverse => bedrock_converse::request::encode::encode(request, target, body, losses, bridge),
+    }?;
+    Ok(encoded)
+}
+
+/// Reads a provider's whole reply.
+///
+/// # Errors
+/// The body is not JSON, or no reply of that dialect.
+pub fn decode_response<'a>(dialect: Dialect, body: &'a [u8], traits: &Traits) -> Result<Response<'a>, Malformed> {
+    if !is_complete(body) {
+        return Err(Malformed::new("is not valid JSON"));
+    }
+    match dialect {
+        Dialect::OpenaiChat => openai_chat::response::decode::decode(body, traits),
+        Dialect::OpenaiResponses => openai_responses::response::decode::decode(body, traits),
+        Dialect::AnthropicMessages => anthropic_messages::response::decode::decode(body, traits),
+        Dialect::GeminiGenerate => gemini_generate::response::decode::decode(body, traits),
+        Dialect::BedrockConverse => bedrock_converse::response::decode::decode(body, traits),
+    }
+}
+
+/// Writes a whole reply for a caller; `cost` becomes `usage.cost`. Returns what could not be kept.
+pub fn encode_response(dialect: Dialect, response: &Response<'_>, face: &Face<'_>, cost: Option<NanoUsd>, out: &mut Vec<u8>) -> Losses {
+    let mut losses = Losses::new();
+    match dialect {
+        Dialect::OpenaiChat => openai_chat::response::encode::encode(response, face, cost, out, &mut losses),
+        Dialect::OpenaiResponses => openai_responses::response::encode::encode(response, face, cost, out, &mut losses),
+        Dialect::AnthropicMessages => anthropic_messages::response::encode::encode(response, face, cost, out, &mut losses),
+        Dialect::GeminiGenerate => gemini_generate::response::encode::encode(response, face, cost, out, &mut losses),
+        Dialect::BedrockConverse => bedrock_converse::response::encode::encode(response, face, cost, out, &mut losses),
+    }
+    losses
+}
+
+/// Calls the same method of whichever dialect it is.
+macro_rules! each {
+    ($value:expr, $kind:ident, $inner:ident => $call:expr) => {
+        match $value {
+            $kind::Chat($inner) => $call,
+            $kind::Responses($inner) => $call,
+            $kind::Messages($inner) => $call,
+            $kind::Gemini($inner) => $call,
+            $kind::Converse($inner) => $call,
+        }
+    };
+}
+
+/// Reads a provider's stream, event by event. What its events promise stands in `fairlead_ir::event`.
+#[derive(Debug)]
+pub struct StreamDecoder(Decoder);
+
+#[derive(Debug)]
+enum Decoder {
+    Chat(Box<openai_chat::stream::decode::Decoder>),
+    Responses(Box<openai_responses::stream::decode::Decoder>),
+    Messages(Box<anthropic_messages::stream::decode::Decoder>),
+    Gemini(Box<gemini_generate::stream::decode::Decoder>),
+    Converse(Box<bedrock_converse::stream::decode::Decoder>),
+}
+
+impl StreamDecoder {
+    /// Before the first event.
+    pub fn new(dialect: Dialect, traits: Traits) -> StreamDecoder {
+        StreamDecoder(match dialect {
+            Dialect::OpenaiChat => Decoder::Chat(Box::new(openai_chat::stream::decode::Decoder::new(traits))),
+            Dialect::OpenaiResponses => Decoder::Responses(Box::new(openai_responses::stream::decode::Decoder::new(traits))),
+            Dialect::AnthropicMessages => Decoder::Messages(Box::new(anthropic_messages::stream::decode::Decoder::new(traits))),
+            Dialect::GeminiGenerate => Decoder::Gemini(Box::new(gemini_generate::stream::decode::Decoder::new(traits))),
+            Dialect::BedrockConverse => Decoder::Converse(Box::new(bedrock_converse::stream::decode::Decoder::new(traits))),
+        })
+    }
+
+    /// Takes one event: its name and data, of Converse the event type and the payload.
+    ///
+    /// # Errors
+    /// It is nothing that the dialect sends: the stream has failed.
+    pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Result<(), Malformed> {
+        each!(&mut self.0, Decoder, decoder => decoder.event(name, data, sink))
+    }
+
+    /// The connection has ended: what is still promised comes, or the failure.
+    pub fn finish(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        each!(&mut self.0, Decoder, decoder => decoder.finish(sink));
+    }
+}
+
+/// Writes a stream for a caller, event by event.
+#[derive(Debug)]
+pub struct StreamEncoder(Encoder);
+
+#[derive(Debug)]
+enum Encoder {
+    Chat(Box<openai_chat::stream::encode::Encoder>),
+    Responses(Box<openai_responses::stream::encode::Encoder>),
+    Messages(Box<anthropic_messages::stream::encode::Encoder>),
+    Gemini(Box<gemini_generate::stream::encode::Encoder>),
+    Converse(Box<bedrock_converse::stream::encode::Encoder>),
+}
+
+/// How a stream for a caller is made.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The provider's dialect: what only it knows has a place where the caller speaks it too.
+    pub source: Dialect,
+    /// How the caller shall see the reply.
+    pub identity: Arc<Identity>,
+    /// What of the request matters.
+    pub bridge: Arc<Bridge>,
+    /// Gemini without `alt=sse`: one JSON array instead of events.
+    pub json_array: bool,
+}
+
+impl StreamEncoder {
+    /// Before the first event.
+    pub fn new(dialect: Dialect, wanted: Wanted) -> StreamEncoder {
+        let Wanted { source, identity, bridge, json_array } = wanted;
+        StreamEncoder(match dialect {
+            Dialect::OpenaiChat => Encoder::Chat(Box::new(openai_chat::stream::encode::Encoder::new(identity, bridge))),
+            Dialect::OpenaiResponses => Encoder::Responses(Box::new(openai_responses::stream::encode::Encoder::new(identity, bridge))),
+            Dialect::AnthropicMessages => Encoder::Messages(Box::new(anthropic_messages::stream::encode::Encoder::new(identity, bridge))),
+            Dialect::GeminiGenerate => {
+                let framing =
+                    if json_array { gemini_generate::stream::encode::Framing::Array } else { gemini_generate::stream::encode::Framing::Events };
+                Encoder::Gemini(Box::new(gemini_generate::stream::encode::Encoder::new(source, framing, identity, bridge)))
+            }
+            Dialect::BedrockConverse => Encoder::Converse(Box::new(bedrock_converse::stream::encode::Encoder::new(identity, bridge))),
+        })
+    }
+
+    /// Appends what the event becomes. Ends and usage are kept for [`finish`](StreamEncoder::finish).
+    pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        each!(&mut self.0, Encoder, encoder => encoder.event(event, out));
+    }
+
+    /// Appends the end of the stream with what was used and what it cost.
+    pub fn finish(&mut self, usage: Option<&Usage>, cost: Option<NanoUsd>, out: &mut Vec<u8>) {
+        each!(&mut self.0, Encoder, encoder => encoder.finish(usage, cost, out));
+    }
+
+    /// Appends the failure that ends the stream, in the dialect's own way.
+    pub fn fail(&mut self, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
+        each!(&mut self.0, Encoder, encoder => encoder.fail(kind, message, details, out));
+    }
+
+    /// Appends a sign of life, where the dialect has one.
+    pub fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        each!(&mut self.0, Encoder, encoder => encoder.keep_alive(out));
+    }
+}

@@ -1,0 +1,155 @@
+//! A stream from bytes to bytes: framing, reading, writing.
+
+use fairlead_ir::{Dialect, ErrorKind, Event, Head, Losses, NanoUsd, Severity, Usage};
+
+use super::dialects::{StreamDecoder, StreamEncoder, Wanted};
+use crate::error::Details;
+use crate::eventstream;
+use crate::sse;
+use crate::text;
+use crate::traits::Traits;
+
+/// A provider's stream on its way to a caller who speaks another dialect, cut anywhere.
+#[derive(Debug)]
+pub struct Stream {
+    framing: Framing,
+    /// Bytes of an event that is not complete yet.
+    pending: Vec<u8>,
+    scratch: Vec<u8>,
+    decoder: StreamDecoder,
+    writing: Writing,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Events(sse::Framer),
+    Messages(eventstream::Framer),
+}
+
+/// What was seen, and where it is written.
+#[derive(Debug)]
+struct Writing {
+    encoder: StreamEncoder,
+    usage: Option<Usage>,
+    losses: Losses,
+    /// The caller's dialect is another one than the provider's.
+    is_translated: bool,
+    ended: bool,
+}
+
+impl Stream {
+    /// Before the first byte. An event may have `max_event_bytes`.
+    pub fn new(target: Dialect, traits: Traits, max_event_bytes: usize, wanted: Wanted) -> Stream {
+        let framing = match wanted.source {
+            Dialect::BedrockConverse => Framing::Messages(eventstream::Framer::new(max_event_bytes)),
+            _ => Framing::Events(sse::Framer::new(max_event_bytes)),
+        };
+        let decoder = StreamDecoder::new(wanted.source, traits);
+        let is_translated = wanted.source != target;
+        let encoder = StreamEncoder::new(target, wanted);
+        let writing = Writing { encoder, usage: None, losses: Losses::new(), is_translated, ended: false };
+        Stream { framing, pending: Vec::new(), scratch: Vec::new(), decoder, writing }
+    }
+
+    /// Takes the provider's next bytes and appends what they become. A failure of the stream is written in the caller's dialect;
+    /// nothing follows it.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let known = self.pending.len();
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(bytes);
+        let (mut begin, mut from) = (0, 0);
+        while !self.writing.ended {
+            match self.framing.next_end(bytes, from) {
+                Ok(Some(end)) => {
+                    self.take(&pending[begin..known + end], out);
+                    (begin, from) = (known + end, end);
+                }
+                Ok(None) => break,
+                Err(problem) => self.writing.fail(&problem, out),
+            }
+        }
+        pending.drain(..begin);
+        self.pending = pending;
+    }
+
+    /// The provider's connection has ended: appends the end of the stream, or its failure.
+    pub fn finish(&mut self, cost: Option<NanoUsd>, out: &mut Vec<u8>) {
+        // Some providers close without their last blank line.
+        let last = std::mem::take(&mut self.pending);
+        if matches!(self.framing, Framing::Events(_)) && sse::is_whole(&last) {
+            self.take(&last, out);
+        }
+        let Stream { decoder, writing, .. } = self;
+        decoder.finish(&mut |event| writing.write(&event, out));
+        if !writing.ended {
+            writing.ended = true;
+            writing.encoder.finish(writing.usage.as_ref(), cost, out);
+        }
+    }
+
+    /// What the provider says was used, as far as it said so.
+    pub fn usage(&self) -> Option<&Usage> {
+        self.writing.usage.as_ref()
+    }
+
+    /// What the caller's dialect has no place for.
+    pub fn losses(&self) -> &Losses {
+        &self.writing.losses
+    }
+
+    fn take(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        let Stream { framing, decoder, writing, scratch, .. } = self;
+        let read = match framing {
+            Framing::Events(_) => match sse::data(event, scratch) {
+                Some(data) => decoder.event(sse::event_name(event), data, &mut |event| writing.write(&event, out)),
+                None => return,
+            },
+            Framing::Messages(_) => match eventstream::read(event) {
+                Ok(message) => decoder.event(message.name(), message.payload, &mut |event| writing.write(&event, out)),
+                Err(problem) => return writing.fail(&problem.to_string(), out),
+            },
+        };
+        if let Err(problem) = read {
+            writing.fail(&format!("the provider sent something else than its dialect: {problem}"), out);
+        }
+    }
+}
+
+impl Framing {
+    /// The end of the next complete event in the piece `new`, going on from `from`.
+    fn next_end(&mut self, new: &[u8], from: usize) -> Result<Option<usize>, String> {
+        match self {
+            Framing::Events(framer) => framer.next_end(new, from).map_err(|error| error.to_string()),
+            Framing::Messages(framer) => framer.next_end(new, from).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl Writing {
+    fn write(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        match event {
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Fail { kind, message, code } => {
+                let message = text::decode(message).unwrap_or_default();
+                let code = code.as_ref().and_then(text::decode);
+                self.ended = true;
+                let details = Details { provider_code: code.as_deref(), ..Details::default() };
+                return self.encoder.fail(*kind, &message, &details, out);
+            }
+            Event::Open { head: Head::Opaque { word, .. }, .. } if self.is_translated => {
+                let word = text::decode(word).unwrap_or_default();
+                self.losses.at(format!("stream.{word}"), Severity::Dropped, "only the provider's dialect knows it");
+            }
+            _ => {}
+        }
+        self.encoder.event(event, out);
+    }
+
+    fn fail(&mut self, problem: &str, out: &mut Vec<u8>) {
+        self.ended = true;
+        self.encoder.fail(ErrorKind::ProviderUnavailable, problem, &Details::default(), out);
+    }
+}
