@@ -177,6 +177,8 @@ fn digit(byte: u8) -> Option<u64> {
 /// Google's details of an error.
 fn details(error: &Value) -> impl Iterator<Item = &Value> {
     error.get("details").and_then(Value::as_array).into_iter().flatten()
+}
+
 /// As [`read_response`], of a provider that says the class of its error in a header (AWS: `x-amzn-ErrorType`).
 pub fn read_response_of_class(status: u16, class: Option<&str>, body: &[u8]) -> ProviderError {
     bedrock_converse::error::read_response(status, class, body)

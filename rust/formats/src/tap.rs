@@ -220,7 +220,7 @@ impl Tap {
         let created_s = seen.created_s.unwrap_or(identity.created_s());
         let sequence_number = match &self.spoken {
             Spoken::Responses(tap) => tap.sequence_number(),
-            Spoken::Chat(_) | Spoken::Messages(_) => 0,
+            Spoken::Chat(_) | Spoken::Messages(_) | Spoken::Generate(_) => 0,
         };
         let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s, sequence_number };
         error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out);

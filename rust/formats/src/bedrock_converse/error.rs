@@ -24,7 +24,7 @@ fn read(status: Option<u16>, class: &str, body: &[u8], otherwise: &str) -> Provi
     let kind = by_class.or(status.map(ErrorKind::from_provider_status)).unwrap_or(read.kind);
     let code = if class.is_empty() { read.code } else { class.to_owned() };
     // AWS's words would mean nothing to the SDKs of other dialects.
-    ProviderError { kind, message: read.message, code, own: crate::error::OwnWords::default() }
+    ProviderError { kind, told: read.told, message: read.message, code, own: crate::error::OwnWords::default() }
 }
 
 /// The class without the namespace before it and the address behind it.

@@ -7,17 +7,13 @@ mod schema;
 use crate::json::Kind;
 use crate::json::walk::{self, Member, as_str, as_u64};
 use crate::patch::name;
-use crate::request::{Body, FIRST_OWN, MESSAGES, Refusal, keys};
+use crate::request::{Body, FIRST_OWN, Refusal, keys};
 
 /// Both spellings that Google takes.
 const GENERATION_CONFIG: [usize; 2] = [FIRST_OWN, FIRST_OWN + 1];
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 2] = {
-    let mut all = keys(["generationConfig", "generation_config"]);
-    all[MESSAGES] = "contents";
-    all
-};
+pub(crate) static KEYS: [&str; FIRST_OWN + 2] = keys("contents", ["generationConfig", "generation_config"]);
 
 /// The cap on completion tokens of one reply, and how many replies are asked for. Where something is said twice the larger one counts, so
 /// that a reservation is never too small.

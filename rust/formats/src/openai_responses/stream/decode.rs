@@ -264,7 +264,8 @@ impl Decoder {
         if !self.ended {
             let message = "the provider's stream ended before its reply did".to_owned();
             let code = "upstream_truncated".to_owned();
-            self.fail(ProviderError { kind: ErrorKind::ProviderUnavailable, message, code, own: error::OwnWords::default() }, sink);
+            let (kind, told, own) = (ErrorKind::ProviderUnavailable, error::Told::ByUs, error::OwnWords::default());
+            self.fail(ProviderError { kind, told, message, code, own }, sink);
         }
     }
 
