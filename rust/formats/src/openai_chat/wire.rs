@@ -221,10 +221,9 @@ pub(crate) fn read_usage(object: &[u8]) -> Option<Figured> {
 pub(crate) fn read_usage_of(object: &[u8], reasoning_outside: bool) -> Option<Usage> {
     let figures = Figures::read(&mut Cursor::new(object)).ok()?;
     let mut usage = figures.usage()?;
-    let completion = figures.completion.unwrap_or(0);
-    if reasoning_outside && usage.completion_tokens == completion {
+    if reasoning_outside {
         usage.reasoning_tokens = figures.reasoning.unwrap_or(0);
-        usage.completion_tokens = completion.saturating_add(usage.reasoning_tokens);
+        usage.completion_tokens = figures.completion.unwrap_or(0).saturating_add(usage.reasoning_tokens);
     }
     Some(usage)
 }

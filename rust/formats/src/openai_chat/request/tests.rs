@@ -273,6 +273,8 @@ fn effort_and_budget_find_their_place() {
     let snapped = Target { efforts: &[Effort::Low, Effort::Medium, Effort::High], ..target(&[]) };
     let (out, losses) = written_for(&own(json!({"reasoning_effort": "max"})), &snapped);
     assert_eq!((out["reasoning_effort"].as_str(), losses), (Some("high"), vec![("reasoning_effort".to_owned(), "changed")]));
+    let never_off = Target { efforts: &[Effort::None, Effort::Low], ..target(&["always_thinking"]) };
+    assert_eq!(written_for(&off, &never_off).0["reasoning_effort"], "low");
     let detailed = own(json!({"reasoning": {"summary": "detailed", "mode": "pro"}}));
     check(&detailed, &["openrouter_reasoning"], &json!({"reasoning": {"summary": "detailed", "mode": "pro"}}), &[]);
 }
@@ -378,6 +380,21 @@ fn results_that_are_objects_become_their_text() {
     assert_eq!(out["messages"][0]["tool_calls"][0]["id"], "call_0_0");
     assert_eq!(out["messages"][1], json!({"role": "tool", "tool_call_id": "call_0_0", "content": "{\"ok\":true}"}));
     assert_eq!(losses, [("messages[2].content[0]".to_owned(), "hint")]);
+}
+
+#[test]
+fn results_without_ids_find_their_calls() {
+    let none = || Arguments::Json(Raw::json(b"{}"));
+    let named = |block: Block<'static>, name: &'static str| match block.kind {
+        Kind::ToolCall(call) => Block { kind: Kind::ToolCall(ToolCall { name: Text::word(name), ..call }), ..block },
+        Kind::ToolResult(result) => Block { kind: Kind::ToolResult(ToolResult { name: Some(Text::word(name)), ..result }), ..block },
+        kind => Block { kind, ..block },
+    };
+    let calls = ["f", "g", "f"].map(|name| named(call("", none()), name)).to_vec();
+    let results = ["g", "f", "f"].map(|name| named(result("", vec![text("r")]), name)).to_vec();
+    let (out, _) = written_for(&foreign(vec![turn(Role::Assistant, 0, calls), turn(Role::User, 1, results)]), &target(&[]));
+    let ids: Vec<&str> = out["messages"].as_array().unwrap()[1..].iter().map(|message| message["tool_call_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["call_0_1", "call_0_0", "call_0_2"]);
 }
 
 #[test]

@@ -138,6 +138,14 @@ fn calls_without_ids_get_them() {
 }
 
 #[test]
+fn choices_come_in_their_order() {
+    let choice = |index: u8, text: &str| json!({"index": index, "message": {"content": text}});
+    let choices = read(&json!({"choices": [choice(1, "b"), choice(0, "a")]})).choices;
+    let texts = choices.iter().map(|choice| &choice.blocks[0].kind);
+    assert!(texts.map(|kind| matches!(kind, Kind::Text { text, .. } if text.is("a"))).eq([true, false]));
+}
+
+#[test]
 fn what_is_about_the_service_is_no_rest() {
     let body = json!({"object": "chat.completion", "provider": "Lab", "system_fingerprint": null, "x_groq": {"id": "r"}, "citations": ["https://e.org"], "choices": [{"message": {"content": "a"}}]});
     assert_eq!(read(&body).rest.iter().map(|member| member.name.clone()).collect::<Vec<_>>(), [Text::word("citations")]);

@@ -289,6 +289,13 @@ fn calls_of_many_hosts() {
         &["0 text", "0=so", "0-", "1 call f c1", "1={}", "1-", "ToolCalls"],
         "empty content beside a call",
     );
+    check(
+        &[1, 2].map(|number| fragment(json!({"index": 0, "function": {"name": "f", "arguments": format!("{{\"a\":{number}}}")}}))),
+        &["0 call f made", r#"0={\"a\":1}"#, "0-", "1 call f made", r#"1={\"a\":2}"#, "1-", "ToolCalls"],
+        "one tool twice without ids",
+    );
+    let twice = json!({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{\"a\":1}"}}, {"index": 1, "id": "c1", "function": {"name": "g"}}]});
+    check(&[twice], &["0 call f c1", r#"0={\"a\":1}"#, "0-", "1 call g made", "1={}", "1-", "ToolCalls"], "one id for two calls");
     check(&[fragment(json!({"index": 0}))], &["End"], "a fragment that says nothing");
 }
 
@@ -566,6 +573,7 @@ fn thoughts_with_their_seals() {
         let delta = Delta::Thought { shape: fairlead_ir::block::ThoughtShape::Full, part: 0, text: Text::word(text) };
         vec![
             open(block, Head::Thought { id: None, redacted: false }),
+            piece(block, delta.clone()),
             piece(block, delta),
             piece(block, Delta::Seal(Text::word(seal))),
             close(block),
@@ -577,8 +585,10 @@ fn thoughts_with_their_seals() {
     let entries: Vec<Value> = told.iter().flat_map(|delta| delta["reasoning_details"].as_array().cloned().unwrap_or_default()).collect();
     let expected = [
         json!({"type": "reasoning.text", "text": "a", "format": "unknown", "index": 0}),
+        json!({"type": "reasoning.text", "text": "a", "format": "unknown", "index": 0}),
         json!({"type": "reasoning.text", "signature": "s1", "format": "anthropic-claude-v1", "index": 0}),
         json!({"type": "reasoning.encrypted", "data": "s1", "format": "anthropic-claude-v1", "index": 0}),
+        json!({"type": "reasoning.text", "text": "b", "format": "unknown", "index": 1}),
         json!({"type": "reasoning.text", "text": "b", "format": "unknown", "index": 1}),
         json!({"type": "reasoning.text", "signature": "s2", "format": "anthropic-claude-v1", "index": 1}),
     ];
