@@ -3,6 +3,7 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod schema;
+mod turns;
 
 use crate::json::Kind;
 use crate::json::walk::{self, Member, as_str, as_u64};

@@ -8,6 +8,7 @@ use fairlead_ir::request::{Effort, Format, Show};
 use fairlead_ir::{Block, Dialect, Kind as BlockKind, Member, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
 use super::schema::from_openapi;
+use super::turns::Turns;
 use crate::gemini_generate::wire::media::prefixed;
 use crate::gemini_generate::wire::part::{self, Call, Data, Outcome, Part};
 use crate::json::walk::as_u64;
@@ -73,12 +74,13 @@ fn read_system<'a>(reader: &mut Reader<'a>) -> Result<Turn<'a>, Malformed> {
 }
 
 fn read_contents<'a>(reader: &mut Reader<'a>) -> Result<Vec<Turn<'a>>, Malformed> {
-    let (mut turns, mut pairing) = (Vec::new(), Pairing::default());
+    let (mut turns, mut pairing) = (Turns::default(), Pairing::default());
     each(reader, |index, reader| {
-        turns.push(read_content(index, reader, &mut pairing)?);
+        turns.add(read_content(index, reader, &mut pairing)?);
         Ok(())
     })?;
-    Ok(turns)
+    turns.end_text();
+    Ok(turns.turns)
 }
 
 fn read_content<'a>(index: usize, reader: &mut Reader<'a>, pairing: &mut Pairing<'a>) -> Result<Turn<'a>, Malformed> {

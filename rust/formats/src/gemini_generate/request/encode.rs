@@ -8,7 +8,6 @@ mod tools;
 
 use std::borrow::Cow;
 
-use fairlead_ir::request::Show;
 use fairlead_ir::{Dialect, ErrorKind, Losses, Member, Param, Request, Role, Severity, Text};
 
 use crate::gemini_generate::wire::media::inner_name;
@@ -25,8 +24,6 @@ pub(crate) fn encode(
     bridge: &mut Bridge,
 ) -> Result<(), Refusal> {
     refuse_prefill(request, target)?;
-    bridge.include_usage = request.labels.include_usage == Some(true);
-    bridge.hide_thoughts = request.reasoning.show == Some(Show::Nothing);
     let own = request.source == Dialect::GeminiGenerate;
     let mut writing = Writing { request, target, own, losses, bridge };
     let mut body = Object::open(out);
