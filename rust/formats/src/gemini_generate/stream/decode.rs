@@ -132,7 +132,9 @@ impl Decoder {
         if self.ended {
             return;
         }
-        self.start(None, sink);
+        if !self.started {
+            sink(Event::Start { id: Text::EMPTY, model: Text::EMPTY, created_s: None });
+        }
         self.ended = true;
         let mut seen = self.choices.iter().filter(|channel| channel.seen).peekable();
         let is_whole = match seen.peek() {
@@ -169,7 +171,7 @@ impl Decoder {
         if self.ended {
             return reader.skip();
         }
-        self.start(Some((reader, data)), sink);
+        self.start(reader, data, sink)?;
         let mut failed = false;
         reader.object(|key, reader| match (key.name(), reader.kind()?) {
             ("candidates", Kind::Array) => reader.array(|_, reader| self.candidate(reader, sink)),
@@ -197,19 +199,27 @@ impl Decoder {
         Ok(())
     }
 
-    /// Sends [`Event::Start`] with what the first chunk says behind its candidates.
-    fn start(&mut self, chunk: Option<(&Reader<'_>, &[u8])>, sink: Sink<'_>) {
-        if std::mem::replace(&mut self.started, true) {
-            return;
+    /// Sends [`Event::Start`] with what the first chunk says behind its candidates, and the first figures: the prompt's are known.
+    fn start(&mut self, reader: &Reader<'_>, data: &[u8], sink: Sink<'_>) -> Result<(), Malformed> {
+        if self.started {
+            return Ok(());
         }
         let (mut id, mut model, mut created_s) = (Text::EMPTY, Text::EMPTY, None);
-        if let Some((reader, data)) = chunk {
-            id = reader.peek("responseId").unwrap_or(id);
-            model = reader.peek("modelVersion").unwrap_or(model);
-            created_s = reader.peek("createTime").and_then(|time| unix_seconds(time.as_bytes()));
-            self.seed = fingerprint(if id.is_empty() { data } else { id.as_bytes() });
-        }
+        reader.clone().object(|key, reader| {
+            match (key.name(), reader.kind()?) {
+                ("responseId", Kind::String) => id = reader.text()?,
+                ("modelVersion", Kind::String) => model = reader.text()?,
+                ("createTime", Kind::String) => created_s = unix_seconds(reader.text()?.as_bytes()),
+                ("usageMetadata", Kind::Object) => self.figures.merge(reader.raw()?.as_bytes()),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        self.seed = fingerprint(if id.is_empty() { data } else { id.as_bytes() });
+        self.started = true;
         sink(Event::Start { id, model, created_s });
+        self.tell_usage(sink);
+        Ok(())
     }
 
     fn tell_usage(&mut self, sink: Sink<'_>) {

@@ -23,6 +23,9 @@ use crate::write::{Array, Object, write_number};
 /// So many candidates are written.
 const MAX_CHOICES: usize = 1024;
 
+/// A chunk without a part makes Google's Python client forget the whole turn.
+const EMPTY_CONTENT: &[u8] = br#"{"parts":[{"text":""}],"role":"model"}"#;
+
 /// How chunks stand in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -279,7 +282,7 @@ impl Encoder {
         let from = self.begin(out);
         out.extend_from_slice(b"{\"candidates\":[");
         let mut candidate = Object::open(out);
-        candidate.number("index", u64::from(choice)).raw("logprobsResult", &result);
+        candidate.raw("content", EMPTY_CONTENT).number("index", u64::from(choice)).raw("logprobsResult", &result);
         candidate.close();
         out.push(b']');
         self.end(from, out);
@@ -345,8 +348,7 @@ impl Encoder {
 
 impl Channel {
     fn write_end(&self, index: u64, candidate: &mut Object<'_>) {
-        // A last chunk without a part makes Google's clients forget the turn.
-        candidate.raw("content", br#"{"parts":[{"text":""}],"role":"model"}"#);
+        candidate.raw("content", EMPTY_CONTENT);
         match &self.stop {
             Some((native, message)) => {
                 candidate.escaped("finishReason", &Text::escaped(native));
