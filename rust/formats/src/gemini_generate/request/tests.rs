@@ -170,6 +170,22 @@ fn calls_and_answers_without_ids_are_tied_by_name_and_order() {
 }
 
 #[test]
+fn an_answer_is_never_tied_to_a_call_of_an_earlier_step() {
+    let parts = |role: &str, parts: &str| format!(r#"{{"role":"{role}","parts":[{parts}]}}"#);
+    let (call, answer) = (r#"{"functionCall":{"name":"f"}}"#, r#"{"functionResponse":{"name":"g","response":{}}}"#);
+    let contents = [
+        parts("model", &format!(r#"{call},{{"functionCall":{{"name":"g"}}}}"#)),
+        parts("user", answer),
+        parts("model", call),
+        parts("user", &answer.replace('g', "f")),
+    ];
+    let body = format!(r#"{{"contents":[{}]}}"#, contents.join(","));
+    let read = decode(body.as_bytes()).unwrap();
+    let Kind::ToolResult(result) = &read.turns[3].blocks[0].kind else { panic!("{read:?}") };
+    assert_eq!(result.id, Text::word("call_2_0"));
+}
+
+#[test]
 fn every_kind_of_part_is_read_and_written() {
     check_own(
         concat!(

@@ -171,6 +171,7 @@ mod tests {
             Ordinary { choice: 1, thought: true, text: br#"b \"c\" \ud83d"#, usage: Some(br#"{"promptTokenCount": 5,"x":[{}]}"#) };
         assert_eq!(read, expected);
         for unlike in [
+            CHUNK.replace("parts", "other"),
             CHUNK.replace("index", "other"),
             CHUNK.replace(r"a\n", r"\x"),
             CHUNK.replace(r"a\n", "\n"),

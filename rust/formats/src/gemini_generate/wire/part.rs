@@ -409,3 +409,30 @@ fn write_value(block: &Block<'_>, out: &mut Vec<u8>) {
         _ => out.extend_from_slice(b"null"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_whether_they_are_errors() {
+        let text = || Block::text(Text::word("a"), Origin::default());
+        let json = |raw: &'static str| {
+            Block::new(BlockKind::Opaque { word: Text::word("json"), raw: Raw::json(raw.as_bytes()) }, Origin::default())
+        };
+        let check = |content: &[Block<'_>], is_error: bool, expected: &str| {
+            let mut out = Vec::new();
+            write_answer(&content.iter().collect::<Vec<_>>(), is_error, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        };
+        check(&[], false, "{}");
+        check(&[], true, r#"{"error":"failed"}"#);
+        check(&[text()], false, r#"{"output":"a"}"#);
+        check(&[text(), text()], true, r#"{"error":["a","a"]}"#);
+        check(&[json(r#"{"x":1}"#)], false, r#"{"x":1}"#);
+        check(&[json(r#"{"x":1}"#)], true, r#"{"error":{"x":1}}"#);
+        check(&[json(r#"{"error":1}"#)], true, r#"{"error":1}"#);
+        check(&[json(r#"{"error":1}"#)], false, r#"{"output":{"error":1}}"#);
+        check(&[json("5"), text()], false, r#"{"output":[5,"a"]}"#);
+    }
+}
