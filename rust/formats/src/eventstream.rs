@@ -1,7 +1,8 @@
 //! `application/vnd.amazon.eventstream`: AWS's binary framing of streams.
 //!
 //! * [`Framer`] finds where messages end in bytes that arrive in any pieces. It copies nothing but a message's first twelve bytes.
-//! * [`read`] checks and opens one message; [`Message::kind`] says what it tells.
+//! * [`read`] checks and opens one message; [`Message::kind`] says what it tells, [`Message::name`] and [`Message::data`] what a reader of
+//!   streams takes.
 //! * [`encode`] writes one message.
 //!
 //! A message is its length and the length of its headers (big-endian, 32 bits each), a CRC-32 of these eight bytes, the headers, the payload,
@@ -232,6 +233,32 @@ impl<'a> Message<'a> {
             Value::Text(text) => Some(text),
             _ => None,
         })
+    }
+
+    /// The name of the event that it tells, as readers of a dialect's streams take it: the type of an event or exception. A failure that the
+    /// service does not model is an internal one. `None` for a message that tells nothing.
+    #[must_use]
+    pub fn name(&self) -> Option<&'a [u8]> {
+        match self.kind() {
+            Kind::Event(name) | Kind::Exception(name) => Some(name),
+            Kind::Error { .. } => Some(b"internalServerException"),
+            Kind::Unknown => None,
+        }
+    }
+
+    /// The data beside [`Message::name`]: the payload, or the words of a failure that has none.
+    #[must_use]
+    pub fn data(&self) -> &'a [u8] {
+        match self.kind() {
+            Kind::Error { code, message } => {
+                if message.is_empty() {
+                    code
+                } else {
+                    message
+                }
+            }
+            _ => self.payload,
+        }
     }
 
     /// What it tells.

@@ -114,6 +114,12 @@ fn events_exceptions_and_errors_are_told_apart() {
     };
     let error = [text(":message-type", "error"), text(":error-code", "InternalError"), text(":error-message", "down")];
     check(&error, Kind::Error { code: b"InternalError", message: b"down" });
+    for (headers, data) in [(&error[..], &b"down"[..]), (&error[..2], b"InternalError")] {
+        let mut out = Vec::new();
+        encode(headers, b"", &mut out);
+        let message = read(&out).unwrap();
+        assert_eq!((message.name(), message.data()), (Some(&b"internalServerException"[..]), data));
+    }
     check(&[text(":message-type", "new")], Kind::Unknown);
     check(&[], Kind::Unknown);
     check(&[Header { name: b":message-type", value: Value::Int(1) }], Kind::Unknown);

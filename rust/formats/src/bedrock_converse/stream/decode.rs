@@ -10,7 +10,6 @@ use super::held::{Held, check_room};
 use crate::bedrock_converse::error::read_exception;
 use crate::bedrock_converse::wire::{citation, read_usage, required, stop_reason, stop_sequence};
 use crate::error::ProviderError;
-use crate::eventstream::{Kind, Message};
 use crate::json::is_complete;
 use crate::read::{Malformed, Reader};
 use crate::text::{escape, is_sound};
@@ -70,23 +69,7 @@ impl Decoder {
         Decoder::default()
     }
 
-    /// Reads a message of the stream.
-    pub(crate) fn message(&mut self, message: &Message<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        match message.kind() {
-            Kind::Event(name) => self.event(Some(name), message.payload(), sink),
-            Kind::Exception(class) => {
-                self.fail(&read_exception(class, message.payload()), sink);
-                Ok(())
-            }
-            Kind::Error { code, message } => {
-                self.fail(&read_exception(code, message), sink);
-                Ok(())
-            }
-            Kind::Unknown => Ok(()),
-        }
-    }
-
-    /// Reads an event by its type and payload; an exception by its type.
+    /// Reads an event by its type and payload, an exception by its type and payload.
     pub(crate) fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
         if self.ended {
             return Ok(());

@@ -13,6 +13,7 @@ use crate::bedrock_converse::wire::media::format_of;
 use crate::bedrock_converse::wire::{citation, stop_word, write_usage};
 use crate::error::Details;
 use crate::eventstream;
+use crate::identity::Identity;
 use crate::text::escape;
 use crate::translate::Bridge;
 use crate::write::{Object, write_escaped, write_number};
@@ -73,7 +74,7 @@ struct Waiting {
 
 impl Encoder {
     /// At the start of a stream. Ids and names of the reply have no place in it.
-    pub(crate) fn new(bridge: Arc<Bridge>) -> Encoder {
+    pub(crate) fn new(_identity: Arc<Identity>, bridge: Arc<Bridge>) -> Encoder {
         Encoder {
             bridge,
             blocks: Vec::new(),

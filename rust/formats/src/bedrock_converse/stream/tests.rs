@@ -11,6 +11,7 @@ use super::decode::Decoder;
 use super::encode::Encoder;
 use crate::error::Details;
 use crate::eventstream::{self, Framer, Header, Kind, MAX_PAYLOAD_BYTES};
+use crate::identity::Identity;
 use crate::read::Malformed;
 use crate::traits::Traits;
 use crate::translate::Bridge;
@@ -215,8 +216,9 @@ fn an_error_without_payload_is_one_too() {
     let headers = [text(":message-type", "error"), text(":error-code", "InternalFailure"), text(":error-message", "down")];
     eventstream::encode(&headers, b"", &mut frame);
     let mut got = Vec::new();
-    Decoder::new(Traits::NONE).message(&eventstream::read(&frame).unwrap(), &mut |event| got.push(shown(&event))).unwrap();
-    assert_eq!(got, ["fail ProviderUnavailable InternalFailure down"]);
+    let message = eventstream::read(&frame).unwrap();
+    Decoder::new(Traits::NONE).event(message.name(), message.data(), &mut |event| got.push(shown(&event))).unwrap();
+    assert_eq!(got, ["fail ProviderUnavailable internalServerException down"]);
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn bridge(change: impl FnOnce(&mut Bridge)) -> Bridge {
 }
 
 fn encode(events: &[Event<'_>], bridge: Bridge) -> Vec<u8> {
-    let mut encoder = Encoder::new(Arc::new(bridge));
+    let mut encoder = Encoder::new(Arc::new(Identity::unnamed()), Arc::new(bridge));
     let mut out = Vec::new();
     events.iter().for_each(|event| encoder.event(event, &mut out));
     match events.last() {
@@ -446,7 +448,7 @@ fn a_form_that_was_a_tool_is_text_again() {
 #[test]
 fn a_failure_is_an_exception() {
     let mut out = Vec::new();
-    let mut encoder = Encoder::new(Arc::new(Bridge::default()));
+    let mut encoder = Encoder::new(Arc::new(Identity::unnamed()), Arc::new(Bridge::default()));
     encoder.event(&begin(), &mut out);
     encoder.fail(ErrorKind::ProviderTimeout, "late", &Details::default(), &mut out);
     let written = messages(&out);
@@ -545,7 +547,7 @@ fn decode_stream(stream: &[u8], size: usize) -> (Vec<Event<'static>>, Option<Mal
         while let Some(end) = framer.next_end(chunk, from).unwrap() {
             pending.extend_from_slice(&chunk[from..end]);
             let message = eventstream::read(&pending).unwrap();
-            if let Err(fault) = decoder.message(&message, &mut |event| got.push(kept(&event))) {
+            if let Err(fault) = decoder.event(message.name(), message.data(), &mut |event| got.push(kept(&event))) {
                 return (got, Some(fault));
             }
             pending.clear();
