@@ -1,9 +1,10 @@
 //! A whole reply of Converse.
 
-use fairlead_ir::{Choice, Dialect, Kind, Origin, Response, Stop};
+use fairlead_ir::{Choice, Dialect, Kind, Origin, Raw, Response, Stop, Text};
 
 use crate::bedrock_converse::wire::block::{Place, read_list};
 use crate::bedrock_converse::wire::{read_usage, required, stop_reason, stop_sequence};
+use crate::json::walk;
 use crate::read::{Key, Malformed, Reader};
 use crate::traits::Traits;
 
@@ -18,7 +19,7 @@ struct Reading<'a> {
     response: Response<'a>,
     choice: Option<Choice<'a>>,
     /// `stopReason`.
-    word: Option<fairlead_ir::Text<'a>>,
+    word: Option<Text<'a>>,
     /// `additionalModelResponseFields`.
     fields: Option<Reader<'a>>,
 }
@@ -36,8 +37,11 @@ impl<'a> Reading<'a> {
             }
             "additionalModelResponseFields" => {
                 self.fields = Some(reader.clone());
-                response.rest.push(reader.member(key)?);
+                let member = reader.member(key)?;
+                response.rest.extend((!is_stop_sequence_alone(&member.value)).then_some(member));
             }
+            // How long it took at the provider; whoever forwards the reply measures for itself.
+            "metrics" => reader.skip()?,
             _ => response.rest.push(reader.member(key)?),
         }
         Ok(())
@@ -53,6 +57,16 @@ impl<'a> Reading<'a> {
         response.choices.push(choice);
         Ok(response)
     }
+}
+
+/// Whether the fields hold nothing but the stop sequence, which requests of ours ask for.
+fn is_stop_sequence_alone(fields: &Raw<'_>) -> bool {
+    let fields = fields.as_bytes();
+    let alone = |object: &[u8], names: &[&str]| {
+        walk::members(object).all(|member| member.is_ok_and(|member| names.iter().any(|name| member.is(name))))
+    };
+    let delta = walk::member(fields, "delta").ok().flatten();
+    alone(fields, &["stop_sequence", "delta"]) && delta.is_none_or(|delta| alone(delta.value, &["stop_sequence"]))
 }
 
 fn read_output<'a>(reader: &mut Reader<'a>) -> Result<Option<Choice<'a>>, Malformed> {

@@ -63,25 +63,24 @@ fn write_tier(response: &Response<'_>, own: bool, body: &mut Object<'_>) {
     }
 }
 
-/// Members of this dialect go back; `metrics` must be there.
+/// Members of this dialect go back; `metrics` must be there, but how long it took is not the codec's to know.
 fn write_rest(response: &Response<'_>, own: bool, losses: &mut Losses, body: &mut Object<'_>) {
-    if !own {
-        for member in &response.rest {
-            let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
-            losses.at(path, Severity::Hint, "a reply has no such member here");
-        }
-        if let Some(sequence) = response.choices.first().and_then(|choice| choice.stop.as_ref()?.sequence.as_ref()) {
-            body.object("additionalModelResponseFields", |fields| {
-                fields.escaped("stop_sequence", sequence);
-            });
-        }
+    body.raw("metrics", br#"{"latencyMs":0}"#);
+    let sequence = response.choices.first().and_then(|choice| choice.stop.as_ref()?.sequence.as_ref());
+    let is_there = own && response.rest.iter().any(|member| member.name.is("additionalModelResponseFields"));
+    if let Some(sequence) = sequence.filter(|_| !is_there) {
+        body.object("additionalModelResponseFields", |fields| {
+            fields.escaped("stop_sequence", sequence);
+        });
     }
-    let rest = if own { &response.rest[..] } else { &[] };
-    if !rest.iter().any(|member| member.name.is("metrics")) {
-        // How long it took is not the codec's to know.
-        body.raw("metrics", br#"{"latencyMs":0}"#);
+    if own {
+        body.members(&response.rest);
+        return;
     }
-    body.members(rest);
+    for member in &response.rest {
+        let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
+        losses.at(path, Severity::Hint, "a reply has no such member here");
+    }
 }
 
 struct Job<'j> {

@@ -187,12 +187,13 @@ proptest! {
         content in prop::collection::vec(block(), 0..5),
         stop in prop::sample::select(vec!["end_turn", "tool_use", "max_tokens", "guardrail_intervened", "brand_new"]),
         more in any::<bool>(),
+        fields in prop::sample::select(vec![json!({"stop_sequence":"x"}), json!({"delta":{"stop_sequence":"x"}}), json!({"stop_sequence":"x","new":1}), json!({"delta":{"new":1}}), json!(null)]),
     ) {
         let mut body = reply(Value::Array(content), stop);
         if more {
             body["trace"] = json!({"guardrail":{}});
             body["serviceTier"] = json!({"type":"flex"});
-            body["additionalModelResponseFields"] = json!({"stop_sequence":"x"});
+            body["additionalModelResponseFields"] = fields;
         }
         let body = body.to_string();
         let response = decode(body.as_bytes(), &Traits::NONE).unwrap();
