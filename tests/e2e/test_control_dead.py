@@ -121,6 +121,21 @@ def test_a_drain_while_the_interpreter_hangs(gateway: Hindered) -> None:
     assert [row["outcome"] for row in gateway.select("SELECT * FROM generations")] == ["completed"]
 
 
+def test_who_waits_for_it_when_the_process_stops_is_told(gateway: Hindered) -> None:
+    gateway.hold(FOR_EVER)
+    with Wire(gateway.address) as wire:
+        wire.get("/api/v1/key")
+        # The one that asks counts too.
+        until(lambda: b"fairlead_requests_open 2\n" in ask(gateway, "/metrics", key=ADMIN_TOKEN).body, "the request has begun")
+        gateway.process.send_signal(signal.SIGTERM)
+        until(lambda: asked_to_end(gateway), "the drain has begun")
+        gateway.process.send_signal(signal.SIGTERM)
+        answer = wire.answer()
+        assert answer.status == 503
+        assert "shutting down" in answer.json()["error"]["message"]
+        assert wire.ended()
+
+
 def test_a_process_whose_interpreter_never_returns_still_ends(gateway: Hindered) -> None:
     gateway.hold(FOR_EVER)
     settled = check_traffic(gateway)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from e2e.house import STOP_SECONDS, Gateway, Provider, billed_nanousd, configuration, split, until
+from e2e.house import KEY, STOP_SECONDS, Gateway, Provider, billed_nanousd, configuration, split, until
 from e2e.http2 import Http2
 from e2e.shapes import check_error
 from e2e.stub import Stub, Visit, frames, head
 from e2e.test_money_leaving import ESTIMATED, INSURED
-from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal
+from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal, request
 
 # 40 tokens that come one by one: it has begun long before it ends.
 PACED = {"tokens": 40, "pace_ms": 25}
@@ -126,6 +126,9 @@ WAITING = {
     "stream, before content": (True, {"first_token_ms": 600_000}),
 }
 
+# How a body is announced, and the part of it that comes.
+PARTIAL = [({"content-length": "1000"}, b'{"model"'), ({"transfer-encoding": "chunked"}, b'8\r\n{"model"\r\n')]
+
 
 @pytest.mark.parametrize("ends", ["out of time", "second signal"])
 @pytest.mark.parametrize("cancel_stops_billing", [True, False])
@@ -161,6 +164,37 @@ def test_who_waits_for_a_head_is_told(start: Callable[..., Gateway], provider: P
     assert {row["charged_nanousd"] for row in rows} == {0}
     # The provider may well bill what it was at.
     assert all(row["upstream_cost_nanousd"] > 0 and row["flags"] & (ESTIMATED | INSURED) == ESTIMATED | INSURED for row in rows)
+
+
+@pytest.mark.parametrize("ends", ["out of time", "second signal"])
+def test_who_is_still_sending_is_told(start: Callable[..., Gateway], ends: str) -> None:
+    """The same 503, or what else there is to say, before the body is there: on every route that reads one, however it is framed."""
+    gateway = start("drain_ms = 200" if ends == "out of time" else "")
+    paths = [(prefix + PATHS[dialect], prefix, dialect) for prefix, dialect in ROUTES]
+    # Nothing is there: the control plane would say so.
+    paths.append(("/api/v1/nothing", "/api", "openai_chat"))
+    calls = [(*path, *framing, *asked) for path in paths for framing in PARTIAL for asked in ((KEY, 503), ("sk-fl-v1-unknown", 401))]
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(gateway.address)) for _ in calls]
+        http2 = stack.enter_context(Http2(gateway.address))
+        streams = []
+        for wire, (path, _, _, framing, part, key, _) in zip(wires, calls, strict=True):
+            wire.send(request("POST", path, headers={"content-type": "application/json", **framing}, key=key) + part)
+            streams.append(http2.post(path, {"model": "lab/echo"}, key=key, whole=False))
+        until(lambda: gateway.gauge("requests_open") == 2 * len(calls), "all requests have begun")
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGTERM)
+        if ends == "second signal":
+            until(lambda: refused(gateway.address), "the drain has begun")
+            gateway.process.send_signal(signal.SIGTERM)
+        for wire, number, (_, prefix, dialect, *_, status) in zip(wires, streams, calls, strict=True):
+            answer = wire.answer()
+            assert (answer.status, answer.header("content-type")) == (status, "application/json")
+            check_error(answer.json(), status, prefix, dialect)
+            check_error(json.loads(http2.body(number)), status, prefix, dialect)
+            assert wire.ended()
+        assert gateway.process.wait(STOP_SECONDS) == 0
+    assert gateway.select("SELECT * FROM generations") == []
 
 
 @pytest.mark.parametrize("stream", [False, True])

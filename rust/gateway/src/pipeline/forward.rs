@@ -13,7 +13,8 @@ use fairlead_snapshot::Snapshot;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,7 +44,7 @@ pub(crate) async fn to_control(
     known_key: &KnownKey,
 ) -> Result<Response<ReplyBody>, Failure> {
     let principal = principal(worker, snapshot, parts, head, known_key)?;
-    let frames = intake::read_small(body.take()?, body.began, &snapshot.settings, BODY_BYTES).await?;
+    let frames = intake::read_small(worker, body.take()?, body.began, &snapshot.settings, BODY_BYTES).await?;
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let malformed = |_| Failure::new(ErrorKind::InvalidRequest, "a header holds characters that cannot be passed on");
     // What GET gives; whoever sends the reply to HEAD leaves the body out and says how long it would have been.
@@ -62,7 +63,12 @@ pub(crate) async fn to_control(
     }
     writing.end_with_body(frames.iter().map(|frame| frame.len() as u64).sum());
     let outgoing = Outgoing::new(text, frames);
-    exchange(&worker.shared.control_socket, &outgoing).await.map_err(unavailable)
+    let mut exchange = pin!(exchange(&worker.shared.control_socket, &outgoing));
+    poll_fn(|context| match exchange.as_mut().poll(context) {
+        Poll::Pending if worker.shared.stopping() => Poll::Ready(Err(Failure::draining())),
+        polled => polled.map_err(unavailable),
+    })
+    .await
 }
 
 /// `key=…;account=…;management=…`, or `anonymous` where the catalogue is open.

@@ -4,6 +4,7 @@
 use super::failure::Failure;
 use super::head::Head;
 use crate::upstream::Deadline;
+use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::request::{Facts, RequestScan};
 use fairlead_ir::{Dialect, ErrorKind};
@@ -32,13 +33,14 @@ pub(crate) const YIELD_AFTER_BYTES: usize = 256 << 10;
 
 /// Reads and checks the body of an inference request.
 pub(crate) async fn read(
+    worker: &Worker,
     head: &Head<'_>,
     body: Incoming,
     dialect: Dialect,
     settings: &Settings,
     began: Instant,
 ) -> Result<Intake, Failure> {
-    let mut reader = Reader::new(body, began, &settings.timeouts, &settings.limits);
+    let mut reader = Reader::new(worker, body, began, &settings.timeouts, &settings.limits);
     if reader.body.size_hint().exact().is_some_and(|bytes| bytes > settings.limits.body_bytes) {
         if !head.expects {
             reader.discard().await;
@@ -74,14 +76,20 @@ pub(crate) async fn read(
 }
 
 /// Takes a body off the wire that nobody wants, so that a client that is still sending reads the refusal.
-pub(crate) async fn discard(body: Incoming, began: Instant, settings: &Settings) {
-    Reader::new(body, began, &settings.timeouts, &settings.limits).discard().await;
+pub(crate) async fn discard(worker: &Worker, body: Incoming, began: Instant, settings: &Settings) {
+    Reader::new(worker, body, began, &settings.timeouts, &settings.limits).discard().await;
 }
 
 /// Reads a small body whole, for requests that are only forwarded.
-pub(crate) async fn read_small(body: Incoming, began: Instant, settings: &Settings, most_bytes: u64) -> Result<Vec<Bytes>, Failure> {
+pub(crate) async fn read_small(
+    worker: &Worker,
+    body: Incoming,
+    began: Instant,
+    settings: &Settings,
+    most_bytes: u64,
+) -> Result<Vec<Bytes>, Failure> {
     let limits = Limits { body_bytes: most_bytes, ..settings.limits.clone() };
-    let mut reader = Reader::new(body, began, &settings.timeouts, &limits);
+    let mut reader = Reader::new(worker, body, began, &settings.timeouts, &limits);
     let mut frames = Frames::default();
     while let Some(frame) = reader.next().await? {
         frames.push(frame);
@@ -140,7 +148,8 @@ fn too_large(most_bytes: u64) -> Failure {
 }
 
 /// A body being read under its limits.
-struct Reader {
+struct Reader<'a> {
+    worker: &'a Worker,
     body: Incoming,
     bytes: u64,
     most_bytes: u64,
@@ -151,9 +160,10 @@ struct Reader {
     waited: Duration,
 }
 
-impl Reader {
-    fn new(body: Incoming, began: Instant, timeouts: &Timeouts, limits: &Limits) -> Reader {
+impl Reader<'_> {
+    fn new<'a>(worker: &'a Worker, body: Incoming, began: Instant, timeouts: &Timeouts, limits: &Limits) -> Reader<'a> {
         Reader {
+            worker,
             body,
             bytes: 0,
             most_bytes: limits.body_bytes,
@@ -191,6 +201,7 @@ impl Reader {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(&error))),
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending if self.worker.shared.stopping() => return Poll::Ready(Err(Failure::draining().closing())),
                 Poll::Pending => {
                     waiting_since.get_or_insert_with(Instant::now);
                     let until =
@@ -205,7 +216,8 @@ impl Reader {
         }
     }
 
-    /// Takes the rest off the wire so that the refusal is read, up to as much again as is allowed and no longer than the grace.
+    /// Takes the rest off the wire so that the refusal is read: up to as much again as is allowed, for no longer than the grace, and not
+    /// beyond a stop of the process.
     async fn discard(&mut self) {
         let until = Instant::now() + self.grace;
         let most_bytes = self.bytes.saturating_add(self.most_bytes.saturating_mul(2));
@@ -219,6 +231,9 @@ impl Reader {
                 if self.bytes > most_bytes {
                     return Poll::Ready(());
                 }
+            }
+            if self.worker.shared.stopping() {
+                return Poll::Ready(());
             }
             deadline.poll(context)
         })

@@ -96,7 +96,7 @@ impl Body {
 
     async fn discard(&mut self, worker: &Worker) {
         if let Some(incoming) = self.incoming.take() {
-            intake::discard(incoming, self.began, &worker.shared.snapshot().settings).await;
+            intake::discard(worker, incoming, self.began, &worker.shared.snapshot().settings).await;
         }
     }
 }
@@ -155,7 +155,7 @@ async fn generate(
 ) -> Result<Response<ReplyBody>, Failure> {
     let head = checked_head(parts, body, arrival.misframed, &snapshot.settings.limits)?;
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
-    let mut intake = intake::read(&head, body.take()?, dialect, &snapshot.settings, arrival.began).await?;
+    let mut intake = intake::read(worker, &head, body.take()?, dialect, &snapshot.settings, arrival.began).await?;
     let choice = plan::choose(snapshot, &principal, &intake.facts, dialect)?;
     if !worker.shared.journal.healthy() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
