@@ -6,7 +6,6 @@ use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Request, Response,
 
 use super::{Bridge, Face, Target, refusal};
 use crate::error::Details;
-use crate::eventstream;
 use crate::identity::Identity;
 use crate::json::is_complete;
 use crate::read::Malformed;
@@ -128,23 +127,12 @@ impl StreamDecoder {
         })
     }
 
-    /// Takes one event: its name and its data.
+    /// Takes one event: its name and data, of Converse those of [`Message`](crate::eventstream::Message).
     ///
     /// # Errors
     /// It is nothing that the dialect sends: the stream has failed.
     pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Result<(), Malformed> {
         each!(&mut self.0, Decoder, decoder => decoder.event(name, data, sink))
-    }
-
-    /// Takes one message of a binary stream. Only Converse has them; to the others it says nothing.
-    ///
-    /// # Errors
-    /// As [`StreamDecoder::event`].
-    pub fn message(&mut self, message: &eventstream::Message<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Result<(), Malformed> {
-        match &mut self.0 {
-            Decoder::Converse(decoder) => decoder.message(message, sink),
-            _ => Ok(()),
-        }
     }
 
     /// The connection has ended: what is still promised comes, or the failure.
@@ -186,13 +174,18 @@ impl StreamEncoder {
         StreamEncoder(match dialect {
             Dialect::OpenaiChat => Encoder::Chat(Box::new(openai_chat::stream::encode::Encoder::new(identity, bridge))),
             Dialect::OpenaiResponses => Encoder::Responses(Box::new(openai_responses::stream::encode::Encoder::new(identity, bridge))),
-            Dialect::AnthropicMessages => Encoder::Messages(Box::new(anthropic_messages::stream::encode::Encoder::new(source, identity, bridge))),
+            Dialect::AnthropicMessages => {
+                Encoder::Messages(Box::new(anthropic_messages::stream::encode::Encoder::new(source, identity, bridge)))
+            }
             Dialect::GeminiGenerate => {
-                let framing =
-                    if json_array { gemini_generate::stream::encode::Framing::Array } else { gemini_generate::stream::encode::Framing::Events };
+                let framing = if json_array {
+                    gemini_generate::stream::encode::Framing::Array
+                } else {
+                    gemini_generate::stream::encode::Framing::Events
+                };
                 Encoder::Gemini(Box::new(gemini_generate::stream::encode::Encoder::new(source, framing, identity, bridge)))
             }
-            Dialect::BedrockConverse => Encoder::Converse(Box::new(bedrock_converse::stream::encode::Encoder::new(bridge))),
+            Dialect::BedrockConverse => Encoder::Converse(Box::new(bedrock_converse::stream::encode::Encoder::new(identity, bridge))),
         })
     }
 

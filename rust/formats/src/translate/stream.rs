@@ -105,7 +105,7 @@ impl Stream {
                 None => return,
             },
             Framing::Messages(_) => match eventstream::read(event) {
-                Ok(message) => decoder.message(&message, &mut |event| writing.write(&event, out)),
+                Ok(message) => decoder.event(message.name(), message.data(), &mut |event| writing.write(&event, out)),
                 Err(problem) => return writing.fail(&problem.to_string(), out),
             },
         };

@@ -159,7 +159,13 @@ impl Encoder {
             return;
         }
         self.closed = true;
-        let skeleton = Skeleton { id: &self.id, model: &self.model, provider: self.identity.provider(), created_s: self.created_s, sequence_number: 0 };
+        let skeleton = Skeleton {
+            id: &self.id,
+            model: &self.model,
+            provider: self.identity.provider(),
+            created_s: self.created_s,
+            sequence_number: 0,
+        };
         write_event(self.identity.manner(), &skeleton, kind, message, details, out);
     }
 
