@@ -2,7 +2,9 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use fairlead_ir::block::{Arguments, CacheTtl, Citation, Media, MediaClass, MediaSource, Thought, ThoughtShape, ToolCall, ToolResult};
+use fairlead_ir::block::{
+    Arguments, CacheTtl, Citation, Media, MediaClass, MediaSource, Thought, ThoughtPart, ThoughtShape, ToolCall, ToolResult,
+};
 use fairlead_ir::{Block, Dialect, ErrorKind, Kind, Losses, Member, Origin, Raw, Request, Role, Severity, Text, Turn};
 
 use super::decode::is_instructions;
@@ -423,9 +425,13 @@ impl<'e, 'a> Input<'e, 'a> {
                 }
                 None => {}
             }
-            item.array("summary", |array| write_thoughts(thought, ThoughtShape::Summary, "summary_text", array));
-            if thought.parts.iter().any(|part| part.shape == ThoughtShape::Full) {
-                item.array("content", |array| write_thoughts(thought, ThoughtShape::Full, "reasoning_text", array));
+            // OpenAI refuses content beside a seal: what it summarised may come back through a dialect that knows no summaries.
+            let all_summary = block.seal.is_some() && !self.own;
+            let of =
+                |is_summary| thought.parts.iter().filter(move |part| (all_summary || part.shape == ThoughtShape::Summary) == is_summary);
+            item.array("summary", |array| write_thoughts(of(true), "summary_text", array));
+            if of(false).next().is_some() {
+                item.array("content", |array| write_thoughts(of(false), "reasoning_text", array));
             }
             item.optional_escaped("encrypted_content", block.seal.as_ref().map(|seal| &seal.data));
             if self.own {
@@ -595,8 +601,8 @@ fn write_audio(media: &Media<'_>, part: &mut Object<'_>) {
     });
 }
 
-fn write_thoughts(thought: &Thought<'_>, shape: ThoughtShape, word: &str, array: &mut Array<'_>) {
-    for part in thought.parts.iter().filter(|part| part.shape == shape) {
+fn write_thoughts<'t>(parts: impl Iterator<Item = &'t ThoughtPart<'t>>, word: &str, array: &mut Array<'_>) {
+    for part in parts {
         array.object(|json| {
             json.text("type", word).escaped("text", &part.text);
         });

@@ -353,6 +353,11 @@ fn thoughts_go_back_with_their_seal_only() {
     request.turns[0].blocks[0].seal = Some(Seal { data: Text::word("c2VhbA"), maker: None });
     let sealed = json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": "c2VhbA"});
     check(&request, &[], json!({"input": [sealed, said, user]}), &[]);
+    // OpenAI refuses content beside a seal; dialects without summaries bring them back as the thought itself.
+    if let Kind::Thought(thought) = &mut request.turns[0].blocks[0].kind {
+        thought.parts[0].shape = ThoughtShape::Full;
+    }
+    check(&request, &[], json!({"input": [sealed, said, user]}), &[]);
 }
 
 #[test]
