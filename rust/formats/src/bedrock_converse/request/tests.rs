@@ -106,6 +106,16 @@ fn what_is_read_of_a_request() {
     assert_eq!(rest, ["additionalModelRequestFields", "guardrailConfig", "inferenceConfig"]);
 }
 
+#[test]
+fn a_second_cache_point_marks_nothing() {
+    let point = json!({"cachePoint":{"type":"default"}});
+    let body = json!({"messages":[{"role":"user","content":[point, {"text":"a"}, point, point]}]}).to_string();
+    let request = decode(body.as_bytes()).unwrap();
+    let is_point = |block: &Block<'_>| matches!(&block.kind, Kind::Opaque { word, .. } if word.is("cachePoint"));
+    let blocks = &request.turns[0].blocks;
+    assert_eq!((blocks.len(), is_point(&blocks[0]), blocks[1].cache.is_some(), is_point(&blocks[2])), (3, true, true, true));
+}
+
 // --- writing ------------------------------------------------------------------------------------------------------
 
 fn chat() -> Request<'static> {
@@ -601,6 +611,12 @@ fn cache_points_stand_behind_what_they_mark() {
     assert_eq!(body["messages"][0]["content"], json!([{"text":"a"}]));
     assert_eq!(body["messages"][2]["content"], json!([{"text":"c"}, point]));
     assert_eq!(lost, [("cache_control".to_owned(), HINT), ("prompt_cache_retention".to_owned(), HINT)]);
+    // A longer life may not stand behind a shorter one.
+    (request.tools[0].cache, request.turns[0].blocks[0].cache) = (mark(None), mark(Some(CacheTtl::OneHour)));
+    request.turns[1].blocks[0].cache = None;
+    let (body, lost, _) = written(&request, &target(&[]));
+    assert_eq!(body["system"], json!([{"text":"s"}, point]));
+    assert_eq!(lost, [("prompt_cache_retention".to_owned(), HINT)]);
     // None: ours, on request.
     request.tools[0].cache = None;
     request.turns.iter_mut().for_each(|turn| turn.blocks[0].cache = None);

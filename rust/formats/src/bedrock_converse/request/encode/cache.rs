@@ -34,29 +34,33 @@ pub(super) fn place(job: &mut Job<'_, '_>, tools: &mut [Offer], system: &mut [Pi
         job.losses.at(path, Severity::Hint, "at most four cache marks are taken; the first of the rest were left out");
         drop_marks(tools, system, messages);
     }
-    let mut longer = false;
+    let mut changed = false;
     for mark in slots(tools, system, messages).flatten() {
         let ttl = mark.ttl.and_then(|ttl| ttl.nearest(&TTLS));
-        longer |= ttl != mark.ttl;
+        changed |= ttl != mark.ttl;
         // The usual life needs no word, which older models do not know.
         mark.ttl = ttl.filter(|ttl| *ttl != CacheTtl::FiveMinutes);
     }
-    if longer {
+    let changed = order_lives(tools, system, messages) || changed;
+    if changed {
         let path = Param::CacheRetention.path(job.request.source).to_owned();
-        job.losses.at(path, Severity::Hint, "prompts are cached for five minutes or an hour; the nearest was asked for");
+        job.losses.at(
+            path,
+            Severity::Hint,
+            "prompts are cached for five minutes or an hour, and none longer than what is before it; the nearest was asked for",
+        );
     }
-    order_lives(tools, system, messages);
 }
 
-/// A longer life may not stand behind a shorter one.
-fn order_lives(tools: &mut [Offer], system: &mut [Piece<'_>], messages: &mut [Message<'_>]) {
-    let mut only_short = false;
+/// A longer life may not stand behind a shorter one. Whether one did.
+fn order_lives(tools: &mut [Offer], system: &mut [Piece<'_>], messages: &mut [Message<'_>]) -> bool {
+    let (mut only_short, mut changed) = (false, false);
     for mark in slots(tools, system, messages).flatten() {
-        if only_short {
-            mark.ttl = None;
-        }
+        changed |= only_short && mark.ttl.is_some();
+        mark.ttl = mark.ttl.filter(|_| !only_short);
         only_short |= mark.ttl.is_none();
     }
+    changed
 }
 
 /// All places of marks, in the order in which they are cached.
