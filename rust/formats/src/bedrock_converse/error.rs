@@ -27,10 +27,12 @@ fn read(status: Option<u16>, class: &str, body: &[u8], otherwise: &str) -> Provi
     ProviderError { kind, told: read.told, message: read.message, code, own: crate::error::OwnWords::default() }
 }
 
-/// The class without the namespace before it and the address behind it.
+/// The class without the namespace before it and the address behind it: letters and digits.
 fn bare(class: &str) -> &str {
     let class = class.split(':').next().unwrap_or_default();
-    class.rsplit('#').next().unwrap_or_default().trim()
+    let class = class.rsplit('#').next().unwrap_or_default().trim();
+    let end = class.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(class.len());
+    &class[..end]
 }
 
 /// What a class means. Streams begin it with a small letter.
@@ -192,6 +194,7 @@ mod tests {
         );
         check(424, Some("ModelErrorException"), r#"{"message":"m","originalStatusCode":400}"#, K::ProviderRejected, "ModelErrorException");
         check(403, None, r#"{"__type":"x#ExpiredTokenException","message":"m"}"#, K::ProviderCredential, "ExpiredTokenException");
+        check(429, Some(" ThrottlingException\u{1b}[31m"), body, K::ProviderRateLimited, "ThrottlingException");
         check(429, Some("BrandNewException"), body, K::ProviderRateLimited, "BrandNewException");
         check(502, None, "<html><title>Bad Gateway</title>", K::ProviderUnavailable, "");
         assert_eq!(read_response(500, None, b"").message, "the provider answered 500 without a message");
