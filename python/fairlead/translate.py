@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from fairlead._native import Loss, Stream, Translated, Usage, translate_request, translate_response
 
-__all__ = ["Dialect", "Loss", "Stream", "Translated", "Usage", "request", "response"]
+__all__ = ["Loss", "Stream", "Translated", "Usage", "request", "response"]
 
 Dialect: TypeAlias = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini_generate", "bedrock_converse"]
 """A wire format."""

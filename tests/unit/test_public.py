@@ -17,7 +17,7 @@ PUBLIC: dict[Any, list[str]] = {
     fairlead: ["__version__", "sse", "tokens", "translate"],
     sse: ["Decoder", "Event"],
     tokens: ["StreamCounter", "count", "count_request", "estimate"],
-    translate: ["Dialect", "Loss", "Stream", "Translated", "Usage", "request", "response"],
+    translate: ["Loss", "Stream", "Translated", "Usage", "request", "response"],
 }
 
 
