@@ -1,13 +1,17 @@
 //! Anthropic's messages, written by hand in the field order of the real thing.
 
+use crate::call::Call;
+use crate::intake::{check_roles, token_limit};
 use crate::plan::{Finish, Model, Segment, SegmentKind};
 use crate::reply::{Frames, Refusal, Reply, Usage, push, push_escaped, push_segment, quoted};
-use crate::script::Terminal;
+use crate::script::{Opening, Terminal};
 use serde_json::{Value, json};
 
+const ROLES: &[&str] = &["user", "assistant", "system"];
+
 /// The headers that Anthropic adds to every reply.
-pub(crate) fn headers(request_id: &str) -> [(&'static str, String); 6] {
-    [
+pub(crate) fn headers(request_id: &str) -> Vec<(&'static str, String)> {
+    vec![
         ("request-id", request_id.to_owned()),
         ("anthropic-organization-id", "5f0d1a2e-51ab-4c2e-9d70-0000000051ab".to_owned()),
         ("anthropic-ratelimit-requests-limit", "4000".to_owned()),
@@ -15,6 +19,22 @@ pub(crate) fn headers(request_id: &str) -> [(&'static str, String); 6] {
         ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:00Z".to_owned()),
         ("anthropic-ratelimit-tokens-remaining", "400000".to_owned()),
     ]
+}
+
+/// The least that a request must have; returns the token limit.
+pub(crate) fn check(call: &Call<'_>) -> Result<Option<u32>, Refusal> {
+    if call.model.as_ref().is_none_or(|model| model.0.is_empty()) {
+        return Err(Refusal::bad_request("model: Field required"));
+    }
+    if call.max_tokens.is_none() {
+        return Err(Refusal::bad_request("max_tokens: Field required"));
+    }
+    match &call.messages {
+        None => return Err(Refusal::bad_request("messages: Field required")),
+        Some(messages) if messages.is_empty() => return Err(Refusal::bad_request("messages: at least one message is required")),
+        Some(_) => check_roles(call, ROLES)?,
+    }
+    token_limit(call.max_tokens, 0)
 }
 
 /// A `message`.
@@ -28,7 +48,7 @@ pub(crate) fn unary(reply: &Reply<'_>) -> Vec<u8> {
         }
         push_block(reply, segment, &mut out);
     }
-    push(&mut out, format_args!(r#"],"stop_reason":{},"stop_sequence":null,"stop_details":null"#, stop_reason(reply)));
+    push(&mut out, format_args!("],{}", stop_fields(reply)));
     if let Some(usage) = reply.usage() {
         out.push(b',');
         push_full_usage(usage, usage.completion, &mut out);
@@ -39,7 +59,7 @@ pub(crate) fn unary(reply: &Reply<'_>) -> Vec<u8> {
 
 fn push_block(reply: &Reply<'_>, segment: &Segment, out: &mut Vec<u8>) {
     match &segment.kind {
-        SegmentKind::Text => {
+        SegmentKind::Text | SegmentKind::Refusal => {
             out.extend_from_slice(br#"{"type":"text","text":""#);
             push_segment(segment, out);
             out.extend_from_slice(br#""}"#);
@@ -47,9 +67,9 @@ fn push_block(reply: &Reply<'_>, segment: &Segment, out: &mut Vec<u8>) {
         SegmentKind::Reasoning => {
             out.extend_from_slice(br#"{"type":"thinking","thinking":""#);
             push_segment(segment, out);
-            push(out, format_args!(r#"","signature":"{}"}}"#, signature(reply)));
+            push(out, format_args!(r#"","signature":"{}"}}"#, signature(reply, segment)));
         }
-        SegmentKind::ToolCall { index, name } => {
+        SegmentKind::ToolCall { index, name, .. } => {
             let (id, name) = (tool_use_id(reply, *index), quoted(name));
             // The limit may have cut the arguments: what is no object is reported as none.
             let arguments = segment.text();
@@ -64,16 +84,27 @@ fn tool_use_id(reply: &Reply<'_>, index: u32) -> String {
 }
 
 /// Opaque to callers, who must send it back as it is.
-fn signature(reply: &Reply<'_>) -> String {
-    reply.part_id("EqQBCkYIARgC", 120, u64::MAX) + "=="
+fn signature(reply: &Reply<'_>, segment: &Segment) -> String {
+    reply.seal(&segment.text(), 0)
 }
 
-fn stop_reason(reply: &Reply<'_>) -> String {
-    reply.finish(match reply.plan.finish {
+/// `stop_reason`, `stop_sequence` and `stop_details`.
+fn stop_fields(reply: &Reply<'_>) -> String {
+    let own = match reply.plan.finish {
         Finish::Stop => "end_turn",
+        Finish::StopSequence(_) => "stop_sequence",
         Finish::Length => "max_tokens",
         Finish::ToolCalls => "tool_use",
-    })
+        Finish::Refusal | Finish::ContentFilter => "refusal",
+    };
+    let details = match reply.plan.finish {
+        Finish::Refusal | Finish::ContentFilter => {
+            r#"{"type":"refusal","category":"cyber","explanation":"The simulator was told to decline."}"#
+        }
+        _ => "null",
+    };
+    let (reason, sequence) = (reply.finish(own), reply.stop_sequence());
+    format!(r#""stop_reason":{reason},"stop_sequence":{sequence},"stop_details":{details}"#)
 }
 
 /// Input as Anthropic counts it: without what the cache took part in.
@@ -104,16 +135,27 @@ fn push_thinking(usage: Usage, out: &mut Vec<u8>) {
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
     reply: &'a Reply<'a>,
-    block: u32,
     pinged: bool,
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(reply: &'a Reply<'a>) -> Self {
-        Self { reply, block: 0, pinged: false }
+        Self { reply, pinged: false }
     }
 
     pub(crate) fn opening(&mut self, frames: &mut Frames) {
+        match self.reply.script.opening {
+            Opening::Normal => {}
+            Opening::Twice => self.message_start(frames),
+            Opening::PingFirst => {
+                start_event("ping", frames);
+                end_event(0, frames);
+            }
+        }
+        self.message_start(frames);
+    }
+
+    fn message_start(&self, frames: &mut Frames) {
         let (id, model) = (&self.reply.id, quoted(self.reply.model));
         start_event("message_start", frames);
         push(
@@ -130,18 +172,18 @@ impl<'a> Stream<'a> {
         end_event(0, frames);
     }
 
-    pub(crate) fn piece(&mut self, segment: &Segment, index: u32, frames: &mut Frames) {
+    pub(crate) fn piece(&mut self, position: usize, segment: &Segment, index: u32, frames: &mut Frames) {
         if index == 0 {
-            self.open_block(segment, frames);
+            self.open_block(position, segment, frames);
         }
         let text = segment.piece(index);
         match segment.kind {
-            SegmentKind::Text => self.delta(r#"{"type":"text_delta","text":""#, text, 1, frames),
-            SegmentKind::Reasoning => self.delta(r#"{"type":"thinking_delta","thinking":""#, text, 1, frames),
-            SegmentKind::ToolCall { .. } => self.delta(r#"{"type":"input_json_delta","partial_json":""#, text, 1, frames),
+            SegmentKind::Text | SegmentKind::Refusal => delta(position, r#"{"type":"text_delta","text":""#, text, 1, frames),
+            SegmentKind::Reasoning => delta(position, r#"{"type":"thinking_delta","thinking":""#, text, 1, frames),
+            SegmentKind::ToolCall { .. } => delta(position, r#"{"type":"input_json_delta","partial_json":""#, text, 1, frames),
         }
         if index + 1 == segment.tokens {
-            self.close_block(segment, frames);
+            self.close_block(position, segment, frames);
         }
     }
 
@@ -150,8 +192,7 @@ impl<'a> Stream<'a> {
         // Without usage there still is the event with the reason.
         for usage in usages.iter().copied().map(Some).chain(usages.is_empty().then_some(None)) {
             start_event("message_delta", frames);
-            let reason = stop_reason(self.reply);
-            push(&mut frames.bytes, format_args!(r#","delta":{{"stop_reason":{reason},"stop_sequence":null,"stop_details":null}}"#));
+            push(&mut frames.bytes, format_args!(r#","delta":{{{}}}"#, stop_fields(self.reply)));
             if let Some(usage) = usage {
                 frames.push(r#","usage":{"#);
                 push_input(usage, &mut frames.bytes);
@@ -172,13 +213,13 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn open_block(&mut self, segment: &Segment, frames: &mut Frames) {
+    fn open_block(&mut self, position: usize, segment: &Segment, frames: &mut Frames) {
         start_event("content_block_start", frames);
-        push(&mut frames.bytes, format_args!(r#","index":{},"content_block":"#, self.block));
+        push(&mut frames.bytes, format_args!(r#","index":{position},"content_block":"#));
         match &segment.kind {
-            SegmentKind::Text => frames.push(r#"{"type":"text","text":""}"#),
+            SegmentKind::Text | SegmentKind::Refusal => frames.push(r#"{"type":"text","text":""}"#),
             SegmentKind::Reasoning => frames.push(r#"{"type":"thinking","thinking":"","signature":""}"#),
-            SegmentKind::ToolCall { index, name } => {
+            SegmentKind::ToolCall { index, name, .. } => {
                 let (id, name) = (tool_use_id(self.reply, *index), quoted(name));
                 push(&mut frames.bytes, format_args!(r#"{{"type":"tool_use","id":"{id}","name":{name},"input":{{}}}}"#));
             }
@@ -190,24 +231,23 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn close_block(&mut self, segment: &Segment, frames: &mut Frames) {
+    fn close_block(&self, position: usize, segment: &Segment, frames: &mut Frames) {
         if segment.kind == SegmentKind::Reasoning {
-            self.delta(r#"{"type":"signature_delta","signature":""#, &signature(self.reply), 0, frames);
+            delta(position, r#"{"type":"signature_delta","signature":""#, &signature(self.reply, segment), 0, frames);
         }
         start_event("content_block_stop", frames);
-        push(&mut frames.bytes, format_args!(r#","index":{}"#, self.block));
+        push(&mut frames.bytes, format_args!(r#","index":{position}"#));
         end_event(0, frames);
-        self.block += 1;
     }
+}
 
-    fn delta(&self, before: &str, text: &str, tokens: u32, frames: &mut Frames) {
-        start_event("content_block_delta", frames);
-        push(&mut frames.bytes, format_args!(r#","index":{},"delta":"#, self.block));
-        frames.push(before);
-        push_escaped(text, &mut frames.bytes);
-        frames.push("\"}");
-        end_event(tokens, frames);
-    }
+fn delta(position: usize, before: &str, text: &str, tokens: u32, frames: &mut Frames) {
+    start_event("content_block_delta", frames);
+    push(&mut frames.bytes, format_args!(r#","index":{position},"delta":"#));
+    frames.push(before);
+    push_escaped(text, &mut frames.bytes);
+    frames.push("\"}");
+    end_event(tokens, frames);
 }
 
 /// The `event:` line and the data up to behind the type.
@@ -257,16 +297,16 @@ pub(crate) fn error_event(frames: &mut Frames) -> String {
 
 /// `GET /v1/models`.
 pub(crate) fn models() -> String {
-    let data: Vec<Value> = Model::ALL.iter().map(|&model| model_entry(model)).collect();
+    let data: Vec<Value> = Model::ALL.iter().map(|model| model_entry(model.name())).collect();
     let id = |model: Option<&Model>| model.map(|model| model.name());
     json!({"data": data, "has_more": false, "first_id": id(Model::ALL.first()), "last_id": id(Model::ALL.last())}).to_string()
 }
 
 /// `GET /v1/models/{id}`.
-pub(crate) fn model(model: Model) -> String {
-    model_entry(model).to_string()
+pub(crate) fn model(name: &str) -> String {
+    model_entry(name).to_string()
 }
 
-fn model_entry(model: Model) -> Value {
-    json!({"type": "model", "id": model.name(), "display_name": model.name(), "created_at": "2026-01-01T00:00:00Z", "lifecycle": "active"})
+fn model_entry(name: &str) -> Value {
+    json!({"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z", "lifecycle": "active"})
 }

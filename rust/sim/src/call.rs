@@ -1,5 +1,7 @@
-//! The request body, read only as far as the simulator needs it. Both dialects share one struct: their fields do not clash.
+//! The body of a request in chat completions or Anthropic's messages, read in one go and only as far as a reply depends on it: the fast
+//! and liberal way. Both dialects share one struct: their fields do not clash.
 
+use crate::ask::{Ask, BYTES_PER_TOKEN, Structure, TOKENS_PER_MESSAGE, ToolChoice, Tools};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -7,11 +9,6 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-
-/// Tokens that every message costs beside its text.
-const TOKENS_PER_MESSAGE: u64 = 3;
-/// Bytes of text that make one token.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// A chat request of either dialect. Unknown fields are ignored, known ones must have the right type and come once.
 #[derive(Debug, Deserialize)]
@@ -28,8 +25,14 @@ pub(crate) struct Call<'a> {
     pub(crate) max_completion_tokens: Option<i64>,
     pub(crate) n: Option<i64>,
     #[serde(borrow)]
-    pub(crate) tools: Option<Vec<&'a RawValue>>,
+    tools: Option<Vec<&'a RawValue>>,
     tool_choice: Option<serde_json::Value>,
+    stop: Option<serde_json::Value>,
+    stop_sequences: Option<serde_json::Value>,
+    response_format: Option<serde_json::Value>,
+    output_config: Option<serde_json::Value>,
+    logprobs: Option<serde_json::Value>,
+    top_logprobs: Option<serde_json::Value>,
     #[serde(borrow)]
     pub(crate) sim: Option<&'a RawValue>,
 }
@@ -47,17 +50,28 @@ pub(crate) struct Message<'a> {
     content: Option<Content<'a>>,
 }
 
-/// A tool the caller offers: its name and the JSON schema of its arguments.
-pub(crate) struct Tool {
-    pub(crate) name: String,
-    pub(crate) schema: serde_json::Value,
-}
-
 impl<'a> Call<'a> {
     /// The call in `body`, or what is wrong with it and where.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(body).map_err(|error| format!("body is not UTF-8: {error}"))?;
         serde_json::from_str(text).map(|Fields(call)| call).map_err(|error| error.to_string())
+    }
+
+    /// What it asks for, with the token limit that the dialect has found.
+    pub(crate) fn ask(&self, max_tokens: Option<u32>) -> Ask<'a> {
+        Ask {
+            prompt_tokens: self.prompt_tokens(),
+            last_user_text: self.last_user_text(),
+            last_tool_result: self.last_tool_result(),
+            tools: self.tools.clone().map(Tools::Raw).unwrap_or_default(),
+            tool_choice: self.tool_choice(),
+            max_tokens,
+            stops: self.stop.iter().chain(&self.stop_sequences).flat_map(texts).collect(),
+            choices: self.n.map_or(1, |n| u32::try_from(n).unwrap_or(1)),
+            logprobs: self.logprobs(),
+            structure: self.structure(),
+            ..Ask::default()
+        }
     }
 
     /// All messages in order.
@@ -75,31 +89,52 @@ impl<'a> Call<'a> {
     }
 
     /// The text of the last message that the user wrote (a message of tool results alone is not one).
-    pub(crate) fn last_user_text(&self) -> String {
+    fn last_user_text(&self) -> Cow<'a, str> {
         let mut messages = self.messages().rev();
         let content = messages.find(|message| message.role.0 == "user" && !message.is_tool_result());
         content.and_then(|message| message.content.as_ref()).map(Content::joined).unwrap_or_default()
     }
 
     /// The text of the last message, if it is the result of a tool.
-    pub(crate) fn last_tool_result(&self) -> Option<String> {
+    fn last_tool_result(&self) -> Option<String> {
         let last = self.messages().next_back()?;
-        last.is_tool_result().then(|| last.content.as_ref().map(Content::joined).unwrap_or_default())
+        last.is_tool_result().then(|| last.content.as_ref().map(Content::joined).unwrap_or_default().into_owned())
     }
 
-    /// Whether the caller wants no tool called.
-    pub(crate) fn refuses_tools(&self) -> bool {
-        let choice = self.tool_choice.as_ref();
-        choice.is_some_and(|choice| choice.as_str().or_else(|| choice.get("type")?.as_str()) == Some("none"))
+    fn tool_choice(&self) -> ToolChoice {
+        let Some(choice) = &self.tool_choice else { return ToolChoice::Auto };
+        let name = choice.get("function").unwrap_or(choice).get("name").and_then(serde_json::Value::as_str);
+        match choice.as_str().or_else(|| choice.get("type")?.as_str()) {
+            Some("none") => ToolChoice::None,
+            Some("any" | "required") => ToolChoice::Any,
+            Some("tool" | "function") => name.map_or(ToolChoice::Any, |name| ToolChoice::Named(name.to_owned())),
+            _ => ToolChoice::Auto,
+        }
     }
 
-    /// The offered tool number `index`, in either dialect's shape.
-    pub(crate) fn tool(&self, index: usize) -> Option<Tool> {
-        let mut offered: serde_json::Value = serde_json::from_str(self.tools.as_ref()?.get(index)?.get()).ok()?;
-        let description = if offered.get("function").is_some() { offered.get_mut("function")?.take() } else { offered };
-        let schema = description.get("parameters").or_else(|| description.get("input_schema"));
-        Some(Tool { name: description.get("name")?.as_str()?.to_owned(), schema: schema.cloned().unwrap_or_default() })
+    fn logprobs(&self) -> Option<u32> {
+        let wanted = self.logprobs.as_ref().is_some_and(|wanted| *wanted == true);
+        let top = self.top_logprobs.as_ref().and_then(serde_json::Value::as_u64).unwrap_or(0);
+        wanted.then(|| u32::try_from(top.min(20)).unwrap_or(0))
     }
+
+    /// OpenAI's `response_format`, Anthropic's `output_config.format`.
+    fn structure(&self) -> Structure {
+        let own = self.output_config.as_ref().and_then(|config| config.get("format"));
+        let Some(format) = self.response_format.as_ref().or(own) else { return Structure::Free };
+        let schema = format.pointer("/json_schema/schema").or_else(|| format.get("schema"));
+        match (format.get("type").and_then(serde_json::Value::as_str), schema) {
+            (Some("json_schema"), Some(schema)) => Structure::Schema(schema.clone()),
+            (Some("json_schema" | "json_object"), _) => Structure::Json,
+            _ => Structure::Free,
+        }
+    }
+}
+
+/// The texts of a string or a list of strings.
+fn texts(value: &serde_json::Value) -> Vec<String> {
+    let list = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+    list.iter().filter_map(|text| text.as_str().filter(|text| !text.is_empty()).map(str::to_owned)).collect()
 }
 
 impl Message<'_> {
@@ -167,13 +202,16 @@ struct Content<'a> {
     tool_result: bool,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
     fn bytes(&self) -> u64 {
         self.texts.iter().map(|text| text.len() as u64).sum()
     }
 
-    fn joined(&self) -> String {
-        self.texts.concat()
+    fn joined(&self) -> Cow<'a, str> {
+        match self.texts.as_slice() {
+            [only] => only.clone(),
+            texts => Cow::Owned(texts.concat()),
+        }
     }
 }
 
@@ -277,22 +315,39 @@ mod tests {
             {"role":"assistant","content":null},{"role":"tool","content":"42"}]}"#,
         )
         .unwrap();
-        assert_eq!(call.last_user_text(), "second");
-        assert_eq!(call.last_tool_result().unwrap(), "42");
-        assert!(!call.refuses_tools());
-        assert!(Call::parse(br#"{"tool_choice":"none"}"#).unwrap().refuses_tools());
-        assert!(Call::parse(br#"{"tool_choice":{"type":"none"}}"#).unwrap().refuses_tools());
+        let ask = call.ask(None);
+        assert_eq!((ask.last_user_text.as_ref(), ask.last_tool_result.as_deref()), ("second", Some("42")));
     }
 
     #[test]
-    fn reads_tools_of_both_dialects() {
-        let check = |tools: &str, name: Option<&str>| {
-            let body = format!(r#"{{"tools":[{tools}]}}"#);
-            assert_eq!(Call::parse(body.as_bytes()).unwrap().tool(0).map(|tool| tool.name).as_deref(), name, "{tools}");
+    fn reads_what_both_dialects_spell_differently() {
+        let check = |body: &str, choice: ToolChoice, stops: &[&str], structure: Structure| {
+            let call = Call::parse(body.as_bytes()).unwrap();
+            let ask = call.ask(None);
+            let stops: Vec<String> = stops.iter().map(|stop| (*stop).to_owned()).collect();
+            assert_eq!((ask.tool_choice, ask.stops, ask.structure), (choice, stops, structure), "{body}");
         };
-        check(r#"{"type":"function","function":{"name":"look","parameters":{"type":"object"}}}"#, Some("look"));
-        check(r#"{"name":"look","input_schema":{"type":"object"}}"#, Some("look"));
-        check(r#"{"type":"function"}"#, None);
-        check("", None);
+        let named = || ToolChoice::Named("look".to_owned());
+        check("{}", ToolChoice::Auto, &[], Structure::Free);
+        check(r#"{"tool_choice":"none","stop":"a"}"#, ToolChoice::None, &["a"], Structure::Free);
+        check(r#"{"tool_choice":{"type":"none"},"stop_sequences":["a","b"]}"#, ToolChoice::None, &["a", "b"], Structure::Free);
+        check(r#"{"tool_choice":"required","stop":null}"#, ToolChoice::Any, &[], Structure::Free);
+        check(r#"{"tool_choice":{"type":"any"},"response_format":{"type":"json_object"}}"#, ToolChoice::Any, &[], Structure::Json);
+        let schema = || Structure::Schema(serde_json::json!({"const": 1}));
+        check(
+            r#"{"tool_choice":{"type":"function","function":{"name":"look"}},
+            "response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"const":1}}}}"#,
+            named(),
+            &[],
+            schema(),
+        );
+        check(
+            r#"{"tool_choice":{"type":"tool","name":"look"},"output_config":{"format":{"type":"json_schema","schema":{"const":1}}}}"#,
+            named(),
+            &[],
+            schema(),
+        );
+        assert_eq!(Call::parse(br#"{"logprobs":true,"top_logprobs":2}"#).unwrap().ask(None).logprobs, Some(2));
+        assert_eq!(Call::parse(br#"{"logprobs":false,"top_logprobs":2}"#).unwrap().ask(None).logprobs, None);
     }
 }

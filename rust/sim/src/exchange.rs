@@ -2,13 +2,12 @@
 
 use crate::Shared;
 use crate::connection::{Connection, Gone};
-use crate::ledger::{Dialect, Outcome};
+use crate::ledger::Outcome;
 use crate::outgoing::{Framing, Outgoing};
-use crate::reply::{Frames, Refusal, Reply, StreamWriter, error_event, push};
+use crate::reply::{Frames, Refusal, Reply, StreamWriter, headers, push};
 use crate::request::Head;
 use crate::script::{AfterReply, BadFraming, CutBy, ExtraFrame, Fault, Script};
 use crate::tally::Tally;
-use crate::{anthropic_messages, openai_chat};
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -88,7 +87,7 @@ impl<'e> Exchange<'e> {
     async fn unary(&mut self, fault: Option<&Fault>, tally: &mut Tally<'_>) -> Result<After, Gone> {
         self.produce(tally).await?;
         let mut body = match fault {
-            Some(Fault::ErrorEvent { .. }) => error_event(self.reply.dialect, &mut Frames::new(self.script.line_ending)).into_bytes(),
+            Some(Fault::ErrorEvent { .. }) => self.reply.error_event(0, &mut Frames::new(self.reply.line_ending())).into_bytes(),
             Some(Fault::Garbage { .. }) => GARBAGE.to_vec(),
             _ => self.reply.unary(),
         };
@@ -137,7 +136,7 @@ impl<'e> Exchange<'e> {
     async fn stream(&mut self, tally: &mut Tally<'_>) -> Result<After, Gone> {
         self.wait(self.reply.plan.delay).await?;
         let framing = if self.http_1_1 && self.script.chunked != Some(false) { Framing::Chunked } else { Framing::Close };
-        let head = self.head("text/event-stream; charset=utf-8", framing, 0);
+        let head = self.head(self.reply.stream_type(), framing, 0);
         let mut frames = StreamState {
             out: Outgoing::new(head, framing, self.script.split),
             written: 0,
@@ -161,21 +160,20 @@ impl<'e> Exchange<'e> {
     async fn planned_stream(&mut self, state: &mut StreamState<'_>, tally: &mut Tally<'_>) -> Result<Option<After>, Gone> {
         let plan = self.reply.plan;
         let mut writer = StreamWriter::new(self.reply);
-        let mut frames = Frames::new(self.script.line_ending);
+        let mut frames = Frames::new(self.reply.line_ending());
         let start = Instant::now();
         writer.opening(&mut frames);
         if let Some(after) = self.emit(&frames, state, false, tally).await? {
             return Ok(Some(after));
         }
-        for segment in &plan.segments {
-            for index in 0..segment.tokens {
-                self.wait_until(start, plan.due(tally.record.produced_tokens)).await?;
-                tally.record.produced_tokens += 1;
-                frames.clear();
-                writer.piece(segment, index, &mut frames);
-                if let Some(after) = self.emit(&frames, state, false, tally).await? {
-                    return Ok(Some(after));
-                }
+        for (position, index) in plan.steps() {
+            let Some(segment) = plan.segments.get(position) else { break };
+            self.wait_until(start, plan.due(tally.record.produced_tokens)).await?;
+            tally.record.produced_tokens += 1;
+            frames.clear();
+            writer.piece(position, segment, index, &mut frames);
+            if let Some(after) = self.emit(&frames, state, false, tally).await? {
+                return Ok(Some(after));
             }
         }
         if plan.completion_tokens() == 0 {
@@ -194,7 +192,7 @@ impl<'e> Exchange<'e> {
         tally: &mut Tally<'_>,
     ) -> Result<Option<After>, Gone> {
         let plan = self.reply.plan;
-        let mut frames = Frames::new(self.script.line_ending);
+        let mut frames = Frames::new(self.reply.line_ending());
         let start = Instant::now();
         for (number, raw) in (1_u32..).zip(scripted) {
             self.wait_until(start, plan.due(number - 1)).await?;
@@ -270,13 +268,13 @@ impl<'e> Exchange<'e> {
                 return Ok(cut(how, tally));
             }
             Some(&Fault::Comments { every_ms, .. }) => {
-                let line_end = self.script.line_ending.text();
+                let line_end = self.reply.line_ending().text();
                 let comment = format!(": keep-alive{line_end}{line_end}");
                 return Err(self.repeat(comment.as_bytes(), every_ms, &mut state.out).await);
             }
             Some(Fault::ErrorEvent { .. }) => {
-                let mut frames = Frames::new(self.script.line_ending);
-                error_event(self.reply.dialect, &mut frames);
+                let mut frames = Frames::new(self.reply.line_ending());
+                self.reply.error_event(state.written, &mut frames);
                 last = frames.bytes;
             }
             Some(Fault::Garbage { .. }) => last.extend_from_slice(GARBAGE),
@@ -317,7 +315,10 @@ impl<'e> Exchange<'e> {
                 let body = match body {
                     Some(Value::String(text)) => text.clone(),
                     Some(value) => value.to_string(),
-                    None => Refusal::new(*status, status_message(*status)).body(self.reply.dialect, self.request_id),
+                    None => {
+                        let refusal = Refusal::new(*status, status_message(*status));
+                        Refusal { retry_after: retry_after.clone(), ..refusal }.body(self.reply.dialect, self.request_id)
+                    }
                 };
                 Ok(respond(self.connection, *status, &headers, body.as_bytes(), self.close, Some(tally)).await)
             }
@@ -331,8 +332,8 @@ impl<'e> Exchange<'e> {
         tally.record.status = 200;
         let chunked = self.http_1_1 && self.script.chunked != Some(false);
         let (kind, framing) = match (stream, chunked) {
-            (true, true) => ("text/event-stream; charset=utf-8", Framing::Chunked),
-            (true, false) => ("text/event-stream; charset=utf-8", Framing::Close),
+            (true, true) => (self.reply.stream_type(), Framing::Chunked),
+            (true, false) => (self.reply.stream_type(), Framing::Close),
             (false, true) => ("application/json", Framing::Chunked),
             (false, false) => ("application/json", Framing::Length),
         };
@@ -388,11 +389,8 @@ impl<'e> Exchange<'e> {
         own.chain(script.headers.iter().map(|(name, value)| (&**name, value.clone()))).collect()
     }
 
-    fn dialect_headers(&self) -> [(&'static str, String); 6] {
-        match self.reply.dialect {
-            Dialect::OpenaiChat => openai_chat::headers(self.request_id),
-            Dialect::AnthropicMessages => anthropic_messages::headers(self.request_id),
-        }
+    fn dialect_headers(&self) -> Vec<(&'static str, String)> {
+        headers(self.reply.dialect, self.request_id)
     }
 
     fn announces_close(&self) -> bool {

@@ -14,6 +14,7 @@ const MAX_NAMES: usize = 1_024;
 pub(crate) enum Dialect {
     OpenaiChat,
     AnthropicMessages,
+    OpenaiResponses,
 }
 
 impl Dialect {
@@ -21,6 +22,7 @@ impl Dialect {
         match self {
             Self::OpenaiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
+            Self::OpenaiResponses => "openai_responses",
         }
     }
 
@@ -29,6 +31,7 @@ impl Dialect {
         match self {
             Self::OpenaiChat => identity::id("chatcmpl-", 29, seed, request),
             Self::AnthropicMessages => identity::id("msg_01", 22, seed, request),
+            Self::OpenaiResponses => identity::id("resp_", 50, seed, request),
         }
     }
 }

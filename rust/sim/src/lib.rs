@@ -13,12 +13,22 @@
 #![forbid(unsafe_code)]
 
 mod anthropic_messages;
+mod ask;
+mod base64;
+mod cache;
 mod call;
 mod connection;
+mod context;
+mod digest;
+mod example;
 mod exchange;
+mod family;
 mod identity;
+mod intake;
 mod ledger;
+mod openai;
 mod openai_chat;
+mod openai_responses;
 mod outgoing;
 mod plan;
 mod recorder;
@@ -26,17 +36,27 @@ mod reply;
 mod request;
 mod routes;
 mod script;
+mod seal;
 mod server;
+mod shape;
 mod tally;
 
+use crate::cache::PromptCache;
 use crate::ledger::Ledger;
+use crate::openai_responses::Store;
 use crate::recorder::Recorder;
+use crate::script::Script;
+use crate::seal::Sealer;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{Notify, watch};
+
+/// Scripts that can wait for requests.
+const MAX_NEXT_SCRIPTS: usize = 4_096;
 
 /// What a simulator is started with.
 ///
@@ -146,6 +166,12 @@ struct Shared {
     ledger: Mutex<Ledger>,
     recorder: Mutex<Recorder>,
     recording: AtomicBool,
+    prompt_cache: Mutex<PromptCache>,
+    /// Responses that can be gone on from.
+    responses: Mutex<Store>,
+    /// Scripts for requests that bring none, first come, first served.
+    next_scripts: Mutex<VecDeque<String>>,
+    sealer: Sealer,
     /// Requests seen; numbers ids.
     requests: AtomicU64,
     /// Requests to `sim/flaky` since the last reset.
@@ -164,6 +190,10 @@ impl Shared {
             ledger: Mutex::new(Ledger::new(options.seed, options.ledger_capacity)),
             recorder: Mutex::default(),
             recording: AtomicBool::new(options.record_requests),
+            prompt_cache: Mutex::default(),
+            responses: Mutex::default(),
+            next_scripts: Mutex::default(),
+            sealer: Sealer::new(options.seed),
             requests: AtomicU64::new(0),
             flaky_requests: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -181,6 +211,38 @@ impl Shared {
 
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prompt_cache(&self) -> MutexGuard<'_, PromptCache> {
+        self.prompt_cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn responses(&self) -> MutexGuard<'_, Store> {
+        self.responses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_scripts(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.next_scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_script(&self) -> Option<String> {
+        self.next_scripts().pop_front()
+    }
+
+    /// Adds scripts for the next requests, all or none; returns how many wait now.
+    fn queue_scripts(&self, scripts: impl Iterator<Item = String>) -> Result<usize, String> {
+        let scripts: Vec<String> = scripts.collect();
+        scripts.iter().try_for_each(|script| Script::parse(script).map(drop))?;
+        let mut waiting = self.next_scripts();
+        if waiting.len() + scripts.len() > MAX_NEXT_SCRIPTS {
+            return Err(format!("at most {MAX_NEXT_SCRIPTS} scripts can wait"));
+        }
+        waiting.extend(scripts);
+        Ok(waiting.len())
+    }
+
+    fn forget_scripts(&self) {
+        self.next_scripts().clear();
     }
 
     fn is_settling(&self) -> bool {

@@ -1,15 +1,19 @@
 //! OpenAI's chat completions, written by hand in the field order of the real thing.
 
-use crate::plan::{Finish, Model, Plan, Segment, SegmentKind};
+use crate::call::Call;
+use crate::intake::{check_roles, token_limit};
+use crate::plan::{Finish, Model, Segment, SegmentKind};
 use crate::reply::{Frames, Refusal, Reply, Usage, push, push_escaped, push_segment, quoted};
-use crate::script::Terminal;
+use crate::script::{Opening, Terminal};
 use serde_json::{Value, json};
 
 const FINGERPRINT: &str = "fp_51ab8c2e70";
+const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
+const MAX_CHOICES: i64 = 128;
 
 /// The headers that OpenAI adds to every reply.
-pub(crate) fn headers(request_id: &str) -> [(&'static str, String); 6] {
-    [
+pub(crate) fn headers(request_id: &str) -> Vec<(&'static str, String)> {
+    vec![
         ("x-request-id", request_id.to_owned()),
         ("openai-version", "2020-10-01".to_owned()),
         ("openai-processing-ms", "1".to_owned()),
@@ -19,16 +23,49 @@ pub(crate) fn headers(request_id: &str) -> [(&'static str, String); 6] {
     ]
 }
 
+/// The least that a request must have; returns the token limit.
+pub(crate) fn check(call: &Call<'_>) -> Result<Option<u32>, Refusal> {
+    if call.model.as_ref().is_none_or(|model| model.0.is_empty()) {
+        return Err(Refusal::bad_request("you must provide a model parameter").param("model"));
+    }
+    match &call.messages {
+        None => {
+            return Err(Refusal::bad_request("Missing required parameter: 'messages'.")
+                .param("messages")
+                .code("missing_required_parameter"));
+        }
+        Some(messages) if messages.is_empty() => {
+            return Err(Refusal::bad_request("Invalid 'messages': empty array.").param("messages").code("empty_array"));
+        }
+        Some(_) => check_roles(call, ROLES)?,
+    }
+    if call.stream_options.is_some() && call.stream != Some(true) {
+        return Err(
+            Refusal::bad_request("The 'stream_options' parameter is only allowed when 'stream' is enabled.").param("stream_options")
+        );
+    }
+    if call.n.is_some_and(|n| !(1..=MAX_CHOICES).contains(&n)) {
+        return Err(Refusal::bad_request(format!("Invalid 'n': must be between 1 and {MAX_CHOICES}.")).param("n"));
+    }
+    if call.max_tokens.is_some() && call.max_completion_tokens.is_some() {
+        return Err(Refusal::bad_request("Set either 'max_tokens' or 'max_completion_tokens', not both.").param("max_tokens"));
+    }
+    token_limit(call.max_completion_tokens.or(call.max_tokens), 1)
+}
+
 /// A `chat.completion`.
 pub(crate) fn unary(reply: &Reply<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     push(&mut out, format_args!(r#"{{"id":"{}","object":"chat.completion","created":{}"#, reply.id, reply.created));
-    push(&mut out, format_args!(r#","model":{},"choices":[{{"index":0,"message":{{"role":"assistant","content":"#, quoted(reply.model)));
-    push_content(reply.plan, &mut out);
-    out.extend_from_slice(br#","refusal":null,"annotations":[]"#);
-    push_reasoning(reply.plan, &mut out);
-    push_tool_calls(reply, &mut out);
-    push(&mut out, format_args!(r#"}},"logprobs":null,"finish_reason":{}}}]"#, finish_reason(reply)));
+    push(&mut out, format_args!(r#","model":{},"choices":["#, quoted(reply.model)));
+    for choice in 0..reply.plan.choices {
+        if choice > 0 {
+            out.push(b',');
+        }
+        let said: Vec<&Segment> = reply.plan.segments.iter().filter(|segment| segment.choice == choice).collect();
+        push_choice(reply, choice, &said, &mut out);
+    }
+    out.push(b']');
     if let Some(usage) = reply.usage() {
         out.push(b',');
         push_usage(usage, &mut out);
@@ -37,10 +74,23 @@ pub(crate) fn unary(reply: &Reply<'_>) -> Vec<u8> {
     out
 }
 
-fn push_content(plan: &Plan, out: &mut Vec<u8>) {
-    let mut texts = plan.segments.iter().filter(|segment| segment.kind == SegmentKind::Text).peekable();
-    // Only a reply of tool calls alone has no content; an empty one has an empty content.
-    if texts.peek().is_none() && plan.segments.iter().any(|segment| matches!(segment.kind, SegmentKind::ToolCall { .. })) {
+fn push_choice(reply: &Reply<'_>, choice: u32, said: &[&Segment], out: &mut Vec<u8>) {
+    push(out, format_args!(r#"{{"index":{choice},"message":{{"role":"assistant","content":"#));
+    push_content(said, out);
+    let refusal = said.iter().find(|segment| segment.kind == SegmentKind::Refusal);
+    let refusal = refusal.map_or_else(|| "null".to_owned(), |segment| quoted(&segment.text()));
+    push(out, format_args!(r#","refusal":{refusal},"annotations":[]"#));
+    push_reasoning(said, out);
+    push_tool_calls(reply, said, out);
+    out.extend_from_slice(br#"},"logprobs":"#);
+    push_logprobs(reply, said, out);
+    push(out, format_args!(r#","finish_reason":{}}}"#, finish_reason(reply)));
+}
+
+fn push_content(said: &[&Segment], out: &mut Vec<u8>) {
+    let mut texts = said.iter().filter(|segment| segment.kind == SegmentKind::Text).peekable();
+    // Only a reply of tool calls or of a refusal alone has no content; an empty one has an empty content.
+    if texts.peek().is_none() && said.iter().any(|segment| segment.is_call() || segment.kind == SegmentKind::Refusal) {
         out.extend_from_slice(b"null");
         return;
     }
@@ -52,18 +102,18 @@ fn push_content(plan: &Plan, out: &mut Vec<u8>) {
 }
 
 /// OpenAI hides its reasoning; compatible hosts show it under this name.
-fn push_reasoning(plan: &Plan, out: &mut Vec<u8>) {
-    for segment in plan.segments.iter().filter(|segment| segment.kind == SegmentKind::Reasoning) {
+fn push_reasoning(said: &[&Segment], out: &mut Vec<u8>) {
+    for segment in said.iter().filter(|segment| segment.kind == SegmentKind::Reasoning) {
         out.extend_from_slice(br#","reasoning_content":""#);
         push_segment(segment, out);
         out.push(b'"');
     }
 }
 
-fn push_tool_calls(reply: &Reply<'_>, out: &mut Vec<u8>) {
+fn push_tool_calls(reply: &Reply<'_>, said: &[&Segment], out: &mut Vec<u8>) {
     let mut separator = r#","tool_calls":["#;
-    for segment in &reply.plan.segments {
-        let SegmentKind::ToolCall { index, name } = &segment.kind else { continue };
+    for segment in said {
+        let SegmentKind::ToolCall { index, name, .. } = &segment.kind else { continue };
         out.extend_from_slice(separator.as_bytes());
         separator = ",";
         let id = call_id(reply, *index);
@@ -76,13 +126,46 @@ fn push_tool_calls(reply: &Reply<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// `{"content": […], "refusal": null}`, or null if nobody asked.
+fn push_logprobs(reply: &Reply<'_>, said: &[&Segment], out: &mut Vec<u8>) {
+    let Some(top) = reply.ask.logprobs else { return out.extend_from_slice(b"null") };
+    out.extend_from_slice(br#"{"content":["#);
+    let texts = said.iter().filter(|segment| segment.kind == SegmentKind::Text);
+    for (number, (segment, index)) in texts.flat_map(|segment| (0..segment.tokens).map(move |index| (segment, index))).enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        push_logprob(segment.piece(index), index, top, out);
+    }
+    out.extend_from_slice(br#"],"refusal":null}"#);
+}
+
+/// One token with its probability, and `top` alternatives of which it is the first.
+pub(crate) fn push_logprob(token: &str, index: u32, top: u32, out: &mut Vec<u8>) {
+    let entry = |rank: u32| {
+        let text = if rank == 0 { token.to_owned() } else { format!("{token}{rank}") };
+        format!(r#""token":{},"logprob":{:.2},"bytes":{:?}"#, quoted(&text), logprob(index, rank), text.as_bytes())
+    };
+    push(out, format_args!(r#"{{{},"top_logprobs":["#, entry(0)));
+    for rank in 0..top {
+        push(out, format_args!("{}{{{}}}", if rank > 0 { "," } else { "" }, entry(rank)));
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// The logarithm of a probability that looks like one, and falls with the rank.
+pub(crate) fn logprob(index: u32, rank: u32) -> f64 {
+    -0.01 * f64::from(1 + index % 7) - 1.25 * f64::from(rank)
+}
+
 fn call_id(reply: &Reply<'_>, index: u32) -> String {
     reply.part_id("call_", 24, index.into())
 }
 
 fn finish_reason(reply: &Reply<'_>) -> String {
     reply.finish(match reply.plan.finish {
-        Finish::Stop => "stop",
+        Finish::Stop | Finish::StopSequence(_) | Finish::Refusal => "stop",
+        Finish::ContentFilter => "content_filter",
         Finish::Length => "length",
         Finish::ToolCalls => "tool_calls",
     })
@@ -111,29 +194,41 @@ impl<'a> Stream<'a> {
     pub(crate) fn new(reply: &'a Reply<'a>) -> Self {
         let Reply { id, created, .. } = reply;
         let model = quoted(reply.model);
-        let usage = if reply.include_usage { r#","usage":null"# } else { "" };
+        let usage = if reply.wishes.usage { r#","usage":null"# } else { "" };
         Self {
             reply,
             start: format!(
                 r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"service_tier":"default","system_fingerprint":"{FINGERPRINT}","choices":["#
             ),
-            rest: format!(r#","logprobs":null,"finish_reason":null}}]{usage}}}"#),
+            rest: format!(r#","finish_reason":null}}]{usage}}}"#),
         }
     }
 
     pub(crate) fn opening(&mut self, frames: &mut Frames) {
-        self.start_delta(frames);
+        match self.reply.script.opening {
+            Opening::Normal => {}
+            Opening::Twice => self.role(0, frames),
+            Opening::PingFirst => frames.comment(": ping"),
+        }
+        for choice in 0..self.reply.plan.choices {
+            self.role(choice, frames);
+        }
+    }
+
+    fn role(&self, choice: u32, frames: &mut Frames) {
+        self.start_delta(choice, frames);
         frames.push(r#"{"role":"assistant","content":"","refusal":null}"#);
         self.end_delta(0, frames);
     }
 
     pub(crate) fn piece(&mut self, segment: &Segment, index: u32, frames: &mut Frames) {
-        self.start_delta(frames);
+        self.start_delta(segment.choice, frames);
         let text = segment.piece(index);
         match &segment.kind {
             SegmentKind::Text => push_text(r#"{"content":""#, text, r#""}"#, frames),
+            SegmentKind::Refusal => push_text(r#"{"refusal":""#, text, r#""}"#, frames),
             SegmentKind::Reasoning => push_text(r#"{"reasoning_content":""#, text, r#""}"#, frames),
-            SegmentKind::ToolCall { index: call, name } if index == 0 => {
+            SegmentKind::ToolCall { index: call, name, .. } if index == 0 => {
                 let (id, name) = (call_id(self.reply, *call), quoted(name));
                 push(
                     &mut frames.bytes,
@@ -147,16 +242,26 @@ impl<'a> Stream<'a> {
                 push_text(r#""function":{"arguments":""#, text, r#""}}]}"#, frames);
             }
         }
-        self.end_delta(1, frames);
+        match self.reply.ask.logprobs {
+            Some(top) if segment.kind == SegmentKind::Text => {
+                frames.push(r#","logprobs":{"content":["#);
+                push_logprob(text, index, top, &mut frames.bytes);
+                frames.push(r#"],"refusal":null}"#);
+                self.end_choice(1, frames);
+            }
+            _ => self.end_delta(1, frames),
+        }
     }
 
     pub(crate) fn closing(&mut self, frames: &mut Frames) {
-        let usage_null = if self.reply.include_usage { r#","usage":null"# } else { "" };
-        self.start_delta(frames);
-        push(&mut frames.bytes, format_args!(r#"{{}},"logprobs":null,"finish_reason":{}}}]{usage_null}}}"#, finish_reason(self.reply)));
-        frames.end_line();
-        frames.end_frame(0);
-        if self.reply.include_usage {
+        let usage_null = if self.reply.wishes.usage { r#","usage":null"# } else { "" };
+        for choice in 0..self.reply.plan.choices {
+            self.start_delta(choice, frames);
+            push(&mut frames.bytes, format_args!(r#"{{}},"logprobs":null,"finish_reason":{}}}]{usage_null}}}"#, finish_reason(self.reply)));
+            frames.end_line();
+            frames.end_frame(0);
+        }
+        if self.reply.wishes.usage {
             for usage in self.reply.stream_usages() {
                 frames.push(&self.start);
                 frames.push("],");
@@ -178,12 +283,21 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn start_delta(&self, frames: &mut Frames) {
+    fn start_delta(&self, choice: u32, frames: &mut Frames) {
         frames.push(&self.start);
-        frames.push(r#"{"index":0,"delta":"#);
+        if choice == 0 {
+            frames.push(r#"{"index":0,"delta":"#);
+        } else {
+            push(&mut frames.bytes, format_args!(r#"{{"index":{choice},"delta":"#));
+        }
     }
 
     fn end_delta(&self, tokens: u32, frames: &mut Frames) {
+        frames.push(r#","logprobs":null"#);
+        self.end_choice(tokens, frames);
+    }
+
+    fn end_choice(&self, tokens: u32, frames: &mut Frames) {
         frames.push(&self.rest);
         frames.end_line();
         frames.end_frame(tokens);
@@ -220,15 +334,15 @@ pub(crate) fn error_event(frames: &mut Frames) -> String {
 
 /// `GET /v1/models`.
 pub(crate) fn models(created: u64) -> String {
-    let data: Vec<Value> = Model::ALL.iter().map(|&model| model_entry(model, created)).collect();
+    let data: Vec<Value> = Model::ALL.iter().map(|model| model_entry(model.name(), created)).collect();
     json!({"object": "list", "data": data}).to_string()
 }
 
 /// `GET /v1/models/{id}`.
-pub(crate) fn model(model: Model, created: u64) -> String {
-    model_entry(model, created).to_string()
+pub(crate) fn model(name: &str, created: u64) -> String {
+    model_entry(name, created).to_string()
 }
 
-fn model_entry(model: Model, created: u64) -> Value {
-    json!({"id": model.name(), "object": "model", "created": created, "owned_by": "sim"})
+fn model_entry(name: &str, created: u64) -> Value {
+    json!({"id": name, "object": "model", "created": created, "owned_by": "sim"})
 }

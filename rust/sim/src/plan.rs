@@ -1,9 +1,11 @@
 //! What a reply will say: the models' characters, overridden by the script, cut off at the caller's token limit.
 
-use crate::call::{Call, Tool};
+use crate::ask::{Ask, Structure, Thinking, Tool, ToolChoice};
+use crate::example::example;
+use crate::family::{self, Family, PLAIN};
 use crate::identity::scatter;
-use crate::script::{CutBy, Fault, Script};
-use serde_json::{Value, json};
+use crate::script::{ContentFilter, CutBy, Fault, Script, ToolAnomaly};
+use serde_json::json;
 use std::time::Duration;
 
 const LOREM: &[&str] = &[
@@ -41,8 +43,10 @@ const LOREM: &[&str] = &[
     " aliquip.",
 ];
 const THOUGHTS: &[&str] = &["First", " look", " at", " what", " is", " asked,", " then", " weigh", " the", " ways", " to", " answer."];
-/// Bytes of a tool call's arguments per token.
-const ARGUMENT_BYTES_PER_TOKEN: usize = 6;
+/// Bytes of a tool call's arguments, or of structured output, per token.
+const ARGUMENT_BYTES_PER_TOKEN: u32 = 6;
+/// Looking for stop sequences needs the text at once.
+const MAX_BYTES_TO_STOP_IN: u64 = 16 << 20;
 
 /// The models on offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +63,12 @@ pub(crate) enum Model {
     Reason,
     /// Calls the first tool offered; given a tool's result, repeats it.
     Tools,
+    /// As `Tools`, but thinks first, and without tools says the user's text again. A family's own model.
+    Agent,
 }
 
 impl Model {
-    pub(crate) const ALL: [Self; 6] = [Self::Echo, Self::Fast, Self::Slow, Self::Flaky, Self::Reason, Self::Tools];
+    pub(crate) const ALL: [Self; 7] = [Self::Echo, Self::Fast, Self::Slow, Self::Flaky, Self::Reason, Self::Tools, Self::Agent];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -72,21 +78,48 @@ impl Model {
             Self::Flaky => "sim/flaky",
             Self::Reason => "sim/reason",
             Self::Tools => "sim/tools",
+            Self::Agent => "sim/agent",
         }
     }
 
-    /// The model called `name`, with or without `sim/`.
-    pub(crate) fn find(name: &str) -> Option<Self> {
-        let bare = name.strip_prefix("sim/").unwrap_or(name);
-        Self::ALL.into_iter().find(|model| model.name().strip_prefix("sim/") == Some(bare))
+    fn bare_name(self) -> &'static str {
+        self.name().strip_prefix("sim/").unwrap_or_default()
     }
 
     fn tokens(self) -> u32 {
         match self {
             Self::Slow => 40,
             Self::Flaky | Self::Reason => 24,
-            Self::Echo | Self::Fast | Self::Tools => 32,
+            Self::Echo | Self::Fast | Self::Tools | Self::Agent => 32,
         }
+    }
+}
+
+/// Who answers: a model, with the traits of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Persona {
+    pub(crate) model: Model,
+    pub(crate) family: &'static Family,
+}
+
+impl Persona {
+    /// `model`, `family` or `model-family`, with or without `sim/`.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        let bare = name.strip_prefix("sim/").unwrap_or(name);
+        if let Some(family) = family::find(bare) {
+            return Some(Self { model: Model::Agent, family });
+        }
+        let (model, family) = match bare.split_once('-') {
+            Some((model, family)) => (model, family::find(family)?),
+            None => (bare, &PLAIN),
+        };
+        let model = Model::ALL.into_iter().find(|known| known.bare_name() == model)?;
+        Some(Self { model, family })
+    }
+
+    /// Whether a family was named.
+    pub(crate) fn has_family(self) -> bool {
+        !self.family.name.is_empty()
     }
 }
 
@@ -105,27 +138,40 @@ pub(crate) fn flaky_fault(seed: u64, count: u64) -> Option<Fault> {
 /// A reply, ready to be written in any dialect. Every piece is one completion token.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// What is said, one choice after another.
     pub(crate) segments: Vec<Segment>,
+    /// Pieces (segment, index) in another order than one segment after the other; usually empty.
+    order: Vec<(usize, u32)>,
+    pub(crate) choices: u32,
     pub(crate) finish: Finish,
     pub(crate) delay: Duration,
     pub(crate) first_token: Duration,
     pub(crate) pace: Duration,
     pub(crate) prompt_tokens: u32,
+    pub(crate) cached_tokens: u32,
+    pub(crate) cache_write_tokens: u32,
 }
 
 /// Why the reply ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finish {
     Stop,
+    /// At this text, which the caller had asked for.
+    StopSequence(String),
     Length,
     ToolCalls,
+    Refusal,
+    ContentFilter,
 }
 
 /// A run of pieces of one kind. `tokens` may be fewer than the source has (the limit) or more (it starts over).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Segment {
     pub(crate) kind: SegmentKind,
+    pub(crate) choice: u32,
     pub(crate) tokens: u32,
+    /// Whether all that was to be said is there.
+    pub(crate) whole: bool,
     source: TokenSource,
 }
 
@@ -133,14 +179,18 @@ pub(crate) struct Segment {
 pub(crate) enum SegmentKind {
     Reasoning,
     Text,
+    /// The model declines, in words.
+    Refusal,
     /// Its first piece, an empty one, is the call's name.
     ToolCall {
         index: u32,
         name: String,
+        /// A custom tool of OpenAI's: its input is text.
+        takes_text: bool,
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum TokenSource {
     Words(&'static [&'static str]),
     Repeated(String),
@@ -151,6 +201,20 @@ impl TokenSource {
     fn words_of(text: String) -> Self {
         let ends = word_ends(&text);
         Self::Pieces { text, ends }
+    }
+
+    /// Pieces of at least so many bytes; the last has what is left.
+    fn pieces_of(text: String, piece_bytes: u32) -> (String, Vec<usize>) {
+        let mut ends = Vec::new();
+        let mut end = 0;
+        for (position, character) in text.char_indices() {
+            let after = position + character.len_utf8();
+            if after - end >= piece_bytes as usize || after == text.len() {
+                ends.push(after);
+                end = after;
+            }
+        }
+        (text, ends)
     }
 
     fn len(&self) -> usize {
@@ -175,6 +239,10 @@ impl TokenSource {
 }
 
 impl Segment {
+    fn new(kind: SegmentKind, tokens: u32, source: TokenSource) -> Self {
+        Self { kind, choice: 0, tokens, whole: true, source }
+    }
+
     /// Piece number `index`, below `tokens`.
     pub(crate) fn piece(&self, index: u32) -> &str {
         self.source.token(index)
@@ -182,6 +250,10 @@ impl Segment {
 
     pub(crate) fn text(&self) -> String {
         (0..self.tokens).map(|index| self.piece(index)).collect()
+    }
+
+    pub(crate) fn is_call(&self) -> bool {
+        matches!(self.kind, SegmentKind::ToolCall { .. })
     }
 
     fn bytes(&self) -> u64 {
@@ -194,33 +266,44 @@ impl Segment {
 }
 
 impl Plan {
-    /// The reply of `model` to `call` under `script`; an error is the caller's.
-    pub(crate) fn new(model: Model, call: &Call<'_>, script: &Script, max_tokens: Option<u32>) -> Result<Self, String> {
-        let prompt_tokens = script.prompt_tokens.unwrap_or_else(|| u32::try_from(call.prompt_tokens()).unwrap_or(u32::MAX));
-        if u64::from(script.cached_tokens) + u64::from(script.cache_write_tokens) > u64::from(prompt_tokens) {
+    /// The reply of `persona` to `ask` under `script`; an error is the caller's. Strict calls are answered by a model that heeds
+    /// everything it is told.
+    pub(crate) fn new(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> Result<Self, String> {
+        let model = persona.model;
+        let prompt_tokens = script.prompt_tokens.unwrap_or_else(|| u32::try_from(ask.prompt_tokens).unwrap_or(u32::MAX));
+        let cached_tokens = script.cached_tokens.unwrap_or(ask.cache.read);
+        let cache_write_tokens = script.cache_write_tokens.unwrap_or(ask.cache.written);
+        if u64::from(cached_tokens) + u64::from(cache_write_tokens) > u64::from(prompt_tokens) {
             return Err(format!("sim: more cached tokens than the prompt's {prompt_tokens}"));
         }
-        let calls = tool_calls(model, call, script)?;
-        let mut segments = vec![reasoning(model, script), text(model, call, script, !calls.is_empty())];
-        segments.extend(calls);
-        let capped = cap(&mut segments, max_tokens);
-        let calls_tool = segments.iter().any(|segment| matches!(segment.kind, SegmentKind::ToolCall { .. }));
+        let (segments, finish) = say(persona, strict, ask, script)?;
         let slow =
             |scripted: Option<u32>, own: u64| Duration::from_millis(scripted.map_or(if model == Model::Slow { own } else { 0 }, u64::from));
+        let choices = ask.choices.max(1);
         Ok(Self {
-            finish: if capped {
-                Finish::Length
-            } else if calls_tool {
-                Finish::ToolCalls
-            } else {
-                Finish::Stop
-            },
-            segments,
+            finish,
+            order: if script.has(ToolAnomaly::Interleaved) { interleaved(&segments) } else { Vec::new() },
+            segments: (0..choices).flat_map(|choice| segments.iter().map(move |segment| Segment { choice, ..segment.clone() })).collect(),
+            choices,
             delay: slow(script.delay_ms, 0),
             first_token: slow(script.first_token_ms, 300),
             pace: slow(script.pace_ms, 20),
             prompt_tokens,
+            cached_tokens,
+            cache_write_tokens,
         })
+    }
+
+    /// Whether the prompt itself was blocked, so that there is nothing.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.finish == Finish::ContentFilter && self.segments.is_empty()
+    }
+
+    /// All pieces as (segment, index), in the order in which they come.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (usize, u32)> {
+        let usual = if self.order.is_empty() { self.segments.as_slice() } else { &[] };
+        let usual = usual.iter().enumerate().flat_map(|(position, segment)| (0..segment.tokens).map(move |index| (position, index)));
+        self.order.iter().copied().chain(usual)
     }
 
     pub(crate) fn completion_tokens(&self) -> u32 {
@@ -250,24 +333,64 @@ impl Plan {
     }
 }
 
-fn reasoning(model: Model, script: &Script) -> Segment {
-    let tokens = script.reasoning_tokens.unwrap_or(if model == Model::Reason { 12 } else { 0 });
-    Segment { kind: SegmentKind::Reasoning, tokens, source: TokenSource::Words(THOUGHTS) }
+/// Everything one choice says, and why it ends.
+fn say(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> Result<(Vec<Segment>, Finish), String> {
+    if script.content_filter == Some(ContentFilter::Prompt) {
+        return Ok((Vec::new(), Finish::ContentFilter));
+    }
+    let mut segments = vec![reasoning(persona, strict, ask, script)];
+    if let Some(refusal) = &script.refusal {
+        let (source, tokens) = own_words(refusal.clone());
+        segments.push(Segment::new(SegmentKind::Refusal, tokens, source));
+    } else {
+        let calls = tool_calls(persona, strict, ask, script)?;
+        segments.push(text(persona, ask, script, !calls.is_empty()));
+        segments.extend(calls);
+    }
+    let stopped = stop(&mut segments, &ask.stops)?;
+    let capped = cap(&mut segments, ask.max_tokens);
+    let finish = if capped {
+        Finish::Length
+    } else if script.refusal.is_some() {
+        Finish::Refusal
+    } else if script.content_filter.is_some() {
+        Finish::ContentFilter
+    } else if let Some(stopped) = stopped {
+        Finish::StopSequence(stopped)
+    } else if segments.iter().any(Segment::is_call) {
+        Finish::ToolCalls
+    } else {
+        Finish::Stop
+    };
+    Ok((segments, finish))
 }
 
-fn text(model: Model, call: &Call<'_>, script: &Script, calls_tool: bool) -> Segment {
+fn reasoning(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> Segment {
+    let thinks = match (persona.model, ask.thinking) {
+        _ if !persona.family.reasons => false,
+        (Model::Reason, Thinking::Off) => !strict,
+        // Models of which thinking cannot be turned off think unless told otherwise; the plain agent is one of them.
+        (Model::Reason, _) => true,
+        (Model::Agent, Thinking::Unsaid) => !persona.has_family() || !persona.family.takes_thinking_off,
+        (_, Thinking::On) => strict,
+        _ => false,
+    };
+    let tokens = script.reasoning_tokens.unwrap_or(if thinks { 12 } else { 0 });
+    Segment::new(SegmentKind::Reasoning, tokens, TokenSource::Words(THOUGHTS))
+}
+
+fn text(persona: Persona, ask: &Ask<'_>, script: &Script, calls_tool: bool) -> Segment {
+    let model = persona.model;
     let scripted = script.token_text.clone().or_else(|| script.token_bytes.map(|bytes| "x".repeat(bytes as usize)));
-    let (source, own_tokens) = match (model, scripted) {
-        (_, Some(token)) => (TokenSource::Repeated(token), model.tokens()),
-        (Model::Echo, _) => own_words(call.last_user_text()),
-        (Model::Tools, _) => match call.last_tool_result() {
-            Some(result) => own_words(format!("The tool said: {result}")),
-            None => (TokenSource::Words(LOREM), model.tokens()),
-        },
+    let (source, own_tokens) = match (model, scripted, &ask.last_tool_result) {
+        (_, Some(token), _) => (TokenSource::Repeated(token), model.tokens()),
+        _ if ask.structure != Structure::Free => structured(&ask.structure, &ask.last_user_text),
+        (Model::Tools | Model::Agent, _, Some(result)) => own_words(format!("The tool said: {result}")),
+        (Model::Echo | Model::Agent, ..) => own_words(ask.last_user_text.clone().into_owned()),
         _ => (TokenSource::Words(LOREM), model.tokens()),
     };
     let tokens = script.tokens.unwrap_or(if calls_tool { 0 } else { own_tokens });
-    Segment { kind: SegmentKind::Text, tokens, source }
+    Segment::new(SegmentKind::Text, tokens, source)
 }
 
 fn own_words(text: String) -> (TokenSource, u32) {
@@ -276,58 +399,94 @@ fn own_words(text: String) -> (TokenSource, u32) {
     (source, tokens)
 }
 
-fn tool_calls(model: Model, call: &Call<'_>, script: &Script) -> Result<Vec<Segment>, String> {
-    let offered = call.tools.as_ref().map_or(0, Vec::len);
-    let wants_call = model == Model::Tools && offered > 0 && !call.refuses_tools() && call.last_tool_result().is_none();
-    let count = script.tool_calls.unwrap_or(u32::from(wants_call));
+/// JSON of the form that was asked for.
+fn structured(structure: &Structure, text: &str) -> (TokenSource, u32) {
+    let value = match structure {
+        Structure::Schema(schema) => example(schema),
+        _ => json!({ "text": text }),
+    };
+    let (text, ends) = TokenSource::pieces_of(value.to_string(), ARGUMENT_BYTES_PER_TOKEN);
+    let source = TokenSource::Pieces { text, ends };
+    let tokens = u32::try_from(source.len()).unwrap_or(u32::MAX);
+    (source, tokens)
+}
+
+fn tool_calls(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> Result<Vec<Segment>, String> {
+    let offered = ask.tools.len();
+    let forced = strict && matches!(ask.tool_choice, ToolChoice::Any | ToolChoice::Named(_));
+    let inclined = matches!(persona.model, Model::Tools | Model::Agent) || forced;
+    let wants_call = inclined && offered > 0 && ask.tool_choice != ToolChoice::None && ask.last_tool_result.is_none();
+    let mut count = script.tool_calls.unwrap_or(u32::from(wants_call));
     if count > 0 && offered == 0 {
         return Err("sim: tool_calls needs tools in the request".to_owned());
     }
     if count > 128 {
         return Err("sim: at most 128 tool_calls".to_owned());
     }
+    if strict && ask.single_call {
+        count = count.min(1);
+    }
+    let first = match &ask.tool_choice {
+        ToolChoice::Named(name) => ask.tools.position(name).unwrap_or(0),
+        _ => 0,
+    };
     (0..count)
         .map(|index| {
-            let position = index as usize % offered;
-            let tool = call.tool(position).ok_or_else(|| format!("tools[{position}]: not a function with a name"))?;
-            Ok(tool_call(index, tool))
+            let position = (first + index as usize) % offered;
+            let tool = ask.tools.get(position).ok_or_else(|| format!("tools[{position}]: not a function with a name"))?;
+            Ok(tool_call(index, tool, script))
         })
         .collect()
 }
 
-fn tool_call(index: u32, tool: Tool) -> Segment {
-    let text = example(&tool.schema, 0).to_string();
+fn tool_call(index: u32, tool: Tool, script: &Script) -> Segment {
+    let text = match &script.arguments {
+        Some(scripted) => scripted.clone(),
+        None if script.has(ToolAnomaly::EmptyArguments) => String::new(),
+        None if tool.takes_text => "example input".to_owned(),
+        // Arguments are an object, whatever the schema says.
+        None => Some(example(&tool.schema)).filter(serde_json::Value::is_object).unwrap_or_else(|| json!({})).to_string(),
+    };
+    let piece_bytes = if script.has(ToolAnomaly::Whole) { u32::MAX } else { script.argument_bytes.unwrap_or(ARGUMENT_BYTES_PER_TOKEN) };
+    let (text, mut ends) = TokenSource::pieces_of(text, piece_bytes);
     // The name is a piece of its own, before the arguments.
-    let mut ends = vec![0];
-    let mut end = 0;
-    for (position, character) in text.char_indices() {
-        let after = position + character.len_utf8();
-        if after - end >= ARGUMENT_BYTES_PER_TOKEN || after == text.len() {
-            ends.push(after);
-            end = after;
-        }
-    }
+    ends.insert(0, 0);
     let tokens = u32::try_from(ends.len()).unwrap_or(u32::MAX);
-    Segment { kind: SegmentKind::ToolCall { index, name: tool.name }, tokens, source: TokenSource::Pieces { text, ends } }
+    let kind = SegmentKind::ToolCall { index, name: tool.name, takes_text: tool.takes_text };
+    Segment::new(kind, tokens, TokenSource::Pieces { text, ends })
 }
 
-/// A value that fits `schema` as far as types and enumerations go; a tool's arguments are always an object.
-fn example(schema: &Value, depth: usize) -> Value {
-    if let Some(first) = schema.get("enum").and_then(|values| values.get(0)) {
-        return first.clone();
+/// Ends the text at the first of `stops` in it, and says which that was.
+fn stop(segments: &mut Vec<Segment>, stops: &[String]) -> Result<Option<String>, String> {
+    if stops.is_empty() {
+        return Ok(None);
     }
-    match schema.get("type").and_then(Value::as_str) {
-        Some("string") => json!("example"),
-        Some("integer" | "number") => json!(1),
-        Some("boolean") => json!(true),
-        Some("array") => json!([]),
-        Some("null") => Value::Null,
-        _ if depth < 16 => {
-            let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-            Value::Object(properties.map(|(name, schema)| (name.clone(), example(schema, depth + 1))).collect())
-        }
-        _ => json!({}),
+    let Some(position) = segments.iter().position(|segment| segment.kind == SegmentKind::Text) else { return Ok(None) };
+    let Some(segment) = segments.get_mut(position) else { return Ok(None) };
+    if segment.bytes() > MAX_BYTES_TO_STOP_IN {
+        return Err(format!("sim: with stop sequences, a text may have {MAX_BYTES_TO_STOP_IN} bytes at most"));
     }
+    let text = segment.text();
+    let found = stops.iter().filter_map(|stop| text.find(stop.as_str()).map(|at| (at, stop))).min();
+    let Some((at, stop)) = found else { return Ok(None) };
+    let (source, tokens) = own_words(text.get(..at).unwrap_or_default().to_owned());
+    *segment = Segment { source, tokens, ..segment.clone() };
+    segments.truncate(position + 1);
+    Ok(Some(stop.clone()))
+}
+
+/// The pieces of all tool calls in turns; those of other segments stay where they are.
+fn interleaved(segments: &[Segment]) -> Vec<(usize, u32)> {
+    let mut order = Vec::new();
+    let (calls, others): (Vec<_>, Vec<_>) = segments.iter().enumerate().partition(|(_, segment)| segment.is_call());
+    for (position, segment) in others {
+        order.extend((0..segment.tokens).map(|index| (position, index)));
+    }
+    let longest = calls.iter().map(|(_, segment)| segment.tokens).max().unwrap_or(0);
+    for index in 0..longest {
+        order.extend(calls.iter().filter(|(_, segment)| index < segment.tokens).map(|&(position, _)| (position, index)));
+    }
+    order
 }
 
 /// Cuts the reply off at `max_tokens`; true if anything was lost.
@@ -335,7 +494,8 @@ fn cap(segments: &mut Vec<Segment>, max_tokens: Option<u32>) -> bool {
     let mut left = max_tokens.unwrap_or(u32::MAX);
     let mut capped = false;
     for segment in segments.iter_mut() {
-        capped |= segment.tokens > left;
+        segment.whole = segment.tokens <= left;
+        capped |= !segment.whole;
         segment.tokens = segment.tokens.min(left);
         left -= segment.tokens;
     }
@@ -361,22 +521,33 @@ fn word_ends(text: &str) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
     use super::*;
+    use crate::call::Call;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     fn plan(model: Model, body: &str, script: &str, max_tokens: Option<u32>) -> Plan {
-        Plan::new(model, &Call::parse(body.as_bytes()).unwrap(), &Script::parse(script).unwrap(), max_tokens).unwrap()
+        let call = Call::parse(body.as_bytes()).unwrap();
+        Plan::new(Persona { model, family: &PLAIN }, false, &call.ask(max_tokens), &Script::parse(script).unwrap()).unwrap()
     }
 
     #[test]
-    fn names_with_and_without_prefix() {
+    fn names_with_and_without_prefix_and_family() {
+        let check = |name: &str, expected: Option<(Model, &str)>| {
+            let found = Persona::find(name).map(|persona| (persona.model, persona.family.name));
+            assert_eq!(found, expected, "{name}");
+        };
         for model in Model::ALL {
-            assert_eq!(Model::find(model.name()), Some(model));
-            assert_eq!(Model::find(model.name().strip_prefix("sim/").unwrap()), Some(model));
+            check(model.name(), Some((model, "")));
+            check(model.bare_name(), Some((model, "")));
         }
-        assert_eq!(Model::find("sim/sim/echo"), None);
-        assert_eq!(Model::find(""), None);
+        check("sim/claude-new", Some((Model::Agent, "claude-new")));
+        check("sim/echo-claude-new", Some((Model::Echo, "claude-new")));
+        check("tools-gpt", Some((Model::Tools, "gpt")));
+        for name in ["sim/sim/echo", "", "echo-", "echo-x", "-gpt", "claude-echo"] {
+            check(name, None);
+        }
     }
 
     #[test]
@@ -384,7 +555,7 @@ mod tests {
         let check = |script: &str, max_tokens: Option<u32>, tokens: u32, reasoning: u32, finish: Finish| {
             let plan = plan(Model::Fast, "{}", script, max_tokens);
             assert_eq!(
-                (plan.completion_tokens(), plan.reasoning_tokens(), plan.finish),
+                (plan.completion_tokens(), plan.reasoning_tokens(), plan.finish.clone()),
                 (tokens, reasoning, finish),
                 "{script} {max_tokens:?}"
             );
@@ -405,10 +576,64 @@ mod tests {
         let plan = plan(Model::Tools, tools, "{}", None);
         assert_eq!(plan.finish, Finish::ToolCalls);
         let [segment] = plan.segments.as_slice() else { panic!("{:?}", plan.segments) };
-        assert_eq!(segment.kind, SegmentKind::ToolCall { index: 0, name: "look".to_owned() });
+        assert_eq!(segment.kind, SegmentKind::ToolCall { index: 0, name: "look".to_owned(), takes_text: false });
         assert_eq!(segment.piece(0), "");
         let arguments: Value = serde_json::from_str(&segment.text()).unwrap();
         assert_eq!(arguments, json!({"city": "example", "unit": "c", "days": 1, "where": {"on": true}}));
+    }
+
+    #[test]
+    fn stop_sequences_end_the_text() {
+        let check = |stops: &str, text: &str, finish: Finish| {
+            let body = format!(r#"{{"messages":[{{"role":"user","content":"one two three"}}],"stop":{stops}}}"#);
+            let plan = plan(Model::Echo, &body, "{}", None);
+            assert_eq!((plan.segments.iter().map(Segment::text).collect::<String>(), plan.finish), (text.to_owned(), finish), "{stops}");
+        };
+        let stopped = |stop: &str| Finish::StopSequence(stop.to_owned());
+        check(r#"["four"]"#, "one two three", Finish::Stop);
+        check(r#"["three"," two"]"#, "one", stopped(" two"));
+        check(r#""wo t""#, "one t", stopped("wo t"));
+        check(r#"["one"]"#, "", stopped("one"));
+    }
+
+    #[test]
+    fn calls_take_turns() {
+        let tools = r#"{"tools":[{"name":"a"},{"name":"b"}]}"#;
+        let plan = plan(Model::Tools, tools, r#"{"tool_calls":2,"tool_anomalies":["interleaved"],"tokens":1}"#, None);
+        let steps: Vec<_> = plan.steps().collect();
+        assert_eq!(steps, [(0, 0), (1, 0), (2, 0), (1, 1), (2, 1)]);
+        assert_eq!(steps.len(), plan.completion_tokens() as usize);
+    }
+
+    #[test]
+    fn arguments_come_in_the_pieces_asked_for() {
+        let pieces = |script: &str| -> Vec<String> {
+            let plan = plan(Model::Tools, r#"{"tools":[{"name":"a","input_schema":{"properties":{"é":{"const":"ü"}}}}]}"#, script, None);
+            plan.steps().map(|(position, index)| plan.segments[position].piece(index).to_owned()).collect()
+        };
+        assert_eq!(pieces(r#"{"argument_bytes":1}"#), ["", "{", "\"", "é", "\"", ":", "\"", "ü", "\"", "}"]);
+        assert_eq!(pieces(r#"{"tool_anomalies":["whole"]}"#), ["", r#"{"é":"ü"}"#]);
+        assert_eq!(pieces(r#"{"tool_anomalies":["empty_arguments"]}"#), [""]);
+        assert_eq!(pieces(r#"{"arguments":"{\"broken"}"#).concat(), r#"{"broken"#);
+    }
+
+    #[test]
+    fn structured_output_fits_its_schema() {
+        let said = |format: &str| {
+            let body = format!(r#"{{"messages":[{{"role":"user","content":"x y"}}],"response_format":{format}}}"#);
+            plan(Model::Echo, &body, "{}", None).segments[0].text()
+        };
+        assert_eq!(said(r#"{"type":"text"}"#), "x y");
+        assert_eq!(said(r#"{"type":"json_object"}"#), r#"{"text":"x y"}"#);
+        let schema = r#"{"properties":{"days":{"type":"integer","minimum":3}}}"#;
+        assert_eq!(said(&format!(r#"{{"type":"json_schema","json_schema":{{"name":"n","schema":{schema}}}}}"#)), r#"{"days":3}"#);
+    }
+
+    #[test]
+    fn every_choice_says_the_same() {
+        let plan = plan(Model::Fast, r#"{"n":3}"#, r#"{"tokens":2}"#, None);
+        assert_eq!((plan.completion_tokens(), plan.choices), (6, 3));
+        assert_eq!(plan.segments.iter().map(|segment| segment.choice).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! What the two dialects have in common: a reply's facts, its frames, its errors.
+//! What the dialects have in common: a reply's facts, its frames, its errors; and the choice between them.
 
-use crate::anthropic_messages as anthropic;
+use crate::Shared;
+use crate::ask::Ask;
 use crate::identity;
 use crate::ledger::Dialect;
-use crate::openai_chat as openai;
-use crate::plan::{Plan, Segment};
+use crate::plan::{Finish, Persona, Plan, Segment};
 use crate::script::{LineEnding, Script, UsageReport};
+use crate::seal::{Provenance, Sealer};
+use crate::{anthropic_messages, openai_chat, openai_responses};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::Write as _;
 
 /// Everything that a dialect needs to write a reply.
@@ -18,10 +21,24 @@ pub(crate) struct Reply<'a> {
     pub(crate) created: u64,
     /// As the caller named it.
     pub(crate) model: &'a str,
-    /// Whether the caller wants usage in the stream (it has no say in Anthropic's).
-    pub(crate) include_usage: bool,
+    pub(crate) persona: Persona,
+    pub(crate) wishes: Wishes,
+    /// The request, for dialects that repeat parts of it; null where nobody does.
+    pub(crate) request: &'a Value,
+    pub(crate) ask: &'a Ask<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) script: &'a Script,
+    pub(crate) sealer: &'a Sealer,
+    pub(crate) provenance: Provenance,
+}
+
+/// How the caller wants the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// With usage, where the caller has a say in that.
+    pub(crate) usage: bool,
+    /// With padding against eavesdroppers.
+    pub(crate) obfuscation: bool,
 }
 
 /// Token counts as reported; signed and wide, because scripts can make them absurd.
@@ -54,8 +71,8 @@ impl Reply<'_> {
             UsageReport::Negative => Some(Usage::all(-1)),
             UsageReport::Normal | UsageReport::Twice | UsageReport::Changing => Some(Usage {
                 prompt: self.plan.prompt_tokens.into(),
-                cached: self.script.cached_tokens.into(),
-                cache_write: self.script.cache_write_tokens.into(),
+                cached: self.plan.cached_tokens.into(),
+                cache_write: self.plan.cache_write_tokens.into(),
                 completion: self.plan.completion_tokens().into(),
                 reasoning: self.plan.reasoning_tokens().into(),
             }),
@@ -88,52 +105,106 @@ impl Reply<'_> {
         identity::id(prefix, length, seed, part)
     }
 
+    /// The seal over `text` in part number `part`.
+    pub(crate) fn seal(&self, text: &str, part: u64) -> String {
+        let seed = self.id.bytes().fold(part, |number: u64, byte| number.wrapping_mul(31).wrapping_add(byte.into()));
+        self.sealer.seal(self.provenance, text, seed)
+    }
+
+    /// The stop sequence that ended the reply, as JSON.
+    pub(crate) fn stop_sequence(&self) -> String {
+        match &self.plan.finish {
+            Finish::StopSequence(stop) => quoted(stop),
+            _ => "null".to_owned(),
+        }
+    }
+
     /// The body of a unary reply.
     pub(crate) fn unary(&self) -> Vec<u8> {
         match (&self.script.reply, self.dialect) {
             (Some(reply), _) => reply.get().as_bytes().to_vec(),
-            (None, Dialect::OpenaiChat) => openai::unary(self),
-            (None, Dialect::AnthropicMessages) => anthropic::unary(self),
+            (None, Dialect::OpenaiChat) => openai_chat::unary(self),
+            (None, Dialect::AnthropicMessages) => anthropic_messages::unary(self),
+            (None, Dialect::OpenaiResponses) => openai_responses::unary(self),
         }
+    }
+
+    /// Keeps what later requests may refer to, where the dialect has that.
+    pub(crate) fn remember(&self, shared: &Shared) {
+        if self.dialect == Dialect::OpenaiResponses {
+            openai_responses::remember(self, shared);
+        }
+    }
+
+    /// The type of a stream.
+    pub(crate) fn stream_type(&self) -> &'static str {
+        "text/event-stream; charset=utf-8"
+    }
+
+    /// What ends a line of the stream.
+    pub(crate) fn line_ending(&self) -> LineEnding {
+        self.script.line_ending.unwrap_or_default()
+    }
+
+    /// The event that ends a broken stream after `written` frames, and the body of a unary 200 that is an error.
+    pub(crate) fn error_event(&self, written: u64, frames: &mut Frames) -> String {
+        match self.dialect {
+            Dialect::OpenaiChat => openai_chat::error_event(frames),
+            Dialect::AnthropicMessages => anthropic_messages::error_event(frames),
+            Dialect::OpenaiResponses => openai_responses::error_event(self, written, frames),
+        }
+    }
+}
+
+/// The headers that a provider adds to every reply.
+pub(crate) fn headers(dialect: Dialect, request_id: &str) -> Vec<(&'static str, String)> {
+    match dialect {
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::headers(request_id),
+        Dialect::AnthropicMessages => anthropic_messages::headers(request_id),
     }
 }
 
 /// Writes the frames of one stream.
 #[derive(Debug)]
 pub(crate) enum StreamWriter<'a> {
-    Openai(openai::Stream<'a>),
-    Anthropic(anthropic::Stream<'a>),
+    OpenaiChat(openai_chat::Stream<'a>),
+    AnthropicMessages(anthropic_messages::Stream<'a>),
+    OpenaiResponses(openai_responses::Stream<'a>),
 }
 
 impl<'a> StreamWriter<'a> {
     pub(crate) fn new(reply: &'a Reply<'a>) -> Self {
         match reply.dialect {
-            Dialect::OpenaiChat => Self::Openai(openai::Stream::new(reply)),
-            Dialect::AnthropicMessages => Self::Anthropic(anthropic::Stream::new(reply)),
+            Dialect::OpenaiChat => Self::OpenaiChat(openai_chat::Stream::new(reply)),
+            Dialect::AnthropicMessages => Self::AnthropicMessages(anthropic_messages::Stream::new(reply)),
+            Dialect::OpenaiResponses => Self::OpenaiResponses(openai_responses::Stream::new(reply)),
         }
     }
 
     /// What comes before the first token.
     pub(crate) fn opening(&mut self, frames: &mut Frames) {
         match self {
-            Self::Openai(stream) => stream.opening(frames),
-            Self::Anthropic(stream) => stream.opening(frames),
+            Self::OpenaiChat(stream) => stream.opening(frames),
+            Self::AnthropicMessages(stream) => stream.opening(frames),
+            Self::OpenaiResponses(stream) => stream.opening(frames),
         }
     }
 
-    /// Piece number `index` of `segment`, with what must stand around it.
-    pub(crate) fn piece(&mut self, segment: &Segment, index: u32, frames: &mut Frames) {
+    /// Piece number `index` of segment number `position`, with what must stand around it.
+    pub(crate) fn piece(&mut self, position: usize, segment: &Segment, index: u32, frames: &mut Frames) {
         match self {
-            Self::Openai(stream) => stream.piece(segment, index, frames),
-            Self::Anthropic(stream) => stream.piece(segment, index, frames),
+            Self::OpenaiChat(stream) => stream.piece(segment, index, frames),
+            Self::AnthropicMessages(stream) => stream.piece(position, segment, index, frames),
+            Self::OpenaiResponses(stream) => stream.piece(position, segment, index, frames),
         }
     }
 
     /// What comes after the last token.
     pub(crate) fn closing(&mut self, frames: &mut Frames) {
         match self {
-            Self::Openai(stream) => stream.closing(frames),
-            Self::Anthropic(stream) => stream.closing(frames),
+            Self::OpenaiChat(stream) => stream.closing(frames),
+            Self::AnthropicMessages(stream) => stream.closing(frames),
+            Self::OpenaiResponses(stream) => stream.closing(frames),
         }
     }
 }
@@ -158,6 +229,13 @@ impl Frames {
 
     pub(crate) fn push(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// A frame of one comment.
+    pub(crate) fn comment(&mut self, text: &str) {
+        self.push(text);
+        self.end_line();
+        self.end_frame(0);
     }
 
     pub(crate) fn end_line(&mut self) {
@@ -188,26 +266,29 @@ impl Frames {
 }
 
 /// Why a request is refused, before a dialect has put it into words.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) message: String,
-    /// OpenAI's `param` and `code`.
-    pub(crate) param: Option<&'static str>,
+    /// OpenAI's `param`.
+    pub(crate) param: Option<Cow<'static, str>>,
+    /// The provider's own name of the mistake, where the status does not say it all.
     pub(crate) code: Option<&'static str>,
+    /// When to come back, as the header says it.
+    pub(crate) retry_after: Option<String>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), param: None, code: None }
+        Self { status, message: message.into(), ..Self::default() }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, message)
     }
 
-    pub(crate) fn param(self, param: &'static str) -> Self {
-        Self { param: Some(param), ..self }
+    pub(crate) fn param(self, param: impl Into<Cow<'static, str>>) -> Self {
+        Self { param: Some(param.into()), ..self }
     }
 
     pub(crate) fn code(self, code: &'static str) -> Self {
@@ -217,17 +298,9 @@ impl Refusal {
     /// The body, with `request_id` where the dialect has it there.
     pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
         match dialect {
-            Dialect::OpenaiChat => openai::error_body(self),
-            Dialect::AnthropicMessages => anthropic::error_body(self, request_id),
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::error_body(self),
+            Dialect::AnthropicMessages => anthropic_messages::error_body(self, request_id),
         }
-    }
-}
-
-/// The event that ends a broken stream, and the body of a unary 200 that is an error.
-pub(crate) fn error_event(dialect: Dialect, frames: &mut Frames) -> String {
-    match dialect {
-        Dialect::OpenaiChat => openai::error_event(frames),
-        Dialect::AnthropicMessages => anthropic::error_event(frames),
     }
 }
 

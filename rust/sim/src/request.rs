@@ -25,7 +25,7 @@ pub(crate) struct Head {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) query: Option<String>,
-    /// The value of `Authorization: Bearer` or `x-api-key`.
+    /// The value of `Authorization: Bearer`, `x-api-key`, `x-goog-api-key` or `api-key`.
     pub(crate) credential: Option<String>,
     pub(crate) anthropic_version: bool,
     pub(crate) json: bool,
@@ -220,6 +220,11 @@ fn read_headers(headers: &[httparse::Header<'_>], head: &mut Head) -> Result<(),
                 once(&mut seen.api_key, "x-api-key")?;
                 head.credential = Some(value()?.to_owned());
             }
+            14 if is("x-goog-api-key") => {
+                once(&mut seen.google_key, "x-goog-api-key")?;
+                head.credential = Some(value()?.to_owned());
+            }
+            7 if is("api-key") => head.credential = Some(value()?.to_owned()),
             17 if is("anthropic-version") => {
                 once(&mut seen.version, "anthropic-version")?;
                 head.anthropic_version = !header.value.is_empty();
@@ -255,6 +260,7 @@ struct Seen {
     kind: bool,
     authorization: bool,
     api_key: bool,
+    google_key: bool,
     version: bool,
 }
 

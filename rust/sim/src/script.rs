@@ -30,25 +30,40 @@ pub(crate) struct Script {
     /// Or its length: so many letters.
     pub(crate) token_bytes: Option<u32>,
     pub(crate) reasoning_tokens: Option<u32>,
+    /// The reasoning is shown as an opaque block only.
+    pub(crate) redacted: bool,
+    /// The model declines with these words.
+    pub(crate) refusal: Option<String>,
+    pub(crate) content_filter: Option<ContentFilter>,
     /// Number of calls; the offered tools are called in turn.
     pub(crate) tool_calls: Option<u32>,
+    /// The arguments of every call, as they stand (need not be JSON).
+    pub(crate) arguments: Option<String>,
+    /// Bytes of arguments per piece; 0 is taken as 1.
+    pub(crate) argument_bytes: Option<u32>,
+    pub(crate) tool_anomalies: Vec<ToolAnomaly>,
+
+    /// Whether the request is judged as the real provider does it.
+    pub(crate) strict: Option<bool>,
 
     pub(crate) prompt_tokens: Option<u32>,
     /// Of the prompt's tokens, those read from the cache …
-    pub(crate) cached_tokens: u32,
+    pub(crate) cached_tokens: Option<u32>,
     /// … and those written to it.
-    pub(crate) cache_write_tokens: u32,
+    pub(crate) cache_write_tokens: Option<u32>,
     pub(crate) usage: UsageReport,
 
     /// The reason to report; `null`: none.
     #[serde(deserialize_with = "nullable")]
     pub(crate) finish: Option<Option<String>>,
+    pub(crate) opening: Opening,
     pub(crate) terminal: Terminal,
 
     pub(crate) split: Split,
     /// Stream frames per write; 0 is taken as 1.
     pub(crate) batch: u32,
-    pub(crate) line_ending: LineEnding,
+    /// As the dialect has it, if absent.
+    pub(crate) line_ending: Option<LineEnding>,
     /// False: `Content-Length` for a unary reply, end of connection for a stream.
     pub(crate) chunked: Option<bool>,
     pub(crate) connection: AfterReply,
@@ -81,6 +96,56 @@ pub(crate) enum UsageReport {
     Huge,
     /// −1 of everything.
     Negative,
+}
+
+/// What the provider's own filter does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ContentFilter {
+    /// It blocks the prompt: there is no reply, or an error where the dialect has that.
+    Prompt,
+    /// It ends the reply behind its text.
+    Output,
+}
+
+/// What is odd about tool calls; where a dialect has no such thing, nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ToolAnomaly {
+    /// Deltas have no index.
+    NoIndex,
+    /// Every index is 0.
+    ZeroIndex,
+    /// Indices begin at 1.
+    ShiftedIndex,
+    /// Calls have no id.
+    NoId,
+    /// Every delta has the id.
+    RepeatedId,
+    /// Every delta has the name.
+    RepeatedName,
+    /// The name comes in the second delta.
+    LateName,
+    /// Arguments are empty text instead of an object.
+    EmptyArguments,
+    /// Arguments come in one piece; in chat completions the whole call does.
+    Whole,
+    /// Arguments are an object instead of text.
+    ObjectArguments,
+    /// The pieces of several calls come in turns.
+    Interleaved,
+}
+
+/// How a stream begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Opening {
+    #[default]
+    Normal,
+    /// The first event comes two times.
+    Twice,
+    /// A keep-alive comes before it: a `ping` where the dialect has that, else a comment.
+    PingFirst,
 }
 
 /// How often a stream's last event (`[DONE]`, `message_stop`) comes.
@@ -291,6 +356,11 @@ impl Script {
         script.check()?;
         script.extra_frames.sort_by_key(ExtraFrame::after_frames);
         Ok(script)
+    }
+
+    /// Whether tool calls are to be odd in this way.
+    pub(crate) fn has(&self, anomaly: ToolAnomaly) -> bool {
+        self.tool_anomalies.contains(&anomaly)
     }
 
     fn check(&self) -> Result<(), String> {

@@ -161,7 +161,7 @@ fn counts_tokens_and_lists_models() {
     assert_eq!(count.json(), json!({"input_tokens": 3 + 3 + 2}));
     client.send(b"GET /v1/models?limit=1000 HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\nanthropic-version: 2023-06-01\r\n\r\n");
     let list = client.reply().json();
-    assert_eq!((&list["has_more"], &list["first_id"], &list["last_id"]), (&json!(false), &json!("sim/echo"), &json!("sim/tools")));
+    assert_eq!((&list["has_more"], &list["first_id"], &list["last_id"]), (&json!(false), &json!("sim/echo"), &json!("sim/agent")));
     assert_eq!((&list["data"][1]["type"], &list["data"][1]["lifecycle"]), (&json!("model"), &json!("active")));
 }
 

@@ -7,4 +7,5 @@ mod faults;
 mod http;
 mod ledger;
 mod openai_chat;
+mod openai_responses;
 mod script;

@@ -165,7 +165,7 @@ fn errors_have_openai_shape() {
     check(r#"{"model":"sim/fast","messages":[{"role":"robot","content":"x"}]}"#, 400, "messages[0].role", Value::Null);
     check(&format!(r#"{{"model":"sim/fast","stream_options":{{}},{good}}}"#), 400, "stream_options", Value::Null);
     check(&format!(r#"{{"model":"sim/fast","max_tokens":0,{good}}}"#), 400, "at least 1", Value::Null);
-    check(&format!(r#"{{"model":"sim/fast","n":2,{good}}}"#), 400, "'n' must be 1", Value::Null);
+    check(&format!(r#"{{"model":"sim/fast","n":0,{good}}}"#), 400, "Invalid 'n'", Value::Null);
     check(&format!(r#"{{"model":"sim/fast","sim":{{"tokns":1}},{good}}}"#), 400, "tokns", Value::Null);
     check(&format!(r#"{{"model":"sim/fast","sim":{{"tool_calls":1}},{good}}}"#), 400, "needs tools", Value::Null);
     check(&format!(r#"{{"model":"sim/fast","sim":{{"tokens":9999999,"token_bytes":1000}},{good}}}"#), 400, "at most", Value::Null);
@@ -178,7 +178,7 @@ fn lists_models_and_unknown_paths() {
     let list = client.call("GET", "/v1/models").json();
     assert_eq!(list["object"], "list");
     let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["sim/echo", "sim/fast", "sim/slow", "sim/flaky", "sim/reason", "sim/tools"]);
+    assert_eq!(ids, ["sim/echo", "sim/fast", "sim/slow", "sim/flaky", "sim/reason", "sim/tools", "sim/agent"]);
     assert_eq!(client.call("GET", "/v1/models/sim/fast").json()["id"], "sim/fast");
     assert_eq!(client.call("GET", "/models/sim%2Ffast").json()["object"], "model");
     assert_eq!(client.call("GET", "/v1/models/gpt-9").json()["error"]["code"], "model_not_found");

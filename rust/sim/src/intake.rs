@@ -1,0 +1,224 @@
+//! Everything that is checked before a reply begins, and what the reply will be.
+
+use crate::ask::Ask;
+use crate::call::{Call, Fields};
+use crate::context::{Context, account};
+use crate::ledger::Dialect;
+use crate::plan::{Model, Persona, Plan, flaky_fault};
+use crate::reply::{Refusal, Wishes};
+use crate::request::{Head, Request};
+use crate::script::Script;
+use crate::seal::Provenance;
+use crate::tally::Tally;
+use crate::{Shared, anthropic_messages, openai_chat, openai_responses};
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+
+/// A unary reply is made whole in memory.
+const MAX_UNARY_BYTES: u64 = 256 << 20;
+
+/// A valid request, and the reply that it will get.
+pub(crate) struct Prepared<'a> {
+    pub(crate) name: String,
+    pub(crate) persona: Persona,
+    pub(crate) stream: bool,
+    pub(crate) wishes: Wishes,
+    pub(crate) ask: Ask<'a>,
+    pub(crate) script: Script,
+    pub(crate) plan: Plan,
+    pub(crate) provenance: Provenance,
+    /// The body, if it was read whole; else null.
+    pub(crate) body: Value,
+}
+
+impl Prepared<'_> {
+    /// Puts what is known of the reply into the record.
+    pub(crate) fn note(&self, shared: &Shared, tally: &mut Tally<'_>) {
+        let record = &mut tally.record;
+        record.model = shared.ledger().intern(&self.name);
+        record.tag = self.script.tag;
+        record.stream = self.stream;
+        record.status = 200;
+        record.prompt_tokens = self.plan.prompt_tokens;
+        record.cached_tokens = self.plan.cached_tokens;
+        record.cache_write_tokens = self.plan.cache_write_tokens;
+        record.planned_tokens = self.plan.completion_tokens();
+        record.reasoning_tokens = self.plan.reasoning_tokens();
+    }
+}
+
+/// Checks `request` and plans the reply.
+pub(crate) fn prepare<'r>(shared: &Shared, request: &'r Request, dialect: Dialect) -> Result<Prepared<'r>, Refusal> {
+    check_method(&request.head, "POST")?;
+    let account = check_credential(shared, &request.head, dialect)?;
+    check_headers(&request.head, dialect)?;
+    match dialect {
+        Dialect::OpenaiChat | Dialect::AnthropicMessages => prepare_fast(shared, request, dialect, account),
+        Dialect::OpenaiResponses => prepare_judged(shared, request, dialect, account),
+    }
+}
+
+/// The liberal way of the two dialects that have one; whoever is to be judged is read again.
+fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, account: u64) -> Result<Prepared<'r>, Refusal> {
+    let call = Call::parse(&request.body).map_err(unparsed)?;
+    let name = call.model.as_ref().map(|model| model.0.as_ref()).unwrap_or_default();
+    let max_tokens = match dialect {
+        Dialect::AnthropicMessages => anthropic_messages::check(&call)?,
+        _ => openai_chat::check(&call)?,
+    };
+    let persona = find(name, dialect)?;
+    let script = script(shared, call.sim.map(|script| script.get()))?;
+    let context = Context { shared, dialect, persona, account };
+    let usage = call.stream_options.as_ref().and_then(|Fields(options)| options.include_usage).unwrap_or(false);
+    let wishes = Wishes { usage, obfuscation: false };
+    let ask = call.ask(max_tokens);
+    Intake { context, name, strict: false, stream: call.stream.unwrap_or(false), wishes, script }.plan(ask, Value::Null)
+}
+
+/// The dialects that are always judged.
+fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, account: u64) -> Result<Prepared<'r>, Refusal> {
+    let body = parse(&request.body)?;
+    let name = body.get("model").and_then(Value::as_str).unwrap_or_default();
+    if name.is_empty() {
+        return Err(Refusal::bad_request("you must provide a model parameter").param("model"));
+    }
+    let persona = find(name, dialect)?;
+    let script = script(shared, body.get("sim").map(Value::to_string).as_deref())?;
+    let context = Context { shared, dialect, persona, account };
+    let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
+    let stream = flag("/stream").unwrap_or(false);
+    let wishes = Wishes { usage: true, obfuscation: flag("/stream_options/include_obfuscation").unwrap_or(true) };
+    let ask = openai_responses::read(&context, &body)?;
+    let name = name.to_owned();
+    Intake { context, name: &name, strict: true, stream, wishes, script }.plan(ask, body)
+}
+
+/// What is known of a request when it has been read.
+struct Intake<'i> {
+    context: Context<'i>,
+    name: &'i str,
+    strict: bool,
+    stream: bool,
+    wishes: Wishes,
+    script: Script,
+}
+
+impl Intake<'_> {
+    fn plan<'r>(self, ask: Ask<'r>, body: Value) -> Result<Prepared<'r>, Refusal> {
+        let Self { context, name, strict, stream, wishes, mut script } = self;
+        let Context { shared, dialect, persona, .. } = context;
+        let plan = Plan::new(persona, strict, &ask, &script).map_err(Refusal::bad_request)?;
+        if !stream && plan.bytes() > MAX_UNARY_BYTES {
+            return Err(Refusal::bad_request(format!("sim: a unary reply may have {MAX_UNARY_BYTES} bytes at most")));
+        }
+        if plan.is_blocked() {
+            blocked(dialect)?;
+        }
+        if persona.model == Model::Flaky && script.fault.is_none() {
+            script.fault = flaky_fault(shared.options.seed, shared.flaky_requests.fetch_add(1, Ordering::Relaxed));
+        }
+        let provenance = context.provenance(ask.prefix);
+        Ok(Prepared { name: name.to_owned(), persona, stream, wishes, ask, script, plan, provenance, body })
+    }
+}
+
+/// The body as JSON.
+pub(crate) fn parse(body: &[u8]) -> Result<Value, Refusal> {
+    let body: Value = serde_json::from_slice(body).map_err(|error| unparsed(error.to_string()))?;
+    if body.is_object() { Ok(body) } else { Err(unparsed("expected an object".to_owned())) }
+}
+
+fn unparsed(error: String) -> Refusal {
+    Refusal::bad_request(format!("We could not parse the JSON body of your request: {error}"))
+}
+
+/// The script in the request, or else the next one that was set up for whoever comes.
+fn script(shared: &Shared, own: Option<&str>) -> Result<Script, Refusal> {
+    let queued = if own.is_none() { shared.next_script() } else { None };
+    match own.or(queued.as_deref()) {
+        Some(script) => Script::parse(script).map_err(|error| Refusal::bad_request(format!("sim: {error}")).param("sim")),
+        None => Ok(Script::default()),
+    }
+}
+
+/// Dialects in which a blocked prompt is an error.
+fn blocked(dialect: Dialect) -> Result<(), Refusal> {
+    match dialect {
+        Dialect::OpenaiChat => Err(Refusal::bad_request(
+            "The response was filtered due to the prompt triggering the content management policy. Please modify your prompt and retry.",
+        )
+        .param("prompt")
+        .code("content_filter")),
+        Dialect::OpenaiResponses => Err(Refusal::bad_request(
+            "Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a different prompt.",
+        )
+        .code("invalid_prompt")),
+        Dialect::AnthropicMessages => Ok(()),
+    }
+}
+
+pub(crate) fn find(name: &str, dialect: Dialect) -> Result<Persona, Refusal> {
+    Persona::find(name).ok_or_else(|| match dialect {
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => {
+            Refusal::new(404, format!("The model `{name}` does not exist or you do not have access to it.")).code("model_not_found")
+        }
+        Dialect::AnthropicMessages => Refusal::new(404, format!("model: {name}")),
+    })
+}
+
+pub(crate) fn check_method(head: &Head, method: &str) -> Result<(), Refusal> {
+    if head.method == method {
+        return Ok(());
+    }
+    Err(Refusal::new(405, format!("Not allowed to {} on {} (use {method})", head.method, head.path)).code("method_not_allowed"))
+}
+
+/// The account that asks, if its key is good.
+pub(crate) fn check_credential(shared: &Shared, head: &Head, dialect: Dialect) -> Result<u64, Refusal> {
+    let given = head.credential.as_deref().unwrap_or_default();
+    if given.is_empty() {
+        return Err(Refusal::new(
+            401,
+            match dialect {
+                Dialect::OpenaiChat | Dialect::OpenaiResponses => "You didn't provide an API key.",
+                Dialect::AnthropicMessages => "x-api-key header is required",
+            },
+        ));
+    }
+    if shared.options.api_key.as_deref().is_some_and(|expected| expected != given) {
+        return Err(match dialect {
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key"),
+            Dialect::AnthropicMessages => Refusal::new(401, "invalid x-api-key"),
+        });
+    }
+    Ok(account(given))
+}
+
+pub(crate) fn check_headers(head: &Head, dialect: Dialect) -> Result<(), Refusal> {
+    if !head.json {
+        return Err(Refusal::bad_request("Content-Type must be application/json"));
+    }
+    if dialect == Dialect::AnthropicMessages && !head.anthropic_version {
+        return Err(Refusal::bad_request("anthropic-version: header is required"));
+    }
+    Ok(())
+}
+
+/// Checks that all roles are `known` to the dialect.
+pub(crate) fn check_roles(call: &Call<'_>, known: &[&str]) -> Result<(), Refusal> {
+    match call.messages().position(|message| !known.contains(&message.role.0.as_ref())) {
+        Some(position) => {
+            Err(Refusal::bad_request(format!("messages[{position}].role: must be one of {}", known.join(", "))).param("messages"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A limit on tokens, as far as there is one.
+pub(crate) fn token_limit(limit: Option<i64>, least: i64) -> Result<Option<u32>, Refusal> {
+    match limit {
+        None => Ok(None),
+        Some(limit) if limit < least => Err(Refusal::bad_request(format!("max_tokens: must be at least {least}")).param("max_tokens")),
+        Some(limit) => Ok(Some(u32::try_from(limit).unwrap_or(u32::MAX))),
+    }
+}
