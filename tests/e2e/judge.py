@@ -25,6 +25,10 @@ class Judge(Provider):
         reply = send(self.address, "POST", "/sim/next", json.dumps(scripts).encode())
         assert reply.status == 200, reply.body
 
+    def forget_scripts(self) -> None:
+        """Those that wait are gone."""
+        send(self.address, "DELETE", "/sim/next")
+
     def post(self, path: str, body: Any, **headers: str) -> Reply:
         """One request with any key, body as JSON."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}

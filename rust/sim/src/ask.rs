@@ -40,6 +40,7 @@ pub(crate) struct Ask<'a> {
     /// Everything before the reply, for models that bind their seals to it.
     pub(crate) prefix: Fingerprint,
     pub(crate) cache: CacheUse,
+    pub(crate) media: Media,
 }
 
 /// The offered tools: as they stood in the request, or read.
@@ -155,7 +156,7 @@ pub(crate) struct Transcript {
     /// Bytes of text in the open message.
     open_bytes: Option<u64>,
     pub(crate) boundaries: Vec<Boundary>,
-    media: Media,
+    pub(crate) media: Media,
 }
 
 impl Transcript {

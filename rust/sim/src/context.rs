@@ -6,12 +6,14 @@ use crate::cache::{CacheUse, Policy};
 use crate::digest::{Fingerprint, Trail, fingerprint};
 use crate::ledger::Dialect;
 use crate::plan::Persona;
+use crate::request::Request;
 use crate::seal::{Broken, Provenance};
 
 /// A request under judgement.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
+    pub(crate) request: &'a Request,
     pub(crate) dialect: Dialect,
     pub(crate) persona: Persona,
     /// Who asks, see [`account`].

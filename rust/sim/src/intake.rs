@@ -5,12 +5,12 @@ use crate::call::{Call, Fields};
 use crate::context::{Context, account};
 use crate::ledger::Dialect;
 use crate::plan::{Model, Persona, Plan, flaky_fault};
-use crate::reply::{Refusal, Wishes};
+use crate::reply::{Refusal, Wire, Wishes};
 use crate::request::{Head, Request};
 use crate::script::Script;
 use crate::seal::Provenance;
 use crate::tally::Tally;
-use crate::{Shared, anthropic_messages, openai_chat, openai_responses};
+use crate::{Shared, anthropic_messages, gemini_generate, openai_chat, openai_responses};
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +22,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) name: String,
     pub(crate) persona: Persona,
     pub(crate) stream: bool,
+    pub(crate) wire: Wire,
     pub(crate) wishes: Wishes,
     pub(crate) ask: Ask<'a>,
     pub(crate) script: Script,
@@ -50,11 +51,11 @@ impl Prepared<'_> {
 /// Checks `request` and plans the reply.
 pub(crate) fn prepare<'r>(shared: &Shared, request: &'r Request, dialect: Dialect) -> Result<Prepared<'r>, Refusal> {
     check_method(&request.head, "POST")?;
-    let account = check_credential(shared, &request.head, dialect)?;
+    let account = check_credential(shared, request, dialect)?;
     check_headers(&request.head, dialect)?;
     match dialect {
         Dialect::OpenaiChat | Dialect::AnthropicMessages => prepare_fast(shared, request, dialect, account),
-        Dialect::OpenaiResponses => prepare_judged(shared, request, dialect, account),
+        Dialect::OpenaiResponses | Dialect::GeminiGenerate => prepare_judged(shared, request, dialect, account),
     }
 }
 
@@ -68,29 +69,84 @@ fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, acc
     };
     let persona = find(name, dialect)?;
     let script = script(shared, call.sim.map(|script| script.get()))?;
-    let context = Context { shared, dialect, persona, account };
+    let context = Context { shared, request, dialect, persona, account };
     let usage = call.stream_options.as_ref().and_then(|Fields(options)| options.include_usage).unwrap_or(false);
     let wishes = Wishes { usage, obfuscation: false };
     let ask = call.ask(max_tokens);
-    Intake { context, name, strict: false, stream: call.stream.unwrap_or(false), wishes, script }.plan(ask, Value::Null)
+    Intake { context, name, strict: false, stream: call.stream.unwrap_or(false), wire: Wire::Events, wishes, script }.plan(ask, Value::Null)
 }
 
 /// The dialects that are always judged.
 fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, account: u64) -> Result<Prepared<'r>, Refusal> {
     let body = parse(&request.body)?;
-    let name = body.get("model").and_then(Value::as_str).unwrap_or_default();
+    let target = Target::of(request, &body, dialect);
+    let name = target.model.as_str();
     if name.is_empty() {
         return Err(Refusal::bad_request("you must provide a model parameter").param("model"));
     }
     let persona = find(name, dialect)?;
     let script = script(shared, body.get("sim").map(Value::to_string).as_deref())?;
-    let context = Context { shared, dialect, persona, account };
+    let context = Context { shared, request, dialect, persona, account };
     let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
-    let stream = flag("/stream").unwrap_or(false);
     let wishes = Wishes { usage: true, obfuscation: flag("/stream_options/include_obfuscation").unwrap_or(true) };
-    let ask = openai_responses::read(&context, &body)?;
-    let name = name.to_owned();
-    Intake { context, name: &name, strict: true, stream, wishes, script }.plan(ask, body)
+    let ask = match dialect {
+        Dialect::GeminiGenerate => gemini_generate::read(&context, &body)?,
+        _ => openai_responses::read(&context, &body)?,
+    };
+    Intake { context, name, strict: true, stream: target.stream, wire: target.wire, wishes, script }.plan(ask, body)
+}
+
+/// What some dialects say in the path and others in the body.
+pub(crate) struct Target {
+    pub(crate) model: String,
+    stream: bool,
+    wire: Wire,
+}
+
+impl Target {
+    fn of(request: &Request, body: &Value, dialect: Dialect) -> Self {
+        if dialect == Dialect::GeminiGenerate {
+            return Self::of_gemini(request);
+        }
+        let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
+        let stream = body.get("stream").and_then(Value::as_bool).unwrap_or(false);
+        Self { model: model.to_owned(), stream, wire: Wire::Events }
+    }
+
+    /// `…/models/{model}:{action}`; models may have slashes and colons themselves.
+    pub(crate) fn of_gemini(request: &Request) -> Self {
+        let (_, path) = request.head.path.split_once("/models/").unwrap_or_default();
+        let (model, action) = path.rsplit_once(':').unwrap_or((path, ""));
+        let events = request.head.query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+        Self {
+            model: percent_decoded(model),
+            stream: action == "streamGenerateContent",
+            wire: if events { Wire::Events } else { Wire::Array },
+        }
+    }
+}
+
+/// `text` with its percent escapes resolved; what is no escape, and what would not be UTF-8, stays.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let escaped = tail.get(..2).filter(|_| byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match escaped
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+        {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 /// What is known of a request when it has been read.
@@ -99,13 +155,14 @@ struct Intake<'i> {
     name: &'i str,
     strict: bool,
     stream: bool,
+    wire: Wire,
     wishes: Wishes,
     script: Script,
 }
 
 impl Intake<'_> {
     fn plan<'r>(self, ask: Ask<'r>, body: Value) -> Result<Prepared<'r>, Refusal> {
-        let Self { context, name, strict, stream, wishes, mut script } = self;
+        let Self { context, name, strict, stream, wire, wishes, mut script } = self;
         let Context { shared, dialect, persona, .. } = context;
         let plan = Plan::new(persona, strict, &ask, &script).map_err(Refusal::bad_request)?;
         if !stream && plan.bytes() > MAX_UNARY_BYTES {
@@ -118,7 +175,7 @@ impl Intake<'_> {
             script.fault = flaky_fault(shared.options.seed, shared.flaky_requests.fetch_add(1, Ordering::Relaxed));
         }
         let provenance = context.provenance(ask.prefix);
-        Ok(Prepared { name: name.to_owned(), persona, stream, wishes, ask, script, plan, provenance, body })
+        Ok(Prepared { name: name.to_owned(), persona, stream, wire, wishes, ask, script, plan, provenance, body })
     }
 }
 
@@ -153,7 +210,7 @@ fn blocked(dialect: Dialect) -> Result<(), Refusal> {
             "Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a different prompt.",
         )
         .code("invalid_prompt")),
-        Dialect::AnthropicMessages => Ok(()),
+        Dialect::AnthropicMessages | Dialect::GeminiGenerate => Ok(()),
     }
 }
 
@@ -163,6 +220,13 @@ pub(crate) fn find(name: &str, dialect: Dialect) -> Result<Persona, Refusal> {
             Refusal::new(404, format!("The model `{name}` does not exist or you do not have access to it.")).code("model_not_found")
         }
         Dialect::AnthropicMessages => Refusal::new(404, format!("model: {name}")),
+        Dialect::GeminiGenerate => {
+            let what = "is not found for API version v1beta, or is not supported for generateContent";
+            Refusal::new(
+                404,
+                format!("models/{name} {what}. Call ListModels to see the list of available models and their supported methods."),
+            )
+        }
     })
 }
 
@@ -174,24 +238,30 @@ pub(crate) fn check_method(head: &Head, method: &str) -> Result<(), Refusal> {
 }
 
 /// The account that asks, if its key is good.
-pub(crate) fn check_credential(shared: &Shared, head: &Head, dialect: Dialect) -> Result<u64, Refusal> {
-    let given = head.credential.as_deref().unwrap_or_default();
+pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dialect) -> Result<u64, Refusal> {
+    let in_query = || {
+        let query = request.head.query.as_deref().filter(|_| dialect == Dialect::GeminiGenerate)?;
+        query.split('&').find_map(|pair| pair.strip_prefix("key=")).map(percent_decoded)
+    };
+    let given = request.head.credential.clone().or_else(in_query).unwrap_or_default();
     if given.is_empty() {
-        return Err(Refusal::new(
-            401,
-            match dialect {
-                Dialect::OpenaiChat | Dialect::OpenaiResponses => "You didn't provide an API key.",
-                Dialect::AnthropicMessages => "x-api-key header is required",
-            },
-        ));
+        return Err(match dialect {
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => Refusal::new(401, "You didn't provide an API key."),
+            Dialect::AnthropicMessages => Refusal::new(401, "x-api-key header is required"),
+            Dialect::GeminiGenerate => Refusal::new(
+                403,
+                "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API.",
+            ),
+        });
     }
     if shared.options.api_key.as_deref().is_some_and(|expected| expected != given) {
         return Err(match dialect {
             Dialect::OpenaiChat | Dialect::OpenaiResponses => Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key"),
             Dialect::AnthropicMessages => Refusal::new(401, "invalid x-api-key"),
+            Dialect::GeminiGenerate => Refusal::bad_request("API key not valid. Please pass a valid API key.").code("API_KEY_INVALID"),
         });
     }
-    Ok(account(given))
+    Ok(account(&given))
 }
 
 pub(crate) fn check_headers(head: &Head, dialect: Dialect) -> Result<(), Refusal> {

@@ -15,6 +15,7 @@ pub(crate) enum Dialect {
     OpenaiChat,
     AnthropicMessages,
     OpenaiResponses,
+    GeminiGenerate,
 }
 
 impl Dialect {
@@ -23,6 +24,7 @@ impl Dialect {
             Self::OpenaiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
             Self::OpenaiResponses => "openai_responses",
+            Self::GeminiGenerate => "gemini_generate",
         }
     }
 
@@ -32,6 +34,7 @@ impl Dialect {
             Self::OpenaiChat => identity::id("chatcmpl-", 29, seed, request),
             Self::AnthropicMessages => identity::id("msg_01", 22, seed, request),
             Self::OpenaiResponses => identity::id("resp_", 50, seed, request),
+            Self::GeminiGenerate => identity::id("", 22, seed, request),
         }
     }
 }

@@ -23,6 +23,7 @@ mod digest;
 mod example;
 mod exchange;
 mod family;
+mod gemini_generate;
 mod identity;
 mod intake;
 mod ledger;

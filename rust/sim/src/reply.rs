@@ -7,7 +7,7 @@ use crate::ledger::Dialect;
 use crate::plan::{Finish, Persona, Plan, Segment};
 use crate::script::{LineEnding, Script, UsageReport};
 use crate::seal::{Provenance, Sealer};
-use crate::{anthropic_messages, openai_chat, openai_responses};
+use crate::{anthropic_messages, gemini_generate, openai_chat, openai_responses};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -22,6 +22,7 @@ pub(crate) struct Reply<'a> {
     /// As the caller named it.
     pub(crate) model: &'a str,
     pub(crate) persona: Persona,
+    pub(crate) wire: Wire,
     pub(crate) wishes: Wishes,
     /// The request, for dialects that repeat parts of it; null where nobody does.
     pub(crate) request: &'a Value,
@@ -30,6 +31,16 @@ pub(crate) struct Reply<'a> {
     pub(crate) script: &'a Script,
     pub(crate) sealer: &'a Sealer,
     pub(crate) provenance: Provenance,
+}
+
+/// What a stream is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Server-sent events.
+    #[default]
+    Events,
+    /// The members of one JSON array.
+    Array,
 }
 
 /// How the caller wants the stream.
@@ -126,6 +137,7 @@ impl Reply<'_> {
             (None, Dialect::OpenaiChat) => openai_chat::unary(self),
             (None, Dialect::AnthropicMessages) => anthropic_messages::unary(self),
             (None, Dialect::OpenaiResponses) => openai_responses::unary(self),
+            (None, Dialect::GeminiGenerate) => gemini_generate::unary(self),
         }
     }
 
@@ -138,12 +150,17 @@ impl Reply<'_> {
 
     /// The type of a stream.
     pub(crate) fn stream_type(&self) -> &'static str {
-        "text/event-stream; charset=utf-8"
+        match (self.wire, self.dialect) {
+            (Wire::Array, _) => "application/json; charset=UTF-8",
+            (Wire::Events, Dialect::GeminiGenerate) => "text/event-stream",
+            (Wire::Events, _) => "text/event-stream; charset=utf-8",
+        }
     }
 
     /// What ends a line of the stream.
     pub(crate) fn line_ending(&self) -> LineEnding {
-        self.script.line_ending.unwrap_or_default()
+        let own = if self.dialect == Dialect::GeminiGenerate { LineEnding::Crlf } else { LineEnding::Lf };
+        self.script.line_ending.unwrap_or(own)
     }
 
     /// The event that ends a broken stream after `written` frames, and the body of a unary 200 that is an error.
@@ -152,6 +169,7 @@ impl Reply<'_> {
             Dialect::OpenaiChat => openai_chat::error_event(frames),
             Dialect::AnthropicMessages => anthropic_messages::error_event(frames),
             Dialect::OpenaiResponses => openai_responses::error_event(self, written, frames),
+            Dialect::GeminiGenerate => gemini_generate::error_event(self, written, frames),
         }
     }
 }
@@ -161,6 +179,7 @@ pub(crate) fn headers(dialect: Dialect, request_id: &str) -> Vec<(&'static str, 
     match dialect {
         Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::headers(request_id),
         Dialect::AnthropicMessages => anthropic_messages::headers(request_id),
+        Dialect::GeminiGenerate => gemini_generate::headers(),
     }
 }
 
@@ -170,6 +189,7 @@ pub(crate) enum StreamWriter<'a> {
     OpenaiChat(openai_chat::Stream<'a>),
     AnthropicMessages(anthropic_messages::Stream<'a>),
     OpenaiResponses(openai_responses::Stream<'a>),
+    GeminiGenerate(gemini_generate::Stream<'a>),
 }
 
 impl<'a> StreamWriter<'a> {
@@ -178,6 +198,7 @@ impl<'a> StreamWriter<'a> {
             Dialect::OpenaiChat => Self::OpenaiChat(openai_chat::Stream::new(reply)),
             Dialect::AnthropicMessages => Self::AnthropicMessages(anthropic_messages::Stream::new(reply)),
             Dialect::OpenaiResponses => Self::OpenaiResponses(openai_responses::Stream::new(reply)),
+            Dialect::GeminiGenerate => Self::GeminiGenerate(gemini_generate::Stream::new(reply)),
         }
     }
 
@@ -187,6 +208,7 @@ impl<'a> StreamWriter<'a> {
             Self::OpenaiChat(stream) => stream.opening(frames),
             Self::AnthropicMessages(stream) => stream.opening(frames),
             Self::OpenaiResponses(stream) => stream.opening(frames),
+            Self::GeminiGenerate(stream) => stream.opening(frames),
         }
     }
 
@@ -196,6 +218,7 @@ impl<'a> StreamWriter<'a> {
             Self::OpenaiChat(stream) => stream.piece(segment, index, frames),
             Self::AnthropicMessages(stream) => stream.piece(position, segment, index, frames),
             Self::OpenaiResponses(stream) => stream.piece(position, segment, index, frames),
+            Self::GeminiGenerate(stream) => stream.piece(segment, index, frames),
         }
     }
 
@@ -205,6 +228,7 @@ impl<'a> StreamWriter<'a> {
             Self::OpenaiChat(stream) => stream.closing(frames),
             Self::AnthropicMessages(stream) => stream.closing(frames),
             Self::OpenaiResponses(stream) => stream.closing(frames),
+            Self::GeminiGenerate(stream) => stream.closing(frames),
         }
     }
 }
@@ -300,6 +324,7 @@ impl Refusal {
         match dialect {
             Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::error_body(self),
             Dialect::AnthropicMessages => anthropic_messages::error_body(self, request_id),
+            Dialect::GeminiGenerate => gemini_generate::error_body(self),
         }
     }
 }

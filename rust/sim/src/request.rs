@@ -19,6 +19,20 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
 }
 
+impl Request {
+    /// The value of the header `name`; of several, the first.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All headers in order, names as they were sent, values without white space around them.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        // Heads that are not UTF-8 where it matters have been refused; a value that is not elsewhere is left out.
+        let lines = self.raw_head.split(|&byte| byte == b'\n').skip(1);
+        lines.filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':')).map(|(name, value)| (name, value.trim()))
+    }
+}
+
 /// What the simulator wants to know of a head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -345,6 +359,14 @@ mod tests {
             expects_continue: false,
         };
         assert_eq!(head, expected);
+    }
+
+    #[test]
+    fn headers_can_be_looked_up() {
+        let raw_head = Bytes::from_static(b"GET / HTTP/1.1\r\nHost: a:80\r\nX-Two:  b c \r\nx-two: d\r\nX-Raw: \xff\r\n\r\n");
+        let request = Request { head: Head::default(), raw_head, body: Bytes::new() };
+        assert_eq!((request.header("x-two"), request.header("host"), request.header("x-raw")), (Some("b c"), Some("a:80"), None));
+        assert_eq!(request.headers().count(), 3);
     }
 
     #[test]

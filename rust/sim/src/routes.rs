@@ -2,13 +2,14 @@
 
 use crate::call::Call;
 use crate::connection::Connection;
+use crate::context::Context;
 use crate::exchange::{After, Exchange, respond};
-use crate::intake::{check_credential, check_headers, check_method, find, prepare};
+use crate::intake::{Target, check_credential, check_headers, check_method, find, prepare};
 use crate::ledger::{Dialect, Outcome};
 use crate::reply::{Refusal, Reply, headers};
 use crate::request::Request;
 use crate::tally::Tally;
-use crate::{Shared, anthropic_messages, identity, openai_chat, openai_responses};
+use crate::{Shared, anthropic_messages, gemini_generate, identity, openai_chat, openai_responses};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,10 @@ pub(crate) async fn answer(connection: &mut Connection, shared: &Shared, request
     if let Some(path) = path.strip_prefix("/sim/") {
         return control(connection, shared, request, path).await;
     }
-    match path.strip_prefix("/v1").unwrap_or(path) {
+    if path.contains("/models/") && is_gemini_action(path) {
+        return gemini(connection, shared, request).await;
+    }
+    match path.strip_prefix("/v1beta").or_else(|| path.strip_prefix("/v1")).unwrap_or(path) {
         "/chat/completions" => chat(connection, shared, request, Dialect::OpenaiChat).await,
         "/messages" => chat(connection, shared, request, Dialect::AnthropicMessages).await,
         "/responses" => chat(connection, shared, request, Dialect::OpenaiResponses).await,
@@ -31,11 +35,41 @@ pub(crate) async fn answer(connection: &mut Connection, shared: &Shared, request
         }
         "/messages/count_tokens" => plain(connection, shared, request, Dialect::AnthropicMessages, count_tokens).await,
         path if path == "/models" || path.starts_with("/models/") => {
-            let dialect = if request.head.anthropic_version { Dialect::AnthropicMessages } else { Dialect::OpenaiChat };
+            let dialect = if request.head.anthropic_version {
+                Dialect::AnthropicMessages
+            } else if request.header("x-goog-api-key").is_some()
+                || request.head.query.as_deref().is_some_and(|query| query.contains("key="))
+            {
+                Dialect::GeminiGenerate
+            } else {
+                Dialect::OpenaiChat
+            };
             plain(connection, shared, request, dialect, models).await
         }
         _ => plain(connection, shared, request, Dialect::OpenaiChat, unknown_path).await,
     }
+}
+
+/// Whether a path ends with one of Gemini's methods.
+fn is_gemini_action(path: &str) -> bool {
+    let action = path.rsplit_once(':').map(|(_, action)| action);
+    action.is_some_and(|action| ["generateContent", "streamGenerateContent", "countTokens"].contains(&action))
+}
+
+async fn gemini(connection: &mut Connection, shared: &Shared, request: &Request) -> After {
+    let dialect = Dialect::GeminiGenerate;
+    if request.head.path.ends_with(":countTokens") {
+        return plain(connection, shared, request, dialect, count_gemini_tokens).await;
+    }
+    chat(connection, shared, request, dialect).await
+}
+
+fn count_gemini_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
+    check_method(&request.head, "POST")?;
+    let account = check_credential(shared, request, dialect)?;
+    check_headers(&request.head, dialect)?;
+    let persona = find(&Target::of_gemini(request).model, dialect)?;
+    gemini_generate::count_tokens(&Context { shared, request, dialect, persona, account })
 }
 
 /// Answers what was no HTTP request, and counts it as refused.
@@ -73,6 +107,7 @@ async fn chat(connection: &mut Connection, shared: &Shared, request: &Request, d
         created: tally.created(),
         model: &prepared.name,
         persona: prepared.persona,
+        wire: prepared.wire,
         wishes: prepared.wishes,
         request: &prepared.body,
         ask: &prepared.ask,
@@ -117,11 +152,12 @@ fn unknown_path(_: &Shared, request: &Request, _: Dialect) -> Result<String, Ref
 
 fn models(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
     check_method(&request.head, "GET")?;
-    check_credential(shared, &request.head, dialect)?;
+    check_credential(shared, request, dialect)?;
     let (_, name) = request.head.path.split_once("/models").unwrap_or_default();
     let Some(name) = name.strip_prefix('/') else {
         return Ok(match dialect {
             Dialect::AnthropicMessages => anthropic_messages::models(),
+            Dialect::GeminiGenerate => gemini_generate::models(),
             _ => openai_chat::models(MODELS_CREATED),
         });
     };
@@ -129,13 +165,14 @@ fn models(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String
     find(&name, dialect)?;
     Ok(match dialect {
         Dialect::AnthropicMessages => anthropic_messages::model(&name),
+        Dialect::GeminiGenerate => gemini_generate::model(&name),
         _ => openai_chat::model(&name, MODELS_CREATED),
     })
 }
 
 fn count_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
     check_method(&request.head, "POST")?;
-    check_credential(shared, &request.head, dialect)?;
+    check_credential(shared, request, dialect)?;
     check_headers(&request.head, dialect)?;
     let call = Call::parse(&request.body).map_err(Refusal::bad_request)?;
     let name = call.model.as_ref().map(|model| model.0.as_ref()).unwrap_or_default();

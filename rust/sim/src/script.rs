@@ -184,10 +184,9 @@ impl TryFrom<serde_json::Value> for Split {
 }
 
 /// What ends a line of a stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LineEnding {
-    #[default]
     Lf,
     Crlf,
     Cr,

@@ -97,6 +97,8 @@ fn magic(dialect: Dialect) -> &'static [u8] {
     match dialect {
         // `gAAAAA`
         Dialect::OpenaiResponses => &[0x80, 0, 0, 0, 0],
+        // `CiQB`
+        Dialect::GeminiGenerate => &[0x0a, 0x24, 0x01],
         // `EqQB`
         _ => &[0x12, 0xa4, 0x01],
     }

@@ -77,6 +77,16 @@ impl Misfit {
     pub(crate) fn bracketed(&self) -> String {
         bracketed(&self.path)
     }
+
+    /// The last key of the path.
+    pub(crate) fn name(&self) -> &str {
+        self.path.iter().rev().find_map(|step| if let Step::Key(key) = step { Some(key.as_str()) } else { None }).unwrap_or_default()
+    }
+
+    /// The path without its last step.
+    pub(crate) fn parent(&self) -> &[Step] {
+        self.path.split_last().map_or(&[], |(_, parent)| parent)
+    }
 }
 
 /// `messages[0].content`
@@ -278,5 +288,12 @@ mod tests {
         check(json!({"content": [{"type": "z"}]}), "content[0].type", What::Choice { found: "z".to_owned(), known: vec!["text", "any"] });
         check(json!({"content": "x", "map": {"k": 1}}), "map.k", What::Type { expected: "a string", found: "an integer" });
         check(json!({"content": "x", "mode": "up"}), "mode", What::Choice { found: "up".to_owned(), known: vec!["on", "off"] });
+    }
+
+    #[test]
+    fn paths_in_both_spellings() {
+        let misfit = check(&json!({"content": [{"type": "text", "text": 1}]}), &WHOLE).unwrap_err();
+        assert_eq!((misfit.bracketed().as_str(), misfit.name()), ("content[0].text", "text"));
+        assert_eq!(bracketed(misfit.parent()), "content[0]");
     }
 }

@@ -4,7 +4,8 @@ use super::store::input_items;
 use crate::Shared;
 use crate::ask::{Ask, Structure, Thinking, Tool, ToolChoice, Tools, Transcript};
 use crate::cache::{Lifetime, Policy};
-use crate::context::{Context, account};
+use crate::context::Context;
+use crate::digest::Fingerprint;
 use crate::intake::find;
 use crate::ledger::Dialect;
 use crate::openai::{
@@ -322,17 +323,17 @@ pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, 
         shows_seals: includes("reasoning.encrypted_content"),
         prefix: walk.transcript.prefix(),
         cache: context.cache(&walk.transcript, policy, &key),
+        media: walk.transcript.media,
         ..Ask::default()
     })
 }
 
 /// The tokens of a prompt that is only to be counted.
-pub(super) fn count(shared: &Shared, request: &Request, body: &Value) -> Result<u64, Refusal> {
+pub(super) fn count(shared: &Shared, request: &Request, account: Fingerprint, body: &Value) -> Result<u64, Refusal> {
     let dialect = Dialect::OpenaiResponses;
     check(body, &REQUEST)?;
     let persona = find(body.get("model").and_then(Value::as_str).unwrap_or_default(), dialect)?;
-    let account = account(request.head.credential.as_deref().unwrap_or_default());
-    let context = Context { shared, dialect, persona, account };
+    let context = Context { shared, request, dialect, persona, account };
     read_tools(body)?;
     let items = conversation(&context, body)?;
     Ok(walk(&context, body, &items)?.transcript.tokens())

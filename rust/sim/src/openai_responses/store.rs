@@ -2,7 +2,6 @@
 
 use super::finished;
 use crate::Shared;
-use crate::context::account;
 use crate::digest::Fingerprint;
 use crate::intake::{check_credential, check_method, parse};
 use crate::ledger::Dialect;
@@ -100,15 +99,14 @@ pub(super) fn input_items(body: &Value) -> Vec<Value> {
 
 /// `/responses/{id}` and what is below it, and `/responses/input_tokens`.
 pub(crate) fn manage(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
-    check_credential(shared, &request.head, dialect)?;
+    let account = check_credential(shared, request, dialect)?;
     let (_, path) = request.head.path.split_once("/responses/").unwrap_or_default();
     if path == "input_tokens" {
         check_method(&request.head, "POST")?;
-        let tokens = super::rules::count(shared, request, &parse(&request.body)?)?;
+        let tokens = super::rules::count(shared, request, account, &parse(&request.body)?)?;
         return Ok(json!({"object": "response.input_tokens", "input_tokens": tokens}).to_string());
     }
     let (id, below) = path.split_once('/').unwrap_or((path, ""));
-    let account = account(request.head.credential.as_deref().unwrap_or_default());
     let mut store = shared.responses();
     let Some(kept) = store.find(account, id) else { return Err(not_found(id)) };
     match (request.head.method.as_str(), below) {

@@ -4,6 +4,7 @@
 mod anthropic_messages;
 mod client;
 mod faults;
+mod gemini_generate;
 mod http;
 mod ledger;
 mod openai_chat;
