@@ -194,6 +194,13 @@ impl Transcript {
         self.boundaries.push(Boundary { prefix: self.trail.fingerprint(), tokens: self.tokens(), mark });
     }
 
+    /// Puts a mark behind the last block.
+    pub(crate) fn mark(&mut self, lifetime: Lifetime) {
+        if let Some(last) = self.boundaries.last_mut() {
+            last.mark = Some(lifetime);
+        }
+    }
+
     /// How many blocks carry a mark.
     pub(crate) fn marks(&self) -> usize {
         self.boundaries.iter().filter(|boundary| boundary.mark.is_some()).count()

@@ -198,7 +198,7 @@ impl<'e> Exchange<'e> {
             self.wait_until(start, plan.due(number - 1)).await?;
             let last = number as usize == scripted.len();
             frames.clear();
-            frames.push(raw);
+            frames.bytes.extend_from_slice(&self.reply.scripted_frame(raw));
             frames.end_raw(if last { plan.completion_tokens() } else { 0 });
             if last {
                 tally.record.produced_tokens = plan.completion_tokens();
@@ -218,7 +218,7 @@ impl<'e> Exchange<'e> {
         }
         while let Some(extra) = state.next_extra(u64::MAX) {
             state.out.flush(self.connection).await?;
-            state.out.push(extra.as_bytes(), 0);
+            state.out.push(&self.reply.scripted_frame(extra), 0);
         }
         if state.fault_is_due() {
             return self.strike(&[], state, tally).await.map(Some);
@@ -240,7 +240,7 @@ impl<'e> Exchange<'e> {
         for index in 0..frames.len() {
             let Some((bytes, tokens)) = frames.get(index) else { break };
             while let Some(extra) = state.next_extra(state.written) {
-                state.out.push(extra.as_bytes(), 0);
+                state.out.push(&self.reply.scripted_frame(extra), 0);
                 state.out.flush(self.connection).await?;
             }
             if state.fault_is_due() {
@@ -268,8 +268,7 @@ impl<'e> Exchange<'e> {
                 return Ok(cut(how, tally));
             }
             Some(&Fault::Comments { every_ms, .. }) => {
-                let line_end = self.reply.line_ending().text();
-                let comment = format!(": keep-alive{line_end}{line_end}");
+                let Some(comment) = self.reply.keep_alive() else { return Err(self.connection.until_gone().await) };
                 return Err(self.repeat(comment.as_bytes(), every_ms, &mut state.out).await);
             }
             Some(Fault::ErrorEvent { .. }) => {
@@ -310,15 +309,13 @@ impl<'e> Exchange<'e> {
             Fault::StallHead {} => Err(self.connection.until_gone().await),
             Fault::Status { status, retry_after, body } => {
                 tally.record.status = *status;
-                let mut headers = self.headers();
+                let refusal = Refusal { retry_after: retry_after.clone(), ..Refusal::new(*status, status_message(*status)) };
+                let mut headers = self.with_scripted(refusal.headers(self.reply.dialect, self.request_id));
                 headers.extend(retry_after.clone().map(|value| ("retry-after", value)));
                 let body = match body {
                     Some(Value::String(text)) => text.clone(),
                     Some(value) => value.to_string(),
-                    None => {
-                        let refusal = Refusal::new(*status, status_message(*status));
-                        Refusal { retry_after: retry_after.clone(), ..refusal }.body(self.reply.dialect, self.request_id)
-                    }
+                    None => refusal.body(self.reply.dialect, self.request_id),
                 };
                 Ok(respond(self.connection, *status, &headers, body.as_bytes(), self.close, Some(tally)).await)
             }
@@ -376,21 +373,17 @@ impl<'e> Exchange<'e> {
     fn head(&self, kind: &str, framing: Framing, length: usize) -> Vec<u8> {
         let mut head = Vec::with_capacity(1024);
         push_status(200, &mut head);
-        push_headers(kind, &self.headers(), &mut head);
+        push_headers(kind, &self.with_scripted(headers(self.reply.dialect, self.request_id)), &mut head);
         end_head(framing, length, self.announces_close(), &mut head);
         head
     }
 
-    /// The dialect's headers and the script's, which replace those of the same name.
-    fn headers(&self) -> Vec<(&'e str, String)> {
+    /// The dialect's own headers and the script's, which replace those of the same name.
+    fn with_scripted(&self, own: Vec<(&'static str, String)>) -> Vec<(&'e str, String)> {
         let script = self.script;
         let is_scripted = |name: &str| script.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
-        let own = self.dialect_headers().into_iter().filter(|(name, _)| !is_scripted(name));
+        let own = own.into_iter().filter(|(name, _)| !is_scripted(name));
         own.chain(script.headers.iter().map(|(name, value)| (&**name, value.clone()))).collect()
-    }
-
-    fn dialect_headers(&self) -> Vec<(&'static str, String)> {
-        headers(self.reply.dialect, self.request_id)
     }
 
     fn announces_close(&self) -> bool {

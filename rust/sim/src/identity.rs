@@ -26,6 +26,14 @@ pub(crate) fn id(prefix: &str, length: usize, seed: u64, number: u64) -> String 
     text
 }
 
+/// A UUID of version 4 that is unique to `number`.
+pub(crate) fn uuid(seed: u64, number: u64) -> String {
+    let (high, low) = (scatter(seed, number), scatter(!seed, number));
+    let (first, second, third) = (high >> 32, high >> 16 & 0xffff, high & 0x0fff);
+    let (fourth, fifth) = (low >> 48 & 0x3fff | 0x8000, low & 0xffff_ffff_ffff);
+    format!("{first:08x}-{second:04x}-4{third:03x}-{fourth:04x}-{fifth:012x}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +43,14 @@ mod tests {
     fn the_seed_decides() {
         assert_eq!(id("chatcmpl-", 29, 7, 1), id("chatcmpl-", 29, 7, 1));
         assert_ne!(id("chatcmpl-", 29, 7, 1), id("chatcmpl-", 29, 8, 1));
+    }
+
+    #[test]
+    fn uuids_have_their_form() {
+        let text = uuid(1, 2);
+        let parts: Vec<usize> = text.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12], "{text}");
+        assert!(text.get(14..15) == Some("4") && text != uuid(1, 3), "{text}");
     }
 
     proptest! {

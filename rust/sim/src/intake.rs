@@ -10,9 +10,10 @@ use crate::request::{Head, Request};
 use crate::script::Script;
 use crate::seal::Provenance;
 use crate::tally::Tally;
-use crate::{Shared, anthropic_messages, gemini_generate, openai_chat, openai_responses};
+use crate::{Shared, anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses, sigv4};
 use serde_json::Value;
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A unary reply is made whole in memory.
 const MAX_UNARY_BYTES: u64 = 256 << 20;
@@ -55,7 +56,7 @@ pub(crate) fn prepare<'r>(shared: &Shared, request: &'r Request, dialect: Dialec
     check_headers(&request.head, dialect)?;
     match dialect {
         Dialect::OpenaiChat | Dialect::AnthropicMessages => prepare_fast(shared, request, dialect, account),
-        Dialect::OpenaiResponses | Dialect::GeminiGenerate => prepare_judged(shared, request, dialect, account),
+        Dialect::OpenaiResponses | Dialect::GeminiGenerate | Dialect::BedrockConverse => prepare_judged(shared, request, dialect, account),
     }
 }
 
@@ -85,12 +86,13 @@ fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, a
         return Err(Refusal::bad_request("you must provide a model parameter").param("model"));
     }
     let persona = find(name, dialect)?;
-    let script = script(shared, body.get("sim").map(Value::to_string).as_deref())?;
+    let script = script(shared, scripted(&body).map(Value::to_string).as_deref())?;
     let context = Context { shared, request, dialect, persona, account };
     let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
     let wishes = Wishes { usage: true, obfuscation: flag("/stream_options/include_obfuscation").unwrap_or(true) };
     let ask = match dialect {
         Dialect::GeminiGenerate => gemini_generate::read(&context, &body)?,
+        Dialect::BedrockConverse => bedrock_converse::read(&context, &body)?,
         _ => openai_responses::read(&context, &body)?,
     };
     Intake { context, name, strict: true, stream: target.stream, wire: target.wire, wishes, script }.plan(ask, body)
@@ -105,8 +107,10 @@ pub(crate) struct Target {
 
 impl Target {
     fn of(request: &Request, body: &Value, dialect: Dialect) -> Self {
-        if dialect == Dialect::GeminiGenerate {
-            return Self::of_gemini(request);
+        match dialect {
+            Dialect::GeminiGenerate => return Self::of_gemini(request),
+            Dialect::BedrockConverse => return Self::of_bedrock(request),
+            _ => {}
         }
         let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
         let stream = body.get("stream").and_then(Value::as_bool).unwrap_or(false);
@@ -124,6 +128,19 @@ impl Target {
             wire: if events { Wire::Events } else { Wire::Array },
         }
     }
+
+    /// `/model/{model}/{action}`
+    pub(crate) fn of_bedrock(request: &Request) -> Self {
+        let path = request.head.path.strip_prefix("/model/").unwrap_or_default();
+        let (model, action) = path.rsplit_once('/').unwrap_or((path, ""));
+        let wire = if action == "converse-stream" { Wire::Binary } else { Wire::Events };
+        Self { model: percent_decoded(model), stream: wire == Wire::Binary, wire }
+    }
+}
+
+/// Where a body has its script: Amazon's own field for what it does not know, else the top.
+fn scripted(body: &Value) -> Option<&Value> {
+    body.pointer("/additionalModelRequestFields/sim").or_else(|| body.get("sim"))
 }
 
 /// `text` with its percent escapes resolved; what is no escape, and what would not be UTF-8, stays.
@@ -210,7 +227,7 @@ fn blocked(dialect: Dialect) -> Result<(), Refusal> {
             "Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a different prompt.",
         )
         .code("invalid_prompt")),
-        Dialect::AnthropicMessages | Dialect::GeminiGenerate => Ok(()),
+        Dialect::AnthropicMessages | Dialect::GeminiGenerate | Dialect::BedrockConverse => Ok(()),
     }
 }
 
@@ -220,6 +237,7 @@ pub(crate) fn find(name: &str, dialect: Dialect) -> Result<Persona, Refusal> {
             Refusal::new(404, format!("The model `{name}` does not exist or you do not have access to it.")).code("model_not_found")
         }
         Dialect::AnthropicMessages => Refusal::new(404, format!("model: {name}")),
+        Dialect::BedrockConverse => Refusal::bad_request("The provided model identifier is invalid."),
         Dialect::GeminiGenerate => {
             let what = "is not found for API version v1beta, or is not supported for generateContent";
             Refusal::new(
@@ -244,10 +262,15 @@ pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dial
         query.split('&').find_map(|pair| pair.strip_prefix("key=")).map(percent_decoded)
     };
     let given = request.head.credential.clone().or_else(in_query).unwrap_or_default();
+    if given.is_empty() && dialect == Dialect::BedrockConverse {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        return sigv4::verify(request, "bedrock", &shared.options.aws_secret_access_key, now).map(account);
+    }
     if given.is_empty() {
         return Err(match dialect {
             Dialect::OpenaiChat | Dialect::OpenaiResponses => Refusal::new(401, "You didn't provide an API key."),
             Dialect::AnthropicMessages => Refusal::new(401, "x-api-key header is required"),
+            Dialect::BedrockConverse => Refusal::new(403, "Missing Authentication Token").code("MissingAuthenticationTokenException"),
             Dialect::GeminiGenerate => Refusal::new(
                 403,
                 "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API.",
@@ -258,6 +281,9 @@ pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dial
         return Err(match dialect {
             Dialect::OpenaiChat | Dialect::OpenaiResponses => Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key"),
             Dialect::AnthropicMessages => Refusal::new(401, "invalid x-api-key"),
+            Dialect::BedrockConverse => {
+                Refusal::new(403, "The security token included in the request is invalid.").code("UnrecognizedClientException")
+            }
             Dialect::GeminiGenerate => Refusal::bad_request("API key not valid. Please pass a valid API key.").code("API_KEY_INVALID"),
         });
     }

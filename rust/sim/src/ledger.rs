@@ -16,6 +16,7 @@ pub(crate) enum Dialect {
     AnthropicMessages,
     OpenaiResponses,
     GeminiGenerate,
+    BedrockConverse,
 }
 
 impl Dialect {
@@ -25,6 +26,7 @@ impl Dialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::OpenaiResponses => "openai_responses",
             Self::GeminiGenerate => "gemini_generate",
+            Self::BedrockConverse => "bedrock_converse",
         }
     }
 
@@ -35,6 +37,16 @@ impl Dialect {
             Self::AnthropicMessages => identity::id("msg_01", 22, seed, request),
             Self::OpenaiResponses => identity::id("resp_", 50, seed, request),
             Self::GeminiGenerate => identity::id("", 22, seed, request),
+            // Bedrock's replies have no id of their own.
+            Self::BedrockConverse => self.request_id(seed, request),
+        }
+    }
+
+    /// The id of request number `request` itself, which a header of the reply has.
+    pub(crate) fn request_id(self, seed: u64, request: u64) -> String {
+        match self {
+            Self::BedrockConverse => identity::uuid(!seed, request),
+            _ => identity::id("req_", 24, !seed, request),
         }
     }
 }

@@ -15,8 +15,10 @@
 mod anthropic_messages;
 mod ask;
 mod base64;
+mod bedrock_converse;
 mod cache;
 mod call;
+mod claude;
 mod connection;
 mod context;
 mod digest;
@@ -40,6 +42,7 @@ mod script;
 mod seal;
 mod server;
 mod shape;
+mod sigv4;
 mod tally;
 
 use crate::cache::PromptCache;
@@ -73,6 +76,8 @@ pub struct Options {
     pub seed: u64,
     /// The key that callers must show; `None`: any that is not empty.
     pub api_key: Option<String>,
+    /// The secret with which requests to Bedrock must be signed; any access key goes with it.
+    pub aws_secret_access_key: String,
     /// Whether raw requests are kept from the start (`POST /sim/record` changes it).
     pub record_requests: bool,
     /// Records that the ledger keeps (about 100 bytes each); the oldest go first, the totals keep everything.
@@ -84,13 +89,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// A free port of 127.0.0.1, one thread, seed 0, any key, 4 million records, bodies up to 128 MiB, 1 s of drain.
+    /// A free port of 127.0.0.1, one thread, seed 0, any key, the AWS secret `simulator`, 4 million records, bodies up to 128 MiB, 1 s of drain.
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             threads: 1,
             seed: 0,
             api_key: None,
+            aws_secret_access_key: "simulator".to_owned(),
             record_requests: false,
             ledger_capacity: 4_000_000,
             max_body_bytes: 128 << 20,

@@ -24,6 +24,7 @@ fn refusal(misfit: &Misfit) -> Refusal {
             (format!("Invalid type for '{place}': expected {expected}, but got {found} instead."), "invalid_type")
         }
         What::Choice { found, known } => (format!("Invalid value: '{found}'. Supported values are: {}.", listed(known)), "invalid_value"),
+        What::Members(count) => (format!("Invalid '{place}': expected exactly one field, but got {count}."), "invalid_value"),
     };
     Refusal::bad_request(message).param(place).code(code)
 }

@@ -7,7 +7,7 @@ use crate::ledger::Dialect;
 use crate::plan::{Finish, Persona, Plan, Segment};
 use crate::script::{LineEnding, Script, UsageReport};
 use crate::seal::{Provenance, Sealer};
-use crate::{anthropic_messages, gemini_generate, openai_chat, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -41,6 +41,8 @@ pub(crate) enum Wire {
     Events,
     /// The members of one JSON array.
     Array,
+    /// Amazon's binary messages.
+    Binary,
 }
 
 /// How the caller wants the stream.
@@ -138,6 +140,7 @@ impl Reply<'_> {
             (None, Dialect::AnthropicMessages) => anthropic_messages::unary(self),
             (None, Dialect::OpenaiResponses) => openai_responses::unary(self),
             (None, Dialect::GeminiGenerate) => gemini_generate::unary(self),
+            (None, Dialect::BedrockConverse) => bedrock_converse::unary(self),
         }
     }
 
@@ -152,6 +155,7 @@ impl Reply<'_> {
     pub(crate) fn stream_type(&self) -> &'static str {
         match (self.wire, self.dialect) {
             (Wire::Array, _) => "application/json; charset=UTF-8",
+            (Wire::Binary, _) => "application/vnd.amazon.eventstream",
             (Wire::Events, Dialect::GeminiGenerate) => "text/event-stream",
             (Wire::Events, _) => "text/event-stream; charset=utf-8",
         }
@@ -170,6 +174,25 @@ impl Reply<'_> {
             Dialect::AnthropicMessages => anthropic_messages::error_event(frames),
             Dialect::OpenaiResponses => openai_responses::error_event(self, written, frames),
             Dialect::GeminiGenerate => gemini_generate::error_event(self, written, frames),
+            Dialect::BedrockConverse => bedrock_converse::error_event(frames),
+        }
+    }
+
+    /// A scripted frame, as it stands or in the framing that everything here has.
+    pub(crate) fn scripted_frame<'r>(&self, raw: &'r str) -> Cow<'r, [u8]> {
+        match self.wire {
+            Wire::Binary => Cow::Owned(bedrock_converse::scripted(raw)),
+            Wire::Events | Wire::Array => Cow::Borrowed(raw.as_bytes()),
+        }
+    }
+
+    /// What keeps a silent stream alive; `None` where there is no such thing.
+    pub(crate) fn keep_alive(&self) -> Option<String> {
+        let line_end = self.line_ending().text();
+        match self.wire {
+            Wire::Events => Some(format!(": keep-alive{line_end}{line_end}")),
+            Wire::Array => Some(line_end.to_owned()),
+            Wire::Binary => None,
         }
     }
 }
@@ -180,6 +203,7 @@ pub(crate) fn headers(dialect: Dialect, request_id: &str) -> Vec<(&'static str, 
         Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::headers(request_id),
         Dialect::AnthropicMessages => anthropic_messages::headers(request_id),
         Dialect::GeminiGenerate => gemini_generate::headers(),
+        Dialect::BedrockConverse => bedrock_converse::headers(request_id),
     }
 }
 
@@ -190,6 +214,7 @@ pub(crate) enum StreamWriter<'a> {
     AnthropicMessages(anthropic_messages::Stream<'a>),
     OpenaiResponses(openai_responses::Stream<'a>),
     GeminiGenerate(gemini_generate::Stream<'a>),
+    BedrockConverse(bedrock_converse::Stream<'a>),
 }
 
 impl<'a> StreamWriter<'a> {
@@ -199,6 +224,7 @@ impl<'a> StreamWriter<'a> {
             Dialect::AnthropicMessages => Self::AnthropicMessages(anthropic_messages::Stream::new(reply)),
             Dialect::OpenaiResponses => Self::OpenaiResponses(openai_responses::Stream::new(reply)),
             Dialect::GeminiGenerate => Self::GeminiGenerate(gemini_generate::Stream::new(reply)),
+            Dialect::BedrockConverse => Self::BedrockConverse(bedrock_converse::Stream::new(reply)),
         }
     }
 
@@ -209,6 +235,7 @@ impl<'a> StreamWriter<'a> {
             Self::AnthropicMessages(stream) => stream.opening(frames),
             Self::OpenaiResponses(stream) => stream.opening(frames),
             Self::GeminiGenerate(stream) => stream.opening(frames),
+            Self::BedrockConverse(stream) => stream.opening(frames),
         }
     }
 
@@ -219,6 +246,7 @@ impl<'a> StreamWriter<'a> {
             Self::AnthropicMessages(stream) => stream.piece(position, segment, index, frames),
             Self::OpenaiResponses(stream) => stream.piece(position, segment, index, frames),
             Self::GeminiGenerate(stream) => stream.piece(segment, index, frames),
+            Self::BedrockConverse(stream) => stream.piece(position, segment, index, frames),
         }
     }
 
@@ -229,6 +257,7 @@ impl<'a> StreamWriter<'a> {
             Self::AnthropicMessages(stream) => stream.closing(frames),
             Self::OpenaiResponses(stream) => stream.closing(frames),
             Self::GeminiGenerate(stream) => stream.closing(frames),
+            Self::BedrockConverse(stream) => stream.closing(frames),
         }
     }
 }
@@ -325,7 +354,15 @@ impl Refusal {
             Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::error_body(self),
             Dialect::AnthropicMessages => anthropic_messages::error_body(self, request_id),
             Dialect::GeminiGenerate => gemini_generate::error_body(self),
+            Dialect::BedrockConverse => bedrock_converse::error_body(self),
         }
+    }
+
+    /// The headers of a reply with that body.
+    pub(crate) fn headers(&self, dialect: Dialect, request_id: &str) -> Vec<(&'static str, String)> {
+        let mut headers = headers(dialect, request_id);
+        headers.extend((dialect == Dialect::BedrockConverse).then(|| bedrock_converse::error_type(self)));
+        headers
     }
 }
 

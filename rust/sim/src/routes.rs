@@ -6,10 +6,10 @@ use crate::context::Context;
 use crate::exchange::{After, Exchange, respond};
 use crate::intake::{Target, check_credential, check_headers, check_method, find, prepare};
 use crate::ledger::{Dialect, Outcome};
-use crate::reply::{Refusal, Reply, headers};
+use crate::reply::{Refusal, Reply};
 use crate::request::Request;
 use crate::tally::Tally;
-use crate::{Shared, anthropic_messages, gemini_generate, identity, openai_chat, openai_responses};
+use crate::{Shared, anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -25,6 +25,9 @@ pub(crate) async fn answer(connection: &mut Connection, shared: &Shared, request
     }
     if path.contains("/models/") && is_gemini_action(path) {
         return gemini(connection, shared, request).await;
+    }
+    if path.starts_with("/model/") {
+        return bedrock(connection, shared, request).await;
     }
     match path.strip_prefix("/v1beta").or_else(|| path.strip_prefix("/v1")).unwrap_or(path) {
         "/chat/completions" => chat(connection, shared, request, Dialect::OpenaiChat).await,
@@ -64,6 +67,23 @@ async fn gemini(connection: &mut Connection, shared: &Shared, request: &Request)
     chat(connection, shared, request, dialect).await
 }
 
+async fn bedrock(connection: &mut Connection, shared: &Shared, request: &Request) -> After {
+    let dialect = Dialect::BedrockConverse;
+    match request.head.path.rsplit('/').next().unwrap_or_default() {
+        "converse" | "converse-stream" => chat(connection, shared, request, dialect).await,
+        "count-tokens" => plain(connection, shared, request, dialect, count_bedrock_tokens).await,
+        _ => plain(connection, shared, request, dialect, unknown_path).await,
+    }
+}
+
+fn count_bedrock_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
+    check_method(&request.head, "POST")?;
+    let account = check_credential(shared, request, dialect)?;
+    check_headers(&request.head, dialect)?;
+    let persona = find(&Target::of_bedrock(request).model, dialect)?;
+    bedrock_converse::count_tokens(&Context { shared, request, dialect, persona, account })
+}
+
 fn count_gemini_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
     check_method(&request.head, "POST")?;
     let account = check_credential(shared, request, dialect)?;
@@ -90,7 +110,7 @@ async fn chat(connection: &mut Connection, shared: &Shared, request: &Request, d
     if shared.recording.load(Ordering::Relaxed) {
         shared.recorder().push(number, &request.raw_head, &request.body);
     }
-    let request_id = identity::id("req_", 24, !shared.options.seed, number);
+    let request_id = dialect.request_id(shared.options.seed, number);
     let prepared = match prepare(shared, request, dialect) {
         Ok(prepared) => prepared,
         Err(refusal) => {
@@ -143,7 +163,7 @@ async fn refuse(
     tally: Option<&mut Tally<'_>>,
 ) -> After {
     let body = refusal.body(dialect, request_id);
-    respond(connection, refusal.status, &headers(dialect, request_id), body.as_bytes(), close, tally).await
+    respond(connection, refusal.status, &refusal.headers(dialect, request_id), body.as_bytes(), close, tally).await
 }
 
 fn unknown_path(_: &Shared, request: &Request, _: Dialect) -> Result<String, Refusal> {

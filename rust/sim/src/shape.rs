@@ -22,6 +22,8 @@ pub(crate) enum Kind {
         default: Option<&'static str>,
         cases: &'static [(&'static str, &'static Shape)],
     },
+    /// An object with exactly one of the fields.
+    Union(&'static Shape),
     /// The first of these whose outermost type is the value's.
     Either(&'static [Kind]),
     /// One of these texts.
@@ -70,9 +72,17 @@ pub(crate) enum What {
         found: String,
         known: Vec<&'static str>,
     },
+    /// So many of a union's fields are there instead of one.
+    Members(usize),
 }
 
 impl Misfit {
+    /// `messages.0.content`
+    pub(crate) fn dotted(&self) -> String {
+        let steps: Vec<String> = self.path.iter().map(Step::to_string).collect();
+        steps.join(".")
+    }
+
     /// `messages[0].content`
     pub(crate) fn bracketed(&self) -> String {
         bracketed(&self.path)
@@ -86,6 +96,15 @@ impl Misfit {
     /// The path without its last step.
     pub(crate) fn parent(&self) -> &[Step] {
         self.path.split_last().map_or(&[], |(_, parent)| parent)
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(key) => formatter.write_str(key),
+            Self::Index(index) => write!(formatter, "{index}"),
+        }
     }
 }
 
@@ -127,6 +146,11 @@ fn fits(value: &Value, kind: &Kind, path: &mut Vec<Step>) -> Result<(), What> {
             Ok(())
         }
         Kind::Tagged { tag, default, cases } => tagged(value, tag, *default, cases, path),
+        Kind::Union(shape) => {
+            object(value, shape, None, path)?;
+            let members = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).count();
+            if members == 1 { Ok(()) } else { Err(What::Members(members)) }
+        }
         Kind::Either(kinds) => match kinds.iter().find(|kind| outermost(kind, value)) {
             Some(kind) => fits(value, kind, path),
             None => Err(wrong(kinds.first().map_or("a value", expected), value)),
@@ -206,7 +230,7 @@ fn outermost(kind: &Kind, value: &Value) -> bool {
         Kind::Integer => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
         Kind::Number => value.is_number(),
         Kind::List(_) => value.is_array(),
-        Kind::Object(_) | Kind::Map(_) | Kind::Tagged { .. } => value.is_object(),
+        Kind::Object(_) | Kind::Map(_) | Kind::Tagged { .. } | Kind::Union(_) => value.is_object(),
         Kind::Either(kinds) => kinds.iter().any(|kind| outermost(kind, value)),
     }
 }
@@ -223,7 +247,7 @@ fn expected(kind: &Kind) -> &'static str {
         Kind::Integer => "an integer",
         Kind::Number => "a number",
         Kind::List(_) => "an array",
-        Kind::Object(_) | Kind::Map(_) | Kind::Tagged { .. } => "an object",
+        Kind::Object(_) | Kind::Map(_) | Kind::Tagged { .. } | Kind::Union(_) => "an object",
         Kind::Either(kinds) => kinds.first().map_or("a value", expected),
     }
 }
@@ -252,6 +276,7 @@ mod tests {
         fields: &[
             ("content", Kind::Either(&[Kind::Text, Kind::List(&PARTS)])),
             ("count", Kind::Integer),
+            ("either", Kind::Union(&Shape { fields: &[("a", Kind::Bool), ("b", Kind::Number)], required: &[], open: false })),
             ("map", Kind::Map(&Kind::Text)),
             ("mode", Kind::OneOf(&["on", "off"])),
         ],
@@ -262,8 +287,8 @@ mod tests {
     #[test]
     fn what_fits_is_taken() {
         for value in [
-            json!({"content": "x", "count": 3, "map": {"k": "v"}, "mode": "on"}),
-            json!({"content": [{"type": "text", "text": "x"}, {"type": "any", "more": 1}], "count": null}),
+            json!({"content": "x", "count": 3, "either": {"a": true}, "map": {"k": "v"}, "mode": "on"}),
+            json!({"content": [{"type": "text", "text": "x"}, {"type": "any", "more": 1}], "count": null, "either": {"a": null, "b": 1}}),
             json!({"content": [], "count": 3.0}),
         ] {
             assert_eq!(check(&value, &WHOLE), Ok(()), "{value}");
@@ -286,6 +311,8 @@ mod tests {
         check(json!({"content": [{"type": "text", "text": "x"}, {"type": "text"}]}), "content[1].text", What::Missing);
         check(json!({"content": [{"type": "text", "text": "x", "y": 1}]}), "content[0].y", What::Unknown);
         check(json!({"content": [{"type": "z"}]}), "content[0].type", What::Choice { found: "z".to_owned(), known: vec!["text", "any"] });
+        check(json!({"content": "x", "either": {}}), "either", What::Members(0));
+        check(json!({"content": "x", "either": {"a": true, "b": 1}}), "either", What::Members(2));
         check(json!({"content": "x", "map": {"k": 1}}), "map.k", What::Type { expected: "a string", found: "an integer" });
         check(json!({"content": "x", "mode": "up"}), "mode", What::Choice { found: "up".to_owned(), known: vec!["on", "off"] });
     }
@@ -293,7 +320,7 @@ mod tests {
     #[test]
     fn paths_in_both_spellings() {
         let misfit = check(&json!({"content": [{"type": "text", "text": 1}]}), &WHOLE).unwrap_err();
-        assert_eq!((misfit.bracketed().as_str(), misfit.name()), ("content[0].text", "text"));
+        assert_eq!((misfit.dotted().as_str(), misfit.bracketed().as_str(), misfit.name()), ("content.0.text", "content[0].text", "text"));
         assert_eq!(bracketed(misfit.parent()), "content[0]");
     }
 }

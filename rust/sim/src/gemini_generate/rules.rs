@@ -334,6 +334,7 @@ fn refusal(misfit: &Misfit) -> Refusal {
         What::Missing => format!("* GenerateContentRequest.{place}: required field is not set"),
         What::Type { expected, found } => format!("Invalid value at '{place}': expected {expected}, found {found}"),
         What::Choice { found, .. } => format!("Invalid value at '{place}', \"{found}\""),
+        What::Members(count) => format!("Invalid value at '{place}': expected one field, found {count}"),
     };
     Refusal::bad_request(message).param(place)
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod anthropic_messages;
+mod bedrock_converse;
 mod client;
 mod faults;
 mod gemini_generate;
