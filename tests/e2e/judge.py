@@ -25,6 +25,10 @@ class Judge(Provider):
         reply = send(self.address, "POST", "/sim/next", json.dumps(scripts).encode())
         assert reply.status == 200, reply.body
 
+    def judge(self) -> None:
+        """From now on everybody is judged, also who names no family of models."""
+        assert send(self.address, "POST", "/sim/judge", b'{"on": true}').status == 200
+
     def forget_scripts(self) -> None:
         """Those that wait are gone."""
         send(self.address, "DELETE", "/sim/next")

@@ -129,7 +129,7 @@ def test_tools_in_two_turns(client: Any, judge: Judge, stream: bool, redacted: b
         return reply["output"]["message"]["content"], reply["stopReason"]
 
     blocks, stop = ask(client, {"tool_calls": 2, "redacted": redacted})
-    thought, *calls = blocks
+    _, *calls = blocks
     assert stop == "tool_use" and [call["toolUse"]["name"] for call in calls] == ["weather", "time"]
     assert [call["toolUse"]["input"] for call in calls] == [{"place": "example"}, {}]
     messages.append({"role": "assistant", "content": blocks})

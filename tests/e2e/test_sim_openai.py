@@ -7,7 +7,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from e2e.judge import PLACE, Judge
+from e2e.judge import PDF, PLACE, PNG, Judge
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +171,89 @@ def test_responses_failure_in_the_stream(client: OpenAI, judge: Judge) -> None:
     assert error.type == "error" and error.code == "server_error"
     assert failed.type == "response.failed" and failed.response.error is not None and failed.response.error.code == "server_error"
     assert failed.sequence_number == error.sequence_number + 1 == 7
+
+
+# --- chat completions -------------------------------------------------------------------------------------------------
+
+CHAT_FUNCTION: Any = {"type": "function", "function": {"name": "weather", "parameters": PLACE, "strict": True}}
+
+
+def test_chat_tools_in_two_turns(client: OpenAI) -> None:
+    messages: list[Any] = [{"role": "user", "content": "What will it be like?"}]
+    first = client.chat.completions.create(model="sim/tools-gpt", messages=messages, tools=[CHAT_FUNCTION])
+    message = first.choices[0].message
+    assert message.tool_calls and message.tool_calls[0].type == "function"
+    assert message.tool_calls[0].function.arguments == '{"place":"example"}'
+    messages += [message, {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "rain"}]
+    second = client.chat.completions.create(model="sim/tools-gpt", messages=messages, tools=[CHAT_FUNCTION])
+    assert second.choices[0].message.content == "The tool said: rain"
+    with pytest.raises(openai.BadRequestError, match="did not have response messages"):
+        client.chat.completions.create(model="sim/tools-gpt", messages=messages[:2], tools=[CHAT_FUNCTION])
+
+
+def test_chat_choices_logprobs_and_media(client: OpenAI) -> None:
+    content: list[Any] = [
+        {"type": "text", "text": "a b"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}},
+    ]
+    reply = client.chat.completions.create(
+        model="sim/echo-gpt", messages=[{"role": "user", "content": content}], n=2, logprobs=True, top_logprobs=1
+    )
+    assert [choice.message.content for choice in reply.choices] == ["a b", "a b"]
+    assert reply.usage is not None and reply.usage.prompt_tokens == 3 + 3 + 1 + 85 + 250
+    plain = client.chat.completions.create(
+        model="sim/echo", messages=[{"role": "user", "content": "a b"}], n=2, logprobs=True, top_logprobs=1
+    )
+    assert [entry.token for entry in (plain.choices[1].logprobs or pytest.fail("none")).content or []] == ["a", " b"]
+
+
+@pytest.fixture
+def lenient(judge: Judge) -> Iterator[OpenAI]:
+    """The SDK without its validation, which knows neither the null in a completion's chunk nor packed embeddings."""
+    with OpenAI(base_url=f"http://{judge.address}/v1", api_key="acme.1", max_retries=0) as running:
+        yield running
+
+
+@pytest.mark.parametrize("family", ["deepseek", "vllm", "groq", "together", "perplexity", "xai", "openrouter", "moonshot", "azure"])
+def test_odd_hosts_are_streamed(lenient: OpenAI, family: str) -> None:
+    """What the client makes of the simulator's odd hosts: the text and the call are always there."""
+    with lenient.chat.completions.stream(
+        model=f"sim/tools-{family}",
+        messages=[{"role": "user", "content": "x"}],
+        tools=[CHAT_FUNCTION],
+        stream_options={"include_usage": True},
+        extra_body={"sim": {"reasoning_tokens": 3, "tokens": 2, "tool_calls": 1}},
+    ) as stream:
+        message = stream.get_final_completion().choices[0].message
+    assert (message.content or "").endswith("Lorem ipsum")
+    assert message.tool_calls and message.tool_calls[0].function.arguments == '{"place":"example"}'
+
+
+# --- legacy completions and embeddings --------------------------------------------------------------------------------
+
+
+def test_completions(lenient: OpenAI) -> None:
+    reply = lenient.completions.create(model="sim/echo", prompt=["a b", "c d e"], n=2, echo=True, logprobs=1)
+    assert [choice.text for choice in reply.choices] == ["a ba b", "a ba b", "c d ec d e", "c d ec d e"]
+    assert reply.choices[0].logprobs is not None and reply.choices[0].logprobs.text_offset == [0, 1]
+    assert reply.usage is not None and (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (3 + 4 + 5, 10)
+    limited = lenient.completions.create(model="sim/fast", prompt="x")
+    assert (limited.choices[0].finish_reason, limited.usage and limited.usage.completion_tokens) == ("length", 16)
+    chunks = list(
+        lenient.completions.create(model="sim/echo", prompt="a b c", stop="c", stream=True, stream_options={"include_usage": True})
+    )
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == "a b "
+    assert chunks[-2].choices[0].finish_reason == "stop" and chunks[-1].usage is not None
+
+
+def test_embeddings(lenient: OpenAI) -> None:
+    floats = lenient.embeddings.create(model="sim/fast", input=["one", "two"], encoding_format="float", dimensions=8)
+    packed = lenient.embeddings.create(model="sim/fast", input=["one", "two"], dimensions=8)
+    assert [len(entry.embedding) for entry in floats.data] == [8, 8]
+    for plain, unpacked in zip(floats.data, packed.data, strict=True):
+        assert plain.embedding == pytest.approx(unpacked.embedding)
+    assert floats.data[0].embedding != floats.data[1].embedding
+    assert floats.usage.prompt_tokens == 2
+    with pytest.raises(openai.BadRequestError):
+        lenient.embeddings.create(model="sim/fast", input="")

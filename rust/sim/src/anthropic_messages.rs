@@ -1,5 +1,11 @@
 //! Anthropic's messages, written by hand in the field order of the real thing.
 
+mod rules;
+mod shapes;
+
+pub(crate) use rules::{count, read};
+
+use crate::ask::Dropped;
 use crate::call::Call;
 use crate::intake::{check_roles, token_limit};
 use crate::plan::{Finish, Model, Segment, SegmentKind};
@@ -51,10 +57,28 @@ pub(crate) fn unary(reply: &Reply<'_>) -> Vec<u8> {
     push(&mut out, format_args!("],{}", stop_fields(reply)));
     if let Some(usage) = reply.usage() {
         out.push(b',');
-        push_full_usage(usage, usage.completion, &mut out);
+        push_full_usage(reply, usage, usage.completion, &mut out);
     }
+    push_transformations(reply, &mut out);
     out.push(b'}');
     out
+}
+
+/// Which blocks of the request were left out, if any.
+fn push_transformations(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    for (number, dropped) in reply.ask.dropped.iter().enumerate() {
+        let start = if number == 0 { r#","input_transformations":["# } else { "," };
+        let Dropped { message, block, reason } = dropped;
+        push(
+            out,
+            format_args!(
+                r#"{start}{{"type":"thinking_block_dropped","message_index":{message},"content_index":{block},"reason":"{reason}"}}"#
+            ),
+        );
+    }
+    if !reply.ask.dropped.is_empty() {
+        out.push(b']');
+    }
 }
 
 fn push_block(reply: &Reply<'_>, segment: &Segment, out: &mut Vec<u8>) {
@@ -64,9 +88,12 @@ fn push_block(reply: &Reply<'_>, segment: &Segment, out: &mut Vec<u8>) {
             push_segment(segment, out);
             out.extend_from_slice(br#""}"#);
         }
+        SegmentKind::Reasoning if reply.script.redacted => out.extend_from_slice(redacted(reply).as_bytes()),
         SegmentKind::Reasoning => {
             out.extend_from_slice(br#"{"type":"thinking","thinking":""#);
-            push_segment(segment, out);
+            if shows_thoughts(reply) {
+                push_segment(segment, out);
+            }
             push(out, format_args!(r#"","signature":"{}"}}"#, signature(reply, segment)));
         }
         SegmentKind::ToolCall { index, name, .. } => {
@@ -81,6 +108,15 @@ fn push_block(reply: &Reply<'_>, segment: &Segment, out: &mut Vec<u8>) {
 
 fn tool_use_id(reply: &Reply<'_>, index: u32) -> String {
     reply.part_id("toolu_01", 22, index.into())
+}
+
+fn redacted(reply: &Reply<'_>) -> String {
+    format!(r#"{{"type":"redacted_thinking","data":"{}"}}"#, reply.seal("", 1))
+}
+
+/// Whether the caller is to read the thoughts. Who is not judged always may.
+fn shows_thoughts(reply: &Reply<'_>) -> bool {
+    !reply.strict || reply.ask.shows_thoughts
 }
 
 /// Opaque to callers, who must send it back as it is.
@@ -115,11 +151,12 @@ fn push_input(usage: Usage, out: &mut Vec<u8>) {
     push(out, format_args!(r#""input_tokens":{input},"cache_creation_input_tokens":{cache_write},"cache_read_input_tokens":{cached}"#));
 }
 
-fn push_full_usage(usage: Usage, output: i128, out: &mut Vec<u8>) {
+fn push_full_usage(reply: &Reply<'_>, usage: Usage, output: i128, out: &mut Vec<u8>) {
     out.extend_from_slice(br#""usage":{"#);
     push_input(usage, out);
-    let cache_write = usage.cache_write;
-    push(out, format_args!(r#","cache_creation":{{"ephemeral_5m_input_tokens":{cache_write},"ephemeral_1h_input_tokens":0}}"#));
+    let long = i128::from(reply.ask.cache.written_long).min(usage.cache_write.max(0));
+    let short = usage.cache_write - long;
+    push(out, format_args!(r#","cache_creation":{{"ephemeral_5m_input_tokens":{short},"ephemeral_1h_input_tokens":{long}}}"#));
     push(out, format_args!(r#","output_tokens":{output}"#));
     push_thinking(usage, out);
     out.extend_from_slice(br#","service_tier":"standard"}"#);
@@ -136,11 +173,13 @@ fn push_thinking(usage: Usage, out: &mut Vec<u8>) {
 pub(crate) struct Stream<'a> {
     reply: &'a Reply<'a>,
     pinged: bool,
+    /// Tokens that no event has carried yet.
+    hidden: u32,
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(reply: &'a Reply<'a>) -> Self {
-        Self { reply, pinged: false }
+        Self { reply, pinged: false, hidden: 0 }
     }
 
     pub(crate) fn opening(&mut self, frames: &mut Frames) {
@@ -166,8 +205,9 @@ impl<'a> Stream<'a> {
         if let Some(usage) = self.reply.usage() {
             frames.push(",");
             // One output token, as the real one says it here: a placeholder that nobody should bill.
-            push_full_usage(Usage { reasoning: 0, ..usage }, usage.completion.min(1), &mut frames.bytes);
+            push_full_usage(self.reply, Usage { reasoning: 0, ..usage }, usage.completion.min(1), &mut frames.bytes);
         }
+        push_transformations(self.reply, &mut frames.bytes);
         frames.push("}");
         end_event(0, frames);
     }
@@ -178,9 +218,12 @@ impl<'a> Stream<'a> {
         }
         let text = segment.piece(index);
         match segment.kind {
-            SegmentKind::Text | SegmentKind::Refusal => delta(position, r#"{"type":"text_delta","text":""#, text, 1, frames),
-            SegmentKind::Reasoning => delta(position, r#"{"type":"thinking_delta","thinking":""#, text, 1, frames),
-            SegmentKind::ToolCall { .. } => delta(position, r#"{"type":"input_json_delta","partial_json":""#, text, 1, frames),
+            SegmentKind::Text | SegmentKind::Refusal => self.delta(position, r#"{"type":"text_delta","text":""#, text, 1, frames),
+            // Opaque thoughts stand in the start of their block, others may be for nobody to see.
+            SegmentKind::Reasoning if self.reply.script.redacted || !shows_thoughts(self.reply) => self.hidden += 1,
+            SegmentKind::Reasoning => self.delta(position, r#"{"type":"thinking_delta","thinking":""#, text, 1, frames),
+            SegmentKind::ToolCall { .. } if self.reply.strict && segment.tokens == 2 && text == "{}" => self.hidden += 1,
+            SegmentKind::ToolCall { .. } => self.delta(position, r#"{"type":"input_json_delta","partial_json":""#, text, 1, frames),
         }
         if index + 1 == segment.tokens {
             self.close_block(position, segment, frames);
@@ -218,6 +261,7 @@ impl<'a> Stream<'a> {
         push(&mut frames.bytes, format_args!(r#","index":{position},"content_block":"#));
         match &segment.kind {
             SegmentKind::Text | SegmentKind::Refusal => frames.push(r#"{"type":"text","text":""}"#),
+            SegmentKind::Reasoning if self.reply.script.redacted => frames.push(&redacted(self.reply)),
             SegmentKind::Reasoning => frames.push(r#"{"type":"thinking","thinking":"","signature":""}"#),
             SegmentKind::ToolCall { index, name, .. } => {
                 let (id, name) = (tool_use_id(self.reply, *index), quoted(name));
@@ -231,23 +275,23 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn close_block(&self, position: usize, segment: &Segment, frames: &mut Frames) {
-        if segment.kind == SegmentKind::Reasoning {
-            delta(position, r#"{"type":"signature_delta","signature":""#, &signature(self.reply, segment), 0, frames);
+    fn close_block(&mut self, position: usize, segment: &Segment, frames: &mut Frames) {
+        if segment.kind == SegmentKind::Reasoning && !self.reply.script.redacted {
+            self.delta(position, r#"{"type":"signature_delta","signature":""#, &signature(self.reply, segment), 0, frames);
         }
         start_event("content_block_stop", frames);
         push(&mut frames.bytes, format_args!(r#","index":{position}"#));
-        end_event(0, frames);
+        end_event(std::mem::take(&mut self.hidden), frames);
     }
-}
 
-fn delta(position: usize, before: &str, text: &str, tokens: u32, frames: &mut Frames) {
-    start_event("content_block_delta", frames);
-    push(&mut frames.bytes, format_args!(r#","index":{position},"delta":"#));
-    frames.push(before);
-    push_escaped(text, &mut frames.bytes);
-    frames.push("\"}");
-    end_event(tokens, frames);
+    fn delta(&mut self, position: usize, before: &str, text: &str, tokens: u32, frames: &mut Frames) {
+        start_event("content_block_delta", frames);
+        push(&mut frames.bytes, format_args!(r#","index":{position},"delta":"#));
+        frames.push(before);
+        push_escaped(text, &mut frames.bytes);
+        frames.push("\"}");
+        end_event(tokens + std::mem::take(&mut self.hidden), frames);
+    }
 }
 
 /// The `event:` line and the data up to behind the type.

@@ -20,6 +20,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) prompt_tokens: u64,
     /// The text of the last message that the user wrote.
     pub(crate) last_user_text: Cow<'a, str>,
+    /// Several prompts at once, each with choices of its own; usually empty.
+    pub(crate) prompts: Vec<String>,
     /// The text of the last message, if it is the result of a tool.
     pub(crate) last_tool_result: Option<String>,
     pub(crate) tools: Tools<'a>,
@@ -41,6 +43,16 @@ pub(crate) struct Ask<'a> {
     pub(crate) prefix: Fingerprint,
     pub(crate) cache: CacheUse,
     pub(crate) media: Media,
+    /// Thoughts of the request that were left out, because the caller wanted that instead of a refusal.
+    pub(crate) dropped: Vec<Dropped>,
+}
+
+/// A block that was left out of the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) message: usize,
+    pub(crate) block: usize,
+    pub(crate) reason: &'static str,
 }
 
 /// The offered tools: as they stood in the request, or read.

@@ -2,6 +2,7 @@
 
 pub(crate) mod event_stream;
 mod rules;
+mod shapes;
 mod stream;
 
 pub(crate) use rules::{count_tokens, read};

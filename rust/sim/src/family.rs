@@ -21,8 +21,16 @@ pub(crate) struct Family {
     /// Anthropic's `budget_tokens`; those without take `adaptive` only.
     pub(crate) takes_budgets: bool,
     pub(crate) takes_adaptive: bool,
+    /// Gemini's `thinkingLevel`.
+    pub(crate) takes_levels: bool,
+    /// Gemini's structured output beside tools.
+    pub(crate) takes_schema_with_tools: bool,
+    /// Anthropic's system messages between the others.
+    pub(crate) takes_late_system: bool,
     /// Signatures hold for the exact prefix.
     pub(crate) binds_prefix: bool,
+    /// Fields that OpenAI does not know.
+    pub(crate) takes_unknown_fields: bool,
     /// Gemini's first function call of a step must have its signature.
     pub(crate) demands_signatures: bool,
     /// Assistant messages with tool calls must have their `reasoning_content`.
@@ -100,6 +108,8 @@ pub(crate) enum Figures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calls {
     Fragments,
+    /// Each in one delta.
+    Whole,
     /// Each in one delta, the arguments an object.
     WholeObjects,
     /// Each in one delta with index 0.
@@ -135,16 +145,23 @@ pub(crate) const PLAIN: Family = Family {
     takes_thinking_off: true,
     takes_budgets: true,
     takes_adaptive: true,
+    takes_levels: true,
+    takes_schema_with_tools: true,
+    takes_late_system: true,
     binds_prefix: false,
+    takes_unknown_fields: false,
     demands_signatures: true,
     demands_reasoning: false,
     reports_cache_writes: false,
     host: &USUAL,
 };
 
+/// A compatible host, with parameters of its own.
+const HOSTED: Family = Family { takes_unknown_fields: true, ..PLAIN };
+
 /// All families there are.
 pub(crate) static FAMILIES: &[Family] = &[
-    Family { name: "claude", takes_adaptive: false, ..PLAIN },
+    Family { name: "claude", takes_adaptive: false, takes_late_system: false, ..PLAIN },
     Family {
         name: "claude-new",
         takes_sampling: false,
@@ -166,30 +183,30 @@ pub(crate) static FAMILIES: &[Family] = &[
         host: &Host { reasoning: ReasoningPlace::Nowhere, ..USUAL },
         ..PLAIN
     },
-    Family { name: "gemini", demands_signatures: false, ..PLAIN },
+    Family { name: "gemini", demands_signatures: false, takes_levels: false, takes_schema_with_tools: false, ..PLAIN },
     Family { name: "gemini-new", takes_thinking_off: false, ..PLAIN },
     Family { name: "gemma", takes_system: false, takes_tools: false, reasons: false, ..PLAIN },
     Family {
         name: "deepseek",
         demands_reasoning: true,
         host: &Host { figures: Figures::HitAndMiss, comment: Some(": keep-alive"), ..USUAL },
-        ..PLAIN
+        ..HOSTED
     },
     Family {
         name: "vllm",
         host: &Host { reasoning: ReasoningPlace::Field("reasoning"), usage: UsagePlace::EveryChunk, figures: Figures::Bare, ..USUAL },
-        ..PLAIN
+        ..HOSTED
     },
-    Family { name: "sglang", host: &Host { calls: Calls::NoIndex, figures: Figures::Bare, ..USUAL }, ..PLAIN },
-    Family { name: "groq", host: &Host { reasoning: ReasoningPlace::Field("reasoning"), usage: UsagePlace::XGroq, ..USUAL }, ..PLAIN },
-    Family { name: "together", host: &Host { reasoning: ReasoningPlace::Tags, figures: Figures::Bare, ..USUAL }, ..PLAIN },
-    Family { name: "fireworks", host: &Host { usage: UsagePlace::LastChunk, ..USUAL }, ..PLAIN },
+    Family { name: "sglang", host: &Host { calls: Calls::NoIndex, figures: Figures::Bare, ..USUAL }, ..HOSTED },
+    Family { name: "groq", host: &Host { reasoning: ReasoningPlace::Field("reasoning"), usage: UsagePlace::XGroq, ..USUAL }, ..HOSTED },
+    Family { name: "together", host: &Host { reasoning: ReasoningPlace::Tags, figures: Figures::Bare, ..USUAL }, ..HOSTED },
+    Family { name: "fireworks", host: &Host { usage: UsagePlace::LastChunk, calls: Calls::Whole, ..USUAL }, ..HOSTED },
     Family {
         name: "perplexity",
         host: &Host { reasoning: ReasoningPlace::Tags, usage: UsagePlace::LastChunk, figures: Figures::CostObject, ..USUAL },
-        ..PLAIN
+        ..HOSTED
     },
-    Family { name: "xai", takes_stops: false, host: &Host { figures: Figures::ReasoningOutside, ..USUAL }, ..PLAIN },
+    Family { name: "xai", takes_stops: false, host: &Host { figures: Figures::ReasoningOutside, ..USUAL }, ..HOSTED },
     Family {
         name: "openrouter",
         host: &Host {
@@ -199,9 +216,9 @@ pub(crate) static FAMILIES: &[Family] = &[
             comment: Some(": OPENROUTER PROCESSING"),
             ..USUAL
         },
-        ..PLAIN
+        ..HOSTED
     },
-    Family { name: "moonshot", host: &Host { usage: UsagePlace::Choice, figures: Figures::Bare, ..USUAL }, ..PLAIN },
+    Family { name: "moonshot", host: &Host { usage: UsagePlace::Choice, figures: Figures::Bare, ..USUAL }, ..HOSTED },
     Family {
         name: "mistral",
         host: &Host {
@@ -212,7 +229,7 @@ pub(crate) static FAMILIES: &[Family] = &[
             chunked_content: true,
             ..USUAL
         },
-        ..PLAIN
+        ..HOSTED
     },
     Family { name: "azure", host: &Host { reasoning: ReasoningPlace::Nowhere, blank_first_chunk: true, ..USUAL }, ..PLAIN },
     Family {
@@ -224,11 +241,26 @@ pub(crate) static FAMILIES: &[Family] = &[
             figures: Figures::Bare,
             ..USUAL
         },
-        ..PLAIN
+        ..HOSTED
     },
 ];
 
 /// The family called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_has_every_family() {
+        let manual = include_str!("../README.md");
+        for family in FAMILIES {
+            assert!(manual.contains(&format!("| `{}` |", family.name)), "{}", family.name);
+            assert_eq!(find(family.name), Some(family));
+        }
+        assert_eq!(find(""), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! Google's Gemini: contents of parts, whole function calls, signatures on parts, figures that run along.
 
 mod rules;
+mod shapes;
 mod stream;
 
 pub(crate) use rules::{count_tokens, read};

@@ -2,15 +2,17 @@
 
 use crate::ask::Ask;
 use crate::call::{Call, Fields};
-use crate::context::{Context, account};
+use crate::context::Context;
 use crate::ledger::Dialect;
 use crate::plan::{Model, Persona, Plan, flaky_fault};
 use crate::reply::{Refusal, Wire, Wishes};
 use crate::request::{Head, Request};
 use crate::script::Script;
-use crate::seal::Provenance;
 use crate::tally::Tally;
-use crate::{Shared, anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses, sigv4};
+use crate::{
+    Shared, anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_embeddings, openai_responses,
+    sigv4,
+};
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,13 +24,15 @@ const MAX_UNARY_BYTES: u64 = 256 << 20;
 pub(crate) struct Prepared<'a> {
     pub(crate) name: String,
     pub(crate) persona: Persona,
+    pub(crate) strict: bool,
     pub(crate) stream: bool,
     pub(crate) wire: Wire,
     pub(crate) wishes: Wishes,
     pub(crate) ask: Ask<'a>,
     pub(crate) script: Script,
     pub(crate) plan: Plan,
-    pub(crate) provenance: Provenance,
+    /// Who asks.
+    pub(crate) credential: String,
     /// The body, if it was read whole; else null.
     pub(crate) body: Value,
 }
@@ -52,16 +56,16 @@ impl Prepared<'_> {
 /// Checks `request` and plans the reply.
 pub(crate) fn prepare<'r>(shared: &Shared, request: &'r Request, dialect: Dialect) -> Result<Prepared<'r>, Refusal> {
     check_method(&request.head, "POST")?;
-    let account = check_credential(shared, request, dialect)?;
+    let credential = check_credential(shared, request, dialect)?;
     check_headers(&request.head, dialect)?;
     match dialect {
-        Dialect::OpenaiChat | Dialect::AnthropicMessages => prepare_fast(shared, request, dialect, account),
-        Dialect::OpenaiResponses | Dialect::GeminiGenerate | Dialect::BedrockConverse => prepare_judged(shared, request, dialect, account),
+        Dialect::OpenaiChat | Dialect::AnthropicMessages => prepare_fast(shared, request, dialect, credential),
+        _ => prepare_judged(shared, request, dialect, credential),
     }
 }
 
 /// The liberal way of the two dialects that have one; whoever is to be judged is read again.
-fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, account: u64) -> Result<Prepared<'r>, Refusal> {
+fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, credential: String) -> Result<Prepared<'r>, Refusal> {
     let call = Call::parse(&request.body).map_err(unparsed)?;
     let name = call.model.as_ref().map(|model| model.0.as_ref()).unwrap_or_default();
     let max_tokens = match dialect {
@@ -70,15 +74,21 @@ fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, acc
     };
     let persona = find(name, dialect)?;
     let script = script(shared, call.sim.map(|script| script.get()))?;
-    let context = Context { shared, request, dialect, persona, account };
+    let context = Context { shared, request, dialect, persona, credential };
+    let stream = call.stream.unwrap_or(false);
     let usage = call.stream_options.as_ref().and_then(|Fields(options)| options.include_usage).unwrap_or(false);
     let wishes = Wishes { usage, obfuscation: false };
-    let ask = call.ask(max_tokens);
-    Intake { context, name, strict: false, stream: call.stream.unwrap_or(false), wire: Wire::Events, wishes, script }.plan(ask, Value::Null)
+    let strict = script.strict.unwrap_or(persona.has_family() || shared.judging.load(Ordering::Relaxed));
+    let ask = match dialect {
+        Dialect::AnthropicMessages if strict => anthropic_messages::read(&context, &parse(&request.body)?)?,
+        _ if strict => openai_chat::read(&context, &parse(&request.body)?)?,
+        _ => call.ask(max_tokens),
+    };
+    Intake { context, name, strict, stream, wire: Wire::Events, wishes, script }.plan(ask, Value::Null)
 }
 
 /// The dialects that are always judged.
-fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, account: u64) -> Result<Prepared<'r>, Refusal> {
+fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, credential: String) -> Result<Prepared<'r>, Refusal> {
     let body = parse(&request.body)?;
     let target = Target::of(request, &body, dialect);
     let name = target.model.as_str();
@@ -87,12 +97,17 @@ fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, a
     }
     let persona = find(name, dialect)?;
     let script = script(shared, scripted(&body).map(Value::to_string).as_deref())?;
-    let context = Context { shared, request, dialect, persona, account };
+    let context = Context { shared, request, dialect, persona, credential };
     let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
-    let wishes = Wishes { usage: true, obfuscation: flag("/stream_options/include_obfuscation").unwrap_or(true) };
+    let wishes = Wishes {
+        usage: flag("/stream_options/include_usage").unwrap_or(false),
+        obfuscation: flag("/stream_options/include_obfuscation").unwrap_or(true),
+    };
     let ask = match dialect {
         Dialect::GeminiGenerate => gemini_generate::read(&context, &body)?,
         Dialect::BedrockConverse => bedrock_converse::read(&context, &body)?,
+        Dialect::OpenaiCompletions => openai_completions::read(&context, &body)?,
+        Dialect::OpenaiEmbeddings => openai_embeddings::read(&body)?,
         _ => openai_responses::read(&context, &body)?,
     };
     Intake { context, name, strict: true, stream: target.stream, wire: target.wire, wishes, script }.plan(ask, body)
@@ -181,7 +196,10 @@ impl Intake<'_> {
     fn plan<'r>(self, ask: Ask<'r>, body: Value) -> Result<Prepared<'r>, Refusal> {
         let Self { context, name, strict, stream, wire, wishes, mut script } = self;
         let Context { shared, dialect, persona, .. } = context;
-        let plan = Plan::new(persona, strict, &ask, &script).map_err(Refusal::bad_request)?;
+        let plan = match dialect {
+            Dialect::OpenaiEmbeddings => Plan::without_words(&ask, &script),
+            _ => Plan::new(persona, strict, &ask, &script).map_err(Refusal::bad_request)?,
+        };
         if !stream && plan.bytes() > MAX_UNARY_BYTES {
             return Err(Refusal::bad_request(format!("sim: a unary reply may have {MAX_UNARY_BYTES} bytes at most")));
         }
@@ -191,8 +209,19 @@ impl Intake<'_> {
         if persona.model == Model::Flaky && script.fault.is_none() {
             script.fault = flaky_fault(shared.options.seed, shared.flaky_requests.fetch_add(1, Ordering::Relaxed));
         }
-        let provenance = context.provenance(ask.prefix);
-        Ok(Prepared { name: name.to_owned(), persona, stream, wire, wishes, ask, script, plan, provenance, body })
+        Ok(Prepared {
+            name: name.to_owned(),
+            persona,
+            strict,
+            stream,
+            wire,
+            wishes,
+            ask,
+            script,
+            plan,
+            credential: context.credential,
+            body,
+        })
     }
 }
 
@@ -218,7 +247,7 @@ fn script(shared: &Shared, own: Option<&str>) -> Result<Script, Refusal> {
 /// Dialects in which a blocked prompt is an error.
 fn blocked(dialect: Dialect) -> Result<(), Refusal> {
     match dialect {
-        Dialect::OpenaiChat => Err(Refusal::bad_request(
+        Dialect::OpenaiChat | Dialect::OpenaiCompletions => Err(Refusal::bad_request(
             "The response was filtered due to the prompt triggering the content management policy. Please modify your prompt and retry.",
         )
         .param("prompt")
@@ -227,24 +256,20 @@ fn blocked(dialect: Dialect) -> Result<(), Refusal> {
             "Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a different prompt.",
         )
         .code("invalid_prompt")),
-        Dialect::AnthropicMessages | Dialect::GeminiGenerate | Dialect::BedrockConverse => Ok(()),
+        _ => Ok(()),
     }
 }
 
 pub(crate) fn find(name: &str, dialect: Dialect) -> Result<Persona, Refusal> {
     Persona::find(name).ok_or_else(|| match dialect {
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => {
-            Refusal::new(404, format!("The model `{name}` does not exist or you do not have access to it.")).code("model_not_found")
-        }
         Dialect::AnthropicMessages => Refusal::new(404, format!("model: {name}")),
         Dialect::BedrockConverse => Refusal::bad_request("The provided model identifier is invalid."),
         Dialect::GeminiGenerate => {
             let what = "is not found for API version v1beta, or is not supported for generateContent";
-            Refusal::new(
-                404,
-                format!("models/{name} {what}. Call ListModels to see the list of available models and their supported methods."),
-            )
+            let advice = "Call ListModels to see the list of available models and their supported methods.";
+            Refusal::new(404, format!("models/{name} {what}. {advice}"))
         }
+        _ => Refusal::new(404, format!("The model `{name}` does not exist or you do not have access to it.")).code("model_not_found"),
     })
 }
 
@@ -255,39 +280,38 @@ pub(crate) fn check_method(head: &Head, method: &str) -> Result<(), Refusal> {
     Err(Refusal::new(405, format!("Not allowed to {} on {} (use {method})", head.method, head.path)).code("method_not_allowed"))
 }
 
-/// The account that asks, if its key is good.
-pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dialect) -> Result<u64, Refusal> {
+/// The key, if it is good; of a signed request, the access key.
+pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
     let in_query = || {
         let query = request.head.query.as_deref().filter(|_| dialect == Dialect::GeminiGenerate)?;
         query.split('&').find_map(|pair| pair.strip_prefix("key=")).map(percent_decoded)
     };
     let given = request.head.credential.clone().or_else(in_query).unwrap_or_default();
-    if given.is_empty() && dialect == Dialect::BedrockConverse {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        return sigv4::verify(request, "bedrock", &shared.options.aws_secret_access_key, now).map(account);
-    }
     if given.is_empty() {
-        return Err(match dialect {
-            Dialect::OpenaiChat | Dialect::OpenaiResponses => Refusal::new(401, "You didn't provide an API key."),
-            Dialect::AnthropicMessages => Refusal::new(401, "x-api-key header is required"),
-            Dialect::BedrockConverse => Refusal::new(403, "Missing Authentication Token").code("MissingAuthenticationTokenException"),
-            Dialect::GeminiGenerate => Refusal::new(
+        return match dialect {
+            Dialect::BedrockConverse => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                sigv4::verify(request, "bedrock", &shared.options.aws_secret_access_key, now).map(str::to_owned)
+            }
+            Dialect::AnthropicMessages => Err(Refusal::new(401, "x-api-key header is required")),
+            Dialect::GeminiGenerate => Err(Refusal::new(
                 403,
                 "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API.",
-            ),
-        });
+            )),
+            _ => Err(Refusal::new(401, "You didn't provide an API key.")),
+        };
     }
     if shared.options.api_key.as_deref().is_some_and(|expected| expected != given) {
         return Err(match dialect {
-            Dialect::OpenaiChat | Dialect::OpenaiResponses => Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key"),
             Dialect::AnthropicMessages => Refusal::new(401, "invalid x-api-key"),
             Dialect::BedrockConverse => {
                 Refusal::new(403, "The security token included in the request is invalid.").code("UnrecognizedClientException")
             }
             Dialect::GeminiGenerate => Refusal::bad_request("API key not valid. Please pass a valid API key.").code("API_KEY_INVALID"),
+            _ => Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key"),
         });
     }
-    Ok(account(&given))
+    Ok(given)
 }
 
 pub(crate) fn check_headers(head: &Head, dialect: Dialect) -> Result<(), Refusal> {

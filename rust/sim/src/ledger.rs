@@ -17,6 +17,8 @@ pub(crate) enum Dialect {
     OpenaiResponses,
     GeminiGenerate,
     BedrockConverse,
+    OpenaiCompletions,
+    OpenaiEmbeddings,
 }
 
 impl Dialect {
@@ -27,6 +29,8 @@ impl Dialect {
             Self::OpenaiResponses => "openai_responses",
             Self::GeminiGenerate => "gemini_generate",
             Self::BedrockConverse => "bedrock_converse",
+            Self::OpenaiCompletions => "openai_completions",
+            Self::OpenaiEmbeddings => "openai_embeddings",
         }
     }
 
@@ -39,6 +43,9 @@ impl Dialect {
             Self::GeminiGenerate => identity::id("", 22, seed, request),
             // Bedrock's replies have no id of their own.
             Self::BedrockConverse => self.request_id(seed, request),
+            Self::OpenaiCompletions => identity::id("cmpl-", 29, seed, request),
+            // Neither have embeddings, but the ledger wants something to tell them apart.
+            Self::OpenaiEmbeddings => self.request_id(seed, request),
         }
     }
 
@@ -236,7 +243,8 @@ impl Ledger {
 
     /// `{"records": […], "totals": {…}}` with the records of a sequence number above `after`, at most `limit` of them.
     /// Sequence numbers count from 1 in the order in which requests ended. `open` is the number of requests in the works.
-    pub(crate) fn json(&self, after: u64, limit: usize, open: u64) -> String {
+    /// `received` adds what there is of a request, as JSON.
+    pub(crate) fn json(&self, after: u64, limit: usize, open: u64, received: impl Fn(u64) -> Option<String>) -> String {
         let mut out = String::from("{\"records\":[");
         let skip = usize::try_from(after.saturating_sub(self.dropped)).unwrap_or(usize::MAX);
         let (block, within) = (skip / BLOCK_RECORDS, skip % BLOCK_RECORDS);
@@ -247,6 +255,10 @@ impl Ledger {
                 out.push(',');
             }
             self.write_record(sequence, record, &mut out);
+            if let Some(received) = received(record.request) {
+                out.pop();
+                push(&mut out, format_args!(r#","received":{received}}}"#));
+            }
         }
         out.push_str("],\"totals\":");
         self.totals.write_json(open, self.dropped, &mut out);
@@ -361,7 +373,7 @@ mod tests {
     }
 
     fn parsed(ledger: &Ledger, after: u64, limit: usize) -> Value {
-        serde_json::from_str(&ledger.json(after, limit, 2)).unwrap()
+        serde_json::from_str(&ledger.json(after, limit, 2, |_| None)).unwrap()
     }
 
     #[test]

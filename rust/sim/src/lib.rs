@@ -1,14 +1,17 @@
-//! A simulated LLM provider: it answers like OpenAI's chat completions and Anthropic's messages, with scripted timing, splits and
-//! faults, and keeps a ledger of what it really did. It is a product feature (a gateway without keys has something to talk to, outages
-//! can be rehearsed), the upstream of the benchmarks, and the judge in the tests.
+//! A simulated LLM provider: it answers like OpenAI, Anthropic, Google and Amazon Bedrock, with scripted timing, splits and faults, refuses
+//! what they refuse, and keeps a ledger of what it really did. It is a product feature (a gateway without keys has something to talk to,
+//! outages can be rehearsed), the upstream of the benchmarks, and the judge in the tests.
 //!
-//! Being the judge, it shares no code with what it judges: the HTTP server and both dialects are written here by hand, so that
+//! Being the judge, it shares no code with what it judges: the HTTP server and all dialects are written here by hand, so that
 //! every byte, write and end of connection is under control. What is wrong or ambiguous in a request is refused with a text
 //! that says why.
 //!
+//! A request goes `server` → `request` → `routes` → `intake` (the dialect's `rules` read it into an `ask`) → `plan` (what will be said) →
+//! `exchange` (when, and with which faults), which asks the dialect for its bytes.
+//!
 //! `README.md` beside this crate lists models, scripts and endpoints.
 //!
-//! Deliberately absent: TLS, HTTP/2, real tokenising (see [`Options`] for how tokens are counted), several choices per request, stop sequences.
+//! Deliberately absent: TLS, HTTP/2, real tokenising (see [`Options`] for how tokens are counted), hosted tools, audio and images as output.
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +34,8 @@ mod intake;
 mod ledger;
 mod openai;
 mod openai_chat;
+mod openai_completions;
+mod openai_embeddings;
 mod openai_responses;
 mod outgoing;
 mod plan;
@@ -65,7 +70,7 @@ const MAX_NEXT_SCRIPTS: usize = 4_096;
 /// What a simulator is started with.
 ///
 /// Tokens are counted alike everywhere: a completion has as many as pieces were produced (a streamed delta is one); a prompt has 3,
-/// and for each message 3 and a quarter of the bytes of its text, rounded up.
+/// and for each message 3 and a quarter of the bytes of its text, rounded up. Tools and media count where requests are judged.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
@@ -140,7 +145,7 @@ impl Simulator {
         while self.shared.is_settling() {
             std::thread::yield_now();
         }
-        self.shared.ledger_json(0, usize::MAX)
+        self.shared.ledger_json(0, usize::MAX, None)
     }
 
     /// Takes no more connections, lets requests in the works end (for `drain_ms`), closes everything and joins the threads.
@@ -173,6 +178,8 @@ struct Shared {
     ledger: Mutex<Ledger>,
     recorder: Mutex<Recorder>,
     recording: AtomicBool,
+    /// Whether everybody is judged.
+    judging: AtomicBool,
     prompt_cache: Mutex<PromptCache>,
     /// Responses that can be gone on from.
     responses: Mutex<Store>,
@@ -197,6 +204,7 @@ impl Shared {
             ledger: Mutex::new(Ledger::new(options.seed, options.ledger_capacity)),
             recorder: Mutex::default(),
             recording: AtomicBool::new(options.record_requests),
+            judging: AtomicBool::new(false),
             prompt_cache: Mutex::default(),
             responses: Mutex::default(),
             next_scripts: Mutex::default(),
@@ -256,7 +264,10 @@ impl Shared {
         self.settling.load(Ordering::SeqCst) > 0
     }
 
-    fn ledger_json(&self, after: u64, limit: usize) -> String {
-        self.ledger().json(after, limit, self.open.load(Ordering::SeqCst))
+    /// The ledger; with `body_bytes`, each record has the request as it was received, with so many bytes of its body at most.
+    fn ledger_json(&self, after: u64, limit: usize, body_bytes: Option<usize>) -> String {
+        let recorder = self.recorder();
+        let received = |request: u64| body_bytes.and_then(|bytes| recorder.received(request, bytes)).map(|received| received.to_string());
+        self.ledger().json(after, limit, self.open.load(Ordering::SeqCst), received)
     }
 }

@@ -1,5 +1,12 @@
 //! OpenAI's chat completions, written by hand in the field order of the real thing.
 
+mod odd;
+mod rules;
+mod shapes;
+
+pub(crate) use rules::read;
+
+use self::odd::{OddStream, is_odd};
 use crate::call::Call;
 use crate::intake::{check_roles, token_limit};
 use crate::plan::{Finish, Model, Segment, SegmentKind};
@@ -55,6 +62,9 @@ pub(crate) fn check(call: &Call<'_>) -> Result<Option<u32>, Refusal> {
 
 /// A `chat.completion`.
 pub(crate) fn unary(reply: &Reply<'_>) -> Vec<u8> {
+    if is_odd(reply) {
+        return odd::unary(reply).to_string().into_bytes();
+    }
     let mut out = Vec::with_capacity(1024);
     push(&mut out, format_args!(r#"{{"id":"{}","object":"chat.completion","created":{}"#, reply.id, reply.created));
     push(&mut out, format_args!(r#","model":{},"choices":["#, quoted(reply.model)));
@@ -171,7 +181,15 @@ fn finish_reason(reply: &Reply<'_>) -> String {
     })
 }
 
-fn push_usage(usage: Usage, out: &mut Vec<u8>) {
+/// What stands behind `usage`.
+fn usage_json(usage: Usage) -> Value {
+    let mut out = b"{".to_vec();
+    push_usage(usage, &mut out);
+    out.push(b'}');
+    serde_json::from_slice::<Value>(&out).ok().and_then(|mut object| Some(object.get_mut("usage")?.take())).unwrap_or_default()
+}
+
+pub(crate) fn push_usage(usage: Usage, out: &mut Vec<u8>) {
     let Usage { prompt, cached, cache_write, completion, reasoning } = usage;
     let total = prompt + completion;
     push(out, format_args!(r#""usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total}"#));
@@ -184,6 +202,8 @@ fn push_usage(usage: Usage, out: &mut Vec<u8>) {
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
     reply: &'a Reply<'a>,
+    /// Writes instead, where something is odd.
+    odd: Option<OddStream<'a>>,
     /// From `data:` to the choices.
     start: String,
     /// From behind the delta to the end of the line.
@@ -197,6 +217,7 @@ impl<'a> Stream<'a> {
         let usage = if reply.wishes.usage { r#","usage":null"# } else { "" };
         Self {
             reply,
+            odd: is_odd(reply).then(|| OddStream::new(reply)),
             start: format!(
                 r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"service_tier":"default","system_fingerprint":"{FINGERPRINT}","choices":["#
             ),
@@ -205,10 +226,13 @@ impl<'a> Stream<'a> {
     }
 
     pub(crate) fn opening(&mut self, frames: &mut Frames) {
+        if let Some(odd) = &mut self.odd {
+            return odd.opening(frames);
+        }
         match self.reply.script.opening {
             Opening::Normal => {}
             Opening::Twice => self.role(0, frames),
-            Opening::PingFirst => frames.comment(": ping"),
+            Opening::PingFirst => frames.lone_line(": ping"),
         }
         for choice in 0..self.reply.plan.choices {
             self.role(choice, frames);
@@ -222,6 +246,9 @@ impl<'a> Stream<'a> {
     }
 
     pub(crate) fn piece(&mut self, segment: &Segment, index: u32, frames: &mut Frames) {
+        if let Some(odd) = &mut self.odd {
+            return odd.piece(segment, index, frames);
+        }
         self.start_delta(segment.choice, frames);
         let text = segment.piece(index);
         match &segment.kind {
@@ -254,6 +281,9 @@ impl<'a> Stream<'a> {
     }
 
     pub(crate) fn closing(&mut self, frames: &mut Frames) {
+        if let Some(odd) = &mut self.odd {
+            return odd.closing(frames);
+        }
         let usage_null = if self.reply.wishes.usage { r#","usage":null"# } else { "" };
         for choice in 0..self.reply.plan.choices {
             self.start_delta(choice, frames);

@@ -1,6 +1,7 @@
 //! OpenAI's Responses: items instead of messages, a stream of which every event has its place, and a memory of what was said.
 
 mod rules;
+mod shapes;
 mod store;
 mod stream;
 

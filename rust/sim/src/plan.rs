@@ -276,14 +276,13 @@ impl Plan {
         if u64::from(cached_tokens) + u64::from(cache_write_tokens) > u64::from(prompt_tokens) {
             return Err(format!("sim: more cached tokens than the prompt's {prompt_tokens}"));
         }
-        let (segments, finish) = say(persona, strict, ask, script)?;
+        let (segments, finish, choices) = say_all(persona, strict, ask, script)?;
         let slow =
             |scripted: Option<u32>, own: u64| Duration::from_millis(scripted.map_or(if model == Model::Slow { own } else { 0 }, u64::from));
-        let choices = ask.choices.max(1);
         Ok(Self {
             finish,
             order: if script.has(ToolAnomaly::Interleaved) { interleaved(&segments) } else { Vec::new() },
-            segments: (0..choices).flat_map(|choice| segments.iter().map(move |segment| Segment { choice, ..segment.clone() })).collect(),
+            segments,
             choices,
             delay: slow(script.delay_ms, 0),
             first_token: slow(script.first_token_ms, 300),
@@ -292,6 +291,22 @@ impl Plan {
             cached_tokens,
             cache_write_tokens,
         })
+    }
+
+    /// A reply that says nothing, to a request of which only the prompt counts.
+    pub(crate) fn without_words(ask: &Ask<'_>, script: &Script) -> Self {
+        Self {
+            segments: Vec::new(),
+            order: Vec::new(),
+            choices: 1,
+            finish: Finish::Stop,
+            delay: Duration::from_millis(script.delay_ms.unwrap_or(0).into()),
+            first_token: Duration::from_millis(script.first_token_ms.unwrap_or(0).into()),
+            pace: Duration::ZERO,
+            prompt_tokens: script.prompt_tokens.unwrap_or_else(|| u32::try_from(ask.prompt_tokens).unwrap_or(u32::MAX)),
+            cached_tokens: 0,
+            cache_write_tokens: 0,
+        }
     }
 
     /// Whether the prompt itself was blocked, so that there is nothing.
@@ -333,8 +348,26 @@ impl Plan {
     }
 }
 
+/// What all choices say, why they end, and how many there are. Several prompts have choices of their own each.
+fn say_all(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> Result<(Vec<Segment>, Finish, u32), String> {
+    let texts: Vec<&str> = match ask.prompts.as_slice() {
+        [] => vec![ask.last_user_text.as_ref()],
+        prompts => prompts.iter().map(String::as_str).collect(),
+    };
+    let (mut all, mut ends, mut choices) = (Vec::new(), Finish::Stop, 0);
+    for text in texts {
+        let (segments, finish) = say(persona, strict, ask, text, script)?;
+        for _ in 0..ask.choices.max(1) {
+            all.extend(segments.iter().map(|segment| Segment { choice: choices, ..segment.clone() }));
+            choices += 1;
+        }
+        ends = finish;
+    }
+    Ok((all, ends, choices))
+}
+
 /// Everything one choice says, and why it ends.
-fn say(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> Result<(Vec<Segment>, Finish), String> {
+fn say(persona: Persona, strict: bool, ask: &Ask<'_>, said: &str, script: &Script) -> Result<(Vec<Segment>, Finish), String> {
     if script.content_filter == Some(ContentFilter::Prompt) {
         return Ok((Vec::new(), Finish::ContentFilter));
     }
@@ -344,7 +377,7 @@ fn say(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> Result
         segments.push(Segment::new(SegmentKind::Refusal, tokens, source));
     } else {
         let calls = tool_calls(persona, strict, ask, script)?;
-        segments.push(text(persona, ask, script, !calls.is_empty()));
+        segments.push(text(persona, ask, said, script, !calls.is_empty()));
         segments.extend(calls);
     }
     let stopped = stop(&mut segments, &ask.stops)?;
@@ -379,14 +412,14 @@ fn reasoning(persona: Persona, strict: bool, ask: &Ask<'_>, script: &Script) -> 
     Segment::new(SegmentKind::Reasoning, tokens, TokenSource::Words(THOUGHTS))
 }
 
-fn text(persona: Persona, ask: &Ask<'_>, script: &Script, calls_tool: bool) -> Segment {
+fn text(persona: Persona, ask: &Ask<'_>, said: &str, script: &Script, calls_tool: bool) -> Segment {
     let model = persona.model;
     let scripted = script.token_text.clone().or_else(|| script.token_bytes.map(|bytes| "x".repeat(bytes as usize)));
     let (source, own_tokens) = match (model, scripted, &ask.last_tool_result) {
         (_, Some(token), _) => (TokenSource::Repeated(token), model.tokens()),
-        _ if ask.structure != Structure::Free => structured(&ask.structure, &ask.last_user_text),
+        _ if ask.structure != Structure::Free => structured(&ask.structure, said),
         (Model::Tools | Model::Agent, _, Some(result)) => own_words(format!("The tool said: {result}")),
-        (Model::Echo | Model::Agent, ..) => own_words(ask.last_user_text.clone().into_owned()),
+        (Model::Echo | Model::Agent, ..) => own_words(said.to_owned()),
         _ => (TokenSource::Words(LOREM), model.tokens()),
     };
     let tokens = script.tokens.unwrap_or(if calls_tool { 0 } else { own_tokens });

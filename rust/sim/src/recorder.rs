@@ -42,6 +42,20 @@ impl Recorder {
         }
     }
 
+    /// Request number `request` as it was received, if it is kept: method, target, headers with their secrets taken out, and up to
+    /// `body_bytes` of the body.
+    pub(crate) fn received(&self, request: u64, body_bytes: usize) -> Option<Value> {
+        let raw = self.requests.iter().rev().find(|raw| raw.request == request)?;
+        let line = String::from_utf8_lossy(raw.head.split(|&byte| byte == b'\r').next().unwrap_or_default()).into_owned();
+        let mut words = line.split(' ');
+        let (method, target) = (words.next(), words.next().map(without_key));
+        let headers: Vec<[String; 2]> = headers(&raw.head).into_iter().map(without_secret).collect();
+        let shown = raw.body.get(..body_bytes).unwrap_or(&raw.body);
+        let mut value = json!({"method": method, "target": target, "headers": headers, "body_is_cut": shown.len() < raw.body.len()});
+        put_body(shown, &mut value);
+        Some(value)
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -61,12 +75,34 @@ impl RawRequest {
             "head": String::from_utf8_lossy(&self.head),
             "headers": headers(&self.head),
         });
-        match std::str::from_utf8(&self.body) {
-            Ok(text) => value["body"] = json!(text),
-            Err(_) => value["body_base64"] = json!(base64::encode(&self.body)),
-        }
+        put_body(&self.body, &mut value);
         value
     }
+}
+
+/// `body`, or `body_base64` where it is no text.
+fn put_body(body: &[u8], value: &mut Value) {
+    match std::str::from_utf8(body) {
+        Ok(text) => value["body"] = json!(text),
+        Err(_) => value["body_base64"] = json!(base64::encode(body)),
+    }
+}
+
+/// A header whose value, if it is a secret, is only its scheme.
+fn without_secret([name, value]: [String; 2]) -> [String; 2] {
+    const SECRETS: &[&str] = &["authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "x-amz-security-token"];
+    if !SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
+        return [name, value];
+    }
+    let scheme = value.split_once(' ').map_or(String::new(), |(scheme, _)| format!("{scheme} "));
+    [name, format!("{scheme}…")]
+}
+
+/// A target without the key that Gemini takes there.
+fn without_key(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let pairs: Vec<&str> = query.split('&').map(|pair| if pair.starts_with("key=") { "key=…" } else { pair }).collect();
+    format!("{path}?{}", pairs.join("&"))
 }
 
 /// Names and values in the order in which they came, names spelled as sent.
@@ -99,6 +135,20 @@ mod tests {
         assert_eq!(last["requests"][1]["request"], 299);
         assert_eq!(last["requests"][1]["headers"], json!([["Host", "a"], ["X-Two", "b"]]));
         assert_eq!(last["requests"][1]["body_base64"], "/w==");
+    }
+
+    #[test]
+    fn what_was_received_is_shown_without_secrets() {
+        let mut recorder = Recorder::default();
+        let head =
+            b"POST /v1beta/models/x?alt=sse&key=s3cret HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cret\r\nX-API-Key: s3cret\r\n\r\n";
+        recorder.push(7, head, b"{\"a\":1}");
+        assert_eq!(recorder.received(8, 99), None);
+        let received = recorder.received(7, 4).unwrap();
+        let headers = json!([["Host", "a"], ["Authorization", "Bearer …"], ["X-API-Key", "…"]]);
+        let target = "/v1beta/models/x?alt=sse&key=…";
+        assert_eq!(received, json!({"method": "POST", "target": target, "headers": headers, "body": "{\"a\"", "body_is_cut": true}));
+        assert_eq!(recorder.received(7, 99).unwrap()["body_is_cut"], false);
     }
 
     #[test]

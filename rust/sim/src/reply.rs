@@ -2,12 +2,13 @@
 
 use crate::Shared;
 use crate::ask::Ask;
+use crate::context::provenance;
 use crate::identity;
 use crate::ledger::Dialect;
 use crate::plan::{Finish, Persona, Plan, Segment};
 use crate::script::{LineEnding, Script, UsageReport};
-use crate::seal::{Provenance, Sealer};
-use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
+use crate::seal::Sealer;
+use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_embeddings, openai_responses};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -22,6 +23,8 @@ pub(crate) struct Reply<'a> {
     /// As the caller named it.
     pub(crate) model: &'a str,
     pub(crate) persona: Persona,
+    /// Whether the request was judged, and the reply may be what only careful callers expect.
+    pub(crate) strict: bool,
     pub(crate) wire: Wire,
     pub(crate) wishes: Wishes,
     /// The request, for dialects that repeat parts of it; null where nobody does.
@@ -30,7 +33,8 @@ pub(crate) struct Reply<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) script: &'a Script,
     pub(crate) sealer: &'a Sealer,
-    pub(crate) provenance: Provenance,
+    /// Who asks.
+    pub(crate) credential: &'a str,
 }
 
 /// What a stream is made of.
@@ -121,7 +125,7 @@ impl Reply<'_> {
     /// The seal over `text` in part number `part`.
     pub(crate) fn seal(&self, text: &str, part: u64) -> String {
         let seed = self.id.bytes().fold(part, |number: u64, byte| number.wrapping_mul(31).wrapping_add(byte.into()));
-        self.sealer.seal(self.provenance, text, seed)
+        self.sealer.seal(provenance(self.dialect, self.persona, self.credential, self.ask.prefix), text, seed)
     }
 
     /// The stop sequence that ended the reply, as JSON.
@@ -141,6 +145,8 @@ impl Reply<'_> {
             (None, Dialect::OpenaiResponses) => openai_responses::unary(self),
             (None, Dialect::GeminiGenerate) => gemini_generate::unary(self),
             (None, Dialect::BedrockConverse) => bedrock_converse::unary(self),
+            (None, Dialect::OpenaiCompletions) => openai_completions::unary(self),
+            (None, Dialect::OpenaiEmbeddings) => openai_embeddings::unary(self),
         }
     }
 
@@ -170,7 +176,7 @@ impl Reply<'_> {
     /// The event that ends a broken stream after `written` frames, and the body of a unary 200 that is an error.
     pub(crate) fn error_event(&self, written: u64, frames: &mut Frames) -> String {
         match self.dialect {
-            Dialect::OpenaiChat => openai_chat::error_event(frames),
+            Dialect::OpenaiChat | Dialect::OpenaiCompletions | Dialect::OpenaiEmbeddings => openai_chat::error_event(frames),
             Dialect::AnthropicMessages => anthropic_messages::error_event(frames),
             Dialect::OpenaiResponses => openai_responses::error_event(self, written, frames),
             Dialect::GeminiGenerate => gemini_generate::error_event(self, written, frames),
@@ -200,10 +206,10 @@ impl Reply<'_> {
 /// The headers that a provider adds to every reply.
 pub(crate) fn headers(dialect: Dialect, request_id: &str) -> Vec<(&'static str, String)> {
     match dialect {
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::headers(request_id),
         Dialect::AnthropicMessages => anthropic_messages::headers(request_id),
         Dialect::GeminiGenerate => gemini_generate::headers(),
         Dialect::BedrockConverse => bedrock_converse::headers(request_id),
+        _ => openai_chat::headers(request_id),
     }
 }
 
@@ -215,12 +221,15 @@ pub(crate) enum StreamWriter<'a> {
     OpenaiResponses(openai_responses::Stream<'a>),
     GeminiGenerate(gemini_generate::Stream<'a>),
     BedrockConverse(bedrock_converse::Stream<'a>),
+    OpenaiCompletions(openai_completions::Stream<'a>),
 }
 
 impl<'a> StreamWriter<'a> {
     pub(crate) fn new(reply: &'a Reply<'a>) -> Self {
         match reply.dialect {
-            Dialect::OpenaiChat => Self::OpenaiChat(openai_chat::Stream::new(reply)),
+            // Nobody can ask for a stream of embeddings.
+            Dialect::OpenaiChat | Dialect::OpenaiEmbeddings => Self::OpenaiChat(openai_chat::Stream::new(reply)),
+            Dialect::OpenaiCompletions => Self::OpenaiCompletions(openai_completions::Stream::new(reply)),
             Dialect::AnthropicMessages => Self::AnthropicMessages(anthropic_messages::Stream::new(reply)),
             Dialect::OpenaiResponses => Self::OpenaiResponses(openai_responses::Stream::new(reply)),
             Dialect::GeminiGenerate => Self::GeminiGenerate(gemini_generate::Stream::new(reply)),
@@ -236,6 +245,7 @@ impl<'a> StreamWriter<'a> {
             Self::OpenaiResponses(stream) => stream.opening(frames),
             Self::GeminiGenerate(stream) => stream.opening(frames),
             Self::BedrockConverse(stream) => stream.opening(frames),
+            Self::OpenaiCompletions(stream) => stream.opening(frames),
         }
     }
 
@@ -247,6 +257,7 @@ impl<'a> StreamWriter<'a> {
             Self::OpenaiResponses(stream) => stream.piece(position, segment, index, frames),
             Self::GeminiGenerate(stream) => stream.piece(segment, index, frames),
             Self::BedrockConverse(stream) => stream.piece(position, segment, index, frames),
+            Self::OpenaiCompletions(stream) => stream.piece(segment, index, frames),
         }
     }
 
@@ -258,6 +269,7 @@ impl<'a> StreamWriter<'a> {
             Self::OpenaiResponses(stream) => stream.closing(frames),
             Self::GeminiGenerate(stream) => stream.closing(frames),
             Self::BedrockConverse(stream) => stream.closing(frames),
+            Self::OpenaiCompletions(stream) => stream.closing(frames),
         }
     }
 }
@@ -284,8 +296,8 @@ impl Frames {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    /// A frame of one comment.
-    pub(crate) fn comment(&mut self, text: &str) {
+    /// A frame of one line: a comment, or data that is no object.
+    pub(crate) fn lone_line(&mut self, text: &str) {
         self.push(text);
         self.end_line();
         self.end_frame(0);
@@ -351,10 +363,10 @@ impl Refusal {
     /// The body, with `request_id` where the dialect has it there.
     pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
         match dialect {
-            Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::error_body(self),
             Dialect::AnthropicMessages => anthropic_messages::error_body(self, request_id),
             Dialect::GeminiGenerate => gemini_generate::error_body(self),
             Dialect::BedrockConverse => bedrock_converse::error_body(self),
+            _ => openai_chat::error_body(self),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::exchange::{After, Exchange, respond};
-use crate::intake::{Target, check_credential, check_headers, check_method, find, prepare};
+use crate::intake::{Target, check_credential, check_headers, check_method, find, parse, prepare};
 use crate::ledger::{Dialect, Outcome};
 use crate::reply::{Refusal, Reply};
 use crate::request::Request;
@@ -32,6 +32,8 @@ pub(crate) async fn answer(connection: &mut Connection, shared: &Shared, request
     match path.strip_prefix("/v1beta").or_else(|| path.strip_prefix("/v1")).unwrap_or(path) {
         "/chat/completions" => chat(connection, shared, request, Dialect::OpenaiChat).await,
         "/messages" => chat(connection, shared, request, Dialect::AnthropicMessages).await,
+        "/completions" => chat(connection, shared, request, Dialect::OpenaiCompletions).await,
+        "/embeddings" => chat(connection, shared, request, Dialect::OpenaiEmbeddings).await,
         "/responses" => chat(connection, shared, request, Dialect::OpenaiResponses).await,
         path if path.starts_with("/responses/") => {
             plain(connection, shared, request, Dialect::OpenaiResponses, openai_responses::manage).await
@@ -78,18 +80,18 @@ async fn bedrock(connection: &mut Connection, shared: &Shared, request: &Request
 
 fn count_bedrock_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
     check_method(&request.head, "POST")?;
-    let account = check_credential(shared, request, dialect)?;
+    let credential = check_credential(shared, request, dialect)?;
     check_headers(&request.head, dialect)?;
     let persona = find(&Target::of_bedrock(request).model, dialect)?;
-    bedrock_converse::count_tokens(&Context { shared, request, dialect, persona, account })
+    bedrock_converse::count_tokens(&Context { shared, request, dialect, persona, credential })
 }
 
 fn count_gemini_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
     check_method(&request.head, "POST")?;
-    let account = check_credential(shared, request, dialect)?;
+    let credential = check_credential(shared, request, dialect)?;
     check_headers(&request.head, dialect)?;
     let persona = find(&Target::of_gemini(request).model, dialect)?;
-    gemini_generate::count_tokens(&Context { shared, request, dialect, persona, account })
+    gemini_generate::count_tokens(&Context { shared, request, dialect, persona, credential })
 }
 
 /// Answers what was no HTTP request, and counts it as refused.
@@ -127,6 +129,7 @@ async fn chat(connection: &mut Connection, shared: &Shared, request: &Request, d
         created: tally.created(),
         model: &prepared.name,
         persona: prepared.persona,
+        strict: prepared.strict,
         wire: prepared.wire,
         wishes: prepared.wishes,
         request: &prepared.body,
@@ -134,7 +137,7 @@ async fn chat(connection: &mut Connection, shared: &Shared, request: &Request, d
         plan: &prepared.plan,
         script: &prepared.script,
         sealer: &shared.sealer,
-        provenance: prepared.provenance,
+        credential: &prepared.credential,
     };
     reply.remember(shared);
     Exchange::new(connection, shared, &reply, &request.head, &request_id).run(prepared.stream, &mut tally).await
@@ -192,12 +195,16 @@ fn models(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String
 
 fn count_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
     check_method(&request.head, "POST")?;
-    check_credential(shared, request, dialect)?;
+    let credential = check_credential(shared, request, dialect)?;
     check_headers(&request.head, dialect)?;
     let call = Call::parse(&request.body).map_err(Refusal::bad_request)?;
-    let name = call.model.as_ref().map(|model| model.0.as_ref()).unwrap_or_default();
-    find(name, dialect)?;
-    Ok(json!({"input_tokens": call.prompt_tokens()}).to_string())
+    let persona = find(call.model.as_ref().map(|model| model.0.as_ref()).unwrap_or_default(), dialect)?;
+    let tokens = if persona.has_family() || shared.judging.load(Ordering::Relaxed) {
+        anthropic_messages::count(&Context { shared, request, dialect, persona, credential }, &parse(&request.body)?)?
+    } else {
+        call.prompt_tokens()
+    };
+    Ok(json!({"input_tokens": tokens}).to_string())
 }
 
 /// `/sim/…`: the simulator's own endpoints; no key needed.
@@ -217,9 +224,9 @@ fn control_reply(shared: &Shared, request: &Request, path: &str) -> Result<Strin
     match (request.head.method.as_str(), path) {
         ("GET", "healthz") => Ok(r#"{"status":"ok"}"#.to_owned()),
         ("GET", "ledger") => {
-            let [after, limit] = numbers(query, ["after", "limit"])?;
-            let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-            Ok(shared.ledger_json(after.unwrap_or(0), limit))
+            let [after, limit, body_bytes] = numbers(query, ["after", "limit", "body_bytes"])?;
+            let bounded = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            Ok(shared.ledger_json(after.unwrap_or(0), limit.map_or(usize::MAX, bounded), body_bytes.map(bounded)))
         }
         ("DELETE", "ledger") => {
             shared.ledger().reset();
@@ -236,10 +243,14 @@ fn control_reply(shared: &Shared, request: &Request, path: &str) -> Result<Strin
             Ok("{}".to_owned())
         }
         ("POST", "record") => {
-            let wish: Recording = serde_json::from_slice(&request.body)
-                .map_err(|error| Refusal::bad_request(format!("{error}; expected {{\"on\": true|false}}")))?;
-            shared.recording.store(wish.on, Ordering::Relaxed);
-            Ok(json!({"on": wish.on}).to_string())
+            let on = switch(request)?;
+            shared.recording.store(on, Ordering::Relaxed);
+            Ok(json!({"on": on}).to_string())
+        }
+        ("POST", "judge") => {
+            let on = switch(request)?;
+            shared.judging.store(on, Ordering::Relaxed);
+            Ok(json!({"on": on}).to_string())
         }
         ("POST", "next") => {
             let scripts: Vec<serde_json::Value> = serde_json::from_slice(&request.body)
@@ -251,16 +262,23 @@ fn control_reply(shared: &Shared, request: &Request, path: &str) -> Result<Strin
             shared.forget_scripts();
             Ok("{}".to_owned())
         }
-        (_, "healthz" | "ledger" | "requests" | "record" | "next") => {
+        (_, "healthz" | "ledger" | "requests" | "record" | "next" | "judge") => {
             Err(Refusal::new(405, format!("{} is not for {path}", request.head.method)))
         }
-        _ => Err(Refusal::new(404, format!("no /sim/{path}; there are healthz, ledger, requests, record, next"))),
+        _ => Err(Refusal::new(404, format!("no /sim/{path}; there are healthz, ledger, requests, record, next, judge"))),
     }
+}
+
+/// Whether something is to be on.
+fn switch(request: &Request) -> Result<bool, Refusal> {
+    let Switch { on } =
+        serde_json::from_slice(&request.body).map_err(|error| Refusal::bad_request(format!("{error}; expected {{\"on\": true|false}}")))?;
+    Ok(on)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Recording {
+struct Switch {
     on: bool,
 }
 

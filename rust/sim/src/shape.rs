@@ -39,6 +39,11 @@ pub(crate) struct Shape {
     pub(crate) open: bool,
 }
 
+/// An object with these fields and no others.
+pub(crate) const fn closed(fields: &'static [(&'static str, Kind)], required: &'static [&'static str]) -> Shape {
+    Shape { fields, required, open: false }
+}
+
 /// An object of anything.
 pub(crate) static OPEN: Shape = Shape { fields: &[], required: &[], open: true };
 

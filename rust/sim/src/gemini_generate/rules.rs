@@ -1,12 +1,13 @@
 //! What a request for content must be, and what it asks for.
 
+use super::shapes::{DATA, REQUEST};
 use crate::ask::{Ask, Structure, Thinking, Tool, ToolChoice, Tools, Transcript};
 use crate::base64;
 use crate::cache::Policy;
 use crate::context::Context;
 use crate::intake::parse;
 use crate::reply::Refusal;
-use crate::shape::{self, Kind, Misfit, OPEN, Shape, Step, What};
+use crate::shape::{self, Misfit, Step, What};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
@@ -25,202 +26,6 @@ pub(super) fn signed_call(name: &str) -> String {
     format!("call {name}")
 }
 
-const fn closed(fields: &'static [(&'static str, Kind)], required: &'static [&'static str]) -> Shape {
-    Shape { fields, required, open: false }
-}
-
-static BLOB: Shape = closed(&[("mimeType", Kind::Text), ("data", Kind::Text), ("displayName", Kind::Text)], &[]);
-static FILE: Shape = closed(&[("mimeType", Kind::Text), ("fileUri", Kind::Text), ("displayName", Kind::Text)], &[]);
-static CALL: Shape = closed(
-    &[
-        ("id", Kind::Text),
-        ("name", Kind::Text),
-        ("args", Kind::Object(&OPEN)),
-        ("partialArgs", Kind::List(&Kind::Any)),
-        ("willContinue", Kind::Bool),
-    ],
-    &[],
-);
-static RESULT: Shape = closed(
-    &[
-        ("id", Kind::Text),
-        ("name", Kind::Text),
-        ("response", Kind::Object(&OPEN)),
-        ("parts", Kind::List(&Kind::Object(&RESULT_PART))),
-        ("scheduling", Kind::Text),
-        ("willContinue", Kind::Bool),
-    ],
-    &[],
-);
-static RESULT_PART: Shape = closed(&[("inlineData", Kind::Object(&BLOB)), ("fileData", Kind::Object(&FILE))], &[]);
-/// Of these a part has one.
-const DATA: &[&str] = &[
-    "text",
-    "inlineData",
-    "fileData",
-    "functionCall",
-    "functionResponse",
-    "executableCode",
-    "codeExecutionResult",
-    "toolCall",
-    "toolResponse",
-];
-static PART: Shape = closed(
-    &[
-        ("text", Kind::Text),
-        ("inlineData", Kind::Object(&BLOB)),
-        ("fileData", Kind::Object(&FILE)),
-        ("functionCall", Kind::Object(&CALL)),
-        ("functionResponse", Kind::Object(&RESULT)),
-        ("executableCode", Kind::Object(&OPEN)),
-        ("codeExecutionResult", Kind::Object(&OPEN)),
-        ("toolCall", Kind::Object(&OPEN)),
-        ("toolResponse", Kind::Object(&OPEN)),
-        ("thought", Kind::Bool),
-        ("thoughtSignature", Kind::Text),
-        ("videoMetadata", Kind::Object(&OPEN)),
-        ("mediaResolution", Kind::Any),
-        ("partMetadata", Kind::Object(&OPEN)),
-    ],
-    &[],
-);
-static CONTENT: Shape = closed(&[("role", Kind::Text), ("parts", Kind::List(&Kind::Object(&PART)))], &[]);
-/// The part of OpenAPI's schemas that Google knows.
-static SCHEMA: Shape = closed(
-    &[
-        ("type", Kind::Text),
-        ("format", Kind::Text),
-        ("title", Kind::Text),
-        ("description", Kind::Text),
-        ("nullable", Kind::Bool),
-        ("enum", Kind::List(&Kind::Text)),
-        ("items", Kind::Object(&SCHEMA)),
-        ("minItems", Kind::Any),
-        ("maxItems", Kind::Any),
-        ("properties", Kind::Map(&Kind::Object(&SCHEMA))),
-        ("propertyOrdering", Kind::List(&Kind::Text)),
-        ("required", Kind::List(&Kind::Text)),
-        ("minProperties", Kind::Any),
-        ("maxProperties", Kind::Any),
-        ("minLength", Kind::Any),
-        ("maxLength", Kind::Any),
-        ("pattern", Kind::Text),
-        ("minimum", Kind::Number),
-        ("maximum", Kind::Number),
-        ("example", Kind::Any),
-        ("default", Kind::Any),
-        ("anyOf", Kind::List(&Kind::Object(&SCHEMA))),
-    ],
-    &[],
-);
-static DECLARATION: Shape = closed(
-    &[
-        ("name", Kind::Text),
-        ("description", Kind::Text),
-        ("parameters", Kind::Object(&SCHEMA)),
-        ("parametersJsonSchema", Kind::Any),
-        ("response", Kind::Object(&OPEN)),
-        ("responseJsonSchema", Kind::Any),
-        ("behavior", Kind::OneOf(&["UNSPECIFIED", "BLOCKING", "NON_BLOCKING"])),
-    ],
-    &[],
-);
-static TOOL: Shape = closed(
-    &[
-        ("functionDeclarations", Kind::List(&Kind::Object(&DECLARATION))),
-        ("googleSearch", Kind::Object(&OPEN)),
-        ("googleSearchRetrieval", Kind::Object(&OPEN)),
-        ("codeExecution", Kind::Object(&OPEN)),
-        ("urlContext", Kind::Object(&OPEN)),
-        ("fileSearch", Kind::Object(&OPEN)),
-        ("computerUse", Kind::Object(&OPEN)),
-        ("googleMaps", Kind::Object(&OPEN)),
-        ("mcpServers", Kind::List(&Kind::Any)),
-    ],
-    &[],
-);
-static CALLING: Shape = closed(
-    &[
-        ("mode", Kind::OneOf(&["MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"])),
-        ("allowedFunctionNames", Kind::List(&Kind::Text)),
-        ("streamFunctionCallArguments", Kind::Bool),
-    ],
-    &[],
-);
-static TOOL_CONFIG: Shape = closed(
-    &[
-        ("functionCallingConfig", Kind::Object(&CALLING)),
-        ("retrievalConfig", Kind::Object(&OPEN)),
-        ("includeServerSideToolInvocations", Kind::Bool),
-    ],
-    &[],
-);
-static THINKING: Shape = closed(
-    &[
-        ("includeThoughts", Kind::Bool),
-        ("thinkingBudget", Kind::Integer),
-        (
-            "thinkingLevel",
-            Kind::OneOf(&[
-                "THINKING_LEVEL_UNSPECIFIED",
-                "MINIMAL",
-                "LOW",
-                "MEDIUM",
-                "HIGH",
-                "XHIGH",
-                "minimal",
-                "low",
-                "medium",
-                "high",
-                "xhigh",
-            ]),
-        ),
-    ],
-    &[],
-);
-static GENERATION: Shape = closed(
-    &[
-        ("temperature", Kind::Number),
-        ("topP", Kind::Number),
-        ("topK", Kind::Number),
-        ("candidateCount", Kind::Integer),
-        ("maxOutputTokens", Kind::Integer),
-        ("stopSequences", Kind::List(&Kind::Text)),
-        ("presencePenalty", Kind::Number),
-        ("frequencyPenalty", Kind::Number),
-        ("seed", Kind::Integer),
-        ("responseLogprobs", Kind::Bool),
-        ("logprobs", Kind::Integer),
-        ("responseMimeType", Kind::Text),
-        ("responseSchema", Kind::Object(&SCHEMA)),
-        ("responseJsonSchema", Kind::Any),
-        ("responseModalities", Kind::List(&Kind::Text)),
-        ("speechConfig", Kind::Object(&OPEN)),
-        ("mediaResolution", Kind::Text),
-        ("thinkingConfig", Kind::Object(&THINKING)),
-        ("imageConfig", Kind::Object(&OPEN)),
-        ("enableEnhancedCivicAnswers", Kind::Bool),
-    ],
-    &[],
-);
-static REQUEST: Shape = closed(
-    &[
-        ("model", Kind::Text),
-        ("contents", Kind::List(&Kind::Object(&CONTENT))),
-        ("systemInstruction", Kind::Object(&CONTENT)),
-        ("tools", Kind::List(&Kind::Object(&TOOL))),
-        ("toolConfig", Kind::Object(&TOOL_CONFIG)),
-        ("safetySettings", Kind::List(&Kind::Object(&OPEN))),
-        ("generationConfig", Kind::Object(&GENERATION)),
-        ("cachedContent", Kind::Text),
-        ("labels", Kind::Map(&Kind::Text)),
-        ("store", Kind::Bool),
-        ("serviceTier", Kind::Text),
-        ("sim", Kind::Any),
-    ],
-    &[],
-);
-
 /// Judges `body`, and reads what it asks for.
 pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, Refusal> {
     let body = &camel(body);
@@ -231,7 +36,7 @@ pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, 
     check_figures(context, config)?;
     let tools = read_tools(context, body)?;
     let structure = read_structure(config)?;
-    if structure != Structure::Free && !tools.is_empty() && family.name == "gemini" {
+    if structure != Structure::Free && !tools.is_empty() && !family.takes_schema_with_tools {
         return Err(Refusal::bad_request("Function calling with a response mime type: 'application/json' is unsupported"));
     }
     let (thinking, shows_thoughts) = read_thinking(context, config)?;
@@ -424,7 +229,7 @@ fn read_thinking(context: &Context<'_>, config: &Value) -> Result<(Thinking, boo
     }
     match (budget, level) {
         (Some(_), Some(_)) => Err(Refusal::bad_request("You can only set only one of thinking budget and thinking level.")),
-        (_, Some(_)) if family.name == "gemini" => Err(Refusal::bad_request("Thinking level is not supported for this model.")),
+        (_, Some(_)) if !family.takes_levels => Err(Refusal::bad_request("Thinking level is not supported for this model.")),
         (Some(0), _) if !family.takes_thinking_off => {
             Err(Refusal::bad_request("Budget 0 is invalid. This model only works in thinking mode."))
         }

@@ -27,7 +27,7 @@ impl<'a> Stream<'a> {
         match self.reply.script.opening {
             Opening::Normal => {}
             Opening::Twice => self.chunk(0, &text_part("", None), "", "", frames),
-            Opening::PingFirst => frames.comment(": ping"),
+            Opening::PingFirst => frames.lone_line(": ping"),
         }
     }
 

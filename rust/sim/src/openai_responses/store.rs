@@ -2,6 +2,7 @@
 
 use super::finished;
 use crate::Shared;
+use crate::context::account;
 use crate::digest::Fingerprint;
 use crate::intake::{check_credential, check_method, parse};
 use crate::ledger::Dialect;
@@ -79,7 +80,7 @@ pub(crate) fn remember(reply: &Reply<'_>, shared: &Shared) {
         return;
     }
     let Ok(object) = serde_json::from_str::<Value>(&finished(reply)) else { return };
-    let account = reply.provenance.account;
+    let account = account(reply.credential);
     let previous = reply.request.get("previous_response_id").and_then(Value::as_str);
     let mut store = shared.responses();
     let mut input = previous.and_then(|id| store.conversation(account, id)).unwrap_or_default();
@@ -99,11 +100,12 @@ pub(super) fn input_items(body: &Value) -> Vec<Value> {
 
 /// `/responses/{id}` and what is below it, and `/responses/input_tokens`.
 pub(crate) fn manage(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
-    let account = check_credential(shared, request, dialect)?;
+    let credential = check_credential(shared, request, dialect)?;
+    let account = account(&credential);
     let (_, path) = request.head.path.split_once("/responses/").unwrap_or_default();
     if path == "input_tokens" {
         check_method(&request.head, "POST")?;
-        let tokens = super::rules::count(shared, request, account, &parse(&request.body)?)?;
+        let tokens = super::rules::count(shared, request, credential, &parse(&request.body)?)?;
         return Ok(json!({"object": "response.input_tokens", "input_tokens": tokens}).to_string());
     }
     let (id, below) = path.split_once('/').unwrap_or((path, ""));

@@ -28,7 +28,7 @@ impl<'a> Stream<'a> {
         match self.reply.script.opening {
             Opening::Normal => {}
             Opening::Twice => self.lifecycle("response.created", &unfinished(self.reply, None), frames),
-            Opening::PingFirst => frames.comment(": ping"),
+            Opening::PingFirst => frames.lone_line(": ping"),
         }
         self.lifecycle("response.created", &unfinished(self.reply, None), frames);
         // Reports before the last one have no other place.

@@ -7,6 +7,7 @@ mod client;
 mod faults;
 mod gemini_generate;
 mod http;
+mod judged;
 mod ledger;
 mod openai_chat;
 mod openai_responses;
