@@ -204,6 +204,34 @@ fn tool_calls_go_wrong_as_told() {
 }
 
 #[test]
+fn blocks_can_overlap() {
+    let simulator = simulator();
+    let tools = json!([{"name": "look", "input_schema": {"properties": {"city": {"type": "string"}}}}]);
+    let script = json!({"tool_calls": 2, "tool_anomalies": ["interleaved", "whole"]});
+    let body = ask("sim/tools", "x", json!({"stream": true, "tools": tools, "sim": script}));
+    let events = Client::new(&simulator).messages(body).event_json();
+    let order: Vec<(&str, u64)> = events
+        .iter()
+        .filter_map(|event| Some((event["type"].as_str()?.strip_prefix("content_block_")?, event["index"].as_u64()?)))
+        .collect();
+    let expected = [("start", 0), ("delta", 0), ("start", 1), ("delta", 1), ("delta", 0), ("stop", 0), ("delta", 1), ("stop", 1)];
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn openings_can_be_odd() {
+    let simulator = simulator();
+    let names = |script: Value| -> Vec<String> {
+        let events = Client::new(&simulator).messages(ask("sim/fast", "x", json!({"stream": true, "sim": script}))).events();
+        events.into_iter().filter_map(|(name, _)| name).take(3).collect()
+    };
+    assert_eq!(names(json!({"opening": "twice"})), ["message_start", "message_start", "content_block_start"]);
+    assert_eq!(names(json!({"opening": "ping_first"})), ["ping", "message_start", "content_block_start"]);
+    let chat = Client::new(&simulator).chat(with("sim/fast", json!({"stream": true, "sim": {"opening": "ping_first"}})));
+    assert!(chat.text().starts_with(": ping\n\ndata: {"), "{}", chat.text());
+}
+
+#[test]
 fn hosts_have_their_quirks() {
     let (deltas, finish) = calls("sim/tools-ollama", json!({"tool_calls": 2}));
     assert_eq!((deltas.len(), &deltas[1]["index"], finish), (2, &json!(0), json!("stop")));

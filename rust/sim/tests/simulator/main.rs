@@ -3,6 +3,7 @@
 
 mod anthropic_messages;
 mod bedrock_converse;
+mod bodies;
 mod client;
 mod faults;
 mod gemini_generate;

@@ -98,6 +98,38 @@ fn thoughtful_turn(client: &mut Client, model: &str) -> Vec<Value> {
 }
 
 #[test]
+fn a_stream_adds_up_to_the_unary_reply() {
+    // A simulator with the same seed gives the same ids, so both ways must say the same.
+    let body = |stream: bool| {
+        let script = json!({"tokens": 3, "tool_calls": 2, "tool_anomalies": ["interleaved"]});
+        let settings =
+            json!({"stream": stream, "tools": [function("look"), function("listen")], "reasoning": {"summary": "auto"}, "sim": script});
+        ask("sim/agent", json!("x"), settings)
+    };
+    let whole = respond(&mut Client::new(&simulator()), body(false)).json();
+    let events = respond(&mut Client::new(&simulator()), body(true)).event_json();
+    let numbers: Vec<u64> = events.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
+    let of = |kind: &str| events.iter().filter(|event| event["type"] == kind).collect::<Vec<_>>();
+    let items: Vec<&Value> = of("response.output_item.done").iter().map(|event| &event["item"]).collect();
+    assert_eq!((of("response.output_item.added").len(), items.len()), (4, 4));
+    for (kind, field) in
+        [("response.function_call_arguments", "arguments"), ("response.output_text", "text"), ("response.reasoning_summary_text", "text")]
+    {
+        for done in of(&format!("{kind}.done")) {
+            let deltas = of(&format!("{kind}.delta")).into_iter().filter(|delta| delta["item_id"] == done["item_id"]);
+            let text: String = deltas.map(|delta| delta["delta"].as_str().unwrap()).collect();
+            assert_eq!(done[field], text, "{kind}");
+        }
+    }
+    let last = &events.last().unwrap()["response"];
+    assert_eq!((&last["output"], &last["usage"]), (&whole["output"], &whole["usage"]));
+    for item in whole["output"].as_array().unwrap() {
+        assert!(items.contains(&item), "{item}");
+    }
+}
+
+#[test]
 fn seals_are_bound() {
     let simulator = simulator();
     let mut client = Client::new(&simulator);
