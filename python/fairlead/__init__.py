@@ -1,7 +1,8 @@
 """Fairlead: a self-hosted LLM gateway, and its hot path as a library.
 
-`fairlead.sse` decodes server-sent events, `fairlead.tokens` counts tokens, `fairlead.translate` goes from one provider's dialect to another's. They
-are loaded when they are first used, because they need the native half of the package, which most of the command line does not.
+`fairlead.sse` decodes server-sent events, `fairlead.tokens` counts tokens, `fairlead.translate` goes from one provider's dialect to
+another's. They are loaded when they are first used, because they need the native half of the package, which most of the command line does
+not.
 """
 
 from importlib import import_module as _import_module

@@ -1,5 +1,5 @@
-"""The native half of the package. Of this, `fairlead.sse`, `fairlead.tokens` and `fairlead.translate` are public; everything else is how the
-package starts and follows the data plane.
+"""The native half of the package. Of this, `fairlead.sse`, `fairlead.tokens` and `fairlead.translate` are public; everything else is how
+the package starts and follows the data plane.
 
 `make test` compares this file with the module.
 """
@@ -193,7 +193,10 @@ class Stream:
         """
 
     def feed(self, bytes: bytes) -> bytes:
-        """Takes the provider's next bytes and returns what they become. A failure is written in the target's dialect; nothing follows it."""
+        """Takes the provider's next bytes and returns what they become.
+
+        A failure is written in the target's dialect; nothing follows it.
+        """
 
     def finish(self) -> bytes:
         """The provider's connection has ended; returns the end of the stream, or its failure."""

@@ -5,9 +5,10 @@
         print(loss.path, loss.severity, loss.reason)
     reply = response(answer, source="anthropic_messages", target="openai_chat", request=sent)
 
-The dialects are `openai_chat`, `openai_responses`, `anthropic_messages`, `gemini_generate` and `bedrock_converse`. What only one of them knows is
-dropped on the way into another one and is then in `losses`; nothing is dropped in silence. Translation reads no clock and draws no number: the same
-body gives the same bytes, and a conversation that goes on is written with the same blocks up to where it went on, so that prompt caches hold.
+The dialects are `openai_chat`, `openai_responses`, `anthropic_messages`, `gemini_generate` and `bedrock_converse`. What only one of them
+knows is dropped on the way into another one and is then in `losses`; nothing is dropped in silence. Translation reads no clock and draws no
+number: the same body gives the same bytes, and a conversation that goes on is written with the same blocks up to where it went on, so that
+prompt caches hold.
 
 The GIL is released while bytes are translated. Nothing here opens a connection.
 """
@@ -36,13 +37,13 @@ def request(
 ) -> Translated:
     """A request's JSON body in another dialect.
 
-    `model` is the target's name of the model, by default the body's own. `stream` says whether the reply shall be streamed, where the source's
-    dialect says so in the path (Gemini, Converse). `traits` are what the target does differently, by the names that `quirks` has in
-    `fairlead.toml`. `max_output_tokens` is the most the model can write, where the target demands a limit and the body has none.
-    `automatic_cache` marks prompts for caching where the body does not.
+    `model` is the target's name of the model, by default the body's own. `stream` says whether the reply shall be streamed, where the
+    source's dialect says so in the path (Gemini, Converse). `traits` are what the target does differently, by name. `max_output_tokens` is
+    the most the model can write, where the target demands a limit and the body has none. `automatic_cache` marks prompts for caching where
+    the body does not.
 
-    Raises ValueError when the body is not JSON, breaks its dialect (the message names the JSON path), asks for something that the target cannot do
-    and that cannot be left out, or when a dialect or trait is unknown.
+    Raises ValueError when the body is not JSON, breaks its dialect (the message names the JSON path), asks for something that the target
+    cannot do and that cannot be left out, or when a dialect or trait is unknown.
     """
     return translate_request(
         body.encode() if isinstance(body, str) else body,
@@ -61,8 +62,8 @@ def response(
 ) -> Translated:
     """A whole reply's JSON body in another dialect. `source` is the provider's dialect, `target` the caller's.
 
-    `request` is what `fairlead.translate.request` made of the caller's request: tools that were sent under another name or in another shape come back
-    under their own.
+    `request` is what `fairlead.translate.request` made of the caller's request: tools that were sent under another name or in another shape
+    come back under their own.
 
     Raises ValueError when the body is no reply of that dialect, or when a dialect or trait is unknown.
     """

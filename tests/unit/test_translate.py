@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from fairlead import translate
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "translate"
@@ -79,12 +78,16 @@ def test_refusals() -> None:
     check_refused(json.dumps(HELLO["openai_chat"]), "no quirk", traits=["fast"])
 
 
+def chunk(choices: list[Any], **more: Any) -> bytes:
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **more}
+    return f"data: {json.dumps(body)}\n\n".encode()
+
+
 CHAT = (
-    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},'
-    b'"finish_reason":null}]}\n\n'
-    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,'
-    b'"total_tokens":4}}\n\ndata: [DONE]\n\n'
+    chunk([{"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": None}])
+    + chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+    + chunk([], usage={"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4})
+    + b"data: [DONE]\n\n"
 )
 
 
