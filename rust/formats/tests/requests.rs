@@ -96,7 +96,7 @@ fn bodies_that_are_refused() {
         Some("max_tokens"),
         "\"max_tokens\" must be a whole number, 0 or more; it is a string",
     );
-    let other = "gemini_generate requests are not in this version; use openai_chat, openai_responses or anthropic_messages";
+    let other = "gemini_generate requests are not in this version; use openai_chat or anthropic_messages";
     check_refused(Dialect::GeminiGenerate, r#"{"contents":[]}"#, None, other);
 }
 
