@@ -25,8 +25,8 @@ def kinds() -> dict[str, list[str]]:
         "Markdown": _files("docs/*.md", "*.md"),
         "Rust": _files("rust/gateway/src/**/*.rs"),
         "Python": _files("python/fairlead/**/*.py"),
-        "JSON": _files("tests/vectors/**/*.json"),
-        "JSON, compact": _compact("tests/vectors/**/*.json"),
+        "JSON": _files("tests/vectors/json/*.json", "tests/vectors/sse/*.json"),
+        "JSON, compact": _compact("tests/vectors/json/*.json", "tests/vectors/sse/*.json"),
         "TOML, lock files": _files("Cargo.lock", "**/Cargo.toml"),
         "German, French, Spanish, Portuguese": _stories("german", "french", "spanish", "portuguese"),
         "Polish": _stories("polish"),
@@ -62,8 +62,8 @@ def _files(*patterns: str) -> list[str]:
     return _pieces([path.read_text() for path in _paths(*patterns)])
 
 
-def _compact(pattern: str) -> list[str]:
-    return _pieces([json.dumps(json.loads(path.read_bytes()), separators=(",", ":"), ensure_ascii=False) for path in _paths(pattern)])
+def _compact(*patterns: str) -> list[str]:
+    return _pieces([json.dumps(json.loads(path.read_bytes()), separators=(",", ":"), ensure_ascii=False) for path in _paths(*patterns)])
 
 
 def _stories(*languages: str) -> list[str]:
