@@ -16,11 +16,13 @@ use crate::request::Refusal;
 use crate::traits::Traits;
 
 pub mod dialects;
+mod job;
 #[cfg(test)]
 pub(crate) mod promises;
 pub mod stream;
 
 pub use dialects::{Encoded, Wanted};
+pub(crate) use job::Job;
 
 /// Where a request goes, as far as its bytes depend on it.
 #[derive(Clone, Copy, Debug)]

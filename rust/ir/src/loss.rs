@@ -6,6 +6,7 @@ use std::fmt;
 use crate::Dialect;
 use crate::block::Origin;
 use crate::param::Param;
+use crate::text::Member;
 
 /// One thing that did not survive a translation as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,13 @@ impl Losses {
     /// A message, block or tool.
     pub fn block(&mut self, origin: Origin, severity: Severity, reason: impl Into<Cow<'static, str>>) {
         self.at(origin.to_string(), severity, reason);
+    }
+
+    /// Members of a message, block or tool that only the dialect it was read from knows.
+    pub fn members(&mut self, origin: Origin, members: &[Member<'_>], severity: Severity, reason: &'static str) {
+        for member in members {
+            self.at(format!("{origin}.{}", String::from_utf8_lossy(member.name.as_bytes())), severity, reason);
+        }
     }
 
     /// Anything with a path of its own.

@@ -11,11 +11,11 @@ mod schema;
 mod thinking;
 mod tools;
 
-use fairlead_ir::{Dialect, ErrorKind, Losses, Param, Request, Severity};
+use fairlead_ir::{ErrorKind, Losses, Param, Request, Severity};
 
 use crate::anthropic_messages::wire::remainder;
 use crate::request::Refusal;
-use crate::translate::{Bridge, Target};
+use crate::translate::{Bridge, Job, Target};
 use crate::write::{Array, Object};
 
 /// Writes `request` for `target`, and into `bridge`, made of the same request, what of its tools the way back needs.
@@ -26,27 +26,10 @@ pub(crate) fn encode(
     losses: &mut Losses,
     bridge: &mut Bridge,
 ) -> Result<(), Refusal> {
-    let own = request.source == Dialect::AnthropicMessages;
-    let mut job = Job { request, target, own, losses, bridge };
+    let mut job = Job::new(request, target, losses, bridge);
     let parts = Parts::plan(&mut job)?;
     parts.write(&mut job, out);
     Ok(())
-}
-
-/// What every step looks at.
-struct Job<'j, 'r> {
-    request: &'r Request<'r>,
-    target: &'j Target<'j>,
-    /// The request was read from this dialect: nobody's words need translating.
-    own: bool,
-    losses: &'j mut Losses,
-    bridge: &'j mut Bridge,
-}
-
-impl Job<'_, '_> {
-    fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
-        self.losses.param(param, self.request.source, severity, reason);
-    }
 }
 
 /// The request, laid out: what depends on other parts of it is decided before anything is written.

@@ -81,9 +81,8 @@ impl Content<'_> {
         if let Some(seal) = &block.seal {
             write_carrier(seal, list);
         }
-        for member in block.rest.iter().filter(|_| !self.own) {
-            let path = format!("{}.{}", block.origin, String::from_utf8_lossy(member.name.as_bytes()));
-            self.losses.at(path, Severity::Hint, "blocks have no such member here");
+        if !self.own {
+            self.losses.members(block.origin, &block.rest, Severity::Hint, "blocks have no such member here");
         }
     }
 

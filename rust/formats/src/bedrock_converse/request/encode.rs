@@ -13,12 +13,12 @@ mod media;
 mod thinking;
 mod tools;
 
-use fairlead_ir::{Dialect, ErrorKind, Losses, Param, Request, Severity};
+use fairlead_ir::{ErrorKind, Losses, Request};
 
 use crate::bedrock_converse::wire::block::Piece;
 use crate::bedrock_converse::wire::{remainder, write_cache_point};
 use crate::request::Refusal;
-use crate::translate::{Bridge, Target};
+use crate::translate::{Bridge, Job, Target};
 use crate::write::{Array, Object};
 
 /// Writes `request` for `target`.
@@ -29,27 +29,10 @@ pub(crate) fn encode(
     losses: &mut Losses,
     bridge: &mut Bridge,
 ) -> Result<(), Refusal> {
-    let own = request.source == Dialect::BedrockConverse;
-    let mut job = Job { request, target, own, losses, bridge };
+    let mut job = Job::new(request, target, losses, bridge);
     let parts = Parts::plan(&mut job)?;
     parts.write(&mut job, out);
     Ok(())
-}
-
-/// What every step looks at.
-struct Job<'j, 'r> {
-    request: &'r Request<'r>,
-    target: &'j Target<'j>,
-    /// The request was read from this dialect: nobody's words need translating.
-    own: bool,
-    losses: &'j mut Losses,
-    bridge: &'j mut Bridge,
-}
-
-impl Job<'_, '_> {
-    fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
-        self.losses.param(param, self.request.source, severity, reason);
-    }
 }
 
 fn refuse(message: String) -> Refusal {

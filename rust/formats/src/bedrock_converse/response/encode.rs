@@ -123,10 +123,7 @@ impl<'j> Job<'j> {
         };
         let rest = if self.own { &block.rest[..] } else { &[] };
         if !self.own {
-            for member in &block.rest {
-                let path = format!("{}.{}", block.origin, String::from_utf8_lossy(member.name.as_bytes()));
-                self.losses.at(path, Severity::Hint, "a block has no such member here");
-            }
+            self.losses.members(block.origin, &block.rest, Severity::Hint, "a block has no such member here");
         }
         Some(Piece { content, mark: block.cache, rest })
     }

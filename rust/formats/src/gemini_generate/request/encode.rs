@@ -55,10 +55,7 @@ impl Writing<'_, '_> {
     /// What is kept with a block, a turn or a tool of another dialect has no place here.
     fn lose_rest(&mut self, origin: fairlead_ir::Origin, rest: &[Member<'_>]) {
         if !self.own {
-            for member in rest {
-                let path = format!("{origin}.{}", String::from_utf8_lossy(member.name.as_bytes()));
-                self.losses.at(path, Severity::Dropped, "only the dialect it was written in knows it");
-            }
+            self.losses.members(origin, rest, Severity::Dropped, "only the dialect it was written in knows it");
         }
     }
 

@@ -81,12 +81,8 @@ impl<'r> Writing<'_, 'r> {
 
     /// Tells the loss of members that only another dialect knows.
     pub(super) fn lose_members(&mut self, origin: Origin, rest: &[Member<'_>]) {
-        if self.own {
-            return;
-        }
-        for member in rest {
-            let name = String::from_utf8_lossy(member.name.as_bytes());
-            self.losses.at(format!("{origin}.{name}"), Severity::Dropped, "only the dialect it was written in knows it");
+        if !self.own {
+            self.losses.members(origin, rest, Severity::Dropped, "only the dialect it was written in knows it");
         }
     }
 

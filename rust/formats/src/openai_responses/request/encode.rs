@@ -201,9 +201,8 @@ impl Encoder<'_, '_> {
         if self.own {
             json.members(&tool.rest);
         }
-        for member in tool.rest.iter().filter(|_| !self.own) {
-            let path = format!("{}.{}", tool.origin, String::from_utf8_lossy(member.name.as_bytes()));
-            self.losses.at(path, Severity::Dropped, "tools of this provider have no such member");
+        if !self.own {
+            self.losses.members(tool.origin, &tool.rest, Severity::Dropped, "tools of this provider have no such member");
         }
         if tool.cache.is_some() {
             self.losses.block(tool.origin, Severity::Hint, "the provider takes cache marks on messages only");

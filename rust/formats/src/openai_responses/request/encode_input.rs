@@ -112,10 +112,7 @@ impl<'e, 'a> Input<'e, 'a> {
         if self.own {
             return;
         }
-        for member in &turn.rest {
-            let path = format!("{}.{}", turn.origin, String::from_utf8_lossy(member.name.as_bytes()));
-            self.losses.at(path, Severity::Dropped, "messages of this provider have no such member");
-        }
+        self.losses.members(turn.origin, &turn.rest, Severity::Dropped, "messages of this provider have no such member");
         if turn.name.is_some() {
             let (severity, reason) = match turn.role {
                 Role::User => (Severity::Changed, "messages of this provider have no name: it was put before the text"),

@@ -212,9 +212,8 @@ impl Items<'_> {
     }
 
     fn lose_members(&mut self, block: &Block<'_>) {
-        for member in block.rest.iter().filter(|_| !self.own) {
-            let path = format!("{}.{}", block.origin, String::from_utf8_lossy(member.name.as_bytes()));
-            self.losses.at(path, Severity::Hint, "replies of this dialect have no such member");
+        if !self.own {
+            self.losses.members(block.origin, &block.rest, Severity::Hint, "replies of this dialect have no such member");
         }
     }
 

@@ -214,10 +214,7 @@ impl<'r> Piece<'r> {
 }
 
 fn lose_rest(job: &mut Job<'_, '_>, block: &Block<'_>) {
-    for member in &block.rest {
-        let path = format!("{}.{}", block.origin, String::from_utf8_lossy(member.name.as_bytes()));
-        job.losses.at(path, Severity::Dropped, "this provider's blocks have no such member");
-    }
+    job.losses.members(block.origin, &block.rest, Severity::Dropped, "this provider's blocks have no such member");
 }
 
 fn write_text(text: &Text<'_>, citations: &[Citation<'_>], object: &mut Object<'_>) {

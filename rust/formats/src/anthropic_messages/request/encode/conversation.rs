@@ -241,10 +241,7 @@ fn lose_name(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
 }
 
 fn lose_rest(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
-    for member in &turn.rest {
-        let path = format!("{}.{}", turn.origin, String::from_utf8_lossy(member.name.as_bytes()));
-        job.losses.at(path, Severity::Dropped, "this provider's messages have no such member");
-    }
+    job.losses.members(turn.origin, &turn.rest, Severity::Dropped, "this provider's messages have no such member");
 }
 
 /// Whether the conversation waits for the model behind tool results, and the calls they answer were not introduced by a thought that

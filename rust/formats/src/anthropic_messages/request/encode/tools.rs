@@ -81,9 +81,8 @@ fn offer_one(job: &mut Job<'_, '_>, tool: &Tool<'_>) -> Option<Offer> {
         ToolKind::Function { parameters } => function(job, tool, parameters.as_ref()),
         ToolKind::Custom { format } => custom(job, tool, format.as_ref()),
     };
-    for member in tool.rest.iter().filter(|_| !job.own) {
-        let path = format!("{}.{}", tool.origin, String::from_utf8_lossy(member.name.as_bytes()));
-        job.losses.at(path, Severity::Dropped, "this provider's tools have no such member");
+    if !job.own {
+        job.losses.members(tool.origin, &tool.rest, Severity::Dropped, "this provider's tools have no such member");
     }
     Some(Offer { mark: tool.cache, ..Offer::new(json) })
 }

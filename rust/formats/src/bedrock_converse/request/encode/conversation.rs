@@ -341,17 +341,15 @@ fn lose_name(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
 }
 
 fn lose_rest(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
-    for member in turn.rest.iter().filter(|_| !job.own) {
-        let path = format!("{}.{}", turn.origin, String::from_utf8_lossy(member.name.as_bytes()));
-        job.losses.at(path, Severity::Dropped, "this provider's messages have no such member");
+    if !job.own {
+        job.losses.members(turn.origin, &turn.rest, Severity::Dropped, "this provider's messages have no such member");
     }
 }
 
 /// Loses the members of a block that only another dialect knows.
 pub(super) fn lose_members(job: &mut Job<'_, '_>, block: &Block<'_>) {
-    for member in block.rest.iter().filter(|_| !job.own) {
-        let path = format!("{}.{}", block.origin, String::from_utf8_lossy(member.name.as_bytes()));
-        job.losses.at(path, Severity::Dropped, "this provider's blocks have no such member");
+    if !job.own {
+        job.losses.members(block.origin, &block.rest, Severity::Dropped, "this provider's blocks have no such member");
     }
 }
 

@@ -72,9 +72,8 @@ fn fit(job: &mut Job<'_, '_>, tool: &Tool<'_>) -> Option<Offer> {
             return None;
         }
     };
-    for member in tool.rest.iter().filter(|_| !job.own) {
-        let path = format!("{}.{}", tool.origin, String::from_utf8_lossy(member.name.as_bytes()));
-        job.losses.at(path, Severity::Dropped, "this provider's tools have no such member");
+    if !job.own {
+        job.losses.members(tool.origin, &tool.rest, Severity::Dropped, "this provider's tools have no such member");
     }
     Some(Offer { json, mark: tool.cache })
 }
