@@ -42,9 +42,9 @@ pub mod sse;
 pub mod tap;
 mod template;
 pub mod text;
-pub mod traits;
 pub mod translate;
 mod write;
 
 pub use bedrock_converse::request::path as converse_path;
+pub use fairlead_ir::traits;
 pub use patch::Unspliced;

@@ -1,4 +1,5 @@
-//! What every other crate talks in: dialects, ids, money, usage, finish reasons, the error table, and the canonical representation.
+//! What every other crate talks in: dialects and what endpoints do differently from them ([`traits`]), ids, money, usage, finish reasons,
+//! the error table, and the canonical representation.
 //!
 //! The canonical representation is what requests, replies and streams are translated through: [`Request`], [`Response`], [`Event`],
 //! made of [`block`]s. Its texts are JSON as written ([`text`]), borrowed from the body they were read from. What a dialect says that
@@ -21,6 +22,7 @@ pub mod price;
 pub mod request;
 pub mod response;
 pub mod text;
+pub mod traits;
 pub mod usage;
 
 pub use block::{Block, Kind, Origin};
@@ -36,4 +38,5 @@ pub use price::Price;
 pub use request::{Request, Role, Tool, ToolChoice, ToolKind, Turn};
 pub use response::{Choice, Response, Stop, StopReason};
 pub use text::{Member, Raw, Text};
+pub use traits::Traits;
 pub use usage::Usage;
