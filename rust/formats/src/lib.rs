@@ -45,6 +45,5 @@ pub mod text;
 pub mod translate;
 mod write;
 
-pub use bedrock_converse::request::path as converse_path;
 pub use fairlead_ir::traits;
 pub use patch::Unspliced;

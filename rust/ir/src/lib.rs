@@ -18,6 +18,7 @@ pub mod id;
 pub mod loss;
 pub mod money;
 pub mod param;
+pub mod percent;
 pub mod price;
 pub mod request;
 pub mod response;

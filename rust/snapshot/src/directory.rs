@@ -45,6 +45,8 @@ pub struct Principal {
     pub management: bool,
     /// Unix milliseconds after which it is refused; 0 for never.
     pub expires_at_ms: u64,
+    /// A translation that loses something is refused.
+    pub strict_translation: bool,
     models: Vec<String>,
 }
 
@@ -157,6 +159,7 @@ fn principal(key: wire::Key) -> Principal {
         disabled: key.disabled,
         management: key.management,
         expires_at_ms: key.expires_at_ms,
+        strict_translation: key.strict_translation,
         models: key.models,
     }
 }
@@ -227,10 +230,13 @@ mod tests {
         assert_eq!(directory.find(&[0xaa; 32]).unwrap().key, 7);
         // The same delta again, then an older one, change nothing.
         assert_eq!(directory.apply(&add).unwrap(), 1);
-        let rotate = delta(2, &format!(r#""upsert":[{{"id":7,"hash":"{}","account":1,"disabled":true}}]"#, hex(0xbb)));
+        assert!(!directory.find(&[0xaa; 32]).unwrap().strict_translation);
+        let rotate =
+            delta(2, &format!(r#""upsert":[{{"id":7,"hash":"{}","account":1,"disabled":true,"strict_translation":true}}]"#, hex(0xbb)));
         directory.apply(&rotate).unwrap();
         assert!(directory.find(&[0xaa; 32]).is_none(), "the old hash of a key is gone");
-        assert!(directory.find(&[0xbb; 32]).unwrap().disabled);
+        let rotated = directory.find(&[0xbb; 32]).unwrap();
+        assert!(rotated.disabled && rotated.strict_translation);
         directory.apply(&delta(3, r#""delete":[7]"#)).unwrap();
         assert!(directory.is_empty());
     }

@@ -12,8 +12,10 @@
 
 pub mod directory;
 mod snapshot;
+mod target;
 pub mod wire;
 
 pub use directory::{Directory, KeyHasher, Principal};
-pub use snapshot::{Endpoint, Model, Origin, Provider, Secret, Snapshot, SnapshotError, Target};
+pub use snapshot::{Endpoint, Found, Model, Provider, Secret, Snapshot, SnapshotError};
+pub use target::{Operation, Origin, Signing, SigningKey, Target};
 pub use wire::{Limits, Settings, Timeouts};

@@ -19,6 +19,9 @@ pub struct Snapshot {
     pub providers: Vec<Provider>,
     /// Models, each with its endpoints.
     pub models: Vec<Model>,
+    /// Names for a model with wishes.
+    #[serde(default)]
+    pub presets: Vec<Preset>,
 }
 
 /// Timeouts, limits and switches.
@@ -33,11 +36,19 @@ pub struct Settings {
     pub reserve_completion_tokens: u64,
     /// Whether models may be listed without a key.
     pub open_catalogue: bool,
+    /// Whether responses are kept for `previous_response_id`.
+    pub responses_store: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { timeouts: Timeouts::default(), limits: Limits::default(), reserve_completion_tokens: 4096, open_catalogue: false }
+        Settings {
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            reserve_completion_tokens: 4096,
+            open_catalogue: false,
+            responses_store: false,
+        }
     }
 }
 
@@ -155,6 +166,9 @@ pub struct Provider {
     /// How the credential travels.
     #[serde(default)]
     pub auth: Auth,
+    /// Dialect name → how it travels there, where that is another way.
+    #[serde(default)]
+    pub dialect_auth: BTreeMap<String, Auth>,
     /// Credentials. Empty: none is sent (a local server).
     #[serde(default)]
     pub keys: Vec<ProviderKey>,
@@ -170,7 +184,7 @@ pub struct Provider {
     /// PEM file of extra roots for this provider.
     #[serde(default)]
     pub ca_file: Option<String>,
-    /// Quirk flags, by name.
+    /// Names of [`fairlead_ir::Traits`] that all its endpoints have.
     #[serde(default)]
     pub quirks: Vec<String>,
 }
@@ -188,14 +202,32 @@ pub enum Auth {
         /// The header's name.
         name: String,
     },
+    /// It does not travel: requests are signed as AWS wants them (Signature Version 4), and every key needs an `access_key_id`.
+    Sigv4 {
+        /// Such as `eu-central-1`.
+        region: String,
+        /// The service's signing name.
+        #[serde(default = "bedrock")]
+        service: String,
+    },
+}
+
+fn bedrock() -> String {
+    "bedrock".to_owned()
 }
 
 /// One credential of a provider.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderKey {
-    /// The secret itself.
+    /// The secret itself; of a key pair of AWS, the secret access key.
     pub secret: String,
+    /// The other half of a key pair of AWS.
+    #[serde(default)]
+    pub access_key_id: Option<String>,
+    /// Belongs to a temporary key pair of AWS.
+    #[serde(default)]
+    pub session_token: Option<String>,
 }
 
 impl std::fmt::Debug for ProviderKey {
@@ -235,6 +267,31 @@ pub struct Endpoint {
     pub dialects: Vec<String>,
     /// Prices in pico-dollars per unit.
     pub price: Price,
+    /// Most completion tokens it gives, where it differs from the model.
+    #[serde(default)]
+    pub max_completion_tokens: Option<u64>,
+    /// Names of [`fairlead_ir::Traits`] that it has beside its provider's.
+    #[serde(default)]
+    pub quirks: Vec<String>,
+    /// Words of the efforts that it knows; empty: unknown.
+    #[serde(default)]
+    pub efforts: Vec<String>,
+}
+
+/// A name for a model with wishes: `@preset/{name}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// What stands behind `@preset/`. Unique.
+    pub name: String,
+    /// A model's id or alias.
+    pub model: String,
+    /// A translation that loses something is refused.
+    #[serde(default)]
+    pub strict_translation: bool,
+    /// Where a client marks nothing for the prompt cache, it is marked by us.
+    #[serde(default)]
+    pub automatic_cache: bool,
 }
 
 /// Prices in pico-dollars per unit.
@@ -312,4 +369,7 @@ pub struct Key {
     /// Model patterns it may use (`acme/*`); empty: all.
     #[serde(default)]
     pub models: Vec<String>,
+    /// A translation that loses something is refused.
+    #[serde(default)]
+    pub strict_translation: bool,
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fairlead_formats::request;
 use fairlead_formats::splice::{Edits, Piece};
 use fairlead_ir::{ErrorKind, Manner};
-use fairlead_snapshot::{Origin, Principal, Snapshot, Target};
+use fairlead_snapshot::{Operation, Origin, Principal, Snapshot, Target};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -42,21 +42,23 @@ impl Attempting {
             upstream_model: &endpoint.upstream_model,
             manner,
             hashed_user: hashed_user.as_deref(),
-            stream_options: !choice.provider(snapshot).has_quirk("no_stream_options"),
+            stream_options: !endpoint.traits.no_stream_options,
         };
         let mut edits = worker.edits.borrow_mut();
         edits.clear();
         request::edits(&intake.facts, &wanted, &mut edits).map_err(|_| internal())?;
         let bytes = edits.result_len(intake.bytes as usize);
         let turn = worker.turn();
+        let operation = if intake.facts.stream { Operation::Stream } else { Operation::Generate };
+        let line = target.request_line(operation).ok_or_else(internal)?;
         let outgoing = match intake.frames.as_slice() {
             // One write of one buffer is cheaper than gathering slices while there is little to copy.
             [only] if bytes <= COPY_BELOW_BYTES => {
-                let mut text = head(target, client, bytes, bytes, turn);
+                let mut text = head(line, target, client, bytes, bytes, turn);
                 edits.apply(only, &mut text).map_err(|_| internal())?;
                 Outgoing::new(text, Vec::new())
             }
-            frames => Outgoing::new(head(target, client, bytes, 0, turn), spliced(frames, &edits).map_err(|_| internal())?),
+            frames => Outgoing::new(head(line, target, client, bytes, 0, turn), spliced(frames, &edits).map_err(|_| internal())?),
         };
         Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin: target.origin.clone(), outgoing, turn, now })
     }
@@ -94,11 +96,12 @@ pub(crate) fn spliced(frames: &[Bytes], edits: &Edits) -> Result<Vec<Bytes>, fai
 }
 
 /// The request's head, in a buffer with room for `room` more bytes.
-fn head(target: &Target, client: &Head<'_>, body_bytes: usize, room: usize, turn: u32) -> Vec<u8> {
+fn head(line: &[u8], target: &Target, client: &Head<'_>, body_bytes: usize, room: usize, turn: u32) -> Vec<u8> {
     let prepared = &target.heads[turn as usize % target.heads.len()];
     let passed: usize = client.passed.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let defaults: usize = target.defaults.iter().map(|(_, line)| line.len()).sum();
-    let mut head = Vec::with_capacity(prepared.len() + passed + defaults + LENGTH_LINE_BYTES + room);
+    let mut head = Vec::with_capacity(line.len() + prepared.len() + passed + defaults + LENGTH_LINE_BYTES + room);
+    head.extend_from_slice(line);
     head.extend_from_slice(prepared);
     for (name, line) in &target.defaults {
         if !client.passes(name) {

@@ -4,7 +4,7 @@
 use super::failure::{Failure, shown};
 use fairlead_formats::request::Facts;
 use fairlead_ir::{Dialect, ErrorKind};
-use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
+use fairlead_snapshot::{Endpoint, Found, Model, Principal, Provider, Snapshot};
 
 /// An endpoint in a snapshot, as indexes, so that it can outlive the borrow.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ impl Choice {
 
 /// Chooses, or says what stands in the way.
 pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, dialect: Dialect) -> Result<Choice, Failure> {
-    let model = snapshot.model_index(&facts.model).ok_or_else(|| unknown_model(snapshot, &facts.model))?;
+    let Found { model, .. } = snapshot.find(&facts.model).ok_or_else(|| unknown_model(snapshot, &facts.model))?;
     let found = &snapshot.models[model];
     if !principal.may_use(&found.id) {
         let message = format!("this key may not use the model {}", shown(&found.id));

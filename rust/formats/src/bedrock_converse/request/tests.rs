@@ -10,27 +10,10 @@ use serde_json::{Value, json};
 
 use super::decode::decode;
 use super::encode::encode;
-use super::path;
 use crate::traits::Traits;
 use crate::translate::{Bridge, Target};
 
 mod properties;
-
-#[test]
-fn models_are_encoded_once_in_the_path() {
-    for (model, stream, expected) in [
-        ("anthropic.claude-3-haiku-20240307-v1:0", false, "anthropic.claude-3-haiku-20240307-v1%3A0/converse"),
-        ("amazon.nova-lite-v1~x_y", true, "amazon.nova-lite-v1~x_y/converse-stream"),
-        (
-            "arn:aws:bedrock:eu-west-1:1:inference-profile/eu.a",
-            true,
-            "arn%3Aaws%3Abedrock%3Aeu-west-1%3A1%3Ainference-profile%2Feu.a/converse-stream",
-        ),
-        ("a b/ü%", false, "a%20b%2F%C3%BC%25/converse"),
-    ] {
-        assert_eq!(path(model, stream), expected);
-    }
-}
 
 // --- reading ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,143 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::*;
+
+const PROVIDERS: &str = r#"[
+    {"slug":"lab","name":"Lab","dialects":{"openai_chat":"http://127.0.0.1:9000/v1/","anthropic_messages":"http://[::1]:9000/v1"},
+     "keys":[{"secret":"one"},{"secret":"two"}],"headers":{"Anthropic-Version":"2023-06-01","X-Lab":"yes","user-agent":"lab"}},
+    {"slug":"open","name":"Open","dialects":{"openai_chat":"https://open.example/api"},"auth":{"scheme":"header","name":"X-Api-Key"},"keys":[{"secret":"k"}]}
+]"#;
+
+fn compile(providers: &str, models: &str) -> Result<Snapshot, SnapshotError> {
+    Snapshot::from_json(format!(r#"{{"version":1,"providers":{providers},"models":{models}}}"#).as_bytes())
+}
+
+fn model(id: &str, endpoint: &str) -> String {
+    format!(
+        r#"[{{"id":"{id}","aliases":["nick"],"endpoints":[{{"id":1,"upstream_model":"up","price":{{"prompt":3,"completion":5}},{endpoint}}}]}}]"#
+    )
+}
+
+#[test]
+fn names_resolve() {
+    let snapshot = compile(PROVIDERS, &model("acme/fast", r#""provider":"open""#)).unwrap();
+    assert!(snapshot.model("acme/fast").is_some());
+    assert!(snapshot.model("openrouter/acme/fast").is_some());
+    assert!(snapshot.model("acme/fst").is_none());
+    assert_eq!(snapshot.nearest("acme/fst"), Some("acme/fast"));
+    assert_eq!(snapshot.nearest("something else entirely"), None);
+    let endpoint = &snapshot.model("nick").unwrap().endpoints[0];
+    assert_eq!(endpoint.price.cache_read, PicoUsd(3));
+    assert_eq!(endpoint.price.reasoning, PicoUsd(5));
+}
+
+#[test]
+fn presets_are_names_with_wishes() {
+    let check = |presets: &str, name: &str, expected: Option<Found>| {
+        let models = model("acme/fast", r#""provider":"open""#);
+        let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},"presets":{presets}}}"#);
+        assert_eq!(Snapshot::from_json(json.as_bytes()).unwrap().find(name), expected, "{name}");
+    };
+    let presets =
+        r#"[{"name":"careful","model":"nick","strict_translation":true},{"name":"cached","model":"acme/fast","automatic_cache":true}]"#;
+    let plain = Found { model: 0, strict_translation: false, automatic_cache: false };
+    check("[]", "acme/fast", Some(plain));
+    check(presets, "nick", Some(plain));
+    check(presets, "@preset/careful", Some(Found { strict_translation: true, ..plain }));
+    check(presets, "openrouter/@preset/cached", Some(Found { automatic_cache: true, ..plain }));
+    check(presets, "@preset/carefull", None);
+    check(presets, "careful", None);
+}
+
+#[test]
+fn endpoints_have_their_own_traits_and_their_providers() {
+    let providers = r#"[{"slug":"lab","name":"Lab","dialects":{"openai_chat":"http://x"},"quirks":["no_seed","no_stop"]}]"#;
+    let check = |rest: &str, expected: &[&str], efforts: &[Effort]| {
+        let snapshot = compile(providers, &model("a/b", &format!(r#""provider":"lab"{rest}"#))).unwrap();
+        let endpoint = &snapshot.models[0].endpoints[0];
+        assert_eq!(endpoint.traits, Traits::from_names(expected).unwrap(), "{rest}");
+        assert_eq!(endpoint.efforts, efforts, "{rest}");
+    };
+    check("", &["no_seed", "no_stop"], &[]);
+    check(r#","quirks":["think_tags","no_seed"]"#, &["no_seed", "no_stop", "think_tags"], &[]);
+    check(r#","efforts":["high","none","low","high"]"#, &["no_seed", "no_stop"], &[Effort::None, Effort::Low, Effort::High]);
+}
+
+#[test]
+fn limits_and_switches_arrive() {
+    let snapshot = compile(PROVIDERS, &model("a/b", r#""provider":"lab","max_completion_tokens":7"#)).unwrap();
+    assert_eq!(snapshot.models[0].endpoints[0].max_completion_tokens, Some(7));
+    assert!(!snapshot.settings.responses_store);
+    let json = r#"{"version":1,"settings":{"responses_store":true},"providers":[],"models":[]}"#;
+    assert!(Snapshot::from_json(json.as_bytes()).unwrap().settings.responses_store);
+}
+
+#[test]
+fn secrets_are_not_printed_but_known_to_redaction() {
+    let keys = r#"[{"access_key_id":"AKID","secret":"hidden-half","session_token":"hidden-token"},{"access_key_id":"AKIE","secret":"hidden-other"}]"#;
+    let auth = r#"{"scheme":"sigv4","region":"eu-central-1"}"#;
+    let providers =
+        format!(r#"[{{"slug":"aws","name":"AWS","dialects":{{"bedrock_converse":"https://b.example"}},"auth":{auth},"keys":{keys}}}]"#);
+    let snapshot = compile(&providers, &model("a/b", r#""provider":"aws""#)).unwrap();
+    // The heads are bytes: nobody reads them as text.
+    let printed = format!("{snapshot:?}");
+    assert!(printed.contains("AKID") && !printed.contains("hidden"), "{printed}");
+    assert_eq!(snapshot.providers[0].exposed_secrets(), ["hidden-half", "hidden-token", "hidden-other"]);
+}
+
+#[test]
+fn the_admin_token_is_known_by_its_hash() {
+    let check = |hash: &str, expected: Option<Option<KeyHash>>| {
+        let json = format!(r#"{{"version":1,"admin_token_hash":"{hash}","providers":[],"models":[]}}"#);
+        assert_eq!(Snapshot::from_json(json.as_bytes()).ok().map(|snapshot| snapshot.admin_token_hash), expected, "{hash}");
+    };
+    check("", Some(None));
+    check(&"ab".repeat(32), Some(Some([0xab; 32])));
+    check("ab", None);
+    check(&"zz".repeat(32), None);
+}
+
+#[test]
+fn mistakes_name_their_place() {
+    let check = |providers: &str, models: &str, path: &str, part: &str| {
+        let error = compile(providers, models).unwrap_err();
+        assert!(error.path.contains(path) && error.message.contains(part), "{error}");
+    };
+    let lab = |dialects: &str, rest: &str| format!(r#"[{{"slug":"lab","name":"Lab","dialects":{{{dialects}}}{rest}}}]"#);
+    check(PROVIDERS, &model("a/b", r#""provider":"lap""#), "models.a/b.endpoints.0.provider", "no provider \"lap\"");
+    check(PROVIDERS, &model("a/b", r#""provider":"open","dialects":["anthropic_messages"]"#), "endpoints.0.dialects", "does not speak");
+    check(PROVIDERS, r#"[{"id":"a/b","endpoints":[]}]"#, "models.a/b", "no endpoint");
+    check(PROVIDERS, &model("nick", r#""provider":"lab","typo":1"#), "snapshot", "typo");
+    check(&lab(r#""openai_chat":"ftp://x""#, ""), "[]", "providers.lab", "http://");
+    check(&lab(r#""openai_chat":"http://u:p@x""#, ""), "[]", "providers.lab", "credentials");
+    check(&lab(r#""openai_chat":"http://x:99999""#, ""), "[]", "providers.lab", "port");
+    check(&lab(r#""openai_chat":"http://x?y=1""#, ""), "[]", "providers.lab", "query");
+    check(&lab(r#""klingon":"http://x""#, ""), "[]", "providers.lab.dialects.klingon", "unknown dialect");
+    check(&lab(r#""openai_chat":"http://x""#, r#","keys":[{"secret":"a\r\nb: c"}]"#), "[]", "providers.lab", "cannot carry");
+    check(&lab(r#""openai_chat":"http://x""#, r#","headers":{"a b":"c"}"#), "[]", "providers.lab", "not a header name");
+    let chat = |rest: &str| lab(r#""openai_chat":"http://x""#, rest);
+    check(&chat(r#","quirks":["no_seed","no_sed"]"#), "[]", "providers.lab.quirks.1", "did you mean \"no_seed\"?");
+    let quirk = model("a/b", r#""provider":"lab","quirks":["warp"]"#);
+    check(PROVIDERS, &quirk, "models.a/b.endpoints.0.quirks.0", "\"warp\" is no quirk");
+    let effort = model("a/b", r#""provider":"lab","efforts":["low","extreme"]"#);
+    check(PROVIDERS, &effort, "models.a/b.endpoints.0.efforts.1", "there are none, minimal, low, medium, high, xhigh, max");
+    let other = r#","dialect_auth":{"gemini_generate":{"scheme":"bearer"}}"#;
+    check(&chat(other), "[]", "providers.lab.dialect_auth.gemini_generate", "does not speak");
+    let pair = r#","keys":[{"access_key_id":"AKID","secret":"s"}]"#;
+    check(&chat(pair), "[]", "providers.lab.dialects.openai_chat", "a key pair of AWS");
+    let signed = |keys: &str| chat(&format!(r#","auth":{{"scheme":"sigv4","region":"eu-1"}},"keys":[{keys}]"#));
+    check(&signed(""), "[]", "providers.lab", "no key to sign");
+    check(&signed(r#"{"secret":"s"}"#), "[]", "providers.lab", "access_key_id");
+    check(&signed(r#"{"secret":"s","access_key_id":"a,b"}"#), "[]", "providers.lab", "letters and digits");
+    check(&signed(r#"{"secret":"s","access_key_id":"a","session_token":"x\n"}"#), "[]", "providers.lab", "cannot carry");
+    check(&chat(r#","auth":{"scheme":"sigv4","region":"eu 1"},"keys":[]"#), "[]", "providers.lab", "no name of a region");
+    check(&chat(r#","auth":{"scheme":"sigv4"}"#), "[]", "snapshot", "region");
+    let preset = |presets: &str, path: &str, part: &str| {
+        let models = model("acme/fast", r#""provider":"open""#);
+        let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},"presets":[{presets}]}}"#);
+        let error = Snapshot::from_json(json.as_bytes()).unwrap_err();
+        assert!(error.path == path && error.message.contains(part), "{error}");
+    };
+    preset(r#"{"name":"p","model":"acme/fats"}"#, "presets.p.model", "did you mean \"acme/fast\"?");
+    preset(r#"{"name":"p","model":"nick"},{"name":"q","model":"@preset/p"}"#, "presets.q.model", "no model");
+    preset(r#"{"name":"p","model":"nick"},{"name":"p","model":"nick"}"#, "presets.p", "taken twice");
+}
