@@ -1,4 +1,4 @@
-//! Writes one reservation and one settlement as seeds into corpus/journal.
+//! Writes a reservation and settlements of both versions as seeds into corpus/journal.
 
 use fairlead_ir::{GenerationId, NanoUsd};
 use fairlead_journal::record;
@@ -22,8 +22,14 @@ fn main() -> io::Result<()> {
     fs::create_dir_all("corpus/journal")?;
     fs::write("corpus/journal/reserve", &bytes)?;
     // All fields of a settlement up to its texts may be zero; eleven empty texts and one attempt of zeros follow.
-    fs::write("corpus/journal/settle", settlement_of_zeros())
+    let mut settle = settlement_of_zeros();
+    fs::write("corpus/journal/settle_version_1", &settle)?;
+    settle.extend_from_slice(&TRANSLATED);
+    fs::write("corpus/journal/settle", settle)
 }
+
+/// The last dialect, one loss (dropped, a path of one byte, a reason of none), 7 more.
+const TRANSLATED: [u8; 12] = [5, 1, 2, 1, 0, b'n', 0, 0, 7, 0, 0, 0];
 
 /// A cut byte, 226 bytes of fields, 11 texts of no length, one attempt with 30 bytes of fields and 4 texts.
 fn settlement_of_zeros() -> Vec<u8> {

@@ -23,12 +23,19 @@ fn round_trip(payload: &[u8]) {
         assert_eq!(again, payload);
         assert_eq!(record::generation(payload), Ok(reserve.generation));
     }
-    again.clear();
-    if let Ok(settle) = record::decode_settle(payload) {
-        record::encode_settle(&settle, &mut again);
-        assert_eq!(again, payload);
-        assert_eq!(record::generation(payload), Ok(settle.generation));
+    for version in 1..=Kind::Settle.version() {
+        again.clear();
+        if let Ok(settle) = record::decode_settle(payload, version) {
+            record::encode_settle(&settle, &mut again);
+            assert_eq!(again.strip_prefix(payload), Some(added_since(version)));
+            assert_eq!(record::generation(payload), Ok(settle.generation));
+        }
     }
+}
+
+/// What a settlement of that version has more when it is written again.
+fn added_since(version: u8) -> &'static [u8] {
+    if version == 1 { &[0; 6] } else { &[] }
 }
 
 /// The bytes as a segment's content.

@@ -31,6 +31,19 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every severity, in the order of their stable numbers, which is that of how much they matter.
+    pub const ALL: [Severity; 3] = [Severity::Hint, Severity::Changed, Severity::Dropped];
+
+    /// A number that journals store; never reused for another severity.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The severity with this stored number.
+    pub fn from_number(number: u8) -> Option<Severity> {
+        Severity::ALL.get(usize::from(number)).copied()
+    }
+
     /// As headers, records and Python spell it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -97,5 +110,20 @@ impl Losses {
     /// Adds those of another step.
     pub fn append(&mut self, mut other: Losses) {
         self.0.append(&mut other.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Severity;
+
+    #[test]
+    fn severities_are_numbered_by_how_much_they_matter() {
+        for (number, severity) in Severity::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(severity.number()), number);
+            assert_eq!(Severity::from_number(severity.number()), Some(severity));
+        }
+        assert!(Severity::ALL.is_sorted());
+        assert_eq!(Severity::from_number(3), None);
     }
 }

@@ -147,5 +147,8 @@ fn settle() -> Settle {
             upstream_cost: NanoUsd(7_794_000),
             flags: Flags::default(),
         }],
+        upstream_dialect: None,
+        losses: Vec::new(),
+        losses_more: 0,
     }
 }

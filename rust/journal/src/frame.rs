@@ -5,7 +5,7 @@
 //! | 4 | CRC-32 (IEEE) of everything after it, started from the segment header's own CRC, so that a record is valid in its segment only |
 //! | 4 | length of everything after this field |
 //! | 1 | kind: RESERVE 1, SETTLE 2; kept for later: PROGRESS 3, VOID 4, LEASE 5, CURSOR 6 |
-//! | 1 | version of the record, 1 |
+//! | 1 | version of the record: of RESERVE 1, of SETTLE 1 or 2 |
 //! | 8 | sequence number in the chain, from 1, without gaps |
 //! | … | payload ([`crate::record`]) |
 //!
@@ -21,8 +21,19 @@ pub enum Kind {
     Settle = 2,
 }
 
-/// The version of every record kind that this build writes and reads.
-pub const RECORD_VERSION: u8 = 1;
+impl Kind {
+    const ALL: [Kind; 2] = [Kind::Reserve, Kind::Settle];
+
+    /// The version of its records that this build writes. It reads this one and all before it, from 1.
+    pub const fn version(self) -> u8 {
+        match self {
+            Kind::Reserve => 1,
+            // 1 ended behind the attempts.
+            Kind::Settle => 2,
+        }
+    }
+}
+
 /// Bytes before the payload.
 pub const FRAME_BYTES: usize = CHECKED_FROM + BODY_HEAD_BYTES + 4;
 /// Bytes of the longest payload; [`crate::record`] clips texts so that none is longer.
@@ -52,11 +63,7 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// The kind, unless it or its version is newer than this build.
     pub fn known_kind(&self) -> Option<Kind> {
-        match (self.kind, self.version) {
-            (1, RECORD_VERSION) => Some(Kind::Reserve),
-            (2, RECORD_VERSION) => Some(Kind::Settle),
-            _ => None,
-        }
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == self.kind && (1..=kind.version()).contains(&self.version))
     }
 }
 
@@ -113,7 +120,7 @@ pub fn finish(buffer: &mut [u8], kind: Kind, sequence: u64, seed: u32) {
     let length = (buffer.len() - PREFIX_BYTES) as u32;
     buffer[4..8].copy_from_slice(&length.to_le_bytes());
     buffer[8] = kind as u8;
-    buffer[9] = RECORD_VERSION;
+    buffer[9] = kind.version();
     buffer[10..FRAME_BYTES].copy_from_slice(&sequence.to_le_bytes());
     let checksum = checksum(&buffer[CHECKED_FROM..], seed);
     buffer[..4].copy_from_slice(&checksum.to_le_bytes());
@@ -142,7 +149,7 @@ mod tests {
         #[test]
         fn a_record_reads_back_and_every_prefix_is_short(payload in prop::collection::vec(any::<u8>(), 0..300), sequence: u64, seed: u32) {
             let bytes = frame(&payload, sequence, seed);
-            let expected = Frame { kind: 2, version: 1, sequence, payload: &payload, size: bytes.len() };
+            let expected = Frame { kind: 2, version: 2, sequence, payload: &payload, size: bytes.len() };
             prop_assert_eq!(read(&bytes, bytes.len(), seed), Step::Record(expected));
             for length in 0..bytes.len() {
                 prop_assert_eq!(read(&bytes[..length], bytes.len(), seed), Step::Short);
@@ -161,6 +168,24 @@ mod tests {
         fn a_record_of_another_segment_is_bad(payload in prop::collection::vec(any::<u8>(), 0..300), seed: u32) {
             let bytes = frame(&payload, 7, seed);
             prop_assert_eq!(read(&bytes, bytes.len(), !seed), Step::Bad { extent: Some(bytes.len()) });
+        }
+    }
+
+    #[test]
+    fn a_version_is_known_from_the_first_to_our_own() {
+        let known = |kind, version| Frame { kind, version, sequence: 1, payload: &[], size: FRAME_BYTES }.known_kind();
+        for (kind, version, expected) in [
+            (1, 1, Some(Kind::Reserve)),
+            (2, 1, Some(Kind::Settle)),
+            (2, 2, Some(Kind::Settle)),
+            (1, 0, None),
+            (1, 2, None),
+            (2, 0, None),
+            (2, 3, None),
+            (0, 1, None),
+            (3, 1, None),
+        ] {
+            assert_eq!(known(kind, version), expected, "kind {kind} version {version}");
         }
     }
 

@@ -241,7 +241,7 @@ impl Follower {
                 }
                 match frame.known_kind() {
                     Some(Kind::Reserve) => {}
-                    Some(Kind::Settle) => match record::decode_settle(frame.payload) {
+                    Some(Kind::Settle) => match record::decode_settle(frame.payload, frame.version) {
                         Ok(settle) => pass.out.push(settle),
                         Err(record::Malformed) => return Ok(Halt::NoRecord),
                     },

@@ -1,17 +1,20 @@
 //! The payloads: [`Reserve`] and [`Settle`] as little-endian bytes.
 //!
 //! Fixed fields in the order of the structs, then texts, each behind its length (2 bytes). Both start with the generation id.
-//! Texts longer than [`TEXT_BYTES_MAX`] are clipped at a character's end, and attempts beyond [`ATTEMPTS_MAX`] are merged, so that a
-//! settlement always fits. Reading is strict: an unknown number or a byte too many is an error, never a guess.
+//! Texts longer than [`TEXT_BYTES_MAX`] are clipped at a character's end, attempts beyond [`ATTEMPTS_MAX`] are merged and losses beyond
+//! [`LOSSES_MAX`] only counted, so that a settlement always fits. Reading is strict: an unknown number or a byte too many is an error,
+//! never a guess. A settlement of version 1 ends behind its attempts: nothing was translated then.
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
-use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Scopes, Settle, Timings};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
+use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
 
 /// Bytes a text is clipped to.
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Attempts stored one by one. Of more, the first and the last ones are kept and those between become one attempt with their summed
 /// cost and latency and the error `merged`.
 pub const ATTEMPTS_MAX: usize = 64;
+/// Losses stored one by one: of more, the first ones.
+pub const LOSSES_MAX: usize = 32;
 
 /// A [`Reserve`] whose texts are borrowed, so that writing one needs no allocation.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +80,7 @@ pub fn decode_reserve(payload: &[u8]) -> Result<Reserve, Malformed> {
     Ok(record)
 }
 
-/// Appends a settlement's payload.
+/// Appends a settlement's payload, in the version of [`crate::frame::Kind::version`].
 pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_generation(out, record.generation);
     put_u64(out, record.started_at_ms);
@@ -113,10 +116,12 @@ pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
         put_text(out, text.as_ref());
     }
     put_attempts(out, &record.attempts);
+    put_dialect(out, record.upstream_dialect);
+    put_losses(out, &record.losses, record.losses_more);
 }
 
-/// Reads what [`encode_settle`] wrote.
-pub fn decode_settle(payload: &[u8]) -> Result<Settle, Malformed> {
+/// Reads what [`encode_settle`] wrote, here or in an earlier build that wrote `version`.
+pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
     let mut fields = Fields(payload);
     let mut record = Settle {
         generation: fields.generation()?,
@@ -146,6 +151,9 @@ pub fn decode_settle(payload: &[u8]) -> Result<Settle, Malformed> {
         end_user: String::new(),
         session: String::new(),
         attempts: Vec::new(),
+        upstream_dialect: None,
+        losses: Vec::new(),
+        losses_more: 0,
     };
     for text in [
         &mut record.error,
@@ -163,6 +171,11 @@ pub fn decode_settle(payload: &[u8]) -> Result<Settle, Malformed> {
         *text = fields.text()?;
     }
     record.attempts = fields.attempts()?;
+    if version > 1 {
+        record.upstream_dialect = fields.dialect()?;
+        record.losses = fields.losses()?;
+        record.losses_more = fields.u32()?;
+    }
     fields.end()?;
     Ok(record)
 }
@@ -259,6 +272,22 @@ fn put_attempt<T: AsRef<str>>(out: &mut Vec<u8>, attempt: &Attempt<T>) {
     for text in [&attempt.provider, &attempt.upstream_model, &attempt.upstream_id, &attempt.error] {
         put_text(out, text.as_ref());
     }
+}
+
+/// 0 for none, else the dialect's number and 1.
+fn put_dialect(out: &mut Vec<u8>, dialect: Option<Dialect>) {
+    out.push(dialect.map_or(0, |dialect| dialect.number() + 1));
+}
+
+fn put_losses<T: AsRef<str>>(out: &mut Vec<u8>, losses: &[Loss<T>], more: u32) {
+    let (stored, counted) = losses.split_at(losses.len().min(LOSSES_MAX));
+    out.push(stored.len() as u8);
+    for loss in stored {
+        out.push(loss.severity.number());
+        put_text(out, loss.path.as_ref());
+        put_text(out, loss.reason.as_ref());
+    }
+    put_u32(out, more.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX)));
 }
 
 /// What is left of a payload.
@@ -362,6 +391,24 @@ impl Fields<'_> {
             *text = self.text()?;
         }
         Ok(attempt)
+    }
+
+    fn dialect(&mut self) -> Result<Option<Dialect>, Malformed> {
+        let number = self.u8()?.checked_sub(1);
+        number.map(|number| Dialect::from_number(number).ok_or(Malformed)).transpose()
+    }
+
+    fn losses(&mut self) -> Result<Vec<Loss>, Malformed> {
+        let count = usize::from(self.u8()?);
+        if count > LOSSES_MAX {
+            return Err(Malformed);
+        }
+        (0..count).map(|_| self.loss()).collect()
+    }
+
+    fn loss(&mut self) -> Result<Loss, Malformed> {
+        let severity = Severity::from_number(self.u8()?).ok_or(Malformed)?;
+        Ok(Loss { path: self.text()?, reason: self.text()?, severity })
     }
 
     fn end(&self) -> Result<(), Malformed> {

@@ -80,6 +80,9 @@ fn settlement(orphan: &Reserve, now_ms: u64) -> Settle {
             flags,
             ..Attempt::default()
         }],
+        upstream_dialect: None,
+        losses: Vec::new(),
+        losses_more: 0,
     }
 }
 

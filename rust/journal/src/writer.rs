@@ -16,8 +16,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Room kept for the settlement of each open reservation. Settlements are near 500 bytes; few have more than one attempt.
-const SETTLE_ROOM_BYTES: u64 = 1 << 10;
+/// Room kept for the settlement of each open reservation. Settlements are near 500 bytes and few have more than one attempt, but a
+/// translation may leave [`record::LOSSES_MAX`] losses of some 100 bytes.
+const SETTLE_ROOM_BYTES: u64 = 4 << 10;
 
 /// Appends to one chain. Nothing is kept back: when a call returns, the record is in the page cache.
 pub struct Writer {

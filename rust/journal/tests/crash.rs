@@ -7,7 +7,7 @@ mod sample;
 
 use fairlead_journal::{Cursor, Error, Journal, Options, recover};
 use fairlead_ledger::{Outcome, Settle};
-use sample::{Folder, count, next, read_all, reserve, settle};
+use sample::{Folder, count, next, read_all, reserve, settle, settle_with_losses};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -219,7 +219,7 @@ fn fill_the_disk(options: Options) {
     };
     assert!(matches!(refused, Error::DiskFull(_)), "{refused}");
     assert!(open >= 5, "{open}");
-    (0..open).for_each(|number| writer.settle(&settle(number)).unwrap());
+    (0..open).for_each(|number| writer.settle(&settle_with_losses(number)).unwrap());
     assert!(journal.healthy());
     // With space it goes on by itself.
     limit_files(libc::RLIM_INFINITY);

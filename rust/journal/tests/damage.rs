@@ -204,16 +204,18 @@ fn a_newer_format_or_record_is_refused_and_nothing_is_touched() {
     assert!(matches!(read, Err(Error::Newer { .. })));
     assert_eq!(&fs::read(path).unwrap(), &newer);
 
-    // A record whose checksum is right but whose kind is not known.
-    let mut newer = content.clone();
-    let length = 4 + 4 + u32::from_le_bytes(newer[HEADER_BYTES + 4..HEADER_BYTES + 8].try_into().unwrap()) as usize;
-    newer[HEADER_BYTES + 8] = 3;
-    let mut hasher = crc32fast::Hasher::new_with_initial(u32::from_le_bytes(newer[60..64].try_into().unwrap()));
-    hasher.update(&newer[HEADER_BYTES + 4..HEADER_BYTES + length]);
-    newer[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
-    fs::write(path, &newer).unwrap();
-    let Err(error) = Journal::open(remains.folder.options(), &[]) else { unreachable!("a newer record was taken") };
-    assert!(error.to_string().contains("record kind 3"), "{error}");
+    // A record whose checksum is right but whose kind or version is not known.
+    for (at, number, expected) in [(8, 3, "record kind 3 version 1"), (9, 2, "record kind 1 version 2")] {
+        let mut newer = content.clone();
+        let length = 4 + 4 + u32::from_le_bytes(newer[HEADER_BYTES + 4..HEADER_BYTES + 8].try_into().unwrap()) as usize;
+        newer[HEADER_BYTES + at] = number;
+        let mut hasher = crc32fast::Hasher::new_with_initial(u32::from_le_bytes(newer[60..64].try_into().unwrap()));
+        hasher.update(&newer[HEADER_BYTES + 4..HEADER_BYTES + length]);
+        newer[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
+        fs::write(path, &newer).unwrap();
+        let Err(error) = Journal::open(remains.folder.options(), &[]) else { unreachable!("a newer record was taken") };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 mod sample;
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
-use fairlead_journal::frame::PAYLOAD_BYTES_MAX;
-use fairlead_journal::record::{ATTEMPTS_MAX, TEXT_BYTES_MAX, decode_reserve, decode_settle, encode_reserve, encode_settle};
-use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Scopes, Settle, Timings};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
+use fairlead_journal::frame::{Kind, PAYLOAD_BYTES_MAX};
+use fairlead_journal::record::{ATTEMPTS_MAX, LOSSES_MAX, Malformed, TEXT_BYTES_MAX, decode_reserve, encode_reserve, encode_settle};
+use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
 use proptest::prelude::*;
 
 fn reserve_bytes(record: &Reserve) -> Vec<u8> {
@@ -20,6 +20,13 @@ fn settle_bytes(record: &Settle) -> Vec<u8> {
     encode_settle(record, &mut bytes);
     bytes
 }
+
+fn decode_settle(payload: &[u8]) -> Result<Settle, Malformed> {
+    fairlead_journal::record::decode_settle(payload, Kind::Settle.version())
+}
+
+/// What version 1 lacks, as version 2 writes it where nothing was translated: no dialect, no losses, no more of them.
+const NOTHING_TRANSLATED: [u8; 6] = [0; 6];
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["\\PC{0,40}", Just(String::new()), Just("é".repeat(TEXT_BYTES_MAX / 2))]
@@ -53,6 +60,12 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn loss()(path in text(), reason in text(), severity in prop::sample::select(Severity::ALL.to_vec())) -> Loss {
+        Loss { path, reason, severity }
+    }
+}
+
+prop_compose! {
     fn any_settle()(
         numbers in prop::array::uniform16(any::<u64>()),
         (generation, scopes, flags, status, amounts) in (any::<u128>(), scopes(), any::<u32>(), any::<u16>(), any::<[i64; 2]>()),
@@ -60,6 +73,8 @@ prop_compose! {
         (openrouter, streamed) in (any::<bool>(), any::<bool>()),
         texts in prop::collection::vec(text(), 11),
         attempts in prop::collection::vec(attempt(), 0..5),
+        (upstream_dialect, losses, losses_more) in
+            (prop::option::of(prop::sample::select(Dialect::ALL.to_vec())), prop::collection::vec(loss(), 0..5), any::<u32>()),
     ) -> Settle {
         let mut numbers = numbers.into_iter();
         let mut number = || numbers.next().unwrap();
@@ -77,6 +92,7 @@ prop_compose! {
             reserved: NanoUsd(amounts[0]), charged: NanoUsd(amounts[1]), price_version: number(),
             timings: Timings { sent_us: number(), head_us: number(), content_us: number(), total_us: number(), own_us: number() },
             referer: text(), title: text(), user_agent: text(), end_user: text(), session: text(), attempts,
+            upstream_dialect, losses, losses_more,
         }
     }
 }
@@ -90,6 +106,16 @@ proptest! {
     #[test]
     fn a_settlement_reads_back(record in any_settle()) {
         prop_assert_eq!(decode_settle(&settle_bytes(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_settlement_of_version_1_reads_as_one_without_a_translation(record in any_settle()) {
+        let plain = Settle { upstream_dialect: None, losses: Vec::new(), losses_more: 0, ..record };
+        let bytes = settle_bytes(&plain);
+        let old = bytes.strip_suffix(&NOTHING_TRANSLATED).unwrap();
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 1), Ok(plain));
+        prop_assert!(fairlead_journal::record::decode_settle(&bytes, 1).is_err());
+        prop_assert!(decode_settle(old).is_err());
     }
 
     #[test]
@@ -119,6 +145,16 @@ fn unknown_numbers_are_refused() {
         bytes[at] = 0;
         assert!(decode_settle(&bytes).is_ok(), "byte {at}");
     }
+    // The upstream's dialect and 1, the number of losses, the severity of the first.
+    let good = settle_bytes(&sample::settle_with_losses(1));
+    let losses = settle_bytes(&sample::settle(1)).len() - NOTHING_TRANSLATED.len();
+    for (at, known, unknown) in [(losses, 5, 6), (losses + 1, LOSSES_MAX as u8, LOSSES_MAX as u8 + 1), (losses + 2, 2, 3)] {
+        let mut bytes = good.clone();
+        bytes[at] = unknown;
+        assert!(decode_settle(&bytes).is_err(), "byte {at}");
+        bytes[at] = known;
+        assert!(decode_settle(&bytes).is_ok(), "byte {at}");
+    }
 }
 
 #[test]
@@ -144,6 +180,16 @@ fn attempts_beyond_the_bound_are_merged_without_losing_cost() {
 }
 
 #[test]
+fn losses_beyond_the_bound_are_counted() {
+    for (given, more, stored, counted) in [(32, 0, 32, 0), (33, 0, 32, 1), (40, 2, 32, 10), (40, u32::MAX, 32, u32::MAX)] {
+        let losses: Vec<Loss> =
+            (0..given).map(|n| Loss { path: format!("tools[{n}]"), reason: "gone".to_owned(), severity: Severity::Dropped }).collect();
+        let read = decode_settle(&settle_bytes(&Settle { losses: losses.clone(), losses_more: more, ..sample::settle(1) })).unwrap();
+        assert_eq!((read.losses.as_slice(), read.losses_more), (&losses[..stored], counted), "{given} and {more}");
+    }
+}
+
+#[test]
 fn the_largest_record_fits() {
     let text = "x".repeat(1000);
     let attempt = Attempt {
@@ -164,8 +210,9 @@ fn the_largest_record_fits() {
         title: text.clone(),
         user_agent: text.clone(),
         end_user: text.clone(),
-        session: text,
+        session: text.clone(),
         attempts: vec![attempt; ATTEMPTS_MAX],
+        losses: vec![Loss { path: text.clone(), reason: text, severity: Severity::Dropped }; LOSSES_MAX],
         ..sample::settle(1)
     };
     assert!(settle_bytes(&record).len() <= PAYLOAD_BYTES_MAX);

@@ -2,7 +2,7 @@
 //!
 //! A settlement is self-contained: the row of the generation and of its attempts can be made from it alone.
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
 
 /// Places of a record's scopes. Ids are allotted by the database and never reused; 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +145,18 @@ pub struct Attempt<T = String> {
     pub flags: Flags,
 }
 
+/// One thing of the request or reply that did not reach the other side as it was. Its texts are owned where it is read and borrowed
+/// where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss<T = String> {
+    /// Where it stood, such as `messages[3].content[0]`.
+    pub path: T,
+    /// What happened to it and why.
+    pub reason: T,
+    /// How much it matters.
+    pub severity: Severity,
+}
+
 /// The one terminal record of a generation. Its texts are owned where it is read and borrowed where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settle<T = String> {
@@ -202,4 +214,17 @@ pub struct Settle<T = String> {
     pub session: T,
     /// The tries, in order; the last one answered when the outcome is completed.
     pub attempts: Vec<Attempt<T>>,
+    /// The dialect that was spoken with the provider; absent where it was the client's own, so that nothing was translated.
+    pub upstream_dialect: Option<Dialect>,
+    /// What did not reach the other side as it was, in the order it was met.
+    pub losses: Vec<Loss<T>>,
+    /// How many more there were than `losses` has.
+    pub losses_more: u32,
+}
+
+impl<T> Settle<T> {
+    /// How much the worst of the losses matters; `None` when nothing was lost.
+    pub fn worst_loss(&self) -> Option<Severity> {
+        self.losses.iter().map(|loss| loss.severity).max()
+    }
 }

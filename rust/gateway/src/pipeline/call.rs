@@ -1,6 +1,7 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
 mod leaving;
+mod translation;
 
 pub(crate) use leaving::{Attended, CutOff, Presence, Work};
 
@@ -15,7 +16,7 @@ use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::Missing;
-use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Manner, NanoUsd, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Losses, Manner, NanoUsd, Usage};
 use fairlead_journal::ReserveRef;
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Attempt, Flags, Outcome, Scopes, Settle, Timings, reserve};
@@ -23,6 +24,7 @@ use fairlead_snapshot::{Model, Principal, Provider, Snapshot};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
+use translation::Translation;
 
 /// A generation in progress. Dropping it settles it as cancelled: nobody was left to take the answer.
 pub(crate) struct Call {
@@ -41,6 +43,7 @@ pub(crate) struct Call {
     timings: Timings,
     finish: Option<Finish>,
     native_finish: String,
+    translation: Translation,
     pub(crate) seen: Seen,
     presence: Rc<Presence>,
     began: Instant,
@@ -119,6 +122,7 @@ impl Call {
             timings: Timings::default(),
             finish: None,
             native_finish: String::new(),
+            translation: Translation::default(),
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
             presence: Rc::new(Presence::new(worker.clone(), principal.key)),
             began,
@@ -248,6 +252,18 @@ impl Call {
         native.clone_into(&mut self.native_finish);
     }
 
+    /// The dialect spoken with the provider. The record tells it where it is not the client's own.
+    #[expect(dead_code, reason = "no request goes to a provider of another dialect yet")]
+    pub(crate) fn note_upstream_dialect(&mut self, dialect: Dialect) {
+        self.translation.upstream_dialect = (dialect != self.dialect).then_some(dialect);
+    }
+
+    /// What did not reach the other side as it was; called once for the request and again for the reply.
+    #[expect(dead_code, reason = "nothing is translated yet")]
+    pub(crate) fn note_losses(&mut self, losses: &Losses) {
+        self.translation.note(losses);
+    }
+
     /// The bill as it stands: what the usage seen so far costs.
     pub(crate) fn bill(&self, outcome: Outcome) -> Bill {
         bill(&self.choice.endpoint(&self.snapshot).price, outcome, &self.seen)
@@ -337,6 +353,9 @@ impl Call {
             end_user: &self.client.end_user,
             session: &self.client.session,
             attempts: stale.into_iter().chain([attempt]).collect(),
+            upstream_dialect: self.translation.upstream_dialect,
+            losses: self.translation.losses(),
+            losses_more: self.translation.losses_more,
         }
     }
 

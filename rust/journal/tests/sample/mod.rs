@@ -3,9 +3,9 @@
 #![allow(clippy::allow_attributes, reason = "expect would fail in the binaries that use everything")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
 use fairlead_journal::{Cursor, Durability, Options, Reader};
-use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Scopes, Settle, Timings};
+use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -109,6 +109,24 @@ pub(crate) fn settle(number: u64) -> Settle {
             upstream_cost: NanoUsd(5_000 + 17 * number as i64),
             flags: Flags::default(),
         }],
+        upstream_dialect: None,
+        losses: Vec::new(),
+        losses_more: 0,
+    }
+}
+
+/// What a call leaves behind whose translation lost as much as is stored, in words of usual length.
+pub(crate) fn settle_with_losses(number: u64) -> Settle {
+    let loss = |place: usize| Loss {
+        path: format!("messages[{place}].content[0].cache_control"),
+        reason: "the target's dialect has no place for it".to_owned(),
+        severity: Severity::ALL[place % 3],
+    };
+    Settle {
+        upstream_dialect: Some(Dialect::OpenaiResponses),
+        losses: (0..fairlead_journal::record::LOSSES_MAX).map(loss).collect(),
+        losses_more: 7,
+        ..settle(number)
     }
 }
 
