@@ -56,11 +56,11 @@ def test_every_figure_is_documented_as_it_is(gateway: Gateway) -> None:
 def test_labels_are_documented(gateway: Gateway) -> None:
     document = DOCUMENT.read_text()
     found = re.findall(r'^(\w+)\{(\w+)="([^"]+)"\}', text_of(gateway), re.MULTILINE)
-    assert {label for _, label, _ in found} == {"class", "outcome", "le"}
+    assert {label for _, label, _ in found} == {"class", "outcome", "severity", "le"}
     for name, label, value in found:
         if label != "le":
             assert f"`{label}`" in document, name
-        if label == "outcome":
+        if label in ("outcome", "severity"):
             assert f"`{value}`" in document, (name, value)
 
 

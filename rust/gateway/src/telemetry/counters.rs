@@ -1,6 +1,6 @@
 //! The counters of one worker.
 
-use fairlead_ir::Usage;
+use fairlead_ir::{Severity, Usage};
 use fairlead_ledger::{Outcome, Settle};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -57,6 +57,10 @@ pub(crate) struct Counters {
     pub(crate) replies: [Count; 6],
     /// Generations by outcome.
     pub(crate) outcomes: [Count; Outcome::ALL.len()],
+    /// Generations whose provider speaks another dialect than their client.
+    pub(crate) translations: Count,
+    /// Generations with losses, by the worst one's severity.
+    pub(crate) lossy: [Count; Severity::ALL.len()],
     pub(crate) prompt_tokens: Count,
     pub(crate) completion_tokens: Count,
     pub(crate) cached_tokens: Count,
@@ -103,6 +107,12 @@ impl Counters {
     pub(crate) fn settled<T>(&self, settle: &Settle<T>) {
         let Usage { completion_tokens, cache_read_tokens, .. } = settle.usage;
         self.outcomes[settle.outcome as usize].add(1);
+        if settle.upstream_dialect.is_some() {
+            self.translations.add(1);
+        }
+        if let Some(severity) = settle.worst_loss() {
+            self.lossy[usize::from(severity.number())].add(1);
+        }
         self.prompt_tokens.add(settle.usage.total_prompt_tokens());
         self.completion_tokens.add(completion_tokens);
         self.cached_tokens.add(cache_read_tokens);
@@ -119,6 +129,63 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd};
+    use fairlead_ledger::{Flags, Loss, Scopes, Timings};
+
+    fn translated(upstream_dialect: Option<Dialect>, severities: &[Severity]) -> Settle<&'static str> {
+        Settle {
+            generation: GenerationId(1),
+            started_at_ms: 0,
+            settled_at_ms: 0,
+            scopes: Scopes::default(),
+            dialect: Dialect::OpenaiChat,
+            manner: Manner::Native,
+            streamed: false,
+            outcome: Outcome::Completed,
+            flags: Flags::default(),
+            status: 200,
+            error: "",
+            requested_model: "",
+            model: "",
+            provider: "",
+            finish: "",
+            native_finish: "",
+            usage: Usage::default(),
+            reserved: NanoUsd(0),
+            charged: NanoUsd(0),
+            price_version: 0,
+            timings: Timings::default(),
+            referer: "",
+            title: "",
+            user_agent: "",
+            end_user: "",
+            session: "",
+            attempts: Vec::new(),
+            upstream_dialect,
+            losses: severities.iter().map(|severity| Loss { path: "", reason: "", severity: *severity }).collect(),
+            losses_more: 0,
+        }
+    }
+
+    #[test]
+    fn a_lossy_generation_counts_once_by_its_worst_loss() {
+        use Severity::{Changed, Dropped, Hint};
+        let other = Some(Dialect::GeminiGenerate);
+        let counters = Counters::default();
+        let settled: [(Option<Dialect>, &[Severity]); 6] = [
+            (None, &[]),
+            (None, &[Dropped]),
+            (other, &[]),
+            (other, &[Hint, Hint]),
+            (other, &[Hint, Changed, Hint]),
+            (other, &[Changed, Dropped]),
+        ];
+        for (upstream_dialect, severities) in settled {
+            counters.settled(&translated(upstream_dialect, severities));
+        }
+        assert_eq!(counters.translations.get(), 4);
+        assert_eq!(counters.lossy.each_ref().map(Count::get), [1, 1, 2]);
+    }
 
     #[test]
     fn buckets_hold_up_to_their_bound() {

@@ -1,6 +1,7 @@
 //! Prometheus text from all workers' counters. Every name is documented in `docs/metrics.md`.
 
 use super::counters::{BUCKETS, Count, Counters, Histogram, bucket_bound_us};
+use fairlead_ir::Severity;
 use fairlead_ledger::Outcome;
 use std::fmt::Write;
 
@@ -27,6 +28,11 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
     for outcome in Outcome::ALL {
         let total: u64 = workers.clone().map(|counters| counters.outcomes[outcome as usize].get()).sum();
         text.sample("fairlead_generations_total", &format!("outcome=\"{}\"", outcome.name()), total);
+    }
+    text.head("fairlead_lossy_generations_total", "counter", "Settled generations that lost something on the way, by the worst loss.");
+    for severity in Severity::ALL {
+        let total: u64 = workers.clone().map(|counters| counters.lossy[usize::from(severity.number())].get()).sum();
+        text.sample("fairlead_lossy_generations_total", &format!("severity=\"{}\"", severity.name()), total);
     }
     for (name, kind, help, field) in PLAIN {
         text.head(name, kind, help);
@@ -55,6 +61,9 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
 type Field = fn(&Counters) -> &Count;
 
 const PLAIN: &[(&str, &str, &str, Field)] = &[
+    ("fairlead_translations_total", "counter", "Settled generations whose provider spoke another dialect than the client.", |counters| {
+        &counters.translations
+    }),
     ("fairlead_prompt_tokens_total", "counter", "Prompt tokens, cached ones included.", |counters| &counters.prompt_tokens),
     ("fairlead_cached_tokens_total", "counter", "Prompt tokens read from a provider's cache.", |counters| &counters.cached_tokens),
     ("fairlead_completion_tokens_total", "counter", "Completion tokens, reasoning included.", |counters| &counters.completion_tokens),
