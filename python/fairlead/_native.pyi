@@ -10,6 +10,7 @@ from typing import Any, Self, TypeAlias, final
 __all__ = [
     "ATTEMPT_COLUMNS",
     "GENERATION_COLUMNS",
+    "LOSS_COLUMNS",
     "Decoder",
     "Engine",
     "Event",
@@ -38,6 +39,8 @@ GENERATION_COLUMNS: list[str]
 """Names of the values in a row of `JournalBatch.generations`."""
 ATTEMPT_COLUMNS: list[str]
 """Names of the values in a row of `JournalBatch.attempts`."""
+LOSS_COLUMNS: list[str]
+"""Names of the values in a row of `JournalBatch.losses`."""
 
 def hash_key(secret: bytes, key: str) -> str:
     """HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key."""
@@ -280,6 +283,10 @@ class JournalBatch:
     @property
     def attempts(self) -> list[tuple[Any, ...]]:
         """Rows in the order of `ATTEMPT_COLUMNS`."""
+
+    @property
+    def losses(self) -> list[tuple[Any, ...]]:
+        """Rows in the order of `LOSS_COLUMNS`."""
 
     @property
     def cursors(self) -> list[_Cursor]:

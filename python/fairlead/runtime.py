@@ -105,6 +105,7 @@ class Native(Protocol):
     __version__: str
     GENERATION_COLUMNS: tuple[str, ...]
     ATTEMPT_COLUMNS: tuple[str, ...]
+    LOSS_COLUMNS: tuple[str, ...]
 
     def Engine(self, options: bytes) -> RunningEngine:
         """Opens the journal."""
@@ -447,7 +448,7 @@ def check_native(native: Native) -> None:
     """Raises `StartError` when the native module is not the one that belongs to this package."""
     if native.__version__ != __version__:
         raise StartError(f"the native module is version {native.__version__}, the package {__version__}; install Fairlead again")
-    for name in ("GENERATION_COLUMNS", "ATTEMPT_COLUMNS"):
+    for name in ("GENERATION_COLUMNS", "ATTEMPT_COLUMNS", "LOSS_COLUMNS"):
         if tuple(getattr(native, name)) != getattr(queries, name):
             raise StartError(f"the native module's {name} are not the database's; install Fairlead again")
 

@@ -13,7 +13,7 @@ DAY_MS = 86_400_000
 def generation(number: int = 1, **changes: Any) -> tuple[Any, ...]:
     """A row in the order of the columns; `changes` replace defaults by name."""
     row: dict[str, Any] = dict.fromkeys(GENERATION_COLUMNS, 0)
-    row |= dict.fromkeys(("error", "referer", "title", "user_agent", "end_user", "session_id"), "")
+    row |= dict.fromkeys(("error", "referer", "title", "user_agent", "end_user", "session_id", "upstream_dialect"), "")
     row |= {
         "id": f"gen-{number:08x}-0000-7000-8000-000000000000",
         "started_at_ms": NOW_MS - 1500,
@@ -70,6 +70,11 @@ def attempt(number: int = 1, n: int = 1, **changes: Any) -> tuple[Any, ...]:
     return tuple((row | changes)[name] for name in ATTEMPT_COLUMNS)
 
 
+def loss(number: int = 1, n: int = 0, path: str = "tools[0].strict", severity: str = "dropped") -> tuple[Any, ...]:
+    """A loss of `generation(number)`, in the order of the columns."""
+    return (f"gen-{number:08x}-0000-7000-8000-000000000000", n, path, severity, "the target has no place for it")
+
+
 @dataclass
 class FakeBatch:
     """Rows and where they end."""
@@ -79,6 +84,7 @@ class FakeBatch:
     cursors: list[Cursor] = field(default_factory=list)
     caught_up: bool = True
     problems: list[str] = field(default_factory=list)
+    losses: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 class FakeJournal:
@@ -86,6 +92,7 @@ class FakeJournal:
 
     def __init__(self) -> None:
         self.records: list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]] = []
+        self.losses: list[tuple[Any, ...]] = []
         self.freed: list[Cursor] = []
         self.deltas: list[bytes] = []
         self.snapshots: list[bytes] = []
@@ -134,4 +141,5 @@ class FakeReader:
             attempts=[row for _, rows in records for row in rows],
             cursors=[(0, 1, 0, 1, self._offset)],
             caught_up=self._offset == len(self._journal.records),
+            losses=[row for row in self._journal.losses if row[0] in {generation[0] for generation, _ in records}],
         )

@@ -16,6 +16,7 @@ from control_rig import FakeBatch
 from fairlead import __version__ as __version__
 from fairlead.control.db.queries import ATTEMPT_COLUMNS as ATTEMPT_COLUMNS
 from fairlead.control.db.queries import GENERATION_COLUMNS as GENERATION_COLUMNS
+from fairlead.control.db.queries import LOSS_COLUMNS as LOSS_COLUMNS
 from fairlead.control.db.queries import Cursor
 
 JOURNAL_FILE = "lines"

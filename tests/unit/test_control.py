@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from control_rig import DAY_MS, NOW_MS, FakeJournal, attempt, generation
+from control_rig import DAY_MS, NOW_MS, FakeJournal, attempt, generation, loss
 from fairlead.config import ConfigKey
 from fairlead.config.view import EndpointView, ModelView, Price, ProviderView, ReasoningView
 from fairlead.control import access, drain, replies, secret
@@ -426,6 +426,7 @@ GENERATION_FIELDS = {
     "native_tokens_reasoning", "native_tokens_cached", "native_tokens_completion_images", "num_media_prompt",
     "num_media_completion", "num_input_audio_prompt", "num_search_results", "num_fetches", "web_search_engine", "latency",
     "generation_time", "moderation_latency", "response_cache_source_id", "provider_responses",
+    "upstream_dialect", "translation_losses", "translation_losses_more",
 }  # fmt: skip
 
 
@@ -445,6 +446,28 @@ def test_a_generation_can_be_read_the_moment_it_is_settled(tmp_path: Path) -> No
         assert [tried["status"] for tried in data["provider_responses"]] == [None, 200]
         required = {"id", "endpoint_id", "model_permaslug", "provider_name", "status", "latency", "is_byok"}
         assert all(required <= tried.keys() for tried in data["provider_responses"])
+
+    tell(tmp_path, story)
+
+
+LOSSES = [
+    {"path": "messages[0].content[0].cache_control", "severity": "hint", "reason": "the target has no place for it"},
+    {"path": "tools[0].strict", "severity": "dropped", "reason": "the target has no place for it"},
+]
+
+
+def lossy(house: House) -> None:
+    """Generation 2 was translated, 1 was not."""
+    house.journal.losses += [loss(2, place, each["path"], each["severity"]) for place, each in enumerate(LOSSES)]
+    house.journal.settle([generation(1), generation(2, upstream_dialect="gemini_generate", translation_losses_more=3)])
+
+
+def test_a_generation_tells_what_was_lost(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        lossy(house)
+        for number, expected in ((1, (None, [], 0)), (2, ("gemini_generate", LOSSES, 3))):
+            data = (await house.get(f"/api/v1/generation?id={generation(number)[0]}"))["data"]
+            assert (data["upstream_dialect"], data["translation_losses"], data["translation_losses_more"]) == expected
 
     tell(tmp_path, story)
 
@@ -601,6 +624,22 @@ def test_requests_are_listed_newest_first_with_their_attempts(tmp_path: Path) ->
     tell(tmp_path, story)
 
 
+def test_requests_tell_what_was_lost_in_the_list_and_alone(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        lossy(house)
+        listed = (await house.admin.get("/admin/requests", headers=BEARER)).json()["data"]
+        assert [(row["upstream_dialect"], row["translation_losses"], row["translation_losses_more"]) for row in listed] == [
+            ("gemini_generate", LOSSES, 3),
+            ("", [], 0),
+        ]
+        for row in listed:
+            assert (await house.admin.get(f"/admin/requests/{row['id']}", headers=BEARER)).json() == {"data": row}
+        for id in ("gen-unknown", "chatcmpl-1"):
+            assert (await house.admin.get(f"/admin/requests/{id}", headers=BEARER)).status_code == 404
+
+    tell(tmp_path, story)
+
+
 def test_usage_is_summed_exactly(tmp_path: Path) -> None:
     async def story(house: House) -> None:
         rows = [generation(1), generation(2), generation(3, model="acme/other", charged_nanousd=1, settled_at_ms=NOW_MS - 2 * DAY_MS)]
@@ -626,6 +665,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 1, "integrity": "ok", "newest_settled_at_ms": None})
+        assert (status["version"], status["database"]) == ("0", {"schema": 2, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

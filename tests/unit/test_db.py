@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from control_rig import generation
 from fairlead.control.db import Database, SchemaError, migrate, queries
 from fairlead.control.db.migrate import Migration
 
@@ -24,6 +25,23 @@ def columns(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
 def test_rows_of_the_journal_fit_the_tables(database: Database) -> None:
     assert database.read_now(lambda connection: columns(connection, "generations")) == queries.GENERATION_COLUMNS
     assert database.read_now(lambda connection: columns(connection, "attempts")) == queries.ATTEMPT_COLUMNS
+    assert database.read_now(lambda connection: columns(connection, "translation_losses")) == queries.LOSS_COLUMNS
+
+
+def test_a_database_of_the_first_schema_keeps_its_generations(tmp_path: Path) -> None:
+    path = tmp_path / "fairlead.db"
+    connection = opened(path)
+    migrate.forward(connection, path, migrate.shipped()[:1])
+    names = columns(connection, "generations")
+    row = dict(zip(queries.GENERATION_COLUMNS, generation(1), strict=True))
+    insert = f"INSERT INTO generations ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    connection.execute(insert, [row[name] for name in names])
+    connection.close()
+    database = Database(path)
+    assert database.read_now(lambda connection: queries.generation(connection, 1, row["id"])) == row
+    assert database.read_now(lambda connection: queries.losses(connection, [row["id"]])) == {row["id"]: []}
+    database.close()
+    assert (tmp_path / "fairlead.db.schema1.backup").exists()
 
 
 def test_the_file_is_private_and_its_commits_are_durable(database: Database) -> None:

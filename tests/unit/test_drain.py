@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_rig import DAY_MS, NOW_MS, FakeBatch, FakeJournal, FakeReader, attempt, generation
+from control_rig import DAY_MS, NOW_MS, FakeBatch, FakeJournal, FakeReader, attempt, generation, loss
 from fairlead.control import drain
 from fairlead.control.db import Database, queries
 from fairlead.control.db.connection import transact
 from fairlead.control.drain import Behind, Drainer
 
-TABLES = ("generations", "attempts", "cursors", "usage_days", "keys")
+TABLES = ("generations", "attempts", "translation_losses", "cursors", "usage_days", "keys")
 
 
 def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
@@ -36,7 +36,12 @@ def fresh(path: Path) -> sqlite3.Connection:
 
 
 BATCHES = [
-    FakeBatch([generation(1), generation(2, charged_nanousd=5)], [attempt(1), attempt(2, 1), attempt(2, 2)], [(0, 1, 0, 1, 100)]),
+    FakeBatch(
+        [generation(1), generation(2, charged_nanousd=5)],
+        [attempt(1), attempt(2, 1), attempt(2, 2)],
+        [(0, 1, 0, 1, 100)],
+        losses=[loss(2, 0), loss(2, 1, "user", "hint")],
+    ),
     FakeBatch([generation(3, key_id=2, settled_at_ms=NOW_MS + DAY_MS)], [attempt(3)], [(0, 1, 0, 1, 150), (0, 1, 1, 1, 70)]),
     FakeBatch([generation(4, outcome="failed", charged_nanousd=0), generation(4)], [], [(0, 1, 1, 2, 40)]),
     FakeBatch([], [], [(0, 1, 1, 2, 50)]),
@@ -52,6 +57,7 @@ def test_a_batch_becomes_rows(tmp_path: Path) -> None:
         [generation(1), generation(2, charged_nanousd=5), BATCHES[1].generations[0], BATCHES[2].generations[0]]
     )
     assert [row[:2] for row in state["attempts"]] == [(attempt(1)[0], 1), (attempt(2)[0], 1), (attempt(2)[0], 2), (attempt(3)[0], 1)]
+    assert state["translation_losses"] == [loss(2, 0), loss(2, 1, "user", "hint")]
     assert state["cursors"] == [(0, 1, 0, 1, 150), (0, 1, 1, 2, 50)]
     day = NOW_MS // DAY_MS
     assert state["usage_days"] == [
@@ -69,9 +75,16 @@ def test_reading_again_changes_nothing(tmp_path: Path, seed: int) -> None:
     rows = [generation(number, key_id=chance.randint(1, 3), charged_nanousd=chance.randint(0, 10**9)) for number in range(1, 40)]
     tries = [attempt(number, n) for number in range(1, 40) for n in range(1, chance.randint(1, 3) + 1)]
 
+    lost = [loss(number, n) for number in range(1, 40) for n in range(chance.randint(0, 2))]
+
     def cut(first: int, last: int) -> FakeBatch:
         ids = {row[0] for row in rows[first:last]}
-        return FakeBatch(rows[first:last], [row for row in tries if row[0] in ids], [(0, 1, 0, 1, last)])
+        return FakeBatch(
+            rows[first:last],
+            [row for row in tries if row[0] in ids],
+            [(0, 1, 0, 1, last)],
+            losses=[row for row in lost if row[0] in ids],
+        )
 
     once, often = fresh(tmp_path / "once.db"), fresh(tmp_path / "often.db")
     transact(once, lambda connection: drain.apply(connection, cut(0, len(rows))))

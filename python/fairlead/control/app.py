@@ -51,6 +51,7 @@ ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/admin/status", Access.OPERATOR, operations.status),
     Resource("POST", "/admin/reload", Access.OPERATOR, operations.reload),
     Resource("GET", "/admin/requests", Access.OPERATOR, requests.listing),
+    Resource("GET", "/admin/requests/{id}", Access.OPERATOR, requests.show),
     Resource("GET", "/admin/usage", Access.OPERATOR, usage.show),
     Resource("GET", "/admin/keys", Access.OPERATOR, keys.listing),
     Resource("POST", "/admin/keys", Access.OPERATOR, keys.create),

@@ -195,6 +195,9 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> None:
         fresh = _fresh(connection, generations)
         _insert(queries.insert_generations, connection, fresh)
         _insert(queries.insert_attempts, connection, batch.attempts)
+        losses = batch.losses
+        if losses:
+            queries.insert_losses(connection, losses)
         queries.add_usage(connection, _usage(fresh))
         queries.touch_keys(connection, _last_used(fresh))
     queries.move_cursors(connection, batch.cursors)

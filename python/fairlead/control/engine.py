@@ -44,6 +44,11 @@ class Batch(Protocol):
         ...
 
     @property
+    def losses(self) -> Sequence[tuple[Any, ...]]:
+        """Rows in the order of `LOSS_COLUMNS`."""
+        ...
+
+    @property
     def cursors(self) -> list[Cursor]:
         """Where reading stopped."""
         ...

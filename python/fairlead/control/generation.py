@@ -26,8 +26,9 @@ async def show(call: Call) -> Response:
         row = queries.generation(connection, call.principal.account, id)
         if row is None:
             return None
-        attempts = queries.attempts(connection, [row["id"]])[row["id"]]
-        return describe(row, attempts, queries.account_name(connection, row["account_id"]), call.desk.offer.provider_name)
+        id_found = row["id"]
+        attempts, losses = queries.attempts(connection, [id_found])[id_found], queries.losses(connection, [id_found])[id_found]
+        return describe(row, attempts, losses, queries.account_name(connection, row["account_id"]), call.desk.offer.provider_name)
 
     found = await call.desk.database.read(work)
     if found is None:
@@ -35,8 +36,8 @@ async def show(call: Call) -> Response:
     return reply({"data": found})
 
 
-def describe(row: Row, attempts: list[Row], account: str, provider_name: Callable[[str], str]) -> dict[str, Any]:
-    """OpenRouter's record. What does not exist here is null or 0, never absent."""
+def describe(row: Row, attempts: list[Row], losses: list[Row], account: str, provider_name: Callable[[str], str]) -> dict[str, Any]:
+    """OpenRouter's record, then what it has no member for. What does not exist here is null or 0, never absent."""
     prompt = row["prompt_tokens"] + row["cache_read_tokens"] + row["cache_write_tokens"] + row["cache_write_1h_tokens"]
     return {
         "id": row["id"],
@@ -85,6 +86,9 @@ def describe(row: Row, attempts: list[Row], account: str, provider_name: Callabl
         "moderation_latency": None,
         "response_cache_source_id": None,
         "provider_responses": [_attempt(row, attempt, provider_name) for attempt in attempts],
+        "upstream_dialect": row["upstream_dialect"] or None,
+        "translation_losses": losses,
+        "translation_losses_more": row["translation_losses_more"],
     }
 
 

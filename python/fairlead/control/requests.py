@@ -1,4 +1,4 @@
-"""`GET /admin/requests`: one row per generation with its attempts inside, newest first."""
+"""`GET /admin/requests`: one row per generation with its attempts and losses inside, newest first; below it, one of them by its id."""
 
 import re
 import sqlite3
@@ -10,7 +10,7 @@ from fairlead.control.db import queries
 from fairlead.control.db.queries import Row
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
-from fairlead.control.replies import invalid, reply, rfc3339
+from fairlead.control.replies import invalid, not_found, reply, rfc3339
 
 # Marks of a generation or attempt, in the order of their bits.
 FLAGS = ("estimated", "usage_missing", "recovered", "insured", "resent", "cost_reported", "content")
@@ -26,21 +26,40 @@ async def listing(call: Call) -> Response:
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-        rows = queries.generations_before(connection, before, limit)
-        attempts = queries.attempts(connection, [row["id"] for row in rows])
-        labels = queries.key_labels(connection)
-        return [_described(row, attempts[row["id"]], labels) for row in rows]
+        return _described(connection, queries.generations_before(connection, before, limit))
 
     found = await call.desk.database.read(work)
     return reply({"data": found, "next": found[-1]["id"] if len(found) == limit else None})
 
 
-def _described(row: Row, attempts: list[Row], labels: dict[int, tuple[str, str]]) -> dict[str, Any]:
+async def show(call: Call) -> Response:
+    """The row of one generation, of whatever account. 404 for an id that there is not."""
+    id = call.place("id")
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+        row = queries.generation_of_any_account(connection, id)
+        return [] if row is None else _described(connection, [row])
+
+    found = await call.desk.database.read(work)
+    if not found:
+        raise not_found(f"there is no generation {id[:60]!r}")
+    return reply({"data": found[0]})
+
+
+def _described(connection: sqlite3.Connection, rows: list[Row]) -> list[dict[str, Any]]:
+    ids = [row["id"] for row in rows]
+    attempts, losses, labels = queries.attempts(connection, ids), queries.losses(connection, ids), queries.key_labels(connection)
+    return [_shown(row, attempts[row["id"]], losses[row["id"]], labels) for row in rows]
+
+
+def _shown(row: Row, attempts: list[Row], losses: list[Row], labels: dict[int, tuple[str, str]]) -> dict[str, Any]:
     name, label = labels.get(row["key_id"], ("", ""))
     shown = _in_units_of_people(row)
     shown["streamed"] = bool(row["streamed"])
     shown["key"] = {"name": name, "label": label}
     shown["attempts"] = [_in_units_of_people(attempt) for attempt in attempts]
+    shown["translation_losses"] = losses
     return shown
 
 

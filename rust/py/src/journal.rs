@@ -1,8 +1,8 @@
 //! The journal as rows: what the drain writes into SQL.
 
-use fairlead_ir::Manner;
+use fairlead_ir::{Dialect, Manner};
 use fairlead_journal::{Cursor, Reader};
-use fairlead_ledger::{Attempt, Scopes, Settle};
+use fairlead_ledger::{Attempt, Loss, Scopes, Settle};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -74,6 +74,8 @@ row!(GENERATION_COLUMNS, generation_row, settle: Settle, id: &str, {
     "user_agent" => settle.user_agent.as_str(),
     "end_user" => settle.end_user.as_str(),
     "session_id" => settle.session.as_str(),
+    "upstream_dialect" => settle.upstream_dialect.map_or("", Dialect::name),
+    "translation_losses_more" => settle.losses_more,
 });
 
 row!(ATTEMPT_COLUMNS, attempt_row, attempt: Attempt, place: (&str, usize), {
@@ -90,6 +92,14 @@ row!(ATTEMPT_COLUMNS, attempt_row, attempt: Attempt, place: (&str, usize), {
     "flags" => attempt.flags.0,
 });
 
+row!(LOSS_COLUMNS, loss_row, loss: Loss, place: (&str, usize), {
+    "generation_id" => place.0,
+    "n" => place.1,
+    "path" => loss.path.as_str(),
+    "severity" => loss.severity.name(),
+    "reason" => loss.reason.as_str(),
+});
+
 /// SQL integers are signed; a count beyond that was not believed by the bill either.
 fn clip(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -102,6 +112,8 @@ pub(crate) struct JournalBatch {
     generations: Vec<Py<PyTuple>>,
     /// Rows in the order of `ATTEMPT_COLUMNS`.
     attempts: Vec<Py<PyTuple>>,
+    /// Rows in the order of `LOSS_COLUMNS`.
+    losses: Vec<Py<PyTuple>>,
     /// Where reading goes on, to be stored in the same transaction.
     cursors: Vec<PyCursor>,
     /// Whether the end of every chain was reached.
@@ -137,16 +149,21 @@ impl JournalReader {
             .map_err(|error| PyOSError::new_err(error.to_string()))?;
         let mut generations = Vec::with_capacity(settled.len());
         let mut attempts = Vec::with_capacity(settled.len());
+        let mut losses = Vec::new();
         for settle in &settled {
             let id = settle.generation.to_string();
             generations.push(generation_row(py, settle, &id)?.unbind());
             for (place, attempt) in settle.attempts.iter().enumerate() {
                 attempts.push(attempt_row(py, attempt, (&id, place))?.unbind());
             }
+            for (place, loss) in settle.losses.iter().enumerate() {
+                losses.push(loss_row(py, loss, (&id, place))?.unbind());
+            }
         }
         Ok(JournalBatch {
             generations,
             attempts,
+            losses,
             cursors: state.cursors.into_iter().map(from_cursor).collect(),
             caught_up: state.caught_up,
             problems: state.problems.iter().map(ToString::to_string).collect(),

@@ -31,6 +31,7 @@ mod _native {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("GENERATION_COLUMNS", super::journal::GENERATION_COLUMNS)?;
-        module.add("ATTEMPT_COLUMNS", super::journal::ATTEMPT_COLUMNS)
+        module.add("ATTEMPT_COLUMNS", super::journal::ATTEMPT_COLUMNS)?;
+        module.add("LOSS_COLUMNS", super::journal::LOSS_COLUMNS)
     }
 }

@@ -19,12 +19,13 @@ GENERATION_COLUMNS = (
     "native_finish_reason", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "completion_tokens", "reasoning_tokens", "web_searches", "reserved_nanousd", "charged_nanousd", "upstream_cost_nanousd",
     "price_version", "sent_us", "head_us", "content_us", "total_us", "own_us", "referer", "title", "user_agent", "end_user",
-    "session_id",
+    "session_id", "upstream_dialect", "translation_losses_more",
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",
     "upstream_cost_nanousd", "flags",
 )  # fmt: skip
+LOSS_COLUMNS = ("generation_id", "n", "path", "severity", "reason")
 
 Cursor = tuple[int, int, int, int, int]
 """Node, epoch, worker, segment, byte offset."""
@@ -208,6 +209,10 @@ _INSERT_ATTEMPT = (
     f"INSERT INTO attempts ({', '.join(ATTEMPT_COLUMNS)}) VALUES ({', '.join('?' * len(ATTEMPT_COLUMNS))})"  # noqa: S608
     " ON CONFLICT (generation_id, n) DO NOTHING"
 )
+_INSERT_LOSS = (
+    f"INSERT INTO translation_losses ({', '.join(LOSS_COLUMNS)}) VALUES ({', '.join('?' * len(LOSS_COLUMNS))})"  # noqa: S608
+    " ON CONFLICT (generation_id, n) DO NOTHING"
+)
 _MOVE_CURSOR = """INSERT INTO cursors (node, epoch, worker, segment, byte_offset) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (node, epoch, worker) DO UPDATE SET segment = excluded.segment, byte_offset = excluded.byte_offset
     WHERE excluded.segment > cursors.segment OR (excluded.segment = cursors.segment AND excluded.byte_offset > cursors.byte_offset)"""
@@ -238,6 +243,11 @@ def insert_generations(connection: sqlite3.Connection, rows: Iterable[Sequence[A
 def insert_attempts(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
     """Stores attempts in the order of `ATTEMPT_COLUMNS`; one that is known is left as it is."""
     connection.executemany(_INSERT_ATTEMPT, rows)
+
+
+def insert_losses(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Stores losses in the order of `LOSS_COLUMNS`; one that is known is left as it is."""
+    connection.executemany(_INSERT_LOSS, rows)
 
 
 _USAGE_PLACE = ("account_id", "key_id", "day", "model", "provider")
@@ -311,6 +321,12 @@ def generation(connection: sqlite3.Connection, account: int, id: str) -> Row | N
     return None
 
 
+def generation_of_any_account(connection: sqlite3.Connection, id: str) -> Row | None:
+    """A generation by its id."""
+    row = connection.execute(f"{_SELECT_GENERATION} WHERE id = ?", (id,)).fetchone()
+    return None if row is None else dict(zip(GENERATION_COLUMNS, row, strict=True))
+
+
 def generations_before(connection: sqlite3.Connection, before: str | None, limit: int) -> list[Row]:
     """The newest generations whose id is below `before`. Ids begin with their time."""
     where, values = ("", ()) if before is None else (" WHERE id < ?", (before,))
@@ -331,6 +347,16 @@ def attempts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, li
     for row in connection.execute(f"{_SELECT_ATTEMPT} WHERE generation_id IN ({marks}) ORDER BY generation_id, n", tuple(ids)):
         attempt = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
         found[attempt["generation_id"]].append(attempt)
+    return found
+
+
+def losses(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[Row]]:
+    """Generation id → what was lost, in order: path, severity, reason."""
+    found: dict[str, list[Row]] = {id: [] for id in ids}
+    marks = ", ".join("?" * len(ids))
+    select = f"SELECT generation_id, path, severity, reason FROM translation_losses WHERE generation_id IN ({marks})"  # noqa: S608
+    for id, path, severity, reason in connection.execute(f"{select} ORDER BY generation_id, n", tuple(ids)):
+        found[id].append({"path": path, "severity": severity, "reason": reason})
     return found
 
 
