@@ -101,6 +101,16 @@ def test_usage(installation: Gateway) -> None:
     assert told(installation.run("usage", "--json", "--to", "2001-01-01"))["total"]["requests"] == 0
 
 
+def test_one_generation(installation: Gateway) -> None:
+    stored = installation.select("SELECT * FROM generations")[0]
+    row = told(installation.run("usage", "--json", "--generation", stored["id"]))["data"]
+    assert (row["id"], row["model"], len(row["attempts"]), row["translation_losses"]) == (stored["id"], "lab/echo", 1, [])
+    text = said(installation.run("usage", "--generation", stored["id"]))
+    assert re.search(rf"^charged_usd +{re.escape(row['charged_usd'])}$", text, re.MULTILINE)
+    refused = installation.run("usage", "--generation", "gen-unknown")
+    assert (refused.returncode, "gen-unknown" in refused.stderr) == (1, True)
+
+
 def test_models_and_check(installation: Gateway) -> None:
     models = told(run(["models", "--json", "--config", str(installation.config)], installation.folder))
     ids = {model["id"] for model in (models["data"] if isinstance(models, dict) else models)}

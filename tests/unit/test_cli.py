@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fairlead import cli
-from fairlead.cli import COMMANDS, main, sim
+from fairlead.cli import COMMANDS, generation, main, sim
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,58 @@ def test_misuse_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
         main(words)
     assert caught.value.code == 2
     assert "usage: fairlead" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--from", "2026-01-01"], ["--to", "2026-01-01"], ["--by", "key"]])
+def test_sums_and_a_generation_at_once_are_misuse(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "--generation", "gen-1", *option]) == 2
+    assert "--generation is about one call" in capsys.readouterr().err
+    assert main(["usage", "--json", "--generation", "gen-1", *option]) == 2
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+ROW = {
+    "id": "gen-1", "started_at": "2026-11-20T10:00:00.000Z", "settled_at": "2026-11-20T10:00:01.000Z", "outcome": "completed",
+    "status": 200, "error": "", "requested_model": "claude\x1b[2J", "model": "acme/fast", "provider": "lab",
+    "dialect": "anthropic_messages", "upstream_dialect": "", "finish_reason": "stop", "prompt_tokens": 10, "cache_read_tokens": 0,
+    "cache_write_tokens": 0, "cache_write_1h_tokens": 0, "completion_tokens": 4, "reasoning_tokens": 0, "charged_usd": "0.000018",
+    "upstream_cost_usd": "0.000018", "attempts": [], "translation_losses": [], "translation_losses_more": 0,
+}  # fmt: skip
+FIELDS = """id                 gen-1
+started_at         2026-11-20T10:00:00.000Z
+settled_at         2026-11-20T10:00:01.000Z
+outcome            completed
+status             200
+requested_model    claude\N{REPLACEMENT CHARACTER}[2J
+model              acme/fast
+provider           lab
+dialect            anthropic_messages
+finish_reason      stop
+prompt_tokens      10
+completion_tokens  4
+charged_usd        0.000018
+upstream_cost_usd  0.000018
+"""
+ATTEMPT = {"provider": "lab", "upstream_model": "x", "status": 0, "error": "connect", "latency_us": 1_600, "upstream_cost_usd": "0"}
+TRIED = "PROVIDER  MODEL  STATUS  ERROR    MS  UPSTREAM $\nlab       x      -       connect   2           0\n"
+LOST = "LOST     WHERE            WHY\ndropped  tools[0].strict  no place\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, FIELDS),
+        ({"attempts": [ATTEMPT]}, f"{FIELDS}\n{TRIED}"),
+        (
+            {"translation_losses": [{"path": "tools[0].strict", "severity": "dropped", "reason": "no place"}]},
+            f"{FIELDS}\n{LOST}",
+        ),
+        ({"translation_losses_more": 2}, f"{FIELDS}\nand 2 more losses\n"),
+        ({"upstream_dialect": "openai_chat"}, FIELDS.replace("finish_reason ", "upstream_dialect   openai_chat\nfinish_reason ")),
+    ],
+)
+def test_a_generation_as_text(changes: dict[str, object], expected: str) -> None:
+    assert generation.text({**ROW, **changes}) == expected
 
 
 @pytest.mark.parametrize(

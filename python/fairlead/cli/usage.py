@@ -1,11 +1,11 @@
-"""`fairlead usage`: exact sums of what was used and what it cost, by key, model and provider."""
+"""`fairlead usage`: exact sums of what was used and what it cost, by key, model and provider; or one generation in full."""
 
 import argparse
 import sys
 from decimal import Decimal
 from typing import Any
 
-from fairlead.cli import FINE
+from fairlead.cli import FINE, MISUSE, generation
 from fairlead.cli.arguments import day
 from fairlead.cli.reach import Installation, add_options, path_of, print_json
 from fairlead.cli.reach import run as run_reached
@@ -25,11 +25,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="first", type=day, metavar="DAY", help="first UTC day, such as 2026-11-20 (default: since ever)")
     parser.add_argument("--to", dest="last", type=day, metavar="DAY", help="last UTC day (default: today)")
     parser.add_argument("--by", choices=[*GROUPS], action="append", help="group by this; may be repeated (default: key and model)")
+    parser.add_argument("--generation", metavar="ID", help="show this generation instead: what it cost, what was tried, what was lost")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: shown; 1: not."""
+    """0: shown; 1: not; 2: sums and a generation at once."""
+    if arguments.generation is not None:
+        if arguments.first or arguments.last or arguments.by:
+            return _misuse("--generation is about one call, --from, --to and --by about sums of many", arguments)
+        return run_reached(arguments, lambda installation: _show_one(installation, arguments))
     return run_reached(arguments, lambda installation: _show(installation, arguments))
+
+
+def _misuse(text: str, arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print_json({"ok": False, "error": text})
+    else:
+        sys.stderr.write(f"fairlead usage: {text}\n")
+    return MISUSE
+
+
+def _show_one(installation: Installation, arguments: argparse.Namespace) -> int:
+    reply = installation.request("GET", path_of("admin", "requests", arguments.generation))
+    if arguments.json:
+        print_json(reply)
+    else:
+        sys.stdout.write(generation.text(reply["data"]))
+    return FINE
 
 
 def _show(installation: Installation, arguments: argparse.Namespace) -> int:
