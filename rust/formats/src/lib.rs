@@ -16,6 +16,8 @@
 //! * [`translate`] goes from one dialect to another through `fairlead_ir`; [`traits`] are what endpoints do differently, [`text`] the
 //!   two spellings of a text.
 //!
+//! Two small relatives of chat have folders of their own: `openai_completions` and `openai_embeddings`.
+//!
 //! Where provider and client speak the same dialect nothing is translated. Deliberately absent: sockets, clocks, threads, and any value tree on a path that
 //! only forwards. Text that nobody changes is never serialised again, because unknown fields, number spelling and
 //! key order have to survive (prompt caches and signatures depend on them).
@@ -30,6 +32,8 @@ mod gemini_generate;
 pub mod identity;
 pub mod json;
 mod openai_chat;
+mod openai_completions;
+mod openai_embeddings;
 mod openai_responses;
 mod patch;
 pub mod read;

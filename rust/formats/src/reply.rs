@@ -11,10 +11,12 @@ use crate::error::{self, ProviderError, Told};
 use crate::identity::Identity;
 use crate::json::walk::as_str;
 use crate::json::{DEFAULT_MAX_DEPTH, Keys, Reject, Scanner};
-use crate::openai_chat::response::{ToolCalls, set_cost};
+use crate::openai_chat::response::{COMPLETION_PART, ToolCalls, set_cost};
+use crate::openai_chat::wire::TEXT_PART;
 use crate::patch::{Patch, Unspliced};
+use crate::request::Purpose;
 use crate::splice::{Edits, Misplaced};
-use crate::{anthropic_messages, gemini_generate, openai_chat, openai_responses};
+use crate::{anthropic_messages, gemini_generate, openai_chat, openai_embeddings, openai_responses};
 
 /// Checks a provider's body while it arrives, then reads it.
 ///
@@ -22,6 +24,7 @@ use crate::{anthropic_messages, gemini_generate, openai_chat, openai_responses};
 #[derive(Debug)]
 pub struct ReplyScan {
     dialect: Dialect,
+    purpose: Purpose,
     scanner: Scanner<'static>,
 }
 
@@ -48,6 +51,7 @@ pub struct Reply {
     /// A request for zero tokens (Anthropic's cache warming) is the one that may want it.
     pub empty: bool,
     dialect: Dialect,
+    purpose: Purpose,
     /// Where the usage object lies in the body.
     usage_range: Option<Range<usize>>,
 }
@@ -75,7 +79,21 @@ static NO_KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::new(&[]));
 impl ReplyScan {
     /// A scan of a reply in `dialect`.
     pub fn new(dialect: Dialect) -> ReplyScan {
-        ReplyScan { dialect, scanner: Scanner::prepared(&NO_KEYS, DEFAULT_MAX_DEPTH) }
+        ReplyScan::of(dialect, Purpose::Generate)
+    }
+
+    /// A scan of legacy completions, from a provider that serves them itself.
+    pub fn completions() -> ReplyScan {
+        ReplyScan::of(Dialect::OpenaiChat, Purpose::Completions)
+    }
+
+    /// A scan of embeddings. Vectors are stepped over.
+    pub fn embeddings() -> ReplyScan {
+        ReplyScan::of(Dialect::OpenaiChat, Purpose::Embeddings)
+    }
+
+    fn of(dialect: Dialect, purpose: Purpose) -> ReplyScan {
+        ReplyScan { dialect, purpose, scanner: Scanner::prepared(&NO_KEYS, DEFAULT_MAX_DEPTH) }
     }
 
     /// Checks the next bytes of the body.
@@ -93,17 +111,19 @@ impl ReplyScan {
     pub fn finish(self, body: &[u8]) -> Result<Reply, ProviderError> {
         self.scanner.finish().map_err(garbage)?;
         let mut seen = Seen::default();
-        let is_reply = match self.dialect {
-            Dialect::AnthropicMessages => anthropic_messages::response::read(body, &mut seen),
-            Dialect::GeminiGenerate => gemini_generate::response::read(body, &mut seen),
-            Dialect::OpenaiResponses => openai_responses::response::read(body, &mut seen),
-            _ => openai_chat::response::read(body, &mut seen),
+        let is_reply = match (self.purpose, self.dialect) {
+            (Purpose::Embeddings, _) => openai_embeddings::response::read(body, &mut seen),
+            (Purpose::Completions, _) => openai_chat::response::read(body, TEXT_PART, &mut seen),
+            (_, Dialect::AnthropicMessages) => anthropic_messages::response::read(body, &mut seen),
+            (_, Dialect::GeminiGenerate) => gemini_generate::response::read(body, &mut seen),
+            (_, Dialect::OpenaiResponses) => openai_responses::response::read(body, &mut seen),
+            _ => openai_chat::response::read(body, COMPLETION_PART, &mut seen),
         }
         .map_err(garbage)?;
         match seen.error.take() {
             Some(error) => Err(error),
             None if !is_reply => Err(failure(Told::ByUs, "the provider's reply is JSON but not a reply")),
-            None => Ok(seen.into_reply(self.dialect)),
+            None => Ok(seen.into_reply(self.dialect, self.purpose)),
         }
     }
 }
@@ -119,11 +139,18 @@ impl Reply {
     pub fn edits(&self, body: &[u8], identity: &Identity, billed: &Usage, cost: NanoUsd, edits: &mut Edits) -> Result<(), Unspliced> {
         let cost = Some(cost);
         if identity.is_openrouter() {
-            return match self.dialect {
-                Dialect::AnthropicMessages => anthropic_messages::response::edit_message(body, 0, identity, cost, Some(billed), edits),
+            return match (self.purpose, self.dialect) {
+                (Purpose::Embeddings, _) => openai_embeddings::response::edit(body, identity, cost, billed, edits),
+                (Purpose::Completions, _) => {
+                    let shape = openai_chat::response::Shape::Text(billed);
+                    openai_chat::response::edit(body, 0, shape, identity, cost, &mut ToolCalls::default(), edits).map(drop)
+                }
+                (_, Dialect::AnthropicMessages) => anthropic_messages::response::edit_message(body, 0, identity, cost, Some(billed), edits),
                 // OpenRouter has no such dialect.
-                Dialect::GeminiGenerate => self.edit_cost(body, cost, edits),
-                Dialect::OpenaiResponses => openai_responses::response::edit(body, 0, "completed", identity, cost, Some(billed), edits),
+                (_, Dialect::GeminiGenerate) => self.edit_cost(body, cost, edits),
+                (_, Dialect::OpenaiResponses) => {
+                    openai_responses::response::edit(body, 0, "completed", identity, cost, Some(billed), edits)
+                }
                 _ => {
                     let shape = openai_chat::response::Shape::Completion(billed);
                     openai_chat::response::edit(body, 0, shape, identity, cost, &mut ToolCalls::default(), edits).map(drop)
@@ -214,9 +241,10 @@ impl Seen {
         self.error.get_or_insert_with(|| garbage(reject));
     }
 
-    fn into_reply(self, dialect: Dialect) -> Reply {
+    fn into_reply(self, dialect: Dialect, purpose: Purpose) -> Reply {
         Reply {
             dialect,
+            purpose,
             usage_range: self.usage_range.clone(),
             empty: !self.is_answer(),
             upstream_id: self.upstream_id,

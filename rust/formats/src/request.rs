@@ -17,7 +17,7 @@ use crate::json::{Files, Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
 use crate::splice::{Edits, MemberEdits, Misplaced, gather};
-use crate::{anthropic_messages, gemini_generate, openai_chat, openai_responses};
+use crate::{anthropic_messages, gemini_generate, openai_chat, openai_completions, openai_embeddings, openai_responses};
 
 /// The longest model name, in bytes.
 pub const MAX_MODEL_BYTES: usize = 256;
@@ -51,10 +51,25 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// A reply, in the way the dialect is made for.
+    #[default]
+    Generate,
+    /// A text that goes on: OpenAI's legacy completions. The dialect is chat.
+    Completions,
+    /// Vectors of texts: OpenAI's embeddings. The dialect is chat.
+    Embeddings,
+    /// How many tokens the same body would have as a prompt.
+    CountTokens,
+}
+
 /// Scans a request body while it arrives.
 #[derive(Debug)]
 pub struct RequestScan {
     dialect: Dialect,
+    purpose: Purpose,
     scanner: Scanner<'static>,
     address: Option<Address>,
 }
@@ -71,7 +86,7 @@ pub struct Address {
 impl RequestScan {
     /// A scan of a body in `dialect` with at most `max_depth` nested containers.
     pub fn new(dialect: Dialect, max_depth: u16) -> RequestScan {
-        RequestScan { dialect, scanner: Scanner::prepared(layout_of(dialect), max_depth), address: None }
+        RequestScan::of(dialect, Purpose::Generate, max_depth)
     }
 
     /// As [`RequestScan::new`], of a dialect whose path says more: [`Dialect::GeminiGenerate`].
@@ -79,12 +94,32 @@ impl RequestScan {
         RequestScan { address: Some(address), ..RequestScan::new(dialect, max_depth) }
     }
 
+    /// A scan of a body of legacy completions.
+    pub fn completions(max_depth: u16) -> RequestScan {
+        RequestScan::of(Dialect::OpenaiChat, Purpose::Completions, max_depth)
+    }
+
+    /// A scan of a body of embeddings.
+    pub fn embeddings(max_depth: u16) -> RequestScan {
+        RequestScan::of(Dialect::OpenaiChat, Purpose::Embeddings, max_depth)
+    }
+
+    /// A scan of a body whose tokens shall be counted; `model` is the one that the path names, in dialects that do so.
+    pub fn count(dialect: Dialect, max_depth: u16, model: Option<String>) -> RequestScan {
+        let address = model.map(|model| Address { model, stream: false });
+        RequestScan { address, ..RequestScan::of(dialect, Purpose::CountTokens, max_depth) }
+    }
+
+    fn of(dialect: Dialect, purpose: Purpose, max_depth: u16) -> RequestScan {
+        RequestScan { dialect, purpose, scanner: Scanner::prepared(layout_of(dialect, purpose), max_depth), address: None }
+    }
+
     /// Scans the next bytes of the body; they may be cut anywhere.
     ///
     /// # Errors
     /// The body is not one acceptable JSON object. Whatever follows, it stays refused.
     pub fn feed(&mut self, slice: &[u8]) -> Result<(), Refusal> {
-        self.scanner.feed(slice).map_err(|reject| refuse_json(self.dialect, &reject))
+        self.scanner.feed(slice).map_err(|reject| refuse_json(keys_of(self.dialect, self.purpose), &reject))
     }
 
     /// Ends the body and reads the facts out of `frames`, which are the slices that were fed.
@@ -93,7 +128,7 @@ impl RequestScan {
     /// The body ends too early, a member that routing needs is missing or of the wrong type, a gateway feature is asked for
     /// that is not in this version, or the dialect is not.
     pub fn finish<F: AsRef<[u8]>>(self, frames: &[F]) -> Result<Facts, Refusal> {
-        let dialect = self.dialect;
+        let (dialect, purpose) = (self.dialect, self.purpose);
         let spoken = match dialect {
             Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::AnthropicMessages => true,
             Dialect::GeminiGenerate => self.address.is_some(),
@@ -103,8 +138,8 @@ impl RequestScan {
             let message = format!("{} requests are not in this version; use openai_chat or anthropic_messages", dialect.name());
             return Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: None });
         }
-        let members = self.scanner.finish().map_err(|reject| refuse_json(dialect, &reject))?;
-        Body { dialect, members: &members, frames }.facts(self.address).map(|facts| Facts { members, ..facts })
+        let members = self.scanner.finish().map_err(|reject| refuse_json(keys_of(dialect, purpose), &reject))?;
+        Body { dialect, purpose, members: &members, frames }.facts(self.address).map(|facts| Facts { members, ..facts })
     }
 }
 
@@ -113,17 +148,24 @@ impl RequestScan {
 pub struct Facts {
     /// The dialect it was read in.
     pub dialect: Dialect,
+    /// What it asks for.
+    pub purpose: Purpose,
     /// The model as the client named it. Not empty, no control characters.
     pub model: String,
     /// Where the model's value lies in the body, quotes included. Empty where the path names the model.
     pub model_range: Range<usize>,
     /// Where the conversation lies (`messages`, `contents`, or `input` of a Responses body, which may be a text or absent), for estimates and affinity.
+    /// Of completions the `prompt`, of embeddings the `input`: a text or an array.
     pub messages_range: Range<usize>,
+    /// How many tokens the prompt of completions or the input of embeddings has, where it is given in tokens instead of text. Never
+    /// too few.
+    pub prompt_tokens: Option<u64>,
     /// Whether a stream is asked for.
     pub stream: bool,
-    /// The client's cap on completion tokens.
+    /// The client's cap on completion tokens of one choice; 0 where nothing is generated.
     pub max_completion_tokens: Option<u64>,
-    /// How many choices are asked for (`n`); 1 where the dialect has no such thing.
+    /// How many choices are paid for (`n`); 1 where the dialect has no such thing. Of completions those of every prompt, with what
+    /// `best_of` throws away.
     pub choices: u64,
     /// The end user, not empty.
     pub user: Option<String>,
@@ -233,29 +275,38 @@ pub(crate) const fn keys<const OWN: usize, const ALL: usize>(messages: &'static 
 }
 
 /// The same keys, laid out for the scanner.
-fn layout_of(dialect: Dialect) -> &'static Keys {
+fn layout_of(dialect: Dialect, purpose: Purpose) -> &'static Keys {
     static CHAT: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_chat::request::KEYS));
     static RESPONSES: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_responses::request::KEYS));
     static MESSAGES: LazyLock<Keys> = LazyLock::new(|| Keys::new(&anthropic_messages::request::KEYS));
     static GENERATE: LazyLock<Keys> = LazyLock::new(|| Keys::new(&gemini_generate::request::KEYS));
-    match dialect {
-        Dialect::OpenaiResponses => &RESPONSES,
-        Dialect::AnthropicMessages => &MESSAGES,
-        Dialect::GeminiGenerate => &GENERATE,
+    static COUNT: LazyLock<Keys> = LazyLock::new(|| Keys::new(&gemini_generate::count::KEYS));
+    static COMPLETIONS: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_completions::request::KEYS));
+    static EMBEDDINGS: LazyLock<Keys> = LazyLock::new(|| Keys::new(&openai_embeddings::request::KEYS));
+    match (dialect, purpose) {
+        (_, Purpose::Completions) => &COMPLETIONS,
+        (_, Purpose::Embeddings) => &EMBEDDINGS,
+        (Dialect::GeminiGenerate, Purpose::CountTokens) => &COUNT,
+        (Dialect::OpenaiResponses, _) => &RESPONSES,
+        (Dialect::AnthropicMessages, _) => &MESSAGES,
+        (Dialect::GeminiGenerate, _) => &GENERATE,
         _ => &CHAT,
     }
 }
 
-fn keys_of(dialect: Dialect) -> &'static [&'static str] {
-    match dialect {
-        Dialect::OpenaiResponses => &openai_responses::request::KEYS,
-        Dialect::AnthropicMessages => &anthropic_messages::request::KEYS,
-        Dialect::GeminiGenerate => &gemini_generate::request::KEYS,
+fn keys_of(dialect: Dialect, purpose: Purpose) -> &'static [&'static str] {
+    match (dialect, purpose) {
+        (_, Purpose::Completions) => &openai_completions::request::KEYS,
+        (_, Purpose::Embeddings) => &openai_embeddings::request::KEYS,
+        (Dialect::GeminiGenerate, Purpose::CountTokens) => &gemini_generate::count::KEYS,
+        (Dialect::OpenaiResponses, _) => &openai_responses::request::KEYS,
+        (Dialect::AnthropicMessages, _) => &anthropic_messages::request::KEYS,
+        (Dialect::GeminiGenerate, _) => &gemini_generate::request::KEYS,
         _ => &openai_chat::request::KEYS,
     }
 }
 
-fn refuse_json(dialect: Dialect, reject: &Reject) -> Refusal {
+fn refuse_json(keys: &'static [&'static str], reject: &Reject) -> Refusal {
     let (name, message) = match &reject.reason {
         Reason::DuplicateKey(name) => (name.as_str(), format!("\"{name}\" occurs twice (byte {}); send it once", reject.offset)),
         Reason::KeyCase(name) => {
@@ -263,13 +314,14 @@ fn refuse_json(dialect: Dialect, reject: &Reject) -> Refusal {
         }
         _ => ("", format!("the body is not acceptable: {reject}; send one JSON object")),
     };
-    let param = keys_of(dialect).iter().find(|key| **key == name).copied();
+    let param = keys.iter().find(|key| **key == name).copied();
     Refusal { kind: ErrorKind::InvalidRequest, message, param }
 }
 
 /// A scanned body, while facts are read out of it.
 pub(crate) struct Body<'a, F> {
     dialect: Dialect,
+    purpose: Purpose,
     members: &'a Members,
     frames: &'a [F],
 }
@@ -282,28 +334,28 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         };
         let messages_range = self.messages()?;
         self.refuse_missing_features()?;
-        let is_chat = self.dialect == Dialect::OpenaiChat;
-        let stream_options = if is_chat { Some(StreamOptions::read(self)?) } else { None };
+        let writes_chunks = self.dialect == Dialect::OpenaiChat && matches!(self.purpose, Purpose::Generate | Purpose::Completions);
+        let stream_options = if writes_chunks { Some(StreamOptions::read(self)?) } else { None };
         let (metadata_user, metadata_users) = match self.dialect {
             Dialect::AnthropicMessages => anthropic_messages::request::metadata_users(self),
             _ => (None, Vec::new()),
         };
-        if self.dialect == Dialect::OpenaiResponses {
+        if (self.dialect, self.purpose) == (Dialect::OpenaiResponses, Purpose::Generate) {
             openai_responses::request::refuse_background(self)?;
         }
-        let (max_completion_tokens, choices) = match self.dialect {
-            Dialect::AnthropicMessages => (anthropic_messages::request::max_completion_tokens(self)?, 1),
-            Dialect::OpenaiResponses => (openai_responses::request::max_output_tokens(self)?, 1),
-            Dialect::GeminiGenerate => gemini_generate::request::limits(self)?,
-            _ => (openai_chat::request::max_completion_tokens(self)?, openai_chat::request::choices(self)?),
-        };
+        let (max_completion_tokens, choices) = self.limits()?;
         let session = FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == "session_id").unwrap_or(0);
         Ok(Facts {
             dialect: self.dialect,
+            purpose: self.purpose,
             model,
             model_range,
             messages_range,
-            stream: in_path.map_or_else(|| self.flag(STREAM), Ok)?,
+            prompt_tokens: self.prompt_tokens(),
+            stream: match in_path {
+                Some(stream) => stream,
+                None => self.stream()?,
+            },
             max_completion_tokens,
             choices,
             user: self.short_text(USER, MAX_USER_BYTES)?.or(metadata_user),
@@ -324,7 +376,45 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         Ok((model, range))
     }
 
+    /// The cap on completion tokens of a choice, and how many choices there are.
+    fn limits(&self) -> Result<(Option<u64>, u64), Refusal> {
+        Ok(match (self.purpose, self.dialect) {
+            (Purpose::Embeddings | Purpose::CountTokens, _) => (Some(0), 1),
+            (Purpose::Completions, _) => (openai_chat::request::max_completion_tokens(self)?, openai_completions::request::choices(self)?),
+            (_, Dialect::AnthropicMessages) => (anthropic_messages::request::max_completion_tokens(self)?, 1),
+            (_, Dialect::OpenaiResponses) => (openai_responses::request::max_output_tokens(self)?, 1),
+            (_, Dialect::GeminiGenerate) => gemini_generate::request::limits(self)?,
+            _ => (openai_chat::request::max_completion_tokens(self)?, openai_chat::request::choices(self)?),
+        })
+    }
+
+    fn stream(&self) -> Result<bool, Refusal> {
+        match self.purpose {
+            Purpose::Generate | Purpose::Completions => self.flag(STREAM),
+            // It would be ignored; bodies are sent here as they go to where replies come from.
+            Purpose::CountTokens => Ok(false),
+            Purpose::Embeddings if self.flag(STREAM)? => {
+                Err(Refusal::field("stream", "\"stream\" is not known in embeddings; leave it out".to_owned()))
+            }
+            Purpose::Embeddings => Ok(false),
+        }
+    }
+
+    fn prompt_tokens(&self) -> Option<u64> {
+        match self.purpose {
+            Purpose::Completions | Purpose::Embeddings => openai_embeddings::request::tokens_given(self),
+            Purpose::Generate | Purpose::CountTokens => None,
+        }
+    }
+
     fn messages(&self) -> Result<Range<usize>, Refusal> {
+        match (self.purpose, self.dialect) {
+            (Purpose::Completions | Purpose::Embeddings, _) => return self.texts(),
+            (Purpose::CountTokens, Dialect::GeminiGenerate) if self.value(MESSAGES).is_none() => {
+                return gemini_generate::count::contents(self);
+            }
+            _ => {}
+        }
         let is_input = self.dialect == Dialect::OpenaiResponses;
         match self.value(MESSAGES) {
             Some((Kind::Array, range)) => Ok(range),
@@ -339,6 +429,16 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
                 let name = self.name(MESSAGES);
                 Err(Refusal::field(name, format!("\"{name}\" is missing; send the conversation as an array")))
             }
+        }
+    }
+
+    /// What goes on, or becomes vectors.
+    fn texts(&self) -> Result<Range<usize>, Refusal> {
+        let name = self.name(MESSAGES);
+        match self.value(MESSAGES) {
+            Some((Kind::String | Kind::Array, range)) => Ok(range),
+            Some((Kind::Null, _)) | None => Err(Refusal::field(name, format!("\"{name}\" is missing; send a text"))),
+            Some(_) => Err(self.wrong_type(MESSAGES, "a string or an array")),
         }
     }
 
@@ -425,7 +525,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
     }
 
     fn name(&self, index: usize) -> &'static str {
-        keys_of(self.dialect).get(index).copied().unwrap_or_default()
+        keys_of(self.dialect, self.purpose).get(index).copied().unwrap_or_default()
     }
 }
 

@@ -14,12 +14,12 @@ use crate::gemini_generate::stream::PartTap;
 use crate::identity::Identity;
 use crate::json::{Reason, Reject};
 use crate::openai_chat::stream::{ChunkTap, DONE};
-use crate::openai_responses;
 use crate::patch::Unspliced;
 use crate::reply::{Missing, Seen};
 use crate::splice::Edits;
 use crate::sse;
 use crate::template::Template;
+use crate::{openai_completions, openai_responses};
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +121,15 @@ impl Tap {
             // `RequestScan` refuses the dialects that are not spoken yet, so none of them gets here.
             _ => Spoken::Chat(ChunkTap::default()),
         };
+        Tap::of(spoken, identity, withhold_usage)
+    }
+
+    /// As [`Tap::new`], on a stream of legacy completions from a provider that serves them itself.
+    pub fn completions(identity: Arc<Identity>, withhold_usage: bool) -> Tap {
+        Tap::of(Spoken::Chat(ChunkTap::legacy()), identity, withhold_usage)
+    }
+
+    fn of(spoken: Spoken, identity: Arc<Identity>, withhold_usage: bool) -> Tap {
         Tap {
             identity,
             withhold_usage,
@@ -223,7 +232,12 @@ impl Tap {
             Spoken::Chat(_) | Spoken::Messages(_) | Spoken::Generate(_) => 0,
         };
         let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s, sequence_number };
-        error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out);
+        match &self.spoken {
+            Spoken::Chat(tap) if tap.is_legacy() => {
+                openai_completions::error::write_event(identity.manner(), &skeleton, kind, message, details, out);
+            }
+            _ => error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out),
+        }
     }
 
     fn dialect(&self) -> Dialect {
@@ -329,8 +343,8 @@ impl Tap {
     fn learn(&mut self, event: &[u8], edited: bool) {
         let Some(range) = sse::data_range(event).filter(|_| self.template.is_curious()) else { return };
         let mut texts = Vec::new();
-        let found = match self.spoken {
-            Spoken::Chat(_) => ChunkTap::find_texts(&event[range.clone()], &mut texts),
+        let found = match &self.spoken {
+            Spoken::Chat(tap) => tap.find_texts(&event[range.clone()], &mut texts),
             Spoken::Messages(_) => EventTap::find_texts(&event[range.clone()], &mut texts),
             // Its figures differ from chunk to chunk; it recognises its ordinary ones itself.
             Spoken::Generate(_) => return,
@@ -414,7 +428,8 @@ impl Tap {
     /// at long before they are rewritten (the relay holds them until the first content).
     fn is_ordinary(&self, data: &[u8]) -> bool {
         let mut seen = Seen::default();
-        ChunkTap::default().read(data, &mut seen, &self.identity, false).is_ok_and(|look| look.ordinary)
+        let Spoken::Chat(tap) = &self.spoken else { return false };
+        tap.read(data, &mut seen, &self.identity, false).is_ok_and(|look| look.ordinary)
     }
 }
 

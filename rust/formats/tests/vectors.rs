@@ -25,23 +25,66 @@ const BILLED: Usage = Usage {
     cache_write_1h_tokens: 0,
     web_searches: 0,
 };
-const DIALECTS: [Dialect; 4] = [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::GeminiGenerate];
+
+/// What is spoken on the byte path: a dialect, or a small relative of chat.
+#[derive(Clone, Copy)]
+enum Spoken {
+    Dialect(Dialect),
+    Completions,
+    Embeddings,
+}
+
+const ALL: [Spoken; 6] = [
+    Spoken::Dialect(Dialect::OpenaiChat),
+    Spoken::Dialect(Dialect::OpenaiResponses),
+    Spoken::Dialect(Dialect::AnthropicMessages),
+    Spoken::Dialect(Dialect::GeminiGenerate),
+    Spoken::Completions,
+    Spoken::Embeddings,
+];
+
+impl Spoken {
+    fn folder(self) -> &'static str {
+        match self {
+            Spoken::Dialect(dialect) => dialect.name(),
+            Spoken::Completions => "openai_completions",
+            Spoken::Embeddings => "openai_embeddings",
+        }
+    }
+
+    fn scan(self) -> ReplyScan {
+        match self {
+            Spoken::Dialect(dialect) => ReplyScan::new(dialect),
+            Spoken::Completions => ReplyScan::completions(),
+            Spoken::Embeddings => ReplyScan::embeddings(),
+        }
+    }
+
+    /// There are no streams of embeddings.
+    fn tap(self, identity: Identity, withhold_usage: bool) -> Option<Tap> {
+        match self {
+            Spoken::Dialect(dialect) => Some(Tap::new(dialect, Arc::new(identity), withhold_usage)),
+            Spoken::Completions => Some(Tap::completions(Arc::new(identity), withhold_usage)),
+            Spoken::Embeddings => None,
+        }
+    }
+}
 
 #[test]
 fn replies() {
-    for_each("reply", check_reply);
+    for_each("reply", &ALL, check_reply);
 }
 
 #[test]
 fn streams() {
-    for_each("stream", check_stream);
+    for_each("stream", &ALL[..5], check_stream);
 }
 
-fn check_reply(dialect: Dialect, path: &Path) {
+fn check_reply(spoken: Spoken, path: &Path) {
     let body = fs::read(path).unwrap();
-    let read = read_reply(dialect, &body, body.len());
+    let read = read_reply(spoken, &body, body.len());
     // A provider's bytes come in any pieces.
-    (1..body.len().min(60)).for_each(|step| assert_eq!(read_reply(dialect, &body, step), read, "{} cut by {step}", path.display()));
+    (1..body.len().min(60)).for_each(|step| assert_eq!(read_reply(spoken, &body, step), read, "{} cut by {step}", path.display()));
     compare(path, "facts", format!("{read:#?}\n").as_bytes());
     let Ok(reply) = read else { return };
     for manner in [Manner::Native, Manner::Openrouter] {
@@ -54,16 +97,16 @@ fn check_reply(dialect: Dialect, path: &Path) {
     }
 }
 
-fn read_reply(dialect: Dialect, body: &[u8], step: usize) -> Result<Reply, ProviderError> {
-    let mut scan = ReplyScan::new(dialect);
+fn read_reply(spoken: Spoken, body: &[u8], step: usize) -> Result<Reply, ProviderError> {
+    let mut scan = spoken.scan();
     body.chunks(step).for_each(|slice| scan.feed(slice).unwrap());
     scan.finish(body)
 }
 
-fn check_stream(dialect: Dialect, path: &Path) {
+fn check_stream(spoken: Spoken, path: &Path) {
     let stream = fs::read(path).unwrap();
     for manner in [Manner::Native, Manner::Openrouter] {
-        let (out, facts) = relay(dialect, manner, &stream);
+        let (out, facts) = relay(spoken, manner, &stream);
         compare(path, suffix(manner), &out);
         // What is read does not depend on the manner, except for what is done with each event.
         if manner == Manner::Native {
@@ -73,8 +116,8 @@ fn check_stream(dialect: Dialect, path: &Path) {
 }
 
 /// What the relay does, without a network.
-fn relay(dialect: Dialect, manner: Manner, stream: &[u8]) -> (Vec<u8>, String) {
-    let mut tap = Tap::new(dialect, Arc::new(identity(manner)), manner == Manner::Native);
+fn relay(spoken: Spoken, manner: Manner, stream: &[u8]) -> (Vec<u8>, String) {
+    let mut tap = spoken.tap(identity(manner), manner == Manner::Native).unwrap();
     let mut framer = Framer::new(1 << 20);
     let (mut out, mut facts, mut from) = (Vec::new(), String::new(), 0);
     while let Some(end) = framer.next_end(stream, from).unwrap() {
@@ -131,14 +174,14 @@ fn suffix(manner: Manner) -> &'static str {
     }
 }
 
-fn for_each(extension: &str, check: fn(Dialect, &Path)) {
-    for dialect in DIALECTS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(dialect.name());
+fn for_each(extension: &str, all: &[Spoken], check: fn(Spoken, &Path)) {
+    for spoken in all {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(spoken.folder());
         let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|found| found == extension));
         paths.sort();
         assert!(paths.len() >= 5, "vectors are missing in {}", folder.display());
-        paths.iter().for_each(|path| check(dialect, path));
+        paths.iter().for_each(|path| check(*spoken, path));
     }
 }
 

@@ -12,6 +12,15 @@ pub(crate) fn write_body(manner: Manner, kind: ErrorKind, message: &str, details
     body.close();
 }
 
+/// The chunk that carries an error: its name, and what its choice says beside the reason.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    pub(crate) object: &'static str,
+    pub(crate) part: &'static str,
+}
+
+const CHAT: Form = Form { object: "chat.completion.chunk", part: r#""delta":{"content":""}"# };
+
 /// Appends a whole chunk with the error in it, then the terminal. A bare `{"error":…}` breaks OpenRouter's SDKs; without
 /// `finish_reason` some clients take the text so far for a complete answer.
 pub(crate) fn write_event(
@@ -22,18 +31,33 @@ pub(crate) fn write_event(
     details: &Details<'_>,
     out: &mut Vec<u8>,
 ) {
-    const CHOICES: &[u8] = br#"[{"index":0,"delta":{"content":""},"finish_reason":"error"}]"#;
-    const CHOICES_OPENROUTER: &[u8] = br#"[{"index":0,"delta":{"content":""},"finish_reason":"error","native_finish_reason":"error"}]"#;
+    write_event_as(CHAT, manner, skeleton, kind, message, details, out);
+}
+
+/// As [`write_event`], in a relative's form.
+pub(crate) fn write_event_as(
+    form: Form,
+    manner: Manner,
+    skeleton: &Skeleton<'_>,
+    kind: ErrorKind,
+    message: &str,
+    details: &Details<'_>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"data: ");
     let mut chunk = Object::open(out);
-    chunk.text("id", skeleton.id).text("object", "chat.completion.chunk").number("created", skeleton.created_s);
+    chunk.text("id", skeleton.id).text("object", form.object).number("created", skeleton.created_s);
     chunk.text("model", skeleton.model);
-    match manner {
-        Manner::Native => chunk.raw("choices", CHOICES),
+    let native = match manner {
+        Manner::Native => "",
         Manner::Openrouter => {
-            chunk.text("provider", skeleton.provider).raw("system_fingerprint", b"null").raw("choices", CHOICES_OPENROUTER)
+            chunk.text("provider", skeleton.provider).raw("system_fingerprint", b"null");
+            r#","native_finish_reason":"error""#
         }
     };
+    chunk.array("choices", |choices| {
+        choices.raw(format!(r#"{{"index":0,{},"finish_reason":"error"{native}}}"#, form.part).as_bytes());
+    });
     chunk.object("error", |error| write_error(manner, kind, message, details, error));
     chunk.close();
     out.extend_from_slice(b"\n\ndata: [DONE]\n\n");

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use fairlead_ir::{Finish, NanoUsd, Usage};
 use memchr::memmem::Finder;
 
-use super::wire::{Choices, Outline, PlacedUsage, read_usage, word};
+use super::wire::{Choices, Outline, PlacedUsage, TEXT_PART, read_usage, word};
 use crate::identity::Identity;
 use crate::json::walk::{self, Member, as_u64};
 use crate::json::{Kind, Reject};
@@ -25,6 +25,9 @@ pub(crate) enum Shape<'a> {
     /// With the figures that stand in where the provider sent none.
     Completion(&'a Usage),
     Chunk,
+    /// The same of legacy completions.
+    Text(&'a Usage),
+    TextChunk,
 }
 
 /// Where a completion's text is.
@@ -32,11 +35,12 @@ pub(crate) const COMPLETION_PART: &str = "message";
 /// Where a chunk's text is.
 pub(crate) const CHUNK_PART: &str = "delta";
 
-impl Shape<'_> {
+impl<'s> Shape<'s> {
     fn object(self) -> &'static [u8] {
         match self {
             Shape::Completion(_) => br#""chat.completion""#,
             Shape::Chunk => br#""chat.completion.chunk""#,
+            Shape::Text(_) | Shape::TextChunk => br#""text_completion""#,
         }
     }
 
@@ -44,6 +48,21 @@ impl Shape<'_> {
         match self {
             Shape::Completion(_) => COMPLETION_PART,
             Shape::Chunk => CHUNK_PART,
+            Shape::Text(_) | Shape::TextChunk => TEXT_PART,
+        }
+    }
+
+    fn part_kind(self) -> Kind {
+        match self {
+            Shape::Completion(_) | Shape::Chunk => Kind::Object,
+            Shape::Text(_) | Shape::TextChunk => Kind::String,
+        }
+    }
+
+    fn billed(self) -> Option<&'s Usage> {
+        match self {
+            Shape::Completion(billed) | Shape::Text(billed) => Some(billed),
+            Shape::Chunk | Shape::TextChunk => None,
         }
     }
 
@@ -52,13 +71,14 @@ impl Shape<'_> {
         match self {
             Shape::Completion(_) => br#"{"role":"assistant","content":null}"#,
             Shape::Chunk => b"{}",
+            Shape::Text(_) | Shape::TextChunk => br#""""#,
         }
     }
 }
 
-/// Takes what a whole reply says into `seen`. `false` when it is no completion: it has no choices.
-pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
-    let outline = Outline::read(body, COMPLETION_PART)?;
+/// Takes what a whole reply says into `seen`. `false` when it is no completion: it has no choices. `part`: as in [`Outline::read`].
+pub(crate) fn read(body: &[u8], part: &str, seen: &mut Seen) -> Result<bool, Reject> {
+    let outline = Outline::read(body, part)?;
     if outline.error.is_some() {
         seen.fail(body);
     }
@@ -213,7 +233,7 @@ impl Editor<'_> {
 
     /// A usage object for a completion that has none.
     fn stand_in(&self) -> Option<Vec<u8>> {
-        let (Shape::Completion(billed), Some(cost)) = (self.shape, self.cost) else { return None };
+        let (billed, cost) = (self.shape.billed()?, self.cost?);
         let (mut json, mut price) = (Vec::new(), Vec::new());
         cost.write(&mut price);
         let (prompt, completion) = (billed.total_prompt_tokens(), billed.completion_tokens);
@@ -267,10 +287,10 @@ impl Editor<'_> {
                 b"usage" if member.kind == Kind::Object => self.edit_usage(member.value, place.start)?,
                 key if key == self.shape.part().as_bytes() => {
                     part = false;
-                    if member.kind == Kind::Object {
-                        self.edit_part(member.value, place.start)?;
-                    } else {
-                        self.edits.replace(place, self.shape.empty_part())?;
+                    match member.kind {
+                        Kind::Object if self.shape.part_kind() == Kind::Object => self.edit_part(member.value, place.start)?,
+                        kind if kind == self.shape.part_kind() => {}
+                        _ => self.edits.replace(place, self.shape.empty_part())?,
                     }
                 }
                 _ => {}
@@ -471,7 +491,14 @@ pub(crate) fn set_cost(usage: &[u8], base: usize, cost: Option<NanoUsd>, patch: 
 }
 
 /// Makes sure that `key` is a number: a missing one is inserted, one of another type replaced.
-fn set_number(object: &[u8], base: usize, key: &'static str, value: u64, patch: &mut Patch, edits: &mut Edits) -> Result<(), Unspliced> {
+pub(crate) fn set_number(
+    object: &[u8],
+    base: usize,
+    key: &'static str,
+    value: u64,
+    patch: &mut Patch,
+    edits: &mut Edits,
+) -> Result<(), Unspliced> {
     let member = walk::member(object, key)?;
     if member.as_ref().is_some_and(|member| member.kind == Kind::Number) {
         return Ok(());

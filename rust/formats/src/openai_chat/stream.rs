@@ -13,7 +13,7 @@ mod tests;
 use core::ops::Range;
 
 use super::response::{CHUNK_PART, Shape, ToolCalls, edit, take_choices, take_usage};
-use super::wire::{Outline, find_texts};
+use super::wire::{Outline, TEXT_PART, find_texts};
 use crate::identity::Identity;
 use crate::json::Reject;
 use crate::patch::Unspliced;
@@ -29,14 +29,28 @@ pub(crate) const DONE: &[u8] = b"[DONE]";
 #[derive(Debug, Default)]
 pub(crate) struct ChunkTap {
     tools: ToolCalls,
+    /// The chunks are those of legacy completions.
+    legacy: bool,
 }
 
 impl ChunkTap {
+    pub(crate) fn legacy() -> ChunkTap {
+        ChunkTap { legacy: true, ..ChunkTap::default() }
+    }
+
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.legacy
+    }
+
+    fn part(&self) -> &'static str {
+        if self.legacy { TEXT_PART } else { CHUNK_PART }
+    }
+
     /// Reads one chunk into `seen`.
     ///
     /// Errors are looked for before choices: a frame with both is an error, not an empty success.
-    pub(crate) fn read(&mut self, chunk: &[u8], seen: &mut Seen, identity: &Identity, withhold_usage: bool) -> Result<Look, Reject> {
-        let outline = Outline::read(chunk, CHUNK_PART)?;
+    pub(crate) fn read(&self, chunk: &[u8], seen: &mut Seen, identity: &Identity, withhold_usage: bool) -> Result<Look, Reject> {
+        let outline = Outline::read(chunk, self.part())?;
         if outline.error.is_some() {
             seen.fail(chunk);
             return Ok(Look::error());
@@ -71,10 +85,12 @@ impl ChunkTap {
         cost: Option<NanoUsd>,
         edits: &mut Edits,
     ) -> Result<bool, Unspliced> {
-        edit(chunk, base, Shape::Chunk, identity, cost, &mut self.tools, edits)
+        let shape = if self.legacy { Shape::TextChunk } else { Shape::Chunk };
+        edit(chunk, base, shape, identity, cost, &mut self.tools, edits)
     }
 
-    pub(crate) fn find_texts(chunk: &[u8], texts: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
-        find_texts(chunk, texts)
+    /// Where the varying texts of a chunk lie, and whether they are content.
+    pub(crate) fn find_texts(&self, chunk: &[u8], texts: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
+        find_texts(chunk, self.part(), texts)
     }
 }

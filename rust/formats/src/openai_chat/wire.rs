@@ -18,7 +18,7 @@ use fairlead_ir::{NanoUsd, Usage};
 use crate::decimal::{count, nano_usd};
 use crate::json::walk::{self, Cursor, as_str};
 use crate::json::{Kind, Reject};
-use crate::patch::name;
+use crate::patch::{name, shifted};
 use crate::reply::{Figured, Missing};
 
 /// What a completion or chunk says, read in one pass; the last of members of one name counts, as most parsers have it.
@@ -43,7 +43,7 @@ pub(crate) struct PlacedUsage {
 }
 
 impl<'a> Outline<'a> {
-    /// `part` is `delta` in chunks and `message` in completions.
+    /// `part` is `delta` in chunks, `message` in completions, [`TEXT_PART`] in both of the legacy kind.
     pub(crate) fn read(object: &'a [u8], part: &str) -> Result<Outline<'a>, Reject> {
         let mut outline = Outline::default();
         let mut cursor = Cursor::new(object);
@@ -63,6 +63,10 @@ impl<'a> Outline<'a> {
         Ok(outline)
     }
 }
+
+/// Where the text of a choice stands in legacy completions, whole and in pieces: no object, the text itself. Some hosts write it beside
+/// the `delta` of chat chunks, where it says the same a second time.
+pub(crate) const TEXT_PART: &str = "text";
 
 /// Whether the value of a member called `error` reports one: some hosts always send it, as `null` or empty.
 pub(crate) fn is_error(value: &[u8]) -> bool {
@@ -114,6 +118,11 @@ impl<'a> Choices<'a> {
         while let Some(key) = cursor.next_key(&mut level)? {
             match (&*name(key), cursor.kind()?) {
                 (key, Kind::Object) if key == part.as_bytes() => self.read_part(cursor)?,
+                (key, Kind::String) if key == b"text" && part == TEXT_PART => {
+                    let bytes = text_bytes(cursor.skip()?);
+                    self.add(bytes);
+                    self.content |= bytes > 0;
+                }
                 (b"usage", Kind::Object) => self.usage = Some(PlacedUsage::read(cursor)?),
                 (b"finish_reason", _) => take_word(&mut self.finish, cursor.skip()?),
                 (b"native_finish_reason", _) => take_word(&mut self.native_finish, cursor.skip()?),
@@ -215,6 +224,14 @@ fn take_word<'a>(slot: &mut Option<Cow<'a, str>>, value: &'a [u8]) {
 /// What a usage object says, and the cost in it if it is a number.
 pub(crate) fn read_usage(object: &[u8]) -> Option<Figured> {
     PlacedUsage::read(&mut Cursor::new(object)).ok()?.read
+}
+
+/// As [`read_usage`], of a reply that has no completion: all tokens are the prompt's, under whichever name.
+pub(crate) fn read_prompt_usage(object: &[u8]) -> Option<Figured> {
+    let figures = Figures::read(&mut Cursor::new(object)).ok()?;
+    let prompt = figures.prompt.or(figures.total);
+    let usage = Figures { prompt, completion: None, ..figures }.usage()?;
+    Some(Figured { usage: Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage }, missing: Missing::default(), cost: figures.cost })
 }
 
 /// As [`read_usage`], for a host that is known to count reasoning beside the completion (`reasoning_outside`).
@@ -336,8 +353,8 @@ impl Figures {
 const TEXTS: [&[u8]; 6] = [b"content", b"reasoning", b"reasoning_content", b"refusal", b"text", b"summary"];
 
 /// Adds to `holes` where the varying texts of a chunk lie (between their quotes, offsets in `chunk`), and whether they count
-/// as content. Padding against traffic analysis varies too and counts for nothing.
-pub(crate) fn find_texts(chunk: &[u8], holes: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
+/// as content. Padding against traffic analysis varies too and counts for nothing. `part`: as in [`Outline::read`].
+pub(crate) fn find_texts(chunk: &[u8], part: &str, holes: &mut Vec<(Range<usize>, bool)>) -> Result<(), Reject> {
     for member in walk::members(chunk) {
         let member = member?;
         match (&*name(member.key), member.kind) {
@@ -345,9 +362,12 @@ pub(crate) fn find_texts(chunk: &[u8], holes: &mut Vec<(Range<usize>, bool)>) ->
             (b"choices", Kind::Array) => {
                 for choice in walk::elements(member.value) {
                     let choice = choice?;
-                    if let Some(delta) = walk::member(choice.value, "delta")?.filter(|delta| delta.kind == Kind::Object) {
-                        let base = member.value_range.start + choice.value_range.start + delta.value_range.start;
-                        find_texts_of_delta(delta.value, base, holes)?;
+                    let Some(found) = walk::member(choice.value, part)? else { continue };
+                    let base = member.value_range.start + choice.value_range.start;
+                    match found.kind {
+                        Kind::Object => find_texts_of_delta(found.value, base + found.value_range.start, holes)?,
+                        Kind::String if part == TEXT_PART => holes.push((between_quotes(&shifted(&found.value_range, base)), true)),
+                        _ => {}
                     }
                 }
             }
@@ -540,8 +560,8 @@ mod tests {
         assert_eq!((choices.begins_call, choices.content_bytes), (true, 3));
         let chunk = r#"{"choices":[{"delta":{"content":"ab","reasoning_details":[{"text":"cd"}],"tool_calls":[{"function":{"arguments":"ef"}}]}}]}"#;
         let (mut plain, mut found) = (Vec::new(), Vec::new());
-        find_texts(chunk.as_bytes(), &mut plain).unwrap();
-        find_texts(escaped(chunk).as_bytes(), &mut found).unwrap();
+        find_texts(chunk.as_bytes(), "delta", &mut plain).unwrap();
+        find_texts(escaped(chunk).as_bytes(), "delta", &mut found).unwrap();
         let texts = |holes: &[(Range<usize>, bool)], chunk: &str| -> Vec<_> {
             holes.iter().map(|(range, counted)| (chunk[range.clone()].to_owned(), *counted)).collect()
         };
@@ -565,7 +585,7 @@ mod tests {
     fn texts_that_vary() {
         let chunk = br#"{"choices":[{"delta":{"content":"ab","tool_calls":[{"function":{"arguments":"cd"}}]}}],"obfuscation":"ef"}"#;
         let mut holes = Vec::new();
-        find_texts(chunk, &mut holes).unwrap();
+        find_texts(chunk, "delta", &mut holes).unwrap();
         let texts: Vec<_> = holes.iter().map(|(range, counted)| (&chunk[range.clone()], *counted)).collect();
         assert_eq!(texts, [(&b"ab"[..], true), (b"cd", true), (b"ef", false)]);
     }
