@@ -15,6 +15,7 @@ use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
 
+pub mod completions;
 pub mod dialects;
 mod job;
 #[cfg(test)]

@@ -11,13 +11,13 @@ use std::{env, fs};
 use fairlead_formats::eventstream::{self, Header, Value as HeaderValue};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::traits::Traits;
-use fairlead_formats::translate::{Bridge, Face, Target, Wanted, dialects, stream};
+use fairlead_formats::translate::{Bridge, Face, Target, Wanted, completions, dialects, stream};
 use fairlead_ir::{Dialect, Losses, Manner};
 use serde_json::{Value, json};
 
 #[test]
 fn requests() {
-    run("request", |case| {
+    run("request", 50, |case| {
         let body = serde_json::to_vec(&case["input"]).unwrap();
         let request = dialects::decode_request(dialect(case, "source"), &body).unwrap();
         let automatic_cache = case["automatic_cache"] == true;
@@ -29,7 +29,7 @@ fn requests() {
 
 #[test]
 fn replies() {
-    run("response", |case| {
+    run("response", 50, |case| {
         let body = serde_json::to_vec(&case["input"]).unwrap();
         let response = dialects::decode_response(dialect(case, "source"), &body, &traits(case)).unwrap();
         let (identity, bridge, mut out) = (identity(), Bridge::default(), Vec::new());
@@ -42,25 +42,56 @@ fn replies() {
 /// In one piece and byte by byte.
 #[test]
 fn streams() {
-    run("stream", |case| {
-        let source = dialect(case, "source");
-        let input: Vec<u8> = case["input"].as_array().unwrap().iter().flat_map(|event| bytes_of(source, event.as_str().unwrap())).collect();
-        let translate = |size: usize| {
-            let wanted = Wanted { source, identity: Arc::new(identity()), bridge: Arc::default(), json_array: false };
-            let mut stream = stream::Stream::new(dialect(case, "target"), traits(case), 1 << 20, wanted);
-            let mut out = Vec::new();
-            input.chunks(size).for_each(|piece| stream.feed(piece, &mut out));
-            stream.finish(None, &mut out);
-            String::from_utf8(out).unwrap()
-        };
-        let whole = translate(input.len());
-        assert_eq!(translate(1), whole, "byte by byte");
-        let events: Vec<Value> = whole.split_inclusive("\n\n").flat_map(|part| part.split_inclusive("\r\n\r\n")).map(Value::from).collect();
-        (Value::Array(events), None)
+    run("stream", 50, |case| told(case, |traits, wanted| stream::Stream::new(dialect(case, "target"), traits, 1 << 20, wanted)));
+}
+
+/// Legacy completions, which is no dialect of a provider.
+#[test]
+fn requests_of_completions() {
+    run("completions.request", 8, |case| {
+        let body = serde_json::to_vec(&case["input"]).unwrap();
+        let request = completions::decode_request(&body).unwrap();
+        let target = Target { traits: traits(case), ..Target::new(dialect(case, "target"), "m") };
+        let made = completions::encode_request(&request, &target).unwrap();
+        (serde_json::from_slice(&made.body).unwrap(), Some(made.losses))
     });
 }
 
-fn run(kind: &str, make: impl Fn(&Value) -> (Value, Option<Losses>)) {
+#[test]
+fn replies_as_completions() {
+    run("completions.response", 8, |case| {
+        let body = serde_json::to_vec(&case["input"]).unwrap();
+        let response = dialects::decode_response(dialect(case, "source"), &body, &traits(case)).unwrap();
+        let (identity, bridge, mut out) = (identity(), Bridge::default(), Vec::new());
+        let losses = completions::encode_response(&response, &Face { identity: &identity, bridge: &bridge }, None, &mut out);
+        (serde_json::from_slice(&out).unwrap(), Some(losses))
+    });
+}
+
+#[test]
+fn streams_as_completions() {
+    run("completions.stream", 8, |case| told(case, |traits, wanted| stream::Stream::completions(traits, 1 << 20, wanted)));
+}
+
+/// The events that a stream becomes.
+fn told(case: &Value, make: impl Fn(Traits, Wanted) -> stream::Stream) -> (Value, Option<Losses>) {
+    let source = dialect(case, "source");
+    let input: Vec<u8> = case["input"].as_array().unwrap().iter().flat_map(|event| bytes_of(source, event.as_str().unwrap())).collect();
+    let translate = |size: usize| {
+        let wanted = Wanted { source, identity: Arc::new(identity()), bridge: Arc::default(), json_array: false };
+        let mut stream = make(traits(case), wanted);
+        let mut out = Vec::new();
+        input.chunks(size).for_each(|piece| stream.feed(piece, &mut out));
+        stream.finish(None, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let whole = translate(input.len());
+    assert_eq!(translate(1), whole, "byte by byte");
+    let events: Vec<Value> = whole.split_inclusive("\n\n").flat_map(|part| part.split_inclusive("\r\n\r\n")).map(Value::from).collect();
+    (Value::Array(events), None)
+}
+
+fn run(kind: &str, least: usize, make: impl Fn(&Value) -> (Value, Option<Losses>)) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/translate");
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind));
@@ -90,7 +121,7 @@ fn run(kind: &str, make: impl Fn(&Value) -> (Value, Option<Losses>)) {
             fs::write(&path, serde_json::to_string_pretty(&cases).unwrap() + "\n").unwrap();
         }
     }
-    assert!(number >= 50, "{number} cases of {kind}");
+    assert!(number >= least, "{number} cases of {kind}");
     assert!(wrong.is_empty() || bless, "{} of {number} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 

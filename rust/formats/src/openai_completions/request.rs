@@ -1,4 +1,6 @@
-//! What a completions request says, as far as routing and metering care.
+//! What a completions request says, as far as routing and metering care; its reader stands below.
+
+pub(crate) mod decode;
 
 use crate::json::{Kind, walk};
 use crate::openai_chat;

@@ -11,7 +11,7 @@ use crate::json::is_complete;
 use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
-use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_responses};
 
 /// A request in the target's dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,15 +89,16 @@ pub fn encode_response(dialect: Dialect, response: &Response<'_>, face: &Face<'_
     losses
 }
 
-/// Calls the same method of whichever dialect it is.
+/// Calls the same method of whichever dialect it is, or of a relative that only some have.
 macro_rules! each {
-    ($value:expr, $kind:ident, $inner:ident => $call:expr) => {
+    ($value:expr, $kind:ident $(+ $relative:ident)?, $inner:ident => $call:expr) => {
         match $value {
             $kind::Chat($inner) => $call,
             $kind::Responses($inner) => $call,
             $kind::Messages($inner) => $call,
             $kind::Gemini($inner) => $call,
             $kind::Converse($inner) => $call,
+            $($kind::$relative($inner) => $call,)?
         }
     };
 }
@@ -152,6 +153,7 @@ enum Encoder {
     Messages(Box<anthropic_messages::stream::encode::Encoder>),
     Gemini(Box<gemini_generate::stream::encode::Encoder>),
     Converse(Box<bedrock_converse::stream::encode::Encoder>),
+    Completions(Box<openai_completions::stream::Encoder>),
 }
 
 /// How a stream for a caller is made.
@@ -189,23 +191,28 @@ impl StreamEncoder {
         })
     }
 
+    /// Before the first event, of a stream of legacy completions.
+    pub fn completions(wanted: Wanted) -> StreamEncoder {
+        StreamEncoder(Encoder::Completions(Box::new(openai_completions::stream::Encoder::new(wanted.identity, wanted.bridge))))
+    }
+
     /// Appends what the event becomes. Ends and usage are kept for [`finish`](StreamEncoder::finish).
     pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder, encoder => encoder.event(event, out));
+        each!(&mut self.0, Encoder + Completions, encoder => encoder.event(event, out));
     }
 
     /// Appends the end of the stream with what was used and what it cost.
     pub fn finish(&mut self, usage: Option<&Usage>, cost: Option<NanoUsd>, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder, encoder => encoder.finish(usage, cost, out));
+        each!(&mut self.0, Encoder + Completions, encoder => encoder.finish(usage, cost, out));
     }
 
     /// Appends the failure that ends the stream, in the dialect's own way.
     pub fn fail(&mut self, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder, encoder => encoder.fail(kind, message, details, out));
+        each!(&mut self.0, Encoder + Completions, encoder => encoder.fail(kind, message, details, out));
     }
 
     /// Appends a sign of life, where the dialect has one.
     pub fn keep_alive(&mut self, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder, encoder => encoder.keep_alive(out));
+        each!(&mut self.0, Encoder + Completions, encoder => encoder.keep_alive(out));
     }
 }

@@ -40,14 +40,28 @@ struct Writing {
 impl Stream {
     /// Before the first byte. An event may have `max_event_bytes`.
     pub fn new(target: Dialect, traits: Traits, max_event_bytes: usize, wanted: Wanted) -> Stream {
+        let is_translated = wanted.source != target;
+        Stream::to(|wanted| StreamEncoder::new(target, wanted), is_translated, traits, max_event_bytes, wanted)
+    }
+
+    /// As [`Stream::new`], for a caller of legacy completions.
+    pub fn completions(traits: Traits, max_event_bytes: usize, wanted: Wanted) -> Stream {
+        Stream::to(StreamEncoder::completions, true, traits, max_event_bytes, wanted)
+    }
+
+    fn to(
+        encoder: impl FnOnce(Wanted) -> StreamEncoder,
+        is_translated: bool,
+        traits: Traits,
+        max_event_bytes: usize,
+        wanted: Wanted,
+    ) -> Stream {
         let framing = match wanted.source {
             Dialect::BedrockConverse => Framing::Messages(eventstream::Framer::new(max_event_bytes)),
             _ => Framing::Events(sse::Framer::new(max_event_bytes)),
         };
         let decoder = StreamDecoder::new(wanted.source, traits);
-        let is_translated = wanted.source != target;
-        let encoder = StreamEncoder::new(target, wanted);
-        let writing = Writing { encoder, usage: None, losses: Losses::new(), is_translated, ended: false };
+        let writing = Writing { encoder: encoder(wanted), usage: None, losses: Losses::new(), is_translated, ended: false };
         Stream { framing, pending: Vec::new(), scratch: Vec::new(), decoder, writing }
     }
 

@@ -16,13 +16,13 @@ use crate::read::{Key, Malformed, Reader};
 /// # Errors
 /// The path of the first member that has the wrong type or an impossible value.
 pub(crate) fn decode<'a>(body: &'a [u8]) -> Result<Request<'a>, Malformed> {
-    let mut reading = Reading { request: Request::new(Dialect::OpenaiChat), ..Reading::default() };
+    let mut reading = Reading::default();
     Reader::new(body).object(|key, reader| reading.member(key, reader))?;
     reading.settle()
 }
 
 /// What is read, and what can only be judged when everything is.
-struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     request: Request<'a>,
     max_completion_tokens: Option<u64>,
     max_tokens: Option<(u64, Member<'a>)>,
@@ -53,7 +53,8 @@ impl Default for Reading<'_> {
 }
 
 impl<'a> Reading<'a> {
-    fn member(&mut self, key: Key<'a>, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+    /// Takes one member of the body.
+    pub(crate) fn member(&mut self, key: Key<'a>, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         let request = &mut self.request;
         match key.name() {
             "messages" => request.turns = read_turns(reader)?,
@@ -149,7 +150,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn settle(mut self) -> Result<Request<'a>, Malformed> {
+    /// What all members say together.
+    pub(crate) fn settle(mut self) -> Result<Request<'a>, Malformed> {
         self.settle_limit();
         self.settle_user();
         self.settle_reasoning()?;

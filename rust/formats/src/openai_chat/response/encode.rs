@@ -45,7 +45,8 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
     body.close();
 }
 
-fn write_or(own: &Text<'_>, otherwise: &str, key: &str, body: &mut Object<'_>) {
+/// A name of the provider's, or ours where it gives none.
+pub(crate) fn write_or(own: &Text<'_>, otherwise: &str, key: &str, body: &mut Object<'_>) {
     if own.is_empty() {
         body.text(key, otherwise);
     } else {
@@ -135,7 +136,8 @@ pub(crate) fn finish_word(reason: Option<StopReason>, has_calls: bool, bridge: &
     }
 }
 
-fn write_native(stop: Option<&Stop<'_>>, object: &mut Object<'_>) {
+/// The provider's own word for the end, for OpenRouter's clients.
+pub(crate) fn write_native(stop: Option<&Stop<'_>>, object: &mut Object<'_>) {
     match stop.filter(|stop| !stop.native.is_empty()) {
         Some(stop) => object.escaped("native_finish_reason", &stop.native),
         None => object.raw("native_finish_reason", b"null"),
@@ -297,7 +299,7 @@ pub(crate) fn is_format_tool(name: &Text<'_>, bridge: &Bridge) -> bool {
 }
 
 /// Arguments as a text of the reply.
-fn arguments_text<'a>(arguments: &'a Arguments<'_>) -> Text<'a> {
+pub(crate) fn arguments_text<'a>(arguments: &'a Arguments<'_>) -> Text<'a> {
     match arguments {
         Arguments::Json(value) => quote(value),
         Arguments::Quoted(text) | Arguments::Free(text) => text.borrowed(),
