@@ -55,7 +55,11 @@ impl fmt::Display for RequestError {
 impl std::error::Error for RequestError {}
 
 /// Counts the input tokens of a request body. `model` is needed where the body does not name it (Gemini, Bedrock) and wins where it does.
-/// Texts are counted exactly if the model's encoding is public, and estimated otherwise; unknown models too.
+/// Texts are counted exactly if the model's encoding is public, and estimated otherwise; unknown models too. Whatever else is asked for
+/// in the body does not matter: a request that only wants the count (without limit, or inside Google's `generateContentRequest`) is as good.
+///
+/// # Errors
+/// The body is no JSON object, or a member that counts has the wrong type: the error names its path.
 pub fn count_request(body: &[u8], dialect: Dialect, model: Option<&str>) -> Result<RequestCount, RequestError> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| RequestError { path: String::new(), reason: format!("the body is no JSON: {error}") })?;

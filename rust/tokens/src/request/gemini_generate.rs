@@ -2,15 +2,22 @@
 
 use serde_json::Value;
 
-use super::{RequestError, Tally, each, list, text, wrong};
+use super::{RequestError, Tally, each, text, wrong};
 
 /// A role; Google's example of a chat of two short messages has two more tokens than their texts.
 const TOKENS_PER_CONTENT: u64 = 1;
 
 pub(super) fn count(tally: &mut Tally, body: &Value) -> Result<(), RequestError> {
     // `countTokens` may have the request inside.
-    let body = if body["generateContentRequest"].is_object() { &body["generateContentRequest"] } else { body };
-    if list(body, "contents")?.is_empty() {
+    match either(body, "generateContentRequest", "generate_content_request") {
+        Value::Null => count_contents(tally, body),
+        inside if inside.is_object() => count_contents(tally, inside).map_err(|error| error.inside("generateContentRequest")),
+        _ => Err(wrong("must be an object").inside("generateContentRequest")),
+    }
+}
+
+fn count_contents(tally: &mut Tally, body: &Value) -> Result<(), RequestError> {
+    if matches!(&body["contents"], Value::Null) || body["contents"].as_array().is_some_and(Vec::is_empty) {
         return Err(wrong("must have contents").inside("contents"));
     }
     let resolution = text(either(body, "generationConfig", "generation_config"), "mediaResolution")?.to_owned();
@@ -18,11 +25,11 @@ pub(super) fn count(tally: &mut Tally, body: &Value) -> Result<(), RequestError>
     if let Some(system) = system.as_str() {
         tally.text(system);
     } else {
-        each(system, "parts", |part| count_part(tally, part, &resolution)).map_err(|error| error.inside("systemInstruction"))?;
+        some(system, "parts", |part| count_part(tally, part, &resolution)).map_err(|error| error.inside("systemInstruction"))?;
     }
-    each(body, "contents", |content| {
+    some(body, "contents", |content| {
         tally.overhead(TOKENS_PER_CONTENT);
-        each(content, "parts", |part| count_part(tally, part, &resolution))
+        some(content, "parts", |part| count_part(tally, part, &resolution))
     })?;
     each(body, "tools", |tool| {
         tally.definition(tool);
@@ -58,6 +65,11 @@ fn count_part(tally: &mut Tally, part: &Value, resolution: &str) -> Result<(), R
         None => tally.json(part),
     }
     Ok(())
+}
+
+/// As [`each`]; Google takes a lone object for a list of one.
+fn some(of: &Value, key: &'static str, mut with: impl FnMut(&Value) -> Result<(), RequestError>) -> Result<(), RequestError> {
+    if of[key].is_object() { with(&of[key]).map_err(|error| error.inside(key)) } else { each(of, key, with) }
 }
 
 fn either<'a>(of: &'a Value, camel: &str, snake: &str) -> &'a Value {

@@ -226,12 +226,31 @@ fn mistakes_are_named_with_their_place() {
     check(Dialect::OpenaiChat, r#"{"messages":[{"content":[{"type":"text","text":7}]}]}"#, "messages[0].content[0].text: must be a string");
     check(Dialect::OpenaiResponses, r#"{"input":[{"type":"function_call","name":[]}]}"#, "input[0].name: must be a string");
     check(Dialect::GeminiGenerate, r#"{"contents":[{"parts":"x"}]}"#, "contents[0].parts: must be an array");
+    check(Dialect::GeminiGenerate, r#"{"contents":{"parts":"x"}}"#, "contents.parts: must be an array");
+    check(Dialect::GeminiGenerate, r#"{"contents":[]}"#, "contents: must have contents");
+    let inside = r#"{"generateContentRequest":{"contents":[{"parts":[{"inlineData":{"data":7}}]}]}}"#;
+    check(Dialect::GeminiGenerate, inside, "generateContentRequest.contents[0].parts[0].data: must be a string");
+    check(Dialect::GeminiGenerate, r#"{"generateContentRequest":[]}"#, "generateContentRequest: must be an object");
     check(
         Dialect::BedrockConverse,
         r#"{"messages":[{"content":[{"text":1}]}],"toolConfig":{}}"#,
         "messages[0].content[0].text: must be a string",
     );
     check(Dialect::BedrockConverse, r#"{"messages":[{}],"toolConfig":{"tools":3}}"#, "toolConfig.tools: must be an array");
+}
+
+#[test]
+fn a_request_inside_a_request_counts_as_itself() {
+    let request =
+        json!({"contents": [{"role": "user", "parts": [{"text": "Hello world"}]}], "systemInstruction": {"parts": [{"text": "Be brief"}]}});
+    let alone = counted(Dialect::GeminiGenerate, "gemini-2.5-pro", &request);
+    assert!(alone.total() > 3);
+    for name in ["generateContentRequest", "generate_content_request"] {
+        assert_eq!(counted(Dialect::GeminiGenerate, "gemini-2.5-pro", &json!({name: request})), alone, "{name}");
+    }
+    let lone =
+        json!({"contents": {"role": "user", "parts": {"text": "Hello world"}}, "systemInstruction": {"parts": {"text": "Be brief"}}});
+    assert_eq!(counted(Dialect::GeminiGenerate, "gemini-2.5-pro", &lone), alone);
 }
 
 #[test]
