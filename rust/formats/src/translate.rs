@@ -2,7 +2,8 @@
 //!
 //! Each dialect has, in the folder of its name, a reader and a writer of requests (`request/`), of whole replies (`response/`) and of
 //! streams (`stream/`). This file holds what they share: where a request goes ([`Target`]), what of the request the way back needs
-//! ([`Bridge`]), and how the caller shall see the reply ([`Face`]).
+//! ([`Bridge`]), and how the caller shall see the reply ([`Face`]). Between reading and writing, [`seals`] keeps the state of thoughts on
+//! its way through the client.
 //!
 //! Writing is deterministic and append-only: it reads no clock and draws no number, and a conversation that goes on is written with the
 //! same bytes up to where it went on, because prompt caches and the signatures of thoughts depend on the prefix.
@@ -20,6 +21,7 @@ pub mod dialects;
 mod job;
 #[cfg(test)]
 pub(crate) mod promises;
+pub mod seals;
 pub mod stream;
 
 pub use dialects::{Encoded, Wanted};

@@ -422,8 +422,9 @@ impl<'e, 'a> Input<'e, 'a> {
                 }
                 None => {}
             }
-            // OpenAI refuses content beside a seal: what it summarised may come back through a dialect that knows no summaries.
-            let all_summary = block.seal.is_some() && !self.own;
+            // OpenAI refuses content beside a seal: what it summarised may come back through a dialect that knows no summaries. Where our
+            // own wrapping tells who sealed it, the parts are as they were.
+            let all_summary = !self.own && block.seal.as_ref().is_some_and(|seal| seal.maker.is_none());
             let of =
                 |is_summary| thought.parts.iter().filter(move |part| (all_summary || part.shape == ThoughtShape::Summary) == is_summary);
             item.array("summary", |array| write_thoughts(of(true), "summary_text", array));
