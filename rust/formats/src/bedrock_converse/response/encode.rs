@@ -22,7 +22,13 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
         losses.at("logprobs".to_owned(), Severity::Hint, "a reply has no probabilities here");
     }
     let mut job = Job { own, face, losses };
-    let pieces: Vec<Piece<'_>> = choice.blocks.iter().filter_map(|block| job.fit(block)).collect();
+    let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(choice.blocks.len());
+    for block in &choice.blocks {
+        if let Some(piece) = job.fit(block) {
+            pieces.push(piece);
+            pieces.extend(carrier(block));
+        }
+    }
     let mut body = Object::open(out);
     body.object("output", |output| {
         output.object("message", |message| {
@@ -41,6 +47,16 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
     write_tier(response, own, &mut body);
     write_rest(response, own, job.losses, &mut body);
     body.close();
+}
+
+/// A thought of which nothing is seen.
+const UNSEEN: &Thought<'static> = &Thought { parts: Vec::new(), redacted: false, id: None };
+
+/// A seal that sits on something else than a thought has no place in this dialect. Clients return every block as it was, so it travels
+/// in a thought without words behind the block it belongs to.
+fn carrier<'r>(block: &'r Block<'_>) -> Option<Piece<'r>> {
+    let seal = block.seal.as_ref().filter(|_| !matches!(block.kind, Kind::Thought(_)))?;
+    Some(Piece::new(Content::Thought { thought: UNSEEN, signature: Some(&seal.data) }))
 }
 
 /// The word for why it ended: its own where it is this dialect's. A tool that stood for the form of the reply was no call.
@@ -130,7 +146,6 @@ impl<'j> Job<'j> {
 
     /// A thought that shall not be seen keeps its seal.
     fn fit_thought<'r>(&self, block: &'r Block<'r>, thought: &'r Thought<'r>) -> Option<Content<'r>> {
-        const UNSEEN: &Thought<'static> = &Thought { parts: Vec::new(), redacted: false, id: None };
         let signature = block.seal.as_ref().map(|seal| &seal.data);
         match (signature, self.face.bridge.hide_thoughts) {
             (Some(data), _) if thought.redacted => Some(Content::Redacted(data)),

@@ -204,8 +204,11 @@ impl Encoder {
             _ => false,
         };
         state.begun |= !matches!(delta, Delta::Seal(_)) || matches!(kind, BlockKind::Thought { .. });
-        if let (BlockKind::Unseen { redacted }, Delta::Seal(data)) = (kind, delta) {
-            return self.write_unseen(redacted, data, out);
+        match (kind, delta) {
+            (BlockKind::Unseen { redacted }, Delta::Seal(data)) => return self.write_unseen(redacted, data, out),
+            // See the carrier of whole replies: a seal on anything but a thought travels in a thought without words behind it.
+            (BlockKind::Text | BlockKind::Call { .. } | BlockKind::Image, Delta::Seal(data)) => return self.write_unseen(false, data, out),
+            _ => {}
         }
         let Some(out) = self.place(block, out) else { return };
         match (kind, delta) {
@@ -225,12 +228,11 @@ impl Encoder {
                 write_nested(index, "reasoningContent", "text", text, out);
             }
             (BlockKind::Thought { redacted }, Delta::Seal(data)) => write_nested(index, "reasoningContent", seal_word(redacted), data, out),
-            // Seals have a place on thoughts only.
             _ => {}
         }
     }
 
-    /// A seal without its thought, as a block of its own behind those that are open.
+    /// A seal alone, as a block of its own behind those that are open.
     fn write_unseen(&mut self, redacted: bool, data: &Text<'_>, out: &mut Vec<u8>) {
         let index = self.number();
         let mut messages = Vec::new();

@@ -18,7 +18,6 @@ use crate::text;
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) maker: Maker<'static>,
-    /// In the order of their places.
     pub(super) notes: Vec<Note>,
 }
 

@@ -149,12 +149,11 @@ impl Notes {
 
     /// Remembers what accompanied the calls, when there is anything that its maker will want back.
     pub(super) fn commit(&mut self, maker: &Maker<'_>, scope: u64, now_ms: u64, shared: &Shared) {
-        let Notes { calls, mut notes, full, .. } = std::mem::take(self);
+        let Notes { calls, notes, full, .. } = std::mem::take(self);
         if full || !notes.iter().any(Note::is_sealed) {
             return;
         }
         let Some(key) = Key::of(scope, &calls) else { return };
-        notes.sort_by_key(|note| note.place.ordinal);
         shared.memory.put(key, Remembered { maker: owned_maker(maker), notes }, now_ms);
     }
 
