@@ -13,7 +13,8 @@
 //! request:  decode ─ open for the chosen endpoint ─ encode         (also within one dialect, where the body has a token in it)
 //! ```
 //!
-//! Deliberately absent: clocks (time is passed in) and randomness (see [`token`]). Nothing of it is ever written to disk.
+//! Deliberately absent: clocks (time is passed in) and randomness (the nonce of a token is a keyed hash of what is in it). Nothing of it is
+//! ever written to disk.
 
 use std::fmt;
 use std::sync::Arc;

@@ -10,12 +10,14 @@
 //!
 //! A token of one scope means nothing in another: a client that finds a stranger's token has nothing in its hands.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use fairlead_ir::block::{Maker, ThoughtShape};
 use fairlead_ir::{Dialect, Text};
-use memchr::memmem;
+use memchr::{memchr2, memmem};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
 
@@ -124,18 +126,11 @@ impl Sealer {
     }
 
     fn decipher(&self, scope: u64, data: &Text<'_>) -> Option<Opened> {
-        // Some clients escape `/` and `+` in JSON, some write base64 in the alphabet of addresses.
+        // Some clients escape `/` and `+` in JSON.
         let token = text::decode(data)?;
-        let mut token: Vec<u8> = token.as_bytes().get(PREFIX.len()..)?.to_vec();
-        token.iter_mut().for_each(|byte| match byte {
-            b'-' => *byte = b'+',
-            b'_' => *byte = b'/',
-            _ => {}
-        });
-        let sealed = BASE64.decode(&token).ok()?;
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        let mut sealed = sealed.to_vec();
-        let plain = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), aad(scope), &mut sealed).ok()?;
+        let mut sealed = BASE64.decode(standard(token.as_bytes().get(PREFIX.len()..)?)).ok()?;
+        let (nonce, sealed) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
+        let plain = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), aad(scope), sealed).ok()?;
         read(plain)
     }
 
@@ -147,6 +142,19 @@ impl Sealer {
         nonce.copy_from_slice(&context.sign().as_ref()[..NONCE_LEN]);
         nonce
     }
+}
+
+/// Base64 in the alphabet of addresses, as some clients write it, in the standard one.
+fn standard(token: &[u8]) -> Cow<'_, [u8]> {
+    if memchr2(b'-', b'_', token).is_none() {
+        return Cow::Borrowed(token);
+    }
+    let letter = |byte: &u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => *other,
+    };
+    token.iter().map(letter).collect()
 }
 
 fn aad(scope: u64) -> Aad<[u8; 16]> {
