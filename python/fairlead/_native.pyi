@@ -11,6 +11,7 @@ __all__ = [
     "ATTEMPT_COLUMNS",
     "GENERATION_COLUMNS",
     "LOSS_COLUMNS",
+    "QUIRKS",
     "Decoder",
     "Engine",
     "Event",
@@ -41,6 +42,8 @@ ATTEMPT_COLUMNS: list[str]
 """Names of the values in a row of `JournalBatch.attempts`."""
 LOSS_COLUMNS: list[str]
 """Names of the values in a row of `JournalBatch.losses`."""
+QUIRKS: list[tuple[str, str]]
+"""What an endpoint may do otherwise than its dialects say: names with their meanings."""
 
 def hash_key(secret: bytes, key: str) -> str:
     """HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key."""

@@ -53,6 +53,7 @@ traits! {
     random_seed: "knows `seed` as `random_seed`",
     object_arguments: "wants the arguments of tool calls as an object where OpenAI has text",
     media_tool_results: "takes images in a chat's tool messages",
+    no_thinking_chat_tools: "refuses tools in chat requests unless `reasoning_effort` is `none`, and takes them in Responses (OpenAI's GPT-5.4 and later)",
     native_completions: "serves legacy completions itself",
     open_sampling: "knows `top_k`, `min_p`, `top_a` and `repetition_penalty` in chat requests",
     openrouter_reasoning: "takes OpenRouter's `reasoning` object and `reasoning_details`",

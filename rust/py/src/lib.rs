@@ -32,6 +32,7 @@ mod _native {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("GENERATION_COLUMNS", super::journal::GENERATION_COLUMNS)?;
         module.add("ATTEMPT_COLUMNS", super::journal::ATTEMPT_COLUMNS)?;
-        module.add("LOSS_COLUMNS", super::journal::LOSS_COLUMNS)
+        module.add("LOSS_COLUMNS", super::journal::LOSS_COLUMNS)?;
+        module.add("QUIRKS", fairlead_ir::Traits::ALL)
     }
 }

@@ -119,6 +119,8 @@ pub struct Endpoint {
     pub traits: Traits,
     /// The steps of effort that it knows, least first; empty: unknown.
     pub efforts: Vec<Effort>,
+    /// The dialects that it has a [`Target`] for, in the order of preference; never empty.
+    pub dialects: Vec<Dialect>,
     targets: [Option<Target>; Dialect::ALL.len()],
 }
 
@@ -225,6 +227,9 @@ impl<'a> Sources<'a> {
             if index.insert(provider.slug.as_str(), position).is_some() {
                 return Err(SnapshotError::new(format!("providers.{}", provider.slug), "the slug is taken twice"));
             }
+            if provider.dialects.is_empty() {
+                return Err(SnapshotError::new(format!("providers.{}.dialects", provider.slug), "it speaks nothing"));
+            }
             check_provider(provider)?;
         }
         Ok(Sources { providers, index })
@@ -249,15 +254,18 @@ impl<'a> Sources<'a> {
 
     fn endpoint(&self, endpoint: &wire::Endpoint, index: usize) -> Result<Endpoint, SnapshotError> {
         let provider = &self.providers[index];
+        let named =
+            if endpoint.dialects.is_empty() { provider.dialects.keys().collect() } else { endpoint.dialects.iter().collect::<Vec<_>>() };
         let mut targets = [const { None }; Dialect::ALL.len()];
-        for (name, base_url) in &provider.dialects {
-            if endpoint.dialects.is_empty() || endpoint.dialects.contains(name) {
-                let (dialect, target) = target(provider, name, base_url, &endpoint.upstream_model)?;
-                targets[usize::from(dialect.number())] = Some(target);
+        let mut dialects = Vec::with_capacity(named.len());
+        for name in named {
+            let Some(base_url) = provider.dialects.get(name) else {
+                return Err(SnapshotError::new("dialects", format!("provider {:?} does not speak {name:?}", provider.slug)));
+            };
+            let (dialect, target) = target(provider, name, base_url, &endpoint.upstream_model)?;
+            if targets[usize::from(dialect.number())].replace(target).is_none() {
+                dialects.push(dialect);
             }
-        }
-        if let Some(unknown) = endpoint.dialects.iter().find(|name| !provider.dialects.contains_key(*name)) {
-            return Err(SnapshotError::new("dialects", format!("provider {:?} does not speak {unknown:?}", provider.slug)));
         }
         // The provider's were checked by themselves.
         quirks("quirks", &endpoint.quirks)?;
@@ -270,6 +278,7 @@ impl<'a> Sources<'a> {
             max_completion_tokens: endpoint.max_completion_tokens,
             traits,
             efforts: efforts(&endpoint.efforts)?,
+            dialects,
             targets,
         })
     }

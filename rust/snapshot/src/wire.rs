@@ -262,7 +262,7 @@ pub struct Endpoint {
     pub provider: String,
     /// The name the provider knows the model by.
     pub upstream_model: String,
-    /// Dialects this endpoint is served in; empty: all of the provider's.
+    /// Dialects this endpoint is served in, the preferred one first; empty: all of the provider's, in the order of their names.
     #[serde(default)]
     pub dialects: Vec<String>,
     /// Prices in pico-dollars per unit.

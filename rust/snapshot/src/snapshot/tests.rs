@@ -63,6 +63,21 @@ fn endpoints_have_their_own_traits_and_their_providers() {
 }
 
 #[test]
+fn dialects_keep_their_order() {
+    let check = |rest: &str, expected: &[Dialect]| {
+        let snapshot = compile(PROVIDERS, &model("a/b", &format!(r#""provider":"lab"{rest}"#))).unwrap();
+        let endpoint = &snapshot.models[0].endpoints[0];
+        assert_eq!(endpoint.dialects, expected, "{rest}");
+        for dialect in Dialect::ALL {
+            assert_eq!(endpoint.target(dialect).is_some(), expected.contains(&dialect), "{rest} {dialect:?}");
+        }
+    };
+    check("", &[Dialect::AnthropicMessages, Dialect::OpenaiChat]);
+    check(r#","dialects":["openai_chat","anthropic_messages","openai_chat"]"#, &[Dialect::OpenaiChat, Dialect::AnthropicMessages]);
+    check(r#","dialects":["openai_chat"]"#, &[Dialect::OpenaiChat]);
+}
+
+#[test]
 fn limits_and_switches_arrive() {
     let snapshot = compile(PROVIDERS, &model("a/b", r#""provider":"lab","max_completion_tokens":7"#)).unwrap();
     assert_eq!(snapshot.models[0].endpoints[0].max_completion_tokens, Some(7));
@@ -111,6 +126,7 @@ fn mistakes_name_their_place() {
     check(&lab(r#""openai_chat":"http://u:p@x""#, ""), "[]", "providers.lab", "credentials");
     check(&lab(r#""openai_chat":"http://x:99999""#, ""), "[]", "providers.lab", "port");
     check(&lab(r#""openai_chat":"http://x?y=1""#, ""), "[]", "providers.lab", "query");
+    check(&lab("", ""), "[]", "providers.lab.dialects", "speaks nothing");
     check(&lab(r#""klingon":"http://x""#, ""), "[]", "providers.lab.dialects.klingon", "unknown dialect");
     check(&lab(r#""openai_chat":"http://x""#, r#","keys":[{"secret":"a\r\nb: c"}]"#), "[]", "providers.lab", "cannot carry");
     check(&lab(r#""openai_chat":"http://x""#, r#","headers":{"a b":"c"}"#), "[]", "providers.lab", "not a header name");
