@@ -166,7 +166,7 @@ def test_places_that_are_taken(running: Gateway) -> None:
         ("[timeouts]\nidle_ms = 0\n", 2, "timeouts.idle_ms", ""),
         ('[keys.ci]\nsecret = "env:NOT_SET_ANYWHERE"\n', 2, "keys.ci.secret", "NOT_SET_ANYWHERE"),
         ("[server\n", 1, "", ""),
-        ("[presets.x]\nmodels = []\n", 1, "presets", "not in this version"),
+        ("[splits.x]\narms = []\n", 1, "splits", "not in this version"),
     ],
 )
 def test_mistakes_in_the_configuration(tmp_path: Path, text: str, line: int, path: str, hint: str) -> None:

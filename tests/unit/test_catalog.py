@@ -2,12 +2,14 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fairlead.catalog import load, shipped
+from fairlead import _native
+from fairlead.catalog import load, quirks, shipped
 from fairlead.catalog.document import Mistakes
 from fairlead.catalog.parameters import supported
-from fairlead.catalog.schema import BUILT_DIALECTS, Capabilities, Reasoning
+from fairlead.catalog.schema import QUIRKS, Capabilities, Reasoning
 from fairlead.config import report
 
 PROVIDER = """[provider]
@@ -55,14 +57,53 @@ def test_what_ships_is_complete() -> None:
     assert len(found.models) >= 30
     served = {endpoint.provider for file in found.models.values() for endpoint in file.endpoint}
     assert served == {slug for slug, facts in found.providers.items() if facts.environment or slug == "sim"}
-    for facts in found.providers.values():
-        assert {*facts.dialects} <= {*BUILT_DIALECTS}
     for file in found.models.values():
         for endpoint in file.endpoint:
             for price in endpoint.price:
                 assert price.source
                 assert date(2026, 1, 1) < price.from_ <= price.checked <= date(2026, 11, 20)
                 assert price.usd_per_million.prompt not in (None, "0")
+
+
+def test_quirks_are_those_of_the_data_plane() -> None:
+    assert tuple(name for name, _ in _native.QUIRKS) == QUIRKS
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "reasoning", "expected", "efforts"),
+    [
+        (None, None, (), ()),
+        ({}, {"style": "effort"}, (), ()),
+        (
+            {"sampling": True, "prefill": True, "tool_choice": ["auto", "named"]},
+            {"style": "effort", "efforts": ["low", "max"]},
+            (),
+            ("low", "max"),
+        ),
+        ({"sampling": False}, None, ("no_sampling",), ()),
+        ({"prefill": False, "system_in_messages": False}, None, ("no_prefill", "no_mid_system"), ()),
+        ({"tool_choice": ["auto", "none"]}, None, ("no_forced_tool_choice",), ()),
+        ({"strict_tools": False, "structured_outputs": False}, None, ("no_strict_tools", "no_json_schema"), ()),
+        ({"parameters_refused": ["frequency_penalty"]}, None, (), ()),
+        (
+            {"parameters_refused": ["stop", "seed", "frequency_penalty", "presence_penalty"]},
+            None,
+            ("no_penalties", "no_stop", "no_seed"),
+            (),
+        ),
+        (None, {"style": "none", "efforts": ["low"]}, (), ("none",)),
+        (None, {"style": "always"}, ("always_thinking",), ()),
+        (None, {"style": "adaptive", "can_disable": False, "efforts": ["low"]}, ("adaptive_thinking", "always_thinking"), ("low",)),
+        (None, {"style": "budget", "can_disable": True}, (), ()),
+    ],
+)
+def test_what_follows_from_a_models_capabilities(
+    capabilities: dict[str, Any] | None, reasoning: dict[str, Any] | None, expected: tuple[str, ...], efforts: tuple[str, ...]
+) -> None:
+    able = Capabilities(**capabilities) if capabilities is not None else None
+    thinks = Reasoning(**reasoning) if reasoning is not None else None
+    assert (quirks.following(able, thinks), quirks.efforts(thinks)) == (expected, efforts)
+    assert {*expected} <= {*QUIRKS}
 
 
 def test_a_small_one_loads(tmp_path: Path) -> None:

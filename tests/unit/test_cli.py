@@ -195,7 +195,7 @@ def test_check_without_a_configuration(capsys: pytest.CaptureFixture[str], nowhe
         f"data           {nowhere}/.local/share/fairlead\n"
         "providers      1 on\n"
         "  sim                no credential needed\n"
-        "models         6\n"
+        "models         19\n"
         "keys           0 in the configuration\n"
     )
     assert err == ""
@@ -211,7 +211,7 @@ def test_check_says_what_would_run(capsys: pytest.CaptureFixture[str], nowhere: 
     assert found["ok"] is True
     assert found["config"] == f"{nowhere}/fairlead.toml"
     assert [(provider["slug"], provider["keys"]) for provider in found["providers"]] == [("openai", 2), ("ollama", 0)]
-    assert found["keys"] == [{"name": "ci", "models": ["openai/*"], "management": False}]
+    assert found["keys"] == [{"name": "ci", "models": ["openai/*"], "management": False, "strict_translation": False}]
     assert "openai/gpt-5-mini" in found["models"]
     assert [warning["path"] for warning in found["warnings"]] == ["providers.ollama"]
     assert "0123456789" not in json.dumps(found)
@@ -243,8 +243,8 @@ def test_models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         "MODEL     PROVIDER  PROMPT $/M  COMPLETION $/M  CACHE READ $/M  CONTEXT  NOTES\n"
         "sim/echo  sim                1               2             0.1   128000\n"
     )
-    assert main(["models", "claude"]) == 1
-    assert capsys.readouterr().err == 'no model matches "claude"\n'
+    assert main(["models", "claud3"]) == 1
+    assert capsys.readouterr().err == 'no model matches "claud3"\n'
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
     assert main(["models", "claude-haiku-5-5", "--json"]) == 0
     (model,) = json.loads(capsys.readouterr().out)["data"]
@@ -277,7 +277,9 @@ def test_sim(capsys: pytest.CaptureFixture[str]) -> None:
     assert sim.serve(arguments("127.0.0.1:0", False), FakeSimulator, lambda: waits.append(1)) == 0
     text = capsys.readouterr().out
     assert "OpenAI base URL     http://127.0.0.1:4321/v1\n" in text
-    assert "Anthropic base URL  http://127.0.0.1:4321\n" in text
+    for name in ("Anthropic", "Gemini", "Bedrock"):
+        assert f"{name} base URL".ljust(20) + "http://127.0.0.1:4321\n" in text
+    assert "models: sim/agent sim/claude sim/claude-new sim/deepseek " in text.replace("\n", " ")
     assert "curl -N http://127.0.0.1:4321/v1/chat/completions" in text
     assert sim.serve(arguments("127.0.0.1:0", True), FakeSimulator, lambda: waits.append(1)) == 0
     assert json.loads(capsys.readouterr().out)["openai_base_url"] == "http://127.0.0.1:4321/v1"

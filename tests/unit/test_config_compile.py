@@ -85,6 +85,7 @@ def test_the_contracts_sample() -> None:
         "name": "lab",
         "dialects": {"openai_chat": "http://127.0.0.1:9000/v1"},
         "auth": {"scheme": "bearer"},
+        "dialect_auth": {},
         "keys": [{"secret": "secret"}],
         "headers": {},
         "cancel_stops_billing": False,
@@ -110,6 +111,9 @@ def test_the_contracts_sample() -> None:
                     "cache_write": 3_750_000,
                     "request": 1_000_000_000,
                 },
+                "max_completion_tokens": 16384,
+                "quirks": [],
+                "efforts": [],
             }
         ],
     }
@@ -151,12 +155,20 @@ def test_zero_configuration(environ: dict[str, str], slugs: list[str]) -> None:
     assert result.warnings == ()
 
 
-def test_zero_configuration_has_the_simulator_in_both_dialects() -> None:
+def test_zero_configuration_has_the_simulator_in_every_dialect() -> None:
     found = snapshot(compiled(None, simulator_address="127.0.0.1:4444"))
-    assert found["providers"][0]["dialects"] == {"openai_chat": "http://127.0.0.1:4444/v1", "anthropic_messages": "http://127.0.0.1:4444"}
+    assert found["providers"][0]["dialects"] == {
+        "openai_chat": "http://127.0.0.1:4444/v1",
+        "openai_responses": "http://127.0.0.1:4444/v1",
+        "anthropic_messages": "http://127.0.0.1:4444",
+        "gemini_generate": "http://127.0.0.1:4444",
+        "bedrock_converse": "http://127.0.0.1:4444",
+    }
+    assert {"echo", "agent", "claude-new", "gemini-new", "xai"} < {model["id"].removeprefix("sim/") for model in found["models"]}
+    assert all(model["id"].startswith("sim/") for model in found["models"])
+    found["models"] = [model for model in found["models"] if model["id"] == "sim/echo"]
     [key] = found["providers"][0]["keys"]
     assert re.fullmatch("sim-[0-9a-f]{16}", key["secret"]), "nothing that could stand in a sentence, where it would be redacted"
-    assert [model["id"] for model in found["models"]] == [f"sim/{name}" for name in ("echo", "fast", "flaky", "reason", "slow", "tools")]
     assert found["models"][0]["endpoints"][0]["price"]["prompt"] == 1_000_000
 
 
@@ -194,7 +206,7 @@ def test_base_urls(table: str, dialects: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("table", "quirks"), [("", []), ("quirks = ['no_stream_options']", ["no_stream_options"]), ("quirks = []", [])])
-def test_quirks(table: str, quirks: list[str]) -> None:
+def test_quirks_of_a_provider(table: str, quirks: list[str]) -> None:
     for name in ("lab", "openai"):
         text = f"[providers.{name}]\ndialect = 'openai_chat'\nbase_url = 'http://h/v1'\nkeys = []\n{table}"
         assert snapshot(compiled(text))["providers"][0]["quirks"] == quirks
@@ -243,7 +255,7 @@ def test_a_catalogue_model_is_overridden_key_by_key() -> None:
 def test_endpoints_follow_the_providers_that_are_on() -> None:
     models = {model.id: model for model in compiled("[providers.openrouter]\nkeys=['k']\n[providers.groq]\nkeys=['k']").models}
     assert [endpoint.provider for endpoint in models["openai/gpt-oss-120b"].endpoints] == ["groq", "openrouter"]
-    assert models["anthropic/claude-opus-5.5"].endpoints[0].dialects == ("openai_chat", "anthropic_messages")
+    assert models["anthropic/claude-opus-5.5"].endpoints[0].dialects == ("openai_chat", "openai_responses", "anthropic_messages")
 
 
 def test_a_deprecated_model_stays_and_says_so() -> None:
@@ -332,12 +344,12 @@ def test_endpoint_ids_come_from_whoever_keeps_them() -> None:
 
     result = compiled(None, endpoint_id=allot)
     assert ("sim/echo", "sim", "sim/echo", "") in asked
-    assert sorted(endpoint.id for model in result.models for endpoint in model.endpoints) == [1, 2, 3, 4, 5, 6]
+    assert sorted(endpoint.id for model in result.models for endpoint in model.endpoints) == [*range(1, len(asked) + 1)]
 
 
 def test_hashed_endpoint_ids_never_change() -> None:
     assert config.hashed_endpoint_id("sim/echo", "sim", "sim/echo", "") == 77094827063970
-    environ = {name: "k" for facts in shipped().providers.values() for name in facts.environment[:1]}
+    environ = {name: "k" for facts in shipped().providers.values() for name in (*facts.environment[:1], *facts.environment_region[:1])}
     ids = [endpoint.id for model in compiled(None, environ).models for endpoint in model.endpoints]
     assert len(ids) == len({*ids}) > 40
     assert max(ids) < 2**48
@@ -372,7 +384,9 @@ def rust_defaults(struct: str) -> dict[str, int]:
     return {name: eval(value.replace("_", "")) for name, value in re.findall(r"(\w+): ([0-9_< ]+)", body[1])}
 
 
-@pytest.mark.parametrize("struct", [wire.Snapshot, wire.Settings, wire.Provider, wire.ProviderKey, wire.Model, wire.Endpoint, Price])
+@pytest.mark.parametrize(
+    "struct", [wire.Snapshot, wire.Settings, wire.Provider, wire.ProviderKey, wire.Model, wire.Endpoint, wire.Preset, Price]
+)
 def test_both_sides_know_the_same_fields(struct: type) -> None:
     assert {*get_type_hints(struct)} == {*rust_fields(struct.__name__)}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fairlead import config
+from fairlead import _native, config
 from fairlead.catalog import shipped
 from fairlead.catalog.schema import CHARGED_EACH, CHARGED_PER_MILLION
 from fairlead.cli import COMMANDS
@@ -68,6 +68,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     '`[models."VENDOR/MODEL"]`': schema.Model,
     '`[[models."VENDOR/MODEL".endpoints]]`': schema.Endpoint,
     "`[keys.NAME]`": schema.Key,
+    "`[presets.NAME]`": schema.Preset,
     "`[timeouts]`": schema.Timeouts,
     "`[limits]`": schema.Limits,
 }
@@ -112,7 +113,11 @@ def test_the_small_tables_and_nothing_else() -> None:
     tables = {field.encode_name: field.type for field in msgspec.structs.fields(schema.Config)}
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
-    assert tables.keys() == {"server", "providers", "models", "keys", "timeouts", "limits", *SMALL_TABLES}
+    assert tables.keys() == {"server", "providers", "models", "keys", "presets", "timeouts", "limits", *SMALL_TABLES}
+
+
+def test_quirks() -> None:
+    assert rows(section("configuration.md", "Quirks")) == [[f"`{name}`", meaning] for name, meaning in _native.QUIRKS]
 
 
 def test_prices() -> None:
@@ -126,12 +131,7 @@ def test_prices() -> None:
 
 def test_what_is_not_in_this_version() -> None:
     """All of it; and what the page says is refused is refused."""
-    documented = names(section("configuration.md", "Not in this version")) - {
-        "*",
-        "openai_responses",
-        "gemini_generate",
-        "bedrock_converse",
-    }
+    documented = names(section("configuration.md", "Not in this version")) - {"*"}
     unbuilt = {row.pattern[-1] if {"usd_per_million", "usd_each"} & {*row.pattern} else ".".join(map(str, row.pattern)) for row in UNBUILT}
     assert documented == unbuilt
 
@@ -139,6 +139,7 @@ def test_what_is_not_in_this_version() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_configuration_samples_run(page: Path) -> None:
     environ = {"OPENAI_API_KEY": "sk-openai", "FAIRLEAD_ADMIN_TOKEN": "token", "FAIRLEAD_CI_KEY": "sk-fl-v1-" + "c1" * 32}
+    environ |= {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
     for sample in samples(page, "toml"):
         compiled = config.compile(config.read(sample, ROOT / "fairlead.toml", environ), shipped(), environ)
         assert not compiled.warnings

@@ -11,6 +11,7 @@ from fairlead.catalog.document import Struct as FileStruct
 from fairlead.catalog.prices import BadPrice, pico_per_token, pico_per_unit
 from fairlead.catalog.schema import (
     PARAMETERS,
+    QUIRKS,
     DatedPrice,
     ModelFile,
     ProviderFacts,
@@ -50,6 +51,11 @@ def load(directory: Path) -> Catalogue:
         models={file.model.id: file for _, file in models},
     )
     _check_names(providers, models)
+    for document, provider in providers:
+        check_quirks(document, ("provider", "quirks"), provider.provider.quirks)
+        for dialect in provider.provider.auths:
+            if dialect not in provider.provider.dialects:
+                document.report(("provider", "auths", dialect), f'the provider does not list the dialect "{dialect}"')
     for document, file in models:
         _check_model(document, file, catalogue.providers)
     problems = [problem for document in documents for problem in document.problems]
@@ -106,6 +112,7 @@ def _check_model(document: Document, file: ModelFile, providers: dict[str, Provi
             document.report(place, f"the endpoint {endpoint.upstream_model} at {endpoint.provider} is listed twice")
         seen.add(identity)
         check_parameters(document, (*place, "supported_parameters"), endpoint.supported_parameters or [])
+        check_quirks(document, (*place, "quirks"), endpoint.quirks)
         for number, price in enumerate(endpoint.price):
             _check_price(document, (*place, "price", number), price)
 
@@ -137,6 +144,13 @@ def check_parameters(document: Document, place: Place, names: Iterable[str]) -> 
     for index, name in enumerate(names):
         if name not in PARAMETERS:
             document.report((*place, index), f'unknown parameter "{name}"{did_you_mean(name, PARAMETERS)}')
+
+
+def check_quirks(document: Document, place: Place, names: Iterable[str]) -> None:
+    """Reports every name that is not one of the quirks."""
+    for index, name in enumerate(names):
+        if name not in QUIRKS:
+            document.report((*place, index), f'unknown quirk "{name}"{did_you_mean(name, QUIRKS)}')
 
 
 def _written(prices: UsdPerMillion | UsdEach) -> Iterator[tuple[str, str]]:

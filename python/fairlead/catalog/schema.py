@@ -12,9 +12,6 @@ from msgspec import Meta, Struct, field
 Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini_generate", "bedrock_converse"]
 """The wire formats that the contract names."""
 
-BUILT_DIALECTS: tuple[Dialect, ...] = ("openai_chat", "anthropic_messages")
-"""Those that this version speaks to a provider."""
-
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$", description="a name of a-z, 0-9 and - (64 at most)")]
 ModelId = Annotated[
     str,
@@ -31,6 +28,9 @@ Count = Annotated[int, Meta(ge=1, le=10_000_000_000)]
 Usd = Annotated[str, Meta(description='a decimal number in quotes, such as "2.50"')]
 Hours = Annotated[str, Meta(pattern=r"^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", description='hours such as "10:00-01:00"')]
 Modality = Literal["text", "image", "file", "audio", "video"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How hard to think; `none` where thinking can be switched off by an effort."""
+Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$", description='a region such as "eu-central-1"')]
 
 PARAMETERS = (
     "temperature",
@@ -62,9 +62,50 @@ PARAMETERS = (
 )
 """OpenRouter's names for what an endpoint may support."""
 
-
-Quirk = Literal["no_stream_options"]
-"""What a provider does otherwise than its dialect says. `no_stream_options`: it refuses requests with `stream_options`."""
+QUIRKS = (
+    "no_stream_options",
+    "legacy_max_tokens",
+    "no_developer_role",
+    "no_system_role",
+    "no_mid_system",
+    "no_parallel_tool_calls",
+    "no_forced_tool_choice",
+    "no_strict_tools",
+    "no_json_schema",
+    "no_json_object",
+    "no_sampling",
+    "no_stop",
+    "no_penalties",
+    "no_seed",
+    "no_prefill",
+    "no_custom_tools",
+    "cache_control_parts",
+    "cache_breakpoints",
+    "random_seed",
+    "object_arguments",
+    "media_tool_results",
+    "no_thinking_chat_tools",
+    "native_completions",
+    "open_sampling",
+    "openrouter_reasoning",
+    "reasoning_in",
+    "reasoning_content_in",
+    "reasoning_content_required",
+    "reasoning_outside_completion",
+    "no_encrypted_reasoning",
+    "think_tags",
+    "budget_thinking",
+    "adaptive_thinking",
+    "always_thinking",
+    "native_schema",
+    "block_binding",
+    "no_function_ids",
+    "thinking_level",
+    "thought_signatures",
+    "no_media_results",
+    "schema_without_tools",
+)
+"""What an endpoint may do otherwise than its dialects say. `fairlead._native.QUIRKS` has the meanings; a test compares the names."""
 
 
 class File(Struct, forbid_unknown_fields=True):
@@ -77,8 +118,9 @@ class HeaderAuth(File, kw_only=True):
     header: HeaderName
 
 
-Auth = Literal["bearer"] | HeaderAuth
-"""`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header."""
+Auth = Literal["bearer", "sigv4"] | HeaderAuth
+"""`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header; `"sigv4"`: requests are signed with a
+key pair of AWS."""
 
 
 class UsdPerMillion(File, kw_only=True):
@@ -188,6 +230,10 @@ class CatalogueEndpoint(File, kw_only=True):
     max_prompt_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     supported_parameters: list[str] | None = None
+    efforts: list[Effort] | None = None
+    """Overrides the model's."""
+    quirks: list[str] = []
+    """Beside its provider's, and those that follow from the model's capabilities."""
     cache: CacheFacts | None = None
     price: Annotated[list[DatedPrice], Meta(min_length=1)]
 
@@ -230,7 +276,7 @@ class Reasoning(File, kw_only=True):
     """How the model reasons and how that is asked for."""
 
     style: Literal["none", "always", "toggle", "effort", "budget", "adaptive"]
-    efforts: list[str] = []
+    efforts: list[Effort] = []
     default_effort: str = ""
     can_disable: bool | None = None
     budget_min_tokens: int = 0
@@ -249,6 +295,14 @@ class ModelFile(File, kw_only=True):
     endpoint: Annotated[list[CatalogueEndpoint], Meta(min_length=1)]
 
 
+class KeyPair(File, kw_only=True):
+    """Variables that usually hold a key pair of AWS."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+
 class ProviderFacts(File, kw_only=True):
     """The table `[provider]`: how to talk to it. Where the credential comes from stands in `fairlead.toml` or the environment."""
 
@@ -257,19 +311,26 @@ class ProviderFacts(File, kw_only=True):
     """Other names that people try; only offered in error messages."""
     name: str
     base_url: str = ""
-    """What the official SDK of the first dialect takes. Empty: it depends on the installation."""
+    """What the official SDK of the first dialect takes; `{region}` stands for the region. Empty: it depends on the installation."""
     base_urls: dict[Dialect, str] = {}
     """For dialects whose base URL differs."""
     dialects: Annotated[list[Dialect], Meta(min_length=1)]
     auth: Auth = "bearer"
+    auths: dict[Dialect, Auth] = {}
+    """For dialects that want the credential otherwise."""
     headers: dict[HeaderName, HeaderValue] = {}
     environment: list[str] = []
     """Variables that usually hold its key; the first that is set counts. Empty: it is never switched on by the environment."""
+    environment_key_pair: KeyPair | None = None
+    """Where requests can be signed instead: counts when none of `environment` is set, and both halves and a region are."""
+    environment_region: list[str] = []
+    """Variables that usually hold its region; the first that is set counts."""
     needs_key: bool = True
     cancel_stops_billing: bool = False
     reports_cost: bool = False
     """The `usage.cost` of its replies is what it charges."""
-    quirks: list[Quirk] = []
+    quirks: list[str] = []
+    """Of all its endpoints."""
     models_list: str = ""
     status_page: str = ""
     docs: str = ""

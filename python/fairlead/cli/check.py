@@ -53,7 +53,10 @@ def _summary(compiled: Compiled, path: str | None) -> dict[str, object]:
         "simulator": compiled.simulator,
         "providers": compiled.providers,
         "models": [model.id for model in compiled.models],
-        "keys": [{"name": key.name, "models": key.models, "management": key.management} for key in compiled.keys],
+        "keys": [
+            {"name": key.name, "models": key.models, "management": key.management, "strict_translation": key.strict_translation}
+            for key in compiled.keys
+        ],
         **report.tree(compiled.warnings),
     }
 

@@ -3,13 +3,16 @@
 import argparse
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
+from fairlead.catalog import shipped
 from fairlead.cli import FAILED, FINE
 from fairlead.cli.arguments import address
+from fairlead.config.credentials import SIMULATOR
 
 NAME = "sim"
 HELP = "run the simulator on a port"
@@ -65,18 +68,34 @@ def serve(arguments: argparse.Namespace, start: Callable[[str, int, int], Simula
 
 
 def _announce(address: str, as_json: bool) -> str:
+    root = f"http://{address}"
     if as_json:
-        where = {"address": address, "openai_base_url": f"http://{address}/v1", "anthropic_base_url": f"http://{address}"}
+        where = {
+            "address": address,
+            "openai_base_url": f"{root}/v1",
+            "anthropic_base_url": root,
+            "gemini_base_url": root,
+            "bedrock_base_url": root,
+        }
         return msgspec.json.encode(where).decode() + "\n"
     lines: Iterable[str] = (
-        f"OpenAI base URL     http://{address}/v1",
-        f"Anthropic base URL  http://{address}",
-        "any key will do; models: sim/echo sim/fast sim/slow sim/flaky sim/reason sim/tools",
+        f"OpenAI base URL     {root}/v1",
+        f"Anthropic base URL  {root}",
+        f"Gemini base URL     {root}",
+        f"Bedrock base URL    {root}",
+        "speaks chat completions, Responses, legacy completions, embeddings, Messages, Gemini and Converse",
+        'any key will do; requests to Bedrock may be signed instead, with any access key and the secret "simulator"',
+        *textwrap.wrap("models: " + " ".join(_models()), 100, break_on_hyphens=False),
         "",
-        f"curl -N http://{address}/v1/chat/completions -H 'authorization: Bearer any' -H 'content-type: application/json' \\",
+        f"curl -N {root}/v1/chat/completions -H 'authorization: Bearer any' -H 'content-type: application/json' \\",
         """  -d '{"model":"sim/echo","stream":true,"messages":[{"role":"user","content":"Hello, simulator"}]}'""",
     )
     return "\n".join(lines) + "\n"
+
+
+def _models() -> Iterable[str]:
+    """Those of the catalogue; its manual has the rest."""
+    return sorted(id for id, file in shipped().models.items() if any(endpoint.provider == SIMULATOR for endpoint in file.endpoint))
 
 
 def _wait() -> None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from fairlead.catalog import Catalogue
-from fairlead.catalog.document import Mistakes, Problem
+from fairlead.catalog.document import Mistakes, Problem, did_you_mean
 from fairlead.config import wire
 from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
@@ -26,6 +26,7 @@ class ConfigKey(Struct, frozen=True):
     secret: str
     models: tuple[str, ...]
     management: bool
+    strict_translation: bool = False
 
     def __repr__(self) -> str:
         return f"ConfigKey({self.name!r})"
@@ -93,6 +94,7 @@ def compile(
         today=today or datetime.now(UTC).date(),
     )
     views = models(context)
+    presets = _presets(loaded, views)
     keys = _keys(loaded)
     _check_addresses(loaded)
     if loaded.document.errors:
@@ -104,6 +106,7 @@ def compile(
         admin_token_hash=admin_token_hash,
         providers=[source.wire for source in found.values()],
         models=[_wire_model(view) for view in views],
+        presets=presets,
     )
     return Compiled(
         snapshot=msgspec.json.encode(snapshot),
@@ -135,6 +138,7 @@ def _settings(loaded: Loaded) -> wire.Settings:
         reserve_completion_tokens=limits.pop("reserve_completion_tokens"),
         limits=limits,
         open_catalogue=loaded.config.server.open_catalogue,
+        responses_store=loaded.config.responses.store,
     )
 
 
@@ -146,6 +150,9 @@ def _wire_model(view: ModelView) -> wire.Model:
             upstream_model=endpoint.upstream_model,
             dialects=[*endpoint.dialects],
             price=endpoint.price,
+            max_completion_tokens=endpoint.max_completion_tokens,
+            quirks=[*endpoint.quirks],
+            efforts=[*endpoint.efforts],
         )
         for endpoint in view.endpoints
     ]
@@ -155,6 +162,31 @@ def _wire_model(view: ModelView) -> wire.Model:
         max_completion_tokens=most_completion_tokens(view),
         endpoints=endpoints,
     )
+
+
+def _presets(loaded: Loaded, views: list[ModelView]) -> list[wire.Preset]:
+    """Each stands for one model that there is."""
+    known = {name for view in views for name in (view.id, *view.aliases)}
+    presets = []
+    for name, preset in loaded.config.presets.items():
+        place = ("presets", name)
+        if (preset.model is None) == (preset.models is None):
+            loaded.document.report(place, 'give either "model" or "models", with one model')
+            continue
+        named = [preset.model] if preset.model is not None else preset.models or []
+        if len(named) != 1:
+            what = "a chain of models is not in this version" if named else "must not be empty"
+            loaded.document.report((*place, "models"), what)
+            continue
+        model = named[0]
+        if model not in known:
+            where = (*place, "model") if preset.model is not None else (*place, "models", 0)
+            loaded.document.report(where, f'no model is called "{model}" here{did_you_mean(model, known)}')
+            continue
+        presets.append(
+            wire.Preset(name=name, model=model, strict_translation=preset.strict_translation, automatic_cache=preset.automatic_cache)
+        )
+    return presets
 
 
 def _keys(loaded: Loaded) -> tuple[ConfigKey, ...]:
@@ -167,7 +199,13 @@ def _keys(loaded: Loaded) -> tuple[ConfigKey, ...]:
         if key.secret == loaded.config.server.admin_token:
             report(("keys", name, "secret"), "is the same as server.admin_token")
     return tuple(
-        ConfigKey(name=name, secret=key.secret, models=tuple(key.models), management=key.management)
+        ConfigKey(
+            name=name,
+            secret=key.secret,
+            models=tuple(key.models),
+            management=key.management,
+            strict_translation=key.strict_translation,
+        )
         for name, key in loaded.config.keys.items()
     )
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from fairlead.catalog import Catalogue
+from fairlead.catalog import Catalogue, quirks
 from fairlead.catalog.document import Document, did_you_mean
-from fairlead.catalog.load import check_parameters, check_prices
+from fairlead.catalog.load import check_parameters, check_prices, check_quirks
 from fairlead.catalog.parameters import supported
 from fairlead.catalog.positions import Path as Place
 from fairlead.catalog.prices import pico_per_token, pico_per_unit, usd_text
@@ -121,7 +121,7 @@ def _shipped_endpoints(context: Context, file: ModelFile) -> list[EndpointView]:
             continue
         dialects = _endpoint_dialects(endpoint.dialect, endpoint.dialects, source)
         if dialects:
-            found.append(_shipped_endpoint(context, file.model.id, endpoint, source, dialects))
+            found.append(_shipped_endpoint(context, file, endpoint, source, dialects))
     return found
 
 
@@ -132,6 +132,7 @@ def _own_endpoints(context: Context, id: str, endpoints: list[Endpoint], model: 
     for index, endpoint in enumerate(endpoints):
         place: Place = ("models", id, "endpoints", index)
         check_parameters(document, (*place, "supported_parameters"), endpoint.supported_parameters or [])
+        check_quirks(document, (*place, "quirks"), endpoint.quirks or [])
         identity = (endpoint.provider, endpoint.upstream_model, endpoint.region)
         if identity in seen:
             document.report(place, f"the endpoint {endpoint.upstream_model} at {endpoint.provider} is listed twice")
@@ -146,7 +147,7 @@ def _own_endpoints(context: Context, id: str, endpoints: list[Endpoint], model: 
         if price is not None and dialects:
             if endpoint.usd_per_million is None and source.takes_key:
                 document.report(place, "has no usd_per_million: its tokens are charged nothing", "warning")
-            found.append(_own_endpoint(context, id, endpoint, source, dialects, price))
+            found.append(_own_endpoint(context, id, endpoint, source, dialects, price, file))
     return found
 
 
@@ -167,12 +168,14 @@ def _endpoint_dialects(dialect: str | None, dialects: Iterable[str] | None, sour
     return tuple(name for name in named if name in source.wire.dialects)
 
 
-def _shipped_endpoint(context: Context, model: str, endpoint: CatalogueEndpoint, source: Source, dialects: tuple[str, ...]) -> EndpointView:
+def _shipped_endpoint(
+    context: Context, file: ModelFile, endpoint: CatalogueEndpoint, source: Source, dialects: tuple[str, ...]
+) -> EndpointView:
     dated = _price_of(endpoint.price, context.today)
     price = _price(dated.usd_per_million, dated.usd_each)
     expired = endpoint.shutdown_on is not None and endpoint.shutdown_on < context.today
     return EndpointView(
-        id=context.endpoint_id(model, endpoint.provider, endpoint.upstream_model, endpoint.region),
+        id=context.endpoint_id(file.model.id, endpoint.provider, endpoint.upstream_model, endpoint.region),
         provider=endpoint.provider,
         provider_name=source.view.name,
         upstream_model=endpoint.upstream_model,
@@ -187,6 +190,8 @@ def _shipped_endpoint(context: Context, model: str, endpoint: CatalogueEndpoint,
         max_prompt_tokens=endpoint.max_prompt_tokens,
         max_completion_tokens=endpoint.max_completion_tokens,
         supported_parameters=tuple(endpoint.supported_parameters) if endpoint.supported_parameters is not None else None,
+        efforts=tuple(endpoint.efforts) if endpoint.efforts is not None else quirks.efforts(file.reasoning),
+        quirks=(*quirks.following(file.capabilities, file.reasoning), *endpoint.quirks),
         supports_implicit_caching=bool(endpoint.cache and endpoint.cache.automatic),
         pricing=_pricing(price),
         price=price,
@@ -196,8 +201,16 @@ def _shipped_endpoint(context: Context, model: str, endpoint: CatalogueEndpoint,
 
 
 def _own_endpoint(
-    context: Context, model: str, endpoint: Endpoint, source: Source, dialects: tuple[str, ...], price: Price
+    context: Context,
+    model: str,
+    endpoint: Endpoint,
+    source: Source,
+    dialects: tuple[str, ...],
+    price: Price,
+    file: ModelFile | None,
 ) -> EndpointView:
+    following = quirks.following(file.capabilities, file.reasoning) if file else ()
+    efforts = quirks.efforts(file.reasoning) if file else ()
     return EndpointView(
         id=context.endpoint_id(model, endpoint.provider, endpoint.upstream_model, endpoint.region),
         provider=endpoint.provider,
@@ -214,6 +227,8 @@ def _own_endpoint(
         max_prompt_tokens=endpoint.max_prompt_tokens,
         max_completion_tokens=endpoint.max_completion_tokens,
         supported_parameters=tuple(endpoint.supported_parameters) if endpoint.supported_parameters is not None else None,
+        efforts=tuple(endpoint.efforts) if endpoint.efforts is not None else efforts,
+        quirks=tuple(endpoint.quirks) if endpoint.quirks is not None else following,
         supports_implicit_caching=False,
         pricing=_pricing(price),
         price=price,

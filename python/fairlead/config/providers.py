@@ -8,21 +8,19 @@ from msgspec.structs import replace
 
 from fairlead.catalog import Catalogue
 from fairlead.catalog.document import did_you_mean
+from fairlead.catalog.load import check_quirks
 from fairlead.catalog.positions import Path as Place
-from fairlead.catalog.schema import Auth, HeaderAuth, ProviderFacts
+from fairlead.catalog.schema import ProviderFacts
 from fairlead.config import wire
+from fairlead.config.credentials import SIMULATOR, credentials, region_of, usual_variable
 from fairlead.config.load import Loaded
-from fairlead.config.schema import Provider, ProviderKey
+from fairlead.config.schema import Provider
 from fairlead.config.view import ProviderView
 
-SIMULATOR = "sim"
-"""The slug of the built-in provider."""
 ANTHROPIC_VERSION = "2023-06-01"
-_SIMULATOR_KEY = "sim-5f0e83a1c7d2946b"
-"""The simulator refuses requests without a credential, as a real provider would; it takes any. This is no word, because what a provider
-says is told without its credentials."""
 _NOT_THIS_ADDRESS = "127.0.0.1:0"
 """Stands for the simulator's address while it has none (`fairlead check`)."""
+_REGION = "{region}"
 _OWNED_HEADERS = frozenset(
     {
         "host",
@@ -60,11 +58,16 @@ def sources(loaded: Loaded, catalogue: Catalogue, environ: Mapping[str, str], si
     for slug, provider in _chosen(loaded, catalogue, environ).items():
         facts = catalogue.providers.get(slug)
         if slug == SIMULATOR and facts is not None:
-            facts = replace(facts, base_url=f"http://{simulator_address or _NOT_THIS_ADDRESS}/v1")
+            facts = _simulator_at(facts, simulator_address or _NOT_THIS_ADDRESS)
         source = _source(loaded, slug, provider, facts, catalogue, environ)
         if source is not None:
             found[slug] = source
     return found
+
+
+def _simulator_at(facts: ProviderFacts, address: str) -> ProviderFacts:
+    root = f"http://{address}"
+    return replace(facts, base_url=f"{root}/v1", base_urls={"gemini_generate": root, "bedrock_converse": root})
 
 
 def off_message(slug: str, loaded: Loaded, catalogue: Catalogue) -> str:
@@ -90,12 +93,8 @@ def _chosen(loaded: Loaded, catalogue: Catalogue, environ: Mapping[str, str]) ->
     named = loaded.config.providers
     if not isinstance(named, UnsetType):
         return named
-    usual = {slug: Provider() for slug, facts in catalogue.providers.items() if _usual_variable(facts, environ)}
+    usual = {slug: Provider() for slug, facts in catalogue.providers.items() if usual_variable(facts, environ)}
     return usual or {SIMULATOR: Provider()}
-
-
-def _usual_variable(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
-    return next((name for name in facts.environment if environ.get(name, "").strip()), None)
 
 
 def _source(
@@ -103,9 +102,13 @@ def _source(
 ) -> Source | None:
     place: Place = ("providers", slug)
     before = len(loaded.document.errors)
-    dialects = _dialects(loaded, place, provider, facts, catalogue)
-    secrets, key_source = _secrets(loaded, place, provider, facts, environ)
+    region = region_of(loaded, place, provider, facts, environ)
+    dialects = _dialects(loaded, place, provider, facts, catalogue, region)
+    found = credentials(loaded, place, provider, facts, environ, dialects, region)
     headers = _headers(loaded, place, provider, facts, dialects)
+    check_quirks(loaded.document, (*place, "quirks"), provider.quirks or [])
+    if provider.region is not None and not (isinstance(found.auth, wire.Sigv4) or found.dialect_auth or _is_regional(provider, facts)):
+        loaded.document.report((*place, "region"), 'is of no use here: nothing is signed, and no base URL has "{region}"')
     if len(loaded.document.errors) > before:
         return None
     name = provider.name or (facts.name if facts else slug)
@@ -115,20 +118,23 @@ def _source(
             slug=slug,
             name=name,
             dialects=dialects,
-            auth=_auth(provider, facts, dialects),
-            keys=[wire.ProviderKey(secret) for secret in secrets],
+            auth=found.auth,
+            dialect_auth=found.dialect_auth,
+            keys=found.keys,
             headers=headers,
             cancel_stops_billing=stops if stops is not None else bool(facts and facts.cancel_stops_billing),
             reports_cost=reports if reports is not None else bool(facts and facts.reports_cost),
             ca_file=provider.ca_file or loaded.config.server.ca_file,
             quirks=[*(provider.quirks if provider.quirks is not None else facts.quirks if facts else ())],
         ),
-        ProviderView(slug, name, dialects, len(secrets), key_source, "catalogue" if facts else "configuration"),
+        ProviderView(slug, name, dialects, len(found.keys), found.source, "catalogue" if facts else "configuration"),
         takes_key=facts is None or facts.needs_key,
     )
 
 
-def _dialects(loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, catalogue: Catalogue) -> dict[str, str]:
+def _dialects(
+    loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, catalogue: Catalogue, region: str | None
+) -> dict[str, str]:
     """Dialect → base URL, in the order of preference."""
     report = loaded.document.report
     if provider.dialect and provider.dialects:
@@ -152,7 +158,20 @@ def _dialects(loaded: Loaded, place: Place, provider: Provider, facts: ProviderF
         _check_url(loaded, (*place, "base_urls", name), url)
     if provider.base_url is not None:
         _check_url(loaded, (*place, "base_url"), provider.base_url)
-    return {name: _normal_url(name, url) for name, url in dialects.items()}
+    if region is None and any(_REGION in url for url in dialects.values()):
+        variables = " or ".join(facts.environment_region) if facts else ""
+        report(place, f'no region: give region = "…" or set {variables}' if variables else 'no region: give region = "…"')
+    return {name: _normal_url(name, url).replace(_REGION, region or "") for name, url in dialects.items()}
+
+
+def _is_regional(provider: Provider, facts: ProviderFacts | None) -> bool:
+    urls = [
+        provider.base_url or "",
+        *provider.base_urls.values(),
+        facts.base_url if facts else "",
+        *(facts.base_urls.values() if facts else ()),
+    ]
+    return any(_REGION in url for url in urls)
 
 
 def _base_url(dialect: str, provider: Provider, facts: ProviderFacts | None) -> str:
@@ -178,44 +197,6 @@ def _normal_url(dialect: str, url: str) -> str:
     """Without a slash at the end; Anthropic's, which people write with and without `/v1`, without."""
     url = url.rstrip("/")
     return url.removesuffix("/v1") if dialect == "anthropic_messages" else url
-
-
-def _auth(provider: Provider, facts: ProviderFacts | None, dialects: Mapping[str, str]) -> wire.Auth:
-    auth: Auth | None = provider.auth or (facts.auth if facts else None)
-    if auth is None and [*dialects] == ["anthropic_messages"]:
-        auth = HeaderAuth(header="x-api-key")
-    if isinstance(auth, HeaderAuth):
-        return wire.HeaderAuth(name=auth.header.lower())
-    return wire.Bearer()
-
-
-def _secrets(
-    loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, environ: Mapping[str, str]
-) -> tuple[list[str], str]:
-    """The credentials and where they come from."""
-    if provider.keys is not None:
-        secrets = [key.secret if isinstance(key, ProviderKey) else key for key in provider.keys]
-        for index, secret in enumerate(secrets):
-            if secret in secrets[:index]:
-                loaded.document.report((*place, "keys", index), "the same key is listed twice")
-        return secrets, "configuration" if secrets else "none"
-    if place[1] == SIMULATOR:
-        return [_SIMULATOR_KEY], "none"
-    if facts is not None and (variable := _usual_variable(facts, environ)):
-        return _from_environment(loaded, place, variable, environ[variable].strip())
-    if facts is None and (provider.base_url or "").startswith("https://"):
-        loaded.document.report(place, "has no keys: requests go out without a credential", "warning")
-    if facts is not None and facts.needs_key:
-        variables = " or ".join(facts.environment)
-        loaded.document.report(place, f"no key: give keys = [ … ] or set {variables}" if variables else "no key: give keys = [ … ]")
-    return [], "none"
-
-
-def _from_environment(loaded: Loaded, place: Place, variable: str, secret: str) -> tuple[list[str], str]:
-    if not all("!" <= character <= "~" for character in secret):
-        loaded.document.report(place, f"{variable} holds characters that a header cannot carry")
-        return [], "none"
-    return [secret], variable
 
 
 def _headers(loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, dialects: Mapping[str, str]) -> dict[str, str]:

@@ -12,11 +12,12 @@ from fairlead.catalog.schema import (
     Auth,
     Count,
     Dialect,
+    Effort,
     HeaderName,
     HeaderValue,
     Modality,
     ModelId,
-    Quirk,
+    Region,
     Secret,
     Slug,
     UpstreamModel,
@@ -141,9 +142,13 @@ class Limits(Table):
 
 
 class ProviderKey(Table):
-    """A provider's credential as a table."""
+    """A provider's credential as a table: a secret, or a key pair of AWS."""
 
-    secret: Secret
+    secret: Secret | None = None
+    access_key_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$", description="the id of a key pair of AWS")] | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    """Belongs to a temporary key pair."""
 
 
 class Provider(Table):
@@ -156,22 +161,26 @@ class Provider(Table):
     dialects: Annotated[list[Dialect], Meta(min_length=1)] | None = None
     """What it speaks; the first is preferred."""
     base_url: BaseUrl | None = None
-    """What the dialect's official SDK takes; for Anthropic with or without `/v1`."""
+    """What the dialect's official SDK takes; for Anthropic and Gemini with or without their version. `{region}` stands for the region."""
     base_urls: dict[Dialect, BaseUrl] = {}
     """Where several dialects have different base URLs."""
     keys: list[Secret | ProviderKey] | None = None
     """Absent, for a provider of the catalogue: its usual environment variable. Empty: no credential is sent."""
     auth: Auth | None = None
-    """`"bearer"`, or `{ header = "x-api-key" }`. Absent: the catalogue's; else `x-api-key` for a provider that speaks Anthropic's dialect
-    only, and bearer for the rest."""
+    """`"bearer"`, `{ header = "x-api-key" }` or `"sigv4"`. Absent: `"sigv4"` where the keys are key pairs; else the catalogue's; else
+    `x-api-key` for a provider that speaks Anthropic's dialect only, `x-goog-api-key` for one that speaks Gemini's only, and bearer."""
+    auths: dict[Dialect, Auth] = {}
+    """Where a dialect wants the credential otherwise."""
+    region: Region | None = None
+    """What signatures hold for, and `{region}` in base URLs. Absent, for a provider of the catalogue: its usual environment variable."""
     headers: dict[HeaderName, HeaderValue] = {}
     """Added to every request; `anthropic-version` only to those in its dialect."""
     cancel_stops_billing: bool | None = None
     """Whether closing the connection stops its meter."""
     reports_cost: bool | None = None
     """Whether the `usage.cost` of its replies is what it charges. Otherwise the configured prices count."""
-    quirks: list[Quirk] | None = None
-    """What it does otherwise than its dialect says. Absent: the catalogue's."""
+    quirks: list[str] | None = None
+    """What it does otherwise than its dialects say, at all endpoints. Absent: the catalogue's."""
     ca_file: FilePath | None = None
     """PEM file of roots for this provider alone."""
 
@@ -193,6 +202,10 @@ class Endpoint(Table):
     max_completion_tokens: Count | None = None
     supported_parameters: list[str] | None = None
     """These four override the model's."""
+    efforts: list[Effort] | None = None
+    """The steps of effort that it knows; `["none"]`: it does not think. Absent: the catalogue's for the model, else unknown."""
+    quirks: list[str] | None = None
+    """What it does otherwise than its dialects say, beside its provider's quirks. Absent: what follows from the catalogue's model."""
     usd_per_million: UsdPerMillion | None = None
     """Absent: free of charge, with a warning unless the provider takes no key."""
     usd_each: UsdEach = field(default_factory=UsdEach)
@@ -223,6 +236,21 @@ class Key(Table):
     """Model patterns that it may use; empty: all."""
     management: bool = False
     """It administers and cannot run inference."""
+    strict_translation: bool = False
+    """A request that would lose something in translation is refused."""
+
+
+class Preset(Table):
+    """`[presets.x]`: a name for a model with wishes, used as `@preset/x`."""
+
+    model: str | None = None
+    """A model's id or alias."""
+    models: list[str] | None = None
+    """The same as a list of one."""
+    strict_translation: bool = False
+    """A request that would lose something in translation is refused."""
+    automatic_cache: bool = False
+    """Prompts are marked for the provider's cache where the client marks nothing."""
 
 
 class Credits(Table):
@@ -249,6 +277,7 @@ class Responses(Table):
     """`[responses]`."""
 
     store: bool = False
+    """Responses are kept, so that later requests can name them."""
 
 
 class Config(Table):
@@ -261,6 +290,7 @@ class Config(Table):
     """Absent (not: empty): those of the catalogue whose usual environment variable is set, or else the simulator."""
     models: dict[ModelId, Model] = {}
     keys: dict[KeyName, Key] = {}
+    presets: dict[KeyName, Preset] = {}
     credits: Credits = field(default_factory=Credits)
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)

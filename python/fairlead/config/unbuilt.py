@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fairlead.catalog.document import Document
 from fairlead.catalog.positions import Path
-from fairlead.catalog.schema import BUILT_DIALECTS, CHARGED_EACH, CHARGED_PER_MILLION, UsdEach, UsdPerMillion
+from fairlead.catalog.schema import CHARGED_EACH, CHARGED_PER_MILLION, PARAMETERS, UsdEach, UsdPerMillion
 
 
 class Row(NamedTuple):
@@ -57,10 +57,6 @@ def _is_other_database(value: object) -> bool:
     return isinstance(value, str) and value.startswith(("postgres://", "postgresql://"))
 
 
-def _is_unbuilt_dialect(value: object) -> bool:
-    return value in ("openai_responses", "gemini_generate", "bedrock_converse")
-
-
 def _limits(kind: str) -> list[Row]:
     return [
         Row((kind, "*", "limit_usd"), "a spending limit"),
@@ -71,11 +67,28 @@ def _limits(kind: str) -> list[Row]:
     ]
 
 
-def _dialects(*pattern: str) -> list[Row]:
-    return [
-        Row((*pattern, "dialect"), "this dialect", _is_unbuilt_dialect, BUILT_DIALECTS[0]),
-        Row((*pattern, "dialects", "*"), "this dialect", _is_unbuilt_dialect, BUILT_DIALECTS[0]),
-    ]
+_REQUEST_FIELDS = (
+    *PARAMETERS,
+    "provider",
+    "plugins",
+    "transforms",
+    "route",
+    "messages",
+    "input",
+    "instructions",
+    "system",
+    "stream",
+    "stream_options",
+    "n",
+    "user",
+    "metadata",
+    "service_tier",
+    "modalities",
+    "prompt_cache_key",
+    "cache_control",
+    "session_id",
+)
+"""What a request may say and a preset may one day say for it."""
 
 
 def _prices(table: str, struct: type[UsdPerMillion] | type[UsdEach], charged: tuple[str, ...]) -> list[Row]:
@@ -84,7 +97,7 @@ def _prices(table: str, struct: type[UsdPerMillion] | type[UsdEach], charged: tu
 
 
 UNBUILT: tuple[Row, ...] = (
-    Row(("presets",), "a preset"),
+    *(Row(("presets", "*", name), "this field of a preset") for name in _REQUEST_FIELDS),
     Row(("splits",), "a split"),
     Row(("teams",), "a team"),
     Row(("users",), "a user"),
@@ -95,7 +108,6 @@ UNBUILT: tuple[Row, ...] = (
     Row(("storage", "reporting_zone"), "a reporting zone"),
     Row(("storage", "retention_days"), "retention"),
     Row(("logging", "content"), "logging of content", _is_true),
-    Row(("responses", "store"), "the store of responses", _is_true),
     *_limits("keys"),
     Row(("keys", "*", "account"), "a key of another account"),
     Row(("keys", "*", "team"), "a key of a team"),
@@ -105,8 +117,6 @@ UNBUILT: tuple[Row, ...] = (
     Row(("providers", "*", "keys", "*", "rpm"), "a request rate limit of a provider's key"),
     Row(("providers", "*", "keys", "*", "tpm"), "a token rate limit of a provider's key"),
     Row(("providers", "*", "keys", "*", "max_concurrency"), "a concurrency limit of a provider's key"),
-    *_dialects("providers", "*"),
-    *_dialects("models", "*", "endpoints", "*"),
     Row(("models", "*", "endpoints", "*", "override"), "a price under a condition"),
     *_prices("usd_per_million", UsdPerMillion, CHARGED_PER_MILLION),
     *_prices("usd_each", UsdEach, CHARGED_EACH),

@@ -54,6 +54,10 @@ class EndpointView(Struct, frozen=True):
     max_completion_tokens: int | None
     supported_parameters: tuple[str, ...] | None
     """OpenRouter's names; `None`: unknown."""
+    efforts: tuple[str, ...]
+    """Empty: unknown; `none` alone: it does not think."""
+    quirks: tuple[str, ...]
+    """Beside its provider's."""
     supports_implicit_caching: bool
     pricing: dict[str, str]
     price: Price

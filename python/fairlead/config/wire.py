@@ -18,13 +18,24 @@ class HeaderAuth(Struct, frozen=True, tag_field="scheme", tag="header"):
     name: str
 
 
-Auth = Bearer | HeaderAuth
+class Sigv4(Struct, frozen=True, tag_field="scheme", tag="sigv4"):
+    """Requests are signed as AWS wants them."""
+
+    region: str
 
 
-class ProviderKey(Struct, frozen=True):
+Auth = Bearer | HeaderAuth | Sigv4
+
+
+class ProviderKey(Struct, frozen=True, omit_defaults=True):
     """One credential."""
 
     secret: str
+    access_key_id: str | None = None
+    session_token: str | None = None
+
+    def __repr__(self) -> str:
+        return "ProviderKey(…)"
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -34,6 +45,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     name: str
     dialects: dict[str, str]
     auth: Auth
+    dialect_auth: dict[str, Auth]
     keys: list[ProviderKey]
     headers: dict[str, str]
     cancel_stops_billing: bool
@@ -50,6 +62,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     upstream_model: str
     dialects: list[str]
     price: Price
+    max_completion_tokens: int | None
+    quirks: list[str]
+    efforts: list[str]
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -61,6 +76,15 @@ class Model(Struct, frozen=True, kw_only=True):
     endpoints: list[Endpoint]
 
 
+class Preset(Struct, frozen=True, kw_only=True):
+    """A name for a model with wishes."""
+
+    name: str
+    model: str
+    strict_translation: bool
+    automatic_cache: bool
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Timeouts, limits and switches."""
 
@@ -68,6 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     limits: dict[str, int]
     reserve_completion_tokens: int
     open_catalogue: bool
+    responses_store: bool
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -78,3 +103,4 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     admin_token_hash: str
     providers: list[Provider]
     models: list[Model]
+    presets: list[Preset]

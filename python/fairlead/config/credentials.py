@@ -1,0 +1,195 @@
+"""A provider's credentials: where they come from, how they travel, and the region that signatures hold for."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from fairlead.catalog.positions import Path as Place
+from fairlead.catalog.schema import Auth, HeaderAuth, KeyPair, ProviderFacts
+from fairlead.config import wire
+from fairlead.config.load import Loaded
+from fairlead.config.schema import Provider, ProviderKey
+
+SIMULATOR = "sim"
+"""The slug of the built-in provider."""
+_SIGNED = "sigv4"
+_SIMULATOR_KEY = "sim-5f0e83a1c7d2946b"
+"""The simulator refuses requests without a credential, as a real provider would; it takes any. This is no word, because what a provider
+says is told without its credentials."""
+_REGION = re.compile(r"[a-z0-9-]{1,64}")
+_OWN_HEADERS = {"anthropic_messages": "x-api-key", "gemini_generate": "x-goog-api-key"}
+"""Where the owner of a dialect wants the credential, if not as a bearer."""
+
+
+class Credentials(NamedTuple):
+    """What a provider is called with."""
+
+    keys: list[wire.ProviderKey]
+    source: str
+    """`configuration`, a variable, or `none`."""
+    auth: wire.Auth
+    dialect_auth: dict[str, wire.Auth]
+
+
+def usual_variable(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
+    """The variable that switches a provider of the catalogue on, if one does."""
+    for name in facts.environment:
+        if _value(environ, name):
+            return name
+    pair = facts.environment_key_pair
+    if pair and _value(environ, pair.access_key_id) and _value(environ, pair.secret_access_key) and _usual_region(facts, environ):
+        return pair.access_key_id
+    return None
+
+
+def region_of(loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, environ: Mapping[str, str]) -> str | None:
+    """The region: the configuration's, or that of the usual variable."""
+    if provider.region is not None or facts is None:
+        return provider.region
+    name = _usual_region(facts, environ)
+    region = _value(environ, name) if name else None
+    if region is not None and not _REGION.fullmatch(region):
+        loaded.document.report(place, f"{name} does not name a region")
+        return None
+    return region
+
+
+def credentials(
+    loaded: Loaded,
+    place: Place,
+    provider: Provider,
+    facts: ProviderFacts | None,
+    environ: Mapping[str, str],
+    dialects: Mapping[str, str],
+    region: str | None,
+) -> Credentials:
+    """Keys and how they travel. Mistakes go to `loaded.document`."""
+    keys, source = _keys(loaded, place, provider, facts, environ)
+    signs = bool(keys) and all(key.access_key_id is not None for key in keys)
+    chosen = {name: _auth(name, provider, facts, dialects, signs) for name in dialects}
+    for name in provider.auths:
+        if name not in dialects:
+            loaded.document.report((*place, "auths", name), f'the provider does not list the dialect "{name}"')
+    _check(loaded, place, [*chosen.values()], keys, region)
+    common: Auth = next(iter(chosen.values()), "bearer")
+    return Credentials(keys, source, _wire(common, region), {name: _wire(auth, region) for name, auth in chosen.items() if auth != common})
+
+
+def _auth(dialect: str, provider: Provider, facts: ProviderFacts | None, dialects: Mapping[str, str], signs: bool) -> Auth:
+    """The nearest word wins: the dialect's own before the common one, the configuration before the catalogue."""
+    own = {str(name): auth for name, auth in provider.auths.items()}
+    shipped = {str(name): auth for name, auth in facts.auths.items()} if facts else {}
+    named = own.get(dialect) or provider.auth
+    if named is None and signs:
+        return "sigv4"
+    named = named or shipped.get(dialect) or (facts.auth if facts else None)
+    if named is None and [*dialects] == [dialect] and dialect in _OWN_HEADERS:
+        return HeaderAuth(header=_OWN_HEADERS[dialect])
+    return named or "bearer"
+
+
+def _wire(auth: Auth, region: str | None) -> wire.Auth:
+    if isinstance(auth, HeaderAuth):
+        return wire.HeaderAuth(name=auth.header.lower())
+    return wire.Sigv4(region=region or "") if auth == _SIGNED else wire.Bearer()
+
+
+def _check(loaded: Loaded, place: Place, auths: list[Auth], keys: list[wire.ProviderKey], region: str | None) -> None:
+    """Whether keys, region and ways of travelling fit each other."""
+    report = loaded.document.report
+    pairs = sum(key.access_key_id is not None for key in keys)
+    if _SIGNED not in auths:
+        if pairs:
+            report((*place, "keys"), 'a key pair signs requests, so auth must be "sigv4"; here the key itself would be sent')
+        return
+    if any(auth != _SIGNED for auth in auths) and pairs:
+        report((*place, "auths"), "a key pair signs requests, so every dialect must be signed")
+    if pairs < len(keys):
+        report((*place, "keys"), "requests are signed: every key needs access_key_id and secret_access_key")
+    if not keys:
+        report(place, "requests are signed, and there is no key pair to sign them with")
+    if region is None:
+        report(place, 'requests are signed for a region: give region = "…"')
+
+
+def _keys(
+    loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, environ: Mapping[str, str]
+) -> tuple[list[wire.ProviderKey], str]:
+    """The credentials and where they come from."""
+    if provider.keys is not None:
+        return _configured(loaded, (*place, "keys"), provider.keys), "configuration" if provider.keys else "none"
+    if facts is not None and facts.slug == SIMULATOR:
+        return [wire.ProviderKey(_SIMULATOR_KEY)], "none"
+    if facts is not None and (variable := _key_variable(facts, environ)):
+        return _from_environment(loaded, place, facts, variable, environ), variable
+    if facts is None and (provider.base_url or "").startswith("https://"):
+        loaded.document.report(place, "has no keys: requests go out without a credential", "warning")
+    if facts is not None and facts.needs_key:
+        pair = facts.environment_key_pair
+        names = [*facts.environment, *([f"{pair.access_key_id} and {pair.secret_access_key}"] if pair else [])]
+        variables = " or ".join(names)
+        loaded.document.report(place, f"no key: give keys = [ … ] or set {variables}" if variables else "no key: give keys = [ … ]")
+    return [], "none"
+
+
+def _configured(loaded: Loaded, place: Place, keys: list[str | ProviderKey]) -> list[wire.ProviderKey]:
+    found: list[wire.ProviderKey] = []
+    for index, key in enumerate(keys):
+        one = wire.ProviderKey(key) if isinstance(key, str) else _table(loaded, (*place, index), key)
+        if one is None:
+            continue
+        if one in found:
+            loaded.document.report((*place, index), "the same key is listed twice")
+        found.append(one)
+    return found
+
+
+def _table(loaded: Loaded, place: Place, key: ProviderKey) -> wire.ProviderKey | None:
+    pair = (key.access_key_id, key.secret_access_key)
+    if key.secret is not None and pair == (None, None) and key.session_token is None:
+        return wire.ProviderKey(key.secret)
+    if key.secret is None and key.access_key_id is not None and key.secret_access_key is not None:
+        return wire.ProviderKey(key.secret_access_key, key.access_key_id, key.session_token)
+    loaded.document.report(place, 'give "secret", or "access_key_id" and "secret_access_key"')
+    return None
+
+
+def _key_variable(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
+    """As `usual_variable`, also where the region stands in the configuration."""
+    pair = facts.environment_key_pair
+    usual = next((name for name in facts.environment if _value(environ, name)), None)
+    return usual or (pair.access_key_id if pair and _value(environ, pair.access_key_id) else None)
+
+
+def _from_environment(
+    loaded: Loaded, place: Place, facts: ProviderFacts, variable: str, environ: Mapping[str, str]
+) -> list[wire.ProviderKey]:
+    pair = facts.environment_key_pair
+    if pair is not None and variable == pair.access_key_id:
+        return _pair_from_environment(loaded, place, pair, environ)
+    return [wire.ProviderKey(secret) for secret in [_sendable(loaded, place, variable, environ)] if secret]
+
+
+def _pair_from_environment(loaded: Loaded, place: Place, pair: KeyPair, environ: Mapping[str, str]) -> list[wire.ProviderKey]:
+    id = _sendable(loaded, place, pair.access_key_id, environ)
+    secret = _sendable(loaded, place, pair.secret_access_key, environ)
+    token = _sendable(loaded, place, pair.session_token, environ) if _value(environ, pair.session_token) else None
+    if id and not secret and not _value(environ, pair.secret_access_key):
+        loaded.document.report(place, f"{pair.access_key_id} is set, but {pair.secret_access_key} is not")
+    return [wire.ProviderKey(secret, id, token)] if id and secret else []
+
+
+def _sendable(loaded: Loaded, place: Place, variable: str, environ: Mapping[str, str]) -> str | None:
+    value = _value(environ, variable)
+    if value and not all("!" <= character <= "~" for character in value):
+        loaded.document.report(place, f"{variable} holds characters that a header cannot carry")
+        return None
+    return value
+
+
+def _usual_region(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
+    return next((name for name in facts.environment_region if _value(environ, name)), None)
+
+
+def _value(environ: Mapping[str, str], name: str) -> str | None:
+    return environ.get(name, "").strip() or None
