@@ -37,6 +37,8 @@ def endpoint(**changes: Any) -> EndpointView:
         "id": 7, "provider": "lab", "provider_name": "The Lab", "upstream_model": "gpt-x", "dialects": ("openai_chat",), "region": "",
         "quantization": "unknown", "status": "ga", "deprecated_on": None, "shutdown_on": None, "expired": False,
         "context_length": None, "max_prompt_tokens": None, "max_completion_tokens": 16384, "supported_parameters": None,
+        "efforts": (),
+        "quirks": (),
         "supports_implicit_caching": False, "pricing": {"prompt": "0.000003", "completion": "0.000015"},
         "price": Price(3_000_000, 15_000_000), "price_source": "configuration", "not_applied": (),
     }  # fmt: skip
@@ -541,7 +543,7 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
             "upsert": [
                 {
                     "id": 2, "hash": stored, "account": 1, "team": 0, "user": 0, "disabled": False, "management": False,
-                    "expires_at_ms": 1_798_758_000_000, "models": ["acme/*"],
+                    "strict_translation": False, "expires_at_ms": 1_798_758_000_000, "models": ["acme/*"],
                 }
             ],
             "delete": [],
@@ -549,10 +551,13 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
         for selector in (data["hash"], "2", "ci", data["label"]):
             assert (await admin.get(f"/admin/keys/{selector}", headers=BEARER)).json()["data"]["id"] == 2
         changed = await admin.patch(
-            f"/admin/keys/{data['hash']}", headers=BEARER, json={"disabled": True, "name": "ci 2", "expires_at": None}
+            f"/admin/keys/{data['hash']}",
+            headers=BEARER,
+            json={"disabled": True, "name": "ci 2", "expires_at": None, "strict_translation": True},
         )
         assert changed.json()["data"]["disabled"] is True
         assert changed.json()["data"]["name"] == "ci 2"
+        assert (changed.json()["data"]["strict_translation"], told()["upsert"][0]["strict_translation"]) == (True, True)
         assert (told()["upsert"][0]["disabled"], told()["upsert"][0]["expires_at_ms"], told()["seq"]) == (True, 0, 4)
         gone = await admin.delete("/admin/keys/2", headers=BEARER)
         assert gone.json() == {"data": {"hash": data["hash"], "deleted": True}}
@@ -560,8 +565,8 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
         assert (await admin.get("/admin/keys/2", headers=BEARER)).status_code == 404
         listed = (await admin.get("/admin/keys", headers=BEARER)).json()["data"]
         assert [shown["id"] for shown in listed] == [1]
-        again = (await admin.post("/admin/keys", headers=BEARER, json={"name": "ci"})).json()["data"]
-        assert again["id"] == 3, "ids are never given out again"
+        again = (await admin.post("/admin/keys", headers=BEARER, json={"name": "ci", "strict_translation": True})).json()["data"]
+        assert (again["id"], again["strict_translation"]) == (3, True), "ids are never given out again"
         assert key not in "".join(str(row) for row in house.desk.database.path.read_bytes().split())
 
     tell(tmp_path, story)
@@ -665,6 +670,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 2, "integrity": "ok", "newest_settled_at_ms": None})
+        assert (status["version"], status["database"]) == ("0", {"schema": 3, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

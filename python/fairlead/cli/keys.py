@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("name", metavar="NAME", help="what it is for")
     create.add_argument("--models", metavar="M", action="append", default=[], help='a model or pattern such as "acme/*"; may be repeated')
     create.add_argument("--management", action="store_true", help="it administers and cannot run inference")
+    create.add_argument("--strict-translation", action="store_true", help="refuse requests that would lose something in translation")
     create.add_argument("--expires-at", type=moment, metavar="T", help="a moment such as 2027-01-01T00:00:00Z")
     actions.add_parser("list", help="list all keys", parents=shared)
     for action, description in (("disable", "refuse a key"), ("enable", "accept it again"), ("delete", "remove a key")):
@@ -41,6 +42,7 @@ def _create(installation: Installation, arguments: argparse.Namespace) -> int:
         "name": arguments.name,
         "models": arguments.models,
         "management": arguments.management,
+        "strict_translation": arguments.strict_translation,
         "expires_at": arguments.expires_at,
     }
     made = installation.request("POST", "/admin/keys", wanted)

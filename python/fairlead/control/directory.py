@@ -51,6 +51,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     name: str
     account: str = "default"
     management: bool = False
+    strict_translation: bool = False
     models: list[str] = []
     expires_at_ms: int | None = None
 
@@ -92,7 +93,8 @@ class Directory:
         return self._database.write_now(lambda connection: self._insert(connection, new, text), self._tell_one), text
 
     def change(self, selector: str, changes: Row) -> Key:
-        """Sets `name`, `disabled`, `models` (a list) or `expires_at_ms`. Raises `UnknownKey`, `AmbiguousKey`, `OwnedByFile`."""
+        """Sets `name`, `disabled`, `strict_translation`, `models` (a list) or `expires_at_ms`. Raises `UnknownKey`, `AmbiguousKey`,
+        `OwnedByFile`."""
         return self._database.write_now(lambda connection: self._update(connection, selector, changes), self._tell_one)
 
     def delete(self, selector: str) -> Key:
@@ -115,6 +117,7 @@ class Directory:
             raise UnknownAccount(new.account)
         row = self._described(text, new.name, MADE) | {
             "management": int(new.management),
+            "strict_translation": int(new.strict_translation),
             "models": _patterns(new.models),
             "account_id": account,
             "created_at_ms": self._now_ms(),
@@ -142,6 +145,7 @@ class Directory:
         for file_key in file_keys:
             row = self._described(file_key.secret, file_key.name, FILE) | {
                 "management": int(file_key.management),
+                "strict_translation": int(file_key.strict_translation),
                 "models": _patterns(file_key.models),
                 "disabled": 0,
                 "expires_at_ms": None,
@@ -255,6 +259,7 @@ def _wire(key: Key) -> Row:
         "user": key.user_id,
         "disabled": key.disabled,
         "management": key.management,
+        "strict_translation": key.strict_translation,
         "expires_at_ms": key.expires_at_ms or 0,
         "models": key.models,
     }

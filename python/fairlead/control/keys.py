@@ -31,6 +31,7 @@ class Creation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: str
     account: str = "default"
     management: bool = False
+    strict_translation: bool = False
     models: list[str] = []
     expires_at: datetime | None = None
 
@@ -40,6 +41,7 @@ class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
+    strict_translation: bool | msgspec.UnsetType = msgspec.UNSET
     models: list[str] | msgspec.UnsetType = msgspec.UNSET
     expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -71,6 +73,7 @@ async def create(call: Call) -> Response:
         name=checked_name(wanted.name),
         account=wanted.account,
         management=wanted.management,
+        strict_translation=wanted.strict_translation,
         models=checked_patterns(wanted.models),
         expires_at_ms=expires_at_ms,
     )
@@ -82,19 +85,21 @@ async def create(call: Call) -> Response:
 
 
 async def change(call: Call) -> Response:
-    """Renames, disables, enables, restricts or dates a key."""
+    """Renames, disables, enables, restricts or dates a key, or sets how strict its translations are."""
     wanted = await call.body(Change)
     changes: dict[str, Any] = {}
     if wanted.name is not msgspec.UNSET:
         changes["name"] = checked_name(wanted.name)
     if wanted.disabled is not msgspec.UNSET:
         changes["disabled"] = int(wanted.disabled)
+    if wanted.strict_translation is not msgspec.UNSET:
+        changes["strict_translation"] = int(wanted.strict_translation)
     if wanted.models is not msgspec.UNSET:
         changes["models"] = checked_patterns(wanted.models)
     if wanted.expires_at is not msgspec.UNSET:
         changes["expires_at_ms"] = unix_ms(wanted.expires_at)
     if not changes:
-        raise invalid("nothing to change: name, disabled, models or expires_at is expected")
+        raise invalid("nothing to change: name, disabled, strict_translation, models or expires_at is expected")
     try:
         key = await asyncio.to_thread(call.desk.directory.change, call.place("selector"), changes)
     except (LookupError, directory.OwnedByFile) as error:
@@ -133,6 +138,7 @@ def describe(key: Key, usage: Usage) -> dict[str, Any]:
         "source": key.source,
         "disabled": key.disabled,
         "management": key.management,
+        "strict_translation": key.strict_translation,
         "models": key.models,
         "limit": None,
         "limit_remaining": None,

@@ -42,6 +42,7 @@ class Key(msgspec.Struct, frozen=True):
     source: str
     disabled: bool
     management: bool
+    strict_translation: bool
     models: list[str]
     account_id: int
     account: str
@@ -107,8 +108,8 @@ def next_number(connection: sqlite3.Connection, name: str) -> int:
 # --- keys -----------------------------------------------------------------------------------------------------------------
 
 _KEY_FIELDS = (
-    "keys.id, keys.hash, public_hash, label, keys.name, source, disabled, management, models, account_id, accounts.name, team_id,"
-    " user_id, keys.created_at_ms, updated_at_ms, last_used_at_ms, expires_at_ms"
+    "keys.id, keys.hash, public_hash, label, keys.name, source, disabled, management, strict_translation, models,"
+    " account_id, accounts.name, team_id, user_id, keys.created_at_ms, updated_at_ms, last_used_at_ms, expires_at_ms"
 )
 _SELECT_KEY = f"SELECT {_KEY_FIELDS} FROM keys JOIN accounts ON accounts.id = keys.account_id WHERE deleted_at_ms IS NULL"  # noqa: S608
 
@@ -180,9 +181,10 @@ def key_labels(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
 
 
 def _key(row: Sequence[Any]) -> Key:
-    id, hash, public_hash, label, name, source, disabled, management, models, *rest = row
+    id, hash, public_hash, label, name, source, disabled, management, strict_translation, models, *rest = row
     patterns = msgspec.json.decode(models, type=list[str])
-    return Key(id, hash, public_hash, label, name, source, bool(disabled), bool(management), patterns, *rest)
+    flags = (bool(disabled), bool(management), bool(strict_translation))
+    return Key(id, hash, public_hash, label, name, source, *flags, patterns, *rest)
 
 
 # --- endpoint ids ---------------------------------------------------------------------------------------------------------
