@@ -223,6 +223,7 @@ def translate_request(
     model: str | None = None,
     stream: bool | None = None,
     traits: list[str] = ...,
+    efforts: list[str] = ...,
     max_output_tokens: int | None = None,
     automatic_cache: bool = False,
 ) -> Translated:

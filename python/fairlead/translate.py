@@ -32,18 +32,19 @@ def request(
     model: str | None = None,
     stream: bool | None = None,
     traits: Sequence[str] = (),
+    efforts: Sequence[str] = (),
     max_output_tokens: int | None = None,
     automatic_cache: bool = False,
 ) -> Translated:
     """A request's JSON body in another dialect.
 
     `model` is the target's name of the model, by default the body's own. `stream` says whether the reply shall be streamed, where the
-    source's dialect says so in the path (Gemini, Converse). `traits` are what the target does differently, by name. `max_output_tokens` is
-    the most the model can write, where the target demands a limit and the body has none. `automatic_cache` marks prompts for caching where
-    the body does not.
+    source's dialect says so in the path (Gemini, Converse). `traits` are what the target does differently, by name, and `efforts` the
+    steps of effort that it knows (`["none"]`: it does not think; empty: unknown). `max_output_tokens` is the most the model can write,
+    where the target demands a limit and the body has none. `automatic_cache` marks prompts for caching where the body does not.
 
     Raises ValueError when the body is not JSON, breaks its dialect (the message names the JSON path), asks for something that the target
-    cannot do and that cannot be left out, or when a dialect or trait is unknown.
+    cannot do and that cannot be left out, or when a dialect, trait or effort is unknown.
     """
     return translate_request(
         body.encode() if isinstance(body, str) else body,
@@ -52,6 +53,7 @@ def request(
         model=model,
         stream=stream,
         traits=list(traits),
+        efforts=list(efforts),
         max_output_tokens=max_output_tokens,
         automatic_cache=automatic_cache,
     )

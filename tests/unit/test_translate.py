@@ -76,6 +76,7 @@ def test_refusals() -> None:
     check_refused('{"model":"m","messages":[{"role":"user","content":7}]}', r"messages\[0\]\.content")
     check_refused(json.dumps(HELLO["openai_chat"]), "no dialect", source="cohere")
     check_refused(json.dumps(HELLO["openai_chat"]), "no quirk", traits=["fast"])
+    check_refused(json.dumps(HELLO["openai_chat"]), '"fast" is no effort; choose from none, minimal', efforts=["fast"])
 
 
 def chunk(choices: list[Any], **more: Any) -> bytes:

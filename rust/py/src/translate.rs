@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::traits::Traits;
 use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, dialects, stream};
+use fairlead_ir::request::Effort;
 use fairlead_ir::{Dialect, Losses, Manner};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -83,7 +84,7 @@ impl Translated {
 
 /// See `fairlead.translate.request`.
 #[pyfunction]
-#[pyo3(signature = (body, *, source, target, model = None, stream = None, traits = Vec::new(), max_output_tokens = None, automatic_cache = false))]
+#[pyo3(signature = (body, *, source, target, model = None, stream = None, traits = Vec::new(), efforts = Vec::new(), max_output_tokens = None, automatic_cache = false))]
 #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 pub(crate) fn translate_request(
     py: Python<'_>,
@@ -93,17 +94,19 @@ pub(crate) fn translate_request(
     model: Option<String>,
     stream: Option<bool>,
     traits: Vec<String>,
+    efforts: Vec<String>,
     max_output_tokens: Option<u64>,
     automatic_cache: bool,
 ) -> PyResult<Translated> {
     let (source, target) = (dialect(source)?, dialect(target)?);
     let traits = Traits::from_names(traits).map_err(refused)?;
+    let efforts = steps(&efforts)?;
     let encoded = py.detach(|| {
         let mut request = dialects::decode_request(source, body)?;
         request.stream = stream.unwrap_or(request.stream);
         let named = fairlead_formats::text::decode(&request.model).unwrap_or_default().into_owned();
         let model = model.unwrap_or(named);
-        let target = Target { traits, max_output_tokens, automatic_cache, ..Target::new(target, &model) };
+        let target = Target { traits, efforts: &efforts, max_output_tokens, automatic_cache, ..Target::new(target, &model) };
         dialects::encode_request(&request, &target)
     });
     let Encoded { body, losses, bridge } = encoded.map_err(refused)?;
@@ -198,6 +201,19 @@ fn dialect(name: &str) -> PyResult<Dialect> {
         let names = Dialect::ALL.map(Dialect::name).join(", ");
         PyValueError::new_err(format!("{name:?} is no dialect; choose one of {names}"))
     })
+}
+
+/// The steps with these words, least first.
+fn steps(words: &[String]) -> PyResult<Vec<Effort>> {
+    let mut steps = Vec::with_capacity(words.len());
+    for word in words {
+        steps.push(Effort::from_word(word.as_bytes()).ok_or_else(|| {
+            let words = Effort::ALL.map(Effort::word).join(", ");
+            PyValueError::new_err(format!("{word:?} is no effort; choose from {words}"))
+        })?);
+    }
+    steps.sort_unstable();
+    Ok(steps)
 }
 
 fn refused(error: impl ToString) -> PyErr {

@@ -199,6 +199,13 @@ impl<'r> Writing<'_, 'r> {
             _ => wish.effort.or_else(|| self.effort_of_budget()),
         };
         let Some(effort) = effort else { return };
+        if self.target.efforts == [Effort::None] {
+            // Such a model does not know the parameter, so that there is nothing to switch off.
+            if effort > Effort::None {
+                self.lose(Param::Effort, Severity::Dropped, "the model does not think");
+            }
+            return;
+        }
         let known = self.known_effort(effort);
         if known != Some(effort) {
             let param = if wish.enabled == Some(false) { Param::ReasoningEnabled } else { Param::Effort };

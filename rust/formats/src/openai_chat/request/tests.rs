@@ -275,6 +275,11 @@ fn effort_and_budget_find_their_place() {
     assert_eq!((out["reasoning_effort"].as_str(), losses), (Some("high"), vec![("reasoning_effort".to_owned(), "changed")]));
     let never_off = Target { efforts: &[Effort::None, Effort::Low], ..target(&["always_thinking"]) };
     assert_eq!(written_for(&off, &never_off).0["reasoning_effort"], "low");
+    let thoughtless = Target { efforts: &[Effort::None], ..target(&[]) };
+    let (out, losses) = written_for(&own(json!({"reasoning_effort": "max"})), &thoughtless);
+    assert_eq!((&out["reasoning_effort"], losses), (&Value::Null, vec![("reasoning_effort".to_owned(), "dropped")]));
+    let (out, losses) = written_for(&off, &thoughtless);
+    assert_eq!((&out["reasoning_effort"], losses), (&Value::Null, vec![]));
     let detailed = own(json!({"reasoning": {"summary": "detailed", "mode": "pro"}}));
     check(&detailed, &["openrouter_reasoning"], &json!({"reasoning": {"summary": "detailed", "mode": "pro"}}), &[]);
 }
