@@ -3,9 +3,12 @@
 //! Status, words and fault of a kind stand in `fairlead_ir::error`, once. This file and the dialects' `error` files only spell
 //! them. Text that came from a provider must have gone through [`redact`](crate::redact::redact) before it is written here.
 
-use fairlead_ir::{Dialect, ErrorKind, Manner};
+use std::borrow::Cow;
+
+use fairlead_ir::{Dialect, ErrorKind, Manner, Text};
 use serde_json::Value;
 
+use crate::text;
 use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
 
 /// The longest message and code told of a provider's error, in bytes. Cut with [`shorten`], after credentials have been taken out: a
@@ -67,6 +70,22 @@ pub struct ProviderError {
     pub code: String,
     /// Its words one by one.
     pub own: OwnWords,
+}
+
+impl ProviderError {
+    /// A failure that a stream's reader met in the provider's words.
+    pub fn in_stream(kind: ErrorKind, message: &Text<'_>, code: Option<&Text<'_>>) -> ProviderError {
+        let plain = |text: &Text<'_>| text::decode(text).map(Cow::into_owned).unwrap_or_default();
+        let (message, code) = (plain(message), code.map(plain).unwrap_or_default());
+        let message = if message.is_empty() { "the provider failed and did not say why".to_owned() } else { message };
+        ProviderError { kind, told: Told::ByProvider, message, code, own: OwnWords::default() }
+    }
+
+    /// What came is nothing that the dialect knows.
+    pub fn garbage(problem: &str) -> ProviderError {
+        let message = format!("the provider sent something else than its dialect: {problem}");
+        ProviderError { kind: ErrorKind::ProviderUnavailable, told: Told::ByUs, message, code: String::new(), own: OwnWords::default() }
+    }
 }
 
 /// Who says that a provider failed, and in whose words.

@@ -33,7 +33,7 @@ pub struct Extension {
 #[rustfmt::skip]
 pub const EXTENSIONS: [Extension; 12] = [
     row("models",                 "fallback lists",              Treatment::NotInThisVersion, "the caller expects another model to answer when the first fails"),
-    row("provider",               "provider preferences",        Treatment::NotInThisVersion, "may forbid providers or data collection; ignoring it breaks a promise"),
+    row("provider",               "provider preferences",        Treatment::NotInThisVersion, "may forbid providers or data collection; require_parameters alone is read"),
     row("plugins",                "plugins",                     Treatment::NotInThisVersion, "would change the prompt or the reply"),
     row("route",                  "routing strategies",          Treatment::NotInThisVersion, "chooses how fallback models are tried"),
     row("preset",                 "presets",                     Treatment::NotInThisVersion, "stands for parameters the caller relies on"),
@@ -45,6 +45,11 @@ pub const EXTENSIONS: [Extension; 12] = [
     row("trace",                  "trace labels",                Treatment::Removed,          "labels for exports; changes nothing about the reply"),
     row("usage",                  "usage accounting",            Treatment::Removed,          "asks for usage with cost, which is always there"),
 ];
+
+/// Whether a top-level member is one of ours, which no dialect's reader looks at.
+pub(crate) fn is_extension(name: &str) -> bool {
+    EXTENSIONS.iter().any(|row| row.key == name)
+}
 
 /// `user` of a Messages body: OpenRouter's addition, unknown to Anthropic, whose own field is `metadata.user_id`.
 pub(crate) const fn user_is_foreign(dialect: Dialect) -> bool {

@@ -16,7 +16,7 @@ use crate::openai_chat::wire::TEXT_PART;
 use crate::patch::{Patch, Unspliced};
 use crate::request::Purpose;
 use crate::splice::{Edits, Misplaced};
-use crate::{anthropic_messages, gemini_generate, openai_chat, openai_embeddings, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_embeddings, openai_responses};
 
 /// Checks a provider's body while it arrives, then reads it.
 ///
@@ -117,7 +117,8 @@ impl ReplyScan {
             (_, Dialect::AnthropicMessages) => anthropic_messages::response::read(body, &mut seen),
             (_, Dialect::GeminiGenerate) => gemini_generate::response::read(body, &mut seen),
             (_, Dialect::OpenaiResponses) => openai_responses::response::read(body, &mut seen),
-            _ => openai_chat::response::read(body, COMPLETION_PART, &mut seen),
+            (_, Dialect::BedrockConverse) => Ok(bedrock_converse::response::read(body, &mut seen)),
+            (_, Dialect::OpenaiChat) => openai_chat::response::read(body, COMPLETION_PART, &mut seen),
         }
         .map_err(garbage)?;
         match seen.error.take() {

@@ -12,7 +12,7 @@ use fairlead_ir::{Dialect, ErrorKind, Manner};
 
 use crate::error::shorten;
 use crate::extension::{EXTENSIONS, Treatment, user_is_foreign};
-use crate::json::walk::{as_bool, as_str, as_u64, write_string};
+use crate::json::walk::{as_bool, as_str, as_u64, members, write_string};
 use crate::json::{Files, Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
@@ -173,6 +173,8 @@ pub struct Facts {
     pub session_id: Option<String>,
     /// What a chat client said about `stream_options.include_usage`.
     pub include_usage: Option<bool>,
+    /// `provider.require_parameters`: rather be refused than lose anything.
+    pub require_parameters: bool,
     /// Length of the body in bytes.
     pub body_bytes: usize,
     members: Members,
@@ -245,6 +247,9 @@ fn quoted(text: &str) -> Cow<'static, [u8]> {
     write_string(&mut json, text);
     Cow::Owned(json)
 }
+
+const PROVIDER: &str = "provider";
+const REQUIRE_PARAMETERS: &str = "require_parameters";
 
 // The places of the wanted members: the common ones, the gateway's own, then those of one dialect.
 const MODEL: usize = 0;
@@ -333,7 +338,8 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             None => (self.model()?, None),
         };
         let messages_range = self.messages()?;
-        self.refuse_missing_features()?;
+        let require_parameters = self.require_parameters()?;
+        self.refuse_missing_features(require_parameters.is_some())?;
         let writes_chunks = self.dialect == Dialect::OpenaiChat && matches!(self.purpose, Purpose::Generate | Purpose::Completions);
         let stream_options = if writes_chunks { Some(StreamOptions::read(self)?) } else { None };
         let (metadata_user, metadata_users) = match self.dialect {
@@ -361,6 +367,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             user: self.short_text(USER, MAX_USER_BYTES)?.or(metadata_user),
             session_id: self.short_text(session, MAX_SESSION_BYTES)?,
             include_usage: stream_options.as_ref().and_then(|options| options.include_usage),
+            require_parameters: require_parameters == Some(true),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
             // The caller owns the members and puts them in.
             members: Members::default(),
@@ -442,8 +449,29 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         }
     }
 
-    fn refuse_missing_features(&self) -> Result<(), Refusal> {
+    /// The one provider preference that there is, where `provider` holds nothing else.
+    fn require_parameters(&self) -> Result<Option<bool>, Refusal> {
+        let place = FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == PROVIDER).unwrap_or(0);
+        let Some((Kind::Object, range)) = self.value(place) else { return Ok(None) };
+        let mut required = None;
+        for member in members(&self.text(range)).flatten() {
+            match member.kind {
+                Kind::True | Kind::False if member.is(REQUIRE_PARAMETERS) => required = Some(member.kind == Kind::True),
+                Kind::Null => {}
+                _ if member.is(REQUIRE_PARAMETERS) => {
+                    return Err(Refusal::field(PROVIDER, format!("\"provider.{REQUIRE_PARAMETERS}\" must be true or false")));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(required)
+    }
+
+    fn refuse_missing_features(&self, provider_is_read: bool) -> Result<(), Refusal> {
         for (number, row) in EXTENSIONS.iter().enumerate().filter(|(_, row)| row.treatment == Treatment::NotInThisVersion) {
+            if provider_is_read && row.key == PROVIDER {
+                continue;
+            }
             if let Some((kind, range)) = self.value(FIRST_EXTENSION + number)
                 && self.asks_for_something(kind, range)
             {

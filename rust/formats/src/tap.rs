@@ -9,6 +9,7 @@ use std::sync::Arc;
 use fairlead_ir::{Dialect, ErrorKind, Finish, Manner, NanoUsd, Usage};
 
 use crate::anthropic_messages::stream::EventTap;
+use crate::bedrock_converse::stream::MessageTap;
 use crate::error::{self, Details, ProviderError, Skeleton};
 use crate::gemini_generate::stream::PartTap;
 use crate::identity::Identity;
@@ -108,18 +109,19 @@ enum Spoken {
     Responses(openai_responses::stream::EventTap),
     Messages(EventTap),
     Generate(PartTap),
+    Converse(Box<MessageTap>),
 }
 
 impl Tap {
-    /// A tap on a stream in `dialect`, one of those that are spoken. `withhold_usage`: the client did not ask for the usage
+    /// A tap on a stream in `dialect`. `withhold_usage`: the client did not ask for the usage
     /// chunk that we had the provider send ([`Facts::withhold_usage`](crate::request::Facts::withhold_usage)).
     pub fn new(dialect: Dialect, identity: Arc<Identity>, withhold_usage: bool) -> Tap {
         let spoken = match dialect {
             Dialect::AnthropicMessages => Spoken::Messages(EventTap::default()),
             Dialect::GeminiGenerate => Spoken::Generate(PartTap::default()),
             Dialect::OpenaiResponses => Spoken::Responses(openai_responses::stream::EventTap::default()),
-            // `RequestScan` refuses the dialects that are not spoken yet, so none of them gets here.
-            _ => Spoken::Chat(ChunkTap::default()),
+            Dialect::BedrockConverse => Spoken::Converse(Box::default()),
+            Dialect::OpenaiChat => Spoken::Chat(ChunkTap::default()),
         };
         Tap::of(spoken, identity, withhold_usage)
     }
@@ -179,7 +181,7 @@ impl Tap {
     pub fn prompt_usage(&self) -> Option<Usage> {
         match &self.spoken {
             // Gemini's running totals are figures from the start.
-            Spoken::Chat(_) | Spoken::Responses(_) | Spoken::Generate(_) => None,
+            Spoken::Chat(_) | Spoken::Responses(_) | Spoken::Generate(_) | Spoken::Converse(_) => None,
             Spoken::Messages(tap) => tap.prompt_usage(),
         }
     }
@@ -220,6 +222,12 @@ impl Tap {
         self.seen.error.as_ref()
     }
 
+    /// Whoever translates the stream cannot go on: it has failed. The first failure counts.
+    pub fn fail(&mut self, error: ProviderError) {
+        self.closed = true;
+        self.seen.error.get_or_insert(error);
+    }
+
     /// Appends the frames that tell the client of a failure after content, in the names it has seen so far.
     pub fn write_error(&self, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
         let (identity, seen) = (&*self.identity, &self.seen);
@@ -229,7 +237,7 @@ impl Tap {
         let created_s = seen.created_s.unwrap_or(identity.created_s());
         let sequence_number = match &self.spoken {
             Spoken::Responses(tap) => tap.sequence_number(),
-            Spoken::Chat(_) | Spoken::Messages(_) | Spoken::Generate(_) => 0,
+            Spoken::Chat(_) | Spoken::Messages(_) | Spoken::Generate(_) | Spoken::Converse(_) => 0,
         };
         let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s, sequence_number };
         match &self.spoken {
@@ -240,12 +248,14 @@ impl Tap {
         }
     }
 
-    fn dialect(&self) -> Dialect {
+    /// The dialect of the stream.
+    pub fn dialect(&self) -> Dialect {
         match self.spoken {
             Spoken::Chat(_) => Dialect::OpenaiChat,
             Spoken::Responses(_) => Dialect::OpenaiResponses,
             Spoken::Messages(_) => Dialect::AnthropicMessages,
             Spoken::Generate(_) => Dialect::GeminiGenerate,
+            Spoken::Converse(_) => Dialect::BedrockConverse,
         }
     }
 
@@ -274,6 +284,9 @@ impl Tap {
     }
 
     fn look(&mut self, event: &[u8]) -> Look {
+        if let Spoken::Converse(tap) = &mut self.spoken {
+            return if self.closed { Look::noise() } else { tap.read(event, &mut self.seen) };
+        }
         let mut scratch = core::mem::take(&mut self.scratch);
         let look = match sse::data(event, &mut scratch).map(<[u8]>::trim_ascii) {
             None => self.look_at_bare(event),
@@ -316,6 +329,8 @@ impl Tap {
             Spoken::Responses(tap) => tap.read(sse::event_name(event), data, &mut self.seen, &self.identity),
             Spoken::Messages(tap) => tap.read(data, &mut self.seen, &self.identity),
             Spoken::Generate(tap) => tap.read(data, &mut self.seen),
+            // Its messages are no lines of text and were looked at before.
+            Spoken::Converse(_) => return Look::noise(),
         };
         match look {
             Ok(look) => {
@@ -347,7 +362,7 @@ impl Tap {
             Spoken::Chat(tap) => tap.find_texts(&event[range.clone()], &mut texts),
             Spoken::Messages(_) => EventTap::find_texts(&event[range.clone()], &mut texts),
             // Its figures differ from chunk to chunk; it recognises its ordinary ones itself.
-            Spoken::Generate(_) => return,
+            Spoken::Generate(_) | Spoken::Converse(_) => return,
             // Its events are numbered, so no two have the same bytes around their texts.
             Spoken::Responses(_) => return,
         };
@@ -421,6 +436,7 @@ impl Tap {
             }
             Spoken::Messages(tap) => tap.edit(data, base, &self.identity, cost, &mut self.edits),
             Spoken::Generate(_) => PartTap::edit(data, base, cost, &mut self.edits),
+            Spoken::Converse(_) => Ok(false),
         }
     }
 

@@ -13,6 +13,27 @@ pub fn encode(text: &str, also: &[u8], out: &mut String) {
     }
 }
 
+/// The text that `encoded` stands for. What is no escape stands for itself, and bytes that are no UTF-8 become U+FFFD.
+pub fn decode(encoded: &str) -> String {
+    let mut plain = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let Some((&byte, more)) = rest.split_first() {
+        let escape = (byte == b'%').then(|| more.get(..2)).flatten();
+        let digits = escape.and_then(|digits| std::str::from_utf8(digits).ok()).filter(|digits| !digits.starts_with('+'));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) => {
+                plain.push(decoded);
+                rest = &more[2..];
+            }
+            None => {
+                plain.push(byte);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

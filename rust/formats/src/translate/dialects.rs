@@ -128,6 +128,11 @@ impl StreamDecoder {
         })
     }
 
+    /// Whether events are AWS's binary messages.
+    pub(super) const fn is_binary(&self) -> bool {
+        matches!(self.0, Decoder::Converse(_))
+    }
+
     /// Takes one event: its name and data, of Converse those of [`Message`](crate::eventstream::Message).
     ///
     /// # Errors

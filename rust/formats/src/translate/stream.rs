@@ -3,27 +3,20 @@
 use fairlead_ir::{Dialect, ErrorKind, Event, Head, Losses, NanoUsd, Severity, Usage};
 
 use super::dialects::{StreamDecoder, StreamEncoder, Wanted};
+use super::wire::Wire;
 use crate::error::Details;
-use crate::eventstream;
-use crate::sse;
 use crate::text;
 use crate::traits::Traits;
 
 /// A provider's stream on its way to a caller who speaks another dialect, cut anywhere.
 #[derive(Debug)]
 pub struct Stream {
-    framing: Framing,
+    wire: Wire,
     /// Bytes of an event that is not complete yet.
     pending: Vec<u8>,
     scratch: Vec<u8>,
     decoder: StreamDecoder,
     writing: Writing,
-}
-
-#[derive(Debug)]
-enum Framing {
-    Events(sse::Framer),
-    Messages(eventstream::Framer),
 }
 
 /// What was seen, and where it is written.
@@ -56,13 +49,10 @@ impl Stream {
         max_event_bytes: usize,
         wanted: Wanted,
     ) -> Stream {
-        let framing = match wanted.source {
-            Dialect::BedrockConverse => Framing::Messages(eventstream::Framer::new(max_event_bytes)),
-            _ => Framing::Events(sse::Framer::new(max_event_bytes)),
-        };
+        let wire = Wire::new(wanted.source, max_event_bytes);
         let decoder = StreamDecoder::new(wanted.source, traits);
         let writing = Writing { encoder: encoder(wanted), usage: None, losses: Losses::new(), is_translated, ended: false };
-        Stream { framing, pending: Vec::new(), scratch: Vec::new(), decoder, writing }
+        Stream { wire, pending: Vec::new(), scratch: Vec::new(), decoder, writing }
     }
 
     /// Takes the provider's next bytes and appends what they become. A failure of the stream is written in the caller's dialect;
@@ -73,7 +63,7 @@ impl Stream {
         pending.extend_from_slice(bytes);
         let (mut begin, mut from) = (0, 0);
         while !self.writing.ended {
-            match self.framing.next_end(bytes, from) {
+            match self.wire.next_end(bytes, from) {
                 Ok(Some(end)) => {
                     self.take(&pending[begin..known + end], out);
                     (begin, from) = (known + end, end);
@@ -90,7 +80,7 @@ impl Stream {
     pub fn finish(&mut self, cost: Option<NanoUsd>, out: &mut Vec<u8>) {
         // Some providers close without their last blank line.
         let last = std::mem::take(&mut self.pending);
-        if matches!(self.framing, Framing::Events(_)) && sse::is_whole(&last) {
+        if self.wire.is_whole(&last) {
             self.take(&last, out);
         }
         let Stream { decoder, writing, .. } = self;
@@ -112,29 +102,10 @@ impl Stream {
     }
 
     fn take(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        let Stream { framing, decoder, writing, scratch, .. } = self;
-        let read = match framing {
-            Framing::Events(_) => match sse::data(event, scratch) {
-                Some(data) => decoder.event(sse::event_name(event), data, &mut |event| writing.write(&event, out)),
-                None => return,
-            },
-            Framing::Messages(_) => match eventstream::read(event) {
-                Ok(message) => decoder.event(message.name(), message.data(), &mut |event| writing.write(&event, out)),
-                Err(problem) => return writing.fail(&problem.to_string(), out),
-            },
-        };
+        let Stream { decoder, writing, scratch, .. } = self;
+        let read = decoder.read(event, scratch, &mut |event| writing.write(&event, out));
         if let Err(problem) = read {
             writing.fail(&format!("the provider sent something else than its dialect: {problem}"), out);
-        }
-    }
-}
-
-impl Framing {
-    /// The end of the next complete event in the piece `new`, going on from `from`.
-    fn next_end(&mut self, new: &[u8], from: usize) -> Result<Option<usize>, String> {
-        match self {
-            Framing::Events(framer) => framer.next_end(new, from).map_err(|error| error.to_string()),
-            Framing::Messages(framer) => framer.next_end(new, from).map_err(|error| error.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@ use fairlead_ir::request::{Effort, Format, Show};
 use fairlead_ir::{Dialect, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
 use crate::anthropic_messages::wire::{block, remainder};
-use crate::extension::EXTENSIONS;
+use crate::extension::is_extension;
 use crate::json;
 use crate::read::{Key, Malformed, Reader};
 
@@ -77,7 +77,7 @@ impl<'a> Reading<'a> {
             "top_k" => request.sampling.top_k = reader.optional(Reader::number)?,
             "cache_control" => request.cache.automatic = reader.optional(block::read_mark)?,
             "service_tier" => request.labels.service_tier = reader.optional(Reader::text)?,
-            name if EXTENSIONS.iter().any(|row| row.key == name) => reader.skip()?,
+            name if is_extension(name) => reader.skip()?,
             _ => request.rest.push(reader.member(key)?),
         }
         Ok(())

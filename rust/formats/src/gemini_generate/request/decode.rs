@@ -9,6 +9,7 @@ use fairlead_ir::{Block, Dialect, Kind as BlockKind, Member, Origin, Raw, Reques
 
 use super::schema::from_openapi;
 use super::turns::Turns;
+use crate::extension::is_extension;
 use crate::gemini_generate::wire::media::prefixed;
 use crate::gemini_generate::wire::part::{self, Call, Data, Outcome, Part};
 use crate::json::walk::as_u64;
@@ -33,6 +34,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Request<'_>, Malformed> {
             "serviceTier" | "service_tier" => request.labels.service_tier = Some(reader.text()?),
             "store" => request.labels.store = Some(reader.flag()?),
             "model" => request.model = reader.text()?,
+            name if is_extension(name) => reader.skip()?,
             _ => request.rest.push(reader.member(&key)?),
         }
         Ok(())

@@ -5,7 +5,7 @@ use fairlead_ir::request::{Effort, Format, Show};
 use fairlead_ir::{Dialect, Member, Origin, Raw, Request, Text, Tool, ToolChoice, ToolKind};
 
 use super::turns::read_turns;
-use crate::extension::EXTENSIONS;
+use crate::extension::is_extension;
 use crate::json::Kind;
 use crate::openai_chat::wire::leftover;
 use crate::openai_chat::wire::parts::{keep_unknown, read_cache_mark};
@@ -96,7 +96,7 @@ impl<'a> Reading<'a> {
             "metadata" => request.labels.metadata = reader.optional(|reader| of_kind(Kind::Object, reader))?,
             "service_tier" => request.labels.service_tier = reader.optional(Reader::text)?,
             "store" => request.labels.store = reader.optional(Reader::flag)?,
-            name if EXTENSIONS.iter().any(|row| row.key == name) => reader.skip()?,
+            name if is_extension(name) => reader.skip()?,
             _ => return self.sampling(key, reader),
         }
         Ok(())

@@ -7,6 +7,7 @@ use fairlead_ir::block::{Block, Kind};
 use fairlead_ir::request::{Effort, Format, Show};
 use fairlead_ir::{Dialect, Member, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
+use crate::extension::is_extension;
 use crate::json::Kind as JsonKind;
 use crate::openai_responses::wire::items::{Message, is_users, read_item, read_mark, read_result, take_rest, under};
 use crate::read::{Key, Malformed, Reader};
@@ -66,6 +67,7 @@ impl<'a> Reading<'a> {
             "metadata" => request.labels.metadata = Some(reader.raw()?),
             "service_tier" => request.labels.service_tier = Some(reader.text()?),
             "store" => request.labels.store = Some(reader.flag()?),
+            name if is_extension(name) => reader.skip()?,
             _ => return self.sampling(key, reader),
         }
         Ok(())
