@@ -29,7 +29,7 @@ CRATES: dict[str, set[str]] = {
     "tokens": {"ir"},
     "ledger": {"ir"},
     "journal": {"ir", "ledger"},
-    "gateway": {"ir", "http1", "formats", "snapshot", "ledger", "journal"},
+    "gateway": {"ir", "http1", "formats", "snapshot", "tokens", "ledger", "journal"},
     "py": {"ir", "formats", "snapshot", "tokens", "ledger", "journal", "gateway", "sim"},
     # The judges use none of what they judge.
     "sim": set(),

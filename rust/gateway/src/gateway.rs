@@ -9,6 +9,7 @@ use crate::telemetry::{Counters, Gauges, render};
 use crate::upstream::tls::TlsConfigs;
 use crate::worker::unix_ms;
 use arc_swap::ArcSwap;
+use fairlead_formats::translate::seals::{self, Keeper};
 use fairlead_journal::{Cursor, Journal};
 use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError};
 use parking_lot::Mutex;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     snapshot: ArcSwap<Snapshot>,
     pub(crate) directory: Directory,
     pub(crate) hasher: KeyHasher,
+    /// Keeps the state of thoughts for clients of other dialects.
+    pub(crate) keeper: Keeper,
     pub(crate) journal: Journal,
     pub(crate) events: Events,
     pub(crate) node: u16,
@@ -125,6 +128,7 @@ impl Gateway {
             snapshot: ArcSwap::from_pointee(empty),
             directory: Directory::default(),
             hasher,
+            keeper: Keeper::new(&secret, seals::Limits::default()).map_err(|error| fail("secret", &error))?,
             journal,
             events: Events::new().map_err(|error| fail("eventfd", &error))?,
             node: options.node,

@@ -1,13 +1,14 @@
 //! Path and method to what is wanted: the only place that knows the traffic port's paths.
 
-use fairlead_ir::{Dialect, Manner};
+use fairlead_formats::request::{Address, Purpose};
+use fairlead_ir::{Dialect, Manner, percent};
 use http::Method;
 
 /// What a request wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// A generation.
-    Generate(Dialect, Manner),
+    /// Inference.
+    Infer(Ask),
     /// The process lives.
     Health,
     /// Requests can be served.
@@ -16,12 +17,22 @@ pub(crate) enum Route {
     Metrics,
     /// Everything else of the public API: the control plane answers.
     Control,
-    /// An operation of the API that this version does not have, with its verb.
-    Absent(&'static str),
     /// The path exists, the method does not; the allowed one.
     Method(&'static str),
     /// No such path.
     Unknown,
+}
+
+/// What is asked of a model, and in which words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) purpose: Purpose,
+    pub(crate) dialect: Dialect,
+    pub(crate) manner: Manner,
+    /// What the path says, in the dialect that names the model there.
+    pub(crate) address: Option<Address>,
+    /// A stream comes as one JSON array, not as events (Gemini without `alt=sse`).
+    pub(crate) json_array: bool,
 }
 
 /// The face errors wear on a path: known before the body is.
@@ -32,40 +43,74 @@ pub(crate) struct Face {
 }
 
 /// Finds the route of a request, and the face of its errors.
-pub(crate) fn find(method: &Method, path: &str) -> (Route, Face) {
+pub(crate) fn find(method: &Method, path: &str, query: Option<&str>) -> (Route, Face) {
+    if let Some((model, action)) = gemini(path) {
+        return (generate_content(method, model, action, query), GEMINI);
+    }
     let (manner, rest) = split(path);
     (route(method, path, rest, manner), Face { dialect: dialect(rest), manner })
 }
 
 /// The face of errors on a path.
 pub(crate) fn face(path: &str) -> Face {
+    if gemini(path).is_some() {
+        return GEMINI;
+    }
     let (manner, rest) = split(path);
     Face { dialect: dialect(rest), manner }
+}
+
+const GEMINI: Face = Face { dialect: Dialect::GeminiGenerate, manner: Manner::Native };
+
+/// Gemini's actions, and whether they stream; `None` counts tokens.
+const ACTIONS: [(&str, Option<bool>); 3] =
+    [(":generateContent", Some(false)), (":streamGenerateContent", Some(true)), (":countTokens", None)];
+
+/// The model and the action of one of Gemini's paths. Models have colons in their names, so the last one counts, and only with an action.
+fn gemini(path: &str) -> Option<(&str, Option<bool>)> {
+    let rest = path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"))?;
+    ACTIONS.iter().find_map(|(word, action)| Some((rest.strip_suffix(word)?, *action)))
+}
+
+fn generate_content(method: &Method, model: &str, action: Option<bool>, query: Option<&str>) -> Route {
+    let stream = action == Some(true);
+    let model = percent::decode(model);
+    let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+    let ask = Ask {
+        purpose: if action.is_some() { Purpose::Generate } else { Purpose::CountTokens },
+        address: Some(Address { model, stream }),
+        json_array: stream && !events,
+        dialect: GEMINI.dialect,
+        manner: GEMINI.manner,
+    };
+    post(method, Route::Infer(ask))
 }
 
 fn split(path: &str) -> (Manner, &str) {
     match path.strip_prefix("/api/v1") {
         Some(rest) => (Manner::Openrouter, rest),
-        None => (Manner::Native, path.strip_prefix("/v1").unwrap_or("")),
+        None => (Manner::Native, path.strip_prefix("/v1").filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or("")),
     }
 }
 
 fn dialect(rest: &str) -> Dialect {
-    if rest.starts_with("/messages") { Dialect::AnthropicMessages } else { Dialect::OpenaiChat }
+    match () {
+        () if rest.starts_with("/messages") => Dialect::AnthropicMessages,
+        () if rest.starts_with("/responses") => Dialect::OpenaiResponses,
+        () => Dialect::OpenaiChat,
+    }
 }
 
 fn route(method: &Method, path: &str, rest: &str, manner: Manner) -> Route {
-    match rest {
-        "/chat/completions" => post(method, Route::Generate(Dialect::OpenaiChat, manner)),
-        "/messages" => post(method, Route::Generate(Dialect::AnthropicMessages, manner)),
-        "/completions" => Route::Absent("legacy completions are"),
-        "/responses" => Route::Absent("the Responses dialect is"),
-        "/messages/count_tokens" => Route::Absent("token counting is"),
-        "/embeddings" => Route::Absent("embeddings are"),
-        "" | "/" => probe(method, path),
-        _ if rest.starts_with("/responses/") => Route::Absent("the Responses dialect is"),
-        _ => Route::Control,
-    }
+    let purpose = match rest {
+        "/chat/completions" | "/responses" | "/messages" => Purpose::Generate,
+        "/completions" => Purpose::Completions,
+        "/embeddings" => Purpose::Embeddings,
+        "/messages/count_tokens" | "/responses/input_tokens" => Purpose::CountTokens,
+        "" | "/" => return probe(method, path),
+        _ => return Route::Control,
+    };
+    post(method, Route::Infer(Ask { purpose, dialect: dialect(rest), manner, address: None, json_array: false }))
 }
 
 fn probe(method: &Method, path: &str) -> Route {
@@ -86,18 +131,42 @@ fn post(method: &Method, route: Route) -> Route {
 mod tests {
     use super::*;
 
+    fn ask(purpose: Purpose, dialect: Dialect, manner: Manner) -> Route {
+        Route::Infer(Ask { purpose, dialect, manner, address: None, json_array: false })
+    }
+
+    fn gemini_ask(purpose: Purpose, model: &str, stream: bool, json_array: bool) -> Route {
+        let address = Some(Address { model: model.to_owned(), stream });
+        Route::Infer(Ask { purpose, dialect: Dialect::GeminiGenerate, manner: Manner::Native, address, json_array })
+    }
+
     #[test]
     fn paths() {
+        use Dialect::{AnthropicMessages, OpenaiChat, OpenaiResponses};
         use Manner::{Native, Openrouter};
+        use Purpose::{Completions, CountTokens, Embeddings, Generate};
         for (method, path, route) in [
-            ("POST", "/v1/chat/completions", Route::Generate(Dialect::OpenaiChat, Native)),
-            ("POST", "/api/v1/chat/completions", Route::Generate(Dialect::OpenaiChat, Openrouter)),
-            ("POST", "/v1/messages", Route::Generate(Dialect::AnthropicMessages, Native)),
-            ("POST", "/api/v1/messages", Route::Generate(Dialect::AnthropicMessages, Openrouter)),
+            ("POST", "/v1/chat/completions", ask(Generate, OpenaiChat, Native)),
+            ("POST", "/api/v1/chat/completions", ask(Generate, OpenaiChat, Openrouter)),
+            ("POST", "/v1/messages", ask(Generate, AnthropicMessages, Native)),
+            ("POST", "/api/v1/messages", ask(Generate, AnthropicMessages, Openrouter)),
+            ("POST", "/v1/responses", ask(Generate, OpenaiResponses, Native)),
+            ("POST", "/api/v1/completions", ask(Completions, OpenaiChat, Openrouter)),
+            ("POST", "/v1/embeddings", ask(Embeddings, OpenaiChat, Native)),
             ("GET", "/v1/messages", Route::Method("POST")),
-            ("POST", "/v1/messages/count_tokens", Route::Absent("token counting is")),
+            ("POST", "/v1/messages/count_tokens", ask(CountTokens, AnthropicMessages, Native)),
+            ("POST", "/v1/responses/input_tokens", ask(CountTokens, OpenaiResponses, Native)),
+            ("POST", "/v1beta/models/gemini-x:generateContent", gemini_ask(Generate, "gemini-x", false, false)),
+            ("POST", "/v1/models/acme/fast:free:generateContent", gemini_ask(Generate, "acme/fast:free", false, false)),
+            ("POST", "/v1beta/models/acme%2Ffast:streamGenerateContent", gemini_ask(Generate, "acme/fast", true, true)),
+            ("POST", "/v1beta/models/a:streamGenerateContent?key=k&alt=sse", gemini_ask(Generate, "a", true, false)),
+            ("POST", "/v1beta/models/a:countTokens", gemini_ask(CountTokens, "a", false, false)),
+            ("GET", "/v1beta/models/a:countTokens", Route::Method("POST")),
+            ("POST", "/v1beta/models/a:embedContent", Route::Unknown),
             ("GET", "/api/v1/models", Route::Control),
             ("GET", "/v1/models/a/b/endpoints", Route::Control),
+            ("GET", "/v1/models/a/b:free", Route::Control),
+            ("GET", "/v1/responses/resp_1", Route::Control),
             ("GET", "/healthz", Route::Health),
             ("POST", "/healthz", Route::Method("GET")),
             ("GET", "/readyz", Route::Ready),
@@ -109,13 +178,21 @@ mod tests {
             ("GET", "/admin/keys", Route::Unknown),
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-            assert_eq!(find(&method, path).0, route, "{method} {path}");
+            let (bare, query) = path.split_once('?').map_or((path, None), |(bare, query)| (bare, Some(query)));
+            assert_eq!(find(&method, bare, query).0, route, "{method} {path}");
         }
     }
 
     #[test]
     fn errors_wear_the_paths_face() {
-        assert_eq!(find(&Method::GET, "/v1/messages").1, Face { dialect: Dialect::AnthropicMessages, manner: Manner::Native });
-        assert_eq!(find(&Method::GET, "/api/v1/nope").1, Face { dialect: Dialect::OpenaiChat, manner: Manner::Openrouter });
+        let check = |path: &str, dialect, manner| {
+            assert_eq!(find(&Method::GET, path, None).1, Face { dialect, manner }, "{path}");
+            assert_eq!(face(path), Face { dialect, manner }, "{path}");
+        };
+        check("/v1/messages", Dialect::AnthropicMessages, Manner::Native);
+        check("/api/v1/nope", Dialect::OpenaiChat, Manner::Openrouter);
+        check("/api/v1/responses", Dialect::OpenaiResponses, Manner::Openrouter);
+        check("/v1beta/models/x:generateContent", Dialect::GeminiGenerate, Manner::Native);
+        check("/v1/models/x:countTokens", Dialect::GeminiGenerate, Manner::Native);
     }
 }

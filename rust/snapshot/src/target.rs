@@ -47,6 +47,13 @@ impl Target {
         self.lines[operation as usize].as_deref()
     }
 
+    /// What tells the credentials apart, in the order of [`Target::heads`]: for hashing, not for showing.
+    pub fn credentials(&self) -> impl Iterator<Item = &[u8]> {
+        let ids = self.signing.iter().flat_map(|signing| signing.credentials.iter().map(|key| key.access_key_id.as_bytes()));
+        let signed = self.signing.is_some();
+        ids.chain(self.heads.iter().map(|head| &**head).filter(move |_| !signed))
+    }
+
     /// Path and query of an operation as they stand in its request line, the query without the question mark (empty: none).
     pub fn path_and_query(&self, operation: Operation) -> Option<(&str, &str)> {
         let line = std::str::from_utf8(self.request_line(operation)?).ok()?;

@@ -3,15 +3,16 @@
 use super::Admitted;
 use super::call::Presence;
 use super::failure::Failure;
-use super::head::Head;
 use super::intake::Intake;
+use super::translate::Translated;
 use crate::upstream::{Exchange, ExchangeError, Outgoing};
-use crate::worker::Worker;
+use crate::worker::{Worker, unix_ms};
 use bytes::Bytes;
 use fairlead_formats::request;
+use fairlead_formats::sigv4::{Credentials, Scope, Unsigned, body_sha256, sign};
 use fairlead_formats::splice::{Edits, Piece};
-use fairlead_ir::{ErrorKind, Manner};
-use fairlead_snapshot::{Operation, Origin, Principal, Snapshot, Target};
+use fairlead_ir::{Dialect, ErrorKind, Manner};
+use fairlead_snapshot::{Origin, Principal, Secret, Signing, Snapshot, Target};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -30,12 +31,28 @@ pub(crate) struct Attempting {
 const COPY_BELOW_BYTES: usize = 8 << 10;
 
 impl Attempting {
-    /// Splices the body and writes the head.
-    pub(crate) fn prepare(admitted: &Admitted<'_>, intake: &Intake, now: Instant) -> Result<Attempting, Failure> {
-        let Admitted { worker, snapshot, principal, choice, dialect, manner, head: client } = *admitted;
-        let endpoint = choice.endpoint(snapshot);
+    /// Makes the body what the provider shall get, `translated` or spliced, and writes the head.
+    pub(crate) fn prepare(
+        admitted: &Admitted<'_>,
+        intake: &Intake,
+        translated: Option<&Translated>,
+        now: Instant,
+    ) -> Result<Attempting, Failure> {
+        let Admitted { worker, snapshot, choice, .. } = *admitted;
+        let outgoing = match translated {
+            None => Self::spliced(admitted, intake),
+            Some(translated) => Self::written(admitted, translated),
+        };
         let internal = || Failure::new(ErrorKind::Internal, "the request could not be prepared for the provider");
-        let target = endpoint.target(dialect).ok_or_else(internal)?;
+        let (outgoing, turn) = outgoing.ok_or_else(internal)?;
+        let origin = choice.target(snapshot).ok_or_else(internal)?.origin.clone();
+        Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin, outgoing, turn, now })
+    }
+
+    /// The client's own bytes but for the edits.
+    fn spliced(admitted: &Admitted<'_>, intake: &Intake) -> Option<(Outgoing, u32)> {
+        let Admitted { worker, snapshot, principal, choice, manner, .. } = *admitted;
+        let endpoint = choice.endpoint(snapshot);
         let hashed_user =
             intake.facts.user.as_deref().filter(|_| manner == Manner::Openrouter).map(|user| hashed_user(worker, principal, user));
         let wanted = request::Target {
@@ -46,21 +63,35 @@ impl Attempting {
         };
         let mut edits = worker.edits.borrow_mut();
         edits.clear();
-        request::edits(&intake.facts, &wanted, &mut edits).map_err(|_| internal())?;
+        request::edits(&intake.facts, &wanted, &mut edits).ok()?;
         let bytes = edits.result_len(intake.bytes as usize);
-        let turn = worker.turn();
-        let operation = if intake.facts.stream { Operation::Stream } else { Operation::Generate };
-        let line = target.request_line(operation).ok_or_else(internal)?;
+        let head = RequestHead::new(admitted, bytes, worker.turn())?;
         let outgoing = match intake.frames.as_slice() {
             // One write of one buffer is cheaper than gathering slices while there is little to copy.
-            [only] if bytes <= COPY_BELOW_BYTES => {
-                let mut text = head(line, target, client, bytes, bytes, turn);
-                edits.apply(only, &mut text).map_err(|_| internal())?;
+            [only] if bytes <= COPY_BELOW_BYTES && !head.is_signed() => {
+                let mut text = head.write(bytes, &[]);
+                edits.apply(only, &mut text).ok()?;
                 Outgoing::new(text, Vec::new())
             }
-            frames => Outgoing::new(head(line, target, client, bytes, 0, turn), spliced(frames, &edits).map_err(|_| internal())?),
+            frames => {
+                let pieces = spliced(frames, &edits).ok()?;
+                Outgoing::new(head.write(0, &pieces), pieces)
+            }
         };
-        Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin: target.origin.clone(), outgoing, turn, now })
+        Some((outgoing, head.turn))
+    }
+
+    fn written(admitted: &Admitted<'_>, translated: &Translated) -> Option<(Outgoing, u32)> {
+        let body = &translated.body;
+        let head = RequestHead::new(admitted, body.len(), translated.turn)?;
+        let outgoing = if body.len() <= COPY_BELOW_BYTES {
+            let mut text = head.write(body.len(), std::slice::from_ref(body));
+            text.extend_from_slice(body);
+            Outgoing::new(text, Vec::new())
+        } else {
+            Outgoing::new(head.write(0, std::slice::from_ref(body)), vec![body.clone()])
+        };
+        Some((outgoing, head.turn))
     }
 
     /// Sends it and waits for the head. How far it got can be seen in `presence`.
@@ -76,7 +107,7 @@ impl Attempting {
 }
 
 /// What a provider sees instead of an end user's name: the same for the same user of the same account, and meaningless elsewhere.
-fn hashed_user(worker: &Worker, principal: &Principal, user: &str) -> String {
+pub(crate) fn hashed_user(worker: &Worker, principal: &Principal, user: &str) -> String {
     let hash = worker.shared.hasher.hash(format!("user {} {user}", principal.account).as_bytes());
     hash.iter().take(16).fold(String::from("user-"), |text, byte| text + &format!("{byte:02x}"))
 }
@@ -95,29 +126,80 @@ pub(crate) fn spliced(frames: &[Bytes], edits: &Edits) -> Result<Vec<Bytes>, fai
         .collect())
 }
 
-/// The request's head, in a buffer with room for `room` more bytes.
-fn head(line: &[u8], target: &Target, client: &Head<'_>, body_bytes: usize, room: usize, turn: u32) -> Vec<u8> {
-    let prepared = &target.heads[turn as usize % target.heads.len()];
-    let passed: usize = client.passed.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-    let defaults: usize = target.defaults.iter().map(|(_, line)| line.len()).sum();
-    let mut head = Vec::with_capacity(line.len() + prepared.len() + passed + defaults + LENGTH_LINE_BYTES + room);
-    head.extend_from_slice(line);
-    head.extend_from_slice(prepared);
-    for (name, line) in &target.defaults {
-        if !client.passes(name) {
-            head.extend_from_slice(line);
-        }
-    }
-    for (name, value) in &client.passed {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-            head.extend_from_slice(part);
-        }
-    }
-    head.extend_from_slice(b"content-length: ");
-    head.extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
-    head.extend_from_slice(b"\r\n\r\n");
-    head
+/// What a request's head is made of.
+struct RequestHead<'a> {
+    admitted: &'a Admitted<'a>,
+    target: &'a Target,
+    line: &'a [u8],
+    body_bytes: usize,
+    /// Chooses the credential.
+    turn: u32,
 }
+
+impl<'a> RequestHead<'a> {
+    fn new(admitted: &'a Admitted<'a>, body_bytes: usize, turn: u32) -> Option<RequestHead<'a>> {
+        let Admitted { snapshot, choice, .. } = *admitted;
+        let target = choice.target(snapshot)?;
+        Some(RequestHead { admitted, target, line: target.request_line(choice.operation)?, body_bytes, turn })
+    }
+
+    fn is_signed(&self) -> bool {
+        self.target.signing.is_some()
+    }
+
+    /// The head in a buffer with room for `room` more bytes. `body` is what a signature covers.
+    fn write(&self, room: usize, body: &[Bytes]) -> Vec<u8> {
+        let Admitted { choice, dialect, head: client, snapshot, .. } = *self.admitted;
+        let prepared = &self.target.heads[self.turn as usize % self.target.heads.len()];
+        let passed = || client.passed_to(dialect, choice.upstream);
+        let passed_bytes: usize = passed().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let defaults: usize = self.target.defaults.iter().map(|(_, line)| line.len()).sum();
+        let mut head = Vec::with_capacity(self.line.len() + prepared.len() + passed_bytes + defaults + LENGTH_LINE_BYTES + room);
+        head.extend_from_slice(self.line);
+        head.extend_from_slice(prepared);
+        for (name, line) in &self.target.defaults {
+            if !passed().any(|(passed, _)| passed == name) {
+                head.extend_from_slice(line);
+            }
+        }
+        let mut add = |name: &str, value: &[u8]| {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        };
+        passed().for_each(|(name, value)| add(name, value));
+        if dialect != choice.upstream && choice.endpoint(snapshot).traits.block_binding && choice.upstream == Dialect::AnthropicMessages {
+            add("anthropic-beta", BINDING_CONTROLS);
+        }
+        if let Some(signing) = &self.target.signing {
+            self.sign(signing, body).iter().for_each(|(name, value)| add(name, value.as_bytes()));
+        }
+        add("content-length", itoa::Buffer::new().format(self.body_bytes).as_bytes());
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    fn sign(&self, signing: &Signing, body: &[Bytes]) -> Vec<(&'static str, String)> {
+        let (path, query) = self.target.path_and_query(self.admitted.choice.operation).unwrap_or_default();
+        let unsigned = Unsigned {
+            method: "POST",
+            path,
+            query,
+            headers: &[("host", &signing.host), ("content-type", "application/json")],
+            body_sha256: body_sha256(body.iter().map(|piece| &**piece)),
+        };
+        let key = &signing.credentials[self.turn as usize % signing.credentials.len()];
+        let credentials = Credentials {
+            access_key_id: &key.access_key_id,
+            secret_access_key: key.secret_access_key.expose(),
+            session_token: key.session_token.as_ref().map(Secret::expose),
+        };
+        sign(&unsigned, &credentials, &Scope { region: &signing.region, service: &signing.service }, unix_ms() / 1000)
+    }
+}
+
+/// Lets a request say what becomes of thoughts whose prefix has changed; translated requests say so.
+const BINDING_CONTROLS: &[u8] = b"thinking-binding-controls-2026-08-01";
 
 /// `content-length: `, twenty digits, and the two line ends.
 const LENGTH_LINE_BYTES: usize = 40;

@@ -16,11 +16,12 @@ use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::Missing;
-use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Losses, Manner, NanoUsd, Usage};
+use fairlead_formats::request::Purpose;
+use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Usage};
 use fairlead_journal::ReserveRef;
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Attempt, Flags, Outcome, Scopes, Settle, Timings, reserve};
-use fairlead_snapshot::{Model, Principal, Provider, Snapshot};
+use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -77,7 +78,7 @@ struct Tried {
 impl Call {
     /// Writes the RESERVE record: from here on the call has a price.
     pub(crate) fn reserve(admitted: &Admitted<'_>, intake: &mut Intake, began: Instant) -> Result<Box<Call>, Failure> {
-        let Admitted { worker, snapshot, choice, dialect, manner, head, principal } = *admitted;
+        let Admitted { worker, snapshot, choice, dialect, manner, head, principal, .. } = *admitted;
         let started_at_ms = worker.unix_ms_at(began);
         let price = &choice.endpoint(snapshot).price;
         let prompt_tokens_estimate = likely_prompt_tokens(intake);
@@ -86,7 +87,7 @@ impl Call {
             Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
         };
         let completion_tokens = completion_ceiling(snapshot, choice, &intake.facts);
-        let reserved = reserve::ceiling(price, reserve::prompt_tokens(intake.bytes), completion_tokens).ok_or_else(too_dear)?;
+        let reserved = reserve::ceiling(price, most_prompt_tokens(intake), completion_tokens).ok_or_else(too_dear)?;
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let scopes = scopes(principal);
         let generation = worker.generation(started_at_ms);
@@ -129,7 +130,7 @@ impl Call {
             attempt_at: Instant::now(),
             waited_us: intake.waited.as_micros() as u64,
             upstream_done_at: None,
-            wants_nothing: intake.facts.max_completion_tokens == Some(0),
+            wants_nothing: intake.facts.purpose == Purpose::Generate && intake.facts.max_completion_tokens == Some(0),
             open: true,
         }))
     }
@@ -148,6 +149,10 @@ impl Call {
 
     pub(crate) fn model(&self) -> &Model {
         self.choice.model(&self.snapshot)
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.choice.endpoint(&self.snapshot)
     }
 
     pub(crate) fn provider(&self) -> &Provider {
@@ -253,15 +258,18 @@ impl Call {
     }
 
     /// The dialect spoken with the provider. The record tells it where it is not the client's own.
-    #[expect(dead_code, reason = "no request goes to a provider of another dialect yet")]
     pub(crate) fn note_upstream_dialect(&mut self, dialect: Dialect) {
         self.translation.upstream_dialect = (dialect != self.dialect).then_some(dialect);
     }
 
     /// What did not reach the other side as it was; called once for the request and again for the reply.
-    #[expect(dead_code, reason = "nothing is translated yet")]
     pub(crate) fn note_losses(&mut self, losses: &Losses) {
         self.translation.note(losses);
+    }
+
+    /// Losses so far, the worst of them where they are many.
+    pub(crate) fn losses(&self) -> &[Loss] {
+        self.translation.noted()
     }
 
     /// The bill as it stands: what the usage seen so far costs.
@@ -434,8 +442,16 @@ impl Client {
     }
 }
 
+/// Most tokens that the prompt may have: written as numbers, it is as long as it is.
+fn most_prompt_tokens(intake: &Intake) -> u64 {
+    intake.facts.prompt_tokens.unwrap_or(0).max(reserve::prompt_tokens(intake.bytes))
+}
+
 /// Tokens that the prompt likely has: its text by size, its files by what they are.
 fn likely_prompt_tokens(intake: &Intake) -> u64 {
+    if let Some(tokens) = intake.facts.prompt_tokens {
+        return tokens;
+    }
     let files = intake.facts.files();
     reserve::likely_prompt_tokens(intake.bytes.saturating_sub(files.bytes)) + files.tokens
 }

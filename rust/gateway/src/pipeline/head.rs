@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, shown};
 use super::reply::headers_too_large;
-use fairlead_ir::ErrorKind;
+use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_snapshot::Limits;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
@@ -26,12 +26,14 @@ pub(crate) struct Head<'a> {
     bearer: Option<&'a [u8]>,
     keys: [Option<&'a [u8]>; KEYS.len()],
     /// Lines for the provider, each under our spelling.
-    pub(crate) passed: Vec<(&'static str, &'a [u8])>,
+    passed: Vec<(&'static str, &'a [u8])>,
     pub(crate) user_agent: Option<&'a [u8]>,
     pub(crate) referer: Option<&'a [u8]>,
     title: Option<&'a [u8]>,
     openrouter_title: Option<&'a [u8]>,
     pub(crate) session: Option<&'a [u8]>,
+    /// `X-Fairlead-Strict`.
+    strict: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
     /// The client waits for `100 Continue` before it sends its body.
     pub(crate) expects: bool,
@@ -61,6 +63,7 @@ impl<'a> Head<'a> {
             "x-title" => self.title = Some(value),
             "x-openrouter-title" => self.openrouter_title = Some(value),
             "x-session-id" => self.session = Some(value),
+            "x-fairlead-strict" => self.strict = Some(value),
             "content-encoding" if !value.eq_ignore_ascii_case(b"identity") => self.coding = Some(value),
             "expect" => self.expects = true,
             "upgrade" => self.upgrades = true,
@@ -82,6 +85,24 @@ impl<'a> Head<'a> {
         self.bearer.or_else(|| self.keys.iter().find_map(|key| *key)).filter(|key| !key.is_empty())
     }
 
+    /// Takes the key from the query (`?key=`), where Gemini's clients may put it, if no header has one.
+    pub(crate) fn take_key_from(&mut self, query: Option<&'a str>) {
+        let key = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("key=")));
+        self.keys[0] = self.keys[0].or(key.map(str::as_bytes));
+    }
+
+    /// Whether the client would rather be refused than lose anything in a translation.
+    pub(crate) fn strict(&self) -> Result<bool, Failure> {
+        match self.strict {
+            None | Some(b"false" | b"0") => Ok(false),
+            Some(b"true" | b"1") => Ok(true),
+            Some(other) => {
+                let message = format!("X-Fairlead-Strict must be true or false, not {}", shown(&String::from_utf8_lossy(other)));
+                Err(Failure::new(ErrorKind::InvalidRequest, message))
+            }
+        }
+    }
+
     /// The bearer token alone.
     pub(crate) fn bearer(&self) -> Option<&'a [u8]> {
         self.bearer
@@ -92,9 +113,17 @@ impl<'a> Head<'a> {
         self.openrouter_title.or(self.title)
     }
 
-    /// Whether the provider gets a header of this name from the client.
-    pub(crate) fn passes(&self, name: &str) -> bool {
-        self.passed.iter().any(|(passed, _)| *passed == name)
+    /// The client's lines that a provider gets that is spoken to in `upstream`: all of them in the client's own dialect, else those that
+    /// mean something there.
+    pub(crate) fn passed_to(&self, client: Dialect, upstream: Dialect) -> impl Iterator<Item = (&'static str, &'a [u8])> {
+        self.passed.iter().copied().filter(move |(name, _)| match *name {
+            // Which version of an API a client understands says nothing about a reply that it never sees.
+            _ if upstream == client => true,
+            "anthropic-version" => false,
+            "anthropic-beta" => upstream == Dialect::AnthropicMessages,
+            "openai-beta" => matches!(upstream, Dialect::OpenaiChat | Dialect::OpenaiResponses),
+            _ => true,
+        })
     }
 
     /// What every request must fulfil, whatever it asks for.
@@ -180,7 +209,49 @@ mod tests {
         let mut names: Vec<_> = head.passed.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
         assert_eq!(names, ["anthropic-beta", "anthropic-beta", "traceparent"]);
-        assert!(head.passes("traceparent") && !head.passes("anthropic-version"));
+    }
+
+    #[test]
+    fn headers_of_a_dialect_pass_to_it_alone() {
+        use Dialect::{AnthropicMessages, BedrockConverse, OpenaiChat, OpenaiResponses};
+        let headers = map(&[("anthropic-version", "a"), ("anthropic-beta", "b"), ("openai-beta", "c"), ("tracestate", "d")]);
+        let head = Head::read(&headers);
+        let check = |client, upstream, expected: &str| {
+            let mut passed: Vec<_> = head.passed_to(client, upstream).flat_map(|(_, value)| value.iter().copied()).collect();
+            passed.sort_unstable();
+            assert_eq!(passed, expected.as_bytes(), "{client:?} {upstream:?}");
+        };
+        check(AnthropicMessages, AnthropicMessages, "abd");
+        check(OpenaiChat, AnthropicMessages, "bd");
+        check(OpenaiChat, OpenaiResponses, "cd");
+        check(AnthropicMessages, BedrockConverse, "d");
+    }
+
+    #[test]
+    fn gemini_keys_may_stand_in_the_query() {
+        let check = |headers: &[(&'static str, &'static str)], query, key: Option<&str>| {
+            let headers = map(headers);
+            let mut head = Head::read(&headers);
+            head.take_key_from(query);
+            assert_eq!(head.key(), key.map(str::as_bytes), "{query:?}");
+        };
+        check(&[], Some("alt=sse&key=sk-1"), Some("sk-1"));
+        check(&[("x-goog-api-key", "sk-2")], Some("key=sk-1"), Some("sk-1"));
+        check(&[("authorization", "Bearer sk-3")], Some("key=sk-1"), Some("sk-3"));
+        check(&[], Some("keys=sk-1"), None);
+        check(&[], None, None);
+    }
+
+    #[test]
+    fn strictness_is_a_word() {
+        let check = |value: &'static str, strict| {
+            let headers = map(&[("x-fairlead-strict", value)]);
+            assert_eq!(Head::read(&headers).strict().ok(), strict, "{value}");
+        };
+        check("true", Some(true));
+        check("1", Some(true));
+        check("false", Some(false));
+        check("yes", None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::upstream::Deadline;
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::request::{Facts, RequestScan};
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_ir::ErrorKind;
 use fairlead_snapshot::{Limits, Settings, Timeouts};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -31,12 +31,12 @@ pub(crate) struct Intake {
 /// After this much of a body the worker's other connections get their turn: scanning it takes less than 100 µs.
 pub(crate) const YIELD_AFTER_BYTES: usize = 256 << 10;
 
-/// Reads and checks the body of an inference request.
+/// Reads the body of an inference request, and checks it with `scan`.
 pub(crate) async fn read(
     worker: &Worker,
     head: &Head<'_>,
     body: Incoming,
-    dialect: Dialect,
+    mut scan: RequestScan,
     settings: &Settings,
     began: Instant,
 ) -> Result<Intake, Failure> {
@@ -47,7 +47,6 @@ pub(crate) async fn read(
         }
         return Err(too_large(settings.limits.body_bytes));
     }
-    let mut scan = RequestScan::new(dialect, settings.limits.json_depth);
     let mut frames = Frames::default();
     let mut unyielded = 0;
     let scanned = loop {

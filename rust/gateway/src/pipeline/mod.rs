@@ -4,6 +4,7 @@
 mod admit;
 mod attempt;
 mod call;
+mod count;
 mod failure;
 mod forward;
 mod head;
@@ -11,16 +12,18 @@ mod intake;
 mod plan;
 mod relay;
 mod reply;
+mod translate;
 mod whole;
 
 pub(crate) use admit::KnownKey;
 pub(crate) use reply::{Broken, ReplyBody, refuse_head};
 
-use crate::routes::{self, Route};
+use crate::routes::{self, Ask, Route};
 use crate::worker::Worker;
 use attempt::Attempting;
 use call::Call;
 use failure::Failure;
+use fairlead_formats::request::{Purpose, RequestScan};
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 use fairlead_snapshot::{Limits, Principal, Snapshot};
 use head::Head;
@@ -43,13 +46,13 @@ pub(crate) struct Arrival<'a> {
 
 /// Answers a request.
 pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>, arrival: Arrival<'_>) -> Response<ReplyBody> {
-    let (route, face) = routes::find(request.method(), request.uri().path());
+    let (route, face) = routes::find(request.method(), request.uri().path(), request.uri().query());
     let (mut parts, body) = request.into_parts();
     let mut body = Body { incoming: Some(body), began: arrival.began };
     let mut reply_count = ReplyCount { worker, status: 0 };
     let snapshot = worker.shared.snapshot();
     let outcome = match route {
-        Route::Generate(dialect, manner) => generate(worker, &snapshot, &mut parts, &mut body, &arrival, dialect, manner).await,
+        Route::Infer(ask) => infer(worker, &snapshot, &mut parts, &mut body, &arrival, ask).await,
         // Boxed: the rare case should not make every connection's task larger.
         route => Box::pin(serve(worker, &snapshot, &parts, &mut body, &arrival, route)).await,
     };
@@ -110,6 +113,8 @@ pub(crate) struct Admitted<'a> {
     dialect: Dialect,
     manner: Manner,
     head: &'a Head<'a>,
+    /// Whoever has a say would rather have it refused than lose anything in a translation.
+    strict: bool,
 }
 
 /// Everything but inference.
@@ -130,52 +135,78 @@ async fn serve(
             admit::admin(worker, &head)?;
             Ok(reply::text(200, "text/plain; version=0.0.4; charset=utf-8", worker.shared.metrics()))
         }
-        Route::Absent(feature) => {
-            admit::inference(worker, &head, arrival.known_key)?;
-            Err(Failure::new(ErrorKind::NotFound, format!("{}: {feature} not in this version", parts.uri.path())))
-        }
         Route::Method(allowed) => {
             let message = format!("{} is not allowed here; use {allowed}", parts.method);
             Err(Failure::new(ErrorKind::MethodNotAllowed, message).allowing(allowed))
         }
         Route::Control => forward::to_control(worker, snapshot, parts, &head, body, arrival.known_key).await,
-        Route::Generate(..) | Route::Unknown => Err(unknown_path(parts.uri.path())),
+        Route::Infer(_) | Route::Unknown => Err(unknown_path(parts.uri.path())),
     }
 }
 
 /// Inference, from the key to the first bytes of the answer.
-async fn generate(
+async fn infer(
     worker: &Rc<Worker>,
     snapshot: &Arc<Snapshot>,
     parts: &mut Parts,
     body: &mut Body,
     arrival: &Arrival<'_>,
-    dialect: Dialect,
-    manner: Manner,
+    mut ask: Ask,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(parts, body, arrival.misframed, &snapshot.settings.limits)?;
+    let mut head = checked_head(parts, body, arrival.misframed, &snapshot.settings.limits)?;
+    if ask.dialect == Dialect::GeminiGenerate {
+        head.take_key_from(parts.uri.query());
+    }
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
-    let mut intake = intake::read(worker, &head, body.take()?, dialect, &snapshot.settings, arrival.began).await?;
-    let choice = plan::choose(snapshot, &principal, &intake.facts, dialect)?;
+    let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
+    let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
+    let choice = plan::choose(snapshot, &principal, &intake.facts, &ask)?;
+    let strict = head.strict()? || principal.strict_translation || choice.strict || intake.facts.require_parameters;
+    let admitted =
+        Admitted { worker, snapshot, principal: &principal, choice, dialect: ask.dialect, manner: ask.manner, head: &head, strict };
+    if ask.purpose == Purpose::CountTokens {
+        return count::answer(&admitted, &intake).await;
+    }
     if !worker.shared.journal.healthy() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let admitted = Admitted { worker, snapshot, principal: &principal, choice, dialect, manner, head: &head };
-    let call = Call::reserve(&admitted, &mut intake, arrival.began)?;
-    let attempting = Attempting::prepare(&admitted, &intake, call.attempt_at())?;
+    let translated = translate::request(&admitted, &ask, &intake).await?;
+    let mut call = Call::reserve(&admitted, &mut intake, arrival.began)?;
+    let attempting = Attempting::prepare(&admitted, &intake, translated.as_ref(), call.attempt_at())?;
     // The request's map is filled anew for the reply: making one costs more than clearing one.
     let mut headers = std::mem::take(&mut parts.headers);
     headers.clear();
-    let (streams, withhold_usage) = (intake.facts.stream, intake.facts.withhold_usage(manner));
+    let (streams, withhold_usage) = (intake.facts.stream, intake.facts.withhold_usage(ask.manner));
     // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
     parts.uri = http::Uri::default();
     drop(intake);
-    if streams {
-        Ok(relay::answer(call, attempting, withhold_usage, headers).await)
-    } else {
-        Ok(whole::answer(call, attempting, headers).await)
+    call.note_upstream_dialect(choice.upstream);
+    let back = translated.and_then(|translated| {
+        call.note_losses(&translated.losses);
+        translated.back
+    });
+    let way = back.map_or(Way::Bytes { purpose: ask.purpose, withhold_usage }, Way::Translated);
+    if streams { Ok(relay::answer(call, attempting, way, headers).await) } else { Ok(whole::answer(call, attempting, way, headers).await) }
+}
+
+/// What reads the facts of a body.
+fn scan(ask: &mut Ask, most_depth: u16) -> RequestScan {
+    match (ask.purpose, ask.address.take()) {
+        (Purpose::CountTokens, address) => RequestScan::count(ask.dialect, most_depth, address.map(|address| address.model)),
+        (Purpose::Completions, _) => RequestScan::completions(most_depth),
+        (Purpose::Embeddings, _) => RequestScan::embeddings(most_depth),
+        (Purpose::Generate, Some(address)) => RequestScan::addressed(ask.dialect, most_depth, address),
+        (Purpose::Generate, None) => RequestScan::new(ask.dialect, most_depth),
     }
+}
+
+/// How a reply reaches the client.
+pub(crate) enum Way {
+    /// As it comes, but for what is spliced in. `withhold_usage`: and for the usage chunk, which the client did not ask for.
+    Bytes { purpose: Purpose, withhold_usage: bool },
+    /// In another dialect, or another form of its own.
+    Translated(Box<translate::Back>),
 }
 
 /// The headers, read once; what no request may have is refused, and its body forgotten if it has not been sent.

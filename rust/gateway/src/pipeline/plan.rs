@@ -1,16 +1,24 @@
-//! Which endpoint serves a request. One model, its first endpoint that speaks the client's dialect; fallbacks and balancing will
-//! make this a list, and everything after it already takes the choice as given.
+//! Which endpoint serves a request, and in which dialect. One model, its first endpoint that speaks the client's dialect, else the first
+//! that can be translated to; fallbacks and balancing will make this a list, and everything after it already takes the choice as given.
 
 use super::failure::{Failure, shown};
-use fairlead_formats::request::Facts;
+use crate::routes::Ask;
+use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind};
-use fairlead_snapshot::{Endpoint, Found, Model, Principal, Provider, Snapshot};
+use fairlead_snapshot::{Endpoint, Found, Model, Operation, Principal, Provider, Snapshot, Target};
 
-/// An endpoint in a snapshot, as indexes, so that it can outlive the borrow.
+/// An endpoint in a snapshot, as indexes, so that it can outlive the borrow, and the dialect it is spoken to in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice {
     model: usize,
     endpoint: usize,
+    pub(crate) upstream: Dialect,
+    /// What the endpoint is asked to do.
+    pub(crate) operation: Operation,
+    /// The preset would rather have the call refused than lose anything.
+    pub(crate) strict: bool,
+    /// The preset wants cache marks where the caller put none.
+    pub(crate) automatic_cache: bool,
 }
 
 impl Choice {
@@ -25,19 +33,65 @@ impl Choice {
     pub(crate) fn provider(self, snapshot: &Snapshot) -> &Provider {
         &snapshot.providers[self.endpoint(snapshot).provider]
     }
+
+    /// Where the request goes. `choose` found it there.
+    pub(crate) fn target(self, snapshot: &Snapshot) -> Option<&Target> {
+        self.endpoint(snapshot).target(self.upstream)
+    }
 }
 
 /// Chooses, or says what stands in the way.
-pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, dialect: Dialect) -> Result<Choice, Failure> {
-    let Found { model, .. } = snapshot.find(&facts.model).ok_or_else(|| unknown_model(snapshot, &facts.model))?;
-    let found = &snapshot.models[model];
-    if !principal.may_use(&found.id) {
-        let message = format!("this key may not use the model {}", shown(&found.id));
+pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, ask: &Ask) -> Result<Choice, Failure> {
+    let found = snapshot.find(&facts.model).ok_or_else(|| unknown_model(snapshot, &facts.model))?;
+    let model = &snapshot.models[found.model];
+    if !principal.may_use(&model.id) {
+        let message = format!("this key may not use the model {}", shown(&model.id));
         return Err(Failure::new(ErrorKind::PermissionDenied, message).param(Some("model")));
     }
-    match found.endpoints.iter().position(|endpoint| endpoint.target(dialect).is_some()) {
-        Some(endpoint) => Ok(Choice { model, endpoint }),
-        None => Err(wrong_dialect(found, dialect)),
+    place(model, ask, facts.stream)
+        .map(|(endpoint, upstream, operation)| {
+            let Found { model, strict_translation: strict, automatic_cache } = found;
+            Choice { model, endpoint, upstream, operation, strict, automatic_cache }
+        })
+        .ok_or_else(|| no_endpoint(model, ask.purpose))
+}
+
+/// The first endpoint that does the work as it is asked for, else the first that does it in another dialect.
+fn place(model: &Model, ask: &Ask, stream: bool) -> Option<(usize, Dialect, Operation)> {
+    let generation = if stream { Operation::Stream } else { Operation::Generate };
+    let as_asked = match ask.purpose {
+        Purpose::Embeddings => (Dialect::OpenaiChat, Operation::Embeddings),
+        Purpose::Completions => (Dialect::OpenaiChat, Operation::Completions),
+        Purpose::Generate | Purpose::CountTokens => (ask.dialect, generation),
+    };
+    let translated = || match ask.purpose {
+        Purpose::Embeddings => None,
+        _ => first(model, &fidelity(ask.dialect).map(|dialect| (dialect, generation))),
+    };
+    first(model, &[as_asked]).or_else(translated)
+}
+
+/// The first endpoint that goes one of these ways, each way asked in this order.
+fn first(model: &Model, ways: &[(Dialect, Operation)]) -> Option<(usize, Dialect, Operation)> {
+    let serves = |endpoint: &Endpoint, dialect, operation| {
+        let known = operation != Operation::Completions || endpoint.traits.native_completions;
+        known && endpoint.target(dialect).is_some_and(|target| target.request_line(operation).is_some())
+    };
+    model.endpoints.iter().enumerate().find_map(|(index, endpoint)| {
+        let (dialect, operation) = ways.iter().find(|(dialect, operation)| serves(endpoint, *dialect, *operation))?;
+        Some((index, *dialect, *operation))
+    })
+}
+
+/// Dialects in the order in which they keep most of what a client of `dialect` says.
+const fn fidelity(dialect: Dialect) -> [Dialect; 5] {
+    use Dialect::{AnthropicMessages, BedrockConverse, GeminiGenerate, OpenaiChat, OpenaiResponses};
+    match dialect {
+        OpenaiChat => [OpenaiChat, OpenaiResponses, AnthropicMessages, GeminiGenerate, BedrockConverse],
+        OpenaiResponses => [OpenaiResponses, OpenaiChat, AnthropicMessages, GeminiGenerate, BedrockConverse],
+        AnthropicMessages => [AnthropicMessages, BedrockConverse, OpenaiResponses, GeminiGenerate, OpenaiChat],
+        GeminiGenerate => [GeminiGenerate, OpenaiResponses, AnthropicMessages, BedrockConverse, OpenaiChat],
+        BedrockConverse => [BedrockConverse, AnthropicMessages, OpenaiResponses, GeminiGenerate, OpenaiChat],
     }
 }
 
@@ -49,18 +103,10 @@ fn unknown_model(snapshot: &Snapshot, name: &str) -> Failure {
     Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"))
 }
 
-fn wrong_dialect(model: &Model, dialect: Dialect) -> Failure {
-    let path = match dialect {
-        Dialect::AnthropicMessages => "/v1/chat/completions",
-        _ => "/v1/messages",
+fn no_endpoint(model: &Model, purpose: Purpose) -> Failure {
+    let what = match purpose {
+        Purpose::Embeddings => "turns texts into vectors",
+        Purpose::Completions | Purpose::Generate | Purpose::CountTokens => "can be spoken to in any dialect",
     };
-    let spoken =
-        Dialect::ALL.iter().any(|other| *other != dialect && model.endpoints.iter().any(|endpoint| endpoint.target(*other).is_some()));
-    let hint = if spoken { format!("; call it at {path}") } else { String::new() };
-    let message = format!(
-        "no endpoint of {} speaks {}, and translation between dialects is not in this version{hint}",
-        shown(&model.id),
-        dialect.name()
-    );
-    Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"))
+    Failure::new(ErrorKind::ModelNotFound, format!("no endpoint of {} {what}", shown(&model.id))).param(Some("model"))
 }

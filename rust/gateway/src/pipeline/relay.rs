@@ -2,31 +2,39 @@
 //! pass as they come, and only those the tap points at are changed. The terminal is released after the settlement is written.
 
 mod sieve;
+mod weave;
 
 use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
+use self::weave::Weave;
+use super::Way;
 use super::attempt::Attempting;
 use super::call::{Attended, Call, Presence, Work};
 use super::failure::Failure;
 use super::reply::{self, Broken, ReplyBody};
+use super::translate::Back;
 use super::whole::{self, Refusal};
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::Details;
+use fairlead_formats::request::Purpose;
 use fairlead_formats::tap::{Sight, Tap};
-use fairlead_ir::{Dialect, ErrorKind, NanoUsd};
+use fairlead_formats::translate::wire::Wire;
+use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_ledger::Outcome;
+use fairlead_ledger::settle::Bill;
 use http::{HeaderMap, Response};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants a stream.
-pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, withhold_usage: bool, headers: HeaderMap) -> Response<ReplyBody> {
-    let mut relay = Attended::new(Box::new(Relay::new(call, attempting, withhold_usage, headers)));
+pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Response<ReplyBody> {
+    let mut relay = Attended::new(Box::new(Relay::new(call, attempting, way, headers)));
     match poll_fn(|context| relay.poll(|relay| relay.poll_commit(context))).await {
         Commit::Stream(headers) => reply::stream(relay, headers),
         Commit::Failed(response) => *response,
@@ -61,6 +69,8 @@ pub(crate) struct Relay {
     pending_failure: Option<Box<Step>>,
     /// When bytes last came from the provider.
     read_at: Instant,
+    /// The client reads one JSON array.
+    json_array: bool,
     /// The provider's headers that the client sees.
     passed: HeaderMap,
     /// Until the commitment: when the head goes out without content. After an early one: the next keep-alive.
@@ -98,11 +108,22 @@ const TURN_BYTES: usize = 32 << 10;
 const TAIL: Duration = Duration::from_secs(1);
 
 impl Relay {
-    fn new(call: Box<Call>, attempting: Attempting, withhold_usage: bool, headers: HeaderMap) -> Relay {
+    fn new(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Relay {
         let settings = &call.snapshot.settings;
         let now = Instant::now();
+        let identity = Arc::new(call.identity());
+        let (tap, weave, json_array) = match way {
+            Way::Bytes { purpose: Purpose::Completions, withhold_usage } => (Tap::completions(identity, withhold_usage), None, false),
+            Way::Bytes { withhold_usage, .. } => (Tap::new(call.dialect(), identity, withhold_usage), None, false),
+            Way::Translated(back) => {
+                let weave = Weave::new(&back, identity.clone());
+                (Tap::new(back.upstream(), identity, false), Some(Box::new(weave)), back.is_json_array())
+            }
+        };
+        let wire = Wire::new(tap.dialect(), settings.limits.event_bytes);
         Relay {
-            sieve: Sieve::new(Tap::new(call.dialect(), std::sync::Arc::new(call.identity()), withhold_usage), settings.limits.event_bytes),
+            sieve: Sieve::new(tap, wire, weave),
+            json_array,
             ready: BytesMut::new(),
             committed: false,
             told: false,
@@ -129,8 +150,7 @@ impl Relay {
             let step = match self.poll_step(context) {
                 Poll::Ready(step) => step,
                 Poll::Pending => {
-                    ready!(self.quiet.poll(context));
-                    self.keep_alive();
+                    ready!(self.poll_quiet(context));
                     return self.commit(true);
                 }
             };
@@ -161,7 +181,7 @@ impl Relay {
     fn commit(&mut self, early: bool) -> Poll<Commit> {
         self.committed = true;
         let passed = if early { HeaderMap::with_capacity(8) } else { std::mem::take(&mut self.passed) };
-        Poll::Ready(Commit::Stream(reply::stream_headers(&self.call, passed, early)))
+        Poll::Ready(Commit::Stream(reply::stream_headers(&self.call, passed, self.json_array, early)))
     }
 
     /// It failed while its real status could still be told.
@@ -188,8 +208,7 @@ impl Relay {
                 Poll::Ready(step) => step,
                 Poll::Pending if self.call.seen.content => return Poll::Pending,
                 Poll::Pending => {
-                    ready!(self.quiet.poll(context));
-                    self.keep_alive();
+                    ready!(self.poll_quiet(context));
                     continue;
                 }
             };
@@ -300,7 +319,7 @@ impl Relay {
     fn look_aside(&mut self, large: Large) {
         // Should the client leave meanwhile, what is known by now is what counts.
         note(&mut self.call, &self.sieve.tap);
-        let stand_in = Tap::new(self.call.dialect(), std::sync::Arc::new(self.call.identity()), false);
+        let stand_in = Tap::new(self.sieve.tap.dialect(), Arc::new(self.call.identity()), false);
         self.unsifted = match self.unsifted.is_empty() {
             true => large.rest,
             false => [large.rest, std::mem::take(&mut self.unsifted)].concat().into(),
@@ -356,8 +375,19 @@ impl Relay {
             let failure = Failure::new(ErrorKind::ProviderUnavailable, format!("{name}: {}", ExchangeError::Truncated)).word("truncated");
             return self.fail(failure);
         }
-        if let Err(failure) = complete(&mut self.call, &self.sieve.tap, self.read_at) {
-            self.tell(&failure);
+        let mut last = Vec::new();
+        if let Err(error) = self.sieve.close(&mut last) {
+            let failure = whole::reported(&self.call, &error).word("stream_error");
+            return self.fail(failure);
+        }
+        match complete(&mut self.call, &self.sieve.tap, self.read_at) {
+            Ok(bill) => {
+                if let Some(weave) = &mut self.sieve.weave {
+                    weave.finish(&bill, &mut last);
+                }
+                self.ready.extend_from_slice(&last);
+            }
+            Err(failure) => self.tell(&failure),
         }
     }
 
@@ -388,7 +418,10 @@ impl Relay {
             status: None,
         };
         let mut frames = Vec::new();
-        self.sieve.tap.write_error(failure.kind, &failure.message, &details, &mut frames);
+        match &mut self.sieve.weave {
+            Some(weave) => weave.fail(failure.kind, &failure.message, &details, &mut frames),
+            None => self.sieve.tap.write_error(failure.kind, &failure.message, &details, &mut frames),
+        }
         self.ready.extend_from_slice(&frames);
     }
 
@@ -407,15 +440,43 @@ impl Relay {
         Failure::new(ErrorKind::ProviderUnavailable, message).word("event_too_large")
     }
 
-    /// Proof of life towards the client until content comes; only ever between events.
-    fn keep_alive(&mut self) {
-        let frame: &[u8] = match self.call.dialect() {
-            Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
-            _ => b": keep-alive\n\n",
-        };
-        self.ready.extend_from_slice(frame);
+    /// Until content comes: waits for the next sign of life towards the client, and writes it. Gemini's clients know none.
+    fn poll_quiet(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.call.dialect() == Dialect::GeminiGenerate || self.aside.is_some() {
+            return Poll::Pending;
+        }
+        ready!(self.quiet.poll(context));
+        self.keep_alive();
         let wait = Duration::from_millis(self.call.snapshot.settings.timeouts.keepalive_ms);
         self.quiet.set(Instant::now() + wait);
+        Poll::Ready(())
+    }
+
+    /// Proof of life; only ever between events.
+    fn keep_alive(&mut self) {
+        let mut frame = Vec::new();
+        if self.sieve.weave.is_none() && self.call.dialect() == Dialect::OpenaiResponses {
+            self.leave_byte_path();
+        }
+        match (&mut self.sieve.weave, self.call.dialect()) {
+            (Some(weave), _) => weave.keep_alive(&mut frame),
+            (None, Dialect::AnthropicMessages) => frame.extend_from_slice(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+            (None, _) => frame.extend_from_slice(b": keep-alive\n\n"),
+        }
+        self.ready.extend_from_slice(&frame);
+    }
+
+    /// Responses' signs of life are events with numbers, so those of the provider must be numbered anew.
+    fn leave_byte_path(&mut self) {
+        let traits = self.call.endpoint().traits;
+        let weave = Weave::new(&Back::same(Dialect::OpenaiResponses, traits), Arc::new(self.call.identity()));
+        let passed = std::mem::take(&mut self.ready);
+        let mut written = Vec::new();
+        match self.sieve.weave_from(Box::new(weave), &passed, &mut written) {
+            Ok(()) => self.ready.extend_from_slice(&written),
+            // What came so far makes no sense to us, so it goes on as it came.
+            Err(_) => self.ready = passed,
+        }
     }
 }
 
@@ -443,9 +504,9 @@ impl Drop for Relay {
     }
 }
 
-/// What an event means for the call. `Ok` with the cost where it is the bill; the error when the stream has failed with it.
+/// What an event means for the call. `Ok` with the bill where the event shows it or ends the stream; the error when the stream has failed with it.
 #[inline]
-fn judge(call: &mut Call, content_at: &mut Instant, read_at: Instant, tap: &Tap, sight: &Sight) -> Result<Option<NanoUsd>, Failure> {
+fn judge(call: &mut Call, content_at: &mut Instant, read_at: Instant, tap: &Tap, sight: &Sight) -> Result<Option<Bill>, Failure> {
     call.worker.counters.frames.add(1);
     if !sight.keep_alive {
         *content_at = read_at;
@@ -463,9 +524,9 @@ fn judge(call: &mut Call, content_at: &mut Instant, read_at: Instant, tap: &Tap,
         if !tap.saw_content() && !call.wants_nothing() {
             return Err(whole::empty(call));
         }
-        complete(call, tap, read_at)?;
+        return complete(call, tap, read_at).map(Some);
     }
-    Ok(sight.bill.then(|| call.bill(Outcome::Completed).charged))
+    Ok(sight.bill.then(|| call.bill(Outcome::Completed)))
 }
 
 /// Takes over what the tap knows, for the bill and the record.
@@ -486,10 +547,10 @@ fn note(call: &mut Call, tap: &Tap) {
 }
 
 /// The whole answer has come: settle before its end is passed on.
-fn complete(call: &mut Call, tap: &Tap, read_at: Instant) -> Result<(), Failure> {
+fn complete(call: &mut Call, tap: &Tap, read_at: Instant) -> Result<Bill, Failure> {
     note(call, tap);
     call.upstream_done(read_at);
-    call.settle(Outcome::Completed, 200, "").map(drop)
+    call.settle(Outcome::Completed, 200, "")
 }
 
 fn provider_failed(call: &Call, tap: &Tap) -> Failure {

@@ -7,7 +7,8 @@ use crate::routes::Face;
 use bytes::Bytes;
 use fairlead_formats::error::{self, Details};
 use fairlead_formats::redact::redact;
-use fairlead_ir::ErrorKind;
+use fairlead_ir::{ErrorKind, Loss};
+use fairlead_snapshot::Model;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -91,6 +92,7 @@ const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
 const MODEL: HeaderName = HeaderName::from_static("x-fairlead-model");
 const PROVIDER: HeaderName = HeaderName::from_static("x-fairlead-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-fairlead-attempts");
+const LOSS: HeaderName = HeaderName::from_static("x-fairlead-loss");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -104,6 +106,14 @@ pub(crate) fn answer(call: &Call, passed: HeaderMap, body: ReplyBody) -> Respons
     response
 }
 
+/// What counting a request came to.
+pub(crate) fn counted(model: &Model, body: Vec<u8>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response.headers_mut().insert(MODEL, model.id_header.clone());
+    response
+}
+
 /// A streamed answer, with the headers made for it.
 pub(crate) fn stream(relay: Attended<Box<Relay>>, headers: HeaderMap) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::Relay(relay));
@@ -112,10 +122,11 @@ pub(crate) fn stream(relay: Attended<Box<Relay>>, headers: HeaderMap) -> Respons
 }
 
 /// The headers of a streamed answer. `early`: they go out before the provider has said anything, so what is not known is left out.
-pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, early: bool) -> HeaderMap {
+pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, json_array: bool, early: bool) -> HeaderMap {
     let mut headers = passed;
     mark(&mut headers, call, !early);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    let content_type = if json_array { JSON } else { HeaderValue::from_static("text/event-stream") };
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     headers
@@ -226,9 +237,44 @@ fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
     headers.insert(MODEL, call.model().id_header.clone());
     headers.insert(PROVIDER, call.provider().slug_header.clone());
     headers.insert(ATTEMPTS, HeaderValue::from(call.attempts()));
+    if let Some(losses) = losses_header(call.losses()) {
+        headers.insert(LOSS, losses);
+    }
     if let Ok(timing) = HeaderValue::from_maybe_shared(server_timing(call.own_us())) {
         headers.insert(SERVER_TIMING, timing);
     }
+}
+
+/// Clients and proxies take header lines of some kilobytes.
+const LOSSES_BYTES: usize = 2 << 10;
+
+/// A list as RFC 9651 writes it: per loss the place, with its severity and the reason. What does not fit is counted by a last member.
+fn losses_header(all: &[Loss]) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for (told, loss) in all.iter().enumerate() {
+        let separator = if told == 0 { "" } else { ", " };
+        let member = format!("{separator}{};severity={};reason={}", quoted(&loss.path), loss.severity.name(), quoted(&loss.reason));
+        if text.len() + member.len() > LOSSES_BYTES {
+            text.push_str(&format!("{separator}more;count={}", all.len() - told));
+            break;
+        }
+        text.push_str(&member);
+    }
+    HeaderValue::try_from(text).ok().filter(|value| !value.is_empty())
+}
+
+/// A string of RFC 9651: printable ASCII.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            ' '..='~' => quoted.push(character),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// `fairlead;dur=` and our own work in milliseconds.
@@ -243,7 +289,21 @@ fn server_timing(own_us: u64) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::server_timing;
+    use super::*;
+    use fairlead_ir::{Losses, Severity};
+
+    #[test]
+    fn losses_are_a_list_that_fits() {
+        let mut losses = Losses::new();
+        assert_eq!(losses_header(losses.as_slice()), None);
+        losses.at("tools[0].strict".to_owned(), Severity::Hint, "not known there");
+        losses.at("a\"b\n".to_owned(), Severity::Dropped, "gr\u{fc}n");
+        let expected = r#""tools[0].strict";severity=hint;reason="not known there", "a\"b?";severity=dropped;reason="gr?n""#;
+        assert_eq!(losses_header(losses.as_slice()), HeaderValue::from_str(expected).ok());
+        (0..1000).for_each(|number| losses.at(format!("messages[{number}]"), Severity::Changed, "why"));
+        let long = losses_header(losses.as_slice()).map(|value| value.to_str().unwrap_or_default().to_owned()).unwrap_or_default();
+        assert!(long.len() < LOSSES_BYTES + 32 && long.contains(", more;count="), "{long}");
+    }
 
     #[test]
     fn own_work_is_written_in_milliseconds() {

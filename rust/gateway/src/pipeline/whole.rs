@@ -1,11 +1,13 @@
 //! A unary answer: read whole, understood, settled, spliced, sent.
 
+use super::Way;
 use super::attempt;
 use super::attempt::Attempting;
 use super::call::{Attended, Call, CutOff, Presence, Work};
 use super::failure::Failure;
 use super::intake::YIELD_AFTER_BYTES;
 use super::reply::{self, ReplyBody};
+use super::translate::Back;
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
@@ -13,6 +15,7 @@ use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderE
 use fairlead_formats::identity::Identity;
 use fairlead_formats::redact::redact;
 use fairlead_formats::reply::{Reply, ReplyScan};
+use fairlead_formats::request::Purpose;
 use fairlead_formats::splice::Edits;
 use fairlead_ir::{ErrorKind, Fault, Manner};
 use fairlead_ledger::Outcome;
@@ -29,21 +32,21 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants one JSON body.
-pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, headers: HeaderMap) -> Response<ReplyBody> {
-    let mut attended = begin(call, attempting, headers);
+pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Response<ReplyBody> {
+    let mut attended = begin(call, attempting, way, headers);
     let response = poll_fn(|context| attended.poll(|work| work.answer.as_mut().poll(context))).await;
     attended.done();
     response
 }
 
 /// Not in `answer` itself: there the work would take its room in every connection's task, although it is boxed.
-fn begin(call: Box<Call>, attempting: Attempting, headers: HeaderMap) -> Attended<Answering> {
+fn begin(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Attended<Answering> {
     let billed_whole = call.billed_whole().cloned();
-    Attended::new(Answering { billed_whole, answer: Box::pin(finish(call, attempting, headers)) })
+    Attended::new(Answering { billed_whole, answer: Box::pin(finish(call, attempting, way, headers)) })
 }
 
-async fn finish(mut call: Box<Call>, attempting: Attempting, mut headers: HeaderMap) -> Response<ReplyBody> {
-    match run(&mut call, attempting, &mut headers).await {
+async fn finish(mut call: Box<Call>, attempting: Attempting, way: Way, mut headers: HeaderMap) -> Response<ReplyBody> {
+    match run(&mut call, attempting, way, &mut headers).await {
         Ok(body) => reply::answer(&call, headers, body),
         Err(failure) => fail(&mut call, failure, headers),
     }
@@ -86,7 +89,7 @@ pub(crate) fn fail(call: &mut Call, failure: Failure, passed: HeaderMap) -> Resp
     reply::failed(call, settled.as_ref().err().unwrap_or(&failure), passed)
 }
 
-async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -> Result<ReplyBody, Failure> {
+async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut HeaderMap) -> Result<ReplyBody, Failure> {
     let sent = call.presence().unless_cut_off(pin!(attempting.send(call.presence().clone()))).await;
     let mut exchange = or_cut_off(call, sent)?.map_err(|error| unreachable(call, &error))?;
     call.head_arrived(&exchange);
@@ -103,7 +106,12 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     if is_event_stream(&exchange) {
         return Err(garbage(call, "it answered with an event stream where one JSON body was asked for"));
     }
-    let mut scan = ReplyScan::new(call.dialect());
+    let mut scan = match &way {
+        Way::Bytes { purpose: Purpose::Completions, .. } => ReplyScan::completions(),
+        Way::Bytes { purpose: Purpose::Embeddings, .. } => ReplyScan::embeddings(),
+        Way::Bytes { .. } => ReplyScan::new(call.dialect()),
+        Way::Translated(back) => ReplyScan::new(back.upstream()),
+    };
     let mut valid = Ok(());
     let until = total_deadline(call);
     let held_bytes = &call.presence().held_bytes;
@@ -137,6 +145,9 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
         return Err(empty(call));
     }
     call.content_arrived(done_at);
+    if let Way::Translated(back) = way {
+        return translated(call, *back, body).await;
+    }
     let identity = if call.manner() == Manner::Openrouter { call.identity() } else { Identity::unnamed() };
     let bill = call.settle(Outcome::Completed, 200, "")?;
     if body.len() < COPY_BELOW_BYTES {
@@ -158,6 +169,16 @@ async fn run(call: &mut Call, attempting: Attempting, headers: &mut HeaderMap) -
     Ok(ReplyBody::pieces(pieces))
 }
 
+/// The reply in the client's dialect. What it costs is known before it is written, and settled once that has gone well.
+async fn translated(call: &mut Call, back: Back, body: Bytes) -> Result<ReplyBody, Failure> {
+    let (identity, charged) = (call.identity(), call.bill(Outcome::Completed).charged);
+    let written = aside(body.len(), move || back.reply(&body, &identity, charged)).await?;
+    let (reply, losses) = written.map_err(|error| reported(call, &error).word("garbage"))?;
+    call.note_losses(&losses);
+    call.settle(Outcome::Completed, 200, "")?;
+    Ok(ReplyBody::from(reply))
+}
+
 /// What came of work that a client waits for, or what to tell it because the process stops.
 fn or_cut_off<T>(call: &mut Call, outcome: Result<T, CutOff>) -> Result<T, Failure> {
     outcome.map_err(|CutOff| call.cut_off())
@@ -167,7 +188,7 @@ fn or_cut_off<T>(call: &mut Call, outcome: Result<T, CutOff>) -> Result<T, Failu
 const ASIDE_FROM_BYTES: usize = 64 << 10;
 
 /// Runs `work` over `bytes` of text: here when that is quick, else on the runtime's helper threads.
-async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+pub(crate) async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     if bytes < ASIDE_FROM_BYTES {
         return Ok(work());
     }
@@ -299,8 +320,12 @@ pub(crate) async fn read_refusal(mut exchange: Exchange, until: Instant, worker:
     let status = exchange.status();
     let body =
         read(&mut exchange, error::MAX_READ_BYTES as u64, until.min(Instant::now() + REFUSAL_WAIT), |_| ()).await.unwrap_or_default();
-    let hints = retry_hints(&exchange);
-    let mut error = error::read_response(status, &body);
+    // AWS names the class of an error in a header.
+    let mut error = match exchange.header("x-amzn-errortype").map(String::from_utf8_lossy) {
+        Some(class) => error::read_response_of_class(status, Some(&class), &body),
+        None => error::read_response(status, &body),
+    };
+    let hints = retry_hints(&exchange, &body);
     if let (Told::WithoutWords, Some(coding)) = (error.told, unasked_coding(&exchange)) {
         error.message = format!("the provider answered {status} and sent {coding}, which was not asked for");
     }
@@ -319,11 +344,19 @@ pub(crate) fn refused(call: &Call, refusal: Refusal) -> Failure {
     failure
 }
 
-fn retry_hints(exchange: &Exchange) -> Vec<(&'static str, HeaderValue)> {
-    ["retry-after", "retry-after-ms", "x-should-retry"]
+fn retry_hints(exchange: &Exchange, body: &[u8]) -> Vec<(&'static str, HeaderValue)> {
+    let mut hints: Vec<_> = ["retry-after", "retry-after-ms", "x-should-retry"]
         .into_iter()
         .filter_map(|name| Some((name, HeaderValue::from_bytes(exchange.header(name)?).ok()?)))
-        .collect()
+        .collect();
+    // Google says it in the body alone.
+    if !hints.iter().any(|(name, _)| name.starts_with("retry-after"))
+        && let Some(wait_ms) = error::retry_after_ms(body)
+    {
+        hints.push(("retry-after", HeaderValue::from(wait_ms.div_ceil(1000))));
+        hints.push(("retry-after-ms", HeaderValue::from(wait_ms)));
+    }
+    hints
 }
 
 /// A failure that the provider put into words. They pass to the caller without anything that looks like a credential, and only then cut

@@ -21,6 +21,11 @@ impl Translation {
         losses.as_slice().iter().for_each(|loss| self.add(loss));
     }
 
+    /// Those that are held.
+    pub(super) fn noted(&self) -> &[fairlead_ir::Loss] {
+        &self.losses
+    }
+
     /// As the record has them.
     pub(super) fn losses(&self) -> Vec<Loss<&str>> {
         self.losses.iter().map(|loss| Loss { path: loss.path.as_str(), reason: &*loss.reason, severity: loss.severity }).collect()

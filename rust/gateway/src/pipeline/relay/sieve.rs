@@ -1,12 +1,15 @@
 //! The events of a stream on their way through: cut out of bytes that arrive in any pieces, looked at, judged, and passed, changed or
-//! left out. Knows no call and no clock.
+//! left out, or written anew in another dialect. Knows no call and no clock.
 //!
 //! Nothing of an event passes before the whole of it was judged, and nothing of one that was judged a failure passes at all.
 
+use super::weave::Weave;
 use bytes::{Bytes, BytesMut};
-use fairlead_formats::sse::{Framer, is_whole};
+use fairlead_formats::error::ProviderError;
 use fairlead_formats::tap::{Action, Sight, Tap};
+use fairlead_formats::translate::wire::Wire;
 use fairlead_ir::NanoUsd;
+use fairlead_ledger::settle::Bill;
 use std::ops::Range;
 
 /// What comes through, and what it ended with.
@@ -41,6 +44,7 @@ pub(super) struct Large {
 pub(super) struct Looked {
     event: Bytes,
     tap: Tap,
+    weave: Option<Box<Weave>>,
     sight: Sight,
     rewritten: Option<Vec<u8>>,
 }
@@ -48,7 +52,9 @@ pub(super) struct Looked {
 /// The state of one stream.
 pub(super) struct Sieve {
     pub(super) tap: Tap,
-    framer: Framer,
+    wire: Wire,
+    /// Writes the events anew where the client speaks another dialect.
+    pub(super) weave: Option<Box<Weave>>,
     /// The beginning of an event whose end has not come yet.
     partial: BytesMut,
     /// The dialect's last event has passed.
@@ -60,16 +66,9 @@ pub(super) struct Sieve {
 }
 
 impl Sieve {
-    /// An event may have `max_event_bytes`.
-    pub(super) fn new(tap: Tap, max_event_bytes: usize) -> Sieve {
-        Sieve {
-            tap,
-            framer: Framer::new(max_event_bytes),
-            partial: BytesMut::new(),
-            ended: false,
-            after_cr: false,
-            passes_line_feed: false,
-        }
+    /// `wire` tells the events apart; what `tap` sees of them goes out through `weave`, if there is one.
+    pub(super) fn new(tap: Tap, wire: Wire, weave: Option<Box<Weave>>) -> Sieve {
+        Sieve { tap, wire, weave, partial: BytesMut::new(), ended: false, after_cr: false, passes_line_feed: false }
     }
 
     /// Whether the dialect's last event has passed.
@@ -84,12 +83,12 @@ impl Sieve {
 
     /// What comes through of the next payload. `judge` is asked about every event; it says what the client pays where the sight asks
     /// for the bill.
-    pub(super) fn take<F>(&mut self, payload: Bytes, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+    pub(super) fn take<F>(&mut self, payload: Bytes, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Sifted<F> {
         if self.ended || self.partial.is_empty() {
             return self.take_events(payload, judge);
         }
-        match self.framer.next_end(&payload, 0) {
-            Err(_) => Sifted { bytes: Bytes::new(), stop: Some(Stop::TooLarge) },
+        match self.wire.next_end(&payload, 0) {
+            Err(problem) => Sifted { bytes: Bytes::new(), stop: Some(self.unframed(&problem, judge)) },
             Ok(None) => {
                 self.partial.extend_from_slice(&payload);
                 Sifted { bytes: Bytes::new(), stop: None }
@@ -112,42 +111,54 @@ impl Sieve {
     /// The work of looking at a large event, to be done anywhere. Until [`Sieve::resume`] has its result, `stand_in` is the tap here.
     pub(super) fn look_at(&mut self, event: Bytes, stand_in: Tap) -> impl FnOnce() -> Looked + Send + 'static + use<> {
         let mut tap = std::mem::replace(&mut self.tap, stand_in);
+        let mut weave = self.weave.take();
         move || {
-            let sight = tap.inspect(&event);
-            let rewritten = (sight.action == Action::Rewrite && !sight.bill).then(|| {
+            let mut sight = tap.inspect(&event);
+            let rewrites = sight.action == Action::Rewrite && !sight.bill;
+            let rewritten = (weave.is_some() || rewrites).then(|| {
                 let mut out = Vec::with_capacity(event.len() + 256);
-                tap.rewrite(&event, None, &mut out);
+                match &mut weave {
+                    Some(weave) => sight = woven(weave, &mut tap, &event, sight, &mut out),
+                    None => tap.rewrite(&event, None, &mut out),
+                }
                 out
             });
-            Looked { event, tap, sight, rewritten }
+            Looked { event, tap, weave, sight, rewritten }
         }
     }
 
     /// What comes through of a large event.
-    pub(super) fn resume<F>(&mut self, looked: Looked, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
-        let Looked { event, tap, sight, rewritten } = looked;
-        self.tap = tap;
-        let cost = match judge(&self.tap, &sight) {
-            Ok(cost) => cost,
+    pub(super) fn resume<F>(&mut self, looked: Looked, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Sifted<F> {
+        let Looked { event, tap, weave, sight, rewritten } = looked;
+        (self.tap, self.weave) = (tap, weave);
+        let bill = match judge(&self.tap, &sight) {
+            Ok(bill) => bill,
             Err(failure) => return Sifted { bytes: Bytes::new(), stop: Some(Stop::Failed(failure)) },
         };
         self.ended = sight.end;
-        self.after_cr = event.ends_with(b"\r");
-        let bytes = match sight.action {
-            Action::Pass => event,
-            Action::Withhold => Bytes::new(),
-            Action::Rewrite => Bytes::from(rewritten.unwrap_or_else(|| {
+        let bytes = match (&mut self.weave, sight.action) {
+            (Some(weave), _) => {
+                let mut out = rewritten.unwrap_or_default();
+                if let Some(bill) = bill.filter(|_| sight.end) {
+                    weave.finish(&bill, &mut out);
+                }
+                Bytes::from(out)
+            }
+            (None, Action::Pass) => event.clone(),
+            (None, Action::Withhold) => Bytes::new(),
+            (None, Action::Rewrite) => Bytes::from(rewritten.unwrap_or_else(|| {
                 let mut out = Vec::with_capacity(event.len() + 256);
-                self.tap.rewrite(&event, cost, &mut out);
+                self.tap.rewrite(&event, cost(&sight, bill), &mut out);
                 out
             })),
         };
-        self.passes_line_feed = bytes.ends_with(b"\r");
+        self.after_cr = self.wire.is_text() && event.ends_with(b"\r");
+        self.passes_line_feed = self.weave.is_none() && bytes.ends_with(b"\r");
         Sifted { bytes, stop: None }
     }
 
     /// The provider closed its body. An event without its blank line counts if its data is whole; a piece of one does not.
-    pub(super) fn take_rest<F>(&mut self, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+    pub(super) fn take_rest<F>(&mut self, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Sifted<F> {
         if self.ended || self.partial.is_empty() {
             return Sifted { bytes: Bytes::new(), stop: None };
         }
@@ -155,7 +166,7 @@ impl Sieve {
             // The LF of a CRLF whose CR ended the last event: no event, but it passes as it came.
             return Sifted { bytes: self.partial.split().freeze(), stop: None };
         }
-        if !is_whole(&self.partial) {
+        if !self.wire.is_whole(&self.partial) {
             return Sifted { bytes: Bytes::new(), stop: None };
         }
         self.partial.extend_from_slice(b"\n\n");
@@ -163,7 +174,7 @@ impl Sieve {
     }
 
     /// The event that was gathered, now that it is complete.
-    fn take_partial<F>(&mut self, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+    fn take_partial<F>(&mut self, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Sifted<F> {
         let event = self.partial.split().freeze();
         let mut batch = Batch::new(event.clone());
         let place = self.behind_line_feed(&event, 0..event.len(), &mut batch);
@@ -178,14 +189,14 @@ impl Sieve {
     }
 
     /// Complete events of a payload. The rest waits for its end.
-    fn take_events<F>(&mut self, payload: Bytes, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>) -> Sifted<F> {
+    fn take_events<F>(&mut self, payload: Bytes, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Sifted<F> {
         let mut batch = Batch::new(payload.clone());
         let mut at = 0;
         while !self.ended {
-            let end = match self.framer.next_end(&payload, at) {
+            let end = match self.wire.next_end(&payload, at) {
                 Ok(Some(end)) => end,
                 Ok(None) => break,
-                Err(_) => return Sifted { bytes: batch.finish(at), stop: Some(Stop::TooLarge) },
+                Err(problem) => return Sifted { bytes: batch.finish(at), stop: Some(self.unframed(&problem, judge)) },
             };
             let place = self.behind_line_feed(&payload, at..end, &mut batch);
             if place.len() >= LARGE_FROM_BYTES {
@@ -233,12 +244,24 @@ impl Sieve {
         payload: &[u8],
         place: Range<usize>,
         batch: &mut Batch,
-        judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<NanoUsd>, F>,
+        judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>,
     ) -> Result<(), F> {
         let event = &payload[place.clone()];
-        self.after_cr = event.ends_with(b"\r");
+        self.after_cr = self.wire.is_text() && event.ends_with(b"\r");
         let sight = self.tap.inspect(event);
-        let cost = judge(&self.tap, &sight)?;
+        if let Some(weave) = &mut self.weave {
+            self.passes_line_feed = false;
+            let out = batch.change(place);
+            let before = out.len();
+            let sight = woven(weave, &mut self.tap, event, sight, out);
+            let bill = judge(&self.tap, &sight).inspect_err(|_| out.truncate(before))?;
+            self.ended = sight.end;
+            if let Some(bill) = bill.filter(|_| sight.end) {
+                weave.finish(&bill, out);
+            }
+            return Ok(());
+        }
+        let bill = judge(&self.tap, &sight)?;
         self.ended = sight.end;
         self.passes_line_feed = match sight.action {
             Action::Pass => self.after_cr,
@@ -248,12 +271,54 @@ impl Sieve {
             }
             Action::Rewrite => {
                 let out = batch.change(place);
-                self.tap.rewrite(event, cost, out);
+                self.tap.rewrite(event, cost(&sight, bill), out);
                 out.ends_with(b"\r")
             }
         };
         Ok(())
     }
+
+    /// The bytes cannot be cut into events.
+    fn unframed<F>(&mut self, problem: &str, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Stop<F> {
+        if self.wire.is_text() {
+            return Stop::TooLarge;
+        }
+        self.tap.fail(ProviderError::garbage(problem));
+        judge(&self.tap, &Sight { error: true, ..Sight::default() }).map_or_else(Stop::Failed, |_| Stop::TooLarge)
+    }
+
+    /// From here on events are written anew; so are `passed`, the complete events that have not gone out yet.
+    pub(super) fn weave_from(&mut self, mut weave: Box<Weave>, passed: &[u8], out: &mut Vec<u8>) -> Result<(), ProviderError> {
+        let mut wire = Wire::new(self.tap.dialect(), passed.len());
+        let mut at = 0;
+        while let Ok(Some(end)) = wire.next_end(passed, at) {
+            weave.write(&passed[at..end], out)?;
+            at = end;
+        }
+        self.weave = Some(weave);
+        Ok(())
+    }
+
+    /// What is still promised once the provider has closed its body without a last event, and the end.
+    pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
+        self.weave.as_mut().map_or(Ok(()), |weave| weave.close(out))
+    }
+}
+
+/// Writes an event anew. That it makes no sense to the weaver is a failure too.
+fn woven(weave: &mut Weave, tap: &mut Tap, event: &[u8], sight: Sight, out: &mut Vec<u8>) -> Sight {
+    match weave.write(event, out) {
+        Ok(()) => sight,
+        Err(error) => {
+            tap.fail(error);
+            Sight { error: true, ..sight }
+        }
+    }
+}
+
+/// What the client pays, where the event shows it.
+fn cost(sight: &Sight, bill: Option<Bill>) -> Option<NanoUsd> {
+    bill.filter(|_| sight.bill).map(|bill| bill.charged)
 }
 
 /// The events of one payload on their way out: a slice of it while nothing changes, a copy from the first change on.
@@ -303,7 +368,8 @@ mod tests {
 
     use super::*;
     use fairlead_formats::identity::Identity;
-    use fairlead_ir::{Dialect, Manner};
+    use fairlead_ir::{Dialect, Manner, Usage};
+    use fairlead_ledger::Flags;
     use std::fs;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
@@ -316,11 +382,12 @@ mod tests {
 
     fn sieve(dialect: Dialect, manner: Manner) -> Sieve {
         let identity = Identity::new(manner, "gen-0193a1b2-0000-7000-8000-00000000abcd", "acme/fast", "Acme", 1_763_600_000);
-        Sieve::new(Tap::new(dialect, Arc::new(identity), manner == Manner::Native), LIMIT)
+        Sieve::new(Tap::new(dialect, Arc::new(identity), manner == Manner::Native), Wire::new(dialect, LIMIT), None)
     }
 
-    fn judge(_: &Tap, sight: &Sight) -> Result<Option<NanoUsd>, &'static str> {
-        if sight.error { Err("error") } else { Ok(sight.bill.then_some(COST)) }
+    fn judge(_: &Tap, sight: &Sight) -> Result<Option<Bill>, &'static str> {
+        let bill = Bill { charged: COST, upstream_cost: COST, usage: Usage::default(), flags: Flags::default() };
+        if sight.error { Err("error") } else { Ok(sight.bill.then_some(bill)) }
     }
 
     /// What comes through of a stream that arrives in these pieces, and how it stopped.

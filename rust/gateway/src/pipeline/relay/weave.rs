@@ -1,0 +1,91 @@
+//! A stream on its way into another dialect: what each event of the provider becomes for the client.
+
+use crate::pipeline::translate::Back;
+use crate::worker::unix_ms;
+use fairlead_formats::error::{Details, ProviderError};
+use fairlead_formats::identity::Identity;
+use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
+use fairlead_formats::translate::seals::StreamKeeper;
+use fairlead_ir::{ErrorKind, Event, Usage};
+use fairlead_ledger::settle::Bill;
+use std::sync::Arc;
+
+/// The state of one translated stream.
+pub(super) struct Weave {
+    decoder: StreamDecoder,
+    keeper: Option<StreamKeeper>,
+    encoder: StreamEncoder,
+    usage: Option<Usage>,
+    scratch: Vec<u8>,
+}
+
+impl Weave {
+    pub(super) fn new(back: &Back, identity: Arc<Identity>) -> Weave {
+        let (decoder, keeper, encoder) = back.stream(identity);
+        Weave { decoder, keeper, encoder, usage: None, scratch: Vec::new() }
+    }
+
+    /// Appends what one event becomes. The end is written by [`Weave::finish`], a failure by [`Weave::fail`].
+    ///
+    /// # Errors
+    /// The reply has failed, in the provider's words or because it makes no sense.
+    pub(super) fn write(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<(), ProviderError> {
+        let Weave { decoder, keeper, encoder, usage, scratch } = self;
+        let (mut failed, now_ms) = (None, unix_ms());
+        let read = decoder.read(event, scratch, &mut |event| {
+            let event = kept(event, keeper, now_ms);
+            failed = pass(&event, encoder, usage, out).or(failed.take());
+        });
+        match (failed, read) {
+            (Some(error), _) => Err(error),
+            (None, Err(fault)) => Err(ProviderError::garbage(&fault.to_string())),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    /// Appends what is still promised once the provider has closed its body.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
+        let Weave { decoder, keeper, encoder, usage, .. } = self;
+        let (mut failed, now_ms) = (None, unix_ms());
+        decoder.finish(&mut |event| {
+            let event = kept(event, keeper, now_ms);
+            failed = pass(&event, encoder, usage, out).or(failed.take());
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Appends the end. The bill's usage stands in for figures that the provider did not give.
+    pub(super) fn finish(&mut self, bill: &Bill, out: &mut Vec<u8>) {
+        self.encoder.finish(Some(self.usage.as_ref().unwrap_or(&bill.usage)), Some(bill.charged), out);
+    }
+
+    pub(super) fn fail(&mut self, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
+        self.encoder.fail(kind, message, details, out);
+    }
+
+    pub(super) fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        self.encoder.keep_alive(out);
+    }
+}
+
+/// State of thoughts goes out sealed.
+fn kept<'a>(event: Event<'a>, keeper: &mut Option<StreamKeeper>, now_ms: u64) -> Event<'a> {
+    match keeper {
+        Some(keeper) => keeper.event(event, now_ms),
+        None => event,
+    }
+}
+
+/// Writes an event; its failure comes back instead.
+fn pass(event: &Event<'_>, encoder: &mut StreamEncoder, usage: &mut Option<Usage>, out: &mut Vec<u8>) -> Option<ProviderError> {
+    match event {
+        Event::Fail { kind, message, code } => return Some(ProviderError::in_stream(*kind, message, code.as_ref())),
+        Event::Usage(figures) => *usage = Some(*figures),
+        _ => {}
+    }
+    encoder.event(event, out);
+    None
+}

@@ -1,0 +1,278 @@
+//! Where client and provider speak different dialects: the request on its way there, and its reply on the way back.
+//!
+//! A request whose own dialect the endpoint speaks stays on the byte path, but for two: a Gemini client that wants one JSON array instead of
+//! events, and a body that holds sealed reasoning of ours, which only we can open.
+
+use super::Admitted;
+use super::attempt::hashed_user;
+use super::failure::{Failure, shown};
+use super::intake::Intake;
+use super::whole::aside;
+use crate::routes::Ask;
+use crate::worker::{Worker, unix_ms};
+use bytes::Bytes;
+use fairlead_formats::error::ProviderError;
+use fairlead_formats::identity::Identity;
+use fairlead_formats::request::{Purpose, Refusal};
+use fairlead_formats::text;
+use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
+use fairlead_formats::translate::seals::{Keeper, StreamKeeper, contains_token};
+use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, completions, dialects};
+use fairlead_ir::block::Maker;
+use fairlead_ir::request::Effort;
+use fairlead_ir::traits::Traits;
+use fairlead_ir::{Dialect, ErrorKind, Losses, Manner, NanoUsd, Request, Response};
+use fairlead_snapshot::Operation;
+use std::sync::Arc;
+
+/// A request in the provider's dialect.
+pub(crate) struct Translated {
+    pub(crate) body: Bytes,
+    pub(crate) losses: Losses,
+    /// The credential that the body was written for.
+    pub(crate) turn: u32,
+    /// What its reply needs; nothing where that passes as it comes.
+    pub(crate) back: Option<Box<Back>>,
+}
+
+/// What the reply of a translated request needs on its way back.
+pub(crate) struct Back {
+    upstream: Dialect,
+    client: Dialect,
+    purpose: Purpose,
+    json_array: bool,
+    traits: Traits,
+    bridge: Arc<Bridge>,
+    /// Who seals what the client carries for another dialect.
+    sealing: Option<Sealing>,
+}
+
+/// Who keeps the state of thoughts, whose it is and for whom.
+struct Sealing {
+    keeper: Keeper,
+    maker: Maker<'static>,
+    scope: u64,
+}
+
+/// The request as the provider shall get it; `None` where it gets the client's own bytes.
+///
+/// # Errors
+/// The body breaks its dialect, asks for what cannot be said in the provider's, or is strict and would lose something.
+pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<Translated>, Failure> {
+    let natively = match ask.purpose {
+        Purpose::Embeddings | Purpose::CountTokens => return Ok(None),
+        Purpose::Completions => admitted.choice.operation == Operation::Completions,
+        Purpose::Generate => admitted.choice.upstream == ask.dialect,
+    };
+    if natively && !ask.json_array && !contains_token(intake.frames.iter().map(|frame| &**frame)) {
+        return Ok(None);
+    }
+    let job = Job::new(admitted, ask, intake)?;
+    let (Encoded { body, losses, bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run())
+        .await?
+        .map_err(|refusal| Failure::new(refusal.kind, refusal.message).param(refusal.param))?;
+    if admitted.strict {
+        refuse_losses(admitted, &losses)?;
+    }
+    let Admitted { worker, snapshot, principal, choice, .. } = *admitted;
+    let back = (!natively || ask.json_array).then(|| {
+        let sealing = Sealing { keeper: worker.shared.keeper.clone(), maker, scope: principal.account };
+        Box::new(Back {
+            upstream: choice.upstream,
+            client: ask.dialect,
+            purpose: ask.purpose,
+            json_array: ask.json_array,
+            traits: choice.endpoint(snapshot).traits,
+            bridge: Arc::new(bridge),
+            sealing: (!natively).then_some(sealing),
+        })
+    });
+    Ok(Some(Translated { body: Bytes::from(body), losses, turn, back }))
+}
+
+/// A translation, with all that it needs, so that it can run anywhere.
+struct Job {
+    client: Dialect,
+    purpose: Purpose,
+    body: Bytes,
+    stream: bool,
+    /// What stands for the end user, where that is not what the client says.
+    user: Option<Option<String>>,
+    upstream: Dialect,
+    upstream_model: Arc<str>,
+    traits: Traits,
+    efforts: Vec<Effort>,
+    max_output_tokens: Option<u64>,
+    automatic_cache: bool,
+    keeper: Keeper,
+    provider: String,
+    /// A name per credential, under which the state of thoughts is known.
+    accounts: Vec<String>,
+    turn: u32,
+    scope: u64,
+}
+
+impl Job {
+    fn new(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Job, Failure> {
+        let Admitted { worker, snapshot, principal, choice, .. } = *admitted;
+        let endpoint = choice.endpoint(snapshot);
+        let user = || intake.facts.user.as_deref().map(|user| hashed_user(worker, principal, user));
+        let target = choice.target(snapshot).ok_or_else(|| Failure::new(ErrorKind::Internal, "the chosen endpoint has no target"))?;
+        Ok(Job {
+            client: ask.dialect,
+            purpose: ask.purpose,
+            body: join(&intake.frames),
+            stream: intake.facts.stream,
+            user: (ask.manner == Manner::Openrouter).then(user),
+            upstream: choice.upstream,
+            upstream_model: endpoint.upstream_model.clone(),
+            traits: endpoint.traits,
+            efforts: endpoint.efforts.clone(),
+            max_output_tokens: endpoint.max_completion_tokens.or(choice.model(snapshot).max_completion_tokens),
+            automatic_cache: choice.automatic_cache,
+            keeper: worker.shared.keeper.clone(),
+            provider: choice.provider(snapshot).slug.clone(),
+            accounts: target.credentials().map(|credential| account(worker, credential)).collect(),
+            turn: worker.turn(),
+            scope: principal.account,
+        })
+    }
+
+    fn run(&self) -> Result<(Encoded, Maker<'static>, u32), Refusal> {
+        let mut request = match self.purpose {
+            Purpose::Completions => completions::decode_request(&self.body)?,
+            _ => dialects::decode_request(self.client, &self.body)?,
+        };
+        // Some dialects say it in the path.
+        request.stream = self.stream;
+        if let Some(user) = &self.user {
+            request.labels.user = user.as_deref().map(text::escape);
+        }
+        let now_ms = unix_ms();
+        let turn = self.turn_of(&request, now_ms);
+        let maker = self.maker(turn as usize % self.accounts.len().max(1));
+        let mut losses = self.keeper.open(&mut request, &maker, self.scope, now_ms);
+        let target = Target {
+            dialect: self.upstream,
+            model: &self.upstream_model,
+            traits: self.traits,
+            efforts: &self.efforts,
+            max_output_tokens: self.max_output_tokens,
+            automatic_cache: self.automatic_cache,
+        };
+        let mut encoded = match self.purpose {
+            Purpose::Completions => completions::encode_request(&request, &target)?,
+            _ => dialects::encode_request(&request, &target)?,
+        };
+        losses.append(std::mem::take(&mut encoded.losses));
+        encoded.losses = losses;
+        Ok((encoded, maker, turn))
+    }
+
+    /// Thoughts are bound to the account that made them: the credential that began a loop of tool calls goes on with it.
+    fn turn_of(&self, request: &Request<'_>, now_ms: u64) -> u32 {
+        if self.accounts.len() < 2 {
+            return self.turn;
+        }
+        let made_by = self.keeper.maker_of(request, self.scope, now_ms);
+        let place = made_by.and_then(|made_by| (0..self.accounts.len()).find(|place| self.maker(*place) == made_by));
+        place.map_or(self.turn, |place| place as u32)
+    }
+
+    fn maker(&self, place: usize) -> Maker<'static> {
+        let owned = |text: &str| text::escape(text).into_owned();
+        Maker {
+            dialect: self.upstream,
+            provider: owned(&self.provider),
+            account: owned(self.accounts.get(place).map_or("", String::as_str)),
+            model: owned(&self.upstream_model),
+        }
+    }
+}
+
+/// A name of a credential that does not tell it, the same after a restart.
+fn account(worker: &Worker, credential: &[u8]) -> String {
+    let hash = worker.shared.hasher.hash(&[b"account ", credential].concat());
+    hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// One piece of memory; a body that came as one is not copied.
+pub(crate) fn join(frames: &[Bytes]) -> Bytes {
+    match frames {
+        [only] => only.clone(),
+        frames => frames.concat().into(),
+    }
+}
+
+/// Losses that a strict call is refused for, all of them named.
+fn refuse_losses(admitted: &Admitted<'_>, losses: &Losses) -> Result<(), Failure> {
+    const NAMED: usize = 20;
+    let grave: Vec<String> = losses.as_slice().iter().filter(|loss| loss.severity.is_strict_refusal()).map(ToString::to_string).collect();
+    if grave.is_empty() {
+        return Ok(());
+    }
+    let Admitted { snapshot, choice, .. } = *admitted;
+    let more = match grave.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let message = format!(
+        "no endpoint of {} takes this strict request whole: {} speaks {}, where this would be lost: {}{more}",
+        shown(&choice.model(snapshot).id),
+        choice.provider(snapshot).name,
+        choice.upstream.name(),
+        grave[..grave.len().min(NAMED)].join("; "),
+    );
+    Err(Failure::new(ErrorKind::ModelNotFound, message))
+}
+
+impl Back {
+    /// Of a stream that stays in its dialect but is written anew.
+    pub(crate) fn same(dialect: Dialect, traits: Traits) -> Back {
+        let bridge = Arc::default();
+        Back { upstream: dialect, client: dialect, purpose: Purpose::Generate, json_array: false, traits, bridge, sealing: None }
+    }
+
+    /// The dialect of the provider's reply.
+    pub(crate) fn upstream(&self) -> Dialect {
+        self.upstream
+    }
+
+    /// Whether a stream goes out as one JSON array.
+    pub(crate) fn is_json_array(&self) -> bool {
+        self.json_array
+    }
+
+    /// A whole reply as the client shall see it, and what was lost of it.
+    ///
+    /// # Errors
+    /// It is no reply.
+    pub(crate) fn reply(&self, body: &[u8], identity: &Identity, cost: NanoUsd) -> Result<(Vec<u8>, Losses), ProviderError> {
+        let read = dialects::decode_response(self.upstream, body, &self.traits);
+        let mut response = read.map_err(|fault| ProviderError::garbage(&fault.to_string()))?;
+        if let Some(Sealing { keeper, maker, scope }) = &self.sealing {
+            keeper.wrap(&mut response, maker, *scope, unix_ms());
+        }
+        let mut out = Vec::with_capacity(body.len() + 512);
+        let losses = self.encode(&response, &Face { identity, bridge: &self.bridge }, cost, &mut out);
+        Ok((out, losses))
+    }
+
+    fn encode(&self, response: &Response<'_>, face: &Face<'_>, cost: NanoUsd, out: &mut Vec<u8>) -> Losses {
+        match self.purpose {
+            Purpose::Completions => completions::encode_response(response, face, Some(cost), out),
+            _ => dialects::encode_response(self.client, response, face, Some(cost), out),
+        }
+    }
+
+    /// The two ends of a stream, and what is put between them.
+    pub(crate) fn stream(&self, identity: Arc<Identity>) -> (StreamDecoder, Option<StreamKeeper>, StreamEncoder) {
+        let wanted = Wanted { source: self.upstream, identity, bridge: self.bridge.clone(), json_array: self.json_array };
+        let encoder = match self.purpose {
+            Purpose::Completions => StreamEncoder::completions(wanted),
+            _ => StreamEncoder::new(self.client, wanted),
+        };
+        let keeper = self.sealing.as_ref().map(|sealing| sealing.keeper.stream(&sealing.maker, sealing.scope));
+        (StreamDecoder::new(self.upstream, self.traits), keeper, encoder)
+    }
+}
