@@ -221,7 +221,7 @@ mod tests {
             passed.sort_unstable();
             assert_eq!(passed, expected.as_bytes(), "{client:?} {upstream:?}");
         };
-        check(AnthropicMessages, AnthropicMessages, "abd");
+        check(AnthropicMessages, AnthropicMessages, "abcd");
         check(OpenaiChat, AnthropicMessages, "bd");
         check(OpenaiChat, OpenaiResponses, "cd");
         check(AnthropicMessages, BedrockConverse, "d");
