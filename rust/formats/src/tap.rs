@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fairlead_ir::{Dialect, ErrorKind, Finish, Manner, NanoUsd, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Finish, Losses, Manner, NanoUsd, Usage};
 
 use crate::anthropic_messages::stream::EventTap;
 use crate::bedrock_converse::stream::MessageTap;
@@ -65,6 +65,7 @@ pub struct Tap {
     withhold_usage: bool,
     spoken: Spoken,
     seen: Seen,
+    losses: Losses,
     answered: bool,
     terminal: bool,
     /// The end or an error has come: what follows is not sent.
@@ -137,6 +138,7 @@ impl Tap {
             withhold_usage,
             spoken,
             seen: Seen::default(),
+            losses: Losses::new(),
             answered: false,
             terminal: false,
             closed: false,
@@ -246,6 +248,18 @@ impl Tap {
             }
             _ => error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out),
         }
+    }
+
+    /// Whoever translates the stream tells what it has lost so far.
+    pub fn know_losses(&mut self, losses: &Losses) {
+        if losses.as_slice().len() != self.losses.as_slice().len() {
+            self.losses = losses.clone();
+        }
+    }
+
+    /// What the stream has lost so far.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// The dialect of the stream.

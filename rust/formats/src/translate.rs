@@ -23,6 +23,7 @@ mod job;
 pub(crate) mod promises;
 pub mod seals;
 pub mod stream;
+pub mod streamed;
 pub mod wire;
 
 pub use dialects::{Encoded, Wanted};

@@ -1,8 +1,9 @@
 //! A stream from bytes to bytes: framing, reading, writing.
 
-use fairlead_ir::{Dialect, ErrorKind, Event, Head, Losses, NanoUsd, Severity, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Usage};
 
 use super::dialects::{StreamDecoder, StreamEncoder, Wanted};
+use super::streamed::StreamLosses;
 use super::wire::Wire;
 use crate::error::Details;
 use crate::text;
@@ -24,34 +25,32 @@ pub struct Stream {
 struct Writing {
     encoder: StreamEncoder,
     usage: Option<Usage>,
-    losses: Losses,
-    /// The caller's dialect is another one than the provider's.
-    is_translated: bool,
+    lost: StreamLosses,
     ended: bool,
 }
 
 impl Stream {
     /// Before the first byte. An event may have `max_event_bytes`.
     pub fn new(target: Dialect, traits: Traits, max_event_bytes: usize, wanted: Wanted) -> Stream {
-        let is_translated = wanted.source != target;
-        Stream::to(|wanted| StreamEncoder::new(target, wanted), is_translated, traits, max_event_bytes, wanted)
+        Stream::to(|wanted| StreamEncoder::new(target, wanted), target, traits, max_event_bytes, wanted)
     }
 
     /// As [`Stream::new`], for a caller of legacy completions.
     pub fn completions(traits: Traits, max_event_bytes: usize, wanted: Wanted) -> Stream {
-        Stream::to(StreamEncoder::completions, true, traits, max_event_bytes, wanted)
+        Stream::to(StreamEncoder::completions, Dialect::OpenaiChat, traits, max_event_bytes, wanted)
     }
 
     fn to(
         encoder: impl FnOnce(Wanted) -> StreamEncoder,
-        is_translated: bool,
+        caller: Dialect,
         traits: Traits,
         max_event_bytes: usize,
         wanted: Wanted,
     ) -> Stream {
         let wire = Wire::new(wanted.source, max_event_bytes);
         let decoder = StreamDecoder::new(wanted.source, traits);
-        let writing = Writing { encoder: encoder(wanted), usage: None, losses: Losses::new(), is_translated, ended: false };
+        let lost = StreamLosses::new(wanted.source, caller);
+        let writing = Writing { encoder: encoder(wanted), usage: None, lost, ended: false };
         Stream { wire, pending: Vec::new(), scratch: Vec::new(), decoder, writing }
     }
 
@@ -98,7 +97,7 @@ impl Stream {
 
     /// What the caller's dialect has no place for.
     pub fn losses(&self) -> &Losses {
-        &self.writing.losses
+        self.writing.lost.losses()
     }
 
     fn take(&mut self, event: &[u8], out: &mut Vec<u8>) {
@@ -124,12 +123,9 @@ impl Writing {
                 let details = Details { provider_code: code.as_deref(), ..Details::default() };
                 return self.encoder.fail(*kind, &message, &details, out);
             }
-            Event::Open { head: Head::Opaque { word, .. }, .. } if self.is_translated => {
-                let word = text::decode(word).unwrap_or_default();
-                self.losses.at(format!("stream.{word}"), Severity::Dropped, "only the provider's dialect knows it");
-            }
             _ => {}
         }
+        self.lost.note(event);
         self.encoder.event(event, out);
     }
 

@@ -267,6 +267,11 @@ impl Call {
         self.translation.note(losses);
     }
 
+    /// What the reply's stream has lost so far; what was noted of it before counts once.
+    pub(crate) fn note_stream_losses(&mut self, losses: &Losses) {
+        self.translation.note_stream(losses);
+    }
+
     /// Losses so far, the worst of them where they are many.
     pub(crate) fn losses(&self) -> &[Loss] {
         self.translation.noted()

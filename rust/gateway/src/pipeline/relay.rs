@@ -535,6 +535,7 @@ fn note(call: &mut Call, tap: &Tap) {
     call.note_finish(finish, native);
     call.note_upstream_id(tap.upstream_id());
     call.note_usage(tap.usage().copied(), tap.missing(), tap.reported_cost());
+    call.note_stream_losses(tap.losses());
     call.seen.content = tap.saw_content();
     call.seen.completion_tokens_estimate = whole::estimate_tokens(tap.content_bytes());
     if let Some(prompt) = tap.prompt_usage() {

@@ -17,6 +17,7 @@ use fairlead_formats::request::{Purpose, Refusal};
 use fairlead_formats::text;
 use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
 use fairlead_formats::translate::seals::{Keeper, StreamKeeper, contains_token};
+use fairlead_formats::translate::streamed::StreamLosses;
 use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, completions, dialects};
 use fairlead_ir::block::Maker;
 use fairlead_ir::request::Effort;
@@ -263,6 +264,11 @@ impl Back {
             Purpose::Completions => completions::encode_response(response, face, Some(cost), out),
             _ => dialects::encode_response(self.client, response, face, Some(cost), out),
         }
+    }
+
+    /// What a stream loses on its way, nothing so far.
+    pub(crate) fn losses(&self) -> StreamLosses {
+        StreamLosses::new(self.upstream, self.client)
     }
 
     /// The two ends of a stream, and what is put between them.

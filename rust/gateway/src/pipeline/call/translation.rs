@@ -13,12 +13,21 @@ pub(super) struct Translation {
     losses: Vec<fairlead_ir::Loss>,
     /// Those that found no place.
     pub(super) losses_more: u32,
+    /// How many of those of a stream were noted.
+    of_stream: usize,
 }
 
 impl Translation {
     /// Adds losses. When they are too many, those that matter least go, of these the latest first.
     pub(super) fn note(&mut self, losses: &Losses) {
         losses.as_slice().iter().for_each(|loss| self.add(loss));
+    }
+
+    /// Adds those of a growing list that are new.
+    pub(super) fn note_stream(&mut self, losses: &Losses) {
+        for loss in losses.as_slice().iter().skip(std::mem::replace(&mut self.of_stream, losses.as_slice().len())) {
+            self.add(loss);
+        }
     }
 
     /// Those that are held.
@@ -82,6 +91,18 @@ mod tests {
     #[test]
     fn request_and_reply_add_up() {
         check(&[&[(Changed, 20)], &[(Hint, 0), (Hint, 20)]], &[(Changed, 0..20), (Hint, 0..12)], 8);
+    }
+
+    #[test]
+    fn a_stream_tells_its_losses_again_and_again() {
+        let (mut translation, mut losses) = (Translation::default(), Losses::new());
+        translation.note_stream(&losses);
+        for path in ["a", "b"] {
+            losses.at(path.to_owned(), Dropped, "gone");
+            translation.note_stream(&losses);
+            translation.note_stream(&losses);
+        }
+        assert_eq!(translation.losses().iter().map(|loss| loss.path).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

@@ -301,13 +301,18 @@ impl Sieve {
 
     /// What is still promised once the provider has closed its body without a last event, and the end.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
-        self.weave.as_mut().map_or(Ok(()), |weave| weave.close(out))
+        let Some(weave) = &mut self.weave else { return Ok(()) };
+        let closed = weave.close(out);
+        self.tap.know_losses(weave.losses());
+        closed
     }
 }
 
 /// Writes an event anew. That it makes no sense to the weaver is a failure too.
 fn woven(weave: &mut Weave, tap: &mut Tap, event: &[u8], sight: Sight, out: &mut Vec<u8>) -> Sight {
-    match weave.write(event, out) {
+    let written = weave.write(event, out);
+    tap.know_losses(weave.losses());
+    match written {
         Ok(()) => sight,
         Err(error) => {
             tap.fail(error);

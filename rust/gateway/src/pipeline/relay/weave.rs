@@ -6,7 +6,8 @@ use fairlead_formats::error::{Details, ProviderError};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
 use fairlead_formats::translate::seals::StreamKeeper;
-use fairlead_ir::{ErrorKind, Event, Usage};
+use fairlead_formats::translate::streamed::StreamLosses;
+use fairlead_ir::{ErrorKind, Event, Losses, Usage};
 use fairlead_ledger::settle::Bill;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub(super) struct Weave {
     decoder: StreamDecoder,
     keeper: Option<StreamKeeper>,
     encoder: StreamEncoder,
+    lost: StreamLosses,
     usage: Option<Usage>,
     scratch: Vec<u8>,
 }
@@ -22,7 +24,7 @@ pub(super) struct Weave {
 impl Weave {
     pub(super) fn new(back: &Back, identity: Arc<Identity>) -> Weave {
         let (decoder, keeper, encoder) = back.stream(identity);
-        Weave { decoder, keeper, encoder, usage: None, scratch: Vec::new() }
+        Weave { decoder, keeper, encoder, lost: back.losses(), usage: None, scratch: Vec::new() }
     }
 
     /// Appends what one event becomes. The end is written by [`Weave::finish`], a failure by [`Weave::fail`].
@@ -30,10 +32,11 @@ impl Weave {
     /// # Errors
     /// The reply has failed, in the provider's words or because it makes no sense.
     pub(super) fn write(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<(), ProviderError> {
-        let Weave { decoder, keeper, encoder, usage, scratch } = self;
+        let Weave { decoder, keeper, encoder, lost, usage, scratch } = self;
         let (mut failed, now_ms) = (None, unix_ms());
         let read = decoder.read(event, scratch, &mut |event| {
             let event = kept(event, keeper, now_ms);
+            lost.note(&event);
             failed = pass(&event, encoder, usage, out).or(failed.take());
         });
         match (failed, read) {
@@ -48,10 +51,11 @@ impl Weave {
     /// # Errors
     /// Something is missing.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
-        let Weave { decoder, keeper, encoder, usage, .. } = self;
+        let Weave { decoder, keeper, encoder, lost, usage, .. } = self;
         let (mut failed, now_ms) = (None, unix_ms());
         decoder.finish(&mut |event| {
             let event = kept(event, keeper, now_ms);
+            lost.note(&event);
             failed = pass(&event, encoder, usage, out).or(failed.take());
         });
         failed.map_or(Ok(()), Err)
@@ -60,6 +64,11 @@ impl Weave {
     /// Appends the end. The bill's usage stands in for figures that the provider did not give.
     pub(super) fn finish(&mut self, bill: &Bill, out: &mut Vec<u8>) {
         self.encoder.finish(Some(self.usage.as_ref().unwrap_or(&bill.usage)), Some(bill.charged), out);
+    }
+
+    /// What the client's dialect had no place for so far.
+    pub(super) fn losses(&self) -> &Losses {
+        self.lost.losses()
     }
 
     pub(super) fn fail(&mut self, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
