@@ -173,6 +173,8 @@ pub struct Facts {
     pub session_id: Option<String>,
     /// What a chat client said about `stream_options.include_usage`.
     pub include_usage: Option<bool>,
+    /// A chat request with tools for a model that may think about them.
+    pub thinks_with_tools: bool,
     /// `provider.require_parameters`: rather be refused than lose anything.
     pub require_parameters: bool,
     /// Length of the body in bytes.
@@ -367,6 +369,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             user: self.short_text(USER, MAX_USER_BYTES)?.or(metadata_user),
             session_id: self.short_text(session, MAX_SESSION_BYTES)?,
             include_usage: stream_options.as_ref().and_then(|options| options.include_usage),
+            thinks_with_tools: writes_chunks && self.purpose == Purpose::Generate && openai_chat::request::thinks_with_tools(self),
             require_parameters: require_parameters == Some(true),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
             // The caller owns the members and puts them in.

@@ -41,6 +41,38 @@ fn check_refused(dialect: Dialect, body: &str, param: Option<&str>, message: &st
 }
 
 #[test]
+fn one_provider_preference_is_read() {
+    let facts = |provider: &str| scan(CHAT, format!(r#"{{"model":"m","messages":[],"provider":{provider}}}"#).as_bytes(), 5);
+    for (provider, required) in [
+        ("{}", Some(false)),
+        ("null", Some(false)),
+        (r#"{"require_parameters":true}"#, Some(true)),
+        (r#"{ "require_parameters" : false, "order": null }"#, Some(false)),
+        (r#"{"require_parameters":true,"order":["a"]}"#, None),
+        (r#"{"require_parameters":1}"#, None),
+        (r#"{"data_collection":"deny"}"#, None),
+    ] {
+        assert_eq!(facts(provider).map(|facts| facts.require_parameters).ok(), required, "{provider}");
+    }
+}
+
+#[test]
+fn tools_that_are_thought_about() {
+    let facts = |dialect, members: &str| scan(dialect, format!(r#"{{"model":"m","messages":[],{members}}}"#).as_bytes(), 9).unwrap();
+    for (members, thinks) in [
+        (r#""tools":[{"type":"function"}]"#, true),
+        (r#""tools":[{"type":"function"}],"reasoning_effort":"low""#, true),
+        (r#""tools":[{"type":"function"}],"reasoning_effort":"none""#, false),
+        (r#""tools":[ ],"reasoning_effort":"low""#, false),
+        (r#""tools":null"#, false),
+        (r#""reasoning_effort":"low""#, false),
+    ] {
+        assert_eq!(facts(CHAT, members).thinks_with_tools, thinks, "{members}");
+    }
+    assert!(!facts(MESSAGES, r#""max_tokens":1,"tools":[{"name":"a"}]"#).thinks_with_tools);
+}
+
+#[test]
 fn bodies_that_are_refused() {
     fn check(body: &str, param: Option<&str>, message: &str) {
         check_refused(CHAT, body, param, message);

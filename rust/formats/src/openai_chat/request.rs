@@ -23,9 +23,12 @@ const STREAM_OPTIONS: usize = FIRST_OWN;
 const MAX_COMPLETION_TOKENS: usize = FIRST_OWN + 1;
 const MAX_TOKENS: usize = FIRST_OWN + 2;
 const CHOICES: usize = FIRST_OWN + 3;
+const TOOLS: usize = FIRST_OWN + 4;
+const EFFORT: usize = FIRST_OWN + 5;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 4] = keys("messages", ["stream_options", "max_completion_tokens", "max_tokens", "n"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 6] =
+    keys("messages", ["stream_options", "max_completion_tokens", "max_tokens", "n", "tools", "reasoning_effort"]);
 
 /// The cap on completion tokens; of the old and the new name the larger one, so that a reservation is never too small.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {
@@ -36,6 +39,12 @@ pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Resul
 /// How many choices are asked for.
 pub(crate) fn choices<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<u64, Refusal> {
     Ok(body.whole_number(CHOICES)?.unwrap_or(1))
+}
+
+/// Whether there are tools, and the model may think before it calls them: some models take that in Responses only.
+pub(crate) fn thinks_with_tools<F: AsRef<[u8]>>(body: &Body<'_, F>) -> bool {
+    let has_tools = body.value(TOOLS).is_some_and(|(kind, range)| kind == Kind::Array && body.text(range).contains(&b'{'));
+    has_tools && body.value(EFFORT).is_none_or(|(_, range)| *body.text(range) != *b"\"none\"")
 }
 
 /// What stands in `stream_options`, and how `include_usage` gets there.

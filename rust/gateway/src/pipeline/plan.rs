@@ -48,7 +48,7 @@ pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, 
         let message = format!("this key may not use the model {}", shown(&model.id));
         return Err(Failure::new(ErrorKind::PermissionDenied, message).param(Some("model")));
     }
-    place(model, ask, facts.stream)
+    place(model, ask, facts)
         .map(|(endpoint, upstream, operation)| {
             let Found { model, strict_translation: strict, automatic_cache } = found;
             Choice { model, endpoint, upstream, operation, strict, automatic_cache }
@@ -57,25 +57,29 @@ pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, 
 }
 
 /// The first endpoint that does the work as it is asked for, else the first that does it in another dialect.
-fn place(model: &Model, ask: &Ask, stream: bool) -> Option<(usize, Dialect, Operation)> {
-    let generation = if stream { Operation::Stream } else { Operation::Generate };
+fn place(model: &Model, ask: &Ask, facts: &Facts) -> Option<(usize, Dialect, Operation)> {
+    let generation = if facts.stream { Operation::Stream } else { Operation::Generate };
     let as_asked = match ask.purpose {
         Purpose::Embeddings => (Dialect::OpenaiChat, Operation::Embeddings),
         Purpose::Completions => (Dialect::OpenaiChat, Operation::Completions),
         Purpose::Generate | Purpose::CountTokens => (ask.dialect, generation),
     };
+    // Tried last, so that the provider says itself what it will not take.
+    let takes = |endpoint: &Endpoint, dialect| {
+        !(dialect == Dialect::OpenaiChat && facts.thinks_with_tools && endpoint.traits.no_thinking_chat_tools)
+    };
     let translated = || match ask.purpose {
         Purpose::Embeddings => None,
-        _ => first(model, &fidelity(ask.dialect).map(|dialect| (dialect, generation))),
+        _ => first(model, &fidelity(ask.dialect).map(|dialect| (dialect, generation)), takes),
     };
-    first(model, &[as_asked]).or_else(translated)
+    first(model, &[as_asked], takes).or_else(translated).or_else(|| first(model, &[as_asked], |_, _| true))
 }
 
-/// The first endpoint that goes one of these ways, each way asked in this order.
-fn first(model: &Model, ways: &[(Dialect, Operation)]) -> Option<(usize, Dialect, Operation)> {
+/// The first endpoint that goes one of these ways and `takes` the request there; each way is asked in this order.
+fn first(model: &Model, ways: &[(Dialect, Operation)], takes: impl Fn(&Endpoint, Dialect) -> bool) -> Option<(usize, Dialect, Operation)> {
     let serves = |endpoint: &Endpoint, dialect, operation| {
         let known = operation != Operation::Completions || endpoint.traits.native_completions;
-        known && endpoint.target(dialect).is_some_and(|target| target.request_line(operation).is_some())
+        known && takes(endpoint, dialect) && endpoint.target(dialect).is_some_and(|target| target.request_line(operation).is_some())
     };
     model.endpoints.iter().enumerate().find_map(|(index, endpoint)| {
         let (dialect, operation) = ways.iter().find(|(dialect, operation)| serves(endpoint, *dialect, *operation))?;
@@ -109,4 +113,65 @@ fn no_endpoint(model: &Model, purpose: Purpose) -> Failure {
         Purpose::Completions | Purpose::Generate | Purpose::CountTokens => "can be spoken to in any dialect",
     };
     Failure::new(ErrorKind::ModelNotFound, format!("no endpoint of {} {what}", shown(&model.id))).param(Some("model"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use fairlead_formats::request::RequestScan;
+    use fairlead_ir::Manner;
+
+    /// Two endpoints; `first` and `second` are their dialects, `quirks` those of both.
+    fn snapshot(first: &[&str], second: &[&str], quirks: &[&str]) -> Snapshot {
+        let list = |words: &[&str]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(",");
+        let bases = Dialect::ALL.map(|dialect| format!("\"{}\":\"http://p.test/v1\"", dialect.name())).join(",");
+        let endpoint = |id: u32, dialects: &[&str]| {
+            let (dialects, quirks) = (list(dialects), list(quirks));
+            format!(
+                r#"{{"id":{id},"provider":"p","upstream_model":"m","dialects":[{dialects}],"quirks":[{quirks}],"price":{{"prompt":1,"completion":1}}}}"#
+            )
+        };
+        let endpoints = [endpoint(1, first), endpoint(2, second)].join(",");
+        let json = format!(
+            r#"{{"version":1,"providers":[{{"slug":"p","name":"P","dialects":{{{bases}}}}}],"models":[{{"id":"a/b","endpoints":[{endpoints}]}}]}}"#
+        );
+        Snapshot::from_json(json.as_bytes()).unwrap()
+    }
+
+    fn facts(dialect: Dialect, body: &str) -> Facts {
+        let mut scan = RequestScan::new(dialect, 64);
+        scan.feed(body.as_bytes()).unwrap();
+        scan.finish(&[body.as_bytes()]).unwrap()
+    }
+
+    fn check(snapshot: &Snapshot, purpose: Purpose, dialect: Dialect, members: &str, expected: Option<(usize, Dialect, Operation)>) {
+        let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false };
+        let facts = facts(dialect, &format!(r#"{{"model":"a/b","messages":[]{members}}}"#));
+        assert_eq!(place(&snapshot.models[0], &ask, &facts), expected, "{purpose:?} {dialect:?} {members}");
+    }
+
+    #[test]
+    fn the_clients_dialect_goes_first_then_what_keeps_most() {
+        use Dialect::{AnthropicMessages, BedrockConverse, OpenaiChat, OpenaiResponses};
+        use Operation::{Completions, Embeddings, Generate, Stream};
+        let both = snapshot(&["gemini_generate", "bedrock_converse"], &["openai_chat"], &[]);
+        check(&both, Purpose::Generate, OpenaiChat, "", Some((1, OpenaiChat, Generate)));
+        check(&both, Purpose::Generate, OpenaiChat, r#","stream":true"#, Some((1, OpenaiChat, Stream)));
+        check(&both, Purpose::Generate, AnthropicMessages, r#","max_tokens":1"#, Some((0, BedrockConverse, Generate)));
+        check(&both, Purpose::Embeddings, OpenaiChat, "", Some((1, OpenaiChat, Embeddings)));
+        check(&both, Purpose::Completions, OpenaiChat, "", Some((0, Dialect::GeminiGenerate, Generate)));
+        let native = snapshot(&["gemini_generate"], &["openai_chat"], &["native_completions"]);
+        check(&native, Purpose::Completions, OpenaiChat, "", Some((1, OpenaiChat, Completions)));
+        let converse = snapshot(&["bedrock_converse"], &["bedrock_converse"], &[]);
+        check(&converse, Purpose::Embeddings, OpenaiChat, "", None);
+        let tools = r#","tools":[{"type":"function"}]"#;
+        let picky = snapshot(&["openai_chat"], &["openai_responses"], &["no_thinking_chat_tools"]);
+        check(&picky, Purpose::Generate, OpenaiChat, "", Some((0, OpenaiChat, Generate)));
+        check(&picky, Purpose::Generate, OpenaiChat, tools, Some((1, OpenaiResponses, Generate)));
+        // Nowhere else to go: the provider says itself what it will not take.
+        let chat = snapshot(&["openai_chat"], &["openai_chat"], &["no_thinking_chat_tools"]);
+        check(&chat, Purpose::Generate, OpenaiChat, tools, Some((0, OpenaiChat, Generate)));
+    }
 }

@@ -13,7 +13,7 @@ use crate::translate::{Target, completions};
 
 #[test]
 fn chats_readers_find_chats_members() {
-    assert_eq!(super::KEYS[FIRST_OWN..FIRST_OWN + 4], openai_chat::request::KEYS[FIRST_OWN..]);
+    assert_eq!(super::KEYS[FIRST_OWN..FIRST_OWN + 4], openai_chat::request::KEYS[FIRST_OWN..FIRST_OWN + 4]);
     assert_eq!(super::KEYS[super::BEST_OF], "best_of");
 }
 
