@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Report = dict[str, Any]
@@ -32,6 +32,8 @@ class Load:
     on_api: bool = False
     """Runs on the target's second path, where it has one."""
     pace_ms: int | None = None
+    upstream_dialect: str | None = None
+    """The provider speaks this dialect, not the caller's: for targets that translate."""
 
     @property
     def least_stream_ms(self) -> float:
@@ -58,8 +60,8 @@ class Goal:
         if self.against is None:
             return f"≤ {self.plus:g} {unit}"
         if self.ratio != 1.0:
-            return f"≤ {self.ratio:g} x floor"
-        return f"≤ floor + {self.plus:g} {unit}"
+            return f"≤ {self.ratio:g} x {self.against}"
+        return f"≤ {self.against} + {self.plus:g} {unit}"
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,19 @@ class Figure:
     minus_direct: bool = False
     """Whether the direct call's value of the same window is subtracted."""
     reference: str | None = None
-    """The figure of the floor that ratio and goal compare with, where it is not the same one."""
+    """The figure that ratio and goal compare with, where it is not the same one."""
+    reference_target: str = "floor-hand"
+    """Whose figure that is."""
     goal: Goal | None = None
     digits: int = 1
 
 
 FLOOR = "floor-hand"
 """What ratios compare with."""
+JUDGED = "fairlead"
+"""Whose figures have goals."""
+UPSTREAM_DIALECTS = ("openai_responses", "anthropic_messages", "gemini_generate", "bedrock_converse")
+"""What a chat request is translated to."""
 
 _FULL_SPEED = ("--stream", "--connections", "32", "--words", "400")
 _STEADY = ("--stream", "--connections", "40", "--words", "1500", "--stagger-ms", "20")
@@ -102,6 +110,9 @@ LOADS = (
     Load("stream_steady", _STEADY, timed=False, pace_ms=1),
     Load("stream_steady_api", _STEADY, timed=False, pace_ms=1, on_api=True),
     Load("stream_paced", _PACED, timed=False, pace_ms=10),
+    *(Load(f"unary_to_{dialect}", ("--connections", "32"), upstream_dialect=dialect) for dialect in UPSTREAM_DIALECTS),
+    # The simulator's pace is asked for in the body, where it does not survive a translation.
+    *(Load(f"stream_to_{dialect}", _FULL_SPEED, upstream_dialect=dialect) for dialect in UPSTREAM_DIALECTS),
 )
 
 HOLD = ("--mode", "hold", "--stream", "--words", "1000", "--connections")
@@ -118,7 +129,13 @@ def _cpu(name: str, title: str, load: str, per: str, goal: float, reference: str
         return window.cpu_ns / 1e3 / count if count and window.cpu_ns else None
 
     digits = 2 if per == "frames" else 1
-    return Figure(name, title, "µs", load, read, "lowest", reference=reference, goal=Goal(FLOOR, goal), digits=digits)
+    return Figure(name, title, "µs", load, read, "lowest", reference=reference, goal=Goal("floor", goal), digits=digits)
+
+
+def _translated(name: str, title: str, load: str, per: str, goal: Goal, reference: str) -> Figure:
+    """CPU time where the provider speaks another dialect, beside our own where it does not."""
+    byte_path = _cpu(name, title, load, per, 0.0)
+    return replace(byte_path, reference=reference, reference_target=JUDGED, goal=goal)
 
 
 def _time(name: str, title: str, load: str, place: str, goal: Goal | None = None, *, added: bool = False) -> Figure:
@@ -157,7 +174,7 @@ def _other_cpu_us(window: Window) -> float | None:
 
 _NO_STALL = Goal(plus=30_000.0)
 """A delayed acknowledgement costs 40 ms; nothing may come near."""
-_LITTLE = Goal(FLOOR, plus=10.0)
+_LITTLE = Goal("floor", plus=10.0)
 
 FIGURES = (
     _cpu("request_cpu", "CPU per small request, 32 connections", "unary_32", "requests", 1.3),
@@ -168,11 +185,33 @@ FIGURES = (
     _cpu("frame_cpu_paced", "CPU per SSE frame, 200 streams paced 10 ms", "stream_paced", "frames", 1.15),
     _cpu("body_100k_cpu", "CPU per request of 100 KB", "body_100k", "requests", 1.4),
     _cpu("body_400k_cpu", "CPU per request of 400 KB", "body_400k", "requests", 1.4),
+    *(
+        _translated(
+            f"request_to_{dialect}",
+            f"CPU per small request, to {dialect}",
+            f"unary_to_{dialect}",
+            "requests",
+            Goal("byte path", 1.6),
+            "request_cpu",
+        )
+        for dialect in UPSTREAM_DIALECTS
+    ),
+    *(
+        _translated(
+            f"frame_to_{dialect}",
+            f"CPU per SSE frame, full speed, from {dialect}",
+            f"stream_to_{dialect}",
+            "frames",
+            Goal("byte path alone", plus=2.0),
+            "frame_cpu",
+        )
+        for dialect in UPSTREAM_DIALECTS
+    ),
     _added("added_p50", "added latency p50, 1 connection", "unary_1", "p50", _LITTLE),
     _added("added_p99", "added latency p99, 1 connection", "unary_1", "p99"),
     _added("added_500_p50", "added latency p50, 500/s", "unary_500", "p50", _LITTLE),
     _added("added_500_p99", "added latency p99, 500/s", "unary_500", "p99"),
-    _time("first_token_p50", "first token p50, kept-alive", "first_token", "first_content_ns.p50", Goal(FLOOR, plus=50.0)),
+    _time("first_token_p50", "first token p50, kept-alive", "first_token", "first_content_ns.p50", Goal("floor", plus=50.0)),
     _time("first_token_p99", "first token p99, kept-alive", "first_token", "first_content_ns.p99", _NO_STALL),
     _time("gap_p99", "gap p99 between frames paced 10 ms", "stream_paced", "gap_ns.p99", _NO_STALL),
     Figure("per_core", "requests per second of CPU time", "1/s", "unary_32", _per_core, "highest", digits=0),

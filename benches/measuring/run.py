@@ -64,7 +64,7 @@ class Bench:
 
     def _applies(self, load: Load, target: Target) -> bool:
         """A peer that failed a load once is spared it in later windows: each failure would cost a minute of waiting."""
-        if load.on_api and target.api_path is None:
+        if (load.on_api and target.api_path is None) or (load.upstream_dialect and not target.translates):
             return False
         return not (target.is_peer and None in self.found.get(target.name, {}).get(load.name, []))
 
@@ -80,7 +80,7 @@ class Bench:
         arguments += ["--seconds", str(self.seconds if load.timed else 0)]
         if load.pace_ms is not None:
             arguments += ["--pace-ms", str(load.pace_ms)]
-        measured = self._measure(gateway, arguments, on_api=load.on_api)
+        measured = self._measure(gateway, arguments, load)
         if measured is None:
             self._error(gateway.target, load.name, NO_REPORT)
             return None
@@ -91,26 +91,26 @@ class Bench:
             return None
         return window
 
-    def _measure(self, gateway: Running, arguments: list[str], *, on_api: bool) -> tuple[Window, int] | None:
+    def _measure(self, gateway: Running, arguments: list[str], load: Load | None = None) -> tuple[Window, int] | None:
         """One run of the load generator: its window, and the target's resident bytes at its `ready`."""
         root = gateway.process.pid if gateway.process else None
         if root is not None:
             processes.wait_quiet(root)
-        command = [str(self.rig), "load", *self._target_arguments(gateway, on_api=on_api), *arguments, "--gate"]
-        load = Managed(command, self.other_cores, log=self.folder / "load.log", talk=True)
+        command = [str(self.rig), "load", *self._target_arguments(gateway, load), *arguments, "--gate"]
+        generator = Managed(command, self.other_cores, log=self.folder / "load.log", talk=True)
         try:
-            line = load.read_line()
+            line = generator.read_line()
             if line.strip() != "ready":
                 return (Window(json.loads(line)), 0) if line else None
             before = processes.sample(root) if root else {}
             resident = processes.resident_bytes(root) if root else 0
-            load.write_line()
-            line = load.read_line()
+            generator.write_line()
+            line = generator.read_line()
             after = processes.sample(root) if root else {}
         except BrokenPipeError:
             line = ""
         finally:
-            load.stop()
+            generator.stop()
         if not line:
             return None
         carries = gateway.target.data_plane
@@ -118,13 +118,15 @@ class Bench:
         other_ns = processes.spent_ns(before, after, lambda name: not carries(name))
         return Window(json.loads(line), cpu_ns, other_ns), resident
 
-    def _target_arguments(self, gateway: Running, *, on_api: bool) -> list[str]:
+    def _target_arguments(self, gateway: Running, load: Load | None) -> list[str]:
         launch = gateway.launch
-        path = gateway.target.api_path if on_api else launch.path
-        arguments = ["--target", f"http://{gateway.address}", "--path", str(path), "--key", KEY, "--model", launch.model]
+        path = gateway.target.api_path if load and load.on_api else launch.path
+        model = targets.translated_model(load.upstream_dialect) if load and load.upstream_dialect else launch.model
+        arguments = ["--target", f"http://{gateway.address}", "--path", str(path), "--key", KEY, "--model", model]
         for header in launch.headers:
             arguments += ["--header", header]
-        if not launch.exact_frames:
+        # A translated stream has frames of its own at its begin and end.
+        if not launch.exact_frames or (load and load.upstream_dialect):
             arguments.append("--any-frames")
         return arguments
 
@@ -139,11 +141,11 @@ class Bench:
         try:
             processes.wait_quiet(gateway.process.pid)
             # A few requests first: memory that every use needs belongs to the process, not to a stream.
-            self._measure(gateway, ["--connections", "4", "--seconds", "0.2"], on_api=False)
+            self._measure(gateway, ["--connections", "4", "--seconds", "0.2"])
             time.sleep(0.3)
             idle = processes.resident_bytes(gateway.process.pid)
             hold = [*HOLD, str(HOLD_STREAMS), "--pace-ms", str(HOLD_PACE_MS)]
-            measured = self._measure(gateway, hold, on_api=False)
+            measured = self._measure(gateway, hold)
         finally:
             gateway.stop()
         report: Report = {"start_s": gateway.start_s, "idle_mib": idle / 2**20}

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .figures import FIGURES, FLOOR, Figure, Window
+from .figures import FIGURES, JUDGED, Figure, Window
 
 DIRECT = "direct"
-JUDGED = "fairlead"
 
 Windows = Mapping[str, Mapping[str, Sequence[Window | None]]]
 """By target, then by load; None where a window failed."""
@@ -58,7 +57,7 @@ def summarise(windows: Windows, figures: Sequence[Figure] = FIGURES) -> list[Row
         picked[figure.name] = cells
     rows = []
     for figure in figures:
-        reference = picked.get(figure.reference or figure.name, {}).get(FLOOR)
+        reference = picked.get(figure.reference or figure.name, {}).get(figure.reference_target)
         cells = {name: _with_ratio(figure, cell, reference) for name, cell in picked[figure.name].items()}
         if cells:
             rows.append(Row(figure, cells, _verdict(figure, cells.get(JUDGED), reference)))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .figures import UPSTREAM_DIALECTS
 from .processes import Managed
 
 KEY = "sk-bench"
@@ -48,6 +49,8 @@ class Target:
     api_path: str | None = None
     """A second path whose frames are spliced, if it has one."""
     is_peer: bool = False
+    translates: bool = False
+    """Whether its model `bench/<dialect>` is at a provider that speaks only that."""
 
 
 class Running:
@@ -116,11 +119,12 @@ def fairlead(command: str) -> Target:
         words = [*shlex.split(command), "serve", "--config", str(config)]
         return Launch(words, ready_path="/readyz")
 
-    return Target("fairlead", launch, lambda name: name.startswith("fl-"), api_path="/api/v1/chat/completions")
+    return Target("fairlead", launch, lambda name: name.startswith("fl-"), api_path="/api/v1/chat/completions", translates=True)
 
 
 def fairlead_config(port: int, admin_port: int, upstream: str, data_dir: Path) -> str:
-    """A key, a priced model, the journal and the metrics: everything that the floor does not have."""
+    """A key, priced models, the journal and the metrics: everything that the floor does not have."""
+    translated = "".join(_translated_model(dialect, upstream) for dialect in UPSTREAM_DIALECTS)
     return f"""\
 [server]
 data = "127.0.0.1:{port}"
@@ -141,8 +145,33 @@ provider = "lab"
 upstream_model = "{UPSTREAM_MODEL}"
 usd_per_million = {{ prompt = "3", completion = "15" }}
 
+{translated}
 [keys.bench]
 secret = "{KEY}"
+"""
+
+
+def translated_model(dialect: str) -> str:
+    """The model whose provider speaks only `dialect`."""
+    return f"bench/{dialect}"
+
+
+def _translated_model(dialect: str, upstream: str) -> str:
+    version = "/v1" if dialect.startswith("openai") else ""
+    return f"""
+[providers.lab-{dialect.replace("_", "-")}]
+dialect = "{dialect}"
+base_url = "http://{upstream}{version}"
+keys = ["upstream-secret"]
+
+[models."{translated_model(dialect)}"]
+context_length = 1000000
+max_completion_tokens = 100000
+
+[[models."{translated_model(dialect)}".endpoints]]
+provider = "lab-{dialect.replace("_", "-")}"
+upstream_model = "{UPSTREAM_MODEL}"
+usd_per_million = {{ prompt = "3", completion = "15" }}
 """
 
 
