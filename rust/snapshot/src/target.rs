@@ -34,6 +34,8 @@ pub struct Target {
     /// One per credential, and one if there is none: host, credential and fixed headers, each line with its CRLF, without the request line
     /// before and the blank line after. Where requests are signed they hold no credential, and the signature adds its headers.
     pub heads: Vec<Box<[u8]>>,
+    /// A name per credential, in the order of `heads`: the same after a restart, and it does not tell the secret.
+    pub credential_names: Arc<[String]>,
     /// Lower-case names of the fixed headers that the client's own value replaces, with their lines.
     pub defaults: Vec<(String, Box<[u8]>)>,
     /// How requests are signed, where a credential does not travel itself.
@@ -45,13 +47,6 @@ impl Target {
     /// The request line of an operation, with its CRLF; `None` when the dialect has no such operation.
     pub fn request_line(&self, operation: Operation) -> Option<&[u8]> {
         self.lines[operation as usize].as_deref()
-    }
-
-    /// What tells the credentials apart, in the order of [`Target::heads`]: for hashing, not for showing.
-    pub fn credentials(&self) -> impl Iterator<Item = &[u8]> {
-        let ids = self.signing.iter().flat_map(|signing| signing.credentials.iter().map(|key| key.access_key_id.as_bytes()));
-        let signed = self.signing.is_some();
-        ids.chain(self.heads.iter().map(|head| &**head).filter(move |_| !signed))
     }
 
     /// Path and query of an operation as they stand in its request line, the query without the question mark (empty: none).
@@ -119,7 +114,16 @@ pub(crate) fn target(
         .map(|operation| base.path_of(operation, dialect, model).map(|path| format!("{METHOD}{path}{VERSION}").into_bytes().into()));
     let key = format!("{}|{}://{}:{}|{}", provider.slug, base.scheme(), base.host, base.port, provider.ca_file.as_deref().unwrap_or(""));
     let origin = Origin { key, tls: base.tls, host: base.host, port: base.port, ca_file: provider.ca_file.clone() };
-    Ok((dialect, Target { origin: Arc::new(origin), heads, defaults, signing, lines }))
+    Ok((dialect, Target { origin: Arc::new(origin), credential_names: credential_names(provider), heads, defaults, signing, lines }))
+}
+
+/// The start of each credential's SHA-256; without credentials one empty name. It leaves the process only inside sealed tokens.
+fn credential_names(provider: &wire::Provider) -> Arc<[String]> {
+    let name = |key: &wire::ProviderKey| {
+        let hash = ring::digest::digest(&ring::digest::SHA256, key.access_key_id.as_ref().unwrap_or(&key.secret).as_bytes());
+        hash.as_ref().iter().take(8).fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
+    };
+    if provider.keys.is_empty() { Arc::new([String::new()]) } else { provider.keys.iter().map(name).collect() }
 }
 
 const METHOD: &str = "POST ";

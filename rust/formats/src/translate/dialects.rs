@@ -29,9 +29,14 @@ pub struct Encoded {
 /// # Errors
 /// The body is not JSON, or breaks its dialect: the message names the JSON path.
 pub fn decode_request(dialect: Dialect, body: &[u8]) -> Result<Request<'_>, Refusal> {
-    if !is_complete(body) {
-        return Err(refusal(Malformed::new("is not valid JSON")));
-    }
+    if is_complete(body) { decode_scanned_request(dialect, body) } else { Err(refusal(Malformed::new("is not valid JSON"))) }
+}
+
+/// As [`decode_request`], of a body that a [`RequestScan`](crate::request::RequestScan) has found to be JSON.
+///
+/// # Errors
+/// The body breaks its dialect.
+pub fn decode_scanned_request(dialect: Dialect, body: &[u8]) -> Result<Request<'_>, Refusal> {
     let read = match dialect {
         Dialect::OpenaiChat => openai_chat::request::decode::decode(body),
         Dialect::OpenaiResponses => openai_responses::request::decode::decode(body),
@@ -64,9 +69,14 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>) -> Result<Enco
 /// # Errors
 /// The body is not JSON, or no reply of that dialect.
 pub fn decode_response<'a>(dialect: Dialect, body: &'a [u8], traits: &Traits) -> Result<Response<'a>, Malformed> {
-    if !is_complete(body) {
-        return Err(Malformed::new("is not valid JSON"));
-    }
+    if is_complete(body) { decode_scanned_response(dialect, body, traits) } else { Err(Malformed::new("is not valid JSON")) }
+}
+
+/// As [`decode_response`], of a body that a [`ReplyScan`](crate::reply::ReplyScan) has found to be JSON.
+///
+/// # Errors
+/// The body is no reply of that dialect.
+pub fn decode_scanned_response<'a>(dialect: Dialect, body: &'a [u8], traits: &Traits) -> Result<Response<'a>, Malformed> {
     match dialect {
         Dialect::OpenaiChat => openai_chat::response::decode::decode(body, traits),
         Dialect::OpenaiResponses => openai_responses::response::decode::decode(body, traits),

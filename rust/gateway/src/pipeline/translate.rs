@@ -9,7 +9,7 @@ use super::failure::{Failure, shown};
 use super::intake::Intake;
 use super::whole::aside;
 use crate::routes::Ask;
-use crate::worker::{Worker, unix_ms};
+use crate::worker::unix_ms;
 use bytes::Bytes;
 use fairlead_formats::error::ProviderError;
 use fairlead_formats::identity::Identity;
@@ -108,7 +108,7 @@ struct Job {
     keeper: Keeper,
     provider: String,
     /// A name per credential, under which the state of thoughts is known.
-    accounts: Vec<String>,
+    accounts: Arc<[String]>,
     turn: u32,
     scope: u64,
 }
@@ -133,7 +133,7 @@ impl Job {
             automatic_cache: choice.automatic_cache,
             keeper: worker.shared.keeper.clone(),
             provider: choice.provider(snapshot).slug.clone(),
-            accounts: target.credentials().map(|credential| account(worker, credential)).collect(),
+            accounts: target.credential_names.clone(),
             turn: worker.turn(),
             scope: principal.account,
         })
@@ -142,7 +142,7 @@ impl Job {
     fn run(&self) -> Result<(Encoded, Maker<'static>, u32), Refusal> {
         let mut request = match self.purpose {
             Purpose::Completions => completions::decode_request(&self.body)?,
-            _ => dialects::decode_request(self.client, &self.body)?,
+            _ => dialects::decode_scanned_request(self.client, &self.body)?,
         };
         // Some dialects say it in the path.
         request.stream = self.stream;
@@ -189,12 +189,6 @@ impl Job {
             model: owned(&self.upstream_model),
         }
     }
-}
-
-/// A name of a credential that does not tell it, the same after a restart.
-fn account(worker: &Worker, credential: &[u8]) -> String {
-    let hash = worker.shared.hasher.hash(&[b"account ", credential].concat());
-    hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// One piece of memory; a body that came as one is not copied.
@@ -249,7 +243,7 @@ impl Back {
     /// # Errors
     /// It is no reply.
     pub(crate) fn reply(&self, body: &[u8], identity: &Identity, cost: NanoUsd) -> Result<(Vec<u8>, Losses), ProviderError> {
-        let read = dialects::decode_response(self.upstream, body, &self.traits);
+        let read = dialects::decode_scanned_response(self.upstream, body, &self.traits);
         let mut response = read.map_err(|fault| ProviderError::garbage(&fault.to_string()))?;
         if let Some(Sealing { keeper, maker, scope }) = &self.sealing {
             keeper.wrap(&mut response, maker, *scope, unix_ms());
