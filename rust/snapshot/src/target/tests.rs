@@ -43,7 +43,7 @@ fn a_dialect_may_want_the_credential_otherwise() {
     let names = &endpoint.target(Dialect::OpenaiChat).unwrap().credential_names;
     assert_eq!(names.len(), endpoint.target(Dialect::OpenaiChat).unwrap().heads.len());
     assert!(names.iter().all(|name| name.len() == 16), "{names:?}");
-    assert_eq!(*names, endpoint.target(Dialect::AnthropicMessages).unwrap().credential_names);
+    assert_eq!(*names, endpoint.target(Dialect::GeminiGenerate).unwrap().credential_names);
     let check = |dialect, line: &str| assert!(texts(&endpoint.target(dialect).unwrap().heads)[0].ends_with(line));
     check(Dialect::OpenaiChat, "authorization: Bearer k\r\n");
     check(Dialect::GeminiGenerate, "x-goog-api-key: k\r\n");
