@@ -12,8 +12,9 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/rig -name '*.rs'
 # Taken away before it is built anew: a running gateway has the old file mapped, and writing into that would end it.
 NATIVE := python/fairlead/_native*.so
 RIG := $(CARGO_TARGET)/release/fairlead-rig
+ICOUNT := $(CARGO_TARGET)/release/fairlead-icount
 
-.PHONY: help run test test-rust test-python proof build bench bench-peers lint check-aarch64 fmt wheel lock clean
+.PHONY: help run test test-rust test-python proof build bench bench-peers icount lint check-aarch64 fmt wheel lock clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,11 +36,15 @@ proof: $(VENV)/built ## the same tests at full counts
 
 build: $(VENV)/release ## release build into .venv
 
-bench: $(VENV)/release $(RIG) ## measure against direct calls, the floor and installed peers
+bench: $(VENV)/release $(RIG) $(ICOUNT) ## measure against direct calls, the floor and installed peers
+	$(BIN)/python benches/icount/icount.py --if-there
 	$(BIN)/python benches/overhead.py $(ARGS)
 
 bench-peers: $(VENV)/tools ## install the peers that the registries offer
 	$(BIN)/python benches/overhead.py --install-peers $(ARGS)
+
+icount: $(VENV)/tools $(ICOUNT) ## count the instructions of translating (with valgrind)
+	$(BIN)/python benches/icount/icount.py $(ARGS)
 
 lint: $(VENV)/tools ## checks
 	cargo fmt --all --check
@@ -93,3 +98,6 @@ $(VENV)/release: $(VENV)/tools $(RUST_SOURCES)
 
 $(RIG): $(RUST_SOURCES)
 	cargo build --release --locked -p fairlead-rig
+
+$(ICOUNT): $(RUST_SOURCES) $(shell find benches/icount -name '*.rs' -o -name Cargo.toml)
+	cargo build --release --locked -p fairlead-icount

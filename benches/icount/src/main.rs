@@ -1,0 +1,49 @@
+//! `fairlead-icount`: pieces of work of the translation library, one after the other, for a counter of instructions or for a clock.
+//!
+//! Without an argument it does each case once inside [`counted`] and prints the cases' names and numbers of items; `icount.py` runs it
+//! so under callgrind, which writes down after each call of [`counted`] what it took. With `--time` it prints the nanoseconds per item.
+//! Each case checks what comes out before it is counted.
+
+#![expect(clippy::unwrap_used, reason = "a measurement may stop")]
+
+mod cases;
+mod frames;
+mod request;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use cases::Case;
+
+fn main() {
+    let clock = std::env::args().nth(1).is_some_and(|argument| argument == "--time");
+    for mut case in cases::all() {
+        if clock {
+            let ns = lowest_ns(&mut case) / case.items as f64;
+            println!("{}\t{ns:.1}", case.name);
+        } else {
+            let mut work = (case.prepare)();
+            counted(&mut work);
+            println!("{}\t{}", case.name, case.items);
+        }
+    }
+}
+
+/// What callgrind counts: see `icount.py`.
+#[inline(never)]
+fn counted(work: &mut dyn FnMut() -> usize) {
+    black_box(work());
+}
+
+/// The lowest of many windows: other work on the machine only ever adds time.
+fn lowest_ns(case: &mut Case) -> f64 {
+    const WINDOWS: usize = 2_000;
+    let mut lowest = f64::MAX;
+    for _ in 0..WINDOWS {
+        let mut work = (case.prepare)();
+        let start = Instant::now();
+        counted(&mut work);
+        lowest = lowest.min(start.elapsed().as_nanos() as f64);
+    }
+    lowest
+}
