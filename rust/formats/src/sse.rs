@@ -10,6 +10,7 @@
 
 use core::fmt;
 use core::ops::Range;
+use std::borrow::Cow;
 
 use memchr::memchr2;
 
@@ -293,6 +294,26 @@ pub struct Event {
     pub retry: Option<u64>,
 }
 
+/// One decoded event, where it lies in the stream if it can: see [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// Its type; `message` when the stream names none.
+    pub event: &'a str,
+    /// Its data, several lines joined with LF.
+    pub data: &'a str,
+    /// The last id that the stream gave, here or in an earlier event; empty before the first.
+    pub id: &'a str,
+    /// The last reconnection time in milliseconds that the stream gave since the event before.
+    pub retry: Option<u64>,
+}
+
+impl From<EventRef<'_>> for Event {
+    fn from(event: EventRef<'_>) -> Event {
+        let EventRef { event, data, id, retry } = event;
+        Event { event: event.to_owned(), data: data.to_owned(), id: id.to_owned(), retry }
+    }
+}
+
 /// Decodes a byte stream that arrives in any pieces into events, as the WHATWG's text says.
 ///
 /// One byte-order mark at the start is dropped, comments and unknown fields are ignored, bytes that are not UTF-8
@@ -332,15 +353,23 @@ impl Decoder {
     /// [`TooLarge`] when an event exceeds the limit; events before it are in `out`. The stream cannot be decoded any
     /// further, and later calls fail too.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Event>) -> Result<(), TooLarge> {
+        self.feed_each(bytes, |event| out.push(event.into()))
+    }
+
+    /// As [`feed`](Self::feed), without a copy of each event.
+    ///
+    /// # Errors
+    /// As those of [`feed`](Self::feed).
+    pub fn feed_each(&mut self, bytes: &[u8], mut each: impl FnMut(EventRef<'_>)) -> Result<(), TooLarge> {
         let mut from = 0;
         while let Some(end) = self.framer.next_end(bytes, from)? {
             let piece = &bytes[from..end];
             if self.partial.is_empty() {
-                self.decode(piece, out);
+                self.decode(piece, &mut each);
             } else {
                 let mut event = core::mem::take(&mut self.partial);
                 event.extend_from_slice(piece);
-                self.decode(&event, out);
+                self.decode(&event, &mut each);
                 event.clear();
                 self.partial = event;
             }
@@ -356,10 +385,15 @@ impl Decoder {
     /// array or string, or `[DONE]`: providers that close without the last blank line would lose their usage
     /// otherwise. A number or a bare word could be the beginning of a longer one and is dropped.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
+        self.finish_each(|event| out.push(event.into()));
+    }
+
+    /// As [`finish`](Self::finish), without a copy of the event.
+    pub fn finish_each(&mut self, each: impl FnMut(EventRef<'_>)) {
         let rest = core::mem::take(&mut self.partial);
         let mut joined = Vec::new();
         if join_data(self.without_first_mark(&rest), &mut joined) && is_whole_data(&joined) {
-            self.decode(&rest, out);
+            self.decode(&rest, each);
         }
         *self = Self::new(self.max_event_bytes);
     }
@@ -370,15 +404,21 @@ impl Decoder {
     }
 
     /// Reads the fields of one event and reports it, if it has data.
-    fn decode(&mut self, event: &[u8], out: &mut Vec<Event>) {
+    #[inline]
+    fn decode(&mut self, event: &[u8], mut each: impl FnMut(EventRef<'_>)) {
         let event = self.without_first_mark(event);
         self.at_start = false;
+        let (mut name, mut data): (&[u8], Option<&[u8]>) = (b"", None);
         let mut joined = Vec::new();
-        let has_data = join_data(event, &mut joined);
-        let mut name: &[u8] = b"";
         for line in lines(event) {
             let line = &event[line];
-            if let Some(value) = field(line, b"event") {
+            if let Some(value) = field(line, b"data") {
+                match data.replace(value) {
+                    None => {}
+                    Some(before) if joined.is_empty() => joined = [before, b"\n", value].concat(),
+                    Some(_) => joined.extend([b"\n", value].concat()),
+                }
+            } else if let Some(value) = field(line, b"event") {
                 name = value;
             } else if let Some(value) = field(line, b"id").filter(|value| !value.contains(&0)) {
                 self.last_id = String::from_utf8_lossy(value).into_owned();
@@ -386,15 +426,16 @@ impl Decoder {
                 self.retry = read_retry(value).or(self.retry);
             }
         }
-        if has_data {
-            out.push(Event {
-                event: String::from_utf8_lossy(if name.is_empty() { b"message" } else { name }).into_owned(),
-                data: String::from_utf8(joined).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-                id: self.last_id.clone(),
-                retry: self.retry.take(),
-            });
-        }
+        let Some(data) = data.map(|last| if joined.is_empty() { last } else { &joined }) else { return };
+        let name = if name.is_empty() { b"message" } else { name };
+        each(EventRef { event: &lossy(name), data: &lossy(data), id: &self.last_id, retry: self.retry.take() });
     }
+}
+
+/// As text; what is not UTF-8 becomes U+FFFD.
+#[inline]
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    simdutf8::basic::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn is_whole_data(data: &[u8]) -> bool {

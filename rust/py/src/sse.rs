@@ -3,18 +3,18 @@
 use fairlead_formats::sse;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
 use std::sync::{Mutex, PoisonError};
 
 /// One server-sent event.
-#[pyclass(frozen, get_all, eq, module = "fairlead.sse")]
-#[derive(PartialEq)]
+#[pyclass(frozen, get_all, module = "fairlead.sse")]
 pub(crate) struct Event {
     /// Its name; "message" when the stream names none.
-    event: String,
+    event: Py<PyString>,
     /// Its data; several data lines are joined with newlines.
-    data: String,
+    data: Py<PyString>,
     /// The last id the stream named, up to this event.
-    id: String,
+    id: Py<PyString>,
     /// The reconnection time in milliseconds, if this event sets one.
     retry: Option<u64>,
 }
@@ -23,13 +23,19 @@ pub(crate) struct Event {
 impl Event {
     #[new]
     #[pyo3(signature = (event, data, id = String::new(), retry = None))]
-    fn new(event: String, data: String, id: String, retry: Option<u64>) -> Event {
-        Event { event, data, id, retry }
+    fn new(py: Python<'_>, event: Py<PyString>, data: Py<PyString>, id: String, retry: Option<u64>) -> Event {
+        Event { event, data, id: PyString::new(py, &id).unbind(), retry }
     }
 
-    fn __repr__(&self) -> String {
+    fn __eq__(&self, py: Python<'_>, other: &Event) -> PyResult<bool> {
+        let same = |one: &Py<PyString>, two: &Py<PyString>| one.bind(py).as_any().eq(two.bind(py));
+        Ok(self.retry == other.retry && same(&self.event, &other.event)? && same(&self.data, &other.data)? && same(&self.id, &other.id)?)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
         let retry = self.retry.map_or_else(|| "None".to_owned(), |retry| retry.to_string());
-        format!("Event(event={:?}, data={:?}, id={:?}, retry={retry})", self.event, self.data, self.id)
+        let [event, data, id] = [&self.event, &self.data, &self.id].map(|text| text.bind(py).to_string_lossy());
+        format!("Event(event={event:?}, data={data:?}, id={id:?}, retry={retry})")
     }
 }
 
@@ -50,28 +56,85 @@ impl Decoder {
     }
 
     /// Takes the next bytes and returns the events they complete. Raises ValueError when an event exceeds the limit.
-    fn feed(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<Vec<Event>> {
-        self.run(py, |decoder, out| decoder.feed(bytes, out))
+    fn feed<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        self.run(py, |decoder, batch| decoder.feed_each(bytes, |event| batch.push(event)))
     }
 
     /// The stream is over; returns a last event that lacks its blank line if its data is complete JSON.
-    fn finish(&self, py: Python<'_>) -> PyResult<Vec<Event>> {
-        self.run(py, |decoder, out| {
-            decoder.finish(out);
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.run(py, |decoder, batch| {
+            decoder.finish_each(|event| batch.push(event));
             Ok(())
         })
     }
 }
 
 impl Decoder {
-    fn run(
+    fn run<'py>(
         &self,
-        py: Python<'_>,
-        work: impl FnOnce(&mut sse::Decoder, &mut Vec<sse::Event>) -> Result<(), sse::TooLarge> + Send,
-    ) -> PyResult<Vec<Event>> {
-        let mut events = Vec::new();
-        py.detach(|| work(&mut self.decoder.lock().unwrap_or_else(PoisonError::into_inner), &mut events))
+        py: Python<'py>,
+        work: impl FnOnce(&mut sse::Decoder, &mut Batch) -> Result<(), sse::TooLarge> + Send,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let mut batch = Batch::default();
+        py.detach(|| work(&mut self.decoder.lock().unwrap_or_else(PoisonError::into_inner), &mut batch))
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(events.into_iter().map(|sse::Event { event, data, id, retry }| Event { event, data, id, retry }).collect())
+        batch.into_list(py)
+    }
+}
+
+/// Events while the GIL is released: their texts one behind the other, so that none has an allocation of its own before Python's.
+#[derive(Default)]
+struct Batch {
+    text: String,
+    events: Vec<Ends>,
+}
+
+/// Where the texts of an event end.
+struct Ends {
+    event: usize,
+    data: usize,
+    id: usize,
+    retry: Option<u64>,
+}
+
+impl Batch {
+    fn push(&mut self, event: sse::EventRef<'_>) {
+        let mut end = |text: &str| {
+            self.text.push_str(text);
+            self.text.len()
+        };
+        self.events.push(Ends { event: end(event.event), data: end(event.data), id: end(event.id), retry: event.retry });
+    }
+
+    fn into_list(self, py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+        let (mut names, mut ids) = (Repeated::new(py), Repeated::new(py));
+        let mut begin = 0;
+        let events = self.events.iter().map(|ends| {
+            let name = names.of(py, &self.text[begin..ends.event]);
+            let data = PyString::new(py, &self.text[ends.event..ends.data]).unbind();
+            let id = ids.of(py, &self.text[ends.data..ends.id]);
+            begin = ends.id;
+            Bound::new(py, Event { event: name, data, id, retry: ends.retry })
+        });
+        PyList::new(py, events.collect::<PyResult<Vec<_>>>()?)
+    }
+}
+
+/// A text that is mostly the same from event to event.
+struct Repeated<'t> {
+    text: &'t str,
+    made: Py<PyString>,
+}
+
+impl<'t> Repeated<'t> {
+    fn new(py: Python<'_>) -> Repeated<'t> {
+        Repeated { text: "", made: PyString::new(py, "").unbind() }
+    }
+
+    fn of(&mut self, py: Python<'_>, text: &'t str) -> Py<PyString> {
+        if self.text != text {
+            *self = Repeated { text, made: PyString::new(py, text).unbind() };
+        }
+        self.made.clone_ref(py)
     }
 }
