@@ -63,9 +63,12 @@ pub(crate) struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
+    #[inline]
     fn new(raw: &'a [u8]) -> Key<'a> {
-        // A name that is no text (half of a surrogate pair) is nobody's name.
-        Key { raw, name: unescape(raw).unwrap_or_default() }
+        // Names are short and nearly always plain. One that is no text (half of a surrogate pair) is nobody's name.
+        let plain = raw.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
+        let name = if plain { str::from_utf8(raw).ok().map(Cow::Borrowed) } else { unescape(raw) };
+        Key { raw, name: name.unwrap_or_default() }
     }
 
     /// Escapes decoded.
@@ -183,7 +186,7 @@ impl<'a> Reader<'a> {
         let mut level = ahead.enter(b'{').ok()?;
         while let Some(raw) = ahead.next_key(&mut level).ok()? {
             let value = ahead.skip().ok()?;
-            if Key::new(raw).name() == name {
+            if raw == name.as_bytes() || raw.contains(&b'\\') && Key::new(raw).name() == name {
                 return match value {
                     [b'"', inside @ .., b'"'] => Some(Text::escaped(inside)),
                     _ => None,
