@@ -1,10 +1,13 @@
-//! Writes the vectors of `tests/vectors/json` and `tests/vectors/sse` as seeds for the targets `json_scan` and `sse`, and a stream of messages for
-//! `eventstream`.
+//! Writes the vectors of `tests/vectors/json` and `tests/vectors/sse` as seeds for the targets `json_scan` and `sse`, those of translation and of the
+//! dialects for `codec_request`, `codec_response` and `codec_stream`, and a stream of messages for `eventstream`.
 
 use std::path::Path;
 
 use fairlead_formats::eventstream::{self, Header, Value as Typed};
 use serde_json::Value;
+
+#[path = "../../formats/tests/codecs/seeds.rs"]
+mod seeds;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (vectors, target) in [("json/verdicts.json", "json_scan"), ("json/members.json", "json_scan"), ("sse/events.json", "sse")] {
@@ -19,6 +22,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     write_messages()?;
+    for kind in ["request", "response", "stream"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(format!("codec_{kind}"));
+        std::fs::create_dir_all(&folder)?;
+        for (index, (_, seed)) in seeds::of(kind).into_iter().chain(seeds::findings(kind)).enumerate() {
+            std::fs::write(folder.join(format!("{index:04}")), seed)?;
+        }
+    }
     Ok(())
 }
 

@@ -186,9 +186,12 @@ fn read_schema<'a>(mut reader: Reader<'a>) -> Result<Option<Raw<'a>>, Malformed>
     let (mut schema, mut members) = (None, 0);
     reader.object(|key, reader| {
         members += 1;
-        let value = reader.raw()?;
-        schema = (key.name() == "json").then_some(value);
-        Ok(())
+        schema = match (key.name(), reader.kind()?) {
+            ("json", Kind::Object) => Some(reader.raw()?),
+            ("json", _) => return Err(Malformed::new("must be an object")),
+            _ => None,
+        };
+        if schema.is_none() { reader.skip() } else { Ok(()) }
     })?;
     Ok(schema.filter(|_| members == 1))
 }

@@ -135,7 +135,7 @@ impl<'a> Candidate<'a> {
                 ("index", _) => candidate.index = reader.whole()?,
                 ("content", _) => candidate.parts = read_parts(place, reader)?,
                 ("finishReason", _) => candidate.finish = Some(reader.text()?).filter(|word| !word.is_empty()),
-                ("finishMessage", _) => candidate.message = Some(reader.raw()?),
+                ("finishMessage", Kind::String) => candidate.message = Some(reader.raw()?),
                 ("logprobsResult", Kind::Object) => candidate.logprobs = Some(logprobs::read(reader)?),
                 ("groundingMetadata", Kind::Object) => {
                     candidate.rest.push(reader.clone().member(&key)?);

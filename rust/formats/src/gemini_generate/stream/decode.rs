@@ -252,7 +252,7 @@ impl Decoder {
                     finish = Some(reader.text()?);
                     return Ok(());
                 }
-                ("finishMessage", _) => {
+                ("finishMessage", Kind::String) => {
                     message = Some(reader.raw()?);
                     return Ok(());
                 }
