@@ -60,6 +60,8 @@ struct OpenBlock {
     block: u32,
     kind: Kind,
     seal: Option<Vec<u8>>,
+    /// A call that is whole waits for the calls before it.
+    is_whole: bool,
 }
 
 #[derive(Debug)]
@@ -201,7 +203,7 @@ impl Encoder {
             // The words of other dialects have no place here.
             Head::Opaque { raw, .. } => Kind::Whole(if self.own { raw.as_bytes().to_vec() } else { Vec::new() }),
         };
-        self.open.push(OpenBlock { choice, block, kind, seal: None });
+        self.open.push(OpenBlock { choice, block, kind, seal: None, is_whole: false });
     }
 
     fn delta(&mut self, choice: u32, block: u32, delta: &Delta<'_>, out: &mut Vec<u8>) {
@@ -244,8 +246,28 @@ impl Encoder {
     }
 
     fn close(&mut self, choice: u32, block: u32, out: &mut Vec<u8>) {
-        let Some(place) = self.open.iter().position(|open| (open.choice, open.block) == (choice, block)) else { return };
-        let OpenBlock { kind, seal, .. } = self.open.remove(place);
+        let Some(open) = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block)) else { return };
+        open.is_whole = true;
+        while let Some(place) = self.next_whole(choice) {
+            let block = self.open.remove(place);
+            self.write_block(block, out);
+        }
+    }
+
+    /// The first whole block of a reply that waits for no other.
+    fn next_whole(&self, choice: u32) -> Option<usize> {
+        let mut calls_wait = false;
+        let mut blocks = self.open.iter().enumerate().filter(|(_, open)| open.choice == choice);
+        let found = blocks.find(|(_, open)| {
+            let is_call = matches!(open.kind, Kind::Call { .. });
+            calls_wait |= is_call && !open.is_whole;
+            open.is_whole && !(is_call && calls_wait)
+        });
+        found.map(|(place, _)| place)
+    }
+
+    fn write_block(&mut self, block: OpenBlock, out: &mut Vec<u8>) {
+        let OpenBlock { choice, kind, seal, .. } = block;
         let seal = seal.map(Text::owned);
         let part = match kind {
             Kind::Text => seal.map(|seal| empty_part(false, &seal)),

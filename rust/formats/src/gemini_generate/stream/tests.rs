@@ -296,7 +296,7 @@ fn stop(reason: StopReason) -> Event<'static> {
 }
 
 #[test]
-fn interleaved_calls_are_written_whole() {
+fn interleaved_calls_are_written_whole_and_in_order() {
     let call = |id, name| Head::ToolCall { id: Text::word(id), name: Text::word(name), free: false };
     let arguments = |text: &'static str| Delta::Arguments(Text::word(text));
     let mut bridge = Bridge::default();
@@ -322,9 +322,9 @@ fn interleaved_calls_are_written_whole() {
         bridge,
         &[
             "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\\u2028b\u{e9}\u{201c}\"}],\"role\":\"model\"},\"index\":0}]…",
-            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"id":"y","name":"g","args":{}}}],"role":"model"},"index":0}]…"#,
             r#"{"candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"c2ln"}],"role":"model"},"index":0}]…"#,
             r#"{"candidates":[{"content":{"parts":[{"functionCall":{"id":"x","name":"f.1","args":{"a": 1}}}],"role":"model"},"index":0}]…"#,
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"id":"y","name":"g","args":{}}}],"role":"model"},"index":0}]…"#,
             r#"{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5,"cost":0.002}…"#,
         ],
     );
@@ -375,7 +375,8 @@ fn a_failure_is_the_last_event() {
 struct Said {
     texts: BTreeMap<u32, String>,
     thoughts: BTreeMap<u32, String>,
-    calls: Vec<(u32, String, serde_json::Value)>,
+    /// In the order they began, by reply.
+    calls: BTreeMap<(u32, u32), (String, serde_json::Value)>,
     seals: Vec<String>,
     media: usize,
     ends: Vec<u32>,
@@ -413,7 +414,7 @@ fn said(events: &[Event<'_>]) -> Said {
                         true => serde_json::json!({ "input": plain }),
                         false => serde_json::from_str(&plain).unwrap(),
                     };
-                    said.calls.push((*choice, text(&name), value));
+                    said.calls.insert((*choice, *block), (text(&name), value));
                 }
             }
             Event::Stop { choice, .. } => said.ends.push(*choice),
@@ -423,6 +424,17 @@ fn said(events: &[Event<'_>]) -> Said {
     }
     said.texts.retain(|_, text| !text.is_empty());
     said.thoughts.retain(|_, text| !text.is_empty());
+    said.seals.sort();
+    // Blocks may be other ones; what counts is which call of a reply it is.
+    let mut numbers = BTreeMap::new();
+    said.calls = std::mem::take(&mut said.calls)
+        .into_iter()
+        .map(|((choice, _), call)| {
+            let number = numbers.entry(choice).or_insert(0);
+            *number += 1;
+            ((choice, *number), call)
+        })
+        .collect();
     said
 }
 
@@ -453,8 +465,10 @@ proptest! {
             promises::check(&read).unwrap();
             let (mut wanted, got) = (said(&events), said(&read));
             if wanted.failed {
-                // What was gathered goes with the failure.
-                wanted.calls.truncate(got.calls.len());
+                // What was gathered goes with the failure: calls that are not whole, and those that waited for them.
+                wanted.calls.retain(|place, _| got.calls.contains_key(place));
+                prop_assert!(got.seals.iter().all(|seal| wanted.seals.contains(seal)));
+                wanted.seals.clone_from(&got.seals);
             }
             prop_assert_eq!(got, wanted, "{}", stream);
         }
