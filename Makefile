@@ -14,7 +14,7 @@ NATIVE := python/fairlead/_native*.so
 RIG := $(CARGO_TARGET)/release/fairlead-rig
 ICOUNT := $(CARGO_TARGET)/release/fairlead-icount
 
-.PHONY: help run test test-rust test-python proof build bench bench-peers icount lint check-aarch64 fmt wheel lock clean
+.PHONY: help run test test-rust test-python proof build bench bench-peers bench-library icount lint check-aarch64 fmt wheel lock clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,10 @@ bench: $(VENV)/release $(RIG) $(ICOUNT) ## measure against direct calls, the flo
 
 bench-peers: $(VENV)/tools ## install the peers that the registries offer
 	$(BIN)/python benches/overhead.py --install-peers $(ARGS)
+
+bench-library: $(VENV)/release $(ICOUNT) ## measure what can be imported: instructions, then translation, events and tokens beside others
+	status=0; for bench in "icount/icount.py --time" "micro/translate.py --install" micro/sse.py micro/tokens.py; do \
+		printf '\n=== %s\n' "$$bench"; $(BIN)/python benches/$$bench || status=1; done; exit $$status
 
 icount: $(VENV)/tools $(ICOUNT) ## count the instructions of translating (with valgrind)
 	$(BIN)/python benches/icount/icount.py $(ARGS)

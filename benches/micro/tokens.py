@@ -17,8 +17,8 @@ from collections.abc import Callable
 from fairlead import tokens
 from kinds import kinds
 from reference import reference
+from rounds import best
 
-ROUNDS = 7
 GOAL = 2.0
 ENCODINGS = ("o200k_base", "cl100k_base")
 LOADING = """
@@ -30,17 +30,6 @@ before, started = pages(), time.perf_counter()
 tokens.count("x", model={encoding!r})
 print((time.perf_counter() - started) * 1e3, (pages() - before) / 1e6)
 """
-
-
-def best(calls: list[Callable[[], object]]) -> list[float]:
-    """Seconds of each call, the best of its rounds; a round has one of each, so that drift meets all."""
-    taken: list[list[float]] = [[] for _ in calls]
-    for _ in range(ROUNDS):
-        for times, call in zip(taken, calls, strict=True):
-            started = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - started)
-    return [min(times) for times in taken]
 
 
 def speeds(encoding: str) -> float:
