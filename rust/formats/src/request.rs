@@ -126,7 +126,7 @@ impl RequestScan {
     ///
     /// # Errors
     /// The body ends too early, a member that routing needs is missing or of the wrong type, a gateway feature is asked for
-    /// that is not in this version, or the dialect is not.
+    /// that is not in this version, or nothing is asked in this dialect here.
     pub fn finish<F: AsRef<[u8]>>(self, frames: &[F]) -> Result<Facts, Refusal> {
         let (dialect, purpose) = (self.dialect, self.purpose);
         let spoken = match dialect {
@@ -135,7 +135,7 @@ impl RequestScan {
             Dialect::BedrockConverse => false,
         };
         if !spoken {
-            let message = format!("{} requests are not in this version; use openai_chat or anthropic_messages", dialect.name());
+            let message = format!("{} is spoken with providers only, or on another path", dialect.name());
             return Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: None });
         }
         let members = self.scanner.finish().map_err(|reject| refuse_json(keys_of(dialect, purpose), &reject))?;

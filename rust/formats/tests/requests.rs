@@ -128,7 +128,7 @@ fn bodies_that_are_refused() {
         Some("max_tokens"),
         "\"max_tokens\" must be a whole number, 0 or more; it is a string",
     );
-    let other = "gemini_generate requests are not in this version; use openai_chat or anthropic_messages";
+    let other = "gemini_generate is spoken with providers only, or on another path";
     check_refused(Dialect::GeminiGenerate, r#"{"contents":[]}"#, None, other);
 }
 
@@ -193,12 +193,7 @@ fn a_path_that_names_the_model() {
     ] {
         assert_eq!(scan_addressed(body, model, 9).unwrap_err().message, message, "{body}");
     }
-    check_refused(
-        Dialect::GeminiGenerate,
-        r#"{"contents":[]}"#,
-        None,
-        "gemini_generate requests are not in this version; use openai_chat or anthropic_messages",
-    );
+    check_refused(Dialect::GeminiGenerate, r#"{"contents":[]}"#, None, "gemini_generate is spoken with providers only, or on another path");
 }
 
 #[test]

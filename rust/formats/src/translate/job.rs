@@ -1,8 +1,9 @@
 //! A request while it is written, for writers in several steps.
 
-use fairlead_ir::{Losses, Param, Request, Severity};
+use fairlead_ir::{Dialect, ErrorKind, Losses, Param, Request, Severity};
 
 use super::{Bridge, Target};
+use crate::request::Refusal;
 
 /// What every step looks at.
 pub(crate) struct Job<'j, 'r> {
@@ -21,5 +22,43 @@ impl<'j, 'r> Job<'j, 'r> {
 
     pub(crate) fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
         self.losses.param(param, self.request.source, severity, reason);
+    }
+
+    /// The refusal of a conversation of which nothing is left: what was left out, so that its writer sees which words were not understood.
+    pub(crate) fn nothing_left(&self) -> Refusal {
+        const NAMED: usize = 3;
+        let place = match self.request.source {
+            Dialect::OpenaiChat | Dialect::AnthropicMessages | Dialect::BedrockConverse => "messages",
+            Dialect::OpenaiResponses => "input",
+            Dialect::GeminiGenerate => "contents",
+        };
+        let gone = self.losses.as_slice().iter().filter(|loss| loss.severity == Severity::Dropped);
+        let gone: Vec<String> = gone.take(NAMED).map(|loss| format!("{} ({})", loss.path, loss.reason)).collect();
+        let left_out = if gone.is_empty() { String::new() } else { format!("; left out: {}", gone.join(", ")) };
+        let message = format!("nothing of \"{place}\" can be sent to this model{left_out}; add a user's message with text");
+        Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(place) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use crate::translate::{Target, dialects};
+    use fairlead_ir::Dialect::{self, AnthropicMessages, BedrockConverse, GeminiGenerate, OpenaiChat, OpenaiResponses};
+
+    #[test]
+    fn a_conversation_of_which_nothing_is_left() {
+        let check = |source: Dialect, body: &str, words: &str| {
+            for target in [AnthropicMessages, BedrockConverse] {
+                let request = dialects::decode_request(source, body.as_bytes()).unwrap();
+                let refusal = dialects::encode_request(&request, &Target::new(target, "m")).unwrap_err();
+                assert!(refusal.message.contains(words), "{}", refusal.message);
+            }
+        };
+        let strange = r#"{"messages":[{"role":"user","content":[{"type":"strange"}]}]}"#;
+        check(OpenaiChat, strange, r#""messages" can be sent to this model; left out: messages[0].content[0] (only the dialect"#);
+        check(OpenaiResponses, r#"{"messages":[]}"#, r#"nothing of "input" can be sent to this model; add a user's message"#);
+        check(GeminiGenerate, r#"{"contents":[]}"#, r#"nothing of "contents" can be sent to this model; add a user's message"#);
     }
 }

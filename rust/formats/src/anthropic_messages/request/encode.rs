@@ -122,7 +122,7 @@ fn max_tokens(job: &mut Job<'_, '_>) -> u64 {
 fn refuse_impossible(job: &Job<'_, '_>, messages: &[conversation::Message<'_>]) -> Result<(), Refusal> {
     let refuse = |message: String| Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: None });
     match messages.last() {
-        None => refuse("nothing of the conversation can be sent to this model; add a user's message with text".to_owned()),
+        None => Err(job.nothing_left()),
         Some(last) if last.speaker == conversation::Speaker::Assistant && job.target.traits.no_prefill => refuse(format!(
             "the conversation ends with the assistant, whose message \"{}\" does not continue; end with a user's message",
             job.target.model

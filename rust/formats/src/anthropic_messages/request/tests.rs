@@ -302,8 +302,8 @@ fn impossible_conversations_are_refused() {
         let refusal = write(&decode(body.as_bytes()).unwrap(), &target(names)).unwrap_err();
         assert!(refusal.message.contains(words), "{}", refusal.message);
     };
-    refuse(json!([]), &[], "nothing of the conversation");
-    refuse(json!([user(" ")]), &[], "nothing of the conversation");
+    refuse(json!([]), &[], "nothing of \"messages\" can be sent to this model; add");
+    refuse(json!([user(" ")]), &[], "nothing of \"messages\"");
     refuse(json!([user("a"), of("assistant", &[text("b")])]), &["no_prefill"], "ends with the assistant");
 }
 

@@ -129,7 +129,7 @@ fn refuse_impossible(job: &Job<'_, '_>, messages: &[conversation::Message<'_>]) 
     match messages.last() {
         // What this dialect says is the provider's to judge.
         _ if job.own => Ok(()),
-        None => Err(refuse("nothing of the conversation can be sent to this model; add a user's message with text".to_owned())),
+        None => Err(job.nothing_left()),
         Some(last) if last.speaker == conversation::Speaker::Assistant && job.target.traits.no_prefill => {
             let model = job.target.model;
             Err(refuse(format!(
