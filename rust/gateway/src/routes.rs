@@ -48,16 +48,29 @@ pub(crate) fn find(method: &Method, path: &str, query: Option<&str>) -> (Route, 
         return (generate_content(method, model, action, query), GEMINI);
     }
     let (manner, rest) = split(path);
-    (route(method, path, rest, manner), Face { dialect: dialect(rest), manner })
+    (route(method, path, rest, manner), face(path))
 }
 
 /// The face of errors on a path.
 pub(crate) fn face(path: &str) -> Face {
-    if gemini(path).is_some() {
+    if path.starts_with("/v1beta/") || gemini(path).is_some() {
         return GEMINI;
     }
     let (manner, rest) = split(path);
     Face { dialect: dialect(rest), manner }
+}
+
+/// What whoever asked at a path where nothing is may have meant.
+pub(crate) fn hint(path: &str) -> &'static str {
+    const ENDS: [&str; 6] = ["/chat/completions", "/completions", "/responses", "/embeddings", "/messages", "/messages/count_tokens"];
+    match () {
+        () if path.starts_with("/v1/v1/") => "; the base URL of Anthropic's and Google's clients has no /v1",
+        () if path.contains("/models/") && path.contains(':') => {
+            "; of Gemini there are generateContent, streamGenerateContent and countTokens"
+        }
+        () if ENDS.iter().any(|end| path.ends_with(end)) => "; the base URL ends with /v1 or /api/v1",
+        () => "",
+    }
 }
 
 const GEMINI: Face = Face { dialect: Dialect::GeminiGenerate, manner: Manner::Native };
@@ -108,6 +121,7 @@ fn route(method: &Method, path: &str, rest: &str, manner: Manner) -> Route {
         "/embeddings" => Purpose::Embeddings,
         "/messages/count_tokens" | "/responses/input_tokens" => Purpose::CountTokens,
         "" | "/" => return probe(method, path),
+        _ if rest.starts_with("/v1/") => return Route::Unknown,
         _ => return Route::Control,
     };
     post(method, Route::Infer(Ask { purpose, dialect: dialect(rest), manner, address: None, json_array: false }))
@@ -175,12 +189,23 @@ mod tests {
             ("GET", "/api/hello", Route::Unknown),
             ("POST", "/chat/completions", Route::Unknown),
             ("POST", "/v1//chat/completions", Route::Control),
+            ("POST", "/v1/v1/messages", Route::Unknown),
             ("GET", "/admin/keys", Route::Unknown),
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
             let (bare, query) = path.split_once('?').map_or((path, None), |(bare, query)| (bare, Some(query)));
             assert_eq!(find(&method, bare, query).0, route, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_wrong_path_is_told_what_may_have_been_meant() {
+        let check = |path: &str, words: &str| assert!(hint(path).contains(words) && hint(path).is_empty() == words.is_empty(), "{path}");
+        check("/chat/completions", "ends with /v1");
+        check("/responses", "ends with /v1");
+        check("/v1/v1/messages", "has no /v1");
+        check("/v1beta/models/x:embedContent", "countTokens");
+        check("/nope", "");
     }
 
     #[test]
@@ -194,5 +219,7 @@ mod tests {
         check("/api/v1/responses", Dialect::OpenaiResponses, Manner::Openrouter);
         check("/v1beta/models/x:generateContent", Dialect::GeminiGenerate, Manner::Native);
         check("/v1/models/x:countTokens", Dialect::GeminiGenerate, Manner::Native);
+        check("/v1beta/models/x:embedContent", Dialect::GeminiGenerate, Manner::Native);
+        check("/v1/models/x:embedContent", Dialect::OpenaiChat, Manner::Native);
     }
 }

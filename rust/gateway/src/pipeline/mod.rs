@@ -222,7 +222,5 @@ fn check_framing(misframed: Option<&'static str>) -> Result<(), Failure> {
 }
 
 fn unknown_path(path: &str) -> Failure {
-    let hint =
-        if path.ends_with("/chat/completions") || path.ends_with("/messages") { "; the base URL ends with /v1 or /api/v1" } else { "" };
-    Failure::new(ErrorKind::NotFound, format!("there is nothing at {}{hint}", failure::shown(path)))
+    Failure::new(ErrorKind::NotFound, format!("there is nothing at {}{}", failure::shown(path), routes::hint(path)))
 }
