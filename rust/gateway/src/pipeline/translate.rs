@@ -23,6 +23,7 @@ use fairlead_ir::block::Maker;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::Traits;
 use fairlead_ir::{Dialect, ErrorKind, Losses, Manner, NanoUsd, Request, Response};
+use fairlead_ledger::settle::Bill;
 use fairlead_snapshot::Operation;
 use std::sync::Arc;
 
@@ -238,18 +239,20 @@ impl Back {
         self.json_array
     }
 
-    /// A whole reply as the client shall see it, and what was lost of it.
+    /// A whole reply as the client shall see it, and what was lost of it. The bill's usage stands in for figures that the provider did not
+    /// give.
     ///
     /// # Errors
     /// It is no reply.
-    pub(crate) fn reply(&self, body: &[u8], identity: &Identity, cost: NanoUsd) -> Result<(Vec<u8>, Losses), ProviderError> {
+    pub(crate) fn reply(&self, body: &[u8], identity: &Identity, bill: &Bill) -> Result<(Vec<u8>, Losses), ProviderError> {
         let read = dialects::decode_scanned_response(self.upstream, body, &self.traits);
         let mut response = read.map_err(|fault| ProviderError::garbage(&fault.to_string()))?;
         if let Some(Sealing { keeper, maker, scope }) = &self.sealing {
             keeper.wrap(&mut response, maker, *scope, unix_ms());
         }
+        response.usage.get_or_insert(bill.usage);
         let mut out = Vec::with_capacity(body.len() + 512);
-        let losses = self.encode(&response, &Face { identity, bridge: &self.bridge }, cost, &mut out);
+        let losses = self.encode(&response, &Face { identity, bridge: &self.bridge }, bill.charged, &mut out);
         Ok((out, losses))
     }
 

@@ -171,8 +171,8 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
 
 /// The reply in the client's dialect. What it costs is known before it is written, and settled once that has gone well.
 async fn translated(call: &mut Call, back: Back, body: Bytes) -> Result<ReplyBody, Failure> {
-    let (identity, charged) = (call.identity(), call.bill(Outcome::Completed).charged);
-    let written = aside(body.len(), move || back.reply(&body, &identity, charged)).await?;
+    let (identity, bill) = (call.identity(), call.bill(Outcome::Completed));
+    let written = aside(body.len(), move || back.reply(&body, &identity, &bill)).await?;
     let (reply, losses) = written.map_err(|error| reported(call, &error).word("garbage"))?;
     call.note_losses(&losses);
     call.settle(Outcome::Completed, 200, "")?;
