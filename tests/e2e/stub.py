@@ -8,7 +8,7 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from e2e.house import REPLY_SECONDS
 
@@ -133,7 +133,7 @@ class Stub:
         self._script: Script = polite
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def __enter__(self) -> "Stub":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
