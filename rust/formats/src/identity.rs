@@ -12,6 +12,7 @@ pub struct Identity {
     model: Name,
     provider: Name,
     created_s: u64,
+    kept: Option<Vec<u8>>,
 }
 
 /// A text and how it stands in JSON.
@@ -28,13 +29,23 @@ impl Identity {
         // On `/v1` nothing of it is spliced in; only an error in mid-stream names them.
         let name =
             |text: &str| if manner == Manner::Openrouter { Name::new(text) } else { Name { text: text.to_owned(), json: Vec::new() } };
-        Identity { manner, generation_id: name(generation_id), model: name(model), provider: name(provider), created_s }
+        Identity { manner, generation_id: name(generation_id), model: name(model), provider: name(provider), created_s, kept: None }
+    }
+
+    /// The same of a Responses reply that the gateway keeps, which went on from the response `previous`.
+    pub fn kept(self, previous: Option<&str>) -> Identity {
+        let mut json = Vec::new();
+        match previous {
+            Some(previous) => write_string(&mut json, previous),
+            None => json.extend_from_slice(b"null"),
+        }
+        Identity { kept: Some(json), ..self }
     }
 
     /// The identity of a whole reply on `/v1`, into which no name is ever written.
     pub fn unnamed() -> Identity {
         let name = || Name { text: String::new(), json: Vec::new() };
-        Identity { manner: Manner::Native, generation_id: name(), model: name(), provider: name(), created_s: 0 }
+        Identity { manner: Manner::Native, generation_id: name(), model: name(), provider: name(), created_s: 0, kept: None }
     }
 
     /// The manner of the client's route.
@@ -60,6 +71,16 @@ impl Identity {
     /// Unix seconds of the generation's start.
     pub fn created_s(&self) -> u64 {
         self.created_s
+    }
+
+    /// Of a reply that the gateway keeps: the id of the response it went on from, as JSON.
+    pub(crate) fn kept_after_json(&self) -> Option<&[u8]> {
+        self.kept.as_deref()
+    }
+
+    /// Whether every reply's own words are changed.
+    pub(crate) fn renames(&self) -> bool {
+        self.is_openrouter() || self.kept.is_some()
     }
 
     pub(crate) fn is_openrouter(&self) -> bool {

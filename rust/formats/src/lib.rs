@@ -11,6 +11,7 @@
 //!
 //! * [`request`] reads what routing needs and splices the model name; [`extension`] lists the keys that only gateways know;
 //! * [`reply`] reads and edits whole replies, [`tap`] streams; [`identity`] is what they say about themselves on `/api/v1`;
+//! * [`conversation`] is what of a Responses reply is kept, to be looked at and gone on from;
 //! * [`counted`] answers who asks how many tokens a prompt has;
 //! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them.
 //!
@@ -25,6 +26,7 @@
 
 mod anthropic_messages;
 mod bedrock_converse;
+pub mod conversation;
 pub mod counted;
 mod decimal;
 pub mod error;

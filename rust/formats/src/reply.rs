@@ -139,7 +139,7 @@ impl Reply {
     /// `body` is another one, or `edits` was not empty.
     pub fn edits(&self, body: &[u8], identity: &Identity, billed: &Usage, cost: NanoUsd, edits: &mut Edits) -> Result<(), Unspliced> {
         let cost = Some(cost);
-        if identity.is_openrouter() {
+        if identity.renames() {
             return match (self.purpose, self.dialect) {
                 (Purpose::Embeddings, _) => openai_embeddings::response::edit(body, identity, cost, billed, edits),
                 (Purpose::Completions, _) => {

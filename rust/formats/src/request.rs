@@ -19,6 +19,8 @@ use crate::openai_chat::wire::is_hollow;
 use crate::splice::{Edits, MemberEdits, Misplaced, gather};
 use crate::{anthropic_messages, gemini_generate, openai_chat, openai_completions, openai_embeddings, openai_responses};
 
+pub use crate::openai_responses::request::state::{Resume, State};
+
 /// The longest model name, in bytes.
 pub const MAX_MODEL_BYTES: usize = 256;
 /// The longest `user`, in bytes.
@@ -189,6 +191,28 @@ impl Facts {
     /// What of the body is files in base64: see [`Members::files`](crate::json::Members::files).
     pub fn files(&self) -> Files {
         self.members.files()
+    }
+
+    /// What a Responses body says of replies that are kept; `frames` are the slices that were scanned.
+    ///
+    /// # Errors
+    /// A member is not of its type.
+    pub fn state<F: AsRef<[u8]>>(&self, frames: &[F]) -> Result<State, Refusal> {
+        openai_responses::request::state::read(&self.body(frames))
+    }
+
+    /// The Responses body where the gateway keeps the replies: the whole conversation in `input`. It has to be scanned again.
+    ///
+    /// # Errors
+    /// Never for the slices that were scanned.
+    pub fn resume<F: AsRef<[u8]>>(&self, frames: &[F], resume: &Resume<'_>) -> Result<Vec<u8>, Refusal> {
+        let message =
+            || Refusal { kind: ErrorKind::Internal, message: "the conversation could not be put together".to_owned(), param: None };
+        openai_responses::request::state::resume(&self.body(frames), resume).ok_or_else(message)
+    }
+
+    fn body<'a, F>(&'a self, frames: &'a [F]) -> Body<'a, F> {
+        Body { dialect: self.dialect, purpose: self.purpose, members: &self.members, frames }
     }
 
     /// Whether the usage chunk is ours alone: [`edits`] asks the provider for it, and this client shall not see it.
@@ -516,8 +540,12 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         }
     }
 
+    pub(crate) fn members(&self) -> &Members {
+        self.members
+    }
+
     /// A text for the record: bounded, without control characters. `None` when absent, `null` or empty.
-    fn short_text(&self, index: usize, max_bytes: usize) -> Result<Option<String>, Refusal> {
+    pub(crate) fn short_text(&self, index: usize, max_bytes: usize) -> Result<Option<String>, Refusal> {
         let (name, range) = match self.value(index) {
             None | Some((Kind::Null, _)) => return Ok(None),
             Some((Kind::String, range)) => (self.name(index), range),

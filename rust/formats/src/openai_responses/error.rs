@@ -46,6 +46,7 @@ pub(crate) fn write_event(
         usage: None,
         service_tier: None,
         provider: Some(skeleton.provider).filter(|_| manner == Manner::Openrouter),
+        kept_after: None,
     };
     out.extend_from_slice(b"event: response.failed\ndata: ");
     let mut event = Object::open(out);

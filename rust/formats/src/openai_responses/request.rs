@@ -3,6 +3,7 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod encode_input;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
@@ -10,9 +11,14 @@ use crate::request::{Body, FIRST_OWN, Refusal, keys};
 
 const MAX_OUTPUT_TOKENS: usize = FIRST_OWN;
 const BACKGROUND: usize = FIRST_OWN + 1;
+const STORE: usize = FIRST_OWN + 2;
+const INCLUDE: usize = FIRST_OWN + 3;
+const PREVIOUS_RESPONSE: usize = FIRST_OWN + 4;
+const CONVERSATION: usize = FIRST_OWN + 5;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 2] = keys("input", ["max_output_tokens", "background"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 6] =
+    keys("input", ["max_output_tokens", "background", "store", "include", "previous_response_id", "conversation"]);
 
 /// The cap on output tokens.
 pub(crate) fn max_output_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {

@@ -82,6 +82,8 @@ pub(crate) fn edit(
     let openrouter = identity.is_openrouter();
     let (mut id, mut model, mut provider, mut created, mut usage, mut no_status) = (true, true, true, true, true, true);
     let mut missing = MANDATORY.map(|_| true);
+    let kept_after = identity.kept_after_json();
+    let (mut no_store, mut no_previous) = (kept_after.is_some(), kept_after.is_some());
     for member in walk::members(reply) {
         let member = member?;
         let place = shifted(&member.value_range, base);
@@ -111,6 +113,13 @@ pub(crate) fn edit(
                 no_status = false;
                 continue;
             }
+            b"store" | b"previous_response_id" => {
+                let Some(kept_after) = kept_after else { continue };
+                let is_store = &*key == b"store";
+                *(if is_store { &mut no_store } else { &mut no_previous }) = false;
+                edits.replace(place, if is_store { b"true" } else { kept_after })?;
+                continue;
+            }
             b"id" => (&mut id, identity.generation_id_json()),
             b"model" => (&mut model, identity.model_json()),
             b"provider" => (&mut provider, identity.provider_json()),
@@ -121,10 +130,12 @@ pub(crate) fn edit(
             edits.replace(place, value)?;
         }
     }
-    if !openrouter {
-        return Ok(());
-    }
     let mut patch = Patch::default();
+    patch.insert_if(no_store, "store", b"true");
+    patch.insert_if(no_previous, "previous_response_id", kept_after.unwrap_or_default());
+    if !openrouter {
+        return patch.write(reply, base, edits);
+    }
     patch.insert_if(id, "id", identity.generation_id_json());
     patch.insert_if(model, "model", identity.model_json());
     patch.insert_if(provider, "provider", identity.provider_json());

@@ -84,7 +84,7 @@ impl EventTap {
                 if let Some(response) = response_of(event)? {
                     take_names(&Outline::read(response)?, seen);
                 }
-                let action = if identity.is_openrouter() { Action::Rewrite } else { Action::Pass };
+                let action = if identity.renames() { Action::Rewrite } else { Action::Pass };
                 Ok(Look { action, ..Look::default() })
             }
             b"response.completed" | b"response.incomplete" | b"response.failed" | b"response.cancelled" => {
@@ -115,7 +115,7 @@ impl EventTap {
         }
         let content = Content { calls: self.calls || whole.calls, refusal: self.refusal || whole.refusal, ..whole };
         let usage = take_end(&outline, word, content, seen);
-        let action = if usage || identity.is_openrouter() { Action::Rewrite } else { Action::Pass };
+        let action = if usage || identity.renames() { Action::Rewrite } else { Action::Pass };
         Ok(Look { action, usage, bill: usage, finish: true, end: true, ..Look::default() })
     }
 

@@ -60,6 +60,7 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
         usage: usage.as_deref(),
         service_tier: tier.as_deref(),
         provider: openrouter.then(|| identity.provider()),
+        kept_after: identity.kept_after_json(),
     };
     let mut json = Object::open(out);
     envelope.write_members(&mut json);

@@ -236,6 +236,7 @@ impl Encoder {
             usage,
             service_tier: None,
             provider,
+            kept_after: self.identity.kept_after_json(),
         };
         self.frames.event(word, out, |json| envelope.write(json.key("response")));
     }

@@ -24,6 +24,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) service_tier: Option<&'a [u8]>,
     /// On `/api/v1`: the provider's display name.
     pub(crate) provider: Option<&'a str>,
+    /// Of a reply that the gateway keeps: the id of the response it went on from, as JSON.
+    pub(crate) kept_after: Option<&'a [u8]>,
 }
 
 /// How far a reply is.
@@ -97,12 +99,14 @@ impl Envelope<'_> {
         }
         json.raw("frequency_penalty", b"null").raw("instructions", b"null").raw("max_output_tokens", b"null").raw("metadata", b"{}");
         json.raw("model", self.model).optional_text("provider", self.provider).raw("output", self.output);
-        json.raw("parallel_tool_calls", b"true").raw("presence_penalty", b"null").raw("previous_response_id", b"null");
+        json.raw("parallel_tool_calls", b"true")
+            .raw("presence_penalty", b"null")
+            .raw("previous_response_id", self.kept_after.unwrap_or(b"null"));
         json.raw("reasoning", br#"{"effort":null,"summary":null}"#);
         if let Some(tier) = self.service_tier {
             json.raw("service_tier", tier);
         }
-        json.raw("store", b"false").raw("temperature", b"null").raw("text", br#"{"format":{"type":"text"}}"#);
+        json.flag("store", self.kept_after.is_some()).raw("temperature", b"null").raw("text", br#"{"format":{"type":"text"}}"#);
         json.text("tool_choice", "auto").raw("tools", b"[]").raw("top_p", b"null").text("truncation", "disabled");
         json.raw("usage", self.usage.unwrap_or(b"null")).raw("user", b"null");
     }
