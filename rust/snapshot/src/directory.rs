@@ -4,7 +4,7 @@ use crate::snapshot::SnapshotError;
 use crate::wire;
 use arc_swap::ArcSwap;
 use ring::{digest, hmac};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// HMAC-SHA-256(server secret, SHA-256(key)): what is stored of a key and what it is looked up by.
@@ -84,6 +84,17 @@ impl Directory {
     /// The principal of a key hash. The lookup's time does not depend on the key: it was hashed under a secret first.
     pub fn find(&self, hash: &KeyHash) -> Option<Arc<Principal>> {
         self.shards[shard_of(hash)].load().get(hash).cloned()
+    }
+
+    /// Whether a key with this database id is known. Takes a lock: not for the path of requests.
+    pub fn knows(&self, id: u64) -> bool {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).hashes.contains_key(&id)
+    }
+
+    /// The database ids of all keys; `None` before the first delta, when nothing is known of any.
+    pub fn ids(&self) -> Option<HashSet<u64>> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        (writer.epoch > 0 || writer.seq > 0).then(|| writer.hashes.keys().copied().collect())
     }
 
     /// Number of keys known.
@@ -225,6 +236,7 @@ mod tests {
     #[test]
     fn deltas_hold_at_once_and_once() {
         let directory = Directory::default();
+        assert_eq!(directory.ids(), None);
         let add = delta(1, &format!(r#""upsert":[{{"id":7,"hash":"{}","account":1}}]"#, hex(0xaa)));
         assert_eq!(directory.apply(&add).unwrap(), 1);
         assert_eq!(directory.find(&[0xaa; 32]).unwrap().key, 7);
@@ -237,8 +249,10 @@ mod tests {
         assert!(directory.find(&[0xaa; 32]).is_none(), "the old hash of a key is gone");
         let rotated = directory.find(&[0xbb; 32]).unwrap();
         assert!(rotated.disabled && rotated.strict_translation);
+        assert_eq!((directory.knows(7), directory.knows(8), directory.ids()), (true, false, Some(HashSet::from([7]))));
         directory.apply(&delta(3, r#""delete":[7]"#)).unwrap();
         assert!(directory.is_empty());
+        assert_eq!((directory.knows(7), directory.ids()), (false, Some(HashSet::new())));
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub struct Settings {
     pub open_catalogue: bool,
     /// Whether responses are kept for `previous_response_id`.
     pub responses_store: bool,
+    /// How long each of them is kept.
+    pub responses_ttl_seconds: u64,
+    /// What they may take of the disk together; the oldest make room.
+    pub responses_store_bytes: u64,
 }
 
 impl Default for Settings {
@@ -48,6 +52,8 @@ impl Default for Settings {
             reserve_completion_tokens: 4096,
             open_catalogue: false,
             responses_store: false,
+            responses_ttl_seconds: 30 * 86_400,
+            responses_store_bytes: 1 << 30,
         }
     }
 }

@@ -82,8 +82,11 @@ fn limits_and_switches_arrive() {
     let snapshot = compile(PROVIDERS, &model("a/b", r#""provider":"lab","max_completion_tokens":7"#)).unwrap();
     assert_eq!(snapshot.models[0].endpoints[0].max_completion_tokens, Some(7));
     assert!(!snapshot.settings.responses_store);
-    let json = r#"{"version":1,"settings":{"responses_store":true},"providers":[],"models":[]}"#;
-    assert!(Snapshot::from_json(json.as_bytes()).unwrap().settings.responses_store);
+    assert_eq!((snapshot.settings.responses_ttl_seconds, snapshot.settings.responses_store_bytes), (2_592_000, 1 << 30));
+    let settings = r#"{"responses_store":true,"responses_ttl_seconds":60,"responses_store_bytes":8192}"#;
+    let json = format!(r#"{{"version":1,"settings":{settings},"providers":[],"models":[]}}"#);
+    let settings = Snapshot::from_json(json.as_bytes()).unwrap().settings;
+    assert_eq!((settings.responses_store, settings.responses_ttl_seconds, settings.responses_store_bytes), (true, 60, 8192));
 }
 
 #[test]
