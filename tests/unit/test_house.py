@@ -42,13 +42,14 @@ CRATES_OF_TESTS: dict[str, set[str]] = {"gateway": {"sim"}}
 # Inside the gateway: server → pipeline → {upstream, telemetry}. Whoever is above may use everything below.
 GATEWAY: dict[str, set[str]] = {
     "lib": {"gateway", "events", "options"},
-    "gateway": {"server", "worker", "upstream", "telemetry", "events", "options"},
+    "gateway": {"server", "worker", "upstream", "telemetry", "responses", "events", "options"},
     "server": {"gateway", "pipeline", "worker", "routes", "upstream", "telemetry", "options"},
-    "pipeline": {"worker", "routes", "upstream", "telemetry"},
+    "pipeline": {"worker", "routes", "upstream", "telemetry", "responses"},
     "worker": {"gateway", "upstream", "telemetry"},
     "routes": set(),
     "upstream": set(),
-    "telemetry": set(),
+    "telemetry": {"responses"},
+    "responses": set(),
     "events": set(),
     "options": set(),
 }

@@ -2,6 +2,7 @@
 
 use crate::events::{Event, Events};
 use crate::options::Options;
+use crate::responses::{Bounds, Responses};
 use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
 use crate::server::{thread, tls};
@@ -16,8 +17,9 @@ use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
@@ -30,6 +32,10 @@ pub(crate) struct Shared {
     /// Keeps the state of thoughts for clients of other dialects.
     pub(crate) keeper: Keeper,
     pub(crate) journal: Journal,
+    /// Responses that are kept, where there is a folder for them.
+    pub(crate) responses: Option<Responses>,
+    /// Wakes who looks after them; gone with this, it ends.
+    keys_changed: Sender<()>,
     pub(crate) events: Events,
     pub(crate) node: u16,
     pub(crate) control_socket: String,
@@ -69,8 +75,21 @@ impl Shared {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// The kept responses and their bounds, where the configuration in force wants them kept.
+    pub(crate) fn kept(&self, snapshot: &Snapshot) -> Option<(&Responses, Bounds)> {
+        let responses = self.responses.as_ref().filter(|_| snapshot.settings.responses_store)?;
+        Some((responses, bounds(snapshot)))
+    }
+
+    fn sweep_responses(&self) {
+        if let Some(responses) = &self.responses {
+            responses.sweep(bounds(&self.snapshot.load()), self.directory.ids().as_ref(), unix_ms());
+        }
+    }
+
     pub(crate) fn metrics(&self) -> String {
         let gauges = Gauges {
+            responses: self.responses.as_ref(),
             ready: self.ready(),
             draining: self.draining(),
             journal_healthy: self.journal.healthy(),
@@ -78,6 +97,15 @@ impl Shared {
             keys: self.directory.len(),
         };
         render(self.counters.iter().map(Arc::as_ref), &gauges)
+    }
+}
+
+fn bounds(snapshot: &Snapshot) -> Bounds {
+    let settings = &snapshot.settings;
+    match snapshot.version {
+        // Before the first configuration nobody knows them.
+        0 => Bounds::NONE,
+        _ => Bounds { ttl_ms: settings.responses_ttl_seconds.saturating_mul(1000), most_bytes: settings.responses_store_bytes },
     }
 }
 
@@ -123,6 +151,8 @@ impl Gateway {
             let mut recovering = journal.writer(workers as u16).map_err(|error| fail("journal", &error))?;
             fairlead_journal::recover(&mut recovering, &recovery.orphans, unix_ms()).map_err(|error| fail("journal recovery", &error))?;
         }
+        let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
+        let (keys_changed, changes) = channel();
         let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| fail("snapshot", &error))?;
         let shared = Shared {
             snapshot: ArcSwap::from_pointee(empty),
@@ -130,6 +160,8 @@ impl Gateway {
             hasher,
             keeper: Keeper::new(&secret, seals::Limits::default()).map_err(|error| fail("secret", &error))?,
             journal,
+            responses,
+            keys_changed,
             events: Events::new().map_err(|error| fail("eventfd", &error))?,
             node: options.node,
             control_socket: options.control_socket,
@@ -150,6 +182,11 @@ impl Gateway {
                 shared.events.ring(Event::Journal);
             }
         }));
+        if shared.responses.is_some() {
+            let weak = Arc::downgrade(&shared);
+            let tending = std::thread::Builder::new().name("fl-responses".to_owned()).spawn(move || tend_responses(&weak, &changes));
+            tending.map_err(|error| fail("cannot start a thread", &error))?;
+        }
         Ok(Gateway {
             shared,
             workers,
@@ -176,7 +213,10 @@ impl Gateway {
     /// # Errors
     /// When it is not valid; nothing is changed then.
     pub fn apply_keys(&self, json: &[u8]) -> Result<u64, SnapshotError> {
-        self.shared.directory.apply(json)
+        let position = self.shared.directory.apply(json)?;
+        // Fails where nobody listens, because nothing is kept.
+        let _ = self.shared.keys_changed.send(());
+        Ok(position)
     }
 
     /// Binds the port and starts the threads.
@@ -279,6 +319,26 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// How often what is too old is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Looks after the kept responses until the data plane is gone: once for what an earlier process left, then whenever keys have changed,
+/// so that what a deleted key made goes with it, and now and then.
+fn tend_responses(shared: &Weak<Shared>, keys_changed: &Receiver<()>) {
+    if let Some(responses) = shared.upgrade().as_ref().and_then(|shared| shared.responses.as_ref())
+        && let Err(error) = responses.look_through()
+    {
+        eprintln!("fairlead: not all kept responses could be looked at, so that some may be kept for longer than they should: {error}");
+    }
+    loop {
+        if keys_changed.recv_timeout(SWEEP_EVERY) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
+        let Some(shared) = shared.upgrade() else { return };
+        shared.sweep_responses();
     }
 }
 

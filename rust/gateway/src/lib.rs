@@ -1,6 +1,6 @@
 //! The data plane: accepts clients, forwards to providers, meters, records.
 //!
-//! One [`Gateway`] per process. It owns its threads (`fl-accept`, `fl-worker-N`, `fl-drain`; the journal has `fl-journal`) and never
+//! One [`Gateway`] per process. It owns its threads (`fl-accept`, `fl-worker-N`, `fl-drain`, `fl-responses`; the journal has `fl-journal`) and never
 //! calls into Python; news travels through [`Events`]. What may use what: `server` → `pipeline` → {`worker`, `routes`, `upstream`,
 //! `telemetry`}; `upstream` knows no dialect, `pipeline` knows no socket of a client.
 //!
@@ -11,6 +11,7 @@ mod events;
 mod gateway;
 mod options;
 mod pipeline;
+mod responses;
 mod routes;
 mod server;
 mod telemetry;

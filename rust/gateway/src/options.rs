@@ -15,6 +15,9 @@ pub struct Options {
     pub workers: usize,
     /// Folder of the journal.
     pub journal_dir: PathBuf,
+    /// Folder of the responses that are kept; none: none can be.
+    #[serde(default)]
+    pub responses_dir: Option<PathBuf>,
     /// Socket of the control plane, to which everything but inference is forwarded.
     pub control_socket: String,
     /// Server secret in hexadecimal digits, at least 32 bytes.

@@ -15,6 +15,8 @@ pub(crate) enum Route {
     Ready,
     /// Counters, for who has the admin token.
     Metrics,
+    /// A response that was kept.
+    Kept(Kept),
     /// Everything else of the public API: the control plane answers.
     Control,
     /// The path exists, the method does not; the allowed one.
@@ -33,6 +35,21 @@ pub(crate) struct Ask {
     pub(crate) address: Option<Address>,
     /// A stream comes as one JSON array, not as events (Gemini without `alt=sse`).
     pub(crate) json_array: bool,
+}
+
+/// What is wanted of a response that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) id: String,
+    pub(crate) wish: Wish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Show,
+    Delete,
+    ListInput,
+    Cancel,
 }
 
 /// The face errors wear on a path: known before the body is.
@@ -122,9 +139,28 @@ fn route(method: &Method, path: &str, rest: &str, manner: Manner) -> Route {
         "/messages/count_tokens" | "/responses/input_tokens" => Purpose::CountTokens,
         "" | "/" => return probe(method, path),
         _ if rest.starts_with("/v1/") => return Route::Unknown,
-        _ => return Route::Control,
+        _ => return kept(method, rest).unwrap_or(Route::Control),
     };
     post(method, Route::Infer(Ask { purpose, dialect: dialect(rest), manner, address: None, json_array: false }))
+}
+
+fn kept(method: &Method, rest: &str) -> Option<Route> {
+    let path = rest.strip_prefix("/responses/")?;
+    let (id, below) = path.split_once('/').unwrap_or((path, ""));
+    let is_get = matches!(*method, Method::GET | Method::HEAD);
+    let wish = match below {
+        "" if is_get => Wish::Show,
+        "" if *method == Method::DELETE => Wish::Delete,
+        // Not a response, but something that is done to a conversation.
+        "" if id == "compact" || id.is_empty() => return None,
+        "" => return Some(Route::Method("GET, DELETE")),
+        "input_items" if is_get => Wish::ListInput,
+        "input_items" => return Some(Route::Method("GET")),
+        "cancel" if *method == Method::POST => Wish::Cancel,
+        "cancel" => return Some(Route::Method("POST")),
+        _ => return None,
+    };
+    Some(Route::Kept(Kept { id: percent::decode(id), wish }))
 }
 
 fn probe(method: &Method, path: &str) -> Route {
@@ -147,6 +183,10 @@ mod tests {
 
     fn ask(purpose: Purpose, dialect: Dialect, manner: Manner) -> Route {
         Route::Infer(Ask { purpose, dialect, manner, address: None, json_array: false })
+    }
+
+    fn kept_route(id: &str, wish: Wish) -> Route {
+        Route::Kept(Kept { id: id.to_owned(), wish })
     }
 
     fn gemini_ask(purpose: Purpose, model: &str, stream: bool, json_array: bool) -> Route {
@@ -180,7 +220,17 @@ mod tests {
             ("GET", "/api/v1/models", Route::Control),
             ("GET", "/v1/models/a/b/endpoints", Route::Control),
             ("GET", "/v1/models/a/b:free", Route::Control),
-            ("GET", "/v1/responses/resp_1", Route::Control),
+            ("GET", "/v1/responses/resp_1", kept_route("resp_1", Wish::Show)),
+            ("HEAD", "/api/v1/responses/resp%5F1", kept_route("resp_1", Wish::Show)),
+            ("DELETE", "/v1/responses/resp_1", kept_route("resp_1", Wish::Delete)),
+            ("PUT", "/v1/responses/resp_1", Route::Method("GET, DELETE")),
+            ("GET", "/v1/responses/resp_1/input_items?limit=2", kept_route("resp_1", Wish::ListInput)),
+            ("POST", "/v1/responses/resp_1/input_items", Route::Method("GET")),
+            ("POST", "/v1/responses/resp_1/cancel", kept_route("resp_1", Wish::Cancel)),
+            ("GET", "/v1/responses/resp_1/cancel", Route::Method("POST")),
+            ("GET", "/v1/responses/resp_1/else", Route::Control),
+            ("POST", "/v1/responses/compact", Route::Control),
+            ("POST", "/v1/responses/", Route::Control),
             ("GET", "/healthz", Route::Health),
             ("POST", "/healthz", Route::Method("GET")),
             ("GET", "/readyz", Route::Ready),

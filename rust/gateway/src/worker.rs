@@ -1,6 +1,6 @@
 //! A worker: what its thread lends to the requests on it. Pool, chain of the journal, counters, ids, clock.
 
-use crate::gateway::Shared;
+pub(crate) use crate::gateway::Shared;
 use crate::telemetry::Counters;
 use crate::upstream::Upstream;
 use fairlead_formats::splice::Edits;

@@ -10,6 +10,7 @@ use super::failure::{Failure, SHUTTING_DOWN};
 use super::head::Head;
 use super::intake::Intake;
 use super::plan::Choice;
+use super::stateful::Keeping;
 use super::whole;
 use crate::upstream::exchange::Stale;
 use crate::upstream::{Exchange, ExchangeError};
@@ -54,6 +55,10 @@ pub(crate) struct Call {
     /// When the provider's part ended; what comes after is our own work again.
     upstream_done_at: Option<Instant>,
     wants_nothing: bool,
+    /// Where the reply is to be kept.
+    keeping: Option<Box<Keeping>>,
+    /// The same, said in the reply: what it went on from.
+    kept_after: Option<Option<String>>,
     open: bool,
 }
 
@@ -131,6 +136,8 @@ impl Call {
             waited_us: intake.waited.as_micros() as u64,
             upstream_done_at: None,
             wants_nothing: intake.facts.purpose == Purpose::Generate && intake.facts.max_completion_tokens == Some(0),
+            keeping: None,
+            kept_after: None,
             open: true,
         }))
     }
@@ -170,7 +177,27 @@ impl Call {
     pub(crate) fn identity(&self) -> Identity {
         let text = self.generation.text();
         let id = std::str::from_utf8(&text).unwrap_or_default();
-        Identity::new(self.manner, id, &self.model().id, &self.provider().name, self.started_at_ms / 1000)
+        let identity = Identity::new(self.manner, id, &self.model().id, &self.provider().name, self.started_at_ms / 1000);
+        match &self.kept_after {
+            Some(previous) => identity.kept(previous.as_deref()),
+            None => identity,
+        }
+    }
+
+    /// The reply will be kept.
+    pub(crate) fn keep(&mut self, keeping: Box<Keeping>) {
+        self.kept_after = Some(keeping.previous.clone());
+        self.keeping = Some(keeping);
+    }
+
+    /// Whether the reply says of itself that it is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept_after.is_some()
+    }
+
+    /// Where the reply is to be kept, once.
+    pub(crate) fn take_keeping(&mut self) -> Option<Box<Keeping>> {
+        self.keeping.take()
     }
 
     /// The provider's head has arrived.

@@ -1,5 +1,6 @@
 //! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `call` (reserve and
 //! settle), `attempt`, then `whole` or `relay`; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
+//! `stateful` and `kept` are for replies that are kept.
 
 mod admit;
 mod attempt;
@@ -9,9 +10,11 @@ mod failure;
 mod forward;
 mod head;
 mod intake;
+mod kept;
 mod plan;
 mod relay;
 mod reply;
+mod stateful;
 mod translate;
 mod whole;
 
@@ -139,6 +142,10 @@ async fn serve(
             let message = format!("{} is not allowed here; use {allowed}", parts.method);
             Err(Failure::new(ErrorKind::MethodNotAllowed, message).allowing(allowed))
         }
+        Route::Kept(kept) => {
+            let principal = admit::inference(worker, &head, arrival.known_key)?;
+            kept::answer(worker, snapshot, &principal, kept, parts.uri.query()).await
+        }
         Route::Control => forward::to_control(worker, snapshot, parts, &head, body, arrival.known_key).await,
         Route::Infer(_) | Route::Unknown => Err(unknown_path(parts.uri.path())),
     }
@@ -164,6 +171,7 @@ async fn infer(
     let strict = head.strict()? || principal.strict_translation || choice.strict || intake.facts.require_parameters;
     let admitted =
         Admitted { worker, snapshot, principal: &principal, choice, dialect: ask.dialect, manner: ask.manner, head: &head, strict };
+    let keeping = stateful::resume(&admitted, &ask, &mut intake).await?;
     if ask.purpose == Purpose::CountTokens {
         return count::answer(&admitted, &intake).await;
     }
@@ -181,6 +189,9 @@ async fn infer(
     // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
     parts.uri = http::Uri::default();
     drop(intake);
+    if let Some(keeping) = keeping {
+        call.keep(keeping);
+    }
     call.note_upstream_dialect(choice.upstream);
     let back = translated.and_then(|translated| {
         call.note_losses(&translated.losses);

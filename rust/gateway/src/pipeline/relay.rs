@@ -11,6 +11,7 @@ use super::attempt::Attempting;
 use super::call::{Attended, Call, Presence, Work};
 use super::failure::Failure;
 use super::reply::{self, Broken, ReplyBody};
+use super::stateful;
 use super::translate::Back;
 use super::whole::{self, Refusal};
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
@@ -63,6 +64,8 @@ pub(crate) struct Relay {
     aside: Option<JoinHandle<Looked>>,
     /// What came behind it.
     unsifted: Bytes,
+    /// The reply while it is being kept; its end waits for that, so that the next request finds it.
+    keeping: Option<JoinHandle<()>>,
     /// Bytes taken since the worker had its turn.
     unyielded: usize,
     /// A failure to tell after the output that came before it.
@@ -121,14 +124,19 @@ impl Relay {
             }
         };
         let wire = Wire::new(tap.dialect(), settings.limits.event_bytes);
+        let mut sieve = Sieve::new(tap, wire, weave);
+        if call.is_kept() {
+            sieve.keep_end();
+        }
         Relay {
-            sieve: Sieve::new(tap, wire, weave),
+            sieve,
             json_array,
             ready: BytesMut::new(),
             committed: false,
             told: false,
             aside: None,
             unsifted: Bytes::new(),
+            keeping: None,
             unyielded: 0,
             pending_failure: None,
             read_at: now,
@@ -193,6 +201,7 @@ impl Relay {
     /// The next bytes for the client, once the head is out.
     pub(crate) fn poll_output(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
+            ready!(self.poll_kept(context));
             if !self.ready.is_empty() {
                 return Poll::Ready(Some(Ok(self.ready.split().freeze())));
             }
@@ -213,11 +222,28 @@ impl Relay {
                 }
             };
             match step {
+                Step::Output(bytes) if self.keeping.is_some() => self.ready.extend_from_slice(&bytes),
                 Step::Output(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
                 Step::Output(_) => {}
                 Step::End => self.end(),
                 Step::Failed(failure) => self.fail(failure),
             }
+        }
+    }
+
+    /// Until the reply is kept. If that came to nothing it is still a reply.
+    fn poll_kept(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(keeping) = &mut self.keeping {
+            let _ = ready!(Pin::new(keeping).poll(context));
+            self.keeping = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Has the reply kept that ends with these events.
+    fn keep(&mut self, end: Bytes) {
+        if let Some(keeping) = self.call.take_keeping() {
+            self.keeping = Some(keeping.keep(stateful::Reply::Events(end)));
         }
     }
 
@@ -349,6 +375,9 @@ impl Relay {
     }
 
     fn step_of(&mut self, sifted: Sifted<Failure>) -> Step {
+        if let Some(end) = self.sieve.take_end() {
+            self.keep(end);
+        }
         match sifted.stop {
             None => Step::Output(sifted.bytes),
             Some(Stop::Failed(failure)) => self.after(sifted.bytes, Step::Failed(failure)),
@@ -384,6 +413,9 @@ impl Relay {
             Ok(bill) => {
                 if let Some(weave) = &mut self.sieve.weave {
                     weave.finish(&bill, &mut last);
+                }
+                if self.call.is_kept() {
+                    self.keep(Bytes::copy_from_slice(&last));
                 }
                 self.ready.extend_from_slice(&last);
             }

@@ -7,6 +7,7 @@ use super::call::{Attended, Call, CutOff, Presence, Work};
 use super::failure::Failure;
 use super::intake::YIELD_AFTER_BYTES;
 use super::reply::{self, ReplyBody};
+use super::stateful;
 use super::translate::Back;
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use crate::worker::Worker;
@@ -47,8 +48,21 @@ fn begin(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) 
 
 async fn finish(mut call: Box<Call>, attempting: Attempting, way: Way, mut headers: HeaderMap) -> Response<ReplyBody> {
     match run(&mut call, attempting, way, &mut headers).await {
-        Ok(body) => reply::answer(&call, headers, body),
+        Ok(body) => {
+            keep(&mut call, &body).await;
+            reply::answer(&call, headers, body)
+        }
         Err(failure) => fail(&mut call, failure, headers),
+    }
+}
+
+/// Before anybody has the answer: the next request finds what it goes on from.
+async fn keep(call: &mut Call, body: &ReplyBody) {
+    if let Some(keeping) = call.take_keeping()
+        && let Some(reply) = stateful::whole(body)
+    {
+        // If that came to nothing the answer is still one.
+        let _ = keeping.keep(reply).await;
     }
 }
 
@@ -148,7 +162,7 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
     if let Way::Translated(back) = way {
         return translated(call, *back, body).await;
     }
-    let identity = if call.manner() == Manner::Openrouter { call.identity() } else { Identity::unnamed() };
+    let identity = if call.manner() == Manner::Openrouter || call.is_kept() { call.identity() } else { Identity::unnamed() };
     let bill = call.settle(Outcome::Completed, 200, "")?;
     if body.len() < COPY_BELOW_BYTES {
         let mut changes = call.worker.edits.borrow_mut();

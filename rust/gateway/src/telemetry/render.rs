@@ -1,12 +1,15 @@
 //! Prometheus text from all workers' counters. Every name is documented in `docs/metrics.md`.
 
 use super::counters::{BUCKETS, Count, Counters, Histogram, bucket_bound_us};
+use crate::responses::{Responses, Tallies};
 use fairlead_ir::Severity;
 use fairlead_ledger::Outcome;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What is not counted by a worker.
-pub(crate) struct Gauges {
+pub(crate) struct Gauges<'a> {
+    pub(crate) responses: Option<&'a Responses>,
     pub(crate) ready: bool,
     pub(crate) draining: bool,
     pub(crate) journal_healthy: bool,
@@ -15,7 +18,7 @@ pub(crate) struct Gauges {
 }
 
 /// Renders the exposition text (version 0.0.4).
-pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, gauges: &Gauges) -> String {
+pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, gauges: &Gauges<'_>) -> String {
     let mut text = Text { out: String::with_capacity(8 << 10) };
     let sum = |field: fn(&Counters) -> &Count| workers.clone().map(|counters| field(counters).get()).sum::<u64>();
 
@@ -41,7 +44,26 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
     for (name, help, field) in HISTOGRAMS {
         text.histogram(name, help, workers.clone().map(field));
     }
+    let tally = |of: fn(&Tallies) -> &AtomicU64| gauges.responses.map_or(0, |responses| of(responses.tallies()).load(Relaxed));
     for (name, help, value) in [
+        (
+            "fairlead_responses_unwritten_total",
+            "Responses that should have been kept and could not be written.",
+            tally(|tallies| &tallies.unwritten),
+        ),
+        (
+            "fairlead_responses_unreadable_total",
+            "Kept responses that were asked for and are damaged.",
+            tally(|tallies| &tallies.unreadable),
+        ),
+    ] {
+        text.head(name, "counter", help);
+        text.sample(name, "", value);
+    }
+    let (responses, responses_bytes) = gauges.responses.map_or((0, 0), Responses::size);
+    for (name, help, value) in [
+        ("fairlead_responses_kept", "Responses that are kept.", responses),
+        ("fairlead_responses_kept_bytes", "What they take of the disk.", responses_bytes),
         ("fairlead_ready", "1 while requests are taken.", u64::from(gauges.ready)),
         ("fairlead_draining", "1 while the process is stopping.", u64::from(gauges.draining)),
         (
@@ -137,7 +159,7 @@ mod tests {
         workers[0].prompt_tokens.add(3);
         workers[1].prompt_tokens.add(4);
         workers[1].duration.observe(20);
-        let gauges = Gauges { ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2 };
+        let gauges = Gauges { responses: None, ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2 };
         let text = render(workers.iter(), &gauges);
         for line in [
             "fairlead_prompt_tokens_total 7",

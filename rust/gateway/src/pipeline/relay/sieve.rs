@@ -63,12 +63,42 @@ pub(super) struct Sieve {
     after_cr: bool,
     /// That CR has passed to the client, and so does its LF.
     passes_line_feed: bool,
+    /// The end is to be kept.
+    keeps_end: bool,
+    /// What the client gets of the dialect's last event.
+    end: Option<Bytes>,
 }
 
 impl Sieve {
     /// `wire` tells the events apart; what `tap` sees of them goes out through `weave`, if there is one.
     pub(super) fn new(tap: Tap, wire: Wire, weave: Option<Box<Weave>>) -> Sieve {
-        Sieve { tap, wire, weave, partial: BytesMut::new(), ended: false, after_cr: false, passes_line_feed: false }
+        Sieve {
+            tap,
+            wire,
+            weave,
+            partial: BytesMut::new(),
+            ended: false,
+            after_cr: false,
+            passes_line_feed: false,
+            keeps_end: false,
+            end: None,
+        }
+    }
+
+    /// The end will be asked for.
+    pub(super) fn keep_end(&mut self) {
+        self.keeps_end = true;
+    }
+
+    /// What the client gets of the dialect's last event, once it has come and if it is to be kept.
+    pub(super) fn take_end(&mut self) -> Option<Bytes> {
+        self.end.take()
+    }
+
+    fn note_end(&mut self, written: &[u8]) {
+        if self.ended && self.keeps_end {
+            self.end = Some(Bytes::copy_from_slice(written));
+        }
     }
 
     /// Whether the dialect's last event has passed.
@@ -152,6 +182,7 @@ impl Sieve {
                 out
             })),
         };
+        self.note_end(&bytes);
         self.after_cr = self.wire.is_text() && event.ends_with(b"\r");
         self.passes_line_feed = self.weave.is_none() && bytes.ends_with(b"\r");
         Sifted { bytes, stop: None }
@@ -259,19 +290,25 @@ impl Sieve {
             if let Some(bill) = bill.filter(|_| sight.end) {
                 weave.finish(&bill, out);
             }
+            self.note_end(&out[before..]);
             return Ok(());
         }
         let bill = judge(&self.tap, &sight)?;
         self.ended = sight.end;
         self.passes_line_feed = match sight.action {
-            Action::Pass => self.after_cr,
+            Action::Pass => {
+                self.note_end(event);
+                self.after_cr
+            }
             Action::Withhold => {
                 batch.change(place);
                 false
             }
             Action::Rewrite => {
                 let out = batch.change(place);
+                let before = out.len();
                 self.tap.rewrite(event, cost(&sight, bill), out);
+                self.note_end(&out[before..]);
                 out.ends_with(b"\r")
             }
         };
