@@ -303,6 +303,7 @@ class Process:
             "data": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": server.workers,
             "journal_dir": str(self.data_dir / place.JOURNAL),
+            "responses_dir": str(self.data_dir / place.RESPONSES),
             "control_socket": str(self._control_socket),
             "secret": self._secret.hex(),
             "node": node,

@@ -115,6 +115,8 @@ def test_switches() -> None:
     assert [key.strict_translation for key in result.keys] == [True, False]
     assert snapshot("[responses]\nstore = true")["settings"]["responses_store"] is True
     assert snapshot("")["settings"]["responses_store"] is False
+    bounds = snapshot("[responses]\nttl_seconds = 60\nstore_bytes = 2_000_000")["settings"]
+    assert (bounds["responses_ttl_seconds"], bounds["responses_store_bytes"]) == (60, 2_000_000)
 
 
 def test_the_data_plane_takes_all_of_it(tmp_path: Path) -> None:

@@ -139,6 +139,8 @@ def _settings(loaded: Loaded) -> wire.Settings:
         limits=limits,
         open_catalogue=loaded.config.server.open_catalogue,
         responses_store=loaded.config.responses.store,
+        responses_ttl_seconds=loaded.config.responses.ttl_seconds,
+        responses_store_bytes=loaded.config.responses.store_bytes,
     )
 
 

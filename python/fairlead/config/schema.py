@@ -278,6 +278,10 @@ class Responses(Table):
 
     store: bool = False
     """Responses are kept, so that later requests can name them."""
+    ttl_seconds: Annotated[int, Meta(ge=60, le=10 * 365 * 86_400)] = 30 * 86_400
+    """How long each of them is kept."""
+    store_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 1 << 30
+    """What they may take of the disk together; the oldest make room."""
 
 
 class Config(Table):

@@ -93,6 +93,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     reserve_completion_tokens: int
     open_catalogue: bool
     responses_store: bool
+    responses_ttl_seconds: int
+    responses_store_bytes: int
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

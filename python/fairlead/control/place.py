@@ -17,7 +17,7 @@ import msgspec
 
 from fairlead.control import secret
 
-DATABASE, JOURNAL, SECRET, LOCK = "fairlead.db", "journal", "secret.key", "lock"
+DATABASE, JOURNAL, RESPONSES, SECRET, LOCK = "fairlead.db", "journal", "responses", "secret.key", "lock"
 CONTROL_SOCKET = "control.sock"
 # `sockaddr_un.sun_path`, with its final zero.
 MOST_SOCKET_PATH = 107
