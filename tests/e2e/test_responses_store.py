@@ -101,6 +101,20 @@ def test_a_conversation_of_three_turns(asking: Asking, provider: Provider) -> No
     assert pages.has_more and len(list(pages)) == 5, "the SDK goes through all pages"
 
 
+@pytest.mark.parametrize("slug", UPSTREAMS)
+@pytest.mark.parametrize("streams", [False, True])
+def test_large_replies(keeper: Gateway, slug: str, streams: bool) -> None:
+    """Their ends are looked at beside the worker."""
+    words = " ".join(f"word{number}" for number in range(12_000))
+    with OpenAI(base_url=keeper.url + "/v1", api_key=KEY, max_retries=0) as client:
+        asking = Asking(client, slug, streams)
+        first = asking.create("echo", input=words, max_output_tokens=100_000)
+        assert client.responses.retrieve(first.id).output_text == words
+        second = asking.create("echo", input="and then", previous_response_id=first.id)
+        items: Any = client.responses.input_items.list(second.id, order="asc")
+        assert [len(item.content[0].text) for item in items] == [len(words), len(words), len("and then")]
+
+
 def test_tools(asking: Asking) -> None:
     first = asking.create("tools", input="What is the weather in Oslo?", tools=[TOOL])
     [call] = [item for item in first.output if item.type == "function_call"]
