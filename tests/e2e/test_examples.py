@@ -14,7 +14,9 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # What each says, in order; one generation each.
 SAYS = {
     "openai_sdk.py": ["Good morning", "Good night"],
+    "openai_responses.py": ["called: weather ['city']", "The tool said: sunny"],
     "anthropic_sdk.py": ["Good morning", "Good night"],
+    "google_sdk.py": ["Good morning", "Good night"],
     "openrouter_sdk.py": ["Good morning"],
     "read_stream.py": ["Good morning"],
 }
@@ -29,7 +31,13 @@ def test_example(name: str, gateway: Gateway, provider: Provider) -> None:
     mark = provider.mark()
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
-        env={**os.environ, "FAIRLEAD_URL": gateway.url, "FAIRLEAD_KEY": KEY, "FAIRLEAD_MODEL": "lab/echo"},
+        env={
+            **os.environ,
+            "FAIRLEAD_URL": gateway.url,
+            "FAIRLEAD_KEY": KEY,
+            "FAIRLEAD_MODEL": "lab/echo",
+            "FAIRLEAD_TOOL_MODEL": "lab/tools",
+        },
         capture_output=True,
         text=True,
         check=False,
