@@ -194,7 +194,8 @@ def test_check_without_a_configuration(capsys: pytest.CaptureFixture[str], nowhe
         "admin          127.0.0.1:8081\n"
         f"data           {nowhere}/.local/share/fairlead\n"
         "providers      1 on\n"
-        "  sim                no credential needed\n"
+        "  sim                no credential needed; "
+        "speaks openai_chat, openai_responses, anthropic_messages, gemini_generate, bedrock_converse\n"
         "models         19\n"
         "keys           0 in the configuration\n"
     )
@@ -217,7 +218,8 @@ def test_check_says_what_would_run(capsys: pytest.CaptureFixture[str], nowhere: 
     assert "0123456789" not in json.dumps(found)
     assert main(["check"]) == 0
     out, err = capsys.readouterr()
-    assert "  openai             2 keys from the configuration\n  ollama             no credential is sent\n" in out
+    assert "  openai             2 keys from the configuration; speaks openai_responses, openai_chat\n" in out
+    assert "  ollama             no credential is sent; speaks openai_chat, " in out
     assert "  ci                 openai/*\n" in out
     assert err == f"{nowhere}/fairlead.toml:3: providers.ollama: warning: is on, but no model is served by it\n"
 
@@ -238,10 +240,10 @@ def test_a_bad_configuration_is_2(command: str, capsys: pytest.CaptureFixture[st
 
 
 def test_models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert main(["models", "ECHO"]) == 0
+    assert main(["models", "GPT-NEW"]) == 0
     assert capsys.readouterr().out == (
-        "MODEL     PROVIDER  PROMPT $/M  COMPLETION $/M  CACHE READ $/M  CONTEXT  NOTES\n"
-        "sim/echo  sim                1               2             0.1   128000\n"
+        "MODEL        PROVIDER  PROMPT $/M  COMPLETION $/M  CACHE READ $/M  CONTEXT  DIALECTS                      NOTES\n"
+        "sim/gpt-new  sim                1               2             0.1   128000  openai_responses openai_chat\n"
     )
     assert main(["models", "claud3"]) == 1
     assert capsys.readouterr().err == 'no model matches "claud3"\n'

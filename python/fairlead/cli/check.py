@@ -68,7 +68,7 @@ def _text(compiled: Compiled, path: str | None) -> str:
         f"admin          {compiled.server.admin}",
         f"data           {compiled.server.data_dir}",
         f"providers      {len(compiled.providers)} on",
-        *(f"  {provider.slug:<18} {_credential(provider)}" for provider in compiled.providers),
+        *(f"  {provider.slug:<18} {_credential(provider)}; speaks {', '.join(provider.dialects)}" for provider in compiled.providers),
         f"models         {len(compiled.models)}",
         f"keys           {len(compiled.keys)} in the configuration",
         *(f"  {key.name:<18} {'management' if key.management else ', '.join(key.models) or 'all models'}" for key in compiled.keys),

@@ -14,7 +14,7 @@ from fairlead.config import EndpointView, Mistakes, ModelView, report
 NAME = "models"
 HELP = "list models with prices and endpoints"
 
-_HEADINGS = ("MODEL", "PROVIDER", "PROMPT $/M", "COMPLETION $/M", "CACHE READ $/M", "CONTEXT", "NOTES")
+_HEADINGS = ("MODEL", "PROVIDER", "PROMPT $/M", "COMPLETION $/M", "CACHE READ $/M", "CONTEXT", "DIALECTS", "NOTES")
 _NUMBERS = frozenset({2, 3, 4, 5})
 
 
@@ -59,6 +59,7 @@ def _rows(model: ModelView) -> list[tuple[str, ...]]:
             usd_per_million_text(endpoint.price.completion),
             usd_per_million_text(endpoint.price.cache_read) if endpoint.price.cache_read is not None else "-",
             str(endpoint.context_length or "-"),
+            " ".join(endpoint.dialects),
             _notes(endpoint),
         )
         for index, endpoint in enumerate(model.endpoints)
