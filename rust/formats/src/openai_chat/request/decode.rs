@@ -256,11 +256,12 @@ fn read_format<'a>(reader: &mut Reader<'a>, rest: &mut Vec<Member<'a>>) -> Resul
 fn read_schema<'a>(reader: &mut Reader<'a>, rest: &mut Vec<Member<'a>>) -> Result<Format<'a>, Malformed> {
     // Without a schema, any JSON will do.
     let (mut name, mut description, mut schema, mut strict) = (None, None, Raw::json(b"{}"), None);
-    let mut inner = Vec::new();
+    let (mut inner, mut described) = (Vec::new(), false);
     reader.object(|key, reader| {
         if key.name() != "json_schema" {
             return reader.skip();
         }
+        described = true;
         reader.object(|key, reader| {
             match key.name() {
                 "name" => name = reader.optional(Reader::text)?,
@@ -272,6 +273,9 @@ fn read_schema<'a>(reader: &mut Reader<'a>, rest: &mut Vec<Member<'a>>) -> Resul
             Ok(())
         })
     })?;
+    if !described {
+        return Err(Malformed::new("must have a json_schema"));
+    }
     leftover::keep("response_format", &inner, rest);
     Ok(Format::JsonSchema { name, description, schema, strict })
 }

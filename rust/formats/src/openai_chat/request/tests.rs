@@ -205,6 +205,7 @@ fn faults_name_their_place() {
         (json!({"tools": [{"type": "function"}]}), r#""tools[0]" must have a function"#),
         (json!({"tool_choice": "maybe"}), r#""tool_choice" must be none, auto, required or an object"#),
         (json!({"response_format": {}}), r#""response_format" must have a type"#),
+        (json!({"response_format": {"type": "json_schema"}}), r#""response_format" must have a json_schema"#),
         (json!({"stop": [1]}), r#""stop[0]" must be a string"#),
         (json!({"stream": "yes"}), r#""stream" must be true or false"#),
         (json!([]), "the body must be an object"),
