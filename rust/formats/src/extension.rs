@@ -36,7 +36,7 @@ pub const EXTENSIONS: [Extension; 12] = [
     row("provider",               "provider preferences",        Treatment::NotInThisVersion, "may forbid providers or data collection; require_parameters alone is read"),
     row("plugins",                "plugins",                     Treatment::NotInThisVersion, "would change the prompt or the reply"),
     row("route",                  "routing strategies",          Treatment::NotInThisVersion, "chooses how fallback models are tried"),
-    row("preset",                 "presets",                     Treatment::NotInThisVersion, "stands for parameters the caller relies on"),
+    row("preset",                 "a preset beside a model",     Treatment::NotInThisVersion, "stands for parameters the caller relies on"),
     row("transforms",             "prompt transforms",           Treatment::NotInThisVersion, "would shorten the prompt; an empty list asks for none"),
     row("stop_server_tools_when", "server tools",                Treatment::NotInThisVersion, "bounds a loop that we do not run"),
     row("deferred_tools",         "tool search",                 Treatment::NotInThisVersion, "the model would never see these tools"),

@@ -100,9 +100,10 @@ const fn fidelity(dialect: Dialect) -> [Dialect; 5] {
 }
 
 fn unknown_model(snapshot: &Snapshot, name: &str) -> Failure {
-    let message = match snapshot.nearest(name) {
-        Some(near) => format!("there is no model {}; did you mean \"{near}\"?", shown(name)),
-        None => format!("there is no model {}; GET /api/v1/models lists them", shown(name)),
+    let message = match (snapshot.nearest(name), name.strip_prefix("@preset/")) {
+        (Some(near), _) => format!("there is no model {}; did you mean \"{near}\"?", shown(name)),
+        (None, Some(preset)) => format!("there is no preset {}; a table [presets.NAME] of the configuration makes one", shown(preset)),
+        (None, None) => format!("there is no model {}; GET /api/v1/models lists them", shown(name)),
     };
     Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"))
 }
@@ -150,6 +151,15 @@ mod tests {
         let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false };
         let facts = facts(dialect, &format!(r#"{{"model":"a/b","messages":[]{members}}}"#));
         assert_eq!(place(&snapshot.models[0], &ask, &facts), expected, "{purpose:?} {dialect:?} {members}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_apart() {
+        let snapshot = snapshot(&["openai_chat"], &["openai_chat"], &[]);
+        let check = |name: &str, words: &str| assert_eq!(unknown_model(&snapshot, name).message, words);
+        check("a/c", "there is no model \"a/c\"; did you mean \"a/b\"?");
+        check("something", "there is no model \"something\"; GET /api/v1/models lists them");
+        check("@preset/x", "there is no preset \"x\"; a table [presets.NAME] of the configuration makes one");
     }
 
     #[test]
