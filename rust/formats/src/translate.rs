@@ -16,6 +16,7 @@ use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
 
+mod calls;
 pub mod completions;
 pub mod dialects;
 mod job;

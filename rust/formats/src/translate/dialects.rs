@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Request, Response, Usage};
 
+use super::calls::CallIds;
 use super::{Bridge, Face, Target, refusal};
 use crate::error::Details;
 use crate::identity::Identity;
@@ -77,13 +78,15 @@ pub fn decode_response<'a>(dialect: Dialect, body: &'a [u8], traits: &Traits) ->
 /// # Errors
 /// The body is no reply of that dialect.
 pub fn decode_scanned_response<'a>(dialect: Dialect, body: &'a [u8], traits: &Traits) -> Result<Response<'a>, Malformed> {
-    match dialect {
+    let mut response = match dialect {
         Dialect::OpenaiChat => openai_chat::response::decode::decode(body, traits),
         Dialect::OpenaiResponses => openai_responses::response::decode::decode(body, traits),
         Dialect::AnthropicMessages => anthropic_messages::response::decode::decode(body, traits),
         Dialect::GeminiGenerate => gemini_generate::response::decode::decode(body, traits),
         Dialect::BedrockConverse => bedrock_converse::response::decode::decode(body, traits),
-    }
+    }?;
+    CallIds::whole(&mut response);
+    Ok(response)
 }
 
 /// Writes a whole reply for a caller; `cost` becomes `usage.cost`. Returns what could not be kept.
@@ -115,7 +118,10 @@ macro_rules! each {
 
 /// Reads a provider's stream, event by event. What its events promise stands in `fairlead_ir::event`.
 #[derive(Debug)]
-pub struct StreamDecoder(Decoder);
+pub struct StreamDecoder {
+    decoder: Decoder,
+    ids: CallIds,
+}
 
 #[derive(Debug)]
 enum Decoder {
@@ -129,18 +135,19 @@ enum Decoder {
 impl StreamDecoder {
     /// Before the first event.
     pub fn new(dialect: Dialect, traits: Traits) -> StreamDecoder {
-        StreamDecoder(match dialect {
+        let decoder = match dialect {
             Dialect::OpenaiChat => Decoder::Chat(Box::new(openai_chat::stream::decode::Decoder::new(traits))),
             Dialect::OpenaiResponses => Decoder::Responses(Box::new(openai_responses::stream::decode::Decoder::new(traits))),
             Dialect::AnthropicMessages => Decoder::Messages(Box::new(anthropic_messages::stream::decode::Decoder::new(traits))),
             Dialect::GeminiGenerate => Decoder::Gemini(Box::new(gemini_generate::stream::decode::Decoder::new(traits))),
             Dialect::BedrockConverse => Decoder::Converse(Box::new(bedrock_converse::stream::decode::Decoder::new(traits))),
-        })
+        };
+        StreamDecoder { decoder, ids: CallIds::default() }
     }
 
     /// Whether events are AWS's binary messages.
     pub(super) const fn is_binary(&self) -> bool {
-        matches!(self.0, Decoder::Converse(_))
+        matches!(self.decoder, Decoder::Converse(_))
     }
 
     /// Takes one event: its name and data, of Converse those of [`Message`](crate::eventstream::Message).
@@ -148,12 +155,14 @@ impl StreamDecoder {
     /// # Errors
     /// It is nothing that the dialect sends: the stream has failed.
     pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Result<(), Malformed> {
-        each!(&mut self.0, Decoder, decoder => decoder.event(name, data, sink))
+        let StreamDecoder { decoder, ids } = self;
+        each!(decoder, Decoder, decoder => decoder.event(name, data, &mut |event| sink(ids.event(event))))
     }
 
     /// The connection has ended: what is still promised comes, or the failure.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
-        each!(&mut self.0, Decoder, decoder => decoder.finish(sink));
+        let StreamDecoder { decoder, ids } = self;
+        each!(decoder, Decoder, decoder => decoder.finish(&mut |event| sink(ids.event(event))));
     }
 }
 
