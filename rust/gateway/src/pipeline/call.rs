@@ -299,9 +299,9 @@ impl Call {
         self.translation.note_stream(losses);
     }
 
-    /// Losses so far, the worst of them where they are many.
-    pub(crate) fn losses(&self) -> &[Loss] {
-        self.translation.noted()
+    /// Losses so far, the worst of them where they are many, and how many more there are.
+    pub(crate) fn losses(&self) -> (&[Loss], usize) {
+        (self.translation.noted(), self.translation.losses_more as usize)
     }
 
     /// The bill as it stands: what the usage seen so far costs.

@@ -248,17 +248,24 @@ fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
 /// Clients and proxies take header lines of some kilobytes.
 const LOSSES_BYTES: usize = 2 << 10;
 
-/// A list as RFC 9651 writes it: per loss the place, with its severity and the reason. What does not fit is counted by a last member.
-fn losses_header(all: &[Loss]) -> Option<HeaderValue> {
+/// A list as RFC 9651 writes it: per loss the place, with its severity and the reason. What does not fit, and `more` that nobody keeps,
+/// is counted by a last member.
+fn losses_header((all, more): (&[Loss], usize)) -> Option<HeaderValue> {
     let mut text = String::new();
-    for (told, loss) in all.iter().enumerate() {
-        let separator = if told == 0 { "" } else { ", " };
-        let member = format!("{separator}{};severity={};reason={}", quoted(&loss.path), loss.severity.name(), quoted(&loss.reason));
+    let mut told = 0;
+    for loss in all {
+        let member = format!("{};severity={};reason={}", quoted(&loss.path), loss.severity.name(), quoted(&loss.reason));
         if text.len() + member.len() > LOSSES_BYTES {
-            text.push_str(&format!("{separator}more;count={}", all.len() - told));
             break;
         }
+        text.push_str(if told == 0 { "" } else { ", " });
         text.push_str(&member);
+        told += 1;
+    }
+    let untold = all.len() - told + more;
+    if untold > 0 {
+        let separator = if told == 0 { "" } else { ", " };
+        text.push_str(&format!("{separator}more;count={untold}"));
     }
     HeaderValue::try_from(text).ok().filter(|value| !value.is_empty())
 }
@@ -295,14 +302,17 @@ mod tests {
     #[test]
     fn losses_are_a_list_that_fits() {
         let mut losses = Losses::new();
-        assert_eq!(losses_header(losses.as_slice()), None);
+        assert_eq!(losses_header((losses.as_slice(), 0)), None);
         losses.at("tools[0].strict".to_owned(), Severity::Hint, "not known there");
         losses.at("a\"b\n".to_owned(), Severity::Dropped, "gr\u{fc}n");
         let expected = r#""tools[0].strict";severity=hint;reason="not known there", "a\"b?";severity=dropped;reason="gr?n""#;
-        assert_eq!(losses_header(losses.as_slice()), HeaderValue::from_str(expected).ok());
+        assert_eq!(losses_header((losses.as_slice(), 0)), HeaderValue::from_str(expected).ok());
         (0..1000).for_each(|number| losses.at(format!("messages[{number}]"), Severity::Changed, "why"));
-        let long = losses_header(losses.as_slice()).map(|value| value.to_str().unwrap_or_default().to_owned()).unwrap_or_default();
+        let long = losses_header((losses.as_slice(), 0)).map(|value| value.to_str().unwrap_or_default().to_owned()).unwrap_or_default();
         assert!(long.len() < LOSSES_BYTES + 32 && long.contains(", more;count="), "{long}");
+        assert_eq!(losses_header((&[], 7)), Some(HeaderValue::from_static("more;count=7")));
+        let two = losses_header((&losses.as_slice()[..2], 7));
+        assert_eq!(two, HeaderValue::try_from(format!("{expected}, more;count=7")).ok());
     }
 
     #[test]
