@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from fairlead import _native
 
@@ -127,7 +127,7 @@ class Provider:
         self.address: str = self._simulator.address
         self._control("POST", "record", b'{"on":true}')
 
-    def __enter__(self) -> "Provider":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

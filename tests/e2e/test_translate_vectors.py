@@ -8,8 +8,8 @@ of this file takes them out, and nothing else is forgiven:
 * seals of thoughts travel as tokens, which only the gateway opens; what it did not seal itself goes to no provider of another dialect;
 * failures carry the provider's name and ids. One that comes before any content has its real status instead of a 200.
 
-Seven of the 350 cases have no way through a gateway: Converse is no dialect of clients, and a chat request to a provider of chat passes
-byte for byte. The test says how many of each kind it expects, so that a case which is left out is noticed.
+Seven cases have no way through a gateway: Converse is no dialect of clients, and a chat request to a provider of chat passes byte for byte.
+The tests count them, so that a case which is left out is noticed.
 """
 
 import json
@@ -94,16 +94,16 @@ LEAST: dict[str, Any] = {
 """Replies that lose nothing on their way to anybody."""
 
 
-@pytest.mark.parametrize(("kind", "number"), [("request", 167), ("completions.request", 15)])
-def test_requests(live: Gateway, stub: Scripted, kind: str, number: int) -> None:
-    seen, wrong = 0, []
+@pytest.mark.parametrize(("kind", "without_a_way"), [("request", 5), ("completions.request", 0)])
+def test_requests(live: Gateway, stub: Scripted, kind: str, without_a_way: int) -> None:
+    tried, wrong = 0, []
     for case in cases(kind):
         client = "completions" if kind.startswith("completions") else case["source"]
         if has_a_way(client, case["target"]):
-            seen += 1
+            tried += 1
             wrong += [f"{case['file']}: {case['name']}: {problem}" for problem in request_problems(live, stub, case, client)]
     assert not wrong, "\n".join(wrong)
-    assert seen == number
+    assert tried == len(cases(kind)) - without_a_way
 
 
 def request_problems(live: Gateway, stub: Scripted, case: Case, client: str) -> Iterator[str]:
@@ -170,15 +170,15 @@ def loss_problems(reply: Reply, case: Case) -> Iterator[str]:
 # --- replies ------------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "number"), [("response", 70), ("completions.response", 12)])
-def test_replies(live: Gateway, stub: Scripted, kind: str, number: int) -> None:
+@pytest.mark.parametrize(("kind", "without_a_way"), [("response", 2), ("completions.response", 0)])
+def test_replies(live: Gateway, stub: Scripted, kind: str, without_a_way: int) -> None:
     tried, wrong = 0, []
     for case in cases(kind):
         if has_a_way(case["target"], case["source"]):
             tried += 1
             wrong += [f"{case['file']}: {case['name']}: {problem}" for problem in reply_problems(live, stub, case)]
     assert not wrong, "\n".join(wrong)
-    assert tried == number
+    assert tried == len(cases(kind)) - without_a_way
 
 
 def reply_problems(live: Gateway, stub: Scripted, case: Case) -> Iterator[str]:
@@ -196,16 +196,16 @@ def reply_problems(live: Gateway, stub: Scripted, case: Case) -> Iterator[str]:
 # --- streams ------------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "number"), [("stream", 68), ("completions.stream", 11)])
+@pytest.mark.parametrize("kind", ["stream", "completions.stream"])
 @pytest.mark.parametrize("cut", ["whole", "bytes"])
-def test_streams(live: Gateway, stub: Scripted, kind: str, number: int, cut: str) -> None:
+def test_streams(live: Gateway, stub: Scripted, kind: str, cut: str) -> None:
     tried, wrong = 0, []
     for case in cases(kind):
         if has_a_way(case["target"], case["source"]):
             tried += 1
             wrong += [f"{case['file']}: {case['name']}: {problem}" for problem in stream_problems(live, stub, case, cut)]
     assert not wrong, "\n".join(wrong)
-    assert tried == number
+    assert tried == len(cases(kind))
 
 
 def stream_problems(live: Gateway, stub: Scripted, case: Case, cut: str) -> Iterator[str]:
