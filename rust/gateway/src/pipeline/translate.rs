@@ -145,6 +145,9 @@ impl Job {
             Purpose::Completions => completions::decode_request(&self.body)?,
             _ => dialects::decode_scanned_request(self.client, &self.body)?,
         };
+        if request.turns.is_empty() {
+            return Err(says_nothing(self.client));
+        }
         // Some dialects say it in the path.
         request.stream = self.stream;
         if let Some(user) = &self.user {
@@ -190,6 +193,17 @@ impl Job {
             model: owned(&self.upstream_model),
         }
     }
+}
+
+/// Every dialect's own provider refuses that; some of another dialect would answer it.
+fn says_nothing(client: Dialect) -> Refusal {
+    let param = match client {
+        Dialect::OpenaiChat | Dialect::AnthropicMessages | Dialect::BedrockConverse => "messages",
+        Dialect::OpenaiResponses => "input",
+        Dialect::GeminiGenerate => "contents",
+    };
+    let message = format!("\"{param}\" is empty; send at least one message");
+    Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(param) }
 }
 
 /// One piece of memory; a body that came as one is not copied.
