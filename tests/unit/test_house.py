@@ -237,6 +237,28 @@ def test_parts_of_the_gateway_use_what_they_may() -> None:
         assert used.partition("::")[0] in GATEWAY[part], f"{shown(path)} uses crate::{used}"
 
 
+# Work that grows with a body: on a worker it would hold up everybody, so that it is only handed to `aside`, which knows where to do it.
+GROWING = (r"\bjob\.run\(", r"\bback\.reply\(", r"\bcount_request\(", r"\bscan\.finish\(&body\)", r"\bspliced\(&\[body\]")
+# What works on one event at a time is handed over from this size on.
+EVENTS = {"relay/weave.rs", "relay/sieve.rs"}
+
+
+def test_work_that_grows_is_done_beside_the_worker() -> None:
+    """Each such call stands in what is handed to `aside`: on its line or the few before it."""
+    found = []
+    for path in sorted((GATEWAY_SOURCES / "pipeline").rglob("*.rs")):
+        if str(path.relative_to(GATEWAY_SOURCES / "pipeline")) in EVENTS:
+            continue
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            for call in GROWING:
+                if re.search(call, line):
+                    around = "\n".join(lines[max(0, number - 4) : number + 1])
+                    assert re.search(r"\baside\(", around), f"{path.name}:{number + 1} works on the worker: {line.strip()}"
+                    found.append(call)
+    assert {*found} == {*GROWING}, "a pattern that finds nothing guards nothing"
+
+
 def test_upstream_knows_no_dialect() -> None:
     for path in sorted((GATEWAY_SOURCES / "upstream").glob("*.rs")):
         text = code(path.read_text())

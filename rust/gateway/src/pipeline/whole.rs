@@ -425,6 +425,17 @@ mod tests {
         undone(runtime.block_on(task).unwrap_err()).kind
     }
 
+    /// Where work over so many bytes is done: on the thread that asks, or another.
+    #[test]
+    fn only_what_is_quick_is_done_here() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let here = std::thread::current().id();
+        for (bytes, is_here) in [(0, true), (ASIDE_FROM_BYTES - 1, true), (ASIDE_FROM_BYTES, false), (32 << 20, false)] {
+            let done = runtime.block_on(aside(bytes, || std::thread::current().id())).ok();
+            assert_eq!(done.map(|there| there == here), Some(is_here), "{bytes}");
+        }
+    }
+
     #[test]
     fn work_that_was_never_done_is_no_panic() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
