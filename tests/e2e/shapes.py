@@ -21,6 +21,9 @@ def check_error(body: dict[str, Any], number: int, prefix: str, dialect: str, *,
         assert body["type"] == "error"
         assert error["type"].endswith("_error") or error["type"] == "request_too_large"
         assert ("error_type" in error) == bool(prefix)
+    elif dialect == "gemini_generate":
+        assert (error["code"], error["status"]) == (number, error["status"].upper())
+        assert error["details"][0]["domain"] == "fairlead"
     elif prefix:
         assert error["code"] == number
         assert error["metadata"]["error_type"]
