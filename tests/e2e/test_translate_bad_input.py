@@ -107,7 +107,7 @@ ODD: dict[str, tuple[str, str | None]] = {
     "half of a pair, alone": (r'{"model":"M","messages":[{"role":"user","content":"\udc00"}]}', "surrogate"),
     "a name of half a pair": (r'{"model":"M","messages":[{"role":"user","content":"a"}],"\ud800":1}', "surrogate"),
     "a huge number": (r'{"model":"M","messages":[{"role":"user","content":"a"}],"temperature":1e400}', None),
-    "an empty text": (r'{"model":"M","messages":[{"role":"user","content":""}]}', "conversation"),
+    "an empty text": (r'{"model":"M","messages":[{"role":"user","content":""}]}', "messages"),
 }
 
 
