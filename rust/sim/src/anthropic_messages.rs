@@ -324,7 +324,12 @@ pub(crate) fn error_body(refusal: &Refusal, request_id: &str) -> String {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    json!({"type": "error", "error": {"type": kind, "message": refusal.message}, "request_id": request_id}).to_string()
+    let mut error = json!({"type": kind, "message": refusal.message});
+    // Of its codes Anthropic tells those of threads.
+    if let Some(code) = refusal.code.filter(|code| code.starts_with("thread_")) {
+        error["details"] = json!({"error_code": code});
+    }
+    json!({"type": "error", "error": error, "request_id": request_id}).to_string()
 }
 
 /// An error in the middle of a stream; returns the JSON that it carries.

@@ -35,6 +35,7 @@ pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, 
     shape::check(body, &REQUEST).map_err(|misfit| refusal(&misfit))?;
     let version = context.request.header("anthropic-version").unwrap_or_default();
     check_betas(context, body)?;
+    refuse_thread(body)?;
     check_sampling(context, body, version)?;
     let tools = read_tools(body)?;
     let (tool_choice, single_call) = read_choice(context, body, &tools)?;
@@ -123,6 +124,14 @@ fn check_betas(context: &Context<'_>, body: &Value) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Conversations that the provider holds are there for some organizations only; this one has none.
+fn refuse_thread(body: &Value) -> Result<(), Refusal> {
+    match body.get("thread") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(invalid("thread: Threads are not available to this organization.").code("thread_unsupported_request")),
+    }
 }
 
 fn check_sampling(context: &Context<'_>, body: &Value, version: &str) -> Result<(), Refusal> {

@@ -171,4 +171,5 @@ pub(super) const BETAS: &[(&str, &str)] = &[
     ("/thinking/block_binding", "thinking-binding-controls-"),
     ("/speed", "fast-mode-"),
     ("/output_config/task_budget", "task-budgets-"),
+    ("/thread", "message-threads-"),
 ];

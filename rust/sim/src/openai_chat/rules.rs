@@ -4,6 +4,7 @@ use super::shapes::REQUEST;
 use crate::ask::{Ask, Structure, Thinking, Tool, ToolChoice, Tools, Transcript};
 use crate::cache::{Lifetime, Policy};
 use crate::context::Context;
+use crate::family::{Host, ReasoningPlace};
 use crate::openai::{
     check, check_length, check_metadata, check_name, check_range, check_sampling, check_strict_schema, invalid, speaks_of_json, unsupported,
 };
@@ -26,7 +27,6 @@ pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, 
     let tools = read_tools(context, body)?;
     let tool_choice = read_choice(body, &tools)?;
     let structure = read_structure(body)?;
-    let effort = body.get("reasoning_effort").and_then(Value::as_str);
     let walk = walk(context, body, !tools.is_empty())?;
     let number = |name: &str| body.get(name).and_then(Value::as_u64).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     let is = |name: &str, wanted: bool| body.get(name).is_some_and(|value| *value == wanted);
@@ -44,17 +44,28 @@ pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, 
         choices: number("n").unwrap_or(1),
         logprobs: is("logprobs", true).then(|| number("top_logprobs").unwrap_or(0)),
         structure,
-        thinking: match effort {
-            None => Thinking::Unsaid,
-            Some("none") => Thinking::Off,
-            Some(_) => Thinking::On,
-        },
+        thinking: thinking(family.host, body),
         shows_thoughts: true,
         prefix: walk.transcript.prefix(),
         cache: context.cache(&walk.transcript, if explicit { Policy::Marked } else { Policy::Implicit }, key),
         media: walk.transcript.media,
         ..Ask::default()
     })
+}
+
+/// What is wished about thinking, in OpenAI's word or, where the host is OpenRouter, in its object.
+fn thinking(host: &Host, body: &Value) -> Thinking {
+    let wish = body.get("reasoning").filter(|_| host.reasoning == ReasoningPlace::Details);
+    let inner = |name: &str| wish.and_then(|wish| wish.get(name));
+    match body.get("reasoning_effort").or_else(|| inner("effort")).and_then(Value::as_str) {
+        Some("none") => Thinking::Off,
+        Some(_) => Thinking::On,
+        None => match (inner("enabled").and_then(Value::as_bool), inner("max_tokens").and_then(Value::as_u64)) {
+            (Some(false), _) => Thinking::Off,
+            (Some(true), _) | (None, Some(1..)) => Thinking::On,
+            (None, _) => Thinking::Unsaid,
+        },
+    }
 }
 
 /// Chat completions have words of their own for an unknown field at the top.

@@ -108,6 +108,7 @@ fn what_anthropic_refuses_is_refused() {
     plain(json!({"tools": [tool("a")], "tool_choice": {"type": "tool", "name": "b"}}), "not found in provided tools");
     plain(json!({"tools": [tool("a")], "tool_choice": {"type": "required"}}), "Input tag 'required'");
     plain(json!({"context_management": {"edits": []}}), "context_management: Extra inputs");
+    plain(json!({"thread": {"type": "create"}}), "thread: Extra inputs");
     plain(json!({"thinking": {"type": "adaptive"}}), "adaptive thinking is not supported");
     let open =
         json!({"format": {"type": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}}});
@@ -276,6 +277,39 @@ fn hosts_have_their_quirks() {
     assert_eq!(running, [0, 1, 2, 3, 4, 4]);
     let unary = Client::new(&simulator).chat(with("sim/fast-together", json!({"sim": {"reasoning_tokens": 2, "tokens": 1}}))).json();
     assert_eq!(unary["choices"][0]["message"]["content"], "<think>First look</think>Lorem");
+}
+
+#[test]
+fn openrouter_takes_its_own_object_about_reasoning() {
+    let simulator = simulator();
+    let thinks = |family: &str, wish: Value| {
+        let reply = Client::new(&simulator).chat(with(&format!("sim/agent-{family}"), wish)).json();
+        reply["usage"]["completion_tokens_details"]["reasoning_tokens"] != 0
+    };
+    for (wish, expected) in [
+        (json!({"effort": "low"}), true),
+        (json!({"effort": "none"}), false),
+        (json!({"max_tokens": 2000}), true),
+        (json!({"enabled": true}), true),
+        (json!({"enabled": false}), false),
+        (json!({}), false),
+    ] {
+        assert_eq!(thinks("openrouter", json!({ "reasoning": wish })), expected, "{wish}");
+        assert!(!thinks("groq", json!({ "reasoning": wish })), "{wish}");
+    }
+}
+
+#[test]
+fn conversations_are_not_held() {
+    let simulator = simulator();
+    let body = ask("sim/echo-claude", "x", json!({"thread": {"type": "create"}})).to_string();
+    let head = "POST /v1/messages HTTP/1.1\r\nHost: sim\r\nx-api-key: k\r\nanthropic-version: 2023-06-01\r\nanthropic-beta: message-threads-2026-08-12\r\n";
+    let mut client = Client::new(&simulator);
+    client.send(
+        format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).as_bytes(),
+    );
+    let reply = String::from_utf8(client.rest().0).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 400 ") && reply.contains(r#""details":{"error_code":"thread_unsupported_request"}"#), "{reply}");
 }
 
 #[test]
