@@ -104,7 +104,7 @@ pub enum Told {
 pub struct OwnWords {
     /// `type`.
     pub kind: Option<String>,
-    /// `code`.
+    /// `code`, or Anthropic's `details.error_code`.
     pub code: Option<String>,
     /// `param`: the request's field that is wrong.
     pub param: Option<String>,
@@ -173,6 +173,8 @@ pub fn read_response(status: u16, body: &[u8]) -> ProviderError {
         (400 | 429, Some(ErrorKind::ProviderCredential)) => ErrorKind::ProviderCredential,
         // A moderation refusal is about the prompt, not about our key.
         (403, Some(ErrorKind::ProviderRejected)) if reading.has_word(&POLICY_WORDS) => ErrorKind::ProviderRejected,
+        // What is not found is the caller's conversation, not our model.
+        (404, _) if reading.has_word(&[THREAD_NOT_FOUND]) => ErrorKind::ProviderRejected,
         _ => by_status,
     };
     reading.into_error(kind, &format!("the provider answered {status} without a message"))
@@ -274,7 +276,9 @@ impl Reading {
         let word = |key: &str| error.get(key)?.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
         // `error` is what kind of event it is, not what kind of error.
         let kind = word("type").filter(|word| word != "error");
-        let own = OwnWords { kind, code: word("code"), param: word("param") };
+        // Anthropic's are among its details.
+        let inner = || error.pointer("/details/error_code")?.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
+        let own = OwnWords { kind, code: word("code").or_else(inner), param: word("param") };
         let message = message_of(error).or_else(|| message_of(value)).unwrap_or_default();
         let mut reading = Reading { message, own, ..Reading::default() };
         details(error).for_each(|detail| reading.add_word(detail.get("reason")));
@@ -382,6 +386,9 @@ fn html_title(text: &str) -> Option<String> {
     };
     Some(between("<title>", "</title>").or_else(|| between("<h1>", "</h1>")).unwrap_or_else(|| "an HTML page".to_owned()))
 }
+
+/// Anthropic's word for a conversation that it no longer holds; its SDKs then send it whole.
+const THREAD_NOT_FOUND: &str = "thread_not_found";
 
 /// Words about what the prompt says.
 const POLICY_WORDS: [&str; 5] = ["content_policy_violation", "content_filter", "refusal", "moderation", "content_policy"];
@@ -568,6 +575,7 @@ mod tests {
             Some("n"),
         );
         check(r#"{"type":"error","error":{"type":"request_too_large","message":"m"}}"#, Some("request_too_large"), None, None);
+        check(r#"{"error":{"type":"a","message":"m","details":{"error_code":"b"}}}"#, Some("a"), Some("b"), None);
         check(r#"{"type":"error","code":"server_error","message":"m","param":null}"#, None, Some("server_error"), None);
         check("words", None, None, None);
     }
@@ -582,6 +590,8 @@ mod tests {
             (429, r#"{"error":{"message":"m","type":"rate_limit_error"}}"#, K::ProviderRateLimited),
             (403, r#"{"error":{"message":"m","code":403,"metadata":{"error_type":"content_policy_violation"}}}"#, K::ProviderRejected),
             (403, r#"{"error":{"message":"m","type":"invalid_request_error"}}"#, K::ProviderCredential),
+            (404, r#"{"error":{"message":"m","type":"not_found_error","details":{"error_code":"thread_not_found"}}}"#, K::ProviderRejected),
+            (404, r#"{"error":{"message":"m","type":"not_found_error"}}"#, K::ProviderCredential),
             (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, K::ProviderOverloaded),
             (500, "m", K::ProviderUnavailable),
         ] {

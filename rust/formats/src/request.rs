@@ -179,6 +179,8 @@ pub struct Facts {
     pub thinks_with_tools: bool,
     /// `provider.require_parameters`: rather be refused than lose anything.
     pub require_parameters: bool,
+    /// The provider holds the conversation, and the body has not all of it (`thread` of a Messages body).
+    pub is_threaded: bool,
     /// Length of the body in bytes.
     pub body_bytes: usize,
     members: Members,
@@ -395,6 +397,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             include_usage: stream_options.as_ref().and_then(|options| options.include_usage),
             thinks_with_tools: writes_chunks && self.purpose == Purpose::Generate && openai_chat::request::thinks_with_tools(self),
             require_parameters: require_parameters == Some(true),
+            is_threaded: self.dialect == Dialect::AnthropicMessages && anthropic_messages::request::is_threaded(self),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
             // The caller owns the members and puts them in.
             members: Members::default(),

@@ -15,6 +15,12 @@ pub(crate) fn write_body(manner: Manner, kind: ErrorKind, message: &str, details
         if manner == Manner::Openrouter {
             error.text("error_type", row.openrouter);
         }
+        // By this word, not by the type, the SDKs know what they can recover from.
+        if let Some(code) = details.own.and_then(|own| own.code.as_deref()) {
+            error.object("details", |details| {
+                details.text("error_code", code);
+            });
+        }
     });
     body.optional_text("request_id", details.generation_id);
     body.close();
@@ -32,6 +38,18 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use crate::error::OwnWords;
+
+    #[test]
+    fn codes_are_details() {
+        let own = OwnWords { code: Some("thread_not_found".to_owned()), ..OwnWords::default() };
+        let mut out = Vec::new();
+        let details = Details { own: Some(&own), ..Details::default() };
+        write_body(Manner::Native, ErrorKind::ProviderRejected, "gone", &details, &mut out);
+        let body =
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"gone","details":{"error_code":"thread_not_found"}}}"#;
+        assert_eq!(std::str::from_utf8(&out).unwrap(), body);
+    }
 
     #[test]
     fn bodies_and_events() {

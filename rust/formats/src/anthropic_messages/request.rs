@@ -13,13 +13,19 @@ use crate::splice::MemberEdits;
 
 const MAX_TOKENS: usize = FIRST_OWN;
 const METADATA: usize = FIRST_OWN + 1;
+const THREAD: usize = FIRST_OWN + 2;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 2] = keys("messages", ["max_tokens", "metadata"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 3] = keys("messages", ["max_tokens", "metadata", "thread"]);
 
 /// The cap on completion tokens. Missing is the provider's to refuse; 0 only warms its cache.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {
     body.whole_number(MAX_TOKENS)
+}
+
+/// Whether the provider shall hold the conversation, so that the next request brings its last turn alone.
+pub(crate) fn is_threaded<F: AsRef<[u8]>>(body: &Body<'_, F>) -> bool {
+    body.value(THREAD).is_some_and(|(kind, _)| kind != Kind::Null)
 }
 
 /// The end user of `metadata.user_id`, and where it stands: everywhere, should the name occur twice.

@@ -11,7 +11,7 @@ use super::whole::aside;
 use crate::routes::Ask;
 use crate::worker::unix_ms;
 use bytes::Bytes;
-use fairlead_formats::error::ProviderError;
+use fairlead_formats::error::{OwnWords, ProviderError};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::request::{Purpose, Refusal};
 use fairlead_formats::text;
@@ -66,6 +66,9 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         Purpose::Completions => admitted.choice.operation == Operation::Completions,
         Purpose::Generate => admitted.choice.upstream == ask.dialect,
     };
+    if intake.facts.is_threaded && (!natively || ask.manner == Manner::Openrouter) {
+        return Err(no_thread());
+    }
     if natively && !ask.json_array && !contains_token(intake.frames.iter().map(|frame| &**frame)) {
         return Ok(None);
     }
@@ -90,6 +93,14 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         })
     });
     Ok(Some(Translated { body: Bytes::from(body), losses, turn, back }))
+}
+
+/// The provider's own conversations cannot go on where their replies get another form or another id. The word tells Anthropic's SDKs to send
+/// the whole conversation from now on, which they do by themselves.
+fn no_thread() -> Failure {
+    let own = OwnWords { code: Some("thread_unsupported_request".to_owned()), ..OwnWords::default() };
+    let message = "\"thread\" is not known here: send the whole conversation without it";
+    Failure { own: Some(Box::new(own)), ..Failure::new(ErrorKind::InvalidRequest, message).param(Some("thread")) }
 }
 
 /// A translation, with all that it needs, so that it can run anywhere.

@@ -77,6 +77,12 @@ impl<'a> Reading<'a> {
             "top_k" => request.sampling.top_k = reader.optional(Reader::number)?,
             "cache_control" => request.cache.automatic = reader.optional(block::read_mark)?,
             "service_tier" => request.labels.service_tier = reader.optional(Reader::text)?,
+            // What is missing of such a conversation is with somebody else.
+            "thread" => {
+                if reader.optional(Reader::skip)?.is_some() {
+                    return Err(Malformed::new("is not known here; send the whole conversation without it"));
+                }
+            }
             name if is_extension(name) => reader.skip()?,
             _ => request.rest.push(reader.member(key)?),
         }

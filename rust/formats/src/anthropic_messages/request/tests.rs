@@ -328,6 +328,7 @@ fn check_fault(body: &str, fault: &str) {
 fn faults_name_their_place() {
     check_fault("[]", "the body must be an object");
     check_fault("{}", "\"messages\" is missing; send the conversation as an array");
+    check_fault(r#"{"messages":[],"thread":{"type":"create"}}"#, "\"thread\" is not known here; send the whole conversation without it");
     check_fault(r#"{"messages":[{"role":"tool","content":""}]}"#, "\"messages[0].role\" must be \"user\", \"assistant\" or \"system\"");
     check_fault(r#"{"messages":[{"role":"user"}]}"#, "\"messages[0].content\" is missing");
     check_fault(r#"{"messages":[{"role":"user","content":3}]}"#, "\"messages[0].content\" must be a text or an array of content blocks");
