@@ -181,6 +181,8 @@ pub struct Facts {
     pub require_parameters: bool,
     /// The provider holds the conversation, and the body has not all of it (`thread` of a Messages body).
     pub is_threaded: bool,
+    /// The wish about thinking is told in OpenRouter's own object, `reasoning` of a chat body.
+    pub has_reasoning_object: bool,
     /// Length of the body in bytes.
     pub body_bytes: usize,
     members: Members,
@@ -369,6 +371,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         let require_parameters = self.require_parameters()?;
         self.refuse_missing_features(require_parameters.is_some())?;
         let writes_chunks = self.dialect == Dialect::OpenaiChat && matches!(self.purpose, Purpose::Generate | Purpose::Completions);
+        let writes_chat = self.dialect == Dialect::OpenaiChat && self.purpose == Purpose::Generate;
         let stream_options = if writes_chunks { Some(StreamOptions::read(self)?) } else { None };
         let (metadata_user, metadata_users) = match self.dialect {
             Dialect::AnthropicMessages => anthropic_messages::request::metadata_users(self),
@@ -398,6 +401,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             thinks_with_tools: writes_chunks && self.purpose == Purpose::Generate && openai_chat::request::thinks_with_tools(self),
             require_parameters: require_parameters == Some(true),
             is_threaded: self.dialect == Dialect::AnthropicMessages && anthropic_messages::request::is_threaded(self),
+            has_reasoning_object: writes_chat && openai_chat::request::wishes_in_an_object(self),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
             // The caller owns the members and puts them in.
             members: Members::default(),

@@ -25,10 +25,11 @@ const MAX_TOKENS: usize = FIRST_OWN + 2;
 const CHOICES: usize = FIRST_OWN + 3;
 const TOOLS: usize = FIRST_OWN + 4;
 const EFFORT: usize = FIRST_OWN + 5;
+const REASONING: usize = FIRST_OWN + 6;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 6] =
-    keys("messages", ["stream_options", "max_completion_tokens", "max_tokens", "n", "tools", "reasoning_effort"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 7] =
+    keys("messages", ["stream_options", "max_completion_tokens", "max_tokens", "n", "tools", "reasoning_effort", "reasoning"]);
 
 /// The cap on completion tokens; of the old and the new name the larger one, so that a reservation is never too small.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {
@@ -45,6 +46,11 @@ pub(crate) fn choices<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<u64, Refusal
 pub(crate) fn thinks_with_tools<F: AsRef<[u8]>>(body: &Body<'_, F>) -> bool {
     let has_tools = body.value(TOOLS).is_some_and(|(kind, range)| kind == Kind::Array && body.text(range).contains(&b'{'));
     has_tools && body.value(EFFORT).is_none_or(|(_, range)| *body.text(range) != *b"\"none\"")
+}
+
+/// Whether the wish about thinking is told in OpenRouter's own object.
+pub(crate) fn wishes_in_an_object<F: AsRef<[u8]>>(body: &Body<'_, F>) -> bool {
+    body.value(REASONING).is_some_and(|(kind, _)| kind != Kind::Null)
 }
 
 /// What stands in `stream_options`, and how `include_usage` gets there.

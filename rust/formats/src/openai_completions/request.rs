@@ -8,7 +8,7 @@ use crate::request::{Body, FIRST_OWN, MESSAGES, Refusal, keys};
 
 const BEST_OF: usize = FIRST_OWN + 4;
 
-/// The members that are looked for: chat's, in chat's order so that chat's readers find them, and one more.
+/// The members that are looked for: those that both have, in chat's order so that chat's readers find them, and one more.
 pub(crate) static KEYS: [&str; FIRST_OWN + 5] = keys("prompt", ["stream_options", "max_completion_tokens", "max_tokens", "n", "best_of"]);
 
 /// How many texts are written in all: so many for each prompt, those that `best_of` throws away among them.

@@ -1,7 +1,8 @@
 //! Where client and provider speak different dialects: the request on its way there, and its reply on the way back.
 //!
-//! A request whose own dialect the endpoint speaks stays on the byte path, but for two: a Gemini client that wants one JSON array instead of
-//! events, and a body that holds sealed reasoning of ours, which only we can open.
+//! A request whose own dialect the endpoint speaks stays on the byte path, but for three: a Gemini client that wants one JSON array instead of
+//! events, a body that holds sealed reasoning of ours, which only we can open, and a chat of `/api/v1` with an endpoint that has other words
+//! for reasoning than OpenRouter.
 
 use super::Admitted;
 use super::attempt::hashed_user;
@@ -64,7 +65,7 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     let natively = match ask.purpose {
         Purpose::Embeddings | Purpose::CountTokens => return Ok(None),
         Purpose::Completions => admitted.choice.operation == Operation::Completions,
-        Purpose::Generate => admitted.choice.upstream == ask.dialect,
+        Purpose::Generate => admitted.choice.upstream == ask.dialect && !has_other_words(admitted, ask, intake),
     };
     if intake.facts.is_threaded && (!natively || ask.manner == Manner::Openrouter) {
         return Err(no_thread());
@@ -93,6 +94,17 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         })
     });
     Ok(Some(Translated { body: Bytes::from(body), losses, turn, back }))
+}
+
+/// Whether a client of OpenRouter's chat API would not be understood by the endpoint, or not understand it, in what is said of reasoning.
+fn has_other_words(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> bool {
+    if (ask.manner, ask.dialect) != (Manner::Openrouter, Dialect::OpenaiChat) {
+        return false;
+    }
+    let Traits { openrouter_reasoning, reasoning_in, reasoning_content_in, reasoning_content_required, think_tags, .. } =
+        admitted.choice.endpoint(admitted.snapshot).traits;
+    let endpoint_has = reasoning_in || reasoning_content_in || reasoning_content_required || think_tags;
+    !openrouter_reasoning && (endpoint_has || intake.facts.has_reasoning_object)
 }
 
 /// The provider's own conversations cannot go on where their replies get another form or another id. The word tells Anthropic's SDKs to send
