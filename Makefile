@@ -1,4 +1,4 @@
-# Each target does its own set-up: a fresh clone needs Rust, Python >= 3.11, Node and a C compiler.
+# Each target does its own set-up: a fresh clone needs Rust, Python >= 3.11 and a C compiler, and for tests Node >= 20.
 # `make run` and `make test` build with the profile "fast"; `make build` and `make bench` with "release".
 
 PYTHON ?= python3
@@ -27,10 +27,10 @@ test: test-rust test-python ## every test, the long ones sampled with a printed 
 test-rust:
 	cargo test --workspace --locked
 
-test-python: $(VENV)/built
+test-python: $(VENV)/built $(VENV)/node
 	$(BIN)/python -m pytest $(ARGS)
 
-proof: $(VENV)/built ## the same tests at full counts
+proof: $(VENV)/built $(VENV)/node ## the same tests at full counts
 	FAIRLEAD_PROOF=1 PROPTEST_CASES=20000 cargo test --workspace --locked --profile fast
 	FAIRLEAD_PROOF=1 $(BIN)/python -m pytest $(ARGS)
 
@@ -80,7 +80,7 @@ lock: ## write requirements.lock anew from pyproject.toml
 	$(VENV)/lock/bin/pip freeze > requirements.lock
 
 clean: ## remove what was built
-	rm -rf $(VENV) target dist
+	rm -rf $(VENV) target dist tests/node/node_modules
 
 # The tools and the locked Python packages.
 $(VENV)/tools: pyproject.toml requirements.lock
@@ -88,6 +88,13 @@ $(VENV)/tools: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check $(PIP)
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock
+	touch $@
+
+# The clients on Node that tests drive. None of them needs what its packages would run while they are installed.
+$(VENV)/node: tests/node/package.json tests/node/package-lock.json | $(VENV)/tools
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
+		{ echo 'Node 20 or newer, with npm, is needed for the tests of clients on Node' >&2; exit 1; }
+	npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --loglevel error
 	touch $@
 
 $(VENV)/built: $(VENV)/tools $(RUST_SOURCES)
