@@ -7,7 +7,7 @@ mod conversation;
 mod form;
 mod media;
 mod sampling;
-mod schema;
+pub(crate) mod schema;
 mod thinking;
 mod tools;
 

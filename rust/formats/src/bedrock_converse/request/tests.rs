@@ -360,8 +360,9 @@ fn a_schema_of_the_reply_is_a_string_or_a_tool() {
     };
     let mut request = chat();
     request.output.format = Some(format);
-    let native = json!({"outputConfig":{"textFormat":{"type":"json_schema","structure":{"jsonSchema":{"schema":"{\"type\":\"object\"}","name":"n"}}}}});
-    check(&request, &[], native, &[]);
+    let native = json!({"outputConfig":{"textFormat":{"type":"json_schema","structure":{"jsonSchema":{"schema":"{\"type\":\"object\",\"additionalProperties\":false}","name":"n"}}}}});
+    // Objects are closed, which this one was not.
+    check(&request, &[], native, &[("response_format", CHANGED)]);
     let spec = json!({"toolSpec":{"name":"reply","description":"Gives the final reply to the user. Call it once, with the whole reply.\nn","inputSchema":{"json":{"type":"object"}}}});
     check(
         &request,

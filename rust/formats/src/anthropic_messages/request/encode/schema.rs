@@ -46,14 +46,14 @@ pub(super) fn is_object(schema: &[u8]) -> bool {
 }
 
 /// A schema that can be enforced.
-pub(super) struct Strict {
-    pub(super) json: Vec<u8>,
+pub(crate) struct Strict {
+    pub(crate) json: Vec<u8>,
     /// It allows more or less than the original.
-    pub(super) changed: bool,
+    pub(crate) changed: bool,
 }
 
 /// `schema` as it can be enforced; `None` when it refers to itself or leaves too many members open to be.
-pub(super) fn strict(schema: &[u8]) -> Option<Strict> {
+pub(crate) fn strict(schema: &[u8]) -> Option<Strict> {
     let mut fitting = Fitting::default();
     let mut json = Vec::with_capacity(schema.len() + 64);
     fitting.schema(schema, 0, &mut json)?;

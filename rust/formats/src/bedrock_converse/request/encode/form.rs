@@ -7,6 +7,7 @@ use super::calling::{Calling, Choice};
 use super::fit::sent_name;
 use super::tools::{Offer, write_spec};
 use super::{Job, thinking};
+use crate::anthropic_messages::request::encode::schema;
 use crate::json::walk;
 use crate::text::{join, quote};
 use crate::write::Object;
@@ -50,16 +51,22 @@ struct Wish<'w> {
 }
 
 impl Wish<'_> {
-    /// The model is always held to the schema, which stands in a string.
-    fn native(&self, job: &Job<'_, '_>) -> Option<Form> {
+    /// The model is always held to the schema, which stands in a string. Objects must be closed and bounds are not taken, as with Anthropic.
+    fn native(&self, job: &mut Job<'_, '_>) -> Option<Form> {
         if job.target.traits.no_json_schema && !job.own {
             return None;
         }
+        let fitting = if job.own { None } else { Some(schema::strict(self.schema.as_bytes())?) };
+        if fitting.as_ref().is_some_and(|fitting| fitting.changed) {
+            job.lose(Param::Format, Severity::Changed, "bounds in the schema are not enforced; they were put into descriptions");
+        }
+        let fitting = fitting.map(|fitting| Raw::owned(fitting.json));
+        let sent = fitting.as_ref().unwrap_or(self.schema);
         let mut format = Vec::with_capacity(self.schema.as_bytes().len() * 2);
         let mut object = Object::open(&mut format);
         object.text("type", "json_schema").object("structure", |structure| {
             structure.object("jsonSchema", |json_schema| {
-                json_schema.escaped("schema", &quote(self.schema));
+                json_schema.escaped("schema", &quote(sent));
                 json_schema.optional_escaped("name", self.name).optional_escaped("description", self.description);
             });
         });
