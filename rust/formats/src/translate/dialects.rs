@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Request, Response, Role, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Request, Response, Usage};
 
 use super::calls::CallIds;
 use super::{Bridge, Face, Target, refusal};
@@ -45,24 +45,7 @@ pub fn decode_scanned_request(dialect: Dialect, body: &[u8]) -> Result<Request<'
         Dialect::GeminiGenerate => gemini_generate::request::decode::decode(body),
         Dialect::BedrockConverse => bedrock_converse::request::decode::decode(body),
     };
-    read.and_then(not_empty).map_err(refusal)
-}
-
-/// A conversation in which nobody says anything, as the dialects refuse it that cannot go on from one elsewhere: what a provider of another
-/// dialect makes of it is anybody's guess.
-fn not_empty(request: Request<'_>) -> Result<Request<'_>, Malformed> {
-    let (place, is_empty) = match request.source {
-        Dialect::OpenaiChat => ("messages", request.turns.is_empty()),
-        Dialect::AnthropicMessages => ("messages", only_instructions(&request)),
-        Dialect::GeminiGenerate => ("contents", only_instructions(&request)),
-        Dialect::OpenaiResponses | Dialect::BedrockConverse => return Ok(request),
-    };
-    if is_empty { Err(Malformed::new("must not be empty").in_member(place)) } else { Ok(request) }
-}
-
-/// Nothing stands beside the instructions, which have a member of their own.
-fn only_instructions(request: &Request<'_>) -> bool {
-    request.turns.iter().all(|turn| turn.role == Role::System)
+    read.map_err(refusal)
 }
 
 /// Writes a request for a provider.
