@@ -28,6 +28,11 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
+    /// The tier that served it, unless it is the usual one: what a caller who asked for none expects anyway.
+    pub fn unusual_tier(&self) -> Option<&Text<'a>> {
+        self.service_tier.as_ref().filter(|tier| !["default", "standard", "STANDARD", "auto"].iter().any(|usual| tier.is(usual)))
+    }
+
     /// A reply without choices.
     pub fn new(source: Dialect) -> Response<'a> {
         Response {

@@ -33,7 +33,7 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
         body.object("usage", |object| write_usage(&usage, cost, identity.is_openrouter(), object));
     }
     body.close();
-    if response.service_tier.is_some() {
+    if response.unusual_tier().is_some() {
         losses.at("service_tier".to_owned(), Severity::Hint, "completions have no place for it");
     }
     for member in &response.rest {

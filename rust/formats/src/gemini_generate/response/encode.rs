@@ -72,7 +72,7 @@ fn lose_members(response: &Response<'_>, losses: &mut Losses) {
         let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
         losses.at(path, Severity::Hint, "Gemini's replies have no place for it");
     }
-    if response.service_tier.is_some() {
+    if response.unusual_tier().is_some() {
         losses.at("service_tier".to_owned(), Severity::Hint, "Gemini's replies do not name a tier");
     }
 }
