@@ -23,7 +23,7 @@ use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, complet
 use fairlead_ir::block::Maker;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::Traits;
-use fairlead_ir::{Dialect, ErrorKind, Losses, Manner, NanoUsd, Request, Response};
+use fairlead_ir::{Dialect, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role};
 use fairlead_ledger::settle::Bill;
 use fairlead_snapshot::Operation;
 use std::sync::Arc;
@@ -168,7 +168,7 @@ impl Job {
             Purpose::Completions => completions::decode_request(&self.body)?,
             _ => dialects::decode_scanned_request(self.client, &self.body)?,
         };
-        if request.turns.is_empty() {
+        if nobody_speaks(&request) {
             return Err(says_nothing(self.client));
         }
         // Some dialects say it in the path.
@@ -215,6 +215,14 @@ impl Job {
             account: owned(self.accounts.get(place).map_or("", String::as_str)),
             model: owned(&self.upstream_model),
         }
+    }
+}
+
+/// Nothing stands in the conversation. Where instructions have a place of their own, they are no part of it.
+fn nobody_speaks(request: &Request<'_>) -> bool {
+    match request.source {
+        Dialect::AnthropicMessages | Dialect::GeminiGenerate => request.turns.iter().all(|turn| turn.role == Role::System),
+        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::BedrockConverse => request.turns.is_empty(),
     }
 }
 
