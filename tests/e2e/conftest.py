@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.house import Gateway, Provider, configuration
+from e2e.judge import Judge
+from e2e.matrix import Matrix, settings
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,19 @@ def hasty(provider: Provider) -> Iterator[Gateway]:
     lines = "\n".join(f"{name} = {value}" for name, value in (timeouts | clients).items())
     with Gateway(configuration(provider.address, tables=f"[timeouts]\n{lines}\n")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def every_dialect() -> Iterator[Matrix]:
+    """A gateway before a provider of each dialect, which all are one simulator that judges everybody."""
+    with Judge(seed=5) as judge:
+        judge.judge()
+        with Gateway(settings(judge.address)) as running:
+            yield Matrix(running, judge)
+
+
+@pytest.fixture
+def matrix(every_dialect: Matrix) -> Matrix:
+    """The same with its books opened at a new page."""
+    every_dialect.begin()
+    return every_dialect
