@@ -4,7 +4,10 @@ pub(crate) mod envelope;
 pub(crate) mod items;
 pub(crate) mod media;
 
+use std::sync::LazyLock;
+
 use fairlead_ir::{NanoUsd, StopReason, Text, Usage};
+use memchr::memmem::Finder;
 
 use crate::decimal::{count, count_in, nano_usd};
 use crate::json::walk::{self, Member};
@@ -258,7 +261,8 @@ impl Figures {
 /// Bytes of the text called `delta` in an event, without reading the rest of it.
 pub(crate) fn delta_bytes(event: &[u8]) -> u64 {
     const KEY: &[u8] = b"\"delta\":";
-    let Some(at) = memchr::memmem::find(event, KEY) else { return 0 };
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
+    let Some(at) = FINDER.find(event) else { return 0 };
     let Some([b'"', text @ ..]) = event.get(at + KEY.len()..).map(<[u8]>::trim_ascii_start) else { return 0 };
     let mut end = 0;
     while let Some(found) = text.get(end..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {

@@ -11,6 +11,7 @@
 //! A token of one scope means nothing in another: a client that finds a stranger's token has nothing in its hands.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::alphabet;
@@ -40,19 +41,25 @@ const BASE64: GeneralPurpose =
 /// Whether a body, given in pieces, may hold one of our tokens: then it must not go to a provider as it is.
 pub fn contains_token<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> bool {
     const KEPT: usize = PREFIX.len() - 1;
-    let finder = memmem::Finder::new(PREFIX);
+    static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(PREFIX));
+    let mut pieces = pieces.into_iter();
+    let Some(first) = pieces.next() else { return false };
+    if FINDER.find(first).is_some() {
+        return true;
+    }
     // The last bytes of what came before, and the first of the piece.
-    let mut seam: Vec<u8> = Vec::with_capacity(2 * KEPT);
+    let mut seam: Vec<u8> = Vec::new();
+    let mut before = first;
     for piece in pieces {
+        seam.extend_from_slice(&before[before.len().saturating_sub(KEPT)..]);
+        seam.drain(..seam.len().saturating_sub(KEPT));
+        let kept = seam.len();
         seam.extend_from_slice(&piece[..piece.len().min(KEPT)]);
-        if finder.find(piece).is_some() || finder.find(&seam).is_some() {
+        if FINDER.find(piece).is_some() || FINDER.find(&seam).is_some() {
             return true;
         }
-        if piece.len() >= KEPT {
-            seam.clear();
-            seam.extend_from_slice(&piece[piece.len() - KEPT..]);
-        }
-        seam.drain(..seam.len().saturating_sub(KEPT));
+        seam.truncate(kept);
+        before = piece;
     }
     false
 }
