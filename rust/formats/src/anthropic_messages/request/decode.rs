@@ -200,11 +200,12 @@ fn tool_choice<'a>(reader: &mut Reader<'a>, request: &mut Request<'a>) -> Result
 
 fn thinking<'a>(reader: &mut Reader<'a>, request: &mut Request<'a>) -> Result<(), Malformed> {
     let reasoning = &mut request.reasoning;
-    let mut unknown = Vec::new();
+    let (mut unknown, mut by_budget) = (Vec::new(), false);
     reader.object(|key, reader| {
         match key.name() {
             "type" => {
                 let member = reader.member(&key)?;
+                by_budget = word(&member.value)? == b"enabled";
                 reasoning.enabled = Some(word(&member.value)? != b"disabled");
                 if !matches!(word(&member.value)?, b"enabled" | b"adaptive" | b"disabled") {
                     unknown.push(member);
@@ -225,6 +226,9 @@ fn thinking<'a>(reader: &mut Reader<'a>, request: &mut Request<'a>) -> Result<()
         Ok(())
     })?;
     block::required(reasoning.enabled, "type")?;
+    if by_budget {
+        block::required(reasoning.budget_tokens, "budget_tokens")?;
+    }
     request.rest.extend(remainder::carry("thinking", &unknown));
     Ok(())
 }

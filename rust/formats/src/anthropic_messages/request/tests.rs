@@ -347,6 +347,7 @@ fn faults_name_their_place() {
         "\"messages[0].content[0].cache_control.ttl\" must be \"5m\" or \"1h\"",
     );
     check_fault(r#"{"max_tokens":-1,"messages":[]}"#, "\"max_tokens\" must be a whole number that is not negative");
+    check_fault(r#"{"messages":[],"thinking":{"type":"enabled"}}"#, "\"thinking.budget_tokens\" is missing");
     check_fault(r#"{"messages":[],"tools":[{"input_schema":{}}]}"#, "\"tools[0].name\" is missing");
     check_fault(r#"{"messages":[],"tools":[{"name":"a","input_schema":"x"}]}"#, "\"tools[0].input_schema\" must be a JSON Schema");
     check_fault(r#"{"messages":[],"tool_choice":{"type":"tool"}}"#, "\"tool_choice.name\" is missing");

@@ -3,7 +3,7 @@
 //! `null` counts as absent everywhere. Members of objects that are known but have members of their own that are not (`reasoning.mode`,
 //! `text.…`) are kept under such a dotted name, so that a report of losses names their place.
 
-use fairlead_ir::block::{Block, Kind};
+use fairlead_ir::block::{Block, Kind, ToolCall, ToolResult};
 use fairlead_ir::request::{Effort, Format, Show};
 use fairlead_ir::{Dialect, Member, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
@@ -232,6 +232,16 @@ fn read_input<'a>(reader: &mut Reader<'a>) -> Result<Vec<Turn<'a>>, Malformed> {
     }
 }
 
+/// Only providers leave out what ties an answer to its call.
+fn tied(block: Block<'_>) -> Result<Block<'_>, Malformed> {
+    match &block.kind {
+        Kind::ToolCall(ToolCall { id, .. }) | Kind::ToolResult(ToolResult { id, .. }) if id.is_empty() => {
+            Err(Malformed::new("has no \"call_id\""))
+        }
+        _ => Ok(block),
+    }
+}
+
 /// Items become turns: what the assistant says in one go is one turn, and so are the answers of tools.
 #[derive(Default)]
 struct Turns<'a> {
@@ -255,10 +265,10 @@ impl<'a> Turns<'a> {
         };
         match word.as_bytes() {
             b"message" => self.message(reader, origin),
-            b"function_call_output" => self.go_on(Role::User, origin, read_result(reader, origin, false)?),
-            b"custom_tool_call_output" => self.go_on(Role::User, origin, read_result(reader, origin, true)?),
+            b"function_call_output" => self.go_on(Role::User, origin, tied(read_result(reader, origin, false)?)?),
+            b"custom_tool_call_output" => self.go_on(Role::User, origin, tied(read_result(reader, origin, true)?)?),
             _ if is_users(&word) => self.go_on(Role::User, origin, read_item(reader, word, origin)?),
-            _ => self.go_on(Role::Assistant, origin, read_item(reader, word, origin)?),
+            _ => self.go_on(Role::Assistant, origin, tied(read_item(reader, word, origin)?)?),
         }
     }
 

@@ -31,6 +31,8 @@ fn a_fault_names_its_place() {
     check(json!({"input": [{}]}), r#""input[0]" has neither a "type" nor a "role""#);
     check(json!({"input": [{"role": "tool", "content": ""}]}), r#""input[0].role" must be user, assistant, system or developer"#);
     check(json!({"input": [{"type": "message", "content": "a"}]}), r#""input[0]" has no "role""#);
+    check(json!({"input": [{"type": "function_call_output", "output": "a"}]}), r#""input[0]" has no "call_id""#);
+    check(json!({"input": [{"type": "function_call", "name": "a", "arguments": "{}"}]}), r#""input[0]" has no "call_id""#);
     check(json!({"input": [{"role": "user", "content": 1}]}), r#""input[0].content" must be a string or an array"#);
     check(json!({"input": [{"role": "user", "content": [{"text": "a"}]}]}), r#""input[0].content[0]" has no "type""#);
     check(json!({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}), r#""input[0].content[0]" has no "text""#);
