@@ -292,6 +292,26 @@ fn a_model_that_thinks_chooses_tokens_its_own_way() {
 }
 
 #[test]
+fn a_budget_stays_below_the_limit_that_is_sent() {
+    let check = |asked: Option<u64>, wish: fn(&mut Request<'_>), expected: u64| {
+        let mut request = chat();
+        request.turns = vec![user(0, "hi")];
+        request.max_output_tokens = asked;
+        wish(&mut request);
+        let target = Target { max_output_tokens: Some(10_000), ..target(&["budget_thinking"]) };
+        let body = written(&request, &target).0;
+        assert_eq!(body["additionalModelRequestFields"]["thinking"]["budget_tokens"], expected, "{asked:?}");
+    };
+    let by_budget = |request: &mut Request<'_>| request.reasoning.budget_tokens = Some(50_000);
+    let by_effort = |request: &mut Request<'_>| request.reasoning.effort = Some(Effort::Xhigh);
+    check(Some(90_000), by_budget, 9_999);
+    check(None, by_budget, 9_999);
+    check(Some(90_000), by_effort, 9_500);
+    check(None, by_effort, 9_500);
+    check(Some(5_000), by_effort, 4_750);
+}
+
+#[test]
 fn tools_keep_names_that_come_back() {
     let mut request = chat();
     request.tools = vec![tool("mcp.read", Some(true)), tool("plain", Some(false))];

@@ -196,7 +196,7 @@ fn switch_on(job: &mut Job<'_, '_>, thinking: &mut Thinking) {
 }
 
 fn budget(job: &mut Job<'_, '_>, effort: Option<Effort>) -> Option<u64> {
-    let most = match job.request.max_output_tokens {
+    let most = match limit(job) {
         Some(limit) => limit.checked_sub(1).filter(|most| *most >= LEAST_BUDGET_TOKENS)?,
         None => MOST_BUDGET_TOKENS,
     };
@@ -214,20 +214,24 @@ fn budget(job: &mut Job<'_, '_>, effort: Option<Effort>) -> Option<u64> {
     if effort.is_some() {
         job.lose(Param::Effort, Severity::Hint, "the model is told how much to think; the effort became a share of the output limit");
     }
-    let wish = u128::from(limit(job)) * u128::from(effort.unwrap_or(Effort::Medium).budget_per_mille()) / 1000;
+    let wish = u128::from(likely_limit(job)) * u128::from(effort.unwrap_or(Effort::Medium).budget_per_mille()) / 1000;
     let wish = u64::try_from(wish).unwrap_or(u64::MAX);
     Some(wish.clamp(LEAST_BUDGET_TOKENS, MOST_BUDGET_TOKENS).min(most))
 }
 
-/// The output limit, or what is likely one.
-fn limit(job: &Job<'_, '_>) -> u64 {
-    job.request.max_output_tokens.or(job.target.max_output_tokens).unwrap_or(USUAL_OUTPUT_TOKENS)
+/// The output limit that counts: a caller's that is above the model's is sent as the model's.
+fn limit(job: &Job<'_, '_>) -> Option<u64> {
+    job.request.max_output_tokens.into_iter().chain(job.target.max_output_tokens).min()
+}
+
+fn likely_limit(job: &Job<'_, '_>) -> u64 {
+    limit(job).unwrap_or(USUAL_OUTPUT_TOKENS)
 }
 
 /// The effort whose share of the output limit is nearest to a budget.
 fn effort_of(job: &mut Job<'_, '_>, tokens: u64) -> Option<Effort> {
     job.lose(Param::ReasoningBudget, Severity::Changed, "the model is told how hard to think, not how much; the budget became an effort");
-    let share = tokens.saturating_mul(1000) / limit(job).max(1);
+    let share = tokens.saturating_mul(1000) / likely_limit(job).max(1);
     efforts(job).into_iter().min_by_key(|effort| effort.budget_per_mille().abs_diff(share))
 }
 
