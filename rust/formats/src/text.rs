@@ -70,12 +70,83 @@ pub(crate) fn join<'a>(texts: impl IntoIterator<Item = &'a Text<'a>>, between: &
     Text::owned(joined)
 }
 
+/// Whether there is nothing but white space.
+pub(crate) fn is_blank(text: &Text<'_>) -> bool {
+    trimmed_len(text.as_bytes()) == 0
+}
+
+/// The text without white space behind it.
+pub(crate) fn trim_end<'t>(text: &'t Text<'_>) -> Text<'t> {
+    Text::escaped(&text.as_bytes()[..trimmed_len(text.as_bytes())])
+}
+
+fn trimmed_len(escaped: &[u8]) -> usize {
+    let mut end = escaped.len();
+    loop {
+        end -= match &escaped[..end] {
+            [.., b' '] => 1,
+            [before @ .., b'\\', b'n' | b'r' | b't' | b'f'] if ends_plain(before) => 2,
+            [before @ .., b'\\', b'u', a, b, c, d] if ends_plain(before) && is_space_code(&[*a, *b, *c, *d]) => 6,
+            [.., last] if !last.is_ascii() => match space_behind(&escaped[..end]) {
+                Some(length) => length,
+                None => return end,
+            },
+            _ => return end,
+        };
+    }
+}
+
+/// Whether a backslash behind these bytes begins an escape, and is not escaped itself.
+fn ends_plain(escaped: &[u8]) -> bool {
+    escaped.iter().rev().take_while(|byte| **byte == b'\\').count().is_multiple_of(2)
+}
+
+fn is_space_code(hex: &[u8]) -> bool {
+    let code = std::str::from_utf8(hex).ok().and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    code.and_then(char::from_u32).is_some_and(char::is_whitespace)
+}
+
+/// The bytes of the white space outside ASCII that the text ends with.
+fn space_behind(text: &[u8]) -> Option<usize> {
+    let is_space = |length: &usize| {
+        let last = text.len().checked_sub(*length).and_then(|from| std::str::from_utf8(&text[from..]).ok());
+        last.is_some_and(|last| last.chars().all(char::is_whitespace))
+    };
+    [2, 3].into_iter().find(is_space)
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn white_space_is_found_behind_its_escapes() {
+        for (text, trimmed) in [
+            ("", ""),
+            (" ", ""),
+            ("a", "a"),
+            ("a ", "a"),
+            (" a", " a"),
+            (r"\n\t \r\f", ""),
+            (r"a\n\n", "a"),
+            (r"a\\n", r"a\\n"),
+            (r"a\\\n", r"a\\"),
+            (r"\\", r"\\"),
+            (r"a\u00a0", "a"),
+            (r"a\\u00a0", r"a\\u00a0"),
+            (r"a\u00e9", r"a\u00e9"),
+            (r"a\ud83d", r"a\ud83d"),
+            ("a\u{a0}\u{3000} ", "a"),
+            ("aé", "aé"),
+            (r"\t\u0020", ""),
+        ] {
+            assert_eq!(trim_end(&Text::escaped(text.as_bytes())), Text::escaped(trimmed.as_bytes()), "{text}");
+            assert_eq!(is_blank(&Text::escaped(text.as_bytes())), trimmed.is_empty(), "{text}");
+        }
+    }
 
     #[test]
     fn arguments_move_between_text_and_value() {

@@ -16,6 +16,7 @@ use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
 
+pub(crate) mod arguments;
 mod calls;
 pub mod completions;
 pub mod dialects;

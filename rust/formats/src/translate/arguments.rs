@@ -1,14 +1,14 @@
-//! What a tool is given: an object here, other things elsewhere.
+//! What a tool is given: an object in some dialects, other things elsewhere.
 
 use fairlead_ir::block::Arguments;
 use fairlead_ir::{Raw, Text};
 
-use crate::text::unquote;
+use crate::text::{is_blank, unquote};
 use crate::write::{Object, write_escaped};
 
 /// The `input` of a call, which must be an object, and whether the arguments were one. What is none stands under `_raw`; free text
 /// stands under `input`, as the tool was offered.
-pub(crate) fn of<'r>(arguments: &'r Arguments<'_>) -> (Raw<'r>, bool) {
+pub(crate) fn as_object<'r>(arguments: &'r Arguments<'_>) -> (Raw<'r>, bool) {
     match arguments {
         Arguments::Json(raw) => object(raw.borrowed()),
         Arguments::Free(text) => (wrapped("input", text), true),
@@ -36,7 +36,7 @@ fn object(raw: Raw<'_>) -> (Raw<'_>, bool) {
 
 /// Models that have nothing to say write nothing.
 fn is_empty_object(text: &Text<'_>) -> bool {
-    matches!(text.as_bytes().trim_ascii(), b"" | b"{}" | b"null")
+    text.is("{}") || is_blank(text)
 }
 
 fn wrapped(key: &str, text: &Text<'_>) -> Raw<'static> {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn check(arguments: Arguments<'_>, expected: &str, was_object: bool) {
-        assert_eq!(of(&arguments), (Raw::json(expected.as_bytes()), was_object), "{arguments:?}");
+        assert_eq!(as_object(&arguments), (Raw::json(expected.as_bytes()), was_object), "{arguments:?}");
     }
 
     #[test]
@@ -62,9 +62,11 @@ mod tests {
         check(Arguments::Json(Raw::json(b"[1]")), r#"{"_raw":[1]}"#, false);
         check(Arguments::Quoted(Text::escaped(br#"{\"a\":\"b\\n\"}"#)), r#"{"a":"b\n"}"#, true);
         check(Arguments::Quoted(Text::EMPTY), "{}", true);
-        check(Arguments::Quoted(Text::word(" ")), "{}", true);
+        check(Arguments::Quoted(Text::escaped(br" \n")), "{}", true);
+        check(Arguments::Quoted(Text::word(" null ")), "{}", true);
         check(Arguments::Quoted(Text::escaped(br#"{\"a\":"#)), r#"{"_raw":"{\"a\":"}"#, false);
         check(Arguments::Quoted(Text::word("3")), r#"{"_raw":3}"#, false);
+        check(Arguments::Quoted(Text::word("[1]")), r#"{"_raw":[1]}"#, false);
         check(Arguments::Free(Text::escaped(br"*** Begin\n")), r#"{"input":"*** Begin\n"}"#, true);
     }
 }

@@ -4,9 +4,9 @@ use fairlead_ir::block::{Citation, Seal, Thought, ThoughtPart, ToolCall};
 use fairlead_ir::{Block, Choice, Dialect, Kind, Losses, NanoUsd, Response, Severity, StopReason, Text};
 
 use crate::anthropic_messages::wire::stop::Ending;
-use crate::anthropic_messages::wire::{citation, input, usage};
+use crate::anthropic_messages::wire::{citation, usage};
 use crate::text::{join, quote};
-use crate::translate::Face;
+use crate::translate::{Face, arguments};
 use crate::write::{Array, Object};
 
 /// Writes the body of the reply; `cost` is what the caller pays.
@@ -148,7 +148,7 @@ impl Content<'_> {
     }
 
     fn write_call(&mut self, block: &Block<'_>, call: &ToolCall<'_>, list: &mut Array<'_>) {
-        let (input, was_object) = input::of(&call.arguments);
+        let (input, was_object) = arguments::as_object(&call.arguments);
         let bridge = self.face.bridge;
         if bridge.format_tool.as_deref().is_some_and(|form| call.name.is(form)) {
             // The call stands for the reply's text.

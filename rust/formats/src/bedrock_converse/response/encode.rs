@@ -3,11 +3,11 @@
 use fairlead_ir::block::{MediaSource, Thought};
 use fairlead_ir::{Block, Choice, Dialect, Kind, Losses, NanoUsd, Response, Severity, StopReason, Text};
 
-use crate::bedrock_converse::wire::block::{Content, Piece, input};
+use crate::bedrock_converse::wire::block::{Content, Piece};
 use crate::bedrock_converse::wire::media::{Source, format_of};
 use crate::bedrock_converse::wire::{stop_word, write_cache_point, write_usage};
 use crate::text::{escape, quote};
-use crate::translate::Face;
+use crate::translate::{Face, arguments};
 use crate::write::Object;
 
 /// Writes `response` for a caller of this dialect, with what it pays. Ids and the model's name have no place.
@@ -119,9 +119,9 @@ impl<'j> Job<'j> {
                 Content::Text(text.borrowed())
             }
             Kind::Thought(thought) => self.fit_thought(block, thought)?,
-            Kind::ToolCall(call) if self.is_format_tool(&call.name) => Content::Text(quote(&input(&call.arguments).0)),
+            Kind::ToolCall(call) if self.is_format_tool(&call.name) => Content::Text(quote(&arguments::as_object(&call.arguments).0)),
             Kind::ToolCall(call) => {
-                let (input, was_object) = input(&call.arguments);
+                let (input, was_object) = arguments::as_object(&call.arguments);
                 if !was_object {
                     self.losses.block(block.origin, Severity::Changed, "arguments are an object here; these were put under \"_raw\"");
                 }

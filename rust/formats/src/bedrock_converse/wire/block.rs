@@ -9,7 +9,7 @@ use fairlead_ir::{Block, Kind, Member, Origin, Raw, Text};
 use super::media::{self, Source};
 use super::{citation, read_cache_point, required};
 use crate::read::{Key, Malformed, Reader};
-use crate::text::{escape, join, quote, unquote};
+use crate::text::{escape, join};
 use crate::write::{Object, write_escaped};
 
 /// Where blocks stand: what they can be depends on it.
@@ -316,88 +316,4 @@ fn write_one(key: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let mut object = Object::open(out);
     write(object.key(key));
     object.close();
-}
-
-/// The arguments of a call as the object they must be here, and whether they were one: what is none stands under `_raw`.
-pub(crate) fn input<'r>(arguments: &'r Arguments<'r>) -> (Raw<'r>, bool) {
-    let is_object = |raw: &Raw<'_>| raw.as_bytes().starts_with(b"{");
-    match arguments {
-        Arguments::Json(raw) if is_object(raw) => (raw.borrowed(), true),
-        Arguments::Json(raw) => (wrapped("_raw", &quote(raw)), false),
-        Arguments::Free(text) => (wrapped("input", text), true),
-        Arguments::Quoted(text) if is_blank(text) => (Raw::json(b"{}"), true),
-        Arguments::Quoted(text) => match unquote(text).filter(is_object) {
-            Some(raw) => (raw, true),
-            None => (wrapped("_raw", text), false),
-        },
-    }
-}
-
-fn wrapped(key: &str, text: &Text<'_>) -> Raw<'static> {
-    let mut object = Vec::with_capacity(text.as_bytes().len() + 16);
-    write_one(key, &mut object, |out| write_escaped(out, text));
-    Raw::owned(object)
-}
-
-/// Whether there is nothing to read in a text.
-pub(crate) fn is_blank(text: &Text<'_>) -> bool {
-    trimmed_len(text.as_bytes()) == 0
-}
-
-/// The text without white space at its end.
-pub(crate) fn trim_end<'r>(text: &'r Text<'_>) -> Text<'r> {
-    Text::escaped(&text.as_bytes()[..trimmed_len(text.as_bytes())])
-}
-
-fn trimmed_len(escaped: &[u8]) -> usize {
-    let mut end = escaped.len();
-    loop {
-        end = match &escaped[..end] {
-            [.., b' '] => end - 1,
-            // A backslash that is escaped itself begins nothing.
-            [before @ .., b'\\', b'n' | b'r' | b't'] if ends_plain(before) => end - 2,
-            _ => return end,
-        };
-    }
-}
-
-fn ends_plain(escaped: &[u8]) -> bool {
-    escaped.iter().rev().take_while(|byte| **byte == b'\\').count().is_multiple_of(2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn white_space_at_the_end_is_seen_through_its_escapes() {
-        for (text, trimmed) in [
-            ("", ""),
-            (" ", ""),
-            (r"\n\t \r", ""),
-            (r"a \n", "a"),
-            (r"a\\n", r"a\\n"),
-            (r"a\\\n", r"a\\"),
-            (r" a", " a"),
-            (r"\u00e9 ", r"\u00e9"),
-            (r"\\", r"\\"),
-        ] {
-            assert_eq!(trim_end(&Text::word(text)), Text::word(trimmed), "{text}");
-        }
-    }
-
-    #[test]
-    fn arguments_become_an_object() {
-        let check = |arguments: Arguments<'_>, expected: &str, kept: bool| {
-            assert_eq!(input(&arguments), (Raw::json(expected.as_bytes()), kept), "{arguments:?}");
-        };
-        check(Arguments::Json(Raw::json(br#"{"a":1}"#)), r#"{"a":1}"#, true);
-        check(Arguments::Json(Raw::json(br#"["b"]"#)), r#"{"_raw":"[\"b\"]"}"#, false);
-        check(Arguments::Quoted(Text::word(r#"{\"a\":1}"#)), r#"{"a":1}"#, true);
-        check(Arguments::Quoted(Text::word(r#"{\"a\":\"\\n\"}"#)), r#"{"a":"\n"}"#, true);
-        check(Arguments::Quoted(Text::EMPTY), "{}", true);
-        check(Arguments::Quoted(Text::word(r#"{\"a\":"#)), r#"{"_raw":"{\"a\":"}"#, false);
-        check(Arguments::Quoted(Text::word("[1]")), r#"{"_raw":"[1]"}"#, false);
-        check(Arguments::Free(Text::word(r#"say \"hi\""#)), r#"{"input":"say \"hi\""}"#, true);
-    }
 }

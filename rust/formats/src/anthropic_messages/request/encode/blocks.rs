@@ -9,9 +9,9 @@ use super::Job;
 use super::conversation::Speaker;
 use super::media::{self, Source};
 use super::{cache, media::write_source};
-use crate::anthropic_messages::wire::{citation, input};
-use crate::text::{decode, escape, join, quote};
-use crate::translate::plain_name;
+use crate::anthropic_messages::wire::citation;
+use crate::text::{is_blank, join, quote, trim_end};
+use crate::translate::{arguments, plain_name};
 use crate::write::Object;
 
 /// A block that can be written.
@@ -102,7 +102,7 @@ fn fit_thought<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, thought: &'r Tho
 }
 
 fn fit_call<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, call: &'r ToolCall<'r>) -> Content<'r> {
-    let (input, was_object) = input::of(&call.arguments);
+    let (input, was_object) = arguments::as_object(&call.arguments);
     if !was_object {
         job.losses.block(block.origin, Severity::Changed, "arguments are an object here; these were put under \"_raw\"");
     }
@@ -244,56 +244,5 @@ fn readable<'t>(thought: &'t Thought<'_>) -> Cow<'t, Text<'t>> {
         [] => Cow::Owned(Text::EMPTY),
         [ThoughtPart { text, .. }] => Cow::Borrowed(text),
         parts => Cow::Owned(join(parts.iter().map(|part| &part.text), "")),
-    }
-}
-
-/// Whether there is nothing but white space.
-pub(super) fn is_blank(text: &Text<'_>) -> bool {
-    match text.as_bytes().first() {
-        None => true,
-        Some(first) if first.is_ascii_graphic() && *first != b'\\' => false,
-        Some(_) => decode(text).is_some_and(|plain| plain.trim().is_empty()),
-    }
-}
-
-/// The text without white space behind it.
-fn trim_end<'t>(text: &'t Text<'_>) -> Text<'t> {
-    let may_end_in_space = match text.as_bytes() {
-        [] => false,
-        // The last letter or digit of an escape of white space.
-        [.., b'\\', b'n' | b'r' | b't' | b'f'] => true,
-        [.., b'\\', b'u', _, _, _, _] => true,
-        [.., last] => !last.is_ascii_graphic(),
-    };
-    if !may_end_in_space {
-        return text.borrowed();
-    }
-    match decode(text) {
-        Some(plain) if plain.trim_end().len() < plain.len() => escape(plain.trim_end()).into_owned(),
-        _ => text.borrowed(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn white_space_is_found_behind_its_escapes() {
-        for (text, trimmed) in [
-            ("", ""),
-            ("a", "a"),
-            ("a ", "a"),
-            (r"a\n\n", "a"),
-            (r"a\\n", r"a\\n"),
-            (r"a\u00a0", "a"),
-            (r"a\u00e9", r"a\u00e9"),
-            ("a\u{3000}", "a"),
-            ("aé", "aé"),
-            (r"\t\u0020", ""),
-        ] {
-            assert_eq!(trim_end(&Text::escaped(text.as_bytes())), Text::escaped(trimmed.as_bytes()), "{text}");
-            assert_eq!(is_blank(&Text::escaped(text.as_bytes())), trimmed.is_empty(), "{text}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 use fairlead_ir::{Param, Raw, Severity, Text};
 
 use super::Job;
-use super::blocks::is_blank;
+use crate::text::is_blank;
 use crate::write::Object;
 
 /// Writes what the model takes; `thinks` leaves less.

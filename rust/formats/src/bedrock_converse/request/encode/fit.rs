@@ -6,9 +6,9 @@ use fairlead_ir::{Block, Kind, Severity, Text};
 use super::conversation::{Speaker, lose_members};
 use super::media::{self, Names};
 use super::{Job, Refusal};
-use crate::bedrock_converse::wire::block::{Content, Piece, input, is_blank, trim_end};
-use crate::text::quote;
-use crate::translate::plain_name;
+use crate::bedrock_converse::wire::block::{Content, Piece};
+use crate::text::{is_blank, quote, trim_end};
+use crate::translate::{arguments, plain_name};
 
 /// The longest name of a tool.
 const LONGEST_NAME_BYTES: usize = 64;
@@ -116,7 +116,7 @@ fn fit_call<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, call: &'r ToolCall<
     {
         return Content::Call { id: call.id.borrowed(), name: call.name.borrowed(), input: raw.borrowed() };
     }
-    let (input, was_object) = input(&call.arguments);
+    let (input, was_object) = arguments::as_object(&call.arguments);
     if !was_object {
         job.losses.block(block.origin, Severity::Changed, "arguments are an object here; these were put under \"_raw\"");
     }
