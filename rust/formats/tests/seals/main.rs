@@ -93,6 +93,27 @@ fn state_returns_through_every_dialect() {
     }
 }
 
+/// Google's own clients keep a content per chunk; by hand all parts are put into one.
+#[test]
+fn thoughts_of_a_stream_return_whole_from_clients_that_keep_one_content() {
+    let thoughts = |content: &Value| -> Vec<Value> {
+        content.as_array().unwrap().iter().filter(|block| block["type"] == "thinking").cloned().collect()
+    };
+    for reply in replies().into_iter().filter(|reply| reply.dialect == Dialect::AnthropicMessages) {
+        let shown = to_client(&keeper(), &reply, Dialect::GeminiGenerate, true, 0);
+        let mut body: Value = serde_json::from_slice(&second_request(Dialect::GeminiGenerate, &shown, true, Habit::Faithful)).unwrap();
+        let contents = body["contents"].as_array_mut().unwrap();
+        let said = contents.iter().filter(|content| content["role"] == "model");
+        let parts: Vec<Value> = said.flat_map(|content| content["parts"].as_array().unwrap().clone()).collect();
+        contents.retain(|content| content["role"] != "model");
+        contents.insert(1, json!({"role": "model", "parts": parts}));
+        let body = serde_json::to_vec(&body).unwrap();
+        let (sent, losses) = to_provider(&keeper(), Dialect::GeminiGenerate, &body, &maker(reply.dialect), &reply, 1);
+        assert_eq!(thoughts(&reply.returned(&sent)), thoughts(&reply.wanted()), "{}\n{}", reply.name, String::from_utf8_lossy(&sent));
+        assert!(losses.is_empty(), "{}: {losses:?}", reply.name);
+    }
+}
+
 #[test]
 fn state_returns_from_clients_that_take_details_apart() {
     for (reply, client, streamed) in pairs().into_iter().filter(|(_, client, _)| *client == Dialect::OpenaiChat) {

@@ -1,11 +1,11 @@
 //! A request on its way to a provider: what the provider made returns to it as it was, what it did not make does not go there.
 
-use fairlead_ir::block::{Maker, Seal, Thought, ThoughtShape};
+use fairlead_ir::block::{Maker, Seal, Thought, ThoughtPart, ThoughtShape};
 use fairlead_ir::{Block, Dialect, Kind, Losses, Origin, Request, Role, Severity, Text, Turn};
 
 use super::memory::{Memory, Note, What};
 use super::rebuild::{self, Item, Loose, Piece};
-use super::slot::{Place, Shape, regroup};
+use super::slot::{Place, Shape, regroup, units};
 use super::token::{Found, Opened, Sealer};
 
 /// Nobody but its maker can read such state, so that to this provider the conversation says the same without it.
@@ -201,24 +201,33 @@ impl<'a> OpenedTurn<'a> {
         true
     }
 
-    /// Gives the thought its parts again; some dialects make a block of each, and seal the last.
+    /// Gives the thought its parts again; some dialects make a block of each, or of every piece of a stream, and seal the last, which may
+    /// be empty.
     fn regroup(&mut self, thought: &mut Thought<'a>, wanted: &[(ThoughtShape, u64)]) {
-        if thought.parts.is_empty() || regroup(thought, wanted) {
+        let length = |parts: &[ThoughtPart<'_>]| parts.iter().map(|part| units(&part.text)).sum::<u64>();
+        let whole: u64 = wanted.iter().map(|(_, units)| *units).sum();
+        let mut found = length(&thought.parts);
+        if found > 0 && regroup(thought, wanted) || found >= whole {
             return;
         }
-        let mut whole = thought.clone();
-        for count in 1..wanted.len().max(1) {
-            let Some(at) = self.blocks.len().checked_sub(count) else { return };
-            let before = match self.blocks.get(at) {
+        let mut at = self.blocks.len();
+        while found < whole {
+            let before = match at.checked_sub(1).and_then(|before| self.blocks.get(before)) {
                 Some(Block { kind: Kind::Thought(before), seal: None, rest, .. }) if rest.is_empty() => before,
                 _ => return,
             };
-            whole.parts.splice(0..0, before.parts.iter().cloned());
-            if regroup(&mut whole, wanted) {
-                self.blocks.truncate(at);
-                thought.parts = whole.parts;
-                return;
-            }
+            found += length(&before.parts);
+            at -= 1;
+        }
+        let pieces = self.blocks[at..].iter().filter_map(|block| match &block.kind {
+            Kind::Thought(piece) => Some(piece.parts.iter().cloned()),
+            _ => None,
+        });
+        let mut joined = thought.clone();
+        joined.parts = pieces.flatten().chain(thought.parts.iter().cloned()).collect();
+        if regroup(&mut joined, wanted) {
+            self.blocks.truncate(at);
+            thought.parts = joined.parts;
         }
     }
 
