@@ -260,6 +260,9 @@ fn thinking_is_said_in_the_models_own_way() {
     let small = |request: &mut Request<'_>| request.reasoning.budget_tokens = Some(10);
     thinking(&small, &["budget_thinking"], budget(1024), &[("reasoning.max_tokens", CHANGED)]);
     thinking(&wish, &[], json!({"outputConfig":{"effort":"low"}}), &[("reasoning.max_tokens", CHANGED)]);
+    thinking(&small, &[], json!({"outputConfig":{"effort":"low"}}), &[("reasoning.max_tokens", CHANGED)]);
+    let least = |request: &mut Request<'_>| request.reasoning.effort = Some(Effort::Minimal);
+    thinking(&least, &[], json!({"outputConfig":{"effort":"low"}}), &[("reasoning_effort", CHANGED)]);
     let off = |request: &mut Request<'_>| request.reasoning.effort = Some(Effort::None);
     thinking(&off, &["adaptive_thinking"], json!({"additionalModelRequestFields":{"thinking":{"type":"disabled"}}}), &[]);
     thinking(&off, &[], json!({}), &[("reasoning.enabled", HINT)]);

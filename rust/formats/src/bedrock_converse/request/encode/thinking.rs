@@ -243,13 +243,12 @@ fn nearest(job: &mut Job<'_, '_>, effort: Effort) -> Option<Effort> {
     Some(nearest)
 }
 
-/// The steps of effort that can be sent: the model's, or any that Claude has where it is one, or any at all.
+/// The steps of effort that can be sent: the model's, or those that Converse has a word for.
 fn efforts(job: &Job<'_, '_>) -> Vec<Effort> {
     let known: Vec<Effort> = job.target.efforts.iter().copied().filter(|effort| *effort != Effort::None).collect();
     match known.is_empty() {
         false => known,
-        true if takes_thinking(job) => vec![Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max],
-        true => Effort::ALL.into_iter().filter(|effort| *effort != Effort::None).collect(),
+        true => vec![Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max],
     }
 }
 
