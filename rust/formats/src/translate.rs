@@ -16,16 +16,25 @@ use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
 
+pub(crate) mod answers;
 pub(crate) mod arguments;
+pub(crate) mod calling;
 mod calls;
 pub mod completions;
 pub mod dialects;
+pub(crate) mod form;
 mod job;
+pub(crate) mod marks;
+pub(crate) mod message;
 #[cfg(test)]
 pub(crate) mod promises;
+pub(crate) mod sampling;
+pub(crate) mod schema;
 pub mod seals;
 pub mod stream;
 pub mod streamed;
+pub(crate) mod thinking;
+pub(crate) mod tools;
 pub mod wire;
 
 pub use dialects::{Encoded, Wanted};
@@ -121,13 +130,13 @@ pub(crate) fn refusal(fault: Malformed) -> Refusal {
 
 /// A name as dialects with a narrow alphabet take it: `[a-zA-Z0-9_-]`, at most `limit` long, everything else becomes `_`; a name that had to be
 /// changed gets a short hash of the original behind it, so that two names stay two.
-pub(crate) fn plain_name(name: &Text<'_>, limit: usize, starts_with_letter: bool) -> Text<'static> {
+pub(crate) fn plain_name<'n>(name: &'n Text<'_>, limit: usize, starts_with_letter: bool) -> Text<'n> {
     let bytes = name.as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let fits =
         !bytes.is_empty() && bytes.len() <= limit && bytes.iter().all(plain) && (!starts_with_letter || bytes[0].is_ascii_alphabetic());
     if fits {
-        return name.clone().into_owned();
+        return name.borrowed();
     }
     let mut made: Vec<u8> = Vec::with_capacity(limit);
     if starts_with_letter && !bytes.first().is_some_and(u8::is_ascii_alphabetic) {
@@ -153,8 +162,9 @@ mod tests {
     #[test]
     fn names_fit_and_stay_apart() {
         let check = |name: &str, limit, letter, expected: &str| {
-            let made = plain_name(&Text::word(name), limit, letter);
-            assert_eq!(made, Text::word(expected), "{name}");
+            let name = Text::word(name);
+            let made = plain_name(&name, limit, letter);
+            assert_eq!(made, Text::word(expected), "{name:?}");
             assert!(made.as_bytes().len() <= limit);
         };
         check("get_weather", 64, true, "get_weather");

@@ -1,6 +1,6 @@
 //! A request while it is written, for writers in several steps.
 
-use fairlead_ir::{Dialect, ErrorKind, Losses, Param, Request, Severity};
+use fairlead_ir::{Dialect, ErrorKind, Losses, Member, Param, Request, Severity};
 
 use super::{Bridge, Target};
 use crate::request::Refusal;
@@ -22,6 +22,40 @@ impl<'j, 'r> Job<'j, 'r> {
 
     pub(crate) fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
         self.losses.param(param, self.request.source, severity, reason);
+    }
+
+    /// Tells the loss of what is said of keeping replies and prompts, where the provider takes no word about it.
+    pub(crate) fn lose_keeping(&mut self) {
+        if self.request.labels.store == Some(true) {
+            self.lose(Param::Store, Severity::Hint, "the provider does not keep replies");
+        }
+        if self.request.cache.key.is_some() {
+            self.lose(Param::CacheKey, Severity::Hint, "the provider's cache has no keys");
+        }
+        if self.request.cache.retention.is_some() {
+            self.lose(Param::CacheRetention, Severity::Hint, "the provider's cache is told by marks how long to keep");
+        }
+    }
+
+    /// Tells that the caller's labels stay with us.
+    pub(crate) fn lose_metadata(&mut self) {
+        if self.request.labels.metadata.as_ref().is_some_and(|metadata| !metadata.is("{}") && !metadata.is("null")) {
+            self.lose(Param::Metadata, Severity::Hint, "labels are not sent to the provider");
+        }
+    }
+
+    /// Tells the loss of a member of the request that only another dialect knows.
+    pub(crate) fn lose_parameter(&mut self, member: &Member<'_>) {
+        let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
+        self.losses.at(path, Severity::Dropped, "this provider has no such parameter");
+    }
+
+    /// The refusal of a conversation that ends with the assistant.
+    pub(crate) fn unfinished(&self) -> Refusal {
+        let model = self.target.model;
+        let message =
+            format!("the conversation ends with the assistant, whose message \"{model}\" does not continue; end with a user's message");
+        Refusal { kind: ErrorKind::InvalidRequest, message, param: None }
     }
 
     /// The refusal of a conversation of which nothing is left: what was left out, so that its writer sees which words were not understood.

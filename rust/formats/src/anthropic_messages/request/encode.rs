@@ -4,18 +4,19 @@ mod blocks;
 mod cache;
 mod calling;
 mod conversation;
-mod form;
 mod media;
 mod sampling;
-pub(crate) mod schema;
 mod thinking;
 mod tools;
 
-use fairlead_ir::{ErrorKind, Losses, Param, Request, Severity};
+use fairlead_ir::{Losses, Param, Request, Severity};
 
 use crate::anthropic_messages::wire::remainder;
 use crate::request::Refusal;
-use crate::translate::{Bridge, Job, Target};
+use crate::translate::calling::Calling;
+use crate::translate::message::Speaker;
+use crate::translate::tools::Offer;
+use crate::translate::{Bridge, Job, Target, form, schema};
 use crate::write::{Array, Object};
 
 /// Writes `request` for `target`, and into `bridge`, made of the same request, what of its tools the way back needs.
@@ -32,13 +33,17 @@ pub(crate) fn encode(
     Ok(())
 }
 
+/// How the form of a reply is said here.
+const FORM: form::Writer =
+    form::Writer { native: tools::hold, fits_arguments: schema::is_object, tool: tools::of_form, sent_name: blocks::sent_name };
+
 /// The request, laid out: what depends on other parts of it is decided before anything is written.
 struct Parts<'r> {
     limit: u64,
     system: Vec<blocks::Piece<'r>>,
     messages: Vec<conversation::Message<'r>>,
-    tools: Vec<tools::Offer>,
-    calling: calling::Calling<'r>,
+    tools: Vec<Offer>,
+    calling: Calling<'r>,
     thinking: thinking::Thinking,
     /// `output_config.format`.
     format: Option<Vec<u8>>,
@@ -52,7 +57,7 @@ impl<'r> Parts<'r> {
         refuse_impossible(job, &messages)?;
         let mut tools = tools::offer(job, &messages);
         let mut calling = calling::plan(job, &tools);
-        let form = form::plan(job, &tools, &mut calling);
+        let form = form::plan(job, &FORM, &tools, &mut calling);
         tools.extend(form.tool);
         let thinking = thinking::plan(job, limit, &calling, &messages);
         system.extend(calling.instruction.take().into_iter().chain(form.instruction).map(blocks::Piece::of_text));
@@ -69,7 +74,7 @@ impl<'r> Parts<'r> {
         self.write_settings(job, &mut body);
         write_labels(job, &mut body);
         if !self.tools.is_empty() {
-            body.array("tools", |list| self.tools.iter().for_each(|tool| tool.write(list.element())));
+            body.array("tools", |list| self.tools.iter().for_each(|tool| cache::write_marked(&tool.json, tool.mark, list.element())));
         }
         if !self.system.is_empty() {
             body.array("system", |list| write_pieces(&self.system, list));
@@ -80,7 +85,7 @@ impl<'r> Parts<'r> {
     }
 
     fn write_settings(&self, job: &mut Job<'_, 'r>, body: &mut Object<'_>) {
-        self.calling.write(job, body);
+        calling::write(&self.calling, job, body);
         self.thinking.write(job, body);
         let carried = remainder::of(job.request, job.own, "output_config");
         if self.format.is_some() || self.thinking.effort.is_some() || carried.is_some() {
@@ -120,13 +125,9 @@ fn max_tokens(job: &mut Job<'_, '_>) -> u64 {
 }
 
 fn refuse_impossible(job: &Job<'_, '_>, messages: &[conversation::Message<'_>]) -> Result<(), Refusal> {
-    let refuse = |message: String| Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: None });
     match messages.last() {
         None => Err(job.nothing_left()),
-        Some(last) if last.speaker == conversation::Speaker::Assistant && job.target.traits.no_prefill => refuse(format!(
-            "the conversation ends with the assistant, whose message \"{}\" does not continue; end with a user's message",
-            job.target.model
-        )),
+        Some(last) if last.speaker == Speaker::Assistant && job.target.traits.no_prefill => Err(job.unfinished()),
         Some(_) => Ok(()),
     }
 }
@@ -152,18 +153,8 @@ fn write_labels(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
             remainder::write(carried, metadata);
         });
     }
-    if labels.metadata.as_ref().is_some_and(|metadata| !matches!(metadata.as_bytes(), b"{}" | b"null")) {
-        job.lose(Param::Metadata, Severity::Hint, "labels are not sent to the provider");
-    }
-    if labels.store == Some(true) {
-        job.lose(Param::Store, Severity::Hint, "the provider does not keep replies");
-    }
-    if job.request.cache.key.is_some() {
-        job.lose(Param::CacheKey, Severity::Hint, "the provider's cache has no keys");
-    }
-    if job.request.cache.retention.is_some() {
-        job.lose(Param::CacheRetention, Severity::Hint, "the provider's cache is told by marks how long to keep");
-    }
+    job.lose_metadata();
+    job.lose_keeping();
     match labels.service_tier.as_ref().map(|tier| tier.as_bytes()) {
         Some(tier @ (b"auto" | b"standard_only")) => {
             body.raw("service_tier", &[b"\"", tier, b"\""].concat());
@@ -180,8 +171,7 @@ fn write_labels(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
 fn write_rest(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     for member in &job.request.rest {
         if !job.own {
-            let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
-            job.losses.at(path, Severity::Dropped, "this provider has no such parameter");
+            job.lose_parameter(member);
         } else if !remainder::PARTLY_KNOWN.iter().any(|name| member.name.is(name)) {
             body.members(std::slice::from_ref(member));
         }

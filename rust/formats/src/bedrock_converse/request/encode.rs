@@ -6,7 +6,6 @@ mod cache;
 mod calling;
 mod conversation;
 mod fit;
-mod form;
 mod inference;
 mod labels;
 mod media;
@@ -18,7 +17,10 @@ use fairlead_ir::{ErrorKind, Losses, Request};
 use crate::bedrock_converse::wire::block::Piece;
 use crate::bedrock_converse::wire::{remainder, write_cache_point};
 use crate::request::Refusal;
-use crate::translate::{Bridge, Job, Target};
+use crate::translate::calling::{Calling, Choice};
+use crate::translate::message::Speaker;
+use crate::translate::tools::Offer;
+use crate::translate::{Bridge, Job, Target, form};
 use crate::write::{Array, Object};
 
 /// Writes `request` for `target`.
@@ -39,12 +41,16 @@ fn refuse(message: String) -> Refusal {
     Refusal { kind: ErrorKind::InvalidRequest, message, param: None }
 }
 
+/// How the form of a reply is said here.
+const FORM: form::Writer =
+    form::Writer { native: tools::hold, fits_arguments: tools::is_object_schema, tool: tools::of_form, sent_name: fit::sent_name };
+
 /// The request, laid out: what depends on other parts of it is decided before anything is written.
 struct Parts<'r> {
     system: Vec<Piece<'r>>,
     messages: Vec<conversation::Message<'r>>,
-    tools: Vec<tools::Offer>,
-    calling: calling::Calling<'r>,
+    tools: Vec<Offer>,
+    calling: Calling<'r>,
     thinking: thinking::Thinking,
     /// `outputConfig.textFormat`.
     format: Option<Vec<u8>>,
@@ -57,7 +63,7 @@ impl<'r> Parts<'r> {
         refuse_impossible(job, &messages)?;
         let mut tools = tools::offer(job, &messages);
         let mut calling = calling::plan(job, &mut tools, &messages);
-        let form = form::plan(job, &tools, &mut calling);
+        let form = form::plan(job, &FORM, &tools, &mut calling);
         tools.extend(form.tool);
         let thinking = thinking::plan(job, &calling, &messages);
         let instructions = calling.instruction.take().into_iter().chain(form.instruction);
@@ -82,14 +88,14 @@ impl<'r> Parts<'r> {
 
     fn write_tools(&self, job: &Job<'_, 'r>, body: &mut Object<'_>) {
         let carried = remainder::of(job.request, "toolConfig");
-        if self.tools.is_empty() && !self.calling.is_said() && carried.is_empty() {
+        if self.tools.is_empty() && matches!(self.calling.choice, Choice::Unsaid) && carried.is_empty() {
             return;
         }
         body.object("toolConfig", |config| {
             if !self.tools.is_empty() {
-                config.array("tools", |list| self.tools.iter().for_each(|tool| tool.write(list)));
+                config.array("tools", |list| self.tools.iter().for_each(|tool| write_tool(tool, list)));
             }
-            self.calling.write(config);
+            calling::write(&self.calling, config);
             config.members(&carried);
         });
     }
@@ -130,12 +136,7 @@ fn refuse_impossible(job: &Job<'_, '_>, messages: &[conversation::Message<'_>]) 
         // What this dialect says is the provider's to judge.
         _ if job.own => Ok(()),
         None => Err(job.nothing_left()),
-        Some(last) if last.speaker == conversation::Speaker::Assistant && job.target.traits.no_prefill => {
-            let model = job.target.model;
-            Err(refuse(format!(
-                "the conversation ends with the assistant, whose message \"{model}\" does not continue; end with a user's message"
-            )))
-        }
+        Some(last) if last.speaker == Speaker::Assistant && job.target.traits.no_prefill => Err(job.unfinished()),
         Some(_) => Ok(()),
     }
 }
@@ -144,8 +145,15 @@ fn write_message(message: &conversation::Message<'_>, list: &mut Array<'_>) {
     list.object(|object| {
         object.text("role", message.speaker.word());
         object.array("content", |list| write_pieces(&message.pieces, list));
-        object.members(message.rest);
+        object.members(&message.rest);
     });
+}
+
+fn write_tool(tool: &Offer, list: &mut Array<'_>) {
+    list.raw(&tool.json);
+    if let Some(mark) = tool.mark {
+        write_cache_point(mark, list.element());
+    }
 }
 
 /// Blocks with the cache points behind them.

@@ -10,6 +10,7 @@ use super::media::{self, Source};
 use super::{citation, read_cache_point, required};
 use crate::read::{Key, Malformed, Reader};
 use crate::text::{escape, join};
+use crate::translate::message::{self, Part};
 use crate::write::{Object, write_escaped};
 
 /// Where blocks stand: what they can be depends on it.
@@ -308,6 +309,25 @@ impl<'r> Piece<'r> {
             Content::Raw(_) | Content::Media { .. } | Content::Text(_) | Content::Json(_) => &mut block,
         };
         block.close();
+    }
+}
+
+impl message::Piece for Piece<'_> {
+    fn part(&self) -> Part<'_> {
+        match &self.content {
+            Content::Thought { .. } | Content::Redacted(_) => Part::Thought,
+            Content::Call { name, .. } => Part::Call(name),
+            Content::Result { .. } => Part::Result,
+            _ => Part::Other,
+        }
+    }
+
+    fn can_be_marked(&self) -> bool {
+        !matches!(self.content, Content::Thought { .. } | Content::Redacted(_))
+    }
+
+    fn mark(&mut self) -> &mut Option<CacheMark> {
+        &mut self.mark
     }
 }
 

@@ -10,6 +10,7 @@ use super::tools::write_tools;
 use crate::openai_chat::wire::leftover;
 use crate::request::Refusal;
 use crate::traits::Traits;
+use crate::translate::thinking::{OPENAI_EFFORTS, effort_of_budget};
 use crate::translate::{Bridge, Target, plain_name};
 use crate::write::{Object, write_escaped};
 
@@ -17,8 +18,6 @@ use crate::write::{Object, write_escaped};
 const MAX_STOPS: usize = 4;
 /// The longest name of a tool or schema.
 pub(super) const MAX_NAME_BYTES: usize = 64;
-/// What a budget of thinking tokens is compared with where neither caller nor catalogue knows a limit.
-const USUAL_OUTPUT_TOKENS: u64 = 32_000;
 /// Objects whose unknown members stand in the request's `rest` under the object's name.
 const INNER: [&str; 3] = ["reasoning", "stream_options", "response_format"];
 
@@ -231,10 +230,8 @@ impl<'r> Writing<'_, 'r> {
     fn effort_of_budget(&mut self) -> Option<Effort> {
         let budget = self.request.reasoning.budget_tokens?;
         self.lose(Param::ReasoningBudget, Severity::Changed, "chat has no budget for thinking: the nearest effort is sent");
-        let limit = self.request.max_output_tokens.or(self.target.max_output_tokens).unwrap_or(USUAL_OUTPUT_TOKENS).max(1);
-        let per_mille = budget.saturating_mul(1000) / limit;
-        const STEPS: [Effort; 5] = [Effort::Minimal, Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh];
-        STEPS.into_iter().min_by_key(|step| step.budget_per_mille().abs_diff(per_mille))
+        let limit = self.request.max_output_tokens.or(self.target.max_output_tokens);
+        effort_of_budget(budget, limit, &OPENAI_EFFORTS)
     }
 
     /// OpenRouter's object.

@@ -12,6 +12,7 @@ use super::encode_input::Input;
 use crate::read::Reader;
 use crate::request::Refusal;
 use crate::text;
+use crate::translate::thinking::{OPENAI_EFFORTS, effort_of_budget};
 use crate::translate::{Bridge, Target, plain_name};
 use crate::write::{Array, Object};
 
@@ -467,7 +468,8 @@ impl Encoder<'_, '_> {
             (_, _, Some(false)) => Some(Effort::None),
             (_, Some(budget), _) => {
                 self.lose(Param::ReasoningBudget, Severity::Changed, "the provider takes an effort instead of a number of tokens");
-                Some(effort_of(budget, self.request.max_output_tokens.or(self.target.max_output_tokens)))
+                let limit = self.request.max_output_tokens.or(self.target.max_output_tokens);
+                effort_of_budget(budget, limit, &OPENAI_EFFORTS)
             }
             (_, _, Some(true)) => Some(Effort::Medium),
             (None, None, None) => None,
@@ -622,15 +624,7 @@ impl Encoder<'_, '_> {
 
 /// A name that OpenAI takes; what came from this dialect is not touched.
 pub(super) fn sent_name(name: &Text<'_>, own: bool) -> Text<'static> {
-    if own { name.clone().into_owned() } else { plain_name(name, MAX_NAME_BYTES, false) }
-}
-
-/// The effort whose share of the limit is nearest to `budget`; without a limit, of 32,768 tokens.
-fn effort_of(budget: u64, limit: Option<u64>) -> Effort {
-    const USUAL_LIMIT: u64 = 32_768;
-    let share = budget.saturating_mul(1000) / limit.unwrap_or(USUAL_LIMIT).max(1);
-    let offered = [Effort::Minimal, Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh];
-    offered.into_iter().min_by_key(|effort| effort.budget_per_mille().abs_diff(share)).unwrap_or(Effort::Medium)
+    if own { name.clone().into_owned() } else { plain_name(name, MAX_NAME_BYTES, false).into_owned() }
 }
 
 /// OpenAI's word for another dialect's tier.

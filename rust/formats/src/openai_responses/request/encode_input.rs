@@ -491,7 +491,11 @@ impl<'e, 'a> Input<'e, 'a> {
     }
 
     fn sent_id(&self, id: &Text<'_>) -> Text<'static> {
-        if self.own || id.as_bytes().len() <= MAX_NAME_BYTES { id.clone().into_owned() } else { plain_name(id, MAX_NAME_BYTES, false) }
+        if self.own || id.as_bytes().len() <= MAX_NAME_BYTES {
+            id.clone().into_owned()
+        } else {
+            plain_name(id, MAX_NAME_BYTES, false).into_owned()
+        }
     }
 
     fn id_of_result(&mut self, result: &ToolResult<'_>) -> Text<'static> {

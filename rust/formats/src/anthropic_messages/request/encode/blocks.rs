@@ -6,11 +6,11 @@ use fairlead_ir::block::{CacheMark, Citation, MediaClass, Thought, ThoughtPart, 
 use fairlead_ir::{Block, Kind, Member, Raw, Severity, Text};
 
 use super::Job;
-use super::conversation::Speaker;
 use super::media::{self, Source};
 use super::{cache, media::write_source};
 use crate::anthropic_messages::wire::citation;
 use crate::text::{is_blank, join, quote, trim_end};
+use crate::translate::message::{self, Part, Piece as _, Speaker, unfit};
 use crate::translate::{arguments, plain_name};
 use crate::write::Object;
 
@@ -74,15 +74,6 @@ pub(super) fn fit<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, speaker: Spea
     Some(Piece::of_block(job, block, content))
 }
 
-fn unfit(kind: &Kind<'_>, speaker: Speaker) -> &'static str {
-    match (kind, speaker) {
-        (Kind::Opaque { .. }, _) => "only the dialect it was written in knows it",
-        (Kind::Media(_), Speaker::Assistant) => "media that the model made are not taken back",
-        (_, Speaker::System) => "instructions are text here",
-        _ => "it cannot stand in this speaker's message",
-    }
-}
-
 /// Texts without a word are refused, and so is white space behind the assistant's last one: always taken off, so that a text is
 /// written alike when it is no longer the last.
 fn fit_text<'r>(text: &'r Text<'r>, citations: &'r [Citation<'r>], speaker: Speaker) -> Option<Content<'r>> {
@@ -113,11 +104,29 @@ fn fit_call<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, call: &'r ToolCall<
 /// A tool's name in the alphabet that is allowed.
 pub(super) fn sent_name<'r>(name: &'r Text<'_>) -> Text<'r> {
     const LONGEST_NAME_BYTES: usize = 128;
-    let bytes = name.as_bytes();
-    let plain = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    match plain && (1..=LONGEST_NAME_BYTES).contains(&bytes.len()) {
-        true => name.borrowed(),
-        false => plain_name(name, LONGEST_NAME_BYTES, false),
+    plain_name(name, LONGEST_NAME_BYTES, false)
+}
+
+impl message::Piece for Piece<'_> {
+    fn part(&self) -> Part<'_> {
+        match &self.content {
+            Content::Thinking { .. } | Content::Redacted(_) => Part::Thought,
+            Content::Call { name, .. } => Part::Call(name),
+            Content::Result { .. } | Content::Unanswered(_) => Part::Result,
+            Content::Text { .. } | Content::Media { .. } | Content::Raw(_) => Part::Other,
+        }
+    }
+
+    fn can_be_marked(&self) -> bool {
+        match &self.content {
+            Content::Thinking { .. } | Content::Redacted(_) => false,
+            Content::Raw(raw) => !cache::is_marked(raw),
+            _ => true,
+        }
+    }
+
+    fn mark(&mut self) -> &mut Option<CacheMark> {
+        &mut self.mark
     }
 }
 
@@ -160,15 +169,6 @@ impl<'r> Piece<'r> {
         match &inner.kind {
             Kind::Opaque { word, raw } if word.is("json") && !job.own => Some(Piece::of_text(quote(raw))),
             _ => fit(job, inner, Speaker::User),
-        }
-    }
-
-    /// Whether a cache mark may stand on it and does not yet.
-    pub(super) fn can_be_marked(&self) -> bool {
-        match &self.content {
-            Content::Thinking { .. } | Content::Redacted(_) => false,
-            Content::Raw(raw) => !cache::is_marked(raw),
-            _ => true,
         }
     }
 

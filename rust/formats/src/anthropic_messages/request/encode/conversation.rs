@@ -1,41 +1,18 @@
 //! Turns as Anthropic wants them: the system prompt apart, one speaker's turns together, and every tool call answered first thing in the
 //! message behind it.
 
-use std::collections::HashSet;
-
 use fairlead_ir::block::ToolResult;
-use fairlead_ir::{Block, Kind, Member, Role, Severity, Text, Turn};
+use fairlead_ir::{Block, Kind, Role, Severity, Text, Turn};
 
 use super::Job;
 use super::blocks::{Content, Piece, fit};
-use crate::text::join;
-use crate::translate::plain_name;
+use crate::translate::answers::{Calls, Ids};
+use crate::translate::message::{self, Speaker, lose_name, lose_rest, named, reminder, stray_heading};
+
+const IDS: Ids = Ids { longest_bytes: 128, signs: b"_-" };
 
 /// One message.
-pub(super) struct Message<'r> {
-    pub(super) speaker: Speaker,
-    pub(super) pieces: Vec<Piece<'r>>,
-    /// Members that only this dialect knows.
-    pub(super) rest: Vec<Member<'r>>,
-}
-
-/// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaker {
-    User,
-    Assistant,
-    System,
-}
-
-impl Speaker {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Speaker::User => "user",
-            Speaker::Assistant => "assistant",
-            Speaker::System => "system",
-        }
-    }
-}
+pub(super) type Message<'r> = message::Message<'r, Piece<'r>>;
 
 /// The system prompt: the leading instructions, block by block, so that cache marks stay where they are.
 pub(super) fn system<'r>(job: &mut Job<'_, 'r>) -> Vec<Piece<'r>> {
@@ -53,7 +30,7 @@ pub(super) fn system<'r>(job: &mut Job<'_, 'r>) -> Vec<Piece<'r>> {
 pub(super) fn lay_out<'r>(job: &mut Job<'_, 'r>) -> Vec<Message<'r>> {
     let request = job.request;
     let turns = &request.turns[request.leading_instructions()..];
-    let mut layout = Layout { job, messages: Vec::new(), used_ids: HashSet::new(), calls: Vec::new(), call_count: 0, taken: Vec::new() };
+    let mut layout = Layout { job, messages: Vec::new(), calls: Calls::new(IDS), taken: Vec::new() };
     for (index, turn) in turns.iter().enumerate() {
         if turn.role != Role::Assistant {
             layout.answer_calls(&turns[index..]);
@@ -67,21 +44,10 @@ pub(super) fn lay_out<'r>(job: &mut Job<'_, 'r>) -> Vec<Message<'r>> {
 struct Layout<'l, 'j, 'r> {
     job: &'l mut Job<'j, 'r>,
     messages: Vec<Message<'r>>,
-    /// Ids of calls as sent: each must occur once in a conversation.
-    used_ids: HashSet<Vec<u8>>,
     /// The calls of the assistant's message that is being laid out.
-    calls: Vec<Call<'r>>,
-    call_count: usize,
+    calls: Calls<'r>,
     /// The results that have found their place.
     taken: Vec<*const Block<'r>>,
-}
-
-struct Call<'r> {
-    block: &'r Block<'r>,
-    id: &'r Text<'r>,
-    name: &'r Text<'r>,
-    sent: Text<'r>,
-    answered: bool,
 }
 
 impl<'r> Layout<'_, '_, 'r> {
@@ -99,9 +65,7 @@ impl<'r> Layout<'_, '_, 'r> {
         for block in &turn.blocks {
             let Some(mut piece) = fit(self.job, block, Speaker::Assistant) else { continue };
             if let (Content::Call { id, .. }, Kind::ToolCall(call)) = (&mut piece.content, &block.kind) {
-                let sent = self.unique_id(&call.id);
-                *id = sent.clone();
-                self.calls.push(Call { block, id: &call.id, name: &call.name, sent, answered: false });
+                *id = self.calls.open(call, block.origin);
             }
             if self.messages.is_empty() && !self.job.own {
                 // The first message must be a user's.
@@ -113,23 +77,6 @@ impl<'r> Layout<'_, '_, 'r> {
         }
     }
 
-    /// An id in the alphabet that is allowed, made where there is none, and different from all before it.
-    fn unique_id(&mut self, id: &Text<'r>) -> Text<'r> {
-        const LONGEST_ID_BYTES: usize = 128;
-        self.call_count += 1;
-        let mut sent = match id.is_empty() {
-            true => Text::owned(format!("call_{}", self.call_count).into_bytes()),
-            false => plain_name(id, LONGEST_ID_BYTES, false),
-        };
-        let first = sent.clone();
-        let mut again = 2;
-        while !self.used_ids.insert(sent.as_bytes().to_vec()) {
-            sent = Text::owned([first.as_bytes(), format!("_{again}").as_bytes()].concat());
-            again += 1;
-        }
-        sent
-    }
-
     /// Puts the results of the open calls right behind them, from wherever they stand before the assistant's next turn.
     fn answer_calls(&mut self, turns: &'r [Turn<'r>]) {
         if self.calls.is_empty() {
@@ -138,29 +85,15 @@ impl<'r> Layout<'_, '_, 'r> {
         let before_reply = turns.iter().take_while(|turn| turn.role != Role::Assistant).filter(|turn| turn.role == Role::User);
         for block in before_reply.flat_map(|turn| &turn.blocks) {
             let Kind::ToolResult(result) = &block.kind else { continue };
-            if let Some(id) = self.claim(result) {
+            if let Some(id) = self.calls.claim(result) {
                 self.taken.push(block);
                 let piece = Piece::of_result(self.job, block, result, id);
                 self.push(Speaker::User, piece);
             }
         }
-        for call in std::mem::take(&mut self.calls).into_iter().filter(|call| !call.answered) {
-            let reason = "the call has no result in the conversation; an error was put in its place";
-            self.job.losses.block(call.block.origin, Severity::Changed, reason);
-            self.push(Speaker::User, Piece::new(Content::Unanswered(call.sent)));
+        for id in self.calls.close(self.job) {
+            self.push(Speaker::User, Piece::new(Content::Unanswered(id)));
         }
-    }
-
-    /// The sent id of the call that `result` answers. Without ids, calls of a name are answered in order.
-    fn claim(&mut self, result: &ToolResult<'_>) -> Option<Text<'r>> {
-        let mut open = self.calls.iter_mut().filter(|call| !call.answered);
-        let call = match (&result.id, &result.name) {
-            (id, _) if !id.is_empty() => open.find(|call| call.id == id),
-            (_, Some(name)) => open.find(|call| call.name == name),
-            _ => open.next(),
-        }?;
-        call.answered = true;
-        Some(call.sent.clone())
     }
 
     fn take_user(&mut self, turn: &'r Turn<'r>) {
@@ -174,8 +107,7 @@ impl<'r> Layout<'_, '_, 'r> {
                     if let Content::Text { text, .. } = &mut piece.content
                         && let Some(name) = name.take()
                     {
-                        *text = join([name, &Text::word(": "), text], "");
-                        self.job.losses.block(turn.origin, Severity::Changed, "speakers have no names here; it stands before the text");
+                        *text = named(self.job, turn, name, text);
                     }
                     self.push(Speaker::User, piece);
                 }
@@ -189,9 +121,7 @@ impl<'r> Layout<'_, '_, 'r> {
     /// A result whose call is not in the message before it.
     fn take_stray(&mut self, block: &'r Block<'r>, result: &'r ToolResult<'r>) {
         self.job.losses.block(block.origin, Severity::Changed, "the result answers no call of the message before it; it was sent as text");
-        let what = if result.id.is_empty() { result.name.as_ref().unwrap_or(&result.id) } else { &result.id };
-        let heading = join([&Text::word("Result of the tool call "), what, &Text::word(":")], "");
-        self.push(Speaker::User, Piece::of_text(heading));
+        self.push(Speaker::User, Piece::of_text(stray_heading(result)));
         for inner in &result.content {
             let piece = Piece::of_inner(self.job, inner);
             piece.into_iter().for_each(|piece| self.push(Speaker::User, piece));
@@ -209,7 +139,7 @@ impl<'r> Layout<'_, '_, 'r> {
             if let Content::Text { text, .. } = &mut piece.content
                 && as_user
             {
-                *text = join([&Text::word("<system-reminder>"), &*text, &Text::word("</system-reminder>")], r"\n");
+                *text = reminder(text);
             }
             self.push(if as_user { Speaker::User } else { Speaker::System }, piece);
         }
@@ -220,10 +150,7 @@ impl<'r> Layout<'_, '_, 'r> {
     }
 
     fn push(&mut self, speaker: Speaker, piece: Piece<'r>) {
-        match self.messages.last_mut() {
-            Some(message) if message.speaker == speaker => message.pieces.push(piece),
-            _ => self.messages.push(Message { speaker, pieces: vec![piece], rest: Vec::new() }),
-        }
+        message::push(&mut self.messages, speaker, piece);
     }
 
     fn take_rest(&mut self, turn: &'r Turn<'r>) {
@@ -232,36 +159,4 @@ impl<'r> Layout<'_, '_, 'r> {
             _ => lose_rest(self.job, turn),
         }
     }
-}
-
-fn lose_name(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
-    if turn.name.is_some() {
-        job.losses.block(turn.origin, Severity::Hint, "speakers have no names here");
-    }
-}
-
-fn lose_rest(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
-    job.losses.members(turn.origin, &turn.rest, Severity::Dropped, "this provider's messages have no such member");
-}
-
-/// Whether the conversation waits for the model behind tool results, and the calls they answer were not introduced by a thought that
-/// can be sent: models that think with a budget refuse that.
-pub(super) fn is_thoughtless_loop(messages: &[Message<'_>]) -> bool {
-    let [.., calls, results] = messages else { return false };
-    let waits = results.pieces.first().is_some_and(|piece| matches!(piece.content, Content::Result { .. } | Content::Unanswered(_)));
-    let thought = calls.pieces.first().is_some_and(|piece| matches!(piece.content, Content::Thinking { .. } | Content::Redacted(_)));
-    results.speaker == Speaker::User && waits && !thought
-}
-
-/// Names of the tools that were called, in order of their first call.
-pub(super) fn called<'m>(messages: &'m [Message<'_>]) -> Vec<&'m Text<'m>> {
-    let mut names: Vec<&Text<'_>> = Vec::new();
-    for piece in messages.iter().flat_map(|message| &message.pieces) {
-        if let Content::Call { name, .. } = &piece.content
-            && !names.contains(&name)
-        {
-            names.push(name);
-        }
-    }
-    names
 }

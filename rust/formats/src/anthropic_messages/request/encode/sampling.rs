@@ -1,9 +1,10 @@
 //! How tokens are chosen: little of it is left on newer models.
 
-use fairlead_ir::{Param, Raw, Severity, Text};
+use fairlead_ir::{Param, Severity, Text};
 
 use super::Job;
 use crate::text::is_blank;
+use crate::translate::sampling::{lose_unknown, number};
 use crate::write::Object;
 
 /// Writes what the model takes; `thinks` leaves less.
@@ -20,7 +21,7 @@ pub(super) fn write(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>) 
         }
     }
     write_stop(job, body);
-    lose_unknown(job);
+    lose_unknown(job, "this provider's models do not know it");
 }
 
 const WHILE_THINKING: &str = "the model does not take it while it thinks";
@@ -31,7 +32,7 @@ fn refuse(job: &mut Job<'_, '_>, param: Param) {
 
 fn write_temperature(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>) {
     let Some(raw) = &job.request.sampling.temperature else { return };
-    let degrees = value(raw);
+    let degrees = number(raw);
     match () {
         () if job.target.traits.no_sampling => refuse(job, Param::Temperature),
         () if thinks && degrees != 1.0 => job.lose(Param::Temperature, Severity::Dropped, WHILE_THINKING),
@@ -48,7 +49,7 @@ fn write_temperature(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>)
 fn write_top_p(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>) {
     const LEAST_WHILE_THINKING: f64 = 0.95;
     let Some(raw) = &job.request.sampling.top_p else { return };
-    let share = value(raw);
+    let share = number(raw);
     match () {
         // All of it is what is taken anyway; many callers say so.
         () if share == 1.0 && !job.own => {}
@@ -82,39 +83,4 @@ fn write_stop(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
             });
         });
     }
-}
-
-/// What no model of this dialect knows. A value that asks for nothing is no loss.
-fn lose_unknown(job: &mut Job<'_, '_>) {
-    let sampling = &job.request.sampling;
-    let asks = |raw: &Option<Raw<'_>>, neutral: f64| raw.as_ref().is_some_and(|raw| value(raw) != neutral);
-    let unknown = [
-        (asks(&sampling.min_p, 0.0), Param::MinP),
-        (asks(&sampling.top_a, 0.0), Param::TopA),
-        (asks(&sampling.frequency_penalty, 0.0), Param::FrequencyPenalty),
-        (asks(&sampling.presence_penalty, 0.0), Param::PresencePenalty),
-        (asks(&sampling.repetition_penalty, 1.0), Param::RepetitionPenalty),
-        (sampling.seed.is_some(), Param::Seed),
-        (sampling.choices.is_some_and(|choices| choices > 1), Param::Choices),
-        (sampling.logprobs == Some(true), Param::Logprobs),
-        (sampling.top_logprobs.is_some_and(|count| count > 0), Param::TopLogprobs),
-        (sampling.logit_bias.as_ref().is_some_and(|bias| !matches!(bias.as_bytes(), b"{}" | b"null")), Param::LogitBias),
-        (sampling.prediction.is_some(), Param::Prediction),
-        (job.request.output.modalities.as_ref().is_some_and(|list| !is_text_only(list)), Param::Modalities),
-        (job.request.output.audio.is_some(), Param::Audio),
-    ];
-    for (_, param) in unknown.into_iter().filter(|(asked, _)| *asked) {
-        job.lose(param, Severity::Dropped, "this provider's models do not know it");
-    }
-}
-
-/// A list of kinds of output that names text alone.
-fn is_text_only(list: &Raw<'_>) -> bool {
-    let letters: Vec<u8> = list.as_bytes().iter().filter(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect();
-    letters == b"text"
-}
-
-/// The value of a JSON number; the text is one.
-fn value(number: &Raw<'_>) -> f64 {
-    std::str::from_utf8(number.as_bytes()).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
 }

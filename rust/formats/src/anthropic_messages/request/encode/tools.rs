@@ -2,44 +2,22 @@
 
 use std::borrow::Cow;
 
-use fairlead_ir::block::CacheMark;
-use fairlead_ir::{Param, Raw, Severity, Text, Tool, ToolChoice, ToolKind};
+use fairlead_ir::{Param, Raw, Severity, Text, Tool, ToolKind};
 
 use super::blocks::sent_name;
-use super::conversation::{Message, called};
-use super::{Job, cache, schema};
+use super::conversation::Message;
+use super::{Job, cache};
 use crate::json::walk;
 use crate::text::{join, quote};
+use crate::translate::form::Wish;
+use crate::translate::message::called;
+use crate::translate::schema;
+use crate::translate::tools::{FREE_TEXT, Offer, allowed, grammar_note};
 use crate::write::Object;
-
-/// A tool, written but for its cache mark.
-pub(super) struct Offer {
-    json: Vec<u8>,
-    pub(super) mark: Option<CacheMark>,
-    /// It is there for the conversation's sake and must not be called.
-    pub(super) is_empty: bool,
-}
-
-impl Offer {
-    pub(super) const fn new(json: Vec<u8>) -> Offer {
-        Offer { json, mark: None, is_empty: false }
-    }
-
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        cache::write_marked(&self.json, self.mark, out);
-    }
-
-    /// Whether it came with a mark that is written as it came.
-    pub(super) fn is_marked_inside(&self) -> bool {
-        cache::is_marked(&Raw::json(&self.json))
-    }
-}
 
 /// All tools, in the caller's order.
 pub(super) fn offer(job: &mut Job<'_, '_>, messages: &[Message<'_>]) -> Vec<Offer> {
-    let request = job.request;
-    let tools = request.tools.iter().filter(|tool| is_allowed(tool, request.tool_choice.as_ref()));
-    let offers: Vec<Offer> = tools.filter_map(|tool| offer_one(job, tool)).collect();
+    let offers: Vec<Offer> = allowed(job).filter_map(|tool| offer_one(job, tool)).collect();
     if offers.is_empty() { offer_called(job, messages) } else { offers }
 }
 
@@ -57,13 +35,6 @@ fn offer_called(job: &mut Job<'_, '_>, messages: &[Message<'_>]) -> Vec<Offer> {
         Offer { is_empty: true, ..Offer::new(json) }
     };
     names.iter().map(declare).collect()
-}
-
-fn is_allowed(tool: &Tool<'_>, choice: Option<&ToolChoice<'_>>) -> bool {
-    match choice {
-        Some(ToolChoice::Allowed { names, .. }) => names.contains(&tool.name),
-        _ => true,
-    }
 }
 
 fn offer_one(job: &mut Job<'_, '_>, tool: &Tool<'_>) -> Option<Offer> {
@@ -159,35 +130,45 @@ fn described<'t>(description: Option<&'t Text<'t>>, note: Option<&Text<'_>>) -> 
 
 /// A tool that takes free text becomes one that takes an object with the text under `input`.
 fn custom(job: &mut Job<'_, '_>, tool: &Tool<'_>, format: Option<&Raw<'_>>) -> Vec<u8> {
-    const SCHEMA: &[u8] =
-        br#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
     let name = sent_name(&tool.name);
     job.bridge.tool(&name, &tool.name, true);
-    let grammar = format.and_then(read_grammar);
-    let note = grammar.map(|(syntax, definition)| {
-        job.losses.block(tool.origin, Severity::Changed, "grammars are not enforced here; it was put into the description");
-        let [before, between] = [Text::word("The text under \\\"input\\\" must fit this "), Text::word(" grammar:\\n")];
-        join([&before, &syntax, &between, &definition], "")
-    });
+    let note = grammar_note(job, tool, format);
     let mut json = Vec::with_capacity(512);
     let mut object = Object::open(&mut json);
     object.escaped("name", &name);
     object.optional_escaped("description", described(tool.description.as_ref(), note.as_ref()).as_deref().filter(|text| !text.is_empty()));
-    object.raw("input_schema", SCHEMA);
+    object.raw("input_schema", FREE_TEXT);
     object.close();
     json
 }
 
-/// Syntax and definition of a grammar: side by side as Responses has them, or one level deeper as chat does.
-fn read_grammar<'r>(format: &'r Raw<'_>) -> Option<(Text<'r>, Text<'r>)> {
-    let format = format.as_bytes();
-    let inner = walk::member(format, "grammar").ok()?.map_or(format, |member| member.value);
-    let text = |name| match walk::member(inner, name).ok()??.value {
-        [b'"', inside @ .., b'"'] => Some(Text::escaped(inside)),
-        _ => None,
+/// `output_config.format` for a reply that shall fit a schema.
+pub(super) fn hold(wish: &Wish<'_>, job: &mut Job<'_, '_>) -> Option<Vec<u8>> {
+    if !job.target.traits.native_schema {
+        return None;
+    }
+    let schema = wish.enforced(job)?;
+    Some([br#"{"type":"json_schema","schema":"#, schema.as_bytes(), b"}"].concat())
+}
+
+/// The tool that stands for the form of a reply.
+pub(super) fn of_form(wish: &Wish<'_>, job: &mut Job<'_, '_>, name: &Text<'_>, description: &Text<'_>) -> Vec<u8> {
+    let plain = schema::as_object(wish.schema.as_bytes());
+    let strict = if wish.strict == Some(true) && !job.target.traits.no_strict_tools { schema::strict(&plain.schema) } else { None };
+    match &strict {
+        Some(strict) if !strict.changed => {}
+        _ => job.lose(Param::Format, Severity::Changed, "the model is not held to all of the schema"),
+    }
+    job.lose(Param::Format, Severity::Hint, "the schema was sent as a tool that must be called; its call is the reply");
+    let mut json = Vec::with_capacity(plain.schema.len() + 256);
+    let mut object = Object::open(&mut json);
+    object.escaped("name", name).escaped("description", description);
+    match &strict {
+        Some(strict) => object.raw("input_schema", &strict.json).flag("strict", true),
+        None => object.raw("input_schema", &plain.schema),
     };
-    let definition = text("definition")?;
-    Some((text("syntax").unwrap_or(Text::EMPTY), definition))
+    object.close();
+    json
 }
 
 /// Anthropic's own search in the place of another provider's.

@@ -1,49 +1,20 @@
 //! Turns as Converse wants them: the system prompt apart, one speaker's turns together, the user first, and every tool call answered first
 //! thing in the message behind it.
 
-use std::collections::HashSet;
-
 use fairlead_ir::block::{MediaClass, ToolResult};
-use fairlead_ir::{Block, Kind, Member, Origin, Role, Severity, Text, Turn};
+use fairlead_ir::{Block, Kind, Origin, Role, Severity, Text, Turn};
 
 use super::fit::{fit, fit_inner};
 use super::media::Names;
 use super::{Job, Refusal};
 use crate::bedrock_converse::wire::block::{Content, Piece};
-use crate::text::join;
-use crate::translate::plain_name;
+use crate::translate::answers::{Calls, Ids};
+use crate::translate::message::{self, Speaker, lose_name, lose_rest, named, reminder, stray_heading};
+
+const IDS: Ids = Ids { longest_bytes: 64, signs: b"_.:-" };
 
 /// One message.
-pub(super) struct Message<'r> {
-    pub(super) speaker: Speaker,
-    pub(super) pieces: Vec<Piece<'r>>,
-    /// Members that only this dialect knows.
-    pub(super) rest: &'r [Member<'r>],
-}
-
-impl<'r> Message<'r> {
-    fn new(speaker: Speaker) -> Message<'r> {
-        Message { speaker, pieces: Vec::new(), rest: &[] }
-    }
-}
-
-/// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaker {
-    User,
-    Assistant,
-    System,
-}
-
-impl Speaker {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Speaker::User => "user",
-            Speaker::Assistant => "assistant",
-            Speaker::System => "system",
-        }
-    }
-}
+pub(super) type Message<'r> = message::Message<'r, Piece<'r>>;
 
 /// How many turns are the system prompt. This dialect has a place for it and may begin its messages with another instruction.
 fn leading(job: &Job<'_, '_>) -> usize {
@@ -59,7 +30,9 @@ pub(super) fn system<'r>(job: &mut Job<'_, 'r>) -> Result<Vec<Piece<'r>>, Refusa
     let mut pieces = Vec::new();
     for turn in &request.turns[..leading(job)] {
         lose_name(job, turn);
-        lose_rest(job, turn);
+        if !job.own {
+            lose_rest(job, turn);
+        }
         for block in &turn.blocks {
             pieces.extend(fit(job, block, Speaker::System, &mut Names::default())?);
         }
@@ -73,15 +46,7 @@ pub(super) fn lay_out<'r>(job: &mut Job<'_, 'r>, system: &mut Vec<Piece<'r>>) ->
     if job.own {
         return turns.iter().map(|turn| as_it_came(job, turn)).collect();
     }
-    let mut layout = Layout {
-        job,
-        messages: Vec::new(),
-        used_ids: HashSet::new(),
-        calls: Vec::new(),
-        call_count: 0,
-        heard: false,
-        names: Names::default(),
-    };
+    let mut layout = Layout { job, messages: Vec::new(), calls: Calls::new(IDS), heard: false, names: Names::default() };
     layout.take_system(system);
     for turn in turns {
         layout.take(turn)?;
@@ -114,7 +79,7 @@ fn as_it_came<'r>(job: &mut Job<'_, 'r>, turn: &'r Turn<'r>) -> Result<Message<'
         Role::Assistant => Speaker::Assistant,
         Role::System | Role::Developer => Speaker::System,
     };
-    let mut message = Message { rest: &turn.rest, ..Message::new(speaker) };
+    let mut message = Message { speaker, pieces: Vec::with_capacity(turn.blocks.len()), rest: turn.rest.clone() };
     for block in &turn.blocks {
         message.pieces.extend(fit(job, block, speaker, &mut Names::default())?);
     }
@@ -124,22 +89,11 @@ fn as_it_came<'r>(job: &mut Job<'_, 'r>, turn: &'r Turn<'r>) -> Result<Message<'
 struct Layout<'l, 'j, 'r> {
     job: &'l mut Job<'j, 'r>,
     messages: Vec<Message<'r>>,
-    /// Ids of calls as sent: each must occur once in a conversation.
-    used_ids: HashSet<Vec<u8>>,
     /// The calls that the next message of the user must answer.
-    calls: Vec<Call<'r>>,
-    call_count: usize,
+    calls: Calls<'r>,
     /// Somebody but the assistant spoke since the calls.
     heard: bool,
     names: Names,
-}
-
-struct Call<'r> {
-    origin: Origin,
-    id: &'r Text<'r>,
-    name: &'r Text<'r>,
-    sent: Text<'r>,
-    answered: bool,
 }
 
 impl<'r> Layout<'_, '_, 'r> {
@@ -169,9 +123,7 @@ impl<'r> Layout<'_, '_, 'r> {
         for block in &turn.blocks {
             let Some(mut piece) = fit(self.job, block, Speaker::Assistant, &mut self.names)? else { continue };
             if let (Content::Call { id, .. }, Kind::ToolCall(call)) = (&mut piece.content, &block.kind) {
-                let sent = self.unique_id(&call.id);
-                *id = sent.clone();
-                self.calls.push(Call { origin: block.origin, id: &call.id, name: &call.name, sent, answered: false });
+                *id = self.calls.open(call, block.origin);
             }
             if self.messages.is_empty() {
                 let reason = "a conversation begins with the user here; a user's message \".\" was put before it";
@@ -181,27 +133,6 @@ impl<'r> Layout<'_, '_, 'r> {
             self.push(Speaker::Assistant, piece);
         }
         Ok(())
-    }
-
-    /// An id that is allowed, made where there is none, and different from all before it.
-    fn unique_id(&mut self, id: &'r Text<'r>) -> Text<'r> {
-        const LONGEST_ID_BYTES: usize = 64;
-        // Room for a number behind it.
-        const LONGEST_FIRST_BYTES: usize = 54;
-        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(byte);
-        self.call_count += 1;
-        let mut sent = match id.as_bytes() {
-            [] => Text::owned(format!("call_{}", self.call_count).into_bytes()),
-            bytes if bytes.len() <= LONGEST_ID_BYTES && bytes.iter().all(is_allowed) => id.borrowed(),
-            _ => plain_name(id, LONGEST_ID_BYTES, false),
-        };
-        let first = sent.as_bytes()[..sent.as_bytes().len().min(LONGEST_FIRST_BYTES)].to_vec();
-        let mut again = 2;
-        while !self.used_ids.insert(sent.as_bytes().to_vec()) {
-            sent = Text::owned([&first[..], format!("_{again}").as_bytes()].concat());
-            again += 1;
-        }
-        sent
     }
 
     fn take_user(&mut self, turn: &'r Turn<'r>) -> Result<(), Refusal> {
@@ -218,8 +149,7 @@ impl<'r> Layout<'_, '_, 'r> {
             if let Content::Text(said) = &mut piece.content {
                 text = true;
                 if let Some(name) = name.take() {
-                    *said = join([name, &Text::word(": "), said], "");
-                    self.job.losses.block(turn.origin, Severity::Changed, "speakers have no names here; it stands before the text");
+                    *said = named(self.job, turn, name, said);
                 }
             }
             self.push(Speaker::User, piece);
@@ -235,7 +165,7 @@ impl<'r> Layout<'_, '_, 'r> {
     }
 
     fn take_result(&mut self, block: &'r Block<'r>, result: &'r ToolResult<'r>) -> Result<(), Refusal> {
-        let Some(id) = self.claim(result) else { return self.take_stray(block, result) };
+        let Some(id) = self.calls.claim(result) else { return self.take_stray(block, result) };
         let mut content = Vec::with_capacity(result.content.len());
         for inner in &result.content {
             content.extend(fit_inner(self.job, inner, &mut self.names)?);
@@ -251,25 +181,11 @@ impl<'r> Layout<'_, '_, 'r> {
         Ok(())
     }
 
-    /// The sent id of the open call that `result` answers. Without ids, calls of a name are answered in order.
-    fn claim(&mut self, result: &ToolResult<'_>) -> Option<Text<'r>> {
-        let mut open = self.calls.iter_mut().filter(|call| !call.answered);
-        let call = match (&result.id, &result.name) {
-            (id, _) if !id.is_empty() => open.find(|call| call.id == id),
-            (_, Some(name)) => open.find(|call| call.name == name),
-            _ => open.next(),
-        }?;
-        call.answered = true;
-        Some(call.sent.clone())
-    }
-
     /// A result whose call is not in the message before it.
     fn take_stray(&mut self, block: &'r Block<'r>, result: &'r ToolResult<'r>) -> Result<(), Refusal> {
         self.job.losses.block(block.origin, Severity::Changed, "the result answers no call of the message before it; it was sent as text");
         lose_members(self.job, block);
-        let what = if result.id.is_empty() { result.name.as_ref().unwrap_or(&result.id) } else { &result.id };
-        let heading = join([&Text::word("Result of the tool call "), what, &Text::word(":")], "");
-        self.push(Speaker::User, Piece::text(heading));
+        self.push(Speaker::User, Piece::text(stray_heading(result)));
         for inner in &result.content {
             let piece = match fit_inner(self.job, inner, &mut self.names)? {
                 Some(Piece { content: Content::Json(raw), .. }) => Some(Piece::text(crate::text::quote(&raw))),
@@ -293,7 +209,7 @@ impl<'r> Layout<'_, '_, 'r> {
             if let Content::Text(text) = &mut piece.content
                 && as_user
             {
-                *text = join([&Text::word("<system-reminder>"), &*text, &Text::word("</system-reminder>")], r"\n");
+                *text = reminder(text);
             }
             self.push(if as_user { Speaker::User } else { Speaker::System }, piece);
         }
@@ -311,38 +227,21 @@ impl<'r> Layout<'_, '_, 'r> {
             return;
         }
         if self.messages.last().is_none_or(|message| message.speaker != Speaker::User) {
-            self.messages.push(Message::new(Speaker::User));
+            self.messages.push(Message { speaker: Speaker::User, pieces: Vec::new(), rest: Vec::new() });
         }
         let Some(message) = self.messages.last_mut() else { return };
         let is_result = |piece: &Piece<'_>| matches!(piece.content, Content::Result { .. });
         let (mut ordered, others): (Vec<_>, Vec<_>) = std::mem::take(&mut message.pieces).into_iter().partition(is_result);
-        for call in self.calls.drain(..).filter(|call| !call.answered) {
-            let reason = "the call has no result in the conversation; an error was put in its place";
-            self.job.losses.block(call.origin, Severity::Changed, reason);
+        for id in self.calls.close(self.job) {
             let content = vec![Piece::text(Text::word("No result."))];
-            ordered.push(Piece::new(Content::Result { id: call.sent, content, is_error: true }));
+            ordered.push(Piece::new(Content::Result { id, content, is_error: true }));
         }
         ordered.extend(others);
         message.pieces = ordered;
     }
 
     fn push(&mut self, speaker: Speaker, piece: Piece<'r>) {
-        match self.messages.last_mut() {
-            Some(message) if message.speaker == speaker => message.pieces.push(piece),
-            _ => self.messages.push(Message { pieces: vec![piece], ..Message::new(speaker) }),
-        }
-    }
-}
-
-fn lose_name(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
-    if turn.name.is_some() {
-        job.losses.block(turn.origin, Severity::Hint, "speakers have no names here");
-    }
-}
-
-fn lose_rest(job: &mut Job<'_, '_>, turn: &Turn<'_>) {
-    if !job.own {
-        job.losses.members(turn.origin, &turn.rest, Severity::Dropped, "this provider's messages have no such member");
+        message::push(&mut self.messages, speaker, piece);
     }
 }
 
@@ -351,26 +250,4 @@ pub(super) fn lose_members(job: &mut Job<'_, '_>, block: &Block<'_>) {
     if !job.own {
         job.losses.members(block.origin, &block.rest, Severity::Dropped, "this provider's blocks have no such member");
     }
-}
-
-/// Whether the conversation waits for the model behind tool results, and the calls they answer were not introduced by a thought that
-/// can be sent: models that think with a budget refuse that.
-pub(super) fn is_thoughtless_loop(messages: &[Message<'_>]) -> bool {
-    let [.., calls, results] = messages else { return false };
-    let waits = results.pieces.first().is_some_and(|piece| matches!(piece.content, Content::Result { .. }));
-    let thought = calls.pieces.first().is_some_and(|piece| matches!(piece.content, Content::Thought { .. } | Content::Redacted(_)));
-    results.speaker == Speaker::User && waits && !thought
-}
-
-/// Names of the tools that were called, as sent, in order of their first call.
-pub(super) fn called<'m>(messages: &'m [Message<'_>]) -> Vec<&'m Text<'m>> {
-    let mut names: Vec<&Text<'_>> = Vec::new();
-    for piece in messages.iter().flat_map(|message| &message.pieces) {
-        if let Content::Call { name, .. } = &piece.content
-            && !names.contains(&name)
-        {
-            names.push(name);
-        }
-    }
-    names
 }

@@ -3,18 +3,19 @@
 use fairlead_ir::block::{Arguments, Citation, Thought, ToolCall};
 use fairlead_ir::{Block, Kind, Severity, Text};
 
-use super::conversation::{Speaker, lose_members};
+use super::conversation::lose_members;
 use super::media::{self, Names};
 use super::{Job, Refusal};
 use crate::bedrock_converse::wire::block::{Content, Piece};
 use crate::text::{is_blank, quote, trim_end};
+use crate::translate::message::{Piece as _, Speaker, unfit};
 use crate::translate::{arguments, plain_name};
 
 /// The longest name of a tool.
 const LONGEST_NAME_BYTES: usize = 64;
 
 /// A tool's name in the alphabet that is allowed.
-pub(super) fn sent_name(name: &Text<'_>) -> Text<'static> {
+pub(super) fn sent_name<'n>(name: &'n Text<'_>) -> Text<'n> {
     plain_name(name, LONGEST_NAME_BYTES, true)
 }
 
@@ -52,26 +53,12 @@ pub(super) fn fit<'r>(
     lose_members(job, block);
     lose_seal(job, block);
     let rest = if job.own { &block.rest[..] } else { &[] };
-    let mut mark = block.cache;
-    if mark.is_some() && !job.own && !can_be_marked(&content) {
+    let mut piece = Piece { content, mark: block.cache, rest };
+    if piece.mark.is_some() && !job.own && !piece.can_be_marked() {
         job.losses.block(block.origin, Severity::Hint, "no cache mark can stand behind a thought");
-        mark = None;
+        piece.mark = None;
     }
-    Ok(Some(Piece { content, mark, rest }))
-}
-
-/// Whether a cache point may stand behind it.
-pub(super) fn can_be_marked(content: &Content<'_>) -> bool {
-    !matches!(content, Content::Thought { .. } | Content::Redacted(_))
-}
-
-fn unfit(kind: &Kind<'_>, speaker: Speaker) -> &'static str {
-    match (kind, speaker) {
-        (Kind::Opaque { .. }, _) => "only the dialect it was written in knows it",
-        (Kind::Media(_), Speaker::Assistant) => "media that the model made are not taken back",
-        (_, Speaker::System) => "instructions are text here",
-        _ => "it cannot stand in this speaker's message",
-    }
+    Ok(Some(piece))
 }
 
 /// Texts without a word are refused, and so is white space behind the assistant's last one: always taken off, so that a text is

@@ -1,6 +1,6 @@
 //! What is said about the call, and what only the caller's dialect knows.
 
-use fairlead_ir::{Param, Raw, Severity, Text};
+use fairlead_ir::{Param, Severity, Text};
 
 use super::Job;
 use crate::bedrock_converse::wire::remainder::is_carried;
@@ -10,16 +10,7 @@ use crate::write::Object;
 pub(super) fn write(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     write_tier(job, body);
     write_metadata(job, body);
-    let labels = &job.request.labels;
-    if labels.store == Some(true) {
-        job.lose(Param::Store, Severity::Hint, "the provider does not keep replies");
-    }
-    if job.request.cache.key.is_some() {
-        job.lose(Param::CacheKey, Severity::Hint, "the provider's cache has no keys");
-    }
-    if job.request.cache.retention.is_some() {
-        job.lose(Param::CacheRetention, Severity::Hint, "the provider's cache is told by marks how long to keep");
-    }
+    job.lose_keeping();
     write_rest(job, body);
 }
 
@@ -51,10 +42,7 @@ fn write_metadata(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
         }
         return;
     }
-    let is_empty = |raw: &Raw<'_>| raw.is("{}") || raw.is("null");
-    if labels.metadata.as_ref().is_some_and(|metadata| !is_empty(metadata)) {
-        job.lose(Param::Metadata, Severity::Hint, "labels are not sent to the provider");
-    }
+    job.lose_metadata();
     match &labels.user {
         Some(user) if is_label(user.as_bytes()) => {
             body.object("requestMetadata", |metadata| {
@@ -77,8 +65,7 @@ fn is_label(text: &[u8]) -> bool {
 fn write_rest(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     for member in &job.request.rest {
         if !job.own {
-            let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
-            job.losses.at(path, Severity::Dropped, "this provider has no such parameter");
+            job.lose_parameter(member);
         } else if !is_carried(member) {
             body.members(std::slice::from_ref(member));
         }

@@ -1,62 +1,32 @@
 //! The tools on offer.
 
-use fairlead_ir::block::CacheMark;
-use fairlead_ir::{Raw, Severity, Text, Tool, ToolChoice, ToolKind};
+use fairlead_ir::{Param, Raw, Severity, Text, Tool, ToolKind};
 
 use super::Job;
-use super::conversation::{Message, called};
+use super::conversation::Message;
 use super::fit::sent_name;
-use crate::bedrock_converse::wire::block::Content;
-use crate::bedrock_converse::wire::write_cache_point;
 use crate::json::walk;
-use crate::text::join;
-use crate::write::{Array, Object};
-
-/// A tool, written, and its mark.
-pub(super) struct Offer {
-    json: Vec<u8>,
-    pub(super) mark: Option<CacheMark>,
-}
-
-impl Offer {
-    pub(super) const fn new(json: Vec<u8>) -> Offer {
-        Offer { json, mark: None }
-    }
-
-    pub(super) fn write(&self, list: &mut Array<'_>) {
-        list.raw(&self.json);
-        if let Some(mark) = self.mark {
-            write_cache_point(mark, list.element());
-        }
-    }
-}
+use crate::text::{join, quote};
+use crate::translate::form::Wish;
+use crate::translate::message::{called, uses_tools};
+use crate::translate::tools::{FREE_TEXT, Offer, allowed, grammar_note};
+use crate::write::Object;
 
 /// The tools that can be sent. A conversation that holds calls is refused without any, so they are declared then as far as they are known.
 pub(super) fn offer(job: &mut Job<'_, '_>, messages: &[Message<'_>]) -> Vec<Offer> {
-    let request = job.request;
-    let is_allowed = |tool: &Tool<'_>| match &request.tool_choice {
-        Some(ToolChoice::Allowed { names, .. }) => names.contains(&tool.name),
-        _ => true,
-    };
-    let tools: Vec<Offer> = request.tools.iter().filter(|tool| is_allowed(tool)).filter_map(|tool| fit(job, tool)).collect();
-    if !tools.is_empty() || job.own || !are_used(messages) {
+    let tools: Vec<Offer> = allowed(job).filter_map(|tool| fit(job, tool)).collect();
+    if !tools.is_empty() || job.own || !uses_tools(messages) {
         return tools;
     }
     let reason =
         "the conversation holds calls of tools that are not offered; they were declared by name and their calls forbidden in words";
-    job.losses.param(fairlead_ir::Param::Tools, request.source, Severity::Changed, reason);
+    job.lose(Param::Tools, Severity::Changed, reason);
     let mut names = called(messages);
     let unnamed = Text::word("tool");
     if names.is_empty() {
         names.push(&unnamed);
     }
     names.iter().map(|name| Offer::new(write_spec(name, None, EMPTY_SCHEMA, None))).collect()
-}
-
-/// Whether the conversation holds calls or results.
-pub(super) fn are_used(messages: &[Message<'_>]) -> bool {
-    let pieces = messages.iter().flat_map(|message| &message.pieces);
-    pieces.into_iter().any(|piece| matches!(piece.content, Content::Call { .. } | Content::Result { .. }))
 }
 
 const EMPTY_SCHEMA: &[u8] = br#"{"type":"object","properties":{}}"#;
@@ -75,7 +45,7 @@ fn fit(job: &mut Job<'_, '_>, tool: &Tool<'_>) -> Option<Offer> {
     if !job.own {
         job.losses.members(tool.origin, &tool.rest, Severity::Dropped, "this provider's tools have no such member");
     }
-    Some(Offer { json, mark: tool.cache })
+    Some(Offer { mark: tool.cache, ..Offer::new(json) })
 }
 
 /// A tool of this dialect, as it came.
@@ -134,27 +104,39 @@ pub(super) fn write_spec(name: &Text<'_>, description: Option<&Text<'_>>, schema
 
 /// A tool that takes free text becomes one that takes an object with the text under `input`.
 fn custom(job: &mut Job<'_, '_>, tool: &Tool<'_>, format: Option<&Raw<'_>>) -> Vec<u8> {
-    const SCHEMA: &[u8] =
-        br#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
     let name = sent_name(&tool.name);
     job.bridge.tool(&name, &tool.name, true);
-    let note = format.and_then(read_grammar).map(|(syntax, definition)| {
-        job.losses.block(tool.origin, Severity::Changed, "grammars are not enforced here; it was put into the description");
-        let [before, between] = [Text::word("The text under \\\"input\\\" must fit this "), Text::word(" grammar:\\n")];
-        join([&before, &syntax, &between, &definition], "")
-    });
+    let note = grammar_note(job, tool, format);
     let said: Vec<&Text<'_>> = tool.description.iter().filter(|text| !text.is_empty()).chain(&note).collect();
-    write_spec(&name, Some(&join(said, r"\n\n")), SCHEMA, None)
+    write_spec(&name, Some(&join(said, r"\n\n")), FREE_TEXT, None)
 }
 
-/// Syntax and definition of a grammar: side by side as Responses has them, or one level deeper as chat does.
-fn read_grammar<'r>(format: &'r Raw<'_>) -> Option<(Text<'r>, Text<'r>)> {
-    let format = format.as_bytes();
-    let inner = walk::member(format, "grammar").ok()?.map_or(format, |member| member.value);
-    let text = |name| match walk::member(inner, name).ok()??.value {
-        [b'"', inside @ .., b'"'] => Some(Text::escaped(inside)),
-        _ => None,
-    };
-    let definition = text("definition")?;
-    Some((text("syntax").unwrap_or(Text::EMPTY), definition))
+/// `outputConfig.textFormat` for a reply that shall fit a schema, which stands in a string. The model is always held to it.
+pub(super) fn hold(wish: &Wish<'_>, job: &mut Job<'_, '_>) -> Option<Vec<u8>> {
+    if job.target.traits.no_json_schema && !job.own {
+        return None;
+    }
+    let schema = wish.enforced(job)?;
+    let mut format = Vec::with_capacity(schema.as_bytes().len() * 2);
+    let mut object = Object::open(&mut format);
+    object.text("type", "json_schema").object("structure", |structure| {
+        structure.object("jsonSchema", |json_schema| {
+            json_schema.escaped("schema", &quote(&schema));
+            json_schema.optional_escaped("name", wish.name).optional_escaped("description", wish.description);
+        });
+    });
+    object.close();
+    Some(format)
+}
+
+/// The tool that stands for the form of a reply.
+pub(super) fn of_form(wish: &Wish<'_>, job: &mut Job<'_, '_>, name: &Text<'_>, description: &Text<'_>) -> Vec<u8> {
+    let reason = "the model is not held to all of the schema; it was sent as a tool whose call is the reply";
+    job.lose(Param::Format, Severity::Changed, reason);
+    write_spec(name, Some(description), wish.schema.as_bytes(), None)
+}
+
+/// Whether a call's input can fit the schema: inputs are objects.
+pub(super) fn is_object_schema(schema: &[u8]) -> bool {
+    walk::member(schema, "type").ok().flatten().is_some_and(|kind| kind.value == br#""object""#)
 }

@@ -1,24 +1,25 @@
-//! JSON Schemas as Anthropic takes them.
+//! JSON Schemas as Claude is held to them, by Anthropic and by Bedrock.
 //!
 //! What it cannot enforce (bounds, patterns with a look around, open objects) goes into descriptions, where the model still reads it.
 
 use std::borrow::Cow;
 
-use crate::json::walk;
-use crate::write::{Object, write_escaped};
 use fairlead_ir::Text;
 
+use crate::json::walk;
+use crate::write::{Object, write_escaped};
+
 /// A schema for the arguments of a tool: the top must be an object and no choice between several.
-pub(super) struct AtTop<'s> {
-    pub(super) schema: Cow<'s, [u8]>,
+pub(crate) struct AtTop<'s> {
+    pub(crate) schema: Cow<'s, [u8]>,
     /// What was taken out: an object with the choices.
-    pub(super) unions: Option<Vec<u8>>,
+    pub(crate) unions: Option<Vec<u8>>,
 }
 
 const UNIONS: [&[u8]; 3] = [b"anyOf", b"oneOf", b"allOf"];
 
 /// `schema` with an object at its top.
-pub(super) fn as_object(schema: &[u8]) -> AtTop<'_> {
+pub(crate) fn as_object(schema: &[u8]) -> AtTop<'_> {
     let members = || walk::members(schema).map_while(Result::ok);
     let has_unions = members().any(|member| UNIONS.contains(&member.key));
     if !has_unions && is_object(schema) && members().any(|member| member.key == b"type") {
@@ -37,7 +38,7 @@ pub(super) fn as_object(schema: &[u8]) -> AtTop<'_> {
 }
 
 /// Whether the top of the schema is an object: it says so, or says nothing else.
-pub(super) fn is_object(schema: &[u8]) -> bool {
+pub(crate) fn is_object(schema: &[u8]) -> bool {
     match walk::member(schema, "type") {
         Ok(Some(kind)) => kind.value == br#""object""#,
         Ok(None) => schema.starts_with(b"{"),
