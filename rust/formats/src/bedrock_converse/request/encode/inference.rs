@@ -4,6 +4,7 @@ use fairlead_ir::{Param, Raw, Severity};
 
 use super::Job;
 use crate::bedrock_converse::wire::remainder;
+use crate::translate::sampling::{lose_unknown, number};
 use crate::write::Object;
 
 /// Where a stop sequence that was met is told: whole replies and streams have it in different places. Models that do not tell are not
@@ -42,7 +43,7 @@ pub(super) fn write(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>) 
     if !stop.is_empty() && !job.own {
         body.raw("additionalModelResponseFieldPaths", STOP_PATHS);
     }
-    lose_the_rest(job);
+    lose_unknown(job, "the provider has no such parameter");
 }
 
 /// `top_k`, which goes to the model as it is.
@@ -65,10 +66,10 @@ fn temperature<'r>(job: &mut Job<'_, 'r>, thinks: bool) -> Option<Raw<'r>> {
     let temperature = job.request.sampling.temperature.as_ref()?;
     let value = number(temperature);
     // One is what a model that thinks uses.
-    if (thinks && value == Some(1.0)) || !unhindered(job, Param::Temperature, thinks) {
+    if (thinks && value == 1.0) || !unhindered(job, Param::Temperature, thinks) {
         return None;
     }
-    if value.is_some_and(|value| value > 1.0) && !job.own {
+    if value > 1.0 && !job.own {
         job.lose(Param::Temperature, Severity::Changed, "the provider takes at most 1, which was sent");
         return Some(Raw::json(b"1"));
     }
@@ -78,12 +79,8 @@ fn temperature<'r>(job: &mut Job<'_, 'r>, thinks: bool) -> Option<Raw<'r>> {
 fn top_p<'r>(job: &mut Job<'_, 'r>, thinks: bool) -> Option<&'r Raw<'r>> {
     const LEAST_OF_THINKERS: f64 = 0.95;
     let top_p = job.request.sampling.top_p.as_ref()?;
-    let hindered = thinks && number(top_p).is_none_or(|value| value < LEAST_OF_THINKERS);
+    let hindered = thinks && number(top_p) < LEAST_OF_THINKERS;
     unhindered(job, Param::TopP, hindered).then_some(top_p)
-}
-
-fn number(raw: &Raw<'_>) -> Option<f64> {
-    std::str::from_utf8(raw.as_bytes()).ok()?.parse().ok()
 }
 
 /// Whether a parameter of sampling can be sent; a loss when not.
@@ -105,28 +102,4 @@ fn stop<'r>(job: &mut Job<'_, 'r>) -> &'r [fairlead_ir::Text<'r>] {
         return &[];
     }
     stop
-}
-
-fn lose_the_rest(job: &mut Job<'_, '_>) {
-    let sampling = &job.request.sampling;
-    let output = &job.request.output;
-    let text_only = |raw: &Raw<'_>| raw.is(r#"["text"]"#) || raw.is(r#"["TEXT"]"#);
-    let lost = [
-        (Param::MinP, sampling.min_p.is_some()),
-        (Param::TopA, sampling.top_a.is_some()),
-        (Param::FrequencyPenalty, sampling.frequency_penalty.is_some()),
-        (Param::PresencePenalty, sampling.presence_penalty.is_some()),
-        (Param::RepetitionPenalty, sampling.repetition_penalty.is_some()),
-        (Param::Seed, sampling.seed.is_some()),
-        (Param::Choices, sampling.choices.is_some_and(|choices| choices > 1)),
-        (Param::Logprobs, sampling.logprobs == Some(true)),
-        (Param::TopLogprobs, sampling.top_logprobs.is_some_and(|count| count > 0)),
-        (Param::LogitBias, sampling.logit_bias.is_some()),
-        (Param::Prediction, sampling.prediction.is_some()),
-        (Param::Modalities, output.modalities.as_ref().is_some_and(|raw| !text_only(raw))),
-        (Param::Audio, output.audio.is_some()),
-    ];
-    for (param, _) in lost.into_iter().filter(|(_, given)| *given) {
-        job.lose(param, Severity::Dropped, "the provider has no such parameter");
-    }
 }
