@@ -41,17 +41,16 @@ pub(super) fn plan<'r>(job: &mut Job<'_, 'r>, tools: &mut Vec<Offer>, messages: 
         return as_it_came(request.tool_choice.as_ref());
     }
     let mut calling = Calling::new(Choice::Unsaid);
-    if request.parallel_tool_calls == Some(false) && !tools.is_empty() {
-        job.lose(Param::ParallelToolCalls, Severity::Dropped, "the model cannot be held to one call at a time");
-    }
-    if tools.is_empty() {
+    if tools.iter().all(|tool| tool.is_empty) {
         lose_forced(job);
+        calling.instruction = (!tools.is_empty()).then(|| Text::word(NO_CALL));
         return calling;
+    }
+    if request.parallel_tool_calls == Some(false) {
+        job.lose(Param::ParallelToolCalls, Severity::Dropped, "the model cannot be held to one call at a time");
     }
     match &request.tool_choice {
         Some(ToolChoice::None) => forbid(job, tools, messages, &mut calling),
-        // Tools that were only declared for the conversation's sake.
-        _ if request.tools.is_empty() => calling.instruction = Some(Text::word(NO_CALL)),
         _ => calling.choice = choose(job, sent_name),
     }
     calling.soften(job);

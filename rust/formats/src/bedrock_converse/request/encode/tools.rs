@@ -26,7 +26,7 @@ pub(super) fn offer(job: &mut Job<'_, '_>, messages: &[Message<'_>]) -> Vec<Offe
     if names.is_empty() {
         names.push(&unnamed);
     }
-    names.iter().map(|name| Offer::new(write_spec(name, None, EMPTY_SCHEMA, None))).collect()
+    names.iter().map(|name| Offer { is_empty: true, ..Offer::new(write_spec(name, None, EMPTY_SCHEMA, None)) }).collect()
 }
 
 const EMPTY_SCHEMA: &[u8] = br#"{"type":"object","properties":{}}"#;
