@@ -5,6 +5,7 @@ mod choice;
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod frame;
+pub(crate) mod head;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use fairlead_ir::{Block, Choice, Kind, Losses, NanoUsd, Response, Severity, Text, Usage};
 
 use super::wire::write_logprobs;
-use crate::openai_chat::response::encode::{arguments_text, finish_word, is_format_tool, write_native, write_or};
+use crate::openai_chat::response::encode::{arguments_text, finish_word, is_format_tool, write_head, write_native};
 use crate::openai_chat::wire::usage::write_usage;
 use crate::text::join;
 use crate::translate::{Bridge, Face};
@@ -13,17 +13,7 @@ use crate::write::Object;
 pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<NanoUsd>, out: &mut Vec<u8>, losses: &mut Losses) {
     let identity = face.identity;
     let mut body = Object::open(out);
-    if identity.is_openrouter() {
-        body.raw("id", identity.generation_id_json());
-    } else {
-        write_or(&response.id, identity.generation_id(), "id", &mut body);
-    }
-    body.text("object", "text_completion").number("created", response.created_s.unwrap_or(identity.created_s()));
-    if identity.is_openrouter() {
-        body.raw("model", identity.model_json()).raw("provider", identity.provider_json()).raw("system_fingerprint", b"null");
-    } else {
-        write_or(&response.model, identity.model(), "model", &mut body);
-    }
+    write_head(response, identity, "text_completion", &mut body);
     body.array("choices", |list| {
         for (at, choice) in response.choices.iter().enumerate() {
             list.object(|object| write_choice(choice, at, face, object, losses));

@@ -8,11 +8,10 @@ use fairlead_ir::{Delta, ErrorKind, Event, Head, NanoUsd, Raw, Stop, Text, Usage
 
 use super::error::write_event;
 use super::wire::write_logprobs;
-use crate::error::{Details, Skeleton};
+use crate::error::Details;
 use crate::identity::Identity;
 use crate::openai_chat::response::encode::{finish_word, is_format_tool, write_native};
-use crate::openai_chat::wire::usage::write_usage;
-use crate::text::decode;
+use crate::openai_chat::stream::head::ChunkHead;
 use crate::translate::Bridge;
 use crate::write::{Object, write_escaped, write_number};
 
@@ -21,12 +20,7 @@ use crate::write::{Object, write_escaped, write_number};
 pub(crate) struct Encoder {
     identity: Arc<Identity>,
     bridge: Arc<Bridge>,
-    /// What the client has been told, for an error's frame.
-    id: String,
-    model: String,
-    created_s: u64,
-    /// A chunk up to the list of choices.
-    head: Vec<u8>,
+    head: ChunkHead,
     choices: Vec<Choice>,
     closed: bool,
 }
@@ -44,11 +38,8 @@ struct Choice {
 impl Encoder {
     /// At the start of a stream to a client that shall see it as `identity` and `bridge` say.
     pub(crate) fn new(identity: Arc<Identity>, bridge: Arc<Bridge>) -> Encoder {
-        let (id, model) = (identity.generation_id().to_owned(), identity.model().to_owned());
-        let created_s = identity.created_s();
-        let mut encoder = Encoder { identity, bridge, id, model, created_s, head: Vec::new(), choices: Vec::new(), closed: false };
-        encoder.render_head();
-        encoder
+        let head = ChunkHead::new(Arc::clone(&identity), "text_completion");
+        Encoder { identity, bridge, head, choices: Vec::new(), closed: false }
     }
 
     /// Appends what the client sees of an event: of stops and usage nothing yet.
@@ -57,7 +48,7 @@ impl Encoder {
             return;
         }
         match event {
-            Event::Start { id, model, created_s } => self.start(id, model, *created_s),
+            Event::Start { id, model, created_s } => self.head.start(id, model, *created_s),
             Event::Open { choice, head, .. } => self.open(*choice, head),
             Event::Delta { choice, block, delta: Delta::Text(text) | Delta::Arguments(text) } => self.text(*choice, *block, text, out),
             Event::Logprobs { choice, logprobs } => self.logprobs(*choice, logprobs, out),
@@ -81,17 +72,7 @@ impl Encoder {
             self.choice(0);
         }
         self.choices.iter().for_each(|choice| self.finish_choice(choice, out));
-        let is_openrouter = self.identity.is_openrouter();
-        let usage = usage.copied().or_else(|| cost.map(|_| Usage::default()));
-        if let Some(usage) = usage.filter(|_| is_openrouter || self.bridge.include_usage) {
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(b"],\"usage\":");
-            let mut object = Object::open(out);
-            write_usage(&usage, cost, is_openrouter, &mut object);
-            object.close();
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        self.head.end(usage, cost, self.bridge.include_usage, out);
     }
 
     /// Appends the error that ends the stream, and the terminal.
@@ -100,9 +81,7 @@ impl Encoder {
             return;
         }
         self.closed = true;
-        let (id, model, provider) = (self.id.as_str(), self.model.as_str(), self.identity.provider());
-        let skeleton = Skeleton { id, model, provider, created_s: self.created_s, sequence_number: 0 };
-        write_event(self.identity.manner(), &skeleton, kind, message, details, out);
+        write_event(self.identity.manner(), &self.head.skeleton(), kind, message, details, out);
     }
 
     /// Appends a comment, which every client steps over.
@@ -110,27 +89,6 @@ impl Encoder {
         if !self.closed {
             out.extend_from_slice(b": keep-alive\n\n");
         }
-    }
-
-    fn start(&mut self, id: &Text<'_>, model: &Text<'_>, created_s: Option<u64>) {
-        self.created_s = created_s.unwrap_or(self.created_s);
-        if !self.identity.is_openrouter() {
-            let own = |text: &Text<'_>| decode(text).filter(|text| !text.is_empty()).map(|text| text.into_owned());
-            self.id = own(id).unwrap_or_else(|| self.identity.generation_id().to_owned());
-            self.model = own(model).unwrap_or_else(|| self.identity.model().to_owned());
-        }
-        self.render_head();
-    }
-
-    fn render_head(&mut self) {
-        self.head.clear();
-        self.head.extend_from_slice(b"data: ");
-        let mut chunk = Object::open(&mut self.head);
-        chunk.text("id", &self.id).text("object", "text_completion").number("created", self.created_s).text("model", &self.model);
-        if self.identity.is_openrouter() {
-            chunk.raw("provider", self.identity.provider_json()).raw("system_fingerprint", b"null");
-        }
-        chunk.key("choices").push(b'[');
     }
 
     fn choice(&mut self, index: u32) -> &mut Choice {
@@ -159,7 +117,7 @@ impl Encoder {
         if !is_told || text.is_empty() {
             return;
         }
-        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.head.bytes());
         out.extend_from_slice(b"{\"text\":");
         write_escaped(out, text);
         out.extend_from_slice(b",\"index\":");
@@ -179,7 +137,7 @@ impl Encoder {
         if written == b"null" {
             return;
         }
-        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.head.bytes());
         let mut object = Object::open(out);
         object.text("text", "").number("index", u64::from(choice)).raw("logprobs", &written).raw("finish_reason", b"null");
         if self.identity.is_openrouter() {
@@ -190,7 +148,7 @@ impl Encoder {
     }
 
     fn finish_choice(&self, choice: &Choice, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.head.bytes());
         let mut object = Object::open(out);
         object.text("text", "").number("index", u64::from(choice.index)).raw("logprobs", b"null");
         object.text("finish_reason", finish_word(choice.stop.as_ref().map(|stop| stop.reason), false, &self.bridge));

@@ -19,18 +19,7 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
     let identity = face.identity;
     let own = response.source == Dialect::OpenaiChat;
     let mut body = Object::open(out);
-    if identity.is_openrouter() {
-        body.raw("id", identity.generation_id_json()).text("object", "chat.completion");
-    } else {
-        write_or(&response.id, identity.generation_id(), "id", &mut body);
-        body.text("object", "chat.completion");
-    }
-    body.number("created", response.created_s.unwrap_or(identity.created_s()));
-    if identity.is_openrouter() {
-        body.raw("model", identity.model_json()).raw("provider", identity.provider_json()).raw("system_fingerprint", b"null");
-    } else {
-        write_or(&response.model, identity.model(), "model", &mut body);
-    }
+    write_head(response, identity, "chat.completion", &mut body);
     body.array("choices", |list| {
         for (at, choice) in response.choices.iter().enumerate() {
             list.object(|object| write_choice(choice, at, &mut Writing { face, own, losses }, object));
@@ -43,6 +32,21 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
     write_tier(response, own, &mut body, losses);
     write_rest(response, own, &mut body, losses);
     body.close();
+}
+
+/// Writes what stands before the choices of a completion of either kind.
+pub(crate) fn write_head(response: &Response<'_>, identity: &Identity, object: &str, body: &mut Object<'_>) {
+    if identity.is_openrouter() {
+        body.raw("id", identity.generation_id_json());
+    } else {
+        write_or(&response.id, identity.generation_id(), "id", body);
+    }
+    body.text("object", object).number("created", response.created_s.unwrap_or(identity.created_s()));
+    if identity.is_openrouter() {
+        body.raw("model", identity.model_json()).raw("provider", identity.provider_json()).raw("system_fingerprint", b"null");
+    } else {
+        write_or(&response.model, identity.model(), "model", body);
+    }
 }
 
 /// A name of the provider's, or ours where it gives none.

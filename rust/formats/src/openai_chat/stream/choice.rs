@@ -167,35 +167,30 @@ impl Choice {
     }
 
     fn tell(&mut self, text: &[u8], sink: Sink<'_>) {
-        if text.is_empty() {
-            return;
-        }
-        let block = match self.text {
-            Some(block) => block,
-            None => {
-                self.close_texts(sink);
-                let block = self.open(Head::Text, sink);
-                self.text = Some(block);
-                block
-            }
-        };
-        sink(Event::Delta { choice: self.index, block, delta: Delta::Text(Text::escaped(text)) });
+        self.tell_in(|choice| &mut choice.text, Head::Text, text, sink);
     }
 
     fn refuse(&mut self, text: &[u8], sink: Sink<'_>) {
+        self.tell_in(|choice| &mut choice.refusal, Head::Refusal, text, sink);
+    }
+
+    fn tell_in(&mut self, slot: fn(&mut Choice) -> &mut Option<u32>, head: Head<'_>, text: &[u8], sink: Sink<'_>) {
         if text.is_empty() {
             return;
         }
-        let block = match self.refusal {
-            Some(block) => block,
-            None => {
-                self.close_texts(sink);
-                let block = self.open(Head::Refusal, sink);
-                self.refusal = Some(block);
-                block
-            }
-        };
+        let block = self.block(slot, head, sink);
         sink(Event::Delta { choice: self.index, block, delta: Delta::Text(Text::escaped(text)) });
+    }
+
+    /// The open block of a kind that is remembered in `slot`, begun where there is none.
+    fn block(&mut self, slot: fn(&mut Choice) -> &mut Option<u32>, head: Head<'_>, sink: Sink<'_>) -> u32 {
+        if let Some(block) = *slot(self) {
+            return block;
+        }
+        self.close_texts(sink);
+        let block = self.open(head, sink);
+        *slot(self) = Some(block);
+        block
     }
 
     /// Mistral's list of chunks.
@@ -238,15 +233,7 @@ impl Choice {
 
     /// Sources belong to the text; some hosts send them before it.
     fn cite(&mut self, citation: Citation<'_>, sink: Sink<'_>) {
-        let block = match self.text {
-            Some(block) => block,
-            None => {
-                self.close_texts(sink);
-                let block = self.open(Head::Text, sink);
-                self.text = Some(block);
-                block
-            }
-        };
+        let block = self.block(|choice| &mut choice.text, Head::Text, sink);
         sink(Event::Delta { choice: self.index, block, delta: Delta::Citation(citation) });
     }
 

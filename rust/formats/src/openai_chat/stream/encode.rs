@@ -8,14 +8,13 @@ use std::sync::Arc;
 use fairlead_ir::block::{Citation, Media, MediaClass, MediaSource, ThoughtShape};
 use fairlead_ir::{Delta, ErrorKind, Event, Head, NanoUsd, StopReason, Text, Usage};
 
-use crate::error::{Details, Skeleton};
+use super::head::ChunkHead;
+use crate::error::Details;
 use crate::identity::Identity;
 use crate::openai_chat::error::write_event;
 use crate::openai_chat::response::encode::{finish_word, freed, is_format_tool, write_image, write_new_audio};
 use crate::openai_chat::wire::citations::{characters, write_annotation};
 use crate::openai_chat::wire::thoughts::{ENCRYPTED, PLAIN, SIGNED, THOUGHT_SIGNATURE, is_encrypted, write_data};
-use crate::openai_chat::wire::usage::write_usage;
-use crate::text::decode;
 use crate::translate::Bridge;
 use crate::write::{Object, write_escaped, write_number};
 
@@ -24,12 +23,7 @@ use crate::write::{Object, write_escaped, write_number};
 pub(crate) struct Encoder {
     identity: Arc<Identity>,
     bridge: Arc<Bridge>,
-    /// What the client has been told, for an error's frame.
-    id: String,
-    model: String,
-    created_s: u64,
-    /// A chunk up to the list of choices.
-    head: Vec<u8>,
+    head: ChunkHead,
     choices: Vec<Choice>,
     closed: bool,
 }
@@ -90,11 +84,8 @@ enum Kind {
 impl Encoder {
     /// At the start of a stream to a client that shall see it as `identity` and `bridge` say.
     pub(crate) fn new(identity: Arc<Identity>, bridge: Arc<Bridge>) -> Encoder {
-        let (id, model) = (identity.generation_id().to_owned(), identity.model().to_owned());
-        let created_s = identity.created_s();
-        let mut encoder = Encoder { identity, bridge, id, model, created_s, head: Vec::new(), choices: Vec::new(), closed: false };
-        encoder.render_head();
-        encoder
+        let head = ChunkHead::new(Arc::clone(&identity), "chat.completion.chunk");
+        Encoder { identity, bridge, head, choices: Vec::new(), closed: false }
     }
 
     /// Appends what the client sees of an event: of stops and usage nothing yet.
@@ -103,7 +94,7 @@ impl Encoder {
             return;
         }
         match event {
-            Event::Start { id, model, created_s } => self.start(id, model, *created_s),
+            Event::Start { id, model, created_s } => self.head.start(id, model, *created_s),
             Event::Open { choice, head, .. } => self.open(*choice, head, out),
             Event::Delta { choice, block, delta } => self.delta(*choice, *block, delta, out),
             Event::Close { choice, block } => self.close(*choice, *block, out),
@@ -140,17 +131,7 @@ impl Encoder {
         for at in 0..self.choices.len() {
             self.finish_choice(at, out);
         }
-        let is_openrouter = self.identity.is_openrouter();
-        let usage = usage.copied().or_else(|| cost.map(|_| Usage::default()));
-        if let Some(usage) = usage.filter(|_| is_openrouter || self.bridge.include_usage) {
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(b"],\"usage\":");
-            let mut object = Object::open(out);
-            write_usage(&usage, cost, is_openrouter, &mut object);
-            object.close();
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        self.head.end(usage, cost, self.bridge.include_usage, out);
     }
 
     /// Appends the error that ends the stream, and the terminal.
@@ -159,14 +140,7 @@ impl Encoder {
             return;
         }
         self.closed = true;
-        let skeleton = Skeleton {
-            id: &self.id,
-            model: &self.model,
-            provider: self.identity.provider(),
-            created_s: self.created_s,
-            sequence_number: 0,
-        };
-        write_event(self.identity.manner(), &skeleton, kind, message, details, out);
+        write_event(self.identity.manner(), &self.head.skeleton(), kind, message, details, out);
     }
 
     /// Appends a comment, which every client steps over.
@@ -177,27 +151,6 @@ impl Encoder {
     }
 
     // --- heads --------------------------------------------------------------------------------------------------------
-
-    fn start(&mut self, id: &Text<'_>, model: &Text<'_>, created_s: Option<u64>) {
-        self.created_s = created_s.unwrap_or(self.created_s);
-        if !self.identity.is_openrouter() {
-            let own = |text: &Text<'_>| decode(text).filter(|text| !text.is_empty()).map(|text| text.into_owned());
-            self.id = own(id).unwrap_or_else(|| self.identity.generation_id().to_owned());
-            self.model = own(model).unwrap_or_else(|| self.identity.model().to_owned());
-        }
-        self.render_head();
-    }
-
-    fn render_head(&mut self) {
-        self.head.clear();
-        self.head.extend_from_slice(b"data: ");
-        let mut chunk = Object::open(&mut self.head);
-        chunk.text("id", &self.id).text("object", "chat.completion.chunk").number("created", self.created_s).text("model", &self.model);
-        if self.identity.is_openrouter() {
-            chunk.raw("provider", self.identity.provider_json()).raw("system_fingerprint", b"null");
-        }
-        chunk.key("choices").push(b'[');
-    }
 
     fn choice(&mut self, index: u32) -> &mut Choice {
         let at = match self.choices.iter().position(|choice| choice.index == index) {
@@ -218,7 +171,7 @@ impl Encoder {
 
     /// A chunk with these members of the delta and of the choice.
     fn chunk(&self, index: u32, begun: bool, out: &mut Vec<u8>, delta: impl FnOnce(&mut Object<'_>), choice: impl FnOnce(&mut Object<'_>)) {
-        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.head.bytes());
         let mut object = Object::open(out);
         object.number("index", u64::from(index)).object("delta", |inner| {
             if !begun {
@@ -247,7 +200,7 @@ impl Encoder {
             return;
         }
         let (begun, index) = self.begin(choice);
-        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.head.bytes());
         out.extend_from_slice(b"{\"index\":");
         write_number(out, u64::from(index));
         out.extend_from_slice(if begun { b",\"delta\":{\"" } else { b",\"delta\":{\"role\":\"assistant\",\"" });
@@ -495,7 +448,7 @@ impl Encoder {
         let begun = std::mem::replace(&mut choice.begun, true);
         let (index, has_calls) = (choice.index, choice.calls > 0);
         let stop = choice.stop.take();
-        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.head.bytes());
         let mut object = Object::open(out);
         object.number("index", u64::from(index)).object("delta", |delta| {
             if !begun {
