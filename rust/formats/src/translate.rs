@@ -28,6 +28,7 @@ pub(crate) mod marks;
 pub(crate) mod message;
 #[cfg(test)]
 pub(crate) mod promises;
+pub(crate) mod remainder;
 pub(crate) mod sampling;
 pub(crate) mod schema;
 pub mod seals;

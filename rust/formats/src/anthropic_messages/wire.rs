@@ -2,7 +2,6 @@
 
 pub(crate) mod block;
 pub(crate) mod citation;
-pub(crate) mod remainder;
 pub(crate) mod stop;
 pub(crate) mod usage;
 

@@ -3,7 +3,6 @@
 pub(crate) mod block;
 pub(crate) mod citation;
 pub(crate) mod media;
-pub(crate) mod remainder;
 
 use fairlead_ir::block::{CacheMark, CacheTtl};
 use fairlead_ir::{NanoUsd, StopReason, Usage};

@@ -1,13 +1,11 @@
 //! What of a known object nobody else knows: carried as a member with the object's name whose value holds only the unknown ones, so
 //! that the object itself can be read into the canonical request.
 
-use fairlead_ir::{Member, Raw, Request, Text};
+use fairlead_ir::{Member, Raw, Text};
 
+use super::Job;
 use crate::json::walk;
 use crate::write::Object;
-
-/// The members whose objects are read in part.
-pub(crate) const PARTLY_KNOWN: [&str; 4] = ["thinking", "output_config", "metadata", "tool_choice"];
 
 /// The member that carries `unknown`, if there are any.
 pub(crate) fn carry(name: &'static str, unknown: &[Member<'_>]) -> Option<Member<'static>> {
@@ -21,10 +19,10 @@ pub(crate) fn carry(name: &'static str, unknown: &[Member<'_>]) -> Option<Member
     Some(Member { name: Text::word(name), value: Raw::owned(value) })
 }
 
-/// What a request carries for the object called `name`, when it was read from this dialect.
-pub(crate) fn of<'r>(request: &'r Request<'_>, own: bool, name: &str) -> Option<&'r Raw<'r>> {
-    let member = request.rest.iter().find(|member| own && member.name.is(name))?;
-    Some(&member.value)
+/// What a request carries for the object called `name`, when it was read from the target's dialect.
+pub(crate) fn of<'r>(job: &Job<'_, 'r>, name: &str) -> Option<&'r Raw<'r>> {
+    let request = job.request;
+    request.rest.iter().find(|member| job.own && member.name.is(name)).map(|member| &member.value)
 }
 
 /// Whether the carried object has a member called `name`.

@@ -3,10 +3,11 @@
 use fairlead_ir::request::{Effort, Format, Show};
 use fairlead_ir::{Dialect, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
-use crate::anthropic_messages::wire::{block, remainder};
+use crate::anthropic_messages::wire::block;
 use crate::extension::is_extension;
 use crate::json;
 use crate::read::{Key, Malformed, Reader};
+use crate::translate::remainder;
 
 /// Reads the body of a request; it is known to be JSON. What only gateways know is left out, whoever reads it for the gateway has seen it.
 pub(crate) fn decode<'a>(body: &'a [u8]) -> Result<Request<'a>, Malformed> {

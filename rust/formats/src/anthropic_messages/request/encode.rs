@@ -11,12 +11,11 @@ mod tools;
 
 use fairlead_ir::{Losses, Param, Request, Severity};
 
-use crate::anthropic_messages::wire::remainder;
 use crate::request::Refusal;
 use crate::translate::calling::Calling;
 use crate::translate::message::Speaker;
 use crate::translate::tools::Offer;
-use crate::translate::{Bridge, Job, Target, form, schema};
+use crate::translate::{Bridge, Job, Target, form, remainder, schema};
 use crate::write::{Array, Object};
 
 /// Writes `request` for `target`, and into `bridge`, made of the same request, what of its tools the way back needs.
@@ -87,7 +86,7 @@ impl<'r> Parts<'r> {
     fn write_settings(&self, job: &mut Job<'_, 'r>, body: &mut Object<'_>) {
         calling::write(&self.calling, job, body);
         self.thinking.write(job, body);
-        let carried = remainder::of(job.request, job.own, "output_config");
+        let carried = remainder::of(job, "output_config");
         if self.format.is_some() || self.thinking.effort.is_some() || carried.is_some() {
             body.object("output_config", |config| {
                 if let Some(effort) = self.thinking.effort {
@@ -146,7 +145,7 @@ fn write_pieces(pieces: &[blocks::Piece<'_>], list: &mut Array<'_>) {
 
 fn write_labels(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     let labels = &job.request.labels;
-    let carried = remainder::of(job.request, job.own, "metadata");
+    let carried = remainder::of(job, "metadata");
     if labels.user.is_some() || carried.is_some() {
         body.object("metadata", |metadata| {
             metadata.optional_escaped("user_id", labels.user.as_ref());
@@ -167,12 +166,15 @@ fn write_labels(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     }
 }
 
+/// The members whose objects are read in part.
+const PARTLY_KNOWN: [&str; 4] = ["thinking", "output_config", "metadata", "tool_choice"];
+
 /// What only the caller's dialect knows: back in its place, or a loss.
 fn write_rest(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     for member in &job.request.rest {
         if !job.own {
             job.lose_parameter(member);
-        } else if !remainder::PARTLY_KNOWN.iter().any(|name| member.name.is(name)) {
+        } else if !PARTLY_KNOWN.iter().any(|name| member.name.is(name)) {
             body.members(std::slice::from_ref(member));
         }
     }

@@ -4,10 +4,11 @@ use fairlead_ir::request::{Effort, Format, Show};
 use fairlead_ir::{Dialect, Member, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
 use crate::bedrock_converse::wire::block::{Place, read_list};
-use crate::bedrock_converse::wire::{read_cache_point, remainder, required};
+use crate::bedrock_converse::wire::{read_cache_point, required};
 use crate::json::Kind;
 use crate::read::{Key, Malformed, Reader};
 use crate::text::unquote;
+use crate::translate::remainder;
 
 /// Reads the body of a request; it is known to be JSON.
 pub(crate) fn decode<'a>(body: &'a [u8]) -> Result<Request<'a>, Malformed> {

@@ -15,12 +15,12 @@ mod tools;
 use fairlead_ir::{ErrorKind, Losses, Request};
 
 use crate::bedrock_converse::wire::block::Piece;
-use crate::bedrock_converse::wire::{remainder, write_cache_point};
+use crate::bedrock_converse::wire::write_cache_point;
 use crate::request::Refusal;
 use crate::translate::calling::{Calling, Choice};
 use crate::translate::message::Speaker;
 use crate::translate::tools::Offer;
-use crate::translate::{Bridge, Job, Target, form};
+use crate::translate::{Bridge, Job, Target, form, remainder};
 use crate::write::{Array, Object};
 
 /// Writes `request` for `target`.
@@ -87,8 +87,8 @@ impl<'r> Parts<'r> {
     }
 
     fn write_tools(&self, job: &Job<'_, 'r>, body: &mut Object<'_>) {
-        let carried = remainder::of(job.request, "toolConfig");
-        if self.tools.is_empty() && matches!(self.calling.choice, Choice::Unsaid) && carried.is_empty() {
+        let carried = remainder::of(job, "toolConfig");
+        if self.tools.is_empty() && matches!(self.calling.choice, Choice::Unsaid) && carried.is_none() {
             return;
         }
         body.object("toolConfig", |config| {
@@ -96,13 +96,13 @@ impl<'r> Parts<'r> {
                 config.array("tools", |list| self.tools.iter().for_each(|tool| write_tool(tool, list)));
             }
             calling::write(&self.calling, config);
-            config.members(&carried);
+            remainder::write(carried, config);
         });
     }
 
     fn write_output(&self, job: &Job<'_, 'r>, body: &mut Object<'_>) {
-        let carried = remainder::of(job.request, "outputConfig");
-        if self.format.is_none() && self.thinking.effort.is_none() && carried.is_empty() {
+        let carried = remainder::of(job, "outputConfig");
+        if self.format.is_none() && self.thinking.effort.is_none() && carried.is_none() {
             return;
         }
         body.object("outputConfig", |config| {
@@ -110,15 +110,15 @@ impl<'r> Parts<'r> {
                 config.raw("textFormat", format);
             }
             config.optional_text("effort", self.thinking.effort.map(|effort| effort.word()));
-            config.members(&carried);
+            remainder::write(carried, config);
         });
     }
 
     /// What goes to the model as it is.
     fn write_additional(&self, job: &mut Job<'_, 'r>, body: &mut Object<'_>) {
-        let carried = remainder::of(job.request, "additionalModelRequestFields");
+        let carried = remainder::of(job, "additionalModelRequestFields");
         let top_k = inference::top_k(job, self.thinking.is_on());
-        if !self.thinking.is_said() && top_k.is_none() && carried.is_empty() {
+        if !self.thinking.is_said() && top_k.is_none() && carried.is_none() {
             return;
         }
         body.object("additionalModelRequestFields", |fields| {
@@ -126,7 +126,7 @@ impl<'r> Parts<'r> {
             if let Some(top_k) = top_k {
                 fields.raw("top_k", top_k.as_bytes());
             }
-            fields.members(&carried);
+            remainder::write(carried, fields);
         });
     }
 }

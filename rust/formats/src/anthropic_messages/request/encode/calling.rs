@@ -4,14 +4,14 @@ use fairlead_ir::{Param, Severity};
 
 use super::Job;
 use super::blocks::sent_name;
-use crate::anthropic_messages::wire::remainder;
 use crate::translate::calling::{Calling, Choice, choose, lose_forced};
+use crate::translate::remainder;
 use crate::translate::tools::Offer;
 use crate::write::Object;
 
 /// Writes the member `tool_choice`.
 pub(super) fn write(calling: &Calling<'_>, job: &Job<'_, '_>, body: &mut Object<'_>) {
-    let carried = remainder::of(job.request, job.own, "tool_choice");
+    let carried = remainder::of(job, "tool_choice");
     let (word, name) = match &calling.choice {
         Choice::Unsaid if calling.serial != Some(true) => return,
         Choice::Raw(raw) => {

@@ -5,8 +5,8 @@ use fairlead_ir::{Param, Severity, Text};
 
 use super::Job;
 use super::conversation::Message;
-use crate::anthropic_messages::wire::remainder;
 use crate::translate::calling::Calling;
+use crate::translate::remainder;
 use crate::translate::thinking::{Mode, budget, effort, hindrance, nearest, steps, wants, write_binding};
 use crate::write::Object;
 
@@ -26,7 +26,7 @@ impl Thinking {
 
     /// Writes the member `thinking`.
     pub(super) fn write(&self, job: &Job<'_, '_>, body: &mut Object<'_>) {
-        let carried = remainder::of(job.request, job.own, "thinking");
+        let carried = remainder::of(job, "thinking");
         if self.mode == Mode::Unsaid && carried.is_none() {
             return;
         }

@@ -3,7 +3,7 @@
 use fairlead_ir::{Param, Raw, Severity};
 
 use super::Job;
-use crate::bedrock_converse::wire::remainder;
+use crate::translate::remainder;
 use crate::translate::sampling::{lose_unknown, number};
 use crate::write::Object;
 
@@ -13,13 +13,12 @@ const STOP_PATHS: &[u8] = br#"["/stop_sequence","/delta/stop_sequence"]"#;
 
 /// Writes `inferenceConfig` and loses what has no place. `thinks`: Claude was asked to think, and then chooses tokens its own way.
 pub(super) fn write(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>) {
-    let request = job.request;
-    let carried = remainder::of(request, "inferenceConfig");
+    let carried = remainder::of(job, "inferenceConfig");
     let temperature = temperature(job, thinks);
     let top_p = top_p(job, thinks);
     let stop = stop(job);
     let limit = limit(job);
-    if limit.is_some() || temperature.is_some() || top_p.is_some() || !stop.is_empty() || !carried.is_empty() {
+    if limit.is_some() || temperature.is_some() || top_p.is_some() || !stop.is_empty() || carried.is_some() {
         body.object("inferenceConfig", |config| {
             if let Some(limit) = limit {
                 config.number("maxTokens", limit);
@@ -37,7 +36,7 @@ pub(super) fn write(job: &mut Job<'_, '_>, thinks: bool, body: &mut Object<'_>) 
                     }
                 });
             }
-            config.members(&carried);
+            remainder::write(carried, config);
         });
     }
     if !stop.is_empty() && !job.own {

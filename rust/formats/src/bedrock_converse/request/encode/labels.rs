@@ -1,9 +1,8 @@
 //! What is said about the call, and what only the caller's dialect knows.
 
-use fairlead_ir::{Param, Severity, Text};
+use fairlead_ir::{Member, Param, Severity, Text};
 
 use super::Job;
-use crate::bedrock_converse::wire::remainder::is_carried;
 use crate::write::Object;
 
 /// Writes the members, and a loss for each that has no place.
@@ -59,6 +58,14 @@ fn is_label(text: &[u8]) -> bool {
     const LONGEST_BYTES: usize = 256;
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b" :_@$#=/+,-.".contains(byte);
     !text.is_empty() && text.len() <= LONGEST_BYTES && text.iter().all(allowed)
+}
+
+/// The members whose objects are read in part.
+const PARTLY_KNOWN: [&str; 4] = ["inferenceConfig", "toolConfig", "outputConfig", "additionalModelRequestFields"];
+
+/// Whether `member` is written into an object of its name rather than as it is.
+fn is_carried(member: &Member<'_>) -> bool {
+    PARTLY_KNOWN.iter().any(|name| member.name.is(name)) && member.value.as_bytes().starts_with(b"{")
 }
 
 /// What only the caller's dialect knows: back in its place, or a loss.
