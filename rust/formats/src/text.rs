@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use fairlead_ir::{Raw, Text};
 
 use crate::json::is_complete;
@@ -56,6 +58,28 @@ pub(crate) fn is_sound(inside: &[u8]) -> bool {
         };
     }
     !high || simdutf8::basic::from_utf8(inside).is_ok()
+}
+
+/// Padding may be there or not, and bits behind the last byte say nothing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
+);
+
+/// The bytes that a text in base64 of either alphabet means; slashes may be escaped. `None` when it is none.
+pub(crate) fn base64_bytes(text: &Text<'_>) -> Option<Vec<u8>> {
+    let usual = |byte: &u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => *byte,
+    };
+    let plain: Vec<u8> = text.as_bytes().iter().filter(|byte| **byte != b'\\').map(usual).collect();
+    BASE64.decode(plain).ok()
+}
+
+/// Bytes as a text in base64.
+pub(crate) fn base64_text(bytes: &[u8]) -> Text<'static> {
+    Text::owned(BASE64.encode(bytes).into_bytes())
 }
 
 /// Several texts as one, with `between` (escaped) between them.
@@ -121,6 +145,27 @@ mod tests {
 
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn base64_is_read_in_all_its_spellings() {
+        for (base64, bytes) in [
+            ("", Some(&b""[..])),
+            ("Zg==", Some(b"f")),
+            ("Zg", Some(b"f")),
+            ("Zm8=", Some(b"fo")),
+            ("Zm9v", Some(b"foo")),
+            ("Zm9vYg==", Some(b"foob")),
+            ("Pz8+", Some(b"??>")),
+            ("Pz8-", Some(b"??>")),
+            (r"Pz8\/", Some(b"???")),
+            ("Pz8_", Some(b"???")),
+            ("Zh==", Some(b"f")),
+            ("a b", None),
+        ] {
+            assert_eq!(base64_bytes(&Text::word(base64)).as_deref(), bytes, "{base64}");
+        }
+        assert_eq!(base64_text(b"foob"), Text::word("Zm9vYg=="));
+    }
 
     #[test]
     fn white_space_is_found_behind_its_escapes() {

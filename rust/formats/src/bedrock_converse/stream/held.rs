@@ -5,7 +5,7 @@ use fairlead_ir::{Head, Member, Raw, Text};
 
 use crate::bedrock_converse::wire::media::mime_of;
 use crate::read::Malformed;
-use crate::text::unquote;
+use crate::text::{base64_bytes, base64_text, unquote};
 use crate::write::Object;
 
 /// As much as is held of all blocks that are open at a time: an event is at most 24 MiB.
@@ -39,7 +39,8 @@ impl Held {
     pub(super) fn add_image(&mut self, base64: &Text<'_>) -> Result<(), Malformed> {
         match self {
             Held::Image { bytes, .. } => {
-                decode_base64(base64.as_bytes(), bytes).ok_or_else(|| Malformed::new("must be base64").in_member("delta"))
+                bytes.extend(base64_bytes(base64).ok_or_else(|| Malformed::new("must be base64").in_member("delta"))?);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -69,7 +70,7 @@ impl Held {
         match self {
             Held::Image { format, bytes } if !bytes.is_empty() => {
                 let mime = mime_of(MediaClass::Image, &format).map_or(Text::EMPTY, Text::word);
-                let source = MediaSource::Base64 { mime, data: Text::owned(encode_base64(&bytes)) };
+                let source = MediaSource::Base64 { mime, data: base64_text(&bytes) };
                 Some(Head::Media(Media { class: MediaClass::Image, source, detail: None, name: None }))
             }
             Held::Call { members, input } => {
@@ -101,70 +102,25 @@ fn opaque(word: &'static str, members: &[Member<'static>], last: &str, value: &[
     Head::Opaque { word: Text::word(word), raw: Raw::owned(raw) }
 }
 
-/// Appends the bytes that base64 spells; `None` when it is none. Escaped slashes are understood.
-fn decode_base64(base64: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for byte in base64.iter().filter(|byte| **byte != b'\\') {
-        let sextet = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => break,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(sextet);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            // The upper bits were told before.
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    Some(())
-}
-
-fn encode_base64(bytes: &[u8]) -> Vec<u8> {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut base64 = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let signs = [18, 12, 6, 0].map(|shift| SIGNS[(bits >> shift & 63) as usize]);
-        base64.extend_from_slice(&signs[..=chunk.len()]);
-        base64.extend_from_slice(&b"=="[..3 - chunk.len()]);
-    }
-    base64
-}
-
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn base64_is_the_usual_one() {
-        for (plain, base64) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("??>", "Pz8+")] {
-            assert_eq!(encode_base64(plain.as_bytes()), base64.as_bytes());
-            let mut bytes = Vec::new();
-            assert_eq!(decode_base64(base64.as_bytes(), &mut bytes), Some(()));
-            assert_eq!(bytes, plain.as_bytes());
-        }
-        assert_eq!(decode_base64(b"a b", &mut Vec::new()), None);
-        let mut bytes = Vec::new();
-        assert_eq!(decode_base64(br"Pz8\/", &mut bytes), Some(()));
-        assert_eq!(bytes, b"???");
-    }
 
     proptest! {
         #[test]
         fn pieces_of_any_length_join(bytes in any::<Vec<u8>>(), size in 1..10_usize) {
-            let mut joined = Vec::new();
+            let mut held = Held::Image { format: Vec::new(), bytes: Vec::new() };
             for piece in bytes.chunks(size) {
-                prop_assert_eq!(decode_base64(&encode_base64(piece), &mut joined), Some(()));
+                held.add_image(&base64_text(piece)).unwrap();
             }
-            prop_assert_eq!(joined, bytes);
+            let joined = match held {
+                Held::Image { bytes, .. } => Some(bytes),
+                _ => None,
+            };
+            prop_assert_eq!(joined, Some(bytes));
         }
     }
 }

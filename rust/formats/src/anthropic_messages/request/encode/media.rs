@@ -5,7 +5,7 @@ use fairlead_ir::{Block, Severity, Text};
 
 use super::Job;
 use super::blocks::Content;
-use crate::text::escape;
+use crate::text::{base64_bytes, escape};
 use crate::write::Object;
 
 /// Where media are, as far as it can be said here.
@@ -82,36 +82,14 @@ fn document<'r>(mime: &Text<'_>, data: &'r Text<'r>) -> Result<Source<'r>, &'sta
     match mime.as_bytes() {
         b"application/pdf" | br"application\/pdf" => Ok(Source::Base64 { mime: "application/pdf", data }),
         b"" | b"application/octet-stream" if data.as_bytes().starts_with(b"JVBER") => Ok(Source::Base64 { mime: "application/pdf", data }),
-        mime if mime.starts_with(b"text/") || mime.starts_with(br"text\/") => match base64_text(data.as_bytes()) {
-            Some(text) => Ok(Source::Plain(escape(&text).into_owned())),
-            None => Err("the document is no text in UTF-8"),
-        },
+        mime if mime.starts_with(b"text/") || mime.starts_with(br"text\/") => {
+            match base64_bytes(data).and_then(|bytes| String::from_utf8(bytes).ok()) {
+                Some(text) => Ok(Source::Plain(escape(&text).into_owned())),
+                None => Err("the document is no text in UTF-8"),
+            }
+        }
         _ => Err("the provider takes documents as PDF or text"),
     }
-}
-
-/// The text whose bytes are written in base64, as it stands in JSON.
-fn base64_text(base64: &[u8]) -> Option<String> {
-    let mut bytes = Vec::with_capacity(base64.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for byte in base64.iter().filter(|byte| **byte != b'\\') {
-        let sextet = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            b'=' => break,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(sextet);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Writes the member `source`.
@@ -124,25 +102,4 @@ pub(super) fn write_source(source: &Source<'_>, object: &mut Object<'_>) {
             Source::Plain(text) => object.text("type", "text").text("media_type", "text/plain").escaped("data", text),
         };
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_comes_out_of_base64() {
-        for (base64, text) in [
-            ("", Some("")),
-            ("aGk=", Some("hi")),
-            ("aGk", Some("hi")),
-            (r"w7w\/", Some("ü?")),
-            ("w7w=", Some("ü")),
-            ("aGkh", Some("hi!")),
-            ("a b", None),
-            ("/w==", None),
-        ] {
-            assert_eq!(base64_text(base64.as_bytes()).as_deref(), text, "{base64}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ use super::Writing;
 use crate::gemini_generate::request::schema::{OF_ONE_TEXT, without_const};
 use crate::gemini_generate::wire::media::write_inner;
 use crate::read::Reader;
+use crate::translate::tools::read_grammar;
 use crate::write::{Array, Object, write_escaped};
 
 /// The tool that stands for a form of reply, unless a tool of the caller is called so.
@@ -88,33 +89,18 @@ fn lose_marks(tool: &Tool<'_>, writing: &mut Writing<'_, '_>) {
 
 /// A tool that takes free text becomes a function of one text; what bounds the text is said in words.
 fn write_custom(tool: &Tool<'_>, format: Option<&Raw<'_>>, writing: &mut Writing<'_, '_>, function: &mut Object<'_>) {
-    let grammar = format.and_then(grammar);
+    let grammar = format.and_then(read_grammar);
     let mut description = tool.description.as_ref().map(|text| text.as_bytes().to_vec()).unwrap_or_default();
-    if let Some(grammar) = &grammar {
+    if let Some((_, definition)) = &grammar {
         writing.losses.block(tool.origin, Severity::Changed, "Gemini enforces no grammar; it is told in the description");
         let before = if description.is_empty() { "" } else { "\\n\\n" };
         description.extend_from_slice(format!("{before}The input must follow this grammar:\\n").as_bytes());
-        description.extend_from_slice(grammar.as_bytes());
+        description.extend_from_slice(definition.as_bytes());
     }
     if !description.is_empty() {
         write_escaped(function.key("description"), &Text::owned(description));
     }
     function.raw("parametersJsonSchema", OF_ONE_TEXT);
-}
-
-/// The definition of a grammar, if the format has one.
-fn grammar(format: &Raw<'_>) -> Option<Text<'static>> {
-    let mut definition = None;
-    let mut reader = Reader::new(format.as_bytes());
-    // OpenAI's Chat has it one level deeper than Responses.
-    let inner = reader.clone();
-    let _ = reader.object(|key, reader| {
-        if key.name() == "grammar" {
-            definition = reader.peek("definition").map(Text::into_owned);
-        }
-        reader.skip()
-    });
-    definition.or_else(|| inner.peek("definition").map(Text::into_owned))
 }
 
 /// The schema that a tool stands for, where the model takes none beside tools.
@@ -235,22 +221,6 @@ fn mode<'w>(writing: &mut Writing<'w, '_>) -> (Option<&'static str>, Vec<Text<'w
         Some(ToolChoice::Other(_)) => {
             writing.lose(Param::ToolChoice, Severity::Dropped, "Gemini has no such choice; the model decides");
             (Some(free), Vec::new())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grammar_is_found_in_both_shapes() {
-        for (format, expected) in [
-            (r#"{"type":"grammar","syntax":"lark","definition":"start: \"a\""}"#, Some(r#"start: \"a\""#)),
-            (r#"{"type":"grammar","grammar":{"syntax":"lark","definition":"x"}}"#, Some("x")),
-            (r#"{"type":"text"}"#, None),
-        ] {
-            assert_eq!(grammar(&Raw::json(format.as_bytes())), expected.map(Text::word), "{format}");
         }
     }
 }
