@@ -1,7 +1,6 @@
 //! What the caller's dialect has no place for in a stream. A stream's writer passes over such events in silence; this tells of them.
 
 use fairlead_ir::block::{Media, MediaClass, MediaSource};
-use fairlead_ir::response::StopReason;
 use fairlead_ir::{Delta, Dialect, Event, Head, Losses, Severity};
 
 use crate::text;
@@ -48,10 +47,6 @@ impl StreamLosses {
             }
             Event::Logprobs { choice, .. } if matches!(self.caller, Dialect::AnthropicMessages | Dialect::BedrockConverse) => {
                 self.lose(format!("choices[{choice}].logprobs"), Severity::Dropped, "a reply has no probabilities here");
-            }
-            Event::Stop { choice, stop } if stop.reason == StopReason::Failed && self.caller == Dialect::AnthropicMessages => {
-                let reason = "a failure of the model has no word here; it was told as a refusal";
-                self.lose(format!("choices[{choice}].stop_reason"), Severity::Changed, reason);
             }
             _ => {}
         }
@@ -110,7 +105,7 @@ impl StreamLosses {
 mod tests {
     use super::*;
     use fairlead_ir::block::Citation;
-    use fairlead_ir::{Raw, Stop, Text};
+    use fairlead_ir::{Raw, Stop, StopReason, Text};
 
     fn open(choice: u32, head: Head<'static>) -> Event<'static> {
         Event::Open { choice, block: 2, head }
@@ -156,7 +151,8 @@ mod tests {
         check(&cite(Some("https://example.com")), ["-"; 5]);
         let logprobs = Event::Logprobs { choice: 0, logprobs: Raw::json(b"{}") };
         check(&logprobs, ["-", "-", "dropped choices[0].logprobs", "-", "dropped choices[0].logprobs"]);
+        // Every dialect has a failure for it.
         let stop = Stop { reason: StopReason::Failed, native: Text::word("x"), sequence: None, details: None };
-        check(&Event::Stop { choice: 0, stop }, ["-", "-", "changed choices[0].stop_reason", "-", "-"]);
+        check(&Event::Stop { choice: 0, stop }, ["-"; 5]);
     }
 }
