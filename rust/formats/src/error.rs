@@ -175,6 +175,8 @@ pub fn read_response(status: u16, body: &[u8]) -> ProviderError {
         (403, Some(ErrorKind::ProviderRejected)) if reading.has_word(&POLICY_WORDS) => ErrorKind::ProviderRejected,
         // What is not found is the caller's conversation, not our model.
         (404, _) if reading.has_word(&[THREAD_NOT_FOUND]) => ErrorKind::ProviderRejected,
+        // What is not found is something that the caller named, such as an item of a conversation that was not kept.
+        (404, _) if reading.own.param.as_deref().is_some_and(|param| param != "model") => ErrorKind::ProviderRejected,
         _ => by_status,
     };
     reading.into_error(kind, &format!("the provider answered {status} without a message"))
@@ -592,6 +594,17 @@ mod tests {
             (403, r#"{"error":{"message":"m","type":"invalid_request_error"}}"#, K::ProviderCredential),
             (404, r#"{"error":{"message":"m","type":"not_found_error","details":{"error_code":"thread_not_found"}}}"#, K::ProviderRejected),
             (404, r#"{"error":{"message":"m","type":"not_found_error"}}"#, K::ProviderCredential),
+            (404, r#"{"error":{"message":"m","type":"invalid_request_error","param":"input","code":null}}"#, K::ProviderRejected),
+            (
+                404,
+                r#"{"error":{"message":"m","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#,
+                K::ProviderCredential,
+            ),
+            (
+                404,
+                r#"{"error":{"message":"m","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#,
+                K::ProviderCredential,
+            ),
             (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, K::ProviderOverloaded),
             (500, "m", K::ProviderUnavailable),
         ] {
