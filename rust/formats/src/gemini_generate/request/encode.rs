@@ -96,6 +96,8 @@ fn write_labels(writing: &mut Writing<'_, '_>, body: &mut Object<'_>) {
     if let Some(store) = labels.store {
         match writing.own {
             true => drop(body.flag("store", store)),
+            // Nothing is kept either way.
+            false if !store => {}
             false => writing.lose(Param::Store, Severity::Hint, "Gemini keeps no replies for callers"),
         }
     }

@@ -529,6 +529,7 @@ fn parameters_find_their_place_or_are_reported() {
     request.output.modalities = number(r#"["text","image"]"#);
     request.labels.user = Some(Text::word("u"));
     request.labels.service_tier = Some(Text::word("flex"));
+    request.labels.store = Some(false);
     request.cache.key = Some(Text::word("k"));
     let target = Target::new(Dialect::GeminiGenerate, "gemini");
     check_config(
