@@ -159,6 +159,11 @@ def test_cache_marks(gateway: Gateway, judge: Judge) -> None:
         assert "cache_control" in json.dumps(json.loads(body)), (name, body)
     assert ask(gateway, "openai_chat", model_of("anthropic_messages", "fast"), **question).status == 200
     assert "cache_control" not in judge.last_request()["body"]
+    # Marks are put in the client's own dialect too; the reply passes as it comes.
+    assert ask(gateway, "anthropic_messages", "@preset/marked", system="Be brief.").status == 200
+    assert "cache_control" in judge.last_request()["body"]
+    assert ask(gateway, "anthropic_messages", model_of("anthropic_messages", "fast"), system="Be brief.").status == 200
+    assert "cache_control" not in judge.last_request()["body"]
 
 
 def test_signed_requests(gateway: Gateway, judge: Judge) -> None:

@@ -60,7 +60,7 @@ def endpoint(found: dict[str, Any], model: str, provider: str) -> dict[str, Any]
         (
             "mistralai/mistral-large-4-0",
             "mistral",
-            "random_seed legacy_max_tokens no_stream_options no_developer_role no_custom_tools",
+            "random_seed legacy_max_tokens no_stream_options no_developer_role no_custom_tools content_lists",
             "none high",
         ),
     ],

@@ -93,6 +93,7 @@ QUIRKS = (
     "reasoning_content_required",
     "reasoning_outside_completion",
     "no_encrypted_reasoning",
+    "content_lists",
     "think_tags",
     "budget_thinking",
     "adaptive_thinking",

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use std::sync::LazyLock;
 
-use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Text, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Usage};
 
 use crate::decimal::count;
 use crate::error::{self, ProviderError, Told};
@@ -279,9 +279,4 @@ fn garbage(reject: Reject) -> ProviderError {
 fn failure(told: Told, message: &str) -> ProviderError {
     let own = error::OwnWords::default();
     ProviderError { kind: ErrorKind::ProviderUnavailable, told, message: message.to_owned(), code: String::new(), own }
-}
-
-/// Whether a reply came from the tier that serves those who ask for none: it says nothing that a caller would miss.
-pub(crate) fn is_usual_tier(tier: &Text<'_>) -> bool {
-    matches!(tier.as_bytes(), b"" | b"auto" | b"default" | b"standard")
 }

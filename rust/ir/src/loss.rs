@@ -85,9 +85,10 @@ impl Losses {
         self.at(origin.to_string(), severity, reason);
     }
 
-    /// Members of a message, block or tool that only the dialect it was read from knows.
+    /// Members of a message, block or tool that only the dialect it was read from knows. One that asks for nothing is a hint.
     pub fn members(&mut self, origin: Origin, members: &[Member<'_>], severity: Severity, reason: &'static str) {
         for member in members {
+            let severity = severity.min(member.loss());
             self.at(format!("{origin}.{}", String::from_utf8_lossy(member.name.as_bytes())), severity, reason);
         }
     }

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::loss::Severity;
+
 /// The inside of a JSON string as written: no quotes, escapes not decoded. Two texts that mean the same may differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Text<'a>(Cow<'a, [u8]>);
@@ -21,6 +23,15 @@ pub struct Member<'a> {
     pub name: Text<'a>,
     /// Its value.
     pub value: Raw<'a>,
+}
+
+impl Member<'_> {
+    /// How much it matters that it finds no place: one that is empty asks for nothing, and some say nothing to the model.
+    pub fn loss(&self) -> Severity {
+        let is_empty = matches!(self.value.as_bytes(), b"null" | b"false" | b"\"\"" | b"[]" | b"{}");
+        let is_label = ["client_metadata", "phase"].iter().any(|label| self.name.is(label));
+        if is_empty || is_label { Severity::Hint } else { Severity::Dropped }
+    }
 }
 
 impl<'a> Text<'a> {
@@ -111,6 +122,19 @@ impl<'a> Raw<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_asks_for_nothing_is_missed_by_nobody() {
+        let check = |name: &'static str, value: &'static str, loss| {
+            let member = Member { name: Text::word(name), value: Raw::json(value.as_bytes()) };
+            assert_eq!(member.loss(), loss, "{name} {value}");
+        };
+        check("mcp_servers", "[]", Severity::Hint);
+        check("container", "null", Severity::Hint);
+        check("client_metadata", r#"{"a":"b"}"#, Severity::Hint);
+        check("mcp_servers", "[1]", Severity::Dropped);
+        check("speed", r#""fast""#, Severity::Dropped);
+    }
 
     #[test]
     fn pieces_of_texts() {

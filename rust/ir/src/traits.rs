@@ -62,6 +62,7 @@ traits! {
     reasoning_content_required: "refuses an assistant's message of a tool turn without `reasoning_content`",
     reasoning_outside_completion: "counts reasoning beside the completion's tokens, not inside",
     no_encrypted_reasoning: "refuses to be asked for encrypted reasoning (OpenAI's models that do not think)",
+    content_lists: "writes the texts and thoughts of chat replies as lists (Mistral)",
     think_tags: "writes thoughts into the text, between `<think>` and `</think>`",
     budget_thinking: "thinks with `thinking.budget_tokens` and knows no effort (Anthropic's older models on Bedrock)",
     adaptive_thinking: "thinks with `thinking.type = adaptive` and `output_config.effort` (Anthropic's newer models)",

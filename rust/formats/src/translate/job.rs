@@ -47,7 +47,7 @@ impl<'j, 'r> Job<'j, 'r> {
     /// Tells the loss of a member of the request that only another dialect knows.
     pub(crate) fn lose_parameter(&mut self, member: &Member<'_>) {
         let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
-        self.losses.at(path, Severity::Dropped, "this provider has no such parameter");
+        self.losses.at(path, member.loss(), "this provider has no such parameter");
     }
 
     /// The refusal of a conversation that ends with the assistant.

@@ -23,7 +23,7 @@ use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, complet
 use fairlead_ir::block::Maker;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::Traits;
-use fairlead_ir::{Dialect, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role};
+use fairlead_ir::{Dialect, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role, StopReason, Text};
 use fairlead_ledger::settle::Bill;
 use fairlead_snapshot::Operation;
 use std::sync::Arc;
@@ -70,7 +70,8 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     if intake.facts.is_threaded && (!natively || ask.manner == Manner::Openrouter) {
         return Err(no_thread());
     }
-    if natively && !ask.json_array && !contains_token(intake.frames.iter().map(|frame| &**frame)) {
+    let passes = !ask.json_array && !wants_marks(admitted) && !contains_token(intake.frames.iter().map(|frame| &**frame));
+    if natively && passes {
         return Ok(None);
     }
     let job = Job::new(admitted, ask, intake)?;
@@ -96,15 +97,23 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     Ok(Some(Translated { body: Bytes::from(body), losses, turn, back }))
 }
 
-/// Whether a client of OpenRouter's chat API would not be understood by the endpoint, or not understand it, in what is said of reasoning.
+/// Whether cache marks may have to be put into the body, and the endpoint takes them.
+fn wants_marks(admitted: &Admitted<'_>) -> bool {
+    let Admitted { snapshot, choice, .. } = *admitted;
+    let Traits { cache_control_parts, cache_breakpoints, .. } = choice.endpoint(snapshot).traits;
+    choice.automatic_cache && (choice.upstream == Dialect::AnthropicMessages || cache_control_parts || cache_breakpoints)
+}
+
+/// Whether a client of OpenRouter's chat API would not be understood by the endpoint, or not understand it: in what is said of reasoning, or by lists
+/// where it reads texts.
 fn has_other_words(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> bool {
     if (ask.manner, ask.dialect) != (Manner::Openrouter, Dialect::OpenaiChat) {
         return false;
     }
-    let Traits { openrouter_reasoning, reasoning_in, reasoning_content_in, reasoning_content_required, think_tags, .. } =
+    let Traits { openrouter_reasoning, reasoning_in, reasoning_content_in, reasoning_content_required, think_tags, content_lists, .. } =
         admitted.choice.endpoint(admitted.snapshot).traits;
     let endpoint_has = reasoning_in || reasoning_content_in || reasoning_content_required || think_tags;
-    !openrouter_reasoning && (endpoint_has || intake.facts.has_reasoning_object)
+    content_lists || !openrouter_reasoning && (endpoint_has || intake.facts.has_reasoning_object)
 }
 
 /// The provider's own conversations cannot go on where their replies get another form or another id. The word tells Anthropic's SDKs to send
@@ -220,10 +229,8 @@ impl Job {
 
 /// Nothing stands in the conversation. Where instructions have a place of their own, they are no part of it.
 fn nobody_speaks(request: &Request<'_>) -> bool {
-    match request.source {
-        Dialect::AnthropicMessages | Dialect::GeminiGenerate => request.turns.iter().all(|turn| turn.role == Role::System),
-        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::BedrockConverse => request.turns.is_empty(),
-    }
+    let apart = matches!(request.source, Dialect::AnthropicMessages | Dialect::GeminiGenerate);
+    request.turns.iter().all(|turn| turn.blocks.is_empty() || apart && turn.role == Role::System)
 }
 
 /// Every dialect's own provider refuses that; some of another dialect would answer it.
@@ -264,7 +271,7 @@ fn refuse_losses(admitted: &Admitted<'_>, losses: &Losses) -> Result<(), Failure
         choice.upstream.name(),
         grave[..grave.len().min(NAMED)].join("; "),
     );
-    Err(Failure::new(ErrorKind::ModelNotFound, message))
+    Err(Failure::new(ErrorKind::NotFound, message))
 }
 
 impl Back {
@@ -292,6 +299,9 @@ impl Back {
     pub(crate) fn reply(&self, body: &[u8], identity: &Identity, bill: &Bill) -> Result<(Vec<u8>, Losses), ProviderError> {
         let read = dialects::decode_scanned_response(self.upstream, body, &self.traits);
         let mut response = read.map_err(|fault| ProviderError::garbage(&fault.to_string()))?;
+        if let Some(failure) = self.untellable(&response) {
+            return Err(failure);
+        }
         if let Some(Sealing { keeper, maker, scope }) = &self.sealing {
             keeper.wrap(&mut response, maker, *scope, unix_ms());
         }
@@ -299,6 +309,19 @@ impl Back {
         let mut out = Vec::with_capacity(body.len() + 512);
         let losses = self.encode(&response, &Face { identity, bridge: &self.bridge }, bill.charged, &mut out);
         Ok((out, losses))
+    }
+
+    /// A failure of the model that the client's dialect has no word for in a reply: a stream ends with an error there.
+    fn untellable(&self, response: &Response<'_>) -> Option<ProviderError> {
+        let stop = response.choices.first()?.stop.as_ref()?;
+        let failed = self.client == Dialect::AnthropicMessages && self.upstream != self.client && stop.reason == StopReason::Failed;
+        failed.then(|| {
+            ProviderError::in_stream(
+                ErrorKind::ProviderUnavailable,
+                &Text::word("the model failed to finish its reply"),
+                Some(&stop.native),
+            )
+        })
     }
 
     fn encode(&self, response: &Response<'_>, face: &Face<'_>, cost: NanoUsd, out: &mut Vec<u8>) -> Losses {

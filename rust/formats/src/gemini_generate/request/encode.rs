@@ -139,7 +139,7 @@ fn write_rest(writing: &mut Writing<'_, '_>, body: &mut Object<'_>) {
             true => drop(body.members(std::slice::from_ref(member))),
             false => {
                 let path = String::from_utf8_lossy(member.name.as_bytes()).into_owned();
-                writing.losses.at(path, Severity::Dropped, "Gemini has no such parameter");
+                writing.losses.at(path, member.loss(), "Gemini has no such parameter");
             }
         }
     }

@@ -424,7 +424,7 @@ impl<'r> Writing<'_, 'r> {
             let name = String::from_utf8_lossy(member.name.as_bytes());
             let is_taken = member.name.is(self.limit_name()) && self.request.max_output_tokens.is_some();
             if !self.own {
-                self.losses.at(name.into_owned(), Severity::Dropped, "only the dialect it was written in knows it");
+                self.losses.at(name.into_owned(), member.loss(), "only the dialect it was written in knows it");
             } else if is_taken {
                 self.losses.at(name.into_owned(), Severity::Dropped, "differs from the limit under its other name, which counts");
             } else {

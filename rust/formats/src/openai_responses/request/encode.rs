@@ -614,7 +614,7 @@ impl Encoder<'_, '_> {
             let name = member.name.as_bytes();
             if !self.own {
                 let path = String::from_utf8_lossy(name).into_owned();
-                self.losses.at(path, Severity::Dropped, "the provider has no such parameter");
+                self.losses.at(path, member.loss(), "the provider has no such parameter");
             } else if name != b"include" && !name.starts_with(OF_REASONING.as_bytes()) && !name.starts_with(OF_TEXT.as_bytes()) {
                 body.members(std::slice::from_ref(member));
             }
