@@ -19,12 +19,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fairlead_ir::block::Maker;
-use fairlead_ir::{Delta, Event, Kind, Losses, Request, Response, Role};
+use fairlead_ir::block::{Maker, Seal};
+use fairlead_ir::{Delta, Event, Kind, Losses, Request, Response, Role, Text};
 
 use memory::Memory;
 use notes::{Notes, owned_maker};
 use opening::Opening;
+use slot::{Place, Shape, Slot};
 use token::{Found, Sealer};
 
 mod memory;
@@ -128,6 +129,22 @@ impl Keeper {
         }
     }
 
+    /// Marks the thoughts of a wrapped reply that have no state, for callers whose dialect has state of its own: sent to another provider they
+    /// are recognised as nobody's there. For callers of [`Dialect::AnthropicMessages`] and [`Dialect::OpenaiResponses`].
+    pub fn mark(&self, response: &mut Response<'_>, maker: &Maker<'_>, scope: u64) {
+        for choice in &mut response.choices {
+            let mut behind = Place::default();
+            for block in &mut choice.blocks {
+                let place = behind;
+                behind.pass(block);
+                if matches!(block.kind, Kind::Thought(_)) && block.seal.is_none() {
+                    let slot = Slot { place, shape: Shape::of(block) };
+                    block.seal = Some(Seal { data: self.0.sealer.seal(scope, maker, &slot, &Text::EMPTY), maker: None });
+                }
+            }
+        }
+    }
+
     /// The same for a reply of `maker` that comes in events.
     pub fn stream(&self, maker: &Maker<'_>, scope: u64) -> StreamKeeper {
         StreamKeeper { shared: Arc::clone(&self.0), maker: owned_maker(maker), scope, choices: Vec::new(), now_ms: 0 }
@@ -173,6 +190,12 @@ impl StreamKeeper {
             }
             other => other,
         }
+    }
+
+    /// The mark of an open thought that has no state, as [`Keeper::mark`]: to be sent before it is closed.
+    pub fn mark(&self, choice: u32, block: u32) -> Option<Text<'static>> {
+        let (_, notes) = self.choices.iter().find(|(number, _)| *number == choice)?;
+        Some(self.shared.sealer.seal(self.scope, &self.maker, &notes.stateless(block)?, &Text::EMPTY))
     }
 
     fn piece<'a>(&mut self, choice: u32, block: u32, delta: Delta<'a>) -> Delta<'a> {

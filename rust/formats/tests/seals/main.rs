@@ -15,8 +15,9 @@ use fairlead_formats::translate::dialects::{
 };
 use fairlead_formats::translate::seals::{Keeper, Limits, contains_token};
 use fairlead_formats::translate::{Bridge, Face, Target, Wanted};
+use fairlead_ir::Dialect::{AnthropicMessages, OpenaiChat, OpenaiResponses};
 use fairlead_ir::block::Maker;
-use fairlead_ir::{Dialect, Losses, Manner, Severity, Text};
+use fairlead_ir::{Delta, Dialect, Event, Losses, Manner, Severity, Text, Traits};
 use proptest::prelude::*;
 use providers::{Reply, replies};
 use serde_json::{Value, json};
@@ -65,6 +66,69 @@ fn to_provider(keeper: &Keeper, client: Dialect, body: &[u8], target: &Maker<'_>
     let traits = if target.dialect == reply.dialect { reply.traits() } else { Default::default() };
     let target = Target { traits, ..Target::new(target.dialect, "m-1") };
     (encode_request(&request, &target).unwrap().body, losses)
+}
+
+/// A thought without state, as a client of Messages or Responses gets it back from a chat provider.
+fn marked(keeper: &Keeper, client: Dialect, streamed: bool) -> Vec<u8> {
+    let (maker, identity, mut out) = (maker(Dialect::OpenaiChat), identity(), Vec::new());
+    if !streamed {
+        let body = br#"{"id":"r","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","reasoning_content":"hm","content":"yes"}}]}"#;
+        let mut response = decode_response(Dialect::OpenaiChat, body, &Default::default()).unwrap();
+        keeper.wrap(&mut response, &maker, SCOPE, 0);
+        keeper.mark(&mut response, &maker, SCOPE);
+        encode_response(client, &response, &Face { identity: &identity, bridge: &Bridge::default() }, None, &mut out);
+        return out;
+    }
+    let wanted = Wanted { source: Dialect::OpenaiChat, identity: Arc::new(identity), bridge: Arc::default(), json_array: false };
+    let mut decoder = StreamDecoder::new(Dialect::OpenaiChat, Default::default());
+    let (mut encoder, mut stream) = (StreamEncoder::new(client, wanted), keeper.stream(&maker, SCOPE));
+    let mut pass = |event: Event<'_>| {
+        if let Event::Close { choice, block } = event
+            && let Some(token) = stream.mark(choice, block)
+        {
+            encoder.event(&Event::Delta { choice, block, delta: Delta::Seal(token) }, &mut out);
+        }
+        encoder.event(&stream.event(event, 0), &mut out);
+    };
+    for delta in [r#"{"reasoning_content":"h"}"#, r#"{"reasoning_content":"m"}"#, r#"{"content":"yes"}"#] {
+        let chunk = format!(r#"{{"id":"r","model":"m","choices":[{{"index":0,"delta":{delta}}}]}}"#);
+        decoder.event(None, chunk.as_bytes(), &mut pass).unwrap();
+    }
+    decoder.event(None, br#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#, &mut pass).unwrap();
+    decoder.event(None, b"[DONE]", &mut pass).unwrap();
+    encoder.finish(None, None, &mut out);
+    out
+}
+
+#[test]
+fn a_thought_without_state_is_known_where_it_comes_back() {
+    let keeper = keeper();
+    for (client, streamed) in [(AnthropicMessages, false), (AnthropicMessages, true), (OpenaiResponses, false), (OpenaiResponses, true)] {
+        let out = String::from_utf8(marked(&keeper, client, streamed)).unwrap();
+        let at = out.find("fAiRsEaL").unwrap_or_else(|| panic!("no mark for {client:?}: {out}"));
+        let token = out[at..].split('"').next().unwrap();
+        let thought = match client {
+            AnthropicMessages => json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm", "signature": token}, {"type": "text", "text": "yes"}]},
+                {"role": "user", "content": "b"}], "max_tokens": 5}),
+            _ => json!({"input": [{"role": "user", "content": "a"},
+                {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}], "encrypted_content": token},
+                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}, {"role": "user", "content": "b"}]}),
+        };
+        let body = thought.to_string();
+        assert!(contains_token([body.as_bytes()]));
+        // Its own provider gets it as it was, without state; one that knows its own thoughts does not get it.
+        for (target, kept) in [(OpenaiChat, true), (client, false)] {
+            let mut request = decode_request(client, body.as_bytes()).unwrap();
+            let losses = keeper.open(&mut request, &maker(target), SCOPE, 0);
+            assert!(losses.is_empty(), "{losses:?}");
+            let traits = Traits { reasoning_content_in: kept, ..Traits::NONE };
+            let sent = encode_request(&request, &Target { traits, ..Target::new(target, "m-1") }).unwrap().body;
+            let sent = String::from_utf8(sent).unwrap();
+            assert!(!sent.contains("fAiRsEaL") && !sent.contains("rs_1"), "{sent}");
+            assert_eq!(sent.contains("hm"), kept, "{client:?} to {target:?}: {sent}");
+        }
+    }
 }
 
 /// Every reply with every client of another dialect, whole and streamed.

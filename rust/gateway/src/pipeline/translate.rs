@@ -304,6 +304,9 @@ impl Back {
         }
         if let Some(Sealing { keeper, maker, scope }) = &self.sealing {
             keeper.wrap(&mut response, maker, *scope, unix_ms());
+            if self.marks_thoughts() {
+                keeper.mark(&mut response, maker, *scope);
+            }
         }
         response.usage.get_or_insert(bill.usage);
         let mut out = Vec::with_capacity(body.len() + 512);
@@ -329,6 +332,11 @@ impl Back {
             Purpose::Completions => completions::encode_response(response, face, Some(cost), out),
             _ => dialects::encode_response(self.client, response, face, Some(cost), out),
         }
+    }
+
+    /// Whether the client sends thoughts back in a dialect whose own providers know their own: those of others are marked.
+    pub(crate) fn marks_thoughts(&self) -> bool {
+        self.sealing.is_some() && matches!(self.client, Dialect::AnthropicMessages | Dialect::OpenaiResponses)
     }
 
     /// What a stream loses on its way, nothing so far.

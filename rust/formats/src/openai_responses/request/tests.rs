@@ -688,8 +688,7 @@ fn labels_and_leftovers() {
     let expected = json!({
         "user": "u", "metadata": {"a": "b"}, "service_tier": "default", "prompt_cache_key": "k", "context_management": null, "input": input,
     });
-    let losses =
-        ["messages[0].name changed", "messages[1].content[0] hint", "n dropped", "cache_control hint", "context_management hint"];
+    let losses = ["messages[0].name changed", "messages[1].content[0] hint", "n dropped", "cache_control hint", "context_management hint"];
     check(&request, &[], expected, &losses);
 }
 

@@ -130,6 +130,12 @@ impl Notes {
         }
     }
 
+    /// Where an open thought stands that has no state.
+    pub(super) fn stateless(&self, block: u32) -> Option<Slot> {
+        let known = self.open.iter().find(|known| known.block == block)?;
+        (matches!(known.kind, OpenKind::Thought { .. }) && known.seal.is_none()).then(|| known.slot())
+    }
+
     pub(super) fn close(&mut self, block: u32, shared: &Shared) {
         let Some(at) = self.open.iter().position(|known| known.block == block) else { return };
         let known = self.open.swap_remove(at);

@@ -33,6 +33,8 @@ pub(super) struct Opening<'o> {
 enum Fate<'a> {
     Stays(Seal<'a>),
     Returns(Opened),
+    /// It only marked a thought of another maker that has no state: whoever writes the thought judges what becomes of it.
+    Marked,
     Goes(Severity, &'static str),
 }
 
@@ -56,6 +58,7 @@ impl Opening<'_> {
             Found::Bare if self.source == self.maker.dialect => Fate::Stays(seal),
             Found::Bare => Fate::Goes(Severity::Hint, OF_ANOTHER_DIALECT),
             Found::Token(opened) if opened.maker == *self.maker => Fate::Returns(opened),
+            Found::Token(opened) if opened.data.is_empty() => Fate::Marked,
             Found::Token(_) => Fate::Goes(Severity::Hint, OF_ANOTHER_MAKER),
             Found::Broken => Fate::Goes(Severity::Changed, BROKEN),
         }
@@ -73,7 +76,8 @@ impl Opening<'_> {
                 let Some(seal) = inner.seal.take() else { continue };
                 match self.judge(seal) {
                     Fate::Stays(seal) => inner.seal = Some(seal),
-                    Fate::Returns(opened) => inner.seal = Some(returned(opened.maker, opened.data)),
+                    Fate::Returns(opened) => inner.seal = returned(opened.maker, opened.data),
+                    Fate::Marked => {}
                     Fate::Goes(severity, reason) => self.losses.block(inner.origin, severity, reason),
                 }
             }
@@ -97,6 +101,7 @@ impl Opening<'_> {
                         self.losses.block(turn.origin, Severity::Changed, HOMELESS);
                     }
                 }
+                Fate::Marked => opened.blocks.extend(without_seal(block)),
                 Fate::Goes(severity, reason) => {
                     self.losses.block(block.origin, severity, reason);
                     opened.blocks.extend(without_seal(block));
@@ -125,7 +130,7 @@ impl Opening<'_> {
 }
 
 fn item<'a>(note: &Note, maker: &Maker<'static>, origin: Origin) -> Item<'a> {
-    let sealed = |seal: &Text<'static>| returned(maker.clone(), seal.clone());
+    let sealed = |seal: &Text<'static>| Seal { data: seal.clone(), maker: Some(maker.clone()) };
     let what = match &note.what {
         What::Thought { thought, seal } => {
             let mut block = Block::new(Kind::Thought(thought.clone()), origin);
@@ -137,8 +142,9 @@ fn item<'a>(note: &Note, maker: &Maker<'static>, origin: Origin) -> Item<'a> {
     Item { place: note.place, what }
 }
 
-fn returned(maker: Maker<'static>, data: Text<'static>) -> Seal<'static> {
-    Seal { data, maker: Some(maker) }
+/// What the maker wrote; nothing where the token only marked a thought.
+fn returned(maker: Maker<'static>, data: Text<'static>) -> Option<Seal<'static>> {
+    (!data.is_empty()).then_some(Seal { data, maker: Some(maker) })
 }
 
 /// What is left of a block without its seal. A thought's id is its maker's, too.
@@ -177,20 +183,21 @@ impl<'a> OpenedTurn<'a> {
                 }
                 (thought.redacted, thought.id) = (redacted, id);
                 self.regroup(thought, &parts);
-                block.seal = Some(seal);
+                block.seal = seal;
                 match flat {
                     true => self.items.push(Item { place: slot.place, what: Piece::Block(block) }),
                     false => self.blocks.push(block),
                 }
             }
             (Kind::Thought(thought), shape) if thought.parts.is_empty() => {
+                let Some(seal) = seal else { return true };
                 let loose = Loose { shape, seal, origin: block.origin };
                 self.loose.push((self.blocks.len(), slot.place, loose));
             }
             (Kind::Text { .. }, Shape::Text { .. })
             | (Kind::ToolCall(_), Shape::Call { .. })
             | (Kind::Media(_) | Kind::Refusal(_) | Kind::Opaque { .. }, Shape::Other) => {
-                block.seal = Some(seal);
+                block.seal = seal;
                 self.blocks.push(block);
             }
             _ => {

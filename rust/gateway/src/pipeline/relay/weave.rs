@@ -7,7 +7,7 @@ use fairlead_formats::identity::Identity;
 use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
 use fairlead_formats::translate::seals::StreamKeeper;
 use fairlead_formats::translate::streamed::StreamLosses;
-use fairlead_ir::{ErrorKind, Event, Losses, Usage};
+use fairlead_ir::{Delta, ErrorKind, Event, Losses, Usage};
 use fairlead_ledger::settle::Bill;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(super) struct Weave {
     decoder: StreamDecoder,
     keeper: Option<StreamKeeper>,
+    /// Thoughts without state are marked before they are closed.
+    marks_thoughts: bool,
     encoder: StreamEncoder,
     lost: StreamLosses,
     usage: Option<Usage>,
@@ -24,7 +26,7 @@ pub(super) struct Weave {
 impl Weave {
     pub(super) fn new(back: &Back, identity: Arc<Identity>) -> Weave {
         let (decoder, keeper, encoder) = back.stream(identity);
-        Weave { decoder, keeper, encoder, lost: back.losses(), usage: None, scratch: Vec::new() }
+        Weave { decoder, keeper, marks_thoughts: back.marks_thoughts(), encoder, lost: back.losses(), usage: None, scratch: Vec::new() }
     }
 
     /// Appends what one event becomes. The end is written by [`Weave::finish`], a failure by [`Weave::fail`].
@@ -32,9 +34,12 @@ impl Weave {
     /// # Errors
     /// The reply has failed, in the provider's words or because it makes no sense.
     pub(super) fn write(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<(), ProviderError> {
-        let Weave { decoder, keeper, encoder, lost, usage, scratch } = self;
+        let Weave { decoder, keeper, marks_thoughts, encoder, lost, usage, scratch } = self;
         let (mut failed, now_ms) = (None, unix_ms());
         let read = decoder.read(event, scratch, &mut |event| {
+            if let Some(mark) = mark(&event, keeper.as_ref().filter(|_| *marks_thoughts)) {
+                encoder.event(&mark, out);
+            }
             let event = kept(event, keeper, now_ms);
             lost.note(&event);
             failed = pass(&event, encoder, usage, out).or(failed.take());
@@ -51,9 +56,12 @@ impl Weave {
     /// # Errors
     /// Something is missing.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
-        let Weave { decoder, keeper, encoder, lost, usage, .. } = self;
+        let Weave { decoder, keeper, marks_thoughts, encoder, lost, usage, .. } = self;
         let (mut failed, now_ms) = (None, unix_ms());
         decoder.finish(&mut |event| {
+            if let Some(mark) = mark(&event, keeper.as_ref().filter(|_| *marks_thoughts)) {
+                encoder.event(&mark, out);
+            }
             let event = kept(event, keeper, now_ms);
             lost.note(&event);
             failed = pass(&event, encoder, usage, out).or(failed.take());
@@ -78,6 +86,12 @@ impl Weave {
     pub(super) fn keep_alive(&mut self, out: &mut Vec<u8>) {
         self.encoder.keep_alive(out);
     }
+}
+
+/// What goes before the end of a thought that has no state.
+fn mark(event: &Event<'_>, keeper: Option<&StreamKeeper>) -> Option<Event<'static>> {
+    let Event::Close { choice, block } = *event else { return None };
+    Some(Event::Delta { choice, block, delta: Delta::Seal(keeper?.mark(choice, block)?) })
 }
 
 /// State of thoughts goes out sealed.
