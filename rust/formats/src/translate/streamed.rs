@@ -35,10 +35,9 @@ impl StreamLosses {
 
     fn note_rare(&mut self, event: &Event<'_>) {
         if let Event::Open { choice, .. } | Event::Logprobs { choice, .. } = event
-            && *choice > 0
-            && !self.tells_choices()
+            && *choice >= self.choices_told()
         {
-            return self.lose(format!("choices[{choice}]"), Severity::Dropped, "a reply is one message here");
+            return self.lose(format!("choices[{choice}]"), Severity::Dropped, "a reply has no room for so many here");
         }
         match event {
             Event::Open { choice, block, head } => self.open(&format!("choices[{choice}].blocks[{block}]"), head),
@@ -76,8 +75,13 @@ impl StreamLosses {
         }
     }
 
-    const fn tells_choices(&self) -> bool {
-        matches!(self.caller, Dialect::OpenaiChat | Dialect::GeminiGenerate)
+    /// How many replies in one the caller's dialect has room for.
+    const fn choices_told(&self) -> u32 {
+        match self.caller {
+            Dialect::OpenaiChat => u32::MAX,
+            Dialect::GeminiGenerate => 64,
+            Dialect::OpenaiResponses | Dialect::AnthropicMessages | Dialect::BedrockConverse => 1,
+        }
     }
 
     fn shows(&self, media: &Media<'_>) -> bool {

@@ -253,7 +253,13 @@ fn read_json_schema<'a>(reader: &mut Reader<'a>) -> Result<Format<'a>, Malformed
     let (mut schema, mut name, mut description) = (None, None, None);
     reader.object(|key, reader| {
         match key.name() {
-            "schema" => schema = Some(unquote(&reader.text()?).ok_or_else(|| Malformed::new("must hold a JSON Schema as a string"))?),
+            "schema" => {
+                schema = Some(
+                    unquote(&reader.text()?)
+                        .filter(|schema| schema.as_bytes().starts_with(b"{"))
+                        .ok_or_else(|| Malformed::new("must hold a JSON Schema as a string"))?,
+                )
+            }
             "name" => name = reader.optional(Reader::text)?,
             "description" => description = reader.optional(Reader::text)?,
             _ => reader.skip()?,

@@ -383,7 +383,7 @@ fn read_generation_config<'a>(reader: &mut Reader<'a>, request: &mut Request<'a>
             }
             "responseMimeType" | "response_mime_type" => shape.mime = Some(reader.text()?).filter(|mime| !mime.is_empty()),
             "responseSchema" | "response_schema" => shape.openapi = Some(read_object(reader)?),
-            "responseJsonSchema" | "response_json_schema" | "_responseJsonSchema" => shape.schema = Some(reader.raw()?),
+            "responseJsonSchema" | "response_json_schema" | "_responseJsonSchema" => shape.schema = Some(read_object(reader)?),
             "responseModalities" | "response_modalities" => request.output.modalities = Some(reader.raw()?),
             "speechConfig" | "speech_config" => request.output.audio = Some(read_object(reader)?),
             "thinkingConfig" | "thinking_config" => read_thinking(reader, request)?,

@@ -21,7 +21,7 @@ use crate::translate::Bridge;
 use crate::write::{Array, Object, write_number};
 
 /// So many candidates are written.
-const MAX_CHOICES: usize = 1024;
+const MAX_CHOICES: u32 = 64;
 
 /// A chunk without a part makes Google's Python client forget the whole turn.
 const EMPTY_CONTENT: &[u8] = br#"{"parts":[{"text":""}],"role":"model"}"#;
@@ -109,7 +109,12 @@ impl Encoder {
 
     /// Appends what the event becomes. Ends and figures are remembered for [`finish`](Self::finish).
     pub(crate) fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        if self.ended {
+        let choice = match event {
+            Event::Open { choice, .. } | Event::Delta { choice, .. } | Event::Close { choice, .. } => *choice,
+            Event::Logprobs { choice, .. } | Event::Stop { choice, .. } => *choice,
+            Event::Start { .. } | Event::Usage(_) | Event::KeepAlive | Event::Fail { .. } | Event::End => 0,
+        };
+        if self.ended || choice >= MAX_CHOICES {
             return;
         }
         match event {
@@ -170,7 +175,7 @@ impl Encoder {
     }
 
     fn channel(&mut self, choice: u32) -> &mut Channel {
-        let place = usize::try_from(choice).unwrap_or(0).min(MAX_CHOICES);
+        let place = choice as usize;
         if place >= self.choices.len() {
             self.choices.resize_with(place + 1, Channel::default);
         }
