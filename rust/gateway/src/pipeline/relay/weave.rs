@@ -14,19 +14,28 @@ use std::sync::Arc;
 /// The state of one translated stream.
 pub(super) struct Weave {
     decoder: StreamDecoder,
+    passage: Passage,
+    scratch: Vec<u8>,
+}
+
+/// What an event goes through between the decoder and the client.
+struct Passage {
     keeper: Option<StreamKeeper>,
     /// Thoughts without state are marked before they are closed.
     marks_thoughts: bool,
     encoder: StreamEncoder,
     lost: StreamLosses,
     usage: Option<Usage>,
-    scratch: Vec<u8>,
+    /// The first failure of the event, or of the end, that is being read.
+    failed: Option<ProviderError>,
 }
 
 impl Weave {
     pub(super) fn new(back: &Back, identity: Arc<Identity>) -> Weave {
         let (decoder, keeper, encoder) = back.stream(identity);
-        Weave { decoder, keeper, marks_thoughts: back.marks_thoughts(), encoder, lost: back.losses(), usage: None, scratch: Vec::new() }
+        let marks_thoughts = back.marks_thoughts();
+        let passage = Passage { keeper, marks_thoughts, encoder, lost: back.losses(), usage: None, failed: None };
+        Weave { decoder, passage, scratch: Vec::new() }
     }
 
     /// Appends what one event becomes. The end is written by [`Weave::finish`], a failure by [`Weave::fail`].
@@ -34,17 +43,10 @@ impl Weave {
     /// # Errors
     /// The reply has failed, in the provider's words or because it makes no sense.
     pub(super) fn write(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<(), ProviderError> {
-        let Weave { decoder, keeper, marks_thoughts, encoder, lost, usage, scratch } = self;
-        let (mut failed, now_ms) = (None, unix_ms());
-        let read = decoder.read(event, scratch, &mut |event| {
-            if let Some(mark) = mark(&event, keeper.as_ref().filter(|_| *marks_thoughts)) {
-                encoder.event(&mark, out);
-            }
-            let event = kept(event, keeper, now_ms);
-            lost.note(&event);
-            failed = pass(&event, encoder, usage, out).or(failed.take());
-        });
-        match (failed, read) {
+        let Weave { decoder, passage, scratch } = self;
+        let now_ms = unix_ms();
+        let read = decoder.read(event, scratch, &mut |event| passage.take(event, now_ms, out));
+        match (passage.failed.take(), read) {
             (Some(error), _) => Err(error),
             (None, Err(fault)) => Err(ProviderError::garbage(&fault.to_string())),
             (None, Ok(())) => Ok(()),
@@ -56,59 +58,58 @@ impl Weave {
     /// # Errors
     /// Something is missing.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
-        let Weave { decoder, keeper, marks_thoughts, encoder, lost, usage, .. } = self;
-        let (mut failed, now_ms) = (None, unix_ms());
-        decoder.finish(&mut |event| {
-            if let Some(mark) = mark(&event, keeper.as_ref().filter(|_| *marks_thoughts)) {
-                encoder.event(&mark, out);
-            }
-            let event = kept(event, keeper, now_ms);
-            lost.note(&event);
-            failed = pass(&event, encoder, usage, out).or(failed.take());
-        });
-        failed.map_or(Ok(()), Err)
+        let Weave { decoder, passage, .. } = self;
+        let now_ms = unix_ms();
+        decoder.finish(&mut |event| passage.take(event, now_ms, out));
+        passage.failed.take().map_or(Ok(()), Err)
     }
 
     /// Appends the end. The bill's usage stands in for figures that the provider did not give.
     pub(super) fn finish(&mut self, bill: &Bill, out: &mut Vec<u8>) {
-        self.encoder.finish(Some(self.usage.as_ref().unwrap_or(&bill.usage)), Some(bill.charged), out);
+        let Passage { encoder, usage, .. } = &mut self.passage;
+        encoder.finish(Some(usage.as_ref().unwrap_or(&bill.usage)), Some(bill.charged), out);
     }
 
     /// What the client's dialect had no place for so far.
     pub(super) fn losses(&self) -> &Losses {
-        self.lost.losses()
+        self.passage.lost.losses()
     }
 
     pub(super) fn fail(&mut self, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
-        self.encoder.fail(kind, message, details, out);
+        self.passage.encoder.fail(kind, message, details, out);
     }
 
     pub(super) fn keep_alive(&mut self, out: &mut Vec<u8>) {
-        self.encoder.keep_alive(out);
+        self.passage.encoder.keep_alive(out);
     }
 }
 
-/// What goes before the end of a thought that has no state.
-fn mark(event: &Event<'_>, keeper: Option<&StreamKeeper>) -> Option<Event<'static>> {
-    let Event::Close { choice, block } = *event else { return None };
-    Some(Event::Delta { choice, block, delta: Delta::Seal(keeper?.mark(choice, block)?) })
-}
-
-/// State of thoughts goes out sealed.
-fn kept<'a>(event: Event<'a>, keeper: &mut Option<StreamKeeper>, now_ms: u64) -> Event<'a> {
-    match keeper {
-        Some(keeper) => keeper.event(event, now_ms),
-        None => event,
+impl Passage {
+    /// Writes an event, its state of thoughts sealed; a failure is kept instead.
+    fn take(&mut self, event: Event<'_>, now_ms: u64, out: &mut Vec<u8>) {
+        if let Some(mark) = self.mark(&event) {
+            self.encoder.event(&mark, out);
+        }
+        let event = match &mut self.keeper {
+            Some(keeper) => keeper.event(event, now_ms),
+            None => event,
+        };
+        self.lost.note(&event);
+        match &event {
+            Event::Fail { kind, message, code } => {
+                self.failed.get_or_insert_with(|| ProviderError::in_stream(*kind, message, code.as_ref()));
+                return;
+            }
+            Event::Usage(figures) => self.usage = Some(*figures),
+            _ => {}
+        }
+        self.encoder.event(&event, out);
     }
-}
 
-/// Writes an event; its failure comes back instead.
-fn pass(event: &Event<'_>, encoder: &mut StreamEncoder, usage: &mut Option<Usage>, out: &mut Vec<u8>) -> Option<ProviderError> {
-    match event {
-        Event::Fail { kind, message, code } => return Some(ProviderError::in_stream(*kind, message, code.as_ref())),
-        Event::Usage(figures) => *usage = Some(*figures),
-        _ => {}
+    /// What goes before the end of a thought that has no state.
+    fn mark(&self, event: &Event<'_>) -> Option<Event<'static>> {
+        let Event::Close { choice, block } = *event else { return None };
+        let keeper = self.keeper.as_ref().filter(|_| self.marks_thoughts)?;
+        Some(Event::Delta { choice, block, delta: Delta::Seal(keeper.mark(choice, block)?) })
     }
-    encoder.event(event, out);
-    None
 }
