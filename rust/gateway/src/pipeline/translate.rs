@@ -1,8 +1,8 @@
 //! Where client and provider speak different dialects: the request on its way there, and its reply on the way back.
 //!
-//! A request whose own dialect the endpoint speaks stays on the byte path, but for three: a Gemini client that wants one JSON array instead of
-//! events, a body that holds sealed reasoning of ours, which only we can open, and a chat of `/api/v1` with an endpoint that has other words
-//! for reasoning than OpenRouter.
+//! A request whose own dialect the endpoint speaks stays on the byte path, but for four: a Gemini client that wants one JSON array instead of
+//! events, a body that holds sealed reasoning of ours, which only we can open, one that a preset wants cache marks in, and a chat of `/api/v1`
+//! with an endpoint that has other words than OpenRouter.
 
 use super::Admitted;
 use super::attempt::hashed_user;
@@ -70,8 +70,7 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     if intake.facts.is_threaded && (!natively || ask.manner == Manner::Openrouter) {
         return Err(no_thread());
     }
-    let passes = !ask.json_array && !wants_marks(admitted) && !contains_token(intake.frames.iter().map(|frame| &**frame));
-    if natively && passes {
+    if natively && !ask.json_array && !wants_marks(admitted) && !contains_token(intake.frames.iter().map(|frame| &**frame)) {
         return Ok(None);
     }
     let job = Job::new(admitted, ask, intake)?;
