@@ -52,7 +52,7 @@ fn requests_of_completions() {
         let body = serde_json::to_vec(&case["input"]).unwrap();
         let request = completions::decode_request(&body).unwrap();
         let target = Target { traits: traits(case), ..Target::new(dialect(case, "target"), "m") };
-        let made = completions::encode_request(&request, &target).unwrap();
+        let made = dialects::encode_request(&request, &target).unwrap();
         (serde_json::from_slice(&made.body).unwrap(), Some(made.losses))
     });
 }

@@ -284,6 +284,11 @@ impl Origin {
         Origin { inner, part: u32::try_from(part).ok(), ..self }
     }
 
+    /// What holds this one: `messages[3]` of `messages[3].content[0]`.
+    pub const fn outer(self) -> Origin {
+        Origin { inner: "", part: None, ..self }
+    }
+
     /// A member of this one that is no list, such as `messages[3].content`.
     pub const fn inside(self, inner: &'static str) -> Origin {
         Origin { inner, part: None, ..self }
@@ -321,6 +326,7 @@ mod tests {
         ] {
             assert_eq!(origin.to_string(), path);
         }
+        assert_eq!(Origin::item("messages", 3).part("content", 0).outer(), Origin::item("messages", 3));
     }
 
     #[test]

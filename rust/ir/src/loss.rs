@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::Dialect;
 use crate::block::Origin;
 use crate::param::Param;
+use crate::request::Request;
 use crate::text::Member;
 
 /// One thing that did not survive a translation as it was.
@@ -65,6 +65,9 @@ impl fmt::Display for Loss {
     }
 }
 
+/// Before the name of a member that a block keeps for what holds it.
+pub const OUTER: &str = "../";
+
 /// The losses of one translation, in the order they were met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses(Vec<Loss>);
@@ -75,9 +78,12 @@ impl Losses {
         Losses(Vec::new())
     }
 
-    /// A parameter, named as `source` spells it.
-    pub fn param(&mut self, param: Param, source: Dialect, severity: Severity, reason: impl Into<Cow<'static, str>>) {
-        self.at(param.path(source).to_owned(), severity, reason);
+    /// A parameter, named as the request spells it. Told once, where one member of the caller's says what several parameters say.
+    pub fn param(&mut self, param: Param, request: &Request<'_>, severity: Severity, reason: impl Into<Cow<'static, str>>) {
+        let (path, reason) = (request.path(param), reason.into());
+        if !self.0.iter().any(|told| told.path == path && told.reason == reason) {
+            self.at(path.to_owned(), severity, reason);
+        }
     }
 
     /// A message, block or tool.
@@ -88,8 +94,9 @@ impl Losses {
     /// Members of a message, block or tool that only the dialect it was read from knows. One that asks for nothing is a hint.
     pub fn members(&mut self, origin: Origin, members: &[Member<'_>], severity: Severity, reason: &'static str) {
         for member in members {
-            let severity = severity.min(member.loss());
-            self.at(format!("{origin}.{}", String::from_utf8_lossy(member.name.as_bytes())), severity, reason);
+            let name = String::from_utf8_lossy(member.name.as_bytes());
+            let (origin, name) = name.strip_prefix(OUTER).map_or((origin, &*name), |name| (origin.outer(), name));
+            self.at(format!("{origin}.{name}"), severity.min(member.loss()), reason);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::block::{Block, CacheMark, Origin};
 use crate::dialect::Dialect;
+use crate::param::Param;
 use crate::text::{Member, Raw, Text};
 
 /// A request for a generation. Borrows from the body it was read from.
@@ -35,6 +36,8 @@ pub struct Request<'a> {
     pub labels: Labels<'a>,
     /// Top-level members that only [`source`](Request::source) knows.
     pub rest: Vec<Member<'a>>,
+    /// Parameters that stood under another name than the usual one of their dialect, with that name.
+    pub spelt: Vec<(Param, &'static str)>,
 }
 
 impl<'a> Request<'a> {
@@ -55,7 +58,14 @@ impl<'a> Request<'a> {
             cache: Cache::default(),
             labels: Labels::default(),
             rest: Vec::new(),
+            spelt: Vec::new(),
         }
+    }
+
+    /// The JSON path of a parameter as its caller wrote it.
+    pub fn path(&self, param: Param) -> &'static str {
+        let spelt = self.spelt.iter().find(|(other, _)| *other == param);
+        spelt.map_or(param.path(self.source), |(_, name)| name)
     }
 
     /// How many leading turns are instructions: what dialects with a place of its own for the system prompt put there.
@@ -222,6 +232,26 @@ pub struct Reasoning {
     pub show: Option<Show>,
     /// Whether the seals of thoughts are asked for (Responses' `include`). Other dialects always send them.
     pub seals: Option<bool>,
+}
+
+impl Reasoning {
+    /// The parameter that says whether to think.
+    pub const fn said_whether(&self) -> Param {
+        match (self.enabled, self.budget_tokens) {
+            (Some(_), _) => Param::ReasoningEnabled,
+            (None, Some(_)) => Param::ReasoningBudget,
+            (None, None) => Param::Effort,
+        }
+    }
+
+    /// The parameter that says how much to think.
+    pub const fn said_how_much(&self) -> Param {
+        match (self.enabled, self.effort, self.budget_tokens) {
+            (Some(false), ..) | (_, None, None) => Param::ReasoningEnabled,
+            (_, Some(_), _) => Param::Effort,
+            (_, None, Some(_)) => Param::ReasoningBudget,
+        }
+    }
 }
 
 /// How hard to think.

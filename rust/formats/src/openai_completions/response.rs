@@ -36,7 +36,7 @@ fn write_choice(choice: &Choice<'_>, at: usize, face: &Face<'_>, object: &mut Ob
     let texts: Vec<Text<'_>> = choice.blocks.iter().filter_map(|block| text_of(block, face.bridge, losses)).collect();
     object.escaped("text", &join(&texts, "")).number("index", at as u64);
     write_logprobs(choice.logprobs.as_ref(), &mut 0, object.key("logprobs"));
-    object.text("finish_reason", finish_word(choice.stop.as_ref().map(|stop| stop.reason), false, face.bridge));
+    object.text("finish_reason", finish_word(choice.stop.as_ref().map(|stop| stop.reason), false, false, face.bridge));
     if face.identity.is_openrouter() {
         write_native(choice.stop.as_ref(), object);
     }

@@ -151,7 +151,7 @@ impl Encoder {
         out.extend_from_slice(self.head.bytes());
         let mut object = Object::open(out);
         object.text("text", "").number("index", u64::from(choice.index)).raw("logprobs", b"null");
-        object.text("finish_reason", finish_word(choice.stop.as_ref().map(|stop| stop.reason), false, &self.bridge));
+        object.text("finish_reason", finish_word(choice.stop.as_ref().map(|stop| stop.reason), false, false, &self.bridge));
         if self.identity.is_openrouter() {
             write_native(choice.stop.as_ref(), &mut object);
         }

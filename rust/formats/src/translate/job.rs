@@ -21,7 +21,7 @@ impl<'j, 'r> Job<'j, 'r> {
     }
 
     pub(crate) fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
-        self.losses.param(param, self.request.source, severity, reason);
+        self.losses.param(param, self.request, severity, reason);
     }
 
     /// Tells the loss of what is said of keeping replies and prompts, where the provider takes no word about it.

@@ -196,10 +196,7 @@ impl Job {
             max_output_tokens: self.max_output_tokens,
             automatic_cache: self.automatic_cache,
         };
-        let mut encoded = match self.purpose {
-            Purpose::Completions => completions::encode_request(&request, &target)?,
-            _ => dialects::encode_request(&request, &target)?,
-        };
+        let mut encoded = dialects::encode_request(&request, &target)?;
         losses.append(std::mem::take(&mut encoded.losses));
         encoded.losses = losses;
         Ok((encoded, maker, turn))

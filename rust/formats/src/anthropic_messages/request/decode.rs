@@ -1,7 +1,7 @@
 //! A Messages request as its caller wrote it.
 
 use fairlead_ir::request::{Effort, Format, Show};
-use fairlead_ir::{Dialect, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
+use fairlead_ir::{Dialect, Origin, Param, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
 use crate::anthropic_messages::wire::block;
 use crate::extension::is_extension;
@@ -97,6 +97,9 @@ impl<'a> Reading<'a> {
         }
         if let Some(system) = self.system {
             request.turns.insert(0, system);
+        }
+        if request.output.format.is_none() && self.older_format.is_some() {
+            request.spelt.push((Param::Format, "output_format"));
         }
         request.output.format = request.output.format.or(self.older_format);
         Ok(request)

@@ -200,7 +200,7 @@ fn thoughts_without_a_signature_are_left_out() {
     let redacted = json!({"type": "redacted_thinking", "data": "xyz"});
     let messages = [user("a"), of("assistant", &[thought("sig"), redacted.clone(), thought(""), text("b")]), user("c")];
     let after = [user("a"), of("assistant", &[thought("sig"), redacted, text("b")]), user("c")];
-    check_messages(&[], &messages, &after, &[("messages[1].content[2]", "dropped")]);
+    check_messages(&[], &messages, &after, &[("messages[1].content[2]", "hint")]);
 }
 
 #[test]

@@ -49,7 +49,7 @@ struct Writing<'w, 'r> {
 
 impl Writing<'_, '_> {
     fn lose(&mut self, param: Param, severity: Severity, reason: impl Into<Cow<'static, str>>) {
-        self.losses.param(param, self.request.source, severity, reason);
+        self.losses.param(param, self.request, severity, reason);
     }
 
     /// What is kept with a block, a turn or a tool of another dialect has no place here.

@@ -399,9 +399,9 @@ fn what_gemini_lacks_is_reported() {
         &[
             ("messages[0]", Severity::Changed),
             ("messages[0].content[1]", Severity::Dropped),
-            ("messages[1].content[1]", Severity::Dropped),
+            ("messages[1].content[1]", Severity::Hint),
             ("messages[1].content[2]", Severity::Hint),
-            ("messages[1].content[3]", Severity::Changed),
+            ("messages[1].content[3]", Severity::Hint),
             ("messages[1].content[4]", Severity::Dropped),
             ("messages[1].content[5]", Severity::Changed),
         ],

@@ -66,16 +66,16 @@ impl<'b> Said<'b> {
     }
 
     fn thought(&mut self, writing: &mut Writing<'_, '_>, block: &'b Block<'b>, thought: &'b Thought<'b>) {
-        let loss = match Place::of(writing.traits) {
-            Place::Details => None,
-            Place::Plain(_) if thought.parts.is_empty() => Some((Severity::Dropped, "the endpoint takes readable thoughts only")),
-            Place::Plain(_) => block.seal.as_ref().map(|_| (Severity::Hint, "the endpoint takes no signatures of thoughts")),
-            Place::Nowhere => Some((Severity::Dropped, "the endpoint takes no earlier thoughts")),
+        let (is_taken, loss) = match Place::of(writing.traits) {
+            Place::Details => (true, None),
+            Place::Plain(_) if thought.parts.is_empty() => (false, Some("the endpoint takes readable thoughts only")),
+            Place::Plain(_) => (true, block.seal.as_ref().map(|_| "the endpoint takes no signatures of thoughts")),
+            Place::Nowhere => (false, Some("the endpoint takes no earlier thoughts")),
         };
-        if let Some((severity, reason)) = loss {
-            writing.losses.block(block.origin, severity, reason);
+        if let Some(reason) = loss {
+            writing.losses.block(block.origin, Severity::Hint, reason);
         }
-        if loss.is_none_or(|(severity, _)| severity == Severity::Hint) {
+        if is_taken {
             self.thoughts.push((block, None));
         }
     }
@@ -119,6 +119,9 @@ impl<'b> Said<'b> {
         }
         if !writing.own && !self.calls.is_empty() {
             writing.losses.block(block.origin, Severity::Changed, "chat has texts before calls: this one came after a call");
+        }
+        if !writing.own && matches!(block.kind, Kind::Refusal(_)) {
+            writing.losses.block(block.origin, Severity::Hint, "not every endpoint knows refusals in a conversation; it is sent as text");
         }
         self.content.push(block);
     }
@@ -241,14 +244,22 @@ impl<'b> Said<'b> {
     }
 }
 
+/// Texts as one; a refusal among them is a paragraph.
 fn joined(blocks: &[&Block<'_>]) -> Text<'static> {
-    join(
-        blocks.iter().filter_map(|block| match &block.kind {
-            Kind::Text { text, .. } | Kind::Refusal(text) => Some(text),
-            _ => None,
-        }),
-        "",
-    )
+    let mut texts: Vec<Text<'_>> = Vec::with_capacity(blocks.len());
+    let mut before = None;
+    for block in blocks {
+        let (text, refusal) = match &block.kind {
+            Kind::Text { text, .. } => (text, false),
+            Kind::Refusal(text) => (text, true),
+            _ => continue,
+        };
+        if before.replace(refusal).is_some_and(|before| before != refusal) {
+            texts.push(Text::word(r"\n\n"));
+        }
+        texts.push(text.borrowed());
+    }
+    join(&texts, "")
 }
 
 fn texts_of<'b>(block: &'b Block<'b>) -> impl Iterator<Item = &'b Text<'b>> {

@@ -2,7 +2,7 @@
 
 use fairlead_ir::block::CacheMark;
 use fairlead_ir::request::{Effort, Format, Show};
-use fairlead_ir::{Dialect, Member, Origin, Raw, Request, Text, Tool, ToolChoice, ToolKind};
+use fairlead_ir::{Dialect, Member, Origin, Param, Raw, Request, Text, Tool, ToolChoice, ToolKind};
 
 use super::turns::read_turns;
 use crate::extension::is_extension;
@@ -70,10 +70,14 @@ impl<'a> Reading<'a> {
                 reader.optional(|reader| read_tools(reader, &mut request.tools))?;
             }
             "functions" => {
+                request.spelt.push((Param::Tools, "functions"));
                 reader.optional(|reader| read_functions(reader, &mut request.tools))?;
             }
             "tool_choice" => request.tool_choice = reader.optional(read_tool_choice)?,
-            "function_call" => request.tool_choice = reader.optional(read_function_choice)?,
+            "function_call" => {
+                request.spelt.push((Param::ToolChoice, "function_call"));
+                request.tool_choice = reader.optional(read_function_choice)?;
+            }
             "parallel_tool_calls" => request.parallel_tool_calls = reader.optional(Reader::flag)?,
             "web_search_options" => self.web_search = reader.optional(Reader::raw)?,
             "response_format" => request.output.format = reader.optional(|reader| read_format(reader, &mut request.rest))?,
@@ -166,6 +170,9 @@ impl<'a> Reading<'a> {
     /// Of the old and the new name of the limit the new one counts; where they differ, the old one is kept as what it is: a leftover.
     fn settle_limit(&mut self) {
         let older = self.max_tokens.take();
+        if self.max_completion_tokens.is_none() && older.is_some() {
+            self.request.spelt.push((Param::MaxOutputTokens, "max_tokens"));
+        }
         self.request.max_output_tokens = self.max_completion_tokens.or(older.as_ref().map(|(limit, _)| *limit));
         let differs = older.filter(|(limit, _)| Some(*limit) != self.request.max_output_tokens);
         self.request.rest.extend(differs.map(|(_, member)| member));
@@ -174,6 +181,9 @@ impl<'a> Reading<'a> {
     /// As [`settle_limit`](Self::settle_limit), of `user` and its newer name.
     fn settle_user(&mut self) {
         let newer = self.safety_identifier.take();
+        if self.user.is_none() && newer.is_some() {
+            self.request.spelt.push((Param::User, "safety_identifier"));
+        }
         self.request.labels.user = self.user.take().or(newer.as_ref().map(|(user, _)| user.clone()));
         let differs = newer.filter(|(user, _)| Some(user) != self.request.labels.user.as_ref());
         self.request.rest.extend(differs.map(|(_, member)| member));
@@ -186,6 +196,12 @@ impl<'a> Reading<'a> {
         }
         self.request.reasoning.effort = inner.or(outer);
         let [excluded, unwanted] = self.excluded;
+        let spelt = [
+            (Param::Effort, "reasoning.effort", outer.is_none() && inner.is_some()),
+            (Param::ReasoningShow, "include_reasoning", excluded.is_none() && unwanted.is_some()),
+            (Param::ReasoningShow, "reasoning.summary", excluded.or(unwanted) != Some(true) && self.wants_summary),
+        ];
+        self.request.spelt.extend(spelt.iter().filter(|(.., is)| *is).map(|(param, name, _)| (*param, *name)));
         self.request.reasoning.show = match excluded.or(unwanted) {
             Some(true) => Some(Show::Nothing),
             _ if self.wants_summary => Some(Show::Summary),

@@ -75,7 +75,7 @@ pub(super) struct Writing<'w, 'r> {
 
 impl<'r> Writing<'_, 'r> {
     pub(super) fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
-        self.losses.param(param, self.request.source, severity, reason);
+        self.losses.param(param, self.request, severity, reason);
     }
 
     /// Tells the loss of members that only another dialect knows.
@@ -207,8 +207,7 @@ impl<'r> Writing<'_, 'r> {
         }
         let known = self.known_effort(effort);
         if known != Some(effort) {
-            let param = if wish.enabled == Some(false) { Param::ReasoningEnabled } else { Param::Effort };
-            self.lose(param, Severity::Changed, "the model does not know this effort: the nearest one is sent");
+            self.lose(wish.said_how_much(), Severity::Changed, "the model does not know this effort: the nearest one is sent");
         }
         if let Some(known) = known {
             body.text("reasoning_effort", known.word());

@@ -92,10 +92,7 @@ impl Style {
             _ => {}
         }
         if !self.own {
-            for member in &block.rest {
-                let name = String::from_utf8_lossy(member.name.as_bytes());
-                losses.at(format!("{}.{name}", block.origin), Severity::Dropped, "only the dialect it was written in knows it");
-            }
+            losses.members(block.origin, &block.rest, Severity::Dropped, "only the dialect it was written in knows it");
         }
         if block.seal.is_some() {
             losses.block(block.origin, Severity::Hint, "chat has no place for its signature");

@@ -136,6 +136,7 @@ fn body() -> impl Strategy<Value = Value> {
 /// The same without what writing changes on purpose: places of parts, and usage being asked for.
 fn meaning(mut request: Request<'_>) -> Request<'_> {
     request.labels.include_usage = None;
+    request.spelt.clear();
     let clear = |block: &mut Block<'_>| block.origin = Origin::default();
     for turn in &mut request.turns {
         for block in &mut turn.blocks {

@@ -410,7 +410,7 @@ fn earlier_thoughts_go_where_the_endpoint_wants_them() {
         let (out, losses) = written_for(&request, &target(traits));
         (out["messages"][0].clone(), losses.into_iter().map(|(_, severity)| severity).collect::<Vec<_>>())
     };
-    assert_eq!(message(&[]), (json!({"role": "assistant", "content": "a"}), vec!["dropped"]));
+    assert_eq!(message(&[]), (json!({"role": "assistant", "content": "a"}), vec!["hint"]));
     assert_eq!(message(&["reasoning_in"]), (json!({"role": "assistant", "content": "a", "reasoning": "hm"}), vec!["hint"]));
     assert_eq!(message(&["reasoning_content_in"]), (json!({"role": "assistant", "content": "a", "reasoning_content": "hm"}), vec!["hint"]));
     let entry = json!({"type": "reasoning.text", "text": "hm", "signature": "sig", "format": "anthropic-claude-v1", "index": 0});

@@ -133,7 +133,8 @@ fn stop<'a>(blocks: &[Block<'a>], finish: Option<Text<'a>>, native: Option<Text<
         StopReason::End if sequence.is_some() => StopReason::StopSequence,
         reason => reason,
     };
-    Some(Stop { reason: settled(reason, has_calls), native: native.unwrap_or(word), sequence, details: None })
+    let refused = blocks.iter().any(|block| matches!(block.kind, Kind::Refusal(_)));
+    Some(Stop { reason: settled(reason, has_calls, refused), native: native.unwrap_or(word), sequence, details: None })
 }
 
 /// Thoughts between tags at the start of a text become thoughts.

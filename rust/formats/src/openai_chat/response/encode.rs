@@ -110,7 +110,12 @@ fn write_choice(choice: &Choice<'_>, at: usize, writing: &mut Writing<'_>, objec
     object.raw("logprobs", choice.logprobs.as_ref().map_or(b"null", |logprobs| logprobs.as_bytes()));
     let identity = writing.face.identity;
     let has_calls = !told.calls.is_empty();
-    let word = finish_word(choice.stop.as_ref().map(|stop| stop.reason), has_calls, writing.face.bridge);
+    let word = finish_word(
+        choice.stop.as_ref().map(|stop| stop.reason),
+        has_calls,
+        told.refusals.iter().any(|text| !text.is_empty()),
+        writing.face.bridge,
+    );
     object.text("finish_reason", word);
     if identity.is_openrouter() {
         write_native(choice.stop.as_ref(), object);
@@ -124,8 +129,8 @@ fn write_choice(choice: &Choice<'_>, at: usize, writing: &mut Writing<'_>, objec
     }
 }
 
-/// OpenAI's word for the end of a reply.
-pub(crate) fn finish_word(reason: Option<StopReason>, has_calls: bool, bridge: &Bridge) -> &'static str {
+/// OpenAI's word for the end of a reply. `refused`: it holds the words of a refusal.
+pub(crate) fn finish_word(reason: Option<StopReason>, has_calls: bool, refused: bool, bridge: &Bridge) -> &'static str {
     match reason {
         // A call that stood for the form of the reply is its text.
         Some(StopReason::ToolCalls) | None if has_calls => {
@@ -136,6 +141,8 @@ pub(crate) fn finish_word(reason: Option<StopReason>, has_calls: bool, bridge: &
             }
         }
         Some(StopReason::ToolCalls) | None => "stop",
+        // A refusal in words has a member of its own, and ends like any reply: clients take `content_filter` for an error.
+        Some(StopReason::Refusal) if refused => "stop",
         Some(reason) => reason.finish().name(),
     }
 }

@@ -323,10 +323,7 @@ fn media_and_refusals() {
     assert_eq!(message["images"], json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]));
     assert_eq!(message["audio"], json!({"data": "AA==", "id": "audio_gen-0-00ff", "transcript": "", "expires_at": 7}));
     let refused = written(&foreign(vec![block(Kind::Refusal(Text::word("no")))], StopReason::Refusal, "refusal"), Manner::Native);
-    assert_eq!(
-        (&refused["choices"][0]["message"]["refusal"], &refused["choices"][0]["finish_reason"]),
-        (&json!("no"), &json!("content_filter"))
-    );
+    assert_eq!((&refused["choices"][0]["message"]["refusal"], &refused["choices"][0]["finish_reason"]), (&json!("no"), &json!("stop")));
 }
 
 #[test]

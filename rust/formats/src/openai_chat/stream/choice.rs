@@ -29,6 +29,8 @@ pub(super) struct Choice {
     next: u32,
     text: Option<u32>,
     refusal: Option<u32>,
+    /// A refusal has been begun.
+    refused: bool,
     thought: Option<OpenThought>,
     calls: Calls,
     /// Signatures whose calls have not begun: id and data.
@@ -63,6 +65,7 @@ impl Choice {
             next: 0,
             text: None,
             refusal: None,
+            refused: false,
             thought: None,
             calls: Calls::default(),
             waiting_seals: Vec::new(),
@@ -171,6 +174,7 @@ impl Choice {
     }
 
     fn refuse(&mut self, text: &[u8], sink: Sink<'_>) {
+        self.refused |= !text.is_empty();
         self.tell_in(|choice| &mut choice.refusal, Head::Refusal, text, sink);
     }
 
@@ -530,7 +534,8 @@ impl Choice {
         self.close_all(sink);
         let has_calls = self.calls.list.iter().any(|call| call.block.is_some());
         let finish = self.finish.take().unwrap_or(Finish { reason: StopReason::End, native: Text::EMPTY, sequence: None });
-        let stop = Stop { reason: settled(finish.reason, has_calls), native: finish.native, sequence: finish.sequence, details: None };
+        let reason = settled(finish.reason, has_calls, self.refused);
+        let stop = Stop { reason, native: finish.native, sequence: finish.sequence, details: None };
         sink(Event::Stop { choice: self.index, stop });
     }
 }

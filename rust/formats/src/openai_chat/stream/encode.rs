@@ -35,6 +35,8 @@ struct Choice {
     begun: bool,
     blocks: Vec<Block>,
     calls: usize,
+    /// Words of a refusal were told.
+    refused: bool,
     /// Thoughts and whatever else is sealed.
     details: u64,
     /// The last entry's signature, when it was a signed `reasoning.text`: its index and itself.
@@ -298,7 +300,10 @@ impl Encoder {
                 self.choice(choice).characters += characters(text);
                 self.text(choice, "content", text, out);
             }
-            (Kind::Refusal, Delta::Text(text)) => self.text(choice, "refusal", text, out),
+            (Kind::Refusal, Delta::Text(text)) => {
+                self.choice(choice).refused |= !text.is_empty();
+                self.text(choice, "refusal", text, out);
+            }
             (Kind::Text { from }, Delta::Citation(citation)) => {
                 let from = *from;
                 self.cite(choice, from, citation, out);
@@ -446,7 +451,7 @@ impl Encoder {
     fn finish_choice(&mut self, at: usize, out: &mut Vec<u8>) {
         let choice = &mut self.choices[at];
         let begun = std::mem::replace(&mut choice.begun, true);
-        let (index, has_calls) = (choice.index, choice.calls > 0);
+        let (index, has_calls, refused) = (choice.index, choice.calls > 0, choice.refused);
         let stop = choice.stop.take();
         out.extend_from_slice(self.head.bytes());
         let mut object = Object::open(out);
@@ -455,7 +460,7 @@ impl Encoder {
                 delta.text("role", "assistant").text("content", "");
             }
         });
-        object.text("finish_reason", finish_word(stop.as_ref().map(|stop| stop.0), has_calls, &self.bridge));
+        object.text("finish_reason", finish_word(stop.as_ref().map(|stop| stop.0), has_calls, refused, &self.bridge));
         if self.identity.is_openrouter() {
             match stop.as_ref().map(|stop| &stop.1).filter(|native| !native.is_empty()) {
                 Some(native) => object.escaped("native_finish_reason", native),

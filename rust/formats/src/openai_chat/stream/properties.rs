@@ -161,6 +161,9 @@ fn content(events: &[Event<'_>]) -> BTreeMap<u32, Content> {
         }
     }
     for told in choices.values_mut() {
+        if told.reason == Some(StopReason::End) && !told.refusal.is_empty() {
+            told.reason = Some(StopReason::Refusal);
+        }
         told.calls = std::mem::take(&mut told.calls).into_values().zip(0..).map(|(call, number)| (number, call)).collect();
     }
     choices

@@ -102,7 +102,7 @@ fn texts_thoughts_and_refusals_are_blocks() {
         ],
         &["0 thought", "0.0=hm", "0.0=m", "0-", "1 text", "1=a", "1-", "2 thought", "2.0=x", "2-", "End"],
     );
-    say(&[json!({"refusal": "no"}), json!({"content": "a"})], &["0 refusal", "0=no", "0-", "1 text", "1=a", "1-", "End"]);
+    say(&[json!({"refusal": "no"}), json!({"content": "a"})], &["0 refusal", "0=no", "0-", "1 text", "1=a", "1-", "Refusal"]);
     say(
         &[json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "a"}]})],
         &["0 thought", "0.0=hm", "0-", "1 text", "1=a", "1-", "End"],

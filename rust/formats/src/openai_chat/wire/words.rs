@@ -24,11 +24,12 @@ pub(crate) fn stop_reason(native: &str) -> StopReason {
     }
 }
 
-/// The reason that stands when it is known whether there are calls: hosts say `stop` beside calls, and `tool_calls` without any.
-/// A reply that was cut is cut, with or without calls.
-pub(crate) fn settled(reason: StopReason, has_calls: bool) -> StopReason {
+/// The reason that stands when it is known what the reply holds: hosts say `stop` beside calls, `tool_calls` without any, and `stop` behind
+/// the words of a refusal. A reply that was cut is cut, whatever it holds.
+pub(crate) fn settled(reason: StopReason, has_calls: bool, refused: bool) -> StopReason {
     match reason {
         StopReason::End | StopReason::StopSequence if has_calls => StopReason::ToolCalls,
+        StopReason::End | StopReason::ToolCalls if refused && !has_calls => StopReason::Refusal,
         StopReason::ToolCalls if !has_calls => StopReason::End,
         reason => reason,
     }
@@ -40,25 +41,28 @@ mod tests {
 
     #[test]
     fn words_of_many_hosts() {
-        for (native, has_calls, reason) in [
-            ("stop", false, StopReason::End),
-            ("STOP", false, StopReason::End),
-            ("eos", false, StopReason::End),
-            ("brand_new", false, StopReason::End),
-            ("stop", true, StopReason::ToolCalls),
-            ("tool_calls", true, StopReason::ToolCalls),
-            ("tool_calls", false, StopReason::End),
-            ("function_call", true, StopReason::ToolCalls),
-            ("length", true, StopReason::MaxTokens),
-            ("MAX_TOKENS", false, StopReason::MaxTokens),
-            ("model_length", false, StopReason::ContextWindow),
-            ("content_filter", true, StopReason::ContentFilter),
-            ("sensitive", false, StopReason::ContentFilter),
-            ("insufficient_system_resource", false, StopReason::Failed),
-            ("network_error", false, StopReason::Failed),
-            ("error", false, StopReason::Failed),
+        for (native, has_calls, refused, reason) in [
+            ("stop", false, false, StopReason::End),
+            ("STOP", false, false, StopReason::End),
+            ("eos", false, false, StopReason::End),
+            ("brand_new", false, false, StopReason::End),
+            ("stop", true, false, StopReason::ToolCalls),
+            ("tool_calls", true, false, StopReason::ToolCalls),
+            ("tool_calls", false, false, StopReason::End),
+            ("function_call", true, false, StopReason::ToolCalls),
+            ("length", true, false, StopReason::MaxTokens),
+            ("MAX_TOKENS", false, false, StopReason::MaxTokens),
+            ("model_length", false, false, StopReason::ContextWindow),
+            ("content_filter", true, false, StopReason::ContentFilter),
+            ("sensitive", false, false, StopReason::ContentFilter),
+            ("insufficient_system_resource", false, false, StopReason::Failed),
+            ("network_error", false, false, StopReason::Failed),
+            ("error", false, false, StopReason::Failed),
+            ("stop", false, true, StopReason::Refusal),
+            ("stop", true, true, StopReason::ToolCalls),
+            ("length", false, true, StopReason::MaxTokens),
         ] {
-            assert_eq!(settled(stop_reason(native), has_calls), reason, "{native}");
+            assert_eq!(settled(stop_reason(native), has_calls, refused), reason, "{native}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A limit that is not given stays so: the 16 tokens that OpenAI's old models wrote by default would leave nothing of a reply of
 //! a model that thinks.
 
-use fairlead_ir::{Block, Origin, Request, Role, Text, Turn};
+use fairlead_ir::{Block, Origin, Param, Request, Role, Text, Turn};
 
 use crate::json::Kind;
 use crate::openai_chat::request::decode::Reading;
@@ -73,6 +73,8 @@ impl<'a> Own<'a> {
         if let Some(alternatives) = self.logprobs {
             request.sampling.logprobs = Some(true);
             request.sampling.top_logprobs = Some(alternatives);
+            // One member says what two say in chat.
+            request.spelt.push((Param::TopLogprobs, "logprobs"));
         }
         Ok(request)
     }

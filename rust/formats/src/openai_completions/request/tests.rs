@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::openai_chat;
 use crate::request::FIRST_OWN;
 use crate::traits::Traits;
-use crate::translate::{Target, completions};
+use crate::translate::{Target, completions, dialects};
 
 #[test]
 fn chats_readers_find_chats_members() {
@@ -20,7 +20,7 @@ fn chats_readers_find_chats_members() {
 fn check(body: Value, target: Dialect, expected: Value, losses: &[&str]) {
     let text = body.to_string();
     let request = completions::decode_request(text.as_bytes()).unwrap();
-    let made = completions::encode_request(&request, &Target::new(target, "m")).unwrap();
+    let made = dialects::encode_request(&request, &Target::new(target, "m")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&made.body).unwrap(), expected, "{body}");
     let found: Vec<&str> = made.losses.as_slice().iter().map(|loss| loss.path.as_str()).collect();
     assert_eq!(found, losses, "{body}");
@@ -77,7 +77,7 @@ fn a_limit_that_changes_is_named_as_the_caller_wrote_it() {
     let wanted = json!({"prompt": "a", "max_tokens": 9});
     let text = wanted.to_string();
     let request = completions::decode_request(text.as_bytes()).unwrap();
-    let made = completions::encode_request(&request, &Target::new(Dialect::OpenaiResponses, "m")).unwrap();
+    let made = dialects::encode_request(&request, &Target::new(Dialect::OpenaiResponses, "m")).unwrap();
     let found: Vec<String> = made.losses.as_slice().iter().map(ToString::to_string).collect();
     assert_eq!(found, ["max_tokens changed: the provider takes no limit below 16 tokens"]);
 }
@@ -123,7 +123,7 @@ proptest! {
         let request = completions::decode_request(body.as_bytes()).unwrap();
         let escaped = json!(text).to_string();
         for dialect in Dialect::ALL {
-            let made = completions::encode_request(&request, &Target { max_output_tokens: Some(99), ..Target::new(dialect, "m") }).unwrap();
+            let made = dialects::encode_request(&request, &Target { max_output_tokens: Some(99), ..Target::new(dialect, "m") }).unwrap();
             prop_assert!(made.losses.is_empty(), "{:?}", made.losses);
             let again = crate::translate::dialects::decode_request(dialect, &made.body).unwrap();
             prop_assert_eq!(again.turns.len(), 1);
@@ -137,7 +137,7 @@ proptest! {
         if let Ok(request) = completions::decode_request(body.as_bytes()) {
             prop_assert_eq!(request.turns.len(), 1);
             for dialect in Dialect::ALL {
-                let _ = completions::encode_request(&request, &Target { traits: Traits::NONE, ..Target::new(dialect, "m") });
+                let _ = dialects::encode_request(&request, &Target { traits: Traits::NONE, ..Target::new(dialect, "m") });
             }
         }
     }

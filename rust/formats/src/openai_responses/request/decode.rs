@@ -5,7 +5,7 @@
 
 use fairlead_ir::block::{Block, Kind, ToolCall, ToolResult};
 use fairlead_ir::request::{Effort, Format, Show};
-use fairlead_ir::{Dialect, Member, Origin, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
+use fairlead_ir::{Dialect, Member, Origin, Param, Raw, Request, Role, Text, Tool, ToolChoice, ToolKind, Turn};
 
 use crate::extension::is_extension;
 use crate::json::Kind as JsonKind;
@@ -125,7 +125,7 @@ impl<'a> Reading<'a> {
 
     fn read_reasoning(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         let mut rest = Vec::new();
-        let reasoning = &mut self.request.reasoning;
+        let Request { reasoning, spelt, .. } = &mut self.request;
         reader.object(|key, reader| match (key.name(), reader.kind()?) {
             (_, JsonKind::Null) => reader.skip(),
             ("effort", _) => {
@@ -146,6 +146,9 @@ impl<'a> Reading<'a> {
                     }
                     _ => return Err(Malformed::new("must be auto, concise or detailed")),
                 });
+                if key.name() == "generate_summary" {
+                    spelt.push((Param::ReasoningShow, "reasoning.generate_summary"));
+                }
                 reader.skip()
             }
             // OpenRouter's.
@@ -160,6 +163,7 @@ impl<'a> Reading<'a> {
             ("exclude", _) => {
                 if reader.flag()? {
                     reasoning.show = Some(Show::Nothing);
+                    spelt.push((Param::ReasoningShow, "reasoning.exclude"));
                 }
                 Ok(())
             }
@@ -198,7 +202,10 @@ impl<'a> Reading<'a> {
                 write_escaped(&mut value, &identifier);
                 self.request.rest.push(Member { name: Text::word("safety_identifier"), value: Raw::owned(value) });
             }
-            (Some(identifier), user @ None) => *user = Some(identifier),
+            (Some(identifier), user @ None) => {
+                *user = Some(identifier);
+                self.request.spelt.push((Param::User, "safety_identifier"));
+            }
             (None, _) => {}
         }
         self.request

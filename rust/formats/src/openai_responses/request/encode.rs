@@ -67,7 +67,7 @@ struct Encoder<'e, 'a> {
 
 impl Encoder<'_, '_> {
     fn lose(&mut self, param: Param, severity: Severity, reason: &'static str) {
-        self.losses.param(param, self.request.source, severity, reason);
+        self.losses.param(param, self.request, severity, reason);
     }
 
     fn write_input(&mut self, body: &mut Object<'_>) -> Result<(), Refusal> {
@@ -430,7 +430,7 @@ impl Encoder<'_, '_> {
     fn effort(&mut self) -> Option<Effort> {
         let wanted = self.wanted_effort()?;
         let offered = self.target.efforts;
-        let param = self.effort_param();
+        let param = self.request.reasoning.said_how_much();
         if offered == [Effort::None] {
             if wanted > Effort::None {
                 self.lose(param, Severity::Dropped, "the model does not think");
@@ -450,22 +450,14 @@ impl Encoder<'_, '_> {
         Some(nearest)
     }
 
-    /// Which of the caller's parameters the effort came from.
-    fn effort_param(&self) -> Param {
-        match self.request.reasoning {
-            reasoning if reasoning.effort.is_some() => Param::Effort,
-            reasoning if reasoning.budget_tokens.is_some() && reasoning.enabled != Some(false) => Param::ReasoningBudget,
-            _ => Param::ReasoningEnabled,
-        }
-    }
-
     fn wanted_effort(&mut self) -> Option<Effort> {
         let reasoning = self.request.reasoning;
         match (reasoning.effort, reasoning.budget_tokens, reasoning.enabled) {
-            (Some(effort), ..) => Some(effort),
+            (Some(effort), ..) if self.own => Some(effort),
             // Its own words for the rest are written as they are.
             _ if self.own => None,
             (_, _, Some(false)) => Some(Effort::None),
+            (Some(effort), ..) => Some(effort),
             (_, Some(budget), _) => {
                 self.lose(Param::ReasoningBudget, Severity::Changed, "the provider takes an effort instead of a number of tokens");
                 let limit = self.request.max_output_tokens.or(self.target.max_output_tokens);

@@ -286,8 +286,7 @@ impl<'e, 'a> Input<'e, 'a> {
     }
 
     fn lose_member(&mut self, origin: Origin, member: &Member<'_>) {
-        let path = format!("{origin}.{}", String::from_utf8_lossy(member.name.as_bytes()));
-        self.losses.at(path, Severity::Dropped, "the provider has no such member");
+        self.losses.members(origin, std::slice::from_ref(member), Severity::Dropped, "the provider has no such member");
     }
 
     fn lose_rest(&mut self, block: &Block<'_>) {
@@ -408,7 +407,7 @@ impl<'e, 'a> Input<'e, 'a> {
         let is_read = reads_thoughts && !thought.parts.is_empty();
         if block.seal.is_none() && !is_kept && !is_read {
             let reason = "the provider takes back only thoughts that it sealed itself";
-            return self.losses.block(block.origin, Severity::Dropped, reason);
+            return self.losses.block(block.origin, Severity::Hint, reason);
         }
         self.lose_rest(block);
         items.object(|item| {

@@ -105,7 +105,7 @@ fn the_phase_of_a_message_is_kept_with_its_first_block() {
         br#"{"input":[{"role":"assistant","phase":"commentary","content":"a"},{"role":"assistant","phase":"final_answer","content":"b"}]}"#;
     let request = decode(body).unwrap();
     let phases: Vec<_> = request.turns[0].blocks.iter().map(|block| block.rest.clone()).collect();
-    let phase = |value: &'static str| vec![Member { name: Text::word("message.phase"), value: Raw::json(value.as_bytes()) }];
+    let phase = |value: &'static str| vec![Member { name: Text::word("../phase"), value: Raw::json(value.as_bytes()) }];
     assert_eq!(phases, [phase(r#""commentary""#), phase(r#""final_answer""#)]);
 }
 
@@ -349,7 +349,7 @@ fn thoughts_go_back_with_their_seal_only() {
     request.turns = vec![said(Role::Assistant, 0, vec![Kind::Thought(thought), words("a")]), said(Role::User, 1, vec![words("b")])];
     let said = json!({"type": "message", "role": "assistant", "content": "a"});
     let user = json!({"type": "message", "role": "user", "content": "b"});
-    check(&request, &[], json!({"input": [said, user]}), &["messages[0].content[0] dropped"]);
+    check(&request, &[], json!({"input": [said, user]}), &["messages[0].content[0] hint"]);
     let plain = json!({"type": "reasoning", "id": "rs_0_0", "summary": [{"type": "summary_text", "text": "hm"}]});
     check(&request, &["reasoning_in"], json!({"input": [plain, said, user]}), &[]);
     request.turns[0].blocks[0].seal = Some(Seal { data: Text::word("c2VhbA"), maker: None });
@@ -738,6 +738,7 @@ fn placeless(mut request: Request<'_>) -> Request<'_> {
     });
     request.tools.iter_mut().for_each(|tool| tool.origin = Origin::default());
     request.model = Text::EMPTY;
+    request.spelt.clear();
     // Members of an object have no order.
     request.rest.sort_by(|one, other| one.name.as_bytes().cmp(other.name.as_bytes()));
     request

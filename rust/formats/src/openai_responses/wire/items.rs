@@ -6,6 +6,7 @@ use fairlead_ir::block::{
     Arguments, CacheMark, CacheTtl, Citation, Media, MediaClass, MediaSource, Seal, Thought, ThoughtPart, ThoughtShape,
 };
 use fairlead_ir::block::{ToolCall, ToolResult};
+use fairlead_ir::loss::OUTER;
 use fairlead_ir::{Block, Kind, Member, Origin, Text};
 
 use super::media;
@@ -13,7 +14,7 @@ use crate::json::Kind as JsonKind;
 use crate::read::{Key, Malformed, Reader};
 
 /// Before the name of a member of a message whose turn has no place for it: it stands with the message's first block.
-pub(crate) const OF_MESSAGE: &str = "message.";
+pub(crate) const OF_MESSAGE: &str = OUTER;
 
 /// A `message` item.
 pub(crate) struct Message<'a> {

@@ -86,7 +86,7 @@ fn fit_thought<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, thought: &'r Tho
         Some(seal) if thought.redacted => Some(Content::Redacted(&seal.data)),
         Some(seal) => Some(Content::Thinking { thought, signature: &seal.data }),
         None => {
-            job.losses.block(block.origin, Severity::Dropped, "thoughts without this provider's signature are not taken back");
+            job.losses.block(block.origin, Severity::Hint, "thoughts without this provider's signature are not taken back");
             None
         }
     }

@@ -44,29 +44,23 @@ impl Thinking {
     }
 }
 
-/// The parameter that says so.
-fn said(job: &Job<'_, '_>) -> Param {
-    let reasoning = &job.request.reasoning;
-    match (reasoning.enabled, reasoning.budget_tokens) {
-        (Some(_), _) => Param::ReasoningEnabled,
-        (None, Some(_)) => Param::ReasoningBudget,
-        (None, None) => Param::Effort,
-    }
-}
-
 /// Decides, given the output limit and the rest of the request.
 pub(super) fn plan(job: &mut Job<'_, '_>, limit: u64, calling: &Calling<'_>, messages: &[Message<'_>]) -> Thinking {
     let mut thinking = Thinking { mode: Mode::Unsaid, effort: None, display: None };
     match wants(job) {
         Some(true) => match hindrance(job, calling, messages) {
             Some(reason) => {
-                job.lose(said(job), Severity::Changed, reason);
+                job.lose(job.request.reasoning.said_whether(), Severity::Changed, reason);
                 thinking.mode = Mode::Off;
             }
             None => switch_on(job, limit, &mut thinking),
         },
         Some(false) if job.target.traits.always_thinking => {
-            job.lose(said(job), Severity::Changed, "the model always thinks; it was asked to think as little as it can");
+            job.lose(
+                job.request.reasoning.said_whether(),
+                Severity::Changed,
+                "the model always thinks; it was asked to think as little as it can",
+            );
             thinking.mode = Mode::Adaptive;
             thinking.effort = steps(job).first().copied();
         }
@@ -92,7 +86,11 @@ fn switch_on(job: &mut Job<'_, '_>, limit: u64, thinking: &mut Thinking) {
     thinking.mode = match budget(job, Some(limit)) {
         Some(tokens) => Mode::Budget(tokens),
         None => {
-            job.lose(said(job), Severity::Dropped, "the output limit leaves no room for the least budget of thoughts");
+            job.lose(
+                job.request.reasoning.said_whether(),
+                Severity::Dropped,
+                "the output limit leaves no room for the least budget of thoughts",
+            );
             Mode::Off
         }
     };

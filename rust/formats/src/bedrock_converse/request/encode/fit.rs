@@ -91,7 +91,7 @@ fn fit_thought<'r>(job: &mut Job<'_, 'r>, block: &'r Block<'r>, thought: &'r Tho
         Some(seal) => Some(Content::Thought { thought, signature: Some(&seal.data) }),
         None if job.own => Some(Content::Thought { thought, signature: None }),
         None => {
-            job.losses.block(block.origin, Severity::Dropped, "thoughts without this provider's signature are not taken back");
+            job.losses.block(block.origin, Severity::Hint, "thoughts without this provider's signature are not taken back");
             None
         }
     }

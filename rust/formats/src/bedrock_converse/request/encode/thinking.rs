@@ -68,13 +68,17 @@ pub(super) fn plan(job: &mut Job<'_, '_>, calling: &Calling<'_>, messages: &[Mes
         Some(_) if !takes_thinking(job) => thinking.effort = effort_alone(job),
         Some(true) => match hindrance(job, calling, messages) {
             Some(reason) => {
-                job.lose(Param::ReasoningEnabled, Severity::Changed, reason);
+                job.lose(job.request.reasoning.said_whether(), Severity::Changed, reason);
                 thinking.mode = Mode::Off;
             }
             None => switch_on(job, &mut thinking),
         },
         Some(false) if job.target.traits.always_thinking => {
-            job.lose(Param::ReasoningEnabled, Severity::Changed, "the model always thinks; it was asked to think as little as it can");
+            job.lose(
+                job.request.reasoning.said_whether(),
+                Severity::Changed,
+                "the model always thinks; it was asked to think as little as it can",
+            );
             thinking.mode = Mode::Adaptive;
             thinking.effort = steps(job).first().copied();
         }
@@ -108,7 +112,7 @@ fn effort_alone(job: &mut Job<'_, '_>) -> Option<Effort> {
     let knows_none = job.target.efforts.contains(&Effort::None);
     if wants(job) == Some(false) {
         if !knows_none {
-            job.lose(Param::ReasoningEnabled, Severity::Hint, "there is no word for not thinking; nothing was said about it");
+            job.lose(job.request.reasoning.said_whether(), Severity::Hint, "there is no word for not thinking; nothing was said about it");
         }
         return knows_none.then_some(Effort::None);
     }
@@ -124,7 +128,11 @@ fn switch_on(job: &mut Job<'_, '_>, thinking: &mut Thinking) {
     thinking.mode = match budget(job, limit(job)) {
         Some(tokens) => Mode::Budget(tokens),
         None => {
-            job.lose(Param::ReasoningEnabled, Severity::Dropped, "the output limit leaves no room for the least budget of thoughts");
+            job.lose(
+                job.request.reasoning.said_whether(),
+                Severity::Dropped,
+                "the output limit leaves no room for the least budget of thoughts",
+            );
             Mode::Off
         }
     };

@@ -213,7 +213,7 @@ fn off(writing: &mut Writing<'_, '_>) -> Steering {
     if !traits.thinking_level && !traits.always_thinking {
         return Steering::Budget(0);
     }
-    let param = if writing.request.reasoning.effort == Some(Effort::None) { Param::Effort } else { Param::ReasoningEnabled };
+    let param = writing.request.reasoning.said_whether();
     if !traits.thinking_level {
         writing.lose(param, Severity::Changed, "the model's thinking cannot be switched off; the least budget is sent");
         return Steering::Budget(LEAST_BUDGET_TOKENS);

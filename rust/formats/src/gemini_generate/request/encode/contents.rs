@@ -269,7 +269,7 @@ impl<'w> Contents<'_, 'w, '_> {
                 write_text(text, false, seal, rest, self.part(role));
             }
             Kind::Refusal(text) => {
-                self.writing.losses.block(origin, Severity::Changed, "Gemini knows no refusals; it is sent as a text");
+                self.writing.losses.block(origin, Severity::Hint, "Gemini knows no refusals; it is sent as a text");
                 write_text(text, false, seal, rest, self.part(role));
             }
             Kind::Thought(thought) => self.thought(role, thought, block),
@@ -293,7 +293,7 @@ impl<'w> Contents<'_, 'w, '_> {
         let Some((last, others)) = thought.parts.split_last() else {
             match seal {
                 Some(_) => write_text(&Text::EMPTY, true, seal, rest, self.part(role)),
-                None => self.writing.losses.block(block.origin, Severity::Dropped, "of this thought there is no text"),
+                None => self.writing.losses.block(block.origin, Severity::Hint, "of this thought there is no text"),
             }
             return;
         };
