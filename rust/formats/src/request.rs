@@ -197,6 +197,11 @@ impl Facts {
         self.members.files()
     }
 
+    /// Whether the body may hold one of our sealed tokens: then it must not go to a provider as it is.
+    pub fn has_tokens(&self) -> bool {
+        self.members.has_tokens()
+    }
+
     /// What a Responses body says of replies that are kept; `frames` are the slices that were scanned.
     ///
     /// # Errors

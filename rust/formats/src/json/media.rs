@@ -1,4 +1,4 @@
-//! Strings that are files, not text: images, sound and documents in base64. Their bytes say little about tokens.
+//! Strings that are no text: images, sound and documents in base64, whose bytes say little about tokens; and sealed tokens of ours.
 
 /// The strings of a text that are files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,10 +15,14 @@ pub const FILE_BYTES_PER_TOKEN: u64 = 512;
 /// The most an image counts: providers scale large ones down.
 pub const IMAGE_TOKENS: u64 = 2048;
 
+/// What every sealed token begins with: base64 itself (of six bytes), of letters only, so that no JSON writer escapes it.
+pub const TOKEN_START: &[u8; 8] = b"fAiRsEaL";
+
 /// Adds such strings up as the scanner passes them.
 #[derive(Debug, Default)]
 pub(super) struct Media {
     files: Files,
+    has_tokens: bool,
     /// The string that a slice's edge cut.
     cut: Option<Box<Cut>>,
 }
@@ -55,6 +59,8 @@ impl Media {
     pub(super) fn text_ended(&mut self, part: &[u8]) {
         if part.len() >= FILE_BYTES || self.cut.is_some() {
             self.long_text_ended(part);
+        } else {
+            self.has_tokens |= part.starts_with(TOKEN_START);
         }
     }
 
@@ -62,6 +68,7 @@ impl Media {
     fn long_text_ended(&mut self, part: &[u8]) {
         let mut text = self.cut.take().map_or_else(Cut::new, |cut| *cut);
         text.take(part);
+        self.has_tokens |= text.start.starts_with(TOKEN_START);
         if let Some(tokens) = text.file_tokens() {
             self.files.bytes += text.bytes as u64;
             self.files.tokens += tokens;
@@ -71,6 +78,11 @@ impl Media {
     /// All files so far.
     pub(super) fn files(&self) -> Files {
         self.files
+    }
+
+    /// Whether one of the strings so far begins as a sealed token does.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.has_tokens
     }
 }
 
@@ -176,6 +188,30 @@ mod tests {
         check(&BASE64.repeat(100)[..4_000], None);
         check(&"中文".repeat(4_000), None);
         check("", None);
+    }
+
+    /// Whether `{"a":["<text>"],"b":"short"}` has a token, however it is cut in two or three.
+    fn check_token(text: &str, expected: bool) {
+        let body = format!(r#"{{"a":["{text}"],"b":"short"}}"#);
+        for cut in 0..body.len().min(40) {
+            for second in cut..body.len().min(40) {
+                let mut scanner = Scanner::new(&["b"], 16);
+                let parts = [&body[..cut], &body[cut..second], &body[second..]];
+                assert!(parts.into_iter().all(|part| scanner.feed(part.as_bytes()).is_ok()));
+                assert_eq!(scanner.finish().map(|members| members.has_tokens()), Ok(expected), "{body} cut at {cut} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_seen_where_a_string_begins() {
+        check_token("fAiRsEaL", true);
+        check_token("fAiRsEaLxyz==", true);
+        check_token(&format!("fAiRsEaL{}", BASE64.repeat(100)), true);
+        check_token("xfAiRsEaL", false);
+        check_token("fAiRsEal", false);
+        check_token("fAiRsEa", false);
+        check_token("", false);
     }
 
     #[test]

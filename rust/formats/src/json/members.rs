@@ -3,7 +3,7 @@
 use core::num::NonZeroUsize;
 use core::ops::Range;
 
-use super::media::Files;
+use super::media::{Files, Media};
 use super::walk::unescape;
 use super::{Kind, Reason};
 
@@ -23,6 +23,7 @@ pub struct Members {
     first_member: Option<usize>,
     last_value_end: Option<usize>,
     files: Files,
+    has_tokens: bool,
 }
 
 /// One wanted member. No offset in it can be 0, where at best the `{` stands.
@@ -100,6 +101,12 @@ impl Members {
     #[must_use]
     pub fn files(&self) -> Files {
         self.files
+    }
+
+    /// Whether a value that is a string, at any depth, begins as a sealed token does (see [`translate::seals`](crate::translate::seals)).
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        self.has_tokens
     }
 
     /// The wanted members that the object has, in the order of the text.
@@ -213,8 +220,8 @@ impl<'k> Recorder<'k> {
         self.members.count += 1;
     }
 
-    pub(super) fn finish(self, files: Files) -> Members {
-        Members { files, ..self.members }
+    pub(super) fn finish(self, media: &Media) -> Members {
+        Members { files: media.files(), has_tokens: media.has_tokens(), ..self.members }
     }
 }
 

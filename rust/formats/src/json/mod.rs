@@ -36,7 +36,7 @@ pub mod walk;
 
 use core::fmt;
 
-pub use media::{FILE_BYTES_PER_TOKEN, Files, IMAGE_TOKENS};
+pub use media::{FILE_BYTES_PER_TOKEN, Files, IMAGE_TOKENS, TOKEN_START};
 pub use members::{Keys, MAX_WANTED, Members};
 pub use scan::{DEFAULT_MAX_DEPTH, MAX_DEPTH, Scanner, is_complete};
 

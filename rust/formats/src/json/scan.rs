@@ -167,7 +167,7 @@ impl<'k> Scanner<'k> {
         }
         let number_ends = self.state == State::Number && self.depth == 0 && self.number.is_whole();
         if self.state == State::End || number_ends {
-            return Ok(self.recorder.finish(self.media.files()));
+            return Ok(self.recorder.finish(&self.media));
         }
         Err(Reject::new(self.offset, Reason::Truncated))
     }

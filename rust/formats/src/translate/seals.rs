@@ -35,8 +35,6 @@ mod rebuild;
 mod slot;
 mod token;
 
-pub use token::contains_token;
-
 /// How much is remembered of replies, for clients that send back nothing but texts and calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

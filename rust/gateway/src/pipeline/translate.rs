@@ -17,7 +17,7 @@ use fairlead_formats::identity::Identity;
 use fairlead_formats::request::{Purpose, Refusal};
 use fairlead_formats::text;
 use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
-use fairlead_formats::translate::seals::{Keeper, StreamKeeper, contains_token};
+use fairlead_formats::translate::seals::{Keeper, StreamKeeper};
 use fairlead_formats::translate::streamed::StreamLosses;
 use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, completions, dialects};
 use fairlead_ir::block::Maker;
@@ -70,7 +70,7 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     if intake.facts.is_threaded && (!natively || ask.manner == Manner::Openrouter) {
         return Err(no_thread());
     }
-    if natively && !ask.json_array && !wants_marks(admitted) && !contains_token(intake.frames.iter().map(|frame| &**frame)) {
+    if natively && !ask.json_array && !wants_marks(admitted) && !intake.facts.has_tokens() {
         return Ok(None);
     }
     let job = Job::new(admitted, ask, intake)?;
