@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 from fairlead import config
 from fairlead.catalog import load, shipped
+from fairlead.catalog.schema import DataPolicy
 from fairlead.config import Compiled, report, wire
 from fairlead.config.schema import Limits, Timeouts
 from fairlead.config.view import Price
@@ -92,6 +93,9 @@ def test_the_contracts_sample() -> None:
         "reports_cost": False,
         "ca_file": None,
         "quirks": [],
+        "data_policy": {},
+        "headquarters": None,
+        "datacenters": [],
     }
     (model,) = [model for model in found["models"] if model["id"] == "acme/fast"]
     assert model == {
@@ -114,6 +118,18 @@ def test_the_contracts_sample() -> None:
                 "max_completion_tokens": 16384,
                 "quirks": [],
                 "efforts": [],
+                "region": "",
+                "quantization": "unknown",
+                "status": "ga",
+                "context_tokens": 128_000,
+                "max_prompt_tokens": None,
+                "input_modalities": ["text"],
+                "output_modalities": ["text"],
+                "supported_parameters": ["tools", "temperature", "max_tokens"],
+                "deprecated_on": None,
+                "shutdown_on": None,
+                "implicit_caching": False,
+                "cache_ttl_seconds": [],
             }
         ],
     }
@@ -258,15 +274,50 @@ def test_endpoints_follow_the_providers_that_are_on() -> None:
     assert models["anthropic/claude-opus-5.5"].endpoints[0].dialects == ("openai_chat", "openai_responses", "anthropic_messages")
 
 
-def test_a_deprecated_model_stays_and_says_so() -> None:
-    def sonnet(today: date) -> tuple[str, bool, str | None]:
-        environ = {"ANTHROPIC_API_KEY": "k"}
-        result = config.compile(config.load(None, environ), shipped(), environ, today=today)
-        (model,) = [model for model in result.models if model.id == "anthropic/claude-sonnet-4.5"]
-        return model.endpoints[0].status, model.endpoints[0].expired, model.expiration_date
+def test_a_deprecated_model_stays_to_its_last_day_and_says_so() -> None:
+    def sonnet(today: date, text: str) -> tuple[list[tuple[str, str | None]], list[str]]:
+        result = config.compile(config.read(text, Path("fairlead.toml"), {}), shipped(), {}, today=today)
+        found = [(model.endpoints[0].status, model.expiration_date) for model in result.models if model.id == "anthropic/claude-sonnet-4.5"]
+        return found, [problem.message for problem in result.warnings]
 
-    assert sonnet(date(2026, 11, 30)) == ("deprecated", False, "2026-11-30")
-    assert sonnet(date(2026, 12, 1)) == ("deprecated", True, "2026-11-30")
+    text = "[providers.anthropic]\nkeys=['k']\n"
+    assert sonnet(date(2026, 11, 30), text) == ([("deprecated", "2026-11-30")], [])
+    assert sonnet(date(2026, 12, 1), text) == ([], [])
+    named = text + '[models."anthropic/claude-sonnet-4.5"]\n'
+    assert sonnet(date(2026, 12, 1), named)[1] == ["none of its providers is on: amazon-bedrock, openrouter"]
+
+
+def test_a_model_that_is_gone_everywhere_says_since_when(tmp_path: Path) -> None:
+    (tmp_path / "providers").mkdir()
+    (tmp_path / "models/acme").mkdir(parents=True)
+    (tmp_path / "providers/lab.toml").write_text(
+        '[provider]\nslug = "lab"\nname = "Lab"\nbase_url = "http://h/v1"\ndialects = ["openai_chat"]\n'
+    )
+    (tmp_path / "models/acme/fast.toml").write_text(
+        '[model]\nid = "acme/fast"\nname = "Fast"\ncontext_tokens = 9\n[[endpoint]]\nprovider = "lab"\nupstream_model = "f"\n'
+        'shutdown_on = 2026-11-01\n[[endpoint.price]]\nfrom = 2026-01-01\nsource = "s"\nchecked = 2026-01-01\n'
+        'usd_per_million = { prompt = "1", completion = "1" }\n'
+    )
+    text = "[providers.lab]\nkeys=['k']\n[models.'acme/fast']\n"
+    warnings = config.compile(config.read(text, Path("fairlead.toml"), {}), load(tmp_path), {}, today=TODAY).warnings
+    assert "was shut down: at lab on 2026-11-01" in [problem.message for problem in warnings]
+
+
+def test_what_routing_needs_to_know_reaches_the_snapshot() -> None:
+    text = (
+        "[providers.openai]\ndata_policy = { zdr = true, retention_days = 0 }\nheadquarters = 'US'\ndatacenters = ['US', 'IE']\n"
+        "keys = ['a', { secret = 'b', weight = 3, rpm = 60, tpm = 1000, max_concurrency = 4 }]\n"
+    )
+    compiled_snapshot = snapshot(compiled(text))
+    (provider,) = compiled_snapshot["providers"]
+    assert provider["keys"] == [{"secret": "a"}, {"secret": "b", "weight": 3, "rpm": 60, "tpm": 1000, "max_concurrency": 4}]
+    assert provider["data_policy"] == {"zdr": True, "retention_days": 0}
+    assert (provider["headquarters"], provider["datacenters"]) == ("US", ["US", "IE"])
+    models = {model["id"]: model["endpoints"][0] for model in compiled_snapshot["models"]}
+    endpoint = models["openai/gpt-5.5"]
+    assert (endpoint["context_tokens"], endpoint["max_prompt_tokens"], endpoint["status"]) == (1_050_000, 922_000, "ga")
+    assert (endpoint["input_modalities"], endpoint["output_modalities"]) == (["text", "image", "file"], ["text"])
+    assert {"tools", "reasoning"} <= {*endpoint["supported_parameters"]} and "temperature" not in endpoint["supported_parameters"]
 
 
 def test_prices_that_are_not_applied_are_named() -> None:
@@ -385,7 +436,7 @@ def rust_defaults(struct: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "struct", [wire.Snapshot, wire.Settings, wire.Provider, wire.ProviderKey, wire.Model, wire.Endpoint, wire.Preset, Price]
+    "struct", [DataPolicy, wire.Snapshot, wire.Settings, wire.Provider, wire.ProviderKey, wire.Model, wire.Endpoint, wire.Preset, Price]
 )
 def test_both_sides_know_the_same_fields(struct: type) -> None:
     assert {*get_type_hints(struct)} == {*rust_fields(struct.__name__)}

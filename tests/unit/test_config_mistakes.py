@@ -204,16 +204,6 @@ def test_one_mistake(text: str, expected: str) -> None:
         ("[keys.a]\nsecret = 'x'\ntpm = 60", "keys.a.tpm", "a token rate limit"),
         ("[keys.a]\nsecret = 'x'\nmax_concurrency = 6", "keys.a.max_concurrency", "a concurrency limit"),
         ("[keys.a]\nsecret = 'x'\nteam = 'y'", "keys.a.team", "a key of a team"),
-        (
-            "[providers.openai]\nkeys = [\n{ secret = 'x', weight = 2 }]",
-            "providers.openai.keys[0].weight",
-            "a weight between a provider's keys",
-        ),
-        (
-            "[providers.openai]\nkeys = [\n{ secret = 'x', rpm = 2 }]",
-            "providers.openai.keys[0].rpm",
-            "a request rate limit of a provider's key",
-        ),
         (LAB + FAST + "override = []", 'models."acme/fast".endpoints[0].override', "a price under a condition"),
         (LAB + FAST + "usd_each = { image = '1' }", 'models."acme/fast".endpoints[0].usd_each.image', "this price"),
         (
@@ -242,6 +232,18 @@ def test_what_is_not_built_is_refused(text: str, path: str, what: str) -> None:
 )
 def test_switched_off_is_fine(text: str) -> None:
     assert config.compile(config.read(text, FILE, {}), shipped(), {}).warnings == ()
+
+
+def test_a_providers_keys() -> None:
+    check("[providers.openai]\nkeys = ['x', { secret = 'x', rpm = 2 }]", ["2: providers.openai.keys[1]: the same key is listed twice"])
+    check(
+        "[providers.openai]\nkeys = [{ secret = 'x', weight = 0 }]",
+        ["2: providers.openai.keys: every weight is 0: give at least one key a weight"],
+    )
+    check(
+        "[providers.openai]\nkeys = [{ secret = 'x', weight = -1 }]",
+        ["2: providers.openai.keys[0].weight: expected an integer from 0 to 1000000, got an integer"],
+    )
 
 
 def test_all_mistakes_come_at_once() -> None:

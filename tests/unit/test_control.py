@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from control_rig import DAY_MS, NOW_MS, FakeJournal, attempt, generation, loss
+from fairlead.catalog.schema import DataPolicy
 from fairlead.config import ConfigKey
 from fairlead.config.view import EndpointView, ModelView, Price, ProviderView, ReasoningView
 from fairlead.control import access, drain, replies, secret
@@ -35,11 +36,11 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 def endpoint(**changes: Any) -> EndpointView:
     fields: dict[str, Any] = {
         "id": 7, "provider": "lab", "provider_name": "The Lab", "upstream_model": "gpt-x", "dialects": ("openai_chat",), "region": "",
-        "quantization": "unknown", "status": "ga", "deprecated_on": None, "shutdown_on": None, "expired": False,
+        "quantization": "unknown", "status": "ga", "deprecated_on": None, "shutdown_on": None,
         "context_length": None, "max_prompt_tokens": None, "max_completion_tokens": 16384, "supported_parameters": None,
         "efforts": (),
         "quirks": (),
-        "supports_implicit_caching": False, "pricing": {"prompt": "0.000003", "completion": "0.000015"},
+        "supports_implicit_caching": False, "cache_ttl_seconds": (), "pricing": {"prompt": "0.000003", "completion": "0.000015"},
         "price": Price(3_000_000, 15_000_000), "price_source": "configuration", "not_applied": (),
     }  # fmt: skip
     return EndpointView(**(fields | changes))
@@ -65,7 +66,9 @@ CHEAP = model(
     reasoning=None,
     endpoints=(endpoint(price=Price(0, 0), pricing={"prompt": "0", "completion": "0"}, region="eu", context_length=8_000),),
 )
-OFFER = Offer([model(), CHEAP], [ProviderView("lab", "The Lab", {}, 1, "configuration", "configuration")])
+OFFER = Offer(
+    [model(), CHEAP], [ProviderView("lab", "The Lab", {}, 1, "configuration", "configuration", DataPolicy(), None, (), "", "", "")]
+)
 
 
 @dataclass

@@ -32,6 +32,11 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """How hard to think; `none` where thinking can be switched off by an effort."""
 Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$", description='a region such as "eu-central-1"')]
 
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description='a country such as "FR" (ISO 3166, two capitals)')]
+Url = Annotated[str, Meta(pattern=r"^https://[!-~]+$", description='a URL such as "https://host/page"')]
+Quantization = Literal["unknown", "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32"]
+"""OpenRouter's names of how weights are stored."""
+
 PARAMETERS = (
     "temperature",
     "top_p",
@@ -111,6 +116,17 @@ QUIRKS = (
 
 class File(Struct, forbid_unknown_fields=True):
     """What every table of a file has in common: unknown keys are errors."""
+
+
+class DataPolicy(File, kw_only=True, omit_defaults=True):
+    """What a provider does with prompts and replies. Absent is unknown, and unknown satisfies no demand for privacy."""
+
+    training: bool | None = None
+    """Whether it may train on them."""
+    retention_days: Annotated[int, Meta(ge=0, le=36_500)] | None = None
+    """For how many days it keeps them; 0: not at all."""
+    zdr: bool | None = None
+    """Whether it keeps nothing for these credentials, by contract or by default."""
 
 
 class HeaderAuth(File, kw_only=True):
@@ -222,7 +238,7 @@ class CatalogueEndpoint(File, kw_only=True):
     """The only dialect it is served in. Absent: all of the provider's, or those of `dialects`."""
     dialects: list[Dialect] | None = None
     region: str = ""
-    quantization: str = "unknown"
+    quantization: Quantization = "unknown"
     status: Literal["preview", "ga", "deprecated"] = "ga"
     deprecated_on: date | None = None
     shutdown_on: date | None = None
@@ -332,9 +348,15 @@ class ProviderFacts(File, kw_only=True):
     """The `usage.cost` of its replies is what it charges."""
     quirks: list[str] = []
     """Of all its endpoints."""
+    data_policy: DataPolicy = field(default_factory=DataPolicy)
+    """Without a contract of one's own."""
+    headquarters: Country | None = None
+    datacenters: list[Country] = []
+    privacy_policy: Url | None = None
+    terms_of_service: Url | None = None
     models_list: str = ""
-    status_page: str = ""
-    docs: str = ""
+    status_page: Url | None = None
+    docs: Url | None = None
 
 
 class ProviderFile(File, kw_only=True):

@@ -68,9 +68,7 @@ def _rows(model: ModelView) -> list[tuple[str, ...]]:
 
 def _notes(endpoint: EndpointView) -> str:
     notes = []
-    if endpoint.expired:
-        notes.append(f"shut down {endpoint.shutdown_on}")
-    elif endpoint.shutdown_on:
+    if endpoint.shutdown_on:
         notes.append(f"shuts down {endpoint.shutdown_on}")
     elif endpoint.status != "ga":
         notes.append(endpoint.status)

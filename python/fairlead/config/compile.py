@@ -14,7 +14,7 @@ from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
 from fairlead.config.providers import sources
 from fairlead.config.schema import Server
-from fairlead.config.view import ModelView, ProviderView
+from fairlead.config.view import EndpointView, ModelView, ProviderView
 
 _SHORT_KEY_CHARACTERS = 20
 
@@ -145,24 +145,36 @@ def _settings(loaded: Loaded) -> wire.Settings:
 
 
 def _wire_model(view: ModelView) -> wire.Model:
-    endpoints = [
-        wire.Endpoint(
-            id=endpoint.id,
-            provider=endpoint.provider,
-            upstream_model=endpoint.upstream_model,
-            dialects=[*endpoint.dialects],
-            price=endpoint.price,
-            max_completion_tokens=endpoint.max_completion_tokens,
-            quirks=[*endpoint.quirks],
-            efforts=[*endpoint.efforts],
-        )
-        for endpoint in view.endpoints
-    ]
     return wire.Model(
         id=view.id,
         aliases=[*view.aliases],
         max_completion_tokens=most_completion_tokens(view),
-        endpoints=endpoints,
+        endpoints=[_wire_endpoint(view, endpoint) for endpoint in view.endpoints],
+    )
+
+
+def _wire_endpoint(view: ModelView, endpoint: EndpointView) -> wire.Endpoint:
+    return wire.Endpoint(
+        id=endpoint.id,
+        provider=endpoint.provider,
+        upstream_model=endpoint.upstream_model,
+        dialects=[*endpoint.dialects],
+        price=endpoint.price,
+        max_completion_tokens=endpoint.max_completion_tokens,
+        quirks=[*endpoint.quirks],
+        efforts=[*endpoint.efforts],
+        region=endpoint.region,
+        quantization=endpoint.quantization,
+        status=endpoint.status,
+        context_tokens=endpoint.context_length,
+        max_prompt_tokens=endpoint.max_prompt_tokens,
+        input_modalities=[*view.input_modalities],
+        output_modalities=[*view.output_modalities],
+        supported_parameters=[*endpoint.supported_parameters] if endpoint.supported_parameters is not None else None,
+        deprecated_on=endpoint.deprecated_on,
+        shutdown_on=endpoint.shutdown_on,
+        implicit_caching=endpoint.supports_implicit_caching,
+        cache_ttl_seconds=[*endpoint.cache_ttl_seconds],
     )
 
 

@@ -134,22 +134,27 @@ def _keys(
 
 def _configured(loaded: Loaded, place: Place, keys: list[str | ProviderKey]) -> list[wire.ProviderKey]:
     found: list[wire.ProviderKey] = []
+    named: set[tuple[str | None, str]] = set()
     for index, key in enumerate(keys):
         one = wire.ProviderKey(key) if isinstance(key, str) else _table(loaded, (*place, index), key)
         if one is None:
             continue
-        if one in found:
+        if (identity := (one.access_key_id, one.secret)) in named:
             loaded.document.report((*place, index), "the same key is listed twice")
+        named.add(identity)
         found.append(one)
+    if found and not any(key.weight for key in found):
+        loaded.document.report(place, "every weight is 0: give at least one key a weight")
     return found
 
 
 def _table(loaded: Loaded, place: Place, key: ProviderKey) -> wire.ProviderKey | None:
     pair = (key.access_key_id, key.secret_access_key)
+    limits = (key.weight, key.rpm, key.tpm, key.max_concurrency)
     if key.secret is not None and pair == (None, None) and key.session_token is None:
-        return wire.ProviderKey(key.secret)
+        return wire.ProviderKey(key.secret, None, None, *limits)
     if key.secret is None and key.access_key_id is not None and key.secret_access_key is not None:
-        return wire.ProviderKey(key.secret_access_key, key.access_key_id, key.session_token)
+        return wire.ProviderKey(key.secret_access_key, key.access_key_id, key.session_token, *limits)
     loaded.document.report(place, 'give "secret", or "access_key_id" and "secret_access_key"')
     return None
 

@@ -72,11 +72,18 @@ def _configured(context: Context, id: str, model: Model) -> ModelView | None:
     else:
         endpoints = _shipped_endpoints(context, file)
         if not endpoints:
-            providers = ", ".join(dict.fromkeys(endpoint.provider for endpoint in file.endpoint))
-            document.report(place, f"none of its providers is on: {providers}", "warning")
+            document.report(place, _why_unserved(context, file), "warning")
     if not endpoints:
         return None
     return _view(file, model, endpoints, "catalogue+configuration" if file else "configuration", id)
+
+
+def _why_unserved(context: Context, file: ModelFile) -> str:
+    gone = [endpoint for endpoint in file.endpoint if _is_shut_down(endpoint, context.today)]
+    others = ", ".join(dict.fromkeys(endpoint.provider for endpoint in file.endpoint if endpoint not in gone))
+    if others:
+        return f"none of its providers is on: {others}"
+    return "was shut down: " + ", ".join(f"at {endpoint.provider} on {endpoint.shutdown_on}" for endpoint in gone)
 
 
 def _view(file: ModelFile | None, model: Model, endpoints: list[EndpointView], source: str, id: str = "") -> ModelView:
@@ -113,16 +120,20 @@ def _view(file: ModelFile | None, model: Model, endpoints: list[EndpointView], s
 
 
 def _shipped_endpoints(context: Context, file: ModelFile) -> list[EndpointView]:
-    """Those whose provider is on."""
+    """Those whose provider is on and that have not been shut down."""
     found = []
     for endpoint in file.endpoint:
         source = context.sources.get(endpoint.provider)
-        if source is None:
+        if source is None or _is_shut_down(endpoint, context.today):
             continue
         dialects = _endpoint_dialects(endpoint.dialect, endpoint.dialects, source)
         if dialects:
             found.append(_shipped_endpoint(context, file, endpoint, source, dialects))
     return found
+
+
+def _is_shut_down(endpoint: CatalogueEndpoint, today: date) -> bool:
+    return endpoint.shutdown_on is not None and endpoint.shutdown_on < today
 
 
 def _own_endpoints(context: Context, id: str, endpoints: list[Endpoint], model: Model, file: ModelFile | None) -> list[EndpointView]:
@@ -173,7 +184,6 @@ def _shipped_endpoint(
 ) -> EndpointView:
     dated = _price_of(endpoint.price, context.today)
     price = _price(dated.usd_per_million, dated.usd_each)
-    expired = endpoint.shutdown_on is not None and endpoint.shutdown_on < context.today
     return EndpointView(
         id=context.endpoint_id(file.model.id, endpoint.provider, endpoint.upstream_model, endpoint.region),
         provider=endpoint.provider,
@@ -185,7 +195,6 @@ def _shipped_endpoint(
         status=endpoint.status,
         deprecated_on=endpoint.deprecated_on.isoformat() if endpoint.deprecated_on else None,
         shutdown_on=endpoint.shutdown_on.isoformat() if endpoint.shutdown_on else None,
-        expired=expired,
         context_length=endpoint.context_tokens,
         max_prompt_tokens=endpoint.max_prompt_tokens,
         max_completion_tokens=endpoint.max_completion_tokens,
@@ -193,6 +202,7 @@ def _shipped_endpoint(
         efforts=tuple(endpoint.efforts) if endpoint.efforts is not None else quirks.efforts(file.reasoning),
         quirks=(*quirks.following(file.capabilities, file.reasoning), *endpoint.quirks),
         supports_implicit_caching=bool(endpoint.cache and endpoint.cache.automatic),
+        cache_ttl_seconds=tuple(endpoint.cache.ttl_seconds) if endpoint.cache else (),
         pricing=_pricing(price),
         price=price,
         price_source=f"{dated.source} ({dated.checked.isoformat()})",
@@ -222,7 +232,6 @@ def _own_endpoint(
         status="ga",
         deprecated_on=None,
         shutdown_on=None,
-        expired=False,
         context_length=endpoint.context_length,
         max_prompt_tokens=endpoint.max_prompt_tokens,
         max_completion_tokens=endpoint.max_completion_tokens,
@@ -230,6 +239,7 @@ def _own_endpoint(
         efforts=tuple(endpoint.efforts) if endpoint.efforts is not None else efforts,
         quirks=tuple(endpoint.quirks) if endpoint.quirks is not None else following,
         supports_implicit_caching=False,
+        cache_ttl_seconds=(),
         pricing=_pricing(price),
         price=price,
         price_source="configuration",

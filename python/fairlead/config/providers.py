@@ -10,7 +10,7 @@ from fairlead.catalog import Catalogue
 from fairlead.catalog.document import did_you_mean
 from fairlead.catalog.load import check_quirks
 from fairlead.catalog.positions import Path as Place
-from fairlead.catalog.schema import ProviderFacts
+from fairlead.catalog.schema import DataPolicy, ProviderFacts
 from fairlead.config import wire
 from fairlead.config.credentials import SIMULATOR, credentials, region_of, usual_variable
 from fairlead.config.load import Loaded
@@ -112,6 +112,9 @@ def _source(
     if len(loaded.document.errors) > before:
         return None
     name = provider.name or (facts.name if facts else slug)
+    policy = provider.data_policy or (facts.data_policy if facts else DataPolicy())
+    headquarters = provider.headquarters or (facts.headquarters if facts else None)
+    datacenters = provider.datacenters if provider.datacenters is not None else facts.datacenters if facts else []
     stops, reports = provider.cancel_stops_billing, provider.reports_cost
     return Source(
         wire.Provider(
@@ -126,8 +129,24 @@ def _source(
             reports_cost=reports if reports is not None else bool(facts and facts.reports_cost),
             ca_file=provider.ca_file or loaded.config.server.ca_file,
             quirks=[*(provider.quirks if provider.quirks is not None else facts.quirks if facts else ())],
+            data_policy=policy,
+            headquarters=headquarters,
+            datacenters=[*datacenters],
         ),
-        ProviderView(slug, name, dialects, len(found.keys), found.source, "catalogue" if facts else "configuration"),
+        ProviderView(
+            slug=slug,
+            name=name,
+            dialects=dialects,
+            keys=len(found.keys),
+            key_source=found.source,
+            source="catalogue" if facts else "configuration",
+            data_policy=policy,
+            headquarters=headquarters,
+            datacenters=tuple(datacenters),
+            privacy_policy=(facts.privacy_policy if facts else None) or "",
+            terms_of_service=(facts.terms_of_service if facts else None) or "",
+            status_page=(facts.status_page if facts else None) or "",
+        ),
         takes_key=facts is None or facts.needs_key,
     )
 

@@ -11,12 +11,15 @@ from fairlead.catalog.schema import (
     Alias,
     Auth,
     Count,
+    Country,
+    DataPolicy,
     Dialect,
     Effort,
     HeaderName,
     HeaderValue,
     Modality,
     ModelId,
+    Quantization,
     Region,
     Secret,
     Slug,
@@ -149,6 +152,14 @@ class ProviderKey(Table):
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
     """Belongs to a temporary key pair."""
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    """Its share of the requests, relative to the provider's other keys; 0: only when no other can be used."""
+    rpm: Count | None = None
+    """Most requests per minute."""
+    tpm: Count | None = None
+    """Most tokens per minute."""
+    max_concurrency: Count | None = None
+    """Most requests at a time."""
 
 
 class Provider(Table):
@@ -183,6 +194,12 @@ class Provider(Table):
     """What it does otherwise than its dialects say, at all endpoints. Absent: the catalogue's."""
     ca_file: FilePath | None = None
     """PEM file of roots for this provider alone."""
+    data_policy: DataPolicy | None = None
+    """What it does with prompts and replies under your contract. Absent: the catalogue's, else unknown."""
+    headquarters: Country | None = None
+    """Absent: the catalogue's."""
+    datacenters: list[Country] | None = None
+    """Absent: the catalogue's."""
 
 
 class Endpoint(Table):
@@ -196,7 +213,7 @@ class Endpoint(Table):
     dialects: Annotated[list[Dialect], Meta(min_length=1)] | None = None
     """Absent: all of the provider's."""
     region: str = ""
-    quantization: str = "unknown"
+    quantization: Quantization = "unknown"
     context_length: Count | None = None
     max_prompt_tokens: Count | None = None
     max_completion_tokens: Count | None = None

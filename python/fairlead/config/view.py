@@ -5,6 +5,8 @@ Plain data, ready for JSON. Prices are decimal strings in US dollars per token o
 
 from msgspec import Struct
 
+from fairlead.catalog.schema import DataPolicy
+
 
 class Price(Struct, frozen=True, omit_defaults=True):
     """Pico-dollars per unit, as the data plane takes them. Absent: the fallback that `wire.rs` states."""
@@ -47,8 +49,6 @@ class EndpointView(Struct, frozen=True):
     deprecated_on: str | None
     shutdown_on: str | None
     """ISO dates."""
-    expired: bool
-    """The shutdown date is past. It is kept: the provider decides, not a calendar."""
     context_length: int | None
     max_prompt_tokens: int | None
     max_completion_tokens: int | None
@@ -59,6 +59,8 @@ class EndpointView(Struct, frozen=True):
     quirks: tuple[str, ...]
     """Beside its provider's."""
     supports_implicit_caching: bool
+    cache_ttl_seconds: tuple[int, ...]
+    """How long its cache may keep a prompt; empty: unknown."""
     pricing: dict[str, str]
     price: Price
     price_source: str
@@ -106,3 +108,11 @@ class ProviderView(Struct, frozen=True):
     """Where the credential comes from: `configuration`, `OPENAI_API_KEY`, `none`."""
     source: str
     """`catalogue` or `configuration`."""
+    data_policy: DataPolicy
+    headquarters: str | None
+    datacenters: tuple[str, ...]
+    """Countries, ISO 3166 in capitals."""
+    privacy_policy: str
+    terms_of_service: str
+    status_page: str
+    """URLs; empty: unknown."""

@@ -5,6 +5,7 @@ Both sides refuse fields that they do not know, so a field is added here and the
 
 from msgspec import Struct
 
+from fairlead.catalog.schema import DataPolicy
 from fairlead.config.view import Price
 
 
@@ -33,6 +34,10 @@ class ProviderKey(Struct, frozen=True, omit_defaults=True):
     secret: str
     access_key_id: str | None = None
     session_token: str | None = None
+    weight: int = 1
+    rpm: int | None = None
+    tpm: int | None = None
+    max_concurrency: int | None = None
 
     def __repr__(self) -> str:
         return "ProviderKey(…)"
@@ -52,6 +57,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     reports_cost: bool
     ca_file: str | None
     quirks: list[str]
+    data_policy: DataPolicy
+    headquarters: str | None
+    datacenters: list[str]
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -65,6 +73,18 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     max_completion_tokens: int | None
     quirks: list[str]
     efforts: list[str]
+    region: str
+    quantization: str
+    status: str
+    context_tokens: int | None
+    max_prompt_tokens: int | None
+    input_modalities: list[str]
+    output_modalities: list[str]
+    supported_parameters: list[str] | None
+    deprecated_on: str | None
+    shutdown_on: str | None
+    implicit_caching: bool
+    cache_ttl_seconds: list[int]
 
 
 class Model(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 //!
 //! * [`wire`]: the JSON as it arrives. Unknown fields are errors: both sides are one product.
 //! * [`Snapshot`]: settings, providers and models, valid by construction; swapped whole.
+//! * [`facts`]: sets of modalities, parameters and quantizations, for choosing among endpoints.
 //! * [`Directory`]: keys, which may be a million and change one by one; updated by deltas.
 //!
 //! Absent on purpose: anything that changes by itself (balances, health, pools). Those live in registries keyed by the ids in here and
@@ -11,11 +12,13 @@
 #![forbid(unsafe_code)]
 
 pub mod directory;
+pub mod facts;
 mod snapshot;
 mod target;
 pub mod wire;
 
 pub use directory::{Directory, KeyHasher, Principal};
+pub use facts::{CredentialLimits, Modalities, Parameters, Quantizations};
 pub use snapshot::{Endpoint, Found, Model, Provider, Secret, Snapshot, SnapshotError};
 pub use target::{Operation, Origin, Signing, SigningKey, Target};
-pub use wire::{Limits, Settings, Timeouts};
+pub use wire::{DataPolicy, Limits, Settings, Status, Timeouts};

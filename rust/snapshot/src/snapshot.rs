@@ -1,6 +1,7 @@
 //! The validated snapshot: what a request may be sent to, with everything precomputed that does not depend on the request.
 
 use crate::directory::{KeyHash, parse_hash};
+use crate::facts::{CredentialLimits, Modalities, Names, Parameters, Quantizations, Vocabulary};
 use crate::target::{Target, target};
 use crate::wire;
 use fairlead_ir::request::Effort;
@@ -57,6 +58,14 @@ pub struct Provider {
     pub cancel_stops_billing: bool,
     /// Whether the `usage.cost` of its replies is what it charges.
     pub reports_cost: bool,
+    /// What it does with prompts and replies.
+    pub data_policy: wire::DataPolicy,
+    /// Country of its seat, ISO 3166 in capitals.
+    pub headquarters: Option<String>,
+    /// Countries where it computes, ISO 3166 in capitals; empty: unknown.
+    pub datacenters: Vec<String>,
+    /// What each of its credentials may be used for, in the order of [`Target::heads`]; never empty.
+    pub credentials: Vec<CredentialLimits>,
     /// Everything secret about its credentials, for redaction of texts it sends.
     pub secrets: Vec<Secret>,
 }
@@ -119,6 +128,30 @@ pub struct Endpoint {
     pub traits: Traits,
     /// The steps of effort that it knows, least first; empty: unknown.
     pub efforts: Vec<Effort>,
+    /// Where it is served, as its provider names it; empty: not said.
+    pub region: String,
+    /// How its weights are stored: exactly one.
+    pub quantization: Quantizations,
+    /// How far along its life it is.
+    pub status: wire::Status,
+    /// Prompt and completion together.
+    pub context_tokens: Option<u64>,
+    /// The longest prompt, where that is less than the context.
+    pub max_prompt_tokens: Option<u64>,
+    /// What a prompt may hold; empty: unknown.
+    pub input_modalities: Modalities,
+    /// What a reply may hold; empty: unknown.
+    pub output_modalities: Modalities,
+    /// The parameters that it knows; `None`: unknown.
+    pub supported_parameters: Option<Parameters>,
+    /// ISO date on which its provider said that it goes.
+    pub deprecated_on: Option<String>,
+    /// ISO date from which it is gone.
+    pub shutdown_on: Option<String>,
+    /// Whether it caches prompts by itself.
+    pub implicit_caching: bool,
+    /// How long its cache may keep a prompt, in seconds, the shortest first; empty: unknown.
+    pub cache_ttl_seconds: Vec<u64>,
     /// The dialects that it has a [`Target`] for, in the order of preference; never empty.
     pub dialects: Vec<Dialect>,
     targets: [Option<Target>; Dialect::ALL.len()],
@@ -278,6 +311,22 @@ impl<'a> Sources<'a> {
             max_completion_tokens: endpoint.max_completion_tokens,
             traits,
             efforts: efforts(&endpoint.efforts)?,
+            region: endpoint.region.clone(),
+            quantization: names("quantization", std::slice::from_ref(&endpoint.quantization))?,
+            status: endpoint.status,
+            context_tokens: endpoint.context_tokens,
+            max_prompt_tokens: endpoint.max_prompt_tokens,
+            input_modalities: names("input_modalities", &endpoint.input_modalities)?,
+            output_modalities: names("output_modalities", &endpoint.output_modalities)?,
+            supported_parameters: endpoint
+                .supported_parameters
+                .as_ref()
+                .map(|parameters| names("supported_parameters", parameters))
+                .transpose()?,
+            deprecated_on: endpoint.deprecated_on.clone(),
+            shutdown_on: endpoint.shutdown_on.clone(),
+            implicit_caching: endpoint.implicit_caching,
+            cache_ttl_seconds: ascending(&endpoint.cache_ttl_seconds),
             dialects,
             targets,
         })
@@ -320,6 +369,21 @@ fn efforts(words: &[String]) -> Result<Vec<Effort>, SnapshotError> {
     Ok(efforts)
 }
 
+/// The set of these names; `path` is where they stand.
+fn names<V: Vocabulary>(path: &str, names: &[String]) -> Result<Names<V>, SnapshotError> {
+    Names::from_names(names).map_err(|position| {
+        let unknown = names.get(position).map(String::as_str).unwrap_or_default();
+        let hint = did_you_mean(V::NAMES.iter().copied(), unknown);
+        SnapshotError::new(format!("{path}.{position}"), format!("{unknown:?} is no {}{hint}", V::WHAT))
+    })
+}
+
+fn ascending(numbers: &[u64]) -> Vec<u64> {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable();
+    numbers
+}
+
 fn admin_token_hash(text: &str) -> Result<Option<KeyHash>, SnapshotError> {
     if text.is_empty() {
         return Ok(None);
@@ -334,8 +398,18 @@ fn provider(wire: wire::Provider) -> Result<Provider, SnapshotError> {
         name: wire.name,
         cancel_stops_billing: wire.cancel_stops_billing,
         reports_cost: wire.reports_cost,
+        data_policy: wire.data_policy,
+        headquarters: wire.headquarters,
+        datacenters: wire.datacenters,
+        credentials: credentials(&wire.keys),
         secrets: wire.keys.into_iter().flat_map(|key| [Some(key.secret), key.session_token]).flatten().map(Secret).collect(),
     })
+}
+
+fn credentials(keys: &[wire::ProviderKey]) -> Vec<CredentialLimits> {
+    let limits =
+        |key: &wire::ProviderKey| CredentialLimits { weight: key.weight, rpm: key.rpm, tpm: key.tpm, max_concurrency: key.max_concurrency };
+    if keys.is_empty() { vec![CredentialLimits::NONE] } else { keys.iter().map(limits).collect() }
 }
 
 fn header_value(text: &str, path: impl Fn() -> String) -> Result<HeaderValue, SnapshotError> {

@@ -193,6 +193,27 @@ pub struct Provider {
     /// Names of [`fairlead_ir::Traits`] that all its endpoints have.
     #[serde(default)]
     pub quirks: Vec<String>,
+    /// What it does with prompts and replies.
+    #[serde(default)]
+    pub data_policy: DataPolicy,
+    /// Country of its seat, ISO 3166 in capitals; absent: unknown.
+    #[serde(default)]
+    pub headquarters: Option<String>,
+    /// Countries where it computes, ISO 3166 in capitals; empty: unknown.
+    #[serde(default)]
+    pub datacenters: Vec<String>,
+}
+
+/// What a provider does with prompts and replies. Absent is unknown, and unknown satisfies no demand for privacy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataPolicy {
+    /// Whether it may train on them.
+    pub training: Option<bool>,
+    /// For how many days it keeps them; 0: not at all.
+    pub retention_days: Option<u32>,
+    /// Whether it keeps nothing for these credentials, by contract or by default.
+    pub zdr: Option<bool>,
 }
 
 /// How a provider wants its credential.
@@ -234,6 +255,22 @@ pub struct ProviderKey {
     /// Belongs to a temporary key pair of AWS.
     #[serde(default)]
     pub session_token: Option<String>,
+    /// Its share of the requests, relative to the provider's other keys; 0: only when no other can be used.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Most requests per minute; absent: unlimited as far as we know.
+    #[serde(default)]
+    pub rpm: Option<u64>,
+    /// Most tokens per minute; absent: unlimited as far as we know.
+    #[serde(default)]
+    pub tpm: Option<u64>,
+    /// Most requests at a time; absent: unlimited as far as we know.
+    #[serde(default)]
+    pub max_concurrency: Option<u64>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 impl std::fmt::Debug for ProviderKey {
@@ -282,6 +319,59 @@ pub struct Endpoint {
     /// Words of the efforts that it knows; empty: unknown.
     #[serde(default)]
     pub efforts: Vec<String>,
+    /// Where it is served, as its provider names it (`us`, `eu-central-1`, `global`); empty: not said.
+    #[serde(default)]
+    pub region: String,
+    /// OpenRouter's name of how its weights are stored, such as `fp8`.
+    #[serde(default = "unknown")]
+    pub quantization: String,
+    /// How far along its life it is.
+    #[serde(default)]
+    pub status: Status,
+    /// Prompt and completion together; absent: unknown.
+    #[serde(default)]
+    pub context_tokens: Option<u64>,
+    /// The longest prompt, where that is less than the context; absent: unknown.
+    #[serde(default)]
+    pub max_prompt_tokens: Option<u64>,
+    /// OpenRouter's names of what a prompt may hold; empty: unknown.
+    #[serde(default)]
+    pub input_modalities: Vec<String>,
+    /// OpenRouter's names of what a reply may hold; empty: unknown.
+    #[serde(default)]
+    pub output_modalities: Vec<String>,
+    /// OpenRouter's names of the parameters that it knows; absent: unknown.
+    #[serde(default)]
+    pub supported_parameters: Option<Vec<String>>,
+    /// ISO date on which its provider said that it goes.
+    #[serde(default)]
+    pub deprecated_on: Option<String>,
+    /// ISO date from which it is gone. One that is past does not come here.
+    #[serde(default)]
+    pub shutdown_on: Option<String>,
+    /// Whether it caches prompts by itself.
+    #[serde(default)]
+    pub implicit_caching: bool,
+    /// How long its cache may keep a prompt, in seconds, the shortest first; empty: unknown.
+    #[serde(default)]
+    pub cache_ttl_seconds: Vec<u64>,
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+/// How far along its life an endpoint is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its provider promises nothing yet.
+    Preview,
+    /// Generally available.
+    #[default]
+    Ga,
+    /// Its provider has said that it goes.
+    Deprecated,
 }
 
 /// A name for a model with wishes: `@preset/{name}`.

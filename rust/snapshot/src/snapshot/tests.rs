@@ -78,6 +78,44 @@ fn dialects_keep_their_order() {
 }
 
 #[test]
+fn what_routing_needs_to_know_arrives() {
+    let endpoint = r#""provider":"open","region":"eu-central-1","quantization":"fp8","status":"deprecated","context_tokens":100,
+        "max_prompt_tokens":80,"input_modalities":["text","image"],"output_modalities":["text"],"supported_parameters":["tools","seed"],
+        "deprecated_on":"2026-10-01","shutdown_on":"2027-01-31","implicit_caching":true,"cache_ttl_seconds":[3600,300]"#;
+    let snapshot = compile(PROVIDERS, &model("a/b", endpoint)).unwrap();
+    let endpoint = &snapshot.models[0].endpoints[0];
+    assert_eq!((endpoint.region.as_str(), endpoint.status), ("eu-central-1", wire::Status::Deprecated));
+    assert_eq!((endpoint.context_tokens, endpoint.max_prompt_tokens), (Some(100), Some(80)));
+    assert_eq!(endpoint.quantization, Quantizations::one("fp8").unwrap());
+    assert_eq!(endpoint.input_modalities, Modalities::from_names(&["image", "text"]).unwrap());
+    assert_eq!(endpoint.output_modalities, Modalities::one("text").unwrap());
+    assert_eq!(endpoint.supported_parameters, Some(Parameters::from_names(&["seed", "tools"]).unwrap()));
+    assert_eq!((endpoint.deprecated_on.as_deref(), endpoint.shutdown_on.as_deref()), (Some("2026-10-01"), Some("2027-01-31")));
+    assert_eq!((endpoint.implicit_caching, endpoint.cache_ttl_seconds.as_slice()), (true, [300, 3600].as_slice()));
+
+    let plain = compile(PROVIDERS, &model("a/b", r#""provider":"open""#)).unwrap();
+    let endpoint = &plain.models[0].endpoints[0];
+    assert_eq!((endpoint.quantization, endpoint.status), (Quantizations::one("unknown").unwrap(), wire::Status::Ga));
+    assert_eq!((endpoint.supported_parameters, endpoint.input_modalities), (None, Modalities::NONE));
+}
+
+#[test]
+fn policies_and_limits_of_credentials_arrive() {
+    let providers = r#"[{"slug":"lab","name":"Lab","dialects":{"openai_chat":"http://x"},"headquarters":"FR","datacenters":["FR","US"],
+        "data_policy":{"training":false,"retention_days":30},
+        "keys":[{"secret":"one"},{"secret":"two","weight":3,"rpm":60,"tpm":1000,"max_concurrency":4}]},
+        {"slug":"open","name":"Open","dialects":{"openai_chat":"http://y"}}]"#;
+    let snapshot = compile(providers, "[]").unwrap();
+    let lab = &snapshot.providers[0];
+    assert_eq!(lab.data_policy, wire::DataPolicy { training: Some(false), retention_days: Some(30), zdr: None });
+    assert_eq!((lab.headquarters.as_deref(), lab.datacenters.join(" ")), (Some("FR"), "FR US".to_owned()));
+    let limited = CredentialLimits { weight: 3, rpm: Some(60), tpm: Some(1000), max_concurrency: Some(4) };
+    assert_eq!(lab.credentials, [CredentialLimits::NONE, limited]);
+    let open = &snapshot.providers[1];
+    assert_eq!((open.data_policy, open.credentials.as_slice()), (wire::DataPolicy::default(), [CredentialLimits::NONE].as_slice()));
+}
+
+#[test]
 fn limits_and_switches_arrive() {
     let snapshot = compile(PROVIDERS, &model("a/b", r#""provider":"lab","max_completion_tokens":7"#)).unwrap();
     assert_eq!(snapshot.models[0].endpoints[0].max_completion_tokens, Some(7));
@@ -137,6 +175,10 @@ fn mistakes_name_their_place() {
     check(&chat(r#","quirks":["no_seed","no_sed"]"#), "[]", "providers.lab.quirks.1", "did you mean \"no_seed\"?");
     let quirk = model("a/b", r#""provider":"lab","quirks":["warp"]"#);
     check(PROVIDERS, &quirk, "models.a/b.endpoints.0.quirks.0", "\"warp\" is no quirk");
+    let modality = model("a/b", r#""provider":"lab","input_modalities":["text","imagee"]"#);
+    check(PROVIDERS, &modality, "models.a/b.endpoints.0.input_modalities.1", r#""imagee" is no modality; did you mean "image"?"#);
+    let quantization = model("a/b", r#""provider":"lab","quantization":"fp7""#);
+    check(PROVIDERS, &quantization, "models.a/b.endpoints.0.quantization.0", "is no quantization");
     let effort = model("a/b", r#""provider":"lab","efforts":["low","extreme"]"#);
     check(PROVIDERS, &effort, "models.a/b.endpoints.0.efforts.1", "there are none, minimal, low, medium, high, xhigh, max");
     let other = r#","dialect_auth":{"gemini_generate":{"scheme":"bearer"}}"#;

@@ -1,0 +1,28 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::*;
+
+#[test]
+fn names_make_sets() {
+    let tools = Parameters::from_names(&["tools", "tool_choice", "tools"]).unwrap();
+    let both = tools.with(Parameters::one("seed").unwrap());
+    assert_eq!(both.names().collect::<Vec<_>>(), ["seed", "tools", "tool_choice"]);
+    assert!(both.contains(tools) && !tools.contains(both) && tools.contains(Parameters::NONE));
+    assert_eq!(both.without(tools), Parameters::one("seed").unwrap());
+    assert!(tools.without(both).is_empty());
+    assert_eq!(format!("{tools:?}"), r#"{"tools", "tool_choice"}"#);
+    assert_eq!(Parameters::from_names(&["tools", "toolz"]), Err(1));
+    assert_eq!(Modalities::one("smell"), None);
+}
+
+#[test]
+fn every_name_has_a_bit_of_its_own() {
+    fn check<V: Vocabulary>() {
+        assert!(V::NAMES.len() <= 32);
+        for name in V::NAMES {
+            assert_eq!(Names::<V>::one(name).unwrap().names().collect::<Vec<_>>(), [*name]);
+        }
+    }
+    check::<Modality>();
+    check::<Parameter>();
+    check::<Quantization>();
+}
