@@ -56,7 +56,8 @@ def test_what_ships_is_complete() -> None:
     assert {f"sim/{name}" for name in ("echo", "fast", "slow", "flaky", "reason", "tools")} <= found.models.keys()
     assert len(found.models) >= 30
     served = {endpoint.provider for file in found.models.values() for endpoint in file.endpoint}
-    assert served == {slug for slug, facts in found.providers.items() if facts.environment or slug == "sim"}
+    assert served <= {slug for slug, facts in found.providers.items() if facts.environment or slug == "sim"}
+    assert len(found.providers) >= 50
     for file in found.models.values():
         for endpoint in file.endpoint:
             for price in endpoint.price:

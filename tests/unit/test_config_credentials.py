@@ -118,6 +118,17 @@ def pair(rest: str = "") -> str:
         ),
         (BEDROCK + "keys = ['k']", '1: providers.amazon-bedrock: no region: give region = "…" or set AWS_REGION or AWS_DEFAULT_REGION'),
         (BEDROCK + "region = 'EU'\nkeys = ['k']", '2: providers.amazon-bedrock.region: expected a region such as "eu-central-1", got "EU"'),
+        ("[providers.azure]\nkeys = ['k']", '1: providers.azure: no resource: give resource = "…" or set AZURE_RESOURCE_NAME'),
+        (
+            "[providers.azure]\nkeys = ['k']\nresource = 'a b'",
+            '3: providers.azure.resource: expected a name of letters, digits and . _ - (128 at most), got "a b"',
+        ),
+        ("[providers.groq]\nkeys = ['k']\naccount = 'a'", '3: providers.groq.account: is of no use here: no base URL has "{account}"'),
+        (
+            "[providers.google-vertex]\nregion = 'us-east5'\nproject = 'a'",
+            "1: providers.google-vertex.auth: signing in as a Google service account is not in this version; "
+            'give auth = "bearer" and an access token that you renew',
+        ),
         (
             BEDROCK + "region = 'eu'\nkeys = [{ access_key_id = 'A' }]",
             '3: providers.amazon-bedrock.keys[0]: give "secret", or "access_key_id" and "secret_access_key"',
@@ -191,3 +202,23 @@ def test_secrets_are_not_printed() -> None:
     result = compiled(text)
     assert "super" not in repr(result)
     assert b"super-half" in result.snapshot
+
+
+def test_what_an_installation_says_fills_base_urls() -> None:
+    def url(text: str, environ: dict[str, str] | None = None) -> list[str]:
+        return [provider.dialects["openai_chat"] for provider in compiled(text, environ or {}).providers]
+
+    assert url("[providers.azure]\nkeys = ['k']\nresource = 'acme-east'") == ["https://acme-east.openai.azure.com/openai/v1"]
+    assert url("[providers.azure]\nkeys = ['k']", {"AZURE_RESOURCE_NAME": "acme"}) == ["https://acme.openai.azure.com/openai/v1"]
+    vertex = "[providers.google-vertex]\nkeys = ['ya29.x']\nauth = 'bearer'\nregion = 'us-east5'\nproject = 'acme-1'"
+    assert url(vertex) == ["https://us-east5-aiplatform.googleapis.com/v1/projects/acme-1/locations/us-east5/endpoints/openapi"]
+
+
+def test_a_provider_that_needs_more_than_a_key_waits_for_it() -> None:
+    def on(environ: dict[str, str]) -> list[str]:
+        return [provider.slug for provider in config.compile(config.load(None, environ), shipped(), environ).providers]
+
+    assert on({"AZURE_OPENAI_API_KEY": "k"}) == ["sim"]
+    assert on({"AZURE_OPENAI_API_KEY": "k", "AZURE_RESOURCE_NAME": "acme"}) == ["azure"]
+    assert on({"GITHUB_TOKEN": "k", "HF_TOKEN": "k"}) == ["sim"]
+    assert on({"GITHUB_TOKEN": "k", "GROQ_API_KEY": "k"}) == ["groq"]

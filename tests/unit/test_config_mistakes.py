@@ -84,7 +84,10 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
             "[providers.openai]\nkeys=['a b']",
             "2: providers.openai.keys[0]: expected a secret of visible ASCII characters or a table, got a string",
         ),
-        ("[providers.openai]\nkeys=['a']\nauth='basic'", '3: providers.openai.auth: expected "bearer" or "sigv4" or a table, got "basic"'),
+        (
+            "[providers.openai]\nkeys=['a']\nauth='basic'",
+            '3: providers.openai.auth: expected "bearer" or "google_service_account" or "sigv4" or a table, got "basic"',
+        ),
         ("[providers.openai]\nkeys=['a']\nauth={headr='x'}", '3: providers.openai.auth.headr: unknown key "headr"; did you mean "header"?'),
         (
             "[providers.openai]\nkeys=['a']\nheaders={Host='x'}",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fairlead import _native, config
 from fairlead.catalog import shipped
+from fairlead.catalog.schema import GOOGLE_SERVICE_ACCOUNT, PLACEHOLDERS, ProviderFacts
 from fairlead.config import Compiled
 
 FILE = Path("/etc/fairlead.toml")
@@ -119,9 +120,21 @@ def test_switches() -> None:
     assert (bounds["responses_ttl_seconds"], bounds["responses_store_bytes"]) == (60, 2_000_000)
 
 
+def _places(facts: ProviderFacts) -> str:
+    """What a provider cannot be called without, beside its keys."""
+    urls = (facts.base_url, *facts.base_urls.values())
+    places = "".join(f"{name} = 'x1'\n" for name in PLACEHOLDERS if any(f"{{{name}}}" in url for url in urls))
+    auth = "auth = 'bearer'\n" if facts.auth == GOOGLE_SERVICE_ACCOUNT else ""
+    return places + auth + ("" if facts.base_url or facts.slug == "sim" else "base_url = 'https://h.example/v1'\n")
+
+
 def test_the_data_plane_takes_all_of_it(tmp_path: Path) -> None:
     """Every provider and model of the catalogue, and everything above: what Python lets through, Rust does not refuse."""
-    providers = "".join(f"[providers.{slug}]\nkeys = ['key-{slug}']\n" for slug in shipped().providers if slug != "amazon-bedrock")
+    providers = "".join(
+        f"[providers.{slug}]\nkeys = ['key-{slug}']\n{_places(facts)}"
+        for slug, facts in shipped().providers.items()
+        if slug != "amazon-bedrock"
+    )
     signed = "[providers.amazon-bedrock]\nregion = 'eu-central-1'\nkeys = [{ access_key_id = 'AKID', secret_access_key = 's' }]\n"
     own = OWN.format(model="acme/fast", provider="groq", rest="quirks = ['no_seed']\nefforts = ['none', 'max']")
     rest = "[presets.x]\nmodel = 'acme/fast'\nautomatic_cache = true\n[responses]\nstore = true\n"

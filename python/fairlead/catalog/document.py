@@ -149,7 +149,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name that a misspelt one is likely to mean."""
-    return next(iter(difflib.get_close_matches(name.lower(), sorted({*known}), n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(name.lower(), sorted({*known}), n=1, cutoff=0.62)), None)
 
 
 _DECODE_ERROR = re.compile(r"^(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL)

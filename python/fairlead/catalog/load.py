@@ -85,7 +85,8 @@ def _check_names(providers: list[tuple[Document, ProviderFile]], models: list[tu
     for document, provider in providers:
         if document.file != (expected := f"providers/{provider.provider.slug}.toml"):
             document.report(("provider", "slug"), f'belongs into "{expected}"')
-        if not provider.provider.base_url and provider.provider.environment:
+        facts = provider.provider
+        if not facts.base_url and facts.environment and facts.on_by_environment:
             document.report(("provider", "base_url"), "is needed where an environment variable switches the provider on")
     for document, model in models:
         if document.file != (expected := f"models/{model.model.id}.toml"):

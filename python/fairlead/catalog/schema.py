@@ -135,9 +135,14 @@ class HeaderAuth(File, kw_only=True):
     header: HeaderName
 
 
-Auth = Literal["bearer", "sigv4"] | HeaderAuth
+GOOGLE_SERVICE_ACCOUNT = "google_service_account"
+"""Fixed as a name; not built yet."""
+Auth = Literal["bearer", "sigv4", "google_service_account"] | HeaderAuth
 """`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header; `"sigv4"`: requests are signed with a
-key pair of AWS."""
+key pair of AWS; `"google_service_account"`: a token is minted from a service account's key, which is not in this version."""
+
+PLACEHOLDERS = ("region", "account", "resource", "project")
+"""What stands in braces in a base URL and is filled in by the configuration or a usual variable."""
 
 
 class UsdPerMillion(File, kw_only=True):
@@ -328,7 +333,8 @@ class ProviderFacts(File, kw_only=True):
     """Other names that people try; only offered in error messages."""
     name: str
     base_url: str = ""
-    """What the official SDK of the first dialect takes; `{region}` stands for the region. Empty: it depends on the installation."""
+    """What the official SDK of the first dialect takes; `{region}`, `{account}`, `{resource}` and `{project}` stand for what the
+    installation says. Empty: the whole of it depends on the installation."""
     base_urls: dict[Dialect, str] = {}
     """For dialects whose base URL differs."""
     dialects: Annotated[list[Dialect], Meta(min_length=1)]
@@ -342,6 +348,12 @@ class ProviderFacts(File, kw_only=True):
     """Where requests can be signed instead: counts when none of `environment` is set, and both halves and a region are."""
     environment_region: list[str] = []
     """Variables that usually hold its region; the first that is set counts."""
+    environment_account: list[str] = []
+    environment_resource: list[str] = []
+    environment_project: list[str] = []
+    """The same for the other placeholders of its base URLs."""
+    on_by_environment: bool = True
+    """False: its usual variable gives its key but does not switch it on, because people set it for other things too."""
     needs_key: bool = True
     cancel_stops_billing: bool = False
     reports_cost: bool = False

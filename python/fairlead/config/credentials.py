@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from fairlead.catalog.positions import Path as Place
-from fairlead.catalog.schema import Auth, HeaderAuth, KeyPair, ProviderFacts
+from fairlead.catalog.schema import GOOGLE_SERVICE_ACCOUNT, PLACEHOLDERS, Auth, HeaderAuth, KeyPair, ProviderFacts
 from fairlead.config import wire
 from fairlead.config.load import Loaded
 from fairlead.config.schema import Provider, ProviderKey
@@ -17,6 +17,7 @@ _SIMULATOR_KEY = "sim-5f0e83a1c7d2946b"
 """The simulator refuses requests without a credential, as a real provider would; it takes any. This is no word, because what a provider
 says is told without its credentials."""
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _OWN_HEADERS = {"anthropic_messages": "x-api-key", "gemini_generate": "x-goog-api-key"}
 """Where the owner of a dialect wants the credential, if not as a bearer."""
 
@@ -33,25 +34,43 @@ class Credentials(NamedTuple):
 
 def usual_variable(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
     """The variable that switches a provider of the catalogue on, if one does."""
+    places = {name for name in placeholders(facts.base_url, *facts.base_urls.values()) if name != "region"}
+    if not facts.on_by_environment or any(_usual_place(name, facts, environ) is None for name in places):
+        return None
     for name in facts.environment:
         if _value(environ, name):
             return name
     pair = facts.environment_key_pair
-    if pair and _value(environ, pair.access_key_id) and _value(environ, pair.secret_access_key) and _usual_region(facts, environ):
+    if pair and _value(environ, pair.access_key_id) and _value(environ, pair.secret_access_key) and _usual_place("region", facts, environ):
         return pair.access_key_id
     return None
 
 
-def region_of(loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, environ: Mapping[str, str]) -> str | None:
-    """The region: the configuration's, or that of the usual variable."""
-    if provider.region is not None or facts is None:
-        return provider.region
-    name = _usual_region(facts, environ)
-    region = _value(environ, name) if name else None
-    if region is not None and not _REGION.fullmatch(region):
-        loaded.document.report(place, f"{name} does not name a region")
-        return None
-    return region
+def placeholders(*urls: str) -> list[str]:
+    """The names that stand in braces in any of the URLs, each once."""
+    return [name for name in PLACEHOLDERS if any(f"{{{name}}}" in url for url in urls)]
+
+
+def places_of(
+    loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, environ: Mapping[str, str]
+) -> dict[str, str | None]:
+    """What the placeholders of base URLs stand for: the configuration's word, or that of the usual variable."""
+    found: dict[str, str | None] = {}
+    for name in PLACEHOLDERS:
+        found[name] = getattr(provider, name)
+        variable = _usual_place(name, facts, environ) if facts and found[name] is None else None
+        if variable is None:
+            continue
+        found[name] = _value(environ, variable)
+        if not (_REGION if name == "region" else _PLACE).fullmatch(found[name] or ""):
+            loaded.document.report(place, f"{variable} does not name a {name}")
+            found[name] = None
+    return found
+
+
+def usual_places(name: str, facts: ProviderFacts | None) -> list[str]:
+    """Variables that usually hold what a placeholder stands for."""
+    return getattr(facts, f"environment_{name}") if facts else []
 
 
 def credentials(
@@ -97,6 +116,12 @@ def _wire(auth: Auth, region: str | None) -> wire.Auth:
 def _check(loaded: Loaded, place: Place, auths: list[Auth], keys: list[wire.ProviderKey], region: str | None) -> None:
     """Whether keys, region and ways of travelling fit each other."""
     report = loaded.document.report
+    if GOOGLE_SERVICE_ACCOUNT in auths:
+        report(
+            (*place, "auth"),
+            'signing in as a Google service account is not in this version; give auth = "bearer" and an access token that you renew',
+        )
+        return
     pairs = sum(key.access_key_id is not None for key in keys)
     if _SIGNED not in auths:
         if pairs:
@@ -124,7 +149,7 @@ def _keys(
         return _from_environment(loaded, place, facts, variable, environ), variable
     if facts is None and (provider.base_url or "").startswith("https://"):
         loaded.document.report(place, "has no keys: requests go out without a credential", "warning")
-    if facts is not None and facts.needs_key:
+    if facts is not None and facts.needs_key and (provider.auth or facts.auth) != GOOGLE_SERVICE_ACCOUNT:
         pair = facts.environment_key_pair
         names = [*facts.environment, *([f"{pair.access_key_id} and {pair.secret_access_key}"] if pair else [])]
         variables = " or ".join(names)
@@ -192,8 +217,8 @@ def _sendable(loaded: Loaded, place: Place, variable: str, environ: Mapping[str,
     return value
 
 
-def _usual_region(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
-    return next((name for name in facts.environment_region if _value(environ, name)), None)
+def _usual_place(name: str, facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
+    return next((variable for variable in usual_places(name, facts) if _value(environ, variable)), None)
 
 
 def _value(environ: Mapping[str, str], name: str) -> str | None:

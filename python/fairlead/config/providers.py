@@ -10,9 +10,9 @@ from fairlead.catalog import Catalogue
 from fairlead.catalog.document import did_you_mean
 from fairlead.catalog.load import check_quirks
 from fairlead.catalog.positions import Path as Place
-from fairlead.catalog.schema import DataPolicy, ProviderFacts
+from fairlead.catalog.schema import PLACEHOLDERS, DataPolicy, ProviderFacts
 from fairlead.config import wire
-from fairlead.config.credentials import SIMULATOR, credentials, region_of, usual_variable
+from fairlead.config.credentials import SIMULATOR, credentials, placeholders, places_of, usual_places, usual_variable
 from fairlead.config.load import Loaded
 from fairlead.config.schema import Provider
 from fairlead.config.view import ProviderView
@@ -20,7 +20,6 @@ from fairlead.config.view import ProviderView
 ANTHROPIC_VERSION = "2023-06-01"
 _NOT_THIS_ADDRESS = "127.0.0.1:0"
 """Stands for the simulator's address while it has none (`fairlead check`)."""
-_REGION = "{region}"
 _OWNED_HEADERS = frozenset(
     {
         "host",
@@ -76,8 +75,10 @@ def off_message(slug: str, loaded: Loaded, catalogue: Catalogue) -> str:
     if facts is None:
         named = [] if isinstance(loaded.config.providers, UnsetType) else [*loaded.config.providers]
         return f'unknown provider "{slug}"{did_you_mean_provider(slug, catalogue, named)}'
-    if isinstance(loaded.config.providers, UnsetType) and facts.environment:
-        return f'provider "{slug}" is off: set {facts.environment[0]} or add [providers.{slug}]'
+    if isinstance(loaded.config.providers, UnsetType) and facts.environment and facts.on_by_environment:
+        needed = placeholders(facts.base_url, *facts.base_urls.values())
+        variables = [facts.environment[0], *(name for place in needed for name in usual_places(place, facts)[:1])]
+        return f'provider "{slug}" is off: set {" and ".join(variables)} or add [providers.{slug}]'
     return f'provider "{slug}" is off: add [providers.{slug}]'
 
 
@@ -102,13 +103,12 @@ def _source(
 ) -> Source | None:
     place: Place = ("providers", slug)
     before = len(loaded.document.errors)
-    region = region_of(loaded, place, provider, facts, environ)
-    dialects = _dialects(loaded, place, provider, facts, catalogue, region)
-    found = credentials(loaded, place, provider, facts, environ, dialects, region)
+    places = places_of(loaded, place, provider, facts, environ)
+    dialects = _dialects(loaded, place, provider, facts, catalogue, places)
+    found = credentials(loaded, place, provider, facts, environ, dialects, places["region"])
     headers = _headers(loaded, place, provider, facts, dialects)
     check_quirks(loaded.document, (*place, "quirks"), provider.quirks or [])
-    if provider.region is not None and not (isinstance(found.auth, wire.Sigv4) or found.dialect_auth or _is_regional(provider, facts)):
-        loaded.document.report((*place, "region"), 'is of no use here: nothing is signed, and no base URL has "{region}"')
+    _check_places(loaded, place, provider, facts, signs=isinstance(found.auth, wire.Sigv4) or bool(found.dialect_auth))
     if len(loaded.document.errors) > before:
         return None
     name = provider.name or (facts.name if facts else slug)
@@ -152,7 +152,7 @@ def _source(
 
 
 def _dialects(
-    loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, catalogue: Catalogue, region: str | None
+    loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, catalogue: Catalogue, places: Mapping[str, str | None]
 ) -> dict[str, str]:
     """Dialect → base URL, in the order of preference."""
     report = loaded.document.report
@@ -177,20 +177,33 @@ def _dialects(
         _check_url(loaded, (*place, "base_urls", name), url)
     if provider.base_url is not None:
         _check_url(loaded, (*place, "base_url"), provider.base_url)
-    if region is None and any(_REGION in url for url in dialects.values()):
-        variables = " or ".join(facts.environment_region) if facts else ""
-        report(place, f'no region: give region = "…" or set {variables}' if variables else 'no region: give region = "…"')
-    return {name: _normal_url(name, url).replace(_REGION, region or "") for name, url in dialects.items()}
+    for wanted in placeholders(*dialects.values()):
+        if places[wanted] is None:
+            variables = " or ".join(usual_places(wanted, facts))
+            report(place, f'no {wanted}: give {wanted} = "…"' + (f" or set {variables}" if variables else ""))
+    return {name: _filled(_normal_url(name, url), places) for name, url in dialects.items()}
 
 
-def _is_regional(provider: Provider, facts: ProviderFacts | None) -> bool:
+def _filled(url: str, places: Mapping[str, str | None]) -> str:
+    for name, value in places.items():
+        url = url.replace(f"{{{name}}}", value or "")
+    return url
+
+
+def _check_places(loaded: Loaded, place: Place, provider: Provider, facts: ProviderFacts | None, *, signs: bool) -> None:
+    """A word for a placeholder that no URL has was meant for something."""
     urls = [
         provider.base_url or "",
         *provider.base_urls.values(),
         facts.base_url if facts else "",
         *(facts.base_urls.values() if facts else ()),
     ]
-    return any(_REGION in url for url in urls)
+    used = placeholders(*urls)
+    for name in PLACEHOLDERS:
+        if getattr(provider, name) is None or name in used or (name == "region" and signs):
+            continue
+        why = "nothing is signed, and no base URL has" if name == "region" else "no base URL has"
+        loaded.document.report((*place, name), f'is of no use here: {why} "{{{name}}}"')
 
 
 def _base_url(dialect: str, provider: Provider, facts: ProviderFacts | None) -> str:

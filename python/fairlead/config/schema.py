@@ -43,6 +43,9 @@ Pattern = Annotated[str, Meta(pattern=r"^[~*A-Za-z0-9_.:/@-]{1,200}$", descripti
 BaseUrl = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description='a URL such as "https://host/v1"')]
 
 
+Place = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="a name of letters, digits and . _ - (128 at most)")]
+
+
 class Table(Struct, forbid_unknown_fields=True, kw_only=True):
     """What every table has in common: unknown keys are errors."""
 
@@ -172,7 +175,8 @@ class Provider(Table):
     dialects: Annotated[list[Dialect], Meta(min_length=1)] | None = None
     """What it speaks; the first is preferred."""
     base_url: BaseUrl | None = None
-    """What the dialect's official SDK takes; for Anthropic and Gemini with or without their version. `{region}` stands for the region."""
+    """What the dialect's official SDK takes; for Anthropic and Gemini with or without their version. `{region}`, `{account}`,
+    `{resource}` and `{project}` stand for the keys of that name."""
     base_urls: dict[Dialect, BaseUrl] = {}
     """Where several dialects have different base URLs."""
     keys: list[Secret | ProviderKey] | None = None
@@ -184,6 +188,12 @@ class Provider(Table):
     """Where a dialect wants the credential otherwise."""
     region: Region | None = None
     """What signatures hold for, and `{region}` in base URLs. Absent, for a provider of the catalogue: its usual environment variable."""
+    account: Place | None = None
+    """`{account}` in base URLs. Absent: as for `region`."""
+    resource: Place | None = None
+    """`{resource}` in base URLs. Absent: as for `region`."""
+    project: Place | None = None
+    """`{project}` in base URLs. Absent: as for `region`."""
     headers: dict[HeaderName, HeaderValue] = {}
     """Added to every request; `anthropic-version` only to those in its dialect."""
     cancel_stops_billing: bool | None = None
