@@ -3,6 +3,10 @@
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
+from google import genai
+from google.genai import types
+from openai import OpenAI
 
 from e2e.house import KEY, Gateway, send
 from e2e.wire import Wire, request
@@ -33,3 +37,17 @@ def test_both_planes_refuse_a_method_alike(gateway: Gateway) -> None:
 
     assert refused("/v1/chat/completions", "GET") == refused("/v1/models", "DELETE")
     assert refused("/api/v1/chat/completions", "GET") == refused("/api/v1/models", "DELETE")
+
+
+def test_every_sdk_lists_the_models(gateway: Gateway) -> None:
+    openai = OpenAI(base_url=f"{gateway.url}/v1", api_key=KEY)
+    ids = [model.id for model in openai.models.list()]
+    assert len(ids) > 1 and openai.models.retrieve(ids[0]).id == ids[0]
+    anthropic = Anthropic(base_url=gateway.url, api_key=KEY)
+    assert [model.id for model in anthropic.models.list(limit=2)] == ids
+    assert anthropic.models.retrieve(ids[1]).id == ids[1]
+    with genai.Client(api_key=KEY, vertexai=False, http_options=types.HttpOptions(base_url=gateway.url)) as gemini:
+        assert [model.name for model in gemini.models.list(config={"page_size": 2})] == [f"models/{id}" for id in ids]
+        assert gemini.models.get(model=f"models/{ids[0]}").name == f"models/{ids[0]}"
+    in_query = send(gateway.address, "GET", f"/v1beta/models?key={KEY}", None, {})
+    assert [model["name"] for model in in_query.json()["models"]] == [f"models/{id}" for id in ids]

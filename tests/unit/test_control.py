@@ -67,7 +67,23 @@ CHEAP = model(
     endpoints=(endpoint(price=Price(0, 0), pricing={"prompt": "0", "completion": "0"}, region="eu", context_length=8_000),),
 )
 OFFER = Offer(
-    [model(), CHEAP], [ProviderView("lab", "The Lab", {}, 1, "configuration", "configuration", DataPolicy(), None, (), "", "", "")]
+    [model(), CHEAP],
+    [
+        ProviderView(
+            "lab",
+            "The Lab",
+            {},
+            1,
+            "configuration",
+            "configuration",
+            DataPolicy(zdr=True),
+            "FR",
+            ("FR", "DE"),
+            "https://lab/privacy",
+            "",
+            "",
+        )
+    ],
 )
 
 
@@ -330,11 +346,41 @@ def test_openrouters_list(tmp_path: Path) -> None:
         ("?limit=1001", None),
         ("?offset=-1", None),
         ("?offset=%C2%B2", None),
-        ("?zdr=true", None),
+        ("?zdr=true", ["acme/fast", "acme/cheap:free"]),
+        ("?zdr=perhaps", None),
+        ("?region=eu", ["acme/fast", "acme/cheap:free"]),
+        ("?region=us", []),
+        ("?region=mars", None),
+        ("?providers=LAB", ["acme/fast", "acme/cheap:free"]),
+        ("?providers=The Lab,other", ["acme/fast", "acme/cheap:free"]),
+        ("?providers=other", []),
+        ("?model_authors=acme,other", ["acme/fast", "acme/cheap:free"]),
+        ("?model_authors=other", []),
+        ("?context=128000", ["acme/fast", "acme/cheap:free"]),
+        ("?context=128001", []),
+        ("?context=much", None),
+        ("?max_price=2.9", ["acme/cheap:free"]),
+        ("?max_price=3", ["acme/fast", "acme/cheap:free"]),
+        ("?min_price=0.1", ["acme/fast"]),
+        ("?max_output_price=14", ["acme/cheap:free"]),
+        ("?min_output_price=15", ["acme/fast"]),
+        ("?max_price=cheap", None),
+        ("?max_price=-1", None),
+        ("?max_price=NaN", None),
+        ("?arch=claude", []),
+        ("?max_age_days=1", []),
+        ("?min_age_days=1", ["acme/fast", "acme/cheap:free"]),
+        ("?sort=most-popular", ["acme/cheap:free", "acme/fast"]),
+        ("?sort=top-weekly", ["acme/cheap:free", "acme/fast"]),
+        ("?category=roleplay", None),
+        ("?min_coding_index=3", None),
     ],
 )
 def test_openrouters_parameters_of_the_list(tmp_path: Path, query: str, ids: list[str] | None) -> None:
     async def story(house: House) -> None:
+        if "sort=" in query:
+            house.journal.records.append((generation(1, model="acme/cheap:free"), [attempt(1, 1)]))
+            await house.desk.drainer.catch_up()
         listed = await house.get(f"/api/v1/models{query}", status=200 if ids is not None else 400)
         if ids is not None:
             assert [shown["id"] for shown in listed["data"]] == ids
@@ -358,10 +404,16 @@ def test_the_list_has_the_manner_of_whoever_asks(tmp_path: Path) -> None:
         assert await house.get("/v1/models") == {
             "object": "list",
             "data": [
-                {"id": "acme/fast", "object": "model", "created": 1_700_000_000, "owned_by": "acme"},
-                {"id": "acme/cheap:free", "object": "model", "created": 1_600_000_000, "owned_by": "acme"},
+                {
+                    "id": "acme/fast", "object": "model", "created": 1_700_000_000, "owned_by": "acme",
+                    "context_length": 128_000, "max_completion_tokens": 16384,
+                },
+                {
+                    "id": "acme/cheap:free", "object": "model", "created": 1_600_000_000, "owned_by": "acme",
+                    "context_length": 128_000, "max_completion_tokens": 16384,
+                },
             ],
-        }
+        }  # fmt: skip
         anthropic = KEY | {"anthropic-version": "2023-06-01"}
         fast = {"type": "model", "id": "acme/fast", "display_name": "Acme Fast", "created_at": "2023-11-14T22:13:20.000Z"}
         listed = await house.get("/v1/models?limit=1", anthropic)
@@ -371,6 +423,72 @@ def test_the_list_has_the_manner_of_whoever_asks(tmp_path: Path) -> None:
         before = await house.get("/v1/models?before_id=acme/cheap:free", anthropic)
         assert (before["data"], before["has_more"]) == ([fast], False)
         await house.get("/v1/models?after_id=nothing", anthropic, 400)
+        codex = await house.get("/v1/models?client_version=0.156.0")
+        assert [shown["slug"] for shown in codex["models"]] == [shown["id"] for shown in codex["data"]]
+        shown = codex["models"][0]
+        assert (shown["context_window"], shown["default_reasoning_level"], shown["priority"]) == (128_000, "low", 0)
+        assert [level["effort"] for level in shown["supported_reasoning_levels"]] == ["low", "high"]
+        assert codex["models"][1]["supported_reasoning_levels"] == []
+        for page in (
+            await house.get("/v1beta/models?pageSize=1"),
+            await house.get("/v1/models?pageSize=1", KEY | {"x-goog-api-key": "present"}),
+        ):
+            assert page["nextPageToken"] == "1"
+            assert [(shown["name"], shown["inputTokenLimit"]) for shown in page["models"]] == [("models/acme/fast", 128_000)]
+        assert "nextPageToken" not in await house.get("/v1beta/models?pageSize=1&pageToken=1")
+        error = await house.get("/v1beta/models/acme/slow", status=404)
+        assert error == {"error": {"code": 404, "message": "there is no model 'acme/slow'", "status": "NOT_FOUND"}}
+
+    tell(tmp_path, story)
+
+
+def test_one_model_has_the_manner_of_whoever_asks(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        assert (await house.get("/api/v1/models/acme/quick"))["data"]["id"] == "acme/fast"
+        assert (await house.get("/v1/models/fast"))["object"] == "model"
+        assert (await house.get("/v1/models/acme%2Ffast", KEY | {"anthropic-version": "2023-06-01"}))["display_name"] == "Acme Fast"
+        assert (await house.get("/v1beta/models/acme/cheap:free"))["displayName"] == "Acme Cheap"
+        assert (await house.get("/v1/models/nothing", status=404))["error"]["code"] == "not_found"
+
+    tell(tmp_path, story)
+
+
+def test_a_key_sees_the_models_that_it_may_use(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        key, _ = house.desk.directory.create(NewKey(name="narrow", models=["other/*", "acme/c*:free"]))
+        narrow = {"x-fairlead-principal": f"key={key.id};account=1;management=0"}
+        for path, name in (
+            ("/v1/models", "data"),
+            ("/api/v1/models", "data"),
+            ("/api/v1/models/user", "data"),
+            ("/v1beta/models", "models"),
+        ):
+            assert len((await house.get(path, narrow))[name]) == 1, path
+            assert len((await house.get(path))[name]) == 2, path
+        assert await house.get("/api/v1/models/count", narrow) == {"data": {"count": 1}}
+        await house.get("/v1/models/acme/fast", narrow, 404)
+        await house.get("/api/v1/models/acme/fast/endpoints", narrow, 404)
+        await house.get("/api/v1/models/acme/cheap:free/endpoints", narrow)
+        assert len((await house.get("/v1/models", OPERATOR))["data"]) == 2
+
+    tell(tmp_path, story)
+
+
+def test_providers_and_what_they_keep(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        assert (await house.get("/api/v1/providers"))["data"] == [
+            {
+                "name": "The Lab", "slug": "lab", "privacy_policy_url": "https://lab/privacy", "terms_of_service_url": None,
+                "status_page_url": None, "headquarters": "FR", "datacenters": ["FR", "DE"],
+            }
+        ]  # fmt: skip
+        listed = (await house.get("/api/v1/endpoints/zdr"))["data"]
+        assert [(shown["model_id"], shown["provider_name"]) for shown in listed] == [
+            ("acme/fast", "The Lab"),
+            ("acme/cheap:free", "The Lab"),
+        ]
+        house.desk.offer = Offer(house.desk.offer.models, ())
+        assert (await house.get("/api/v1/endpoints/zdr"))["data"] == []
 
     tell(tmp_path, story)
 

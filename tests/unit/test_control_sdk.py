@@ -26,6 +26,10 @@ def test_the_sdk_accepts_every_reply(tmp_path: Path) -> None:
         models = getattr(listed, "result", listed)
         assert [model.id for model in models.data] == ["acme/fast", "acme/cheap:free"]
         assert (await key.models.count_async()).data.count == 2
+        assert [provider.slug for provider in (await key.providers.list_async()).data] == ["lab"]
+        assert len((await key.endpoints.list_zdr_endpoints_async()).data) == 2
+        mine: Any = await key.models.list_for_user_async(security={"bearer": "unused"})
+        assert len(getattr(mine, "result", mine).data) == 2
         endpoints = await key.endpoints.list_async(author="acme", slug="cheap:free")
         assert endpoints.data.endpoints[0].provider_name == "The Lab"
         assert (await key.api_keys.get_current_key_metadata_async()).data.usage == 1.000000001

@@ -37,13 +37,21 @@ class Resource(NamedTuple):
 FORWARDED: tuple[Resource, ...] = (
     Resource("GET", "/models", Access.CATALOGUE, models.listing),
     Resource("GET", "/models/count", Access.CATALOGUE, models.count),
+    Resource("GET", "/models/user", Access.KEY, models.user),
     Resource("GET", "/models/{author}/{slug}/endpoints", Access.CATALOGUE, models.endpoints),
+    Resource("GET", "/models/{name:path}", Access.CATALOGUE, models.single),
+    Resource("GET", "/endpoints/zdr", Access.CATALOGUE, models.endpoints_without_retention),
+    Resource("GET", "/providers", Access.CATALOGUE, models.providers),
     Resource("GET", "/key", Access.KEY, key.show),
     Resource("GET", "/auth/key", Access.KEY, key.show),
     Resource("GET", "/generation", Access.KEY, generation.show),
     Resource("GET", "/credits", Access.MANAGEMENT, credits.show),
 )
 PREFIXES = ("/api/v1", "/v1")
+GEMINI: tuple[Resource, ...] = (
+    Resource("GET", "/v1beta/models", Access.CATALOGUE, models.listing),
+    Resource("GET", "/v1beta/models/{name:path}", Access.CATALOGUE, models.single),
+)
 
 ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/healthz", Access.ANYONE, operations.healthz),
@@ -64,7 +72,7 @@ ADMIN: tuple[Resource, ...] = (
 def private_app(desk: Desk) -> Starlette:
     """For the Unix socket: what the data plane forwards, and the operator's routes for commands."""
     forwarded = [resource._replace(path=prefix + resource.path) for prefix in PREFIXES for resource in FORWARDED]
-    return _app(desk, (*forwarded, *ADMIN), lambda request: private_principal(request.scope["headers"]))
+    return _app(desk, (*forwarded, *GEMINI, *ADMIN), lambda request: private_principal(request.scope["headers"]))
 
 
 def admin_app(desk: Desk) -> Starlette:

@@ -11,7 +11,7 @@ class Offer:
     def __init__(self, models: Sequence[ModelView], providers: Sequence[ProviderView]) -> None:
         self.models = tuple(models)
         self._by_name = {name: model for model in self.models for name in (*model.aliases, model.id)}
-        self._provider_names = {provider.slug: provider.name for provider in providers}
+        self.providers = {provider.slug: provider for provider in providers}
 
     def model(self, name: str) -> ModelView | None:
         """The model that this id or alias means."""
@@ -19,4 +19,5 @@ class Offer:
 
     def provider_name(self, slug: str) -> str:
         """What to show for a provider: its name, or the slug of one that is not configured any more."""
-        return self._provider_names.get(slug, slug)
+        provider = self.providers.get(slug)
+        return provider.name if provider else slug

@@ -24,6 +24,7 @@ class Shape(Enum):
     OPENROUTER = "openrouter"
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
 
 
 # Status → OpenAI's type and code, Anthropic's type, as the data plane has them (`rust/ir/src/error.rs`, `rust/formats/src/*/error.rs`).
@@ -37,12 +38,19 @@ _WORDS: dict[int, tuple[str, str | None, str]] = {
     500: ("server_error", "server", "api_error"),
     503: ("server_error", "server", "overloaded_error"),
 }
+_GEMINI_WORDS = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 405: "UNIMPLEMENTED",
+    413: "INVALID_ARGUMENT", 500: "INTERNAL", 503: "UNAVAILABLE",
+}  # fmt: skip
 # Others are the operator's alone and have OpenRouter's shape.
 _OTHER_WORDS = _WORDS[400]
 
 
 def shape_of(path: str, headers: Mapping[str, str]) -> Shape:
-    """The shape of errors on a path: on `/v1` Anthropic's where its client is known by path or header, else OpenAI's."""
+    """The shape of errors on a path: on `/v1` Anthropic's where its client is known by path or header, else OpenAI's; on `/v1beta`
+    Google's."""
+    if path.startswith("/v1beta/"):
+        return Shape.GEMINI
     if not path.startswith("/v1/"):
         return Shape.OPENROUTER
     return Shape.ANTHROPIC if path.startswith("/v1/messages") or "anthropic-version" in headers else Shape.OPENAI
@@ -68,6 +76,8 @@ class Refusal(Exception):
             return {"error": {"message": self.message, "type": openai_type, "param": None, "code": openai_code}}
         if shape is Shape.ANTHROPIC:
             return {"type": "error", "error": {"type": anthropic_type, "message": self.message}}
+        if shape is Shape.GEMINI:
+            return {"error": {"code": self.status, "message": self.message, "status": _GEMINI_WORDS.get(self.status, "INTERNAL")}}
         return {"error": {"code": self.status, "message": self.message, "metadata": {"error_type": self.error_type}}}
 
 

@@ -68,6 +68,13 @@ pub(crate) fn find(method: &Method, path: &str, query: Option<&str>) -> (Route, 
     (route(method, path, rest, manner), face(path))
 }
 
+/// Whether a path shows what is on offer: open without a key where the operator says so.
+pub(crate) fn is_catalogue(path: &str) -> bool {
+    let rest = path.strip_prefix("/v1beta").unwrap_or_else(|| split(path).1);
+    let below = |folder: &str| rest.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    below("/models") && rest != "/models/user" || rest == "/providers" || rest == "/endpoints/zdr"
+}
+
 /// The face of errors on a path.
 pub(crate) fn face(path: &str) -> Face {
     if path.starts_with("/v1beta/") || gemini(path).is_some() {
@@ -132,6 +139,9 @@ fn dialect(rest: &str) -> Dialect {
 }
 
 fn route(method: &Method, path: &str, rest: &str, manner: Manner) -> Route {
+    if path.starts_with("/v1beta/") && is_catalogue(path) && matches!(*method, Method::GET | Method::HEAD) {
+        return Route::Control;
+    }
     let purpose = match rest {
         "/chat/completions" | "/responses" | "/messages" => Purpose::Generate,
         "/completions" => Purpose::Completions,
@@ -218,6 +228,12 @@ mod tests {
             ("GET", "/v1beta/models/a:countTokens", Route::Method("POST")),
             ("POST", "/v1beta/models/a:embedContent", Route::Unknown),
             ("GET", "/api/v1/models", Route::Control),
+            ("GET", "/v1beta/models", Route::Control),
+            ("GET", "/v1beta/models/acme/fast", Route::Control),
+            ("POST", "/v1beta/models", Route::Unknown),
+            ("GET", "/v1beta/modelsx", Route::Unknown),
+            ("GET", "/v1beta/files", Route::Unknown),
+            ("GET", "/api/v1/providers", Route::Control),
             ("GET", "/v1/models/a/b/endpoints", Route::Control),
             ("GET", "/v1/models/a/b:free", Route::Control),
             ("GET", "/v1/responses/resp_1", kept_route("resp_1", Wish::Show)),
@@ -246,6 +262,19 @@ mod tests {
             let (bare, query) = path.split_once('?').map_or((path, None), |(bare, query)| (bare, Some(query)));
             assert_eq!(find(&method, bare, query).0, route, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn what_is_on_offer_may_be_open() {
+        let check = |path: &str, open| assert_eq!(is_catalogue(path), open, "{path}");
+        check("/v1/models", true);
+        check("/api/v1/models/a/b/endpoints", true);
+        check("/v1beta/models/a", true);
+        check("/api/v1/providers", true);
+        check("/api/v1/endpoints/zdr", true);
+        check("/api/v1/models/user", false);
+        check("/v1/modelsx", false);
+        check("/api/v1/key", false);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::head::Head;
 use super::reply::ReplyBody;
 use super::{Body, KnownKey, admit, intake};
+use crate::routes;
 use crate::upstream::{Exchange, ExchangeError, Fill, Outgoing, Waits};
 use crate::worker::Worker;
 use fairlead_http1::RequestHead;
@@ -73,9 +74,7 @@ pub(crate) async fn to_control(
 
 /// `key=…;account=…;management=…`, or `anonymous` where the catalogue is open.
 fn principal(worker: &Worker, snapshot: &Snapshot, parts: &Parts, head: &Head<'_>, known_key: &KnownKey) -> Result<String, Failure> {
-    let path = parts.uri.path();
-    let catalogue = path.strip_prefix("/api").unwrap_or(path).starts_with("/v1/models");
-    if catalogue && snapshot.settings.open_catalogue && head.key().is_none() {
+    if routes::is_catalogue(parts.uri.path()) && snapshot.settings.open_catalogue && head.key().is_none() {
         return Ok("anonymous".to_owned());
     }
     let principal = admit::any(worker, head, known_key)?;

@@ -129,7 +129,10 @@ async fn serve(
     arrival: &Arrival<'_>,
     route: Route,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let head = checked_head(parts, body, arrival.misframed, &snapshot.settings.limits)?;
+    let mut head = checked_head(parts, body, arrival.misframed, &snapshot.settings.limits)?;
+    if routes::face(parts.uri.path()).dialect == Dialect::GeminiGenerate {
+        head.take_key_from(parts.uri.query());
+    }
     match route {
         Route::Health => Ok(reply::plain(200, "ok\n")),
         Route::Ready if worker.shared.ready() => Ok(reply::plain(200, "ready\n")),
