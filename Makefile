@@ -53,9 +53,10 @@ icount: $(VENV)/tools $(ICOUNT) ## count the instructions of translating (with v
 lint: $(VENV)/tools ## checks
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(BIN)/ruff format --check python tests benches examples
-	$(BIN)/ruff check python tests benches examples
+	$(BIN)/ruff format --check python tests benches examples tools
+	$(BIN)/ruff check python tests benches examples tools
 	$(BIN)/mypy
+	$(BIN)/mypy -p tools.catalogue
 
 # Types, not code: nothing is linked, so ring's C and assembly need not come out, and `true` stands in where there is no cross compiler.
 AARCH64 := aarch64-unknown-linux-gnu
@@ -67,8 +68,8 @@ check-aarch64: ## type-check everything for aarch64
 
 fmt: $(VENV)/tools ## formatters
 	cargo fmt --all
-	$(BIN)/ruff format python tests benches examples
-	$(BIN)/ruff check --fix-only python tests benches examples
+	$(BIN)/ruff format python tests benches examples tools
+	$(BIN)/ruff check --fix-only python tests benches examples tools
 
 wheel: $(VENV)/tools ## a wheel in dist/
 	$(BIN)/maturin build --release --locked --out dist

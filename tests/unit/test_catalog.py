@@ -1,15 +1,17 @@
 """The catalogue: what ships, and what its reader refuses."""
 
+from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fairlead import _native
-from fairlead.catalog import load, quirks, shipped
+from fairlead.catalog import compiled, load, quirks, shipped
 from fairlead.catalog.document import Mistakes
 from fairlead.catalog.parameters import supported
-from fairlead.catalog.schema import QUIRKS, Capabilities, Reasoning
+from fairlead.catalog.schema import QUIRKS, Capabilities, CatalogueEndpoint, DatedPrice, Reasoning
 from fairlead.config import report
 
 PROVIDER = """[provider]
@@ -56,14 +58,98 @@ def test_what_ships_is_complete() -> None:
     assert {f"sim/{name}" for name in ("echo", "fast", "slow", "flaky", "reason", "tools")} <= found.models.keys()
     assert len(found.models) >= 30
     served = {endpoint.provider for file in found.models.values() for endpoint in file.endpoint}
-    assert served <= {slug for slug, facts in found.providers.items() if facts.environment or slug == "sim"}
     assert len(found.providers) >= 50
-    for file in found.models.values():
+    assert len(found.models) >= 400
+    assert {slug for slug, facts in found.providers.items() if facts.environment and facts.on_by_environment} <= served
+
+
+def test_the_compiled_file_is_that_of_the_toml_files() -> None:
+    """After editing one: `python -m fairlead.catalog`."""
+    folder = Path(compiled.__file__).parent
+    assert (folder / compiled.NAME).read_bytes() == compiled.text(load(folder))
+    assert shipped() == load(folder)
+
+
+def prices() -> Iterator[tuple[str, CatalogueEndpoint, DatedPrice]]:
+    for id, file in shipped().models.items():
         for endpoint in file.endpoint:
             for price in endpoint.price:
-                assert price.source
-                assert date(2026, 1, 1) < price.from_ <= price.checked <= date(2026, 11, 20)
-                assert price.usd_per_million.prompt not in (None, "0")
+                yield f"{id} at {endpoint.provider}", endpoint, price
+
+
+def test_every_price_has_a_source_and_a_day() -> None:
+    for where, endpoint, price in prices():
+        assert price.source.startswith("https://") or endpoint.provider == "sim", where
+        assert price.from_ <= price.checked <= date(2026, 11, 21), where
+        assert [one.from_ for one in endpoint.price] == sorted({one.from_ for one in endpoint.price}), where
+
+
+def test_prices_are_in_the_right_unit() -> None:
+    """Per million tokens, not per token or thousand; zero only where the name says so."""
+    for where, endpoint, price in prices():
+        prompt, completion = (Decimal(text or "nan") for text in (price.usd_per_million.prompt, price.usd_per_million.completion))
+        cached = Decimal(price.usd_per_million.cache_read or prompt)
+        if endpoint.upstream_model.endswith(":free"):
+            assert prompt == completion == 0, where
+            continue
+        assert Decimal("0.001") < prompt <= 150, where
+        assert completion <= 600, where
+        assert completion > 0 or "embed" in where or "voyage" in where, where
+        assert 0 < cached <= prompt, where
+        for text in (price.usd_each.request, price.usd_each.web_search):
+            assert text is None or Decimal(text) <= Decimal("0.05"), where
+
+
+def test_limits_are_plausible() -> None:
+    for id, file in shipped().models.items():
+        assert 512 <= file.model.context_tokens <= 20_000_000, id
+        for endpoint in file.endpoint:
+            assert (endpoint.max_completion_tokens or 1) <= (endpoint.context_tokens or file.model.context_tokens), id
+            assert endpoint.shutdown_on is None or endpoint.shutdown_on >= date(2026, 11, 21), id
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "expected"),
+    [
+        ("anthropic/claude-opus-5.5", "anthropic", "prompt=4 completion=20 cache_read=0.2 cache_write=5 cache_write_1h=8"),
+        ("anthropic/claude-sonnet-5.5", "anthropic", "prompt=2 completion=10 cache_read=0.1 cache_write=2.5 cache_write_1h=4"),
+        ("anthropic/claude-haiku-5.5", "anthropic", "prompt=0.1 completion=0.5 cache_read=0.01 cache_write=0.125 cache_write_1h=0.2"),
+        ("openai/gpt-5.5", "openai", "prompt=5 completion=30 cache_read=0.5"),
+        ("openai/gpt-5-mini", "openai", "prompt=0.25 completion=2 cache_read=0.025"),
+        ("google/gemini-4-argon", "google-ai-studio", "prompt=2 completion=10 cache_read=0.1"),
+        ("deepseek/deepseek-v4-pro", "deepseek", "prompt=1.32 completion=3.96 cache_read=0.044"),
+        ("z-ai/glm-5.3", "z-ai", "prompt=1.4 completion=4.4 cache_read=0.26"),
+        ("mistralai/mistral-large-4-0", "mistral", "prompt=0.7 completion=2.1 cache_read=0.07"),
+        ("openai/gpt-oss-120b", "groq", "prompt=0.15 completion=0.6 cache_read=0.075"),
+        ("openai/text-embedding-3-small", "openai", "prompt=0.02 completion=0"),
+    ],
+)
+def test_prices_of_flagships(model: str, provider: str, expected: str) -> None:
+    (endpoint,) = [endpoint for endpoint in shipped().models[model].endpoint if endpoint.provider == provider]
+    charged = endpoint.price[-1].usd_per_million
+    assert " ".join(f"{name}={text}" for name in charged.__struct_fields__ if (text := getattr(charged, name))) == expected
+
+
+@pytest.mark.parametrize(
+    ("alias", "model"),
+    [
+        ("claude-opus-4-7", "anthropic/claude-opus-4.7"),
+        ("~anthropic/claude-opus-latest", "anthropic/claude-opus-5.5"),
+        ("gpt-5.5-2026-04-23", "openai/gpt-5.5"),
+        ("openai/gpt-5.4-2026-03-05", "openai/gpt-5.4"),
+        ("mistralai/mistral-large-4", "mistralai/mistral-large-4-0"),
+        ("text-embedding-3-small", "openai/text-embedding-3-small"),
+    ],
+)
+def test_other_names(alias: str, model: str) -> None:
+    assert [id for id, file in shipped().models.items() if alias in file.model.aliases] == [model]
+
+
+def test_where_the_authors_own_provider_serves_a_model_it_comes_first() -> None:
+    first = {id: file.endpoint[0].provider for id, file in shipped().models.items()}
+    assert (first["z-ai/glm-5.3"], first["openai/gpt-5.5"], first["openai/gpt-oss-120b"]) == ("z-ai", "openai", "groq")
+    for id, file in shipped().models.items():
+        assert "openrouter" not in [endpoint.provider for endpoint in file.endpoint[:-1]], id
 
 
 def test_quirks_are_those_of_the_data_plane() -> None:

@@ -284,7 +284,7 @@ def test_a_deprecated_model_stays_to_its_last_day_and_says_so() -> None:
     assert sonnet(date(2026, 11, 30), text) == ([("deprecated", "2026-11-30")], [])
     assert sonnet(date(2026, 12, 1), text) == ([], [])
     named = text + '[models."anthropic/claude-sonnet-4.5"]\n'
-    assert sonnet(date(2026, 12, 1), named)[1] == ["none of its providers is on: amazon-bedrock, openrouter"]
+    assert sonnet(date(2026, 12, 1), named)[1] == ["none of its providers is on: amazon-bedrock, azure, gmicloud, venice, openrouter"]
 
 
 def test_a_model_that_is_gone_everywhere_says_since_when(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_the_newest_price_in_force_applies(tmp_path: Path, today: date, prompt: 
         ),
         (
             "[models.'openai/gpt-5-mini']\nname='x'",
-            '1: models."openai/gpt-5-mini": warning: none of its providers is on: openai, openrouter',
+            '1: models."openai/gpt-5-mini": warning: none of its providers is on: openai, azure, openrouter',
         ),
         ("[keys.a]\nsecret='short'", "2: keys.a.secret: warning: is short: 20 random characters or more resist guessing"),
         (

@@ -2,9 +2,10 @@
 
 A new provider or model is one file, never code. `providers/<slug>.toml` says how to talk to a provider, `models/<vendor>/<model>.toml` what
 a model can do, who serves it and what it costs since when; `schema` documents every key. Prices carry their source and the day they were
-checked.
+checked. What is read at run time is `compiled.jsonl`, made from them by `python -m fairlead.catalog`.
 """
 
-from fairlead.catalog.load import Catalogue, load, shipped
+from fairlead.catalog.compiled import shipped
+from fairlead.catalog.load import Catalogue, load
 
 __all__ = ["Catalogue", "load", "shipped"]

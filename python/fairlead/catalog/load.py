@@ -1,9 +1,8 @@
-"""Reads the catalogue that ships with the package."""
+"""Reads and judges the TOML files of a catalogue."""
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from fairlead.catalog.document import Document, Mistakes, did_you_mean
@@ -29,12 +28,6 @@ class Catalogue:
 
     providers: dict[str, ProviderFacts] = field(default_factory=dict)
     models: dict[str, ModelFile] = field(default_factory=dict)
-
-
-@cache
-def shipped() -> Catalogue:
-    """The catalogue inside the package. Read once per process."""
-    return load(Path(__file__).parent)
 
 
 def load(directory: Path) -> Catalogue:

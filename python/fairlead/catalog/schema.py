@@ -27,7 +27,7 @@ Secret = Annotated[str, Meta(pattern=r"^[!-~]{1,4096}$", description="a secret o
 Count = Annotated[int, Meta(ge=1, le=10_000_000_000)]
 Usd = Annotated[str, Meta(description='a decimal number in quotes, such as "2.50"')]
 Hours = Annotated[str, Meta(pattern=r"^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", description='hours such as "10:00-01:00"')]
-Modality = Literal["text", "image", "file", "audio", "video"]
+Modality = Literal["text", "image", "file", "audio", "video", "embeddings"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """How hard to think; `none` where thinking can be switched off by an effort."""
 Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$", description='a region such as "eu-central-1"')]
@@ -114,11 +114,11 @@ QUIRKS = (
 """What an endpoint may do otherwise than its dialects say. `fairlead._native.QUIRKS` has the meanings; a test compares the names."""
 
 
-class File(Struct, forbid_unknown_fields=True):
-    """What every table of a file has in common: unknown keys are errors."""
+class File(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What every table of a file has in common: unknown keys are errors, defaults are not written."""
 
 
-class DataPolicy(File, kw_only=True, omit_defaults=True):
+class DataPolicy(File, kw_only=True):
     """What a provider does with prompts and replies. Absent is unknown, and unknown satisfies no demand for privacy."""
 
     training: bool | None = None
