@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import signal
 import subprocess
 import time
@@ -81,7 +82,7 @@ class Managed:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience_s)
         for pid in members | tree(self.pid):
-            _kill(pid)
+            _kill(pid, patience_s)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._log):
             if pipe is not None:
@@ -99,9 +100,15 @@ def _before_exec(cores: set[int]) -> Callable[[], None]:
     return prepare
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, patience_s: float) -> None:
+    """Kills a process, and waits until it is gone: on a busy core that is later."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        handle = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], patience_s)
+        finally:
+            os.close(handle)
 
 
 def tree(root: int) -> set[int]:

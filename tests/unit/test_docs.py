@@ -14,7 +14,7 @@ from fairlead.catalog.schema import CHARGED_EACH, CHARGED_PER_MILLION
 from fairlead.cli import COMMANDS
 from fairlead.config import schema
 from fairlead.config.unbuilt import UNBUILT
-from fairlead.control.app import ADMIN, FORWARDED
+from fairlead.control.app import ADMIN, FORWARDED, GEMINI
 from msgspec import NODEFAULT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,7 +170,8 @@ def test_errors() -> None:
 
 def test_routes_of_the_traffic_port() -> None:
     documented = names(section("api.md", "Traffic port"))
-    forwarded = {f"{resource.method} /api/v1{resource.path}" for resource in FORWARDED}
+    forwarded = {f"{resource.method} /api/v1{resource.path}" for resource in FORWARDED} | {f"{each.method} {each.path}" for each in GEMINI}
+    forwarded = {route.replace(":path}", "}") for route in forwarded}
     routes = source("rust/gateway/src/routes.rs")
     inferring = [path for arm in re.findall(r'^ +("/.*) => Purpose::', routes, re.MULTILINE) for path in re.findall(r'"(/[^"]+)"', arm)]
     actions = re.findall(r'\("(:\w+)", ', routes)
