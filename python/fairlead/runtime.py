@@ -23,7 +23,7 @@ import anyio
 import msgspec
 
 from fairlead import __version__, config
-from fairlead.catalog import shipped
+from fairlead.catalog import current
 from fairlead.config import Compiled, Loaded, Mistakes, report
 from fairlead.config.schema import Server
 from fairlead.control import place, secret
@@ -163,7 +163,7 @@ class Process:
         self._stopped = asyncio.Event()
         # A look at the whole configuration before the first folder is made.
         loaded = self._load()
-        config.compile(loaded, shipped(), environ)
+        config.compile(loaded, current(loaded.config.server.data_dir), environ)
         server = loaded.config.server
         self.data_dir = Path(server.data_dir)
         lock = self._take_data_dir() if self.data_dir.is_dir() else None
@@ -255,7 +255,8 @@ class Process:
     def _compile(self) -> tuple[Loaded, Compiled]:
         """The configuration as it is now, with the database's endpoint ids. Raises `Mistakes`."""
         loaded = self._load()
-        if self._simulator is None and config.simulator_is_on(loaded, shipped(), self._environ):
+        catalogue = current(self.data_dir)
+        if self._simulator is None and config.simulator_is_on(loaded, catalogue, self._environ):
             self._simulator = self._native.Simulator()
             self._stack.callback(self._simulator.stop)
         self._version += 1
@@ -263,7 +264,7 @@ class Process:
         def work(connection: sqlite3.Connection) -> Compiled:
             compiled = config.compile(
                 loaded,
-                shipped(),
+                catalogue,
                 self._environ,
                 version=self._version,
                 simulator_address=self._simulator.address if self._simulator else None,

@@ -246,14 +246,38 @@ def test_models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         "sim/gpt-new  sim                1               2             0.1   128000  openai_responses openai_chat\n"
     )
     assert main(["models", "claud3"]) == 1
-    assert capsys.readouterr().err == 'no model matches "claud3"\n'
+    assert capsys.readouterr().err == "no model matches\n"
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
     assert main(["models", "claude-haiku-5-5", "--json"]) == 0
     (model,) = json.loads(capsys.readouterr().out)["data"]
     assert model["id"] == "anthropic/claude-haiku-5.5"
     assert model["endpoints"][0]["pricing"]["prompt"] == "0.0000001"
-    assert main(["models", "sonnet-4.5"]) == 0
-    assert "shuts down 2026-11-30" in capsys.readouterr().out or "shut down" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], True),
+        (["--provider", "openai"], True),
+        (["--provider", "groq"], False),
+        (["--input", "image", "--parameter", "tools", "--context", "1000000"], True),
+        (["--input", "video"], False),
+        (["--parameter", "temperature"], False),
+        (["--context", "1050001"], False),
+    ],
+)
+def test_models_are_narrowed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], expected: bool) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert main(["models", "openai/gpt-5.5", "--json", *words]) == (0 if expected else 1)
+    listed = {model["id"] for model in json.loads(capsys.readouterr().out)["data"]}
+    assert ("openai/gpt-5.5" in listed) == expected
+
+
+def test_what_belongs_to_a_sync_is_refused_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--dry-run"]) == 2
+    assert "go with: fairlead models sync" in capsys.readouterr().err
+    assert main(["models", "sync"]) == 2
+    assert "give --from" in capsys.readouterr().err
 
 
 class FakeSimulator:

@@ -7,5 +7,6 @@ checked. What is read at run time is `compiled.jsonl`, made from them by `python
 
 from fairlead.catalog.compiled import shipped
 from fairlead.catalog.load import Catalogue, load
+from fairlead.catalog.synced import current
 
-__all__ = ["Catalogue", "load", "shipped"]
+__all__ = ["Catalogue", "current", "load", "shipped"]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from fairlead import config
-from fairlead.catalog import shipped
+from fairlead.catalog import current
 from fairlead.config import Compiled
 
 
@@ -23,4 +23,5 @@ def configured(option: str | None) -> tuple[Compiled, Path | None]:
         Mistakes: it cannot be used.
     """
     path = config.find(option, os.environ)
-    return config.compile(config.load(path, os.environ), shipped(), os.environ), path
+    loaded = config.load(path, os.environ)
+    return config.compile(loaded, current(loaded.config.server.data_dir), os.environ), path

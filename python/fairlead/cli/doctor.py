@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fairlead import __version__, config
-from fairlead.catalog import shipped
+from fairlead.catalog import current
 from fairlead.cli import FAILED, FINE
 from fairlead.cli.reach import Refused, add_options, path_of, print_json, reached, settings
-from fairlead.config import Mistakes, report
+from fairlead.config import Compiled, Mistakes, report
 from fairlead.config.schema import Server
 from fairlead.control import place
 from fairlead.control.place import InUse, PlaceError
@@ -85,10 +85,15 @@ def examine(config_option: str | None, data_dir_option: str | None) -> Iterator[
             yield Finding(FAIL, subject, str(error))
 
 
+def _compiled(path: Path | None) -> Compiled:
+    loaded = config.load(path, os.environ)
+    return config.compile(loaded, current(loaded.config.server.data_dir), os.environ)
+
+
 def _configuration(patient: Patient) -> Iterator[Finding]:
     path = config.find(patient.config, os.environ)
     try:
-        compiled = config.compile(config.load(path, os.environ), shipped(), os.environ)
+        compiled = _compiled(path)
     except Mistakes as mistakes:
         yield from _mistakes(mistakes)
         return
@@ -99,7 +104,7 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
 
 def _providers(patient: Patient) -> Iterator[Finding]:
     try:
-        compiled = config.compile(config.load(config.find(patient.config, os.environ), os.environ), shipped(), os.environ)
+        compiled = _compiled(config.find(patient.config, os.environ))
     except Mistakes:
         # Said already.
         return

@@ -1,12 +1,14 @@
-"""`fairlead models`: which models requests can name here, what they cost and where they are served."""
+"""`fairlead models`: which models requests can name here, what they cost and where they are served; `fairlead models sync`."""
 
 import argparse
+import os
 import sys
 
 import msgspec
+from msgspec import structs
 
 from fairlead.catalog.prices import usd_per_million_text
-from fairlead.cli import FAILED, FINE, MISUSE
+from fairlead.cli import FAILED, FINE, MISUSE, sync
 from fairlead.cli.configured import add_config_option, configured
 from fairlead.cli.table import table
 from fairlead.config import EndpointView, Mistakes, ModelView, report
@@ -19,13 +21,29 @@ _NUMBERS = frozenset({2, 3, 4, 5})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config` and the query."""
+    """Adds `--config`, the query and what narrows it, and what `sync` needs."""
     add_config_option(parser)
-    parser.add_argument("query", nargs="?", metavar="QUERY", help="only models with this in their id, name, alias or provider")
+    parser.add_argument(
+        "query", nargs="?", metavar="QUERY|sync", help="only models with this in their id, name, alias or provider; or: sync"
+    )
+    narrow = parser.add_argument_group("to narrow the list")
+    narrow.add_argument("--provider", metavar="P", help="only endpoints at this provider")
+    narrow.add_argument("--input", metavar="M", help="only models that take this: text, image, file, audio, video")
+    narrow.add_argument("--parameter", metavar="P", help="only models that are known to support this, such as tools")
+    narrow.add_argument("--context", metavar="N", type=int, help="only models with a context of N tokens or more")
+    sync = parser.add_argument_group("models sync", "new prices and models of a feed, in the shape of models.dev, OpenRouter or LiteLLM")
+    sync.add_argument("--from", dest="source", metavar="URL|FILE", help="the feed")
+    sync.add_argument("--dry-run", action="store_true", help="show what is new, write nothing")
+    sync.add_argument("--data-dir", metavar="D", help="the data folder, if not that of the configuration")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: listed; 1: no model matches; 2: the configuration cannot be used."""
+    """0: listed; 1: no model matches; 2: the configuration cannot be used. With `sync`: as `sync.run`."""
+    if arguments.query == "sync":
+        return sync.run(arguments, dict(os.environ))
+    if arguments.source or arguments.dry_run or arguments.data_dir:
+        sys.stderr.write("fairlead models: --from, --dry-run and --data-dir go with: fairlead models sync\n")
+        return MISUSE
     try:
         compiled, _ = configured(arguments.config)
     except Mistakes as mistakes:
@@ -34,14 +52,27 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             sys.stderr.write(report.text(mistakes.problems))
         return MISUSE
-    found = [model for model in compiled.models if _matches(model, arguments.query or "")]
+    found = [narrowed for model in compiled.models if (narrowed := _narrowed(model, arguments)) is not None]
     if arguments.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode({"data": found}), indent=2).decode() + "\n")
     elif found:
         sys.stdout.write(table(_HEADINGS, [row for model in found for row in _rows(model)], _NUMBERS))
     else:
-        sys.stderr.write(f'no model matches "{arguments.query}"\n' if arguments.query else "no model is served here\n")
+        sys.stderr.write("no model matches\n" if compiled.models else "no model is served here\n")
     return FINE if found else FAILED
+
+
+def _narrowed(model: ModelView, arguments: argparse.Namespace) -> ModelView | None:
+    """The model with the endpoints that were asked for; none where nothing is left of it."""
+    endpoints = tuple(endpoint for endpoint in model.endpoints if arguments.provider in (None, endpoint.provider))
+    fits = (
+        endpoints
+        and _matches(model, arguments.query or "")
+        and arguments.input in (None, *model.input_modalities)
+        and arguments.parameter in (None, *(model.supported_parameters or ()))
+        and (model.context_length or 0) >= (arguments.context or 0)
+    )
+    return structs.replace(model, endpoints=endpoints) if fits else None
 
 
 def _matches(model: ModelView, query: str) -> bool:

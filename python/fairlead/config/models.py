@@ -307,9 +307,9 @@ def _pricing(price: Price) -> dict[str, str]:
 
 
 def _price_of(prices: list[DatedPrice], today: date) -> DatedPrice:
-    """The newest that is in force; before the first of them, the first."""
+    """The newest that is in force, of two from one day the later one; before the first of them, the first."""
     return max(
-        (price for price in prices if price.from_ <= today),
+        (price for price in reversed(prices) if price.from_ <= today),
         key=lambda price: price.from_,
         default=min(prices, key=lambda price: price.from_),
     )

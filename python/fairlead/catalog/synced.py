@@ -1,0 +1,137 @@
+"""Prices and models that came from a feed after the package was made: kept in the data folder, laid over the shipped catalogue.
+
+The file has a line per endpoint with new prices, and one per new model. Prices there are dated blocks too: nothing is ever replaced, the
+newest that is in force applies, whether it was shipped or synced.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct, structs
+
+from fairlead.catalog.compiled import shipped
+from fairlead.catalog.document import Document, Mistakes, Problem
+from fairlead.catalog.load import Catalogue, check_prices
+from fairlead.catalog.schema import CatalogueEndpoint, DatedPrice, ModelFile, UsdPerMillion
+
+NAME = "catalogue.jsonl"
+_MOST_BYTES = 64 << 20
+
+
+class SyncedPrices(Struct, tag_field="kind", tag="prices", forbid_unknown_fields=True, kw_only=True):
+    """Further prices of an endpoint."""
+
+    model: str
+    provider: str
+    upstream_model: str
+    region: str = ""
+    price: Annotated[list[DatedPrice], Meta(min_length=1)]
+
+
+class SyncedModel(Struct, tag_field="kind", tag="model", forbid_unknown_fields=True, kw_only=True):
+    """A model that the package does not have."""
+
+    file: ModelFile
+
+
+Line = SyncedPrices | SyncedModel
+
+
+def current(data_dir: str | Path) -> Catalogue:
+    """The shipped catalogue with what was synced into a data folder.
+
+    Raises:
+        Mistakes: the file there cannot be used.
+    """
+    lines = read(Path(data_dir) / NAME)
+    return laid_over(shipped(), lines) if lines else shipped()
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a file; none where it is missing.
+
+    Raises:
+        Mistakes: a line cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Mistakes([Problem(str(path), None, None, "", f"cannot be read: {error.strerror or error}")]) from None
+    lines: list[Line] = []
+    decoder = msgspec.json.Decoder(SyncedPrices | SyncedModel)
+    for number, text in enumerate(data.splitlines(), 1):
+        try:
+            line = decoder.decode(text)
+            _check(line)
+        except (msgspec.DecodeError, ValueError) as error:
+            message = f"{error}; fetch it anew with `fairlead models sync`, or delete the file"
+            raise Mistakes([Problem(str(path), number, None, "", message)]) from None
+        lines.append(line)
+    return lines
+
+
+def write(path: Path, lines: Iterable[Line]) -> None:
+    """Replaces the file as a whole: a reader sees the old one or the new one."""
+    lines = [*lines]
+    for line in lines:
+        _check(line)
+    beside = path.with_suffix(".new")
+    with beside.open("wb") as file:
+        file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def extended(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
+    """Old lines and new ones; of two prices of an endpoint from the same day the new one stays."""
+    new = [*new]
+    replaced = {(line.model, identity(line), line.price[0].from_) for line in new if isinstance(line, SyncedPrices)}
+    kept = [line for line in old if not (isinstance(line, SyncedPrices) and (line.model, identity(line), line.price[0].from_) in replaced)]
+    return [*kept, *new]
+
+
+def laid_over(catalogue: Catalogue, lines: Iterable[Line]) -> Catalogue:
+    """A catalogue with further prices and models. What the package has by now under the same name, or no longer has, is left out."""
+    models = dict(catalogue.models)
+    names = {name for id, file in models.items() for name in (id, *file.model.aliases)}
+    for line in lines:
+        if isinstance(line, SyncedPrices):
+            if line.model in models:
+                models[line.model] = _with_prices(models[line.model], line)
+        elif line.file.model.id not in names and all(endpoint.provider in catalogue.providers for endpoint in line.file.endpoint):
+            models[line.file.model.id] = line.file
+            names.add(line.file.model.id)
+    return Catalogue(providers=catalogue.providers, models=dict(sorted(models.items())))
+
+
+def _with_prices(file: ModelFile, line: SyncedPrices) -> ModelFile:
+    endpoints = [
+        structs.replace(endpoint, price=[*endpoint.price, *line.price]) if identity(endpoint) == identity(line) else endpoint
+        for endpoint in file.endpoint
+    ]
+    return structs.replace(file, endpoint=endpoints)
+
+
+def identity(endpoint: CatalogueEndpoint | SyncedPrices) -> tuple[str, str, str]:
+    """What tells endpoints of a model apart."""
+    return endpoint.provider, endpoint.upstream_model, endpoint.region
+
+
+def _check(line: Line) -> None:
+    prices = line.price if isinstance(line, SyncedPrices) else [price for endpoint in line.file.endpoint for price in endpoint.price]
+    document = Document("", {})
+    for price in prices:
+        check_prices(document, (), price.usd_per_million, price.usd_each)
+        for override in price.override:
+            check_prices(document, (), override.usd_per_million or UsdPerMillion(), price.usd_each)
+        if price.usd_per_million.prompt is None or price.usd_per_million.completion is None:
+            raise ValueError("a price without prompt or completion")
+    if document.errors:
+        raise ValueError(document.errors[0].message)
