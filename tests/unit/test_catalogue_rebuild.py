@@ -1,18 +1,21 @@
 """The rebuild of the catalogue: what is taken, what wins, what stops it, and that the same input gives the same bytes."""
 
+import json
 import tomllib
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fairlead.catalog import shipped
 
-from tools.catalogue import rebuild
+from tools.catalogue import gather, rebuild
 from tools.catalogue.choose import choose
 from tools.catalogue.describe import describe
 from tools.catalogue.facts import COLUMNS, read_table
 from tools.catalogue.rules import read as read_rules
+from tools.catalogue.sources import View, feed, pi_ai
 
 TODAY = date(2026, 11, 21)
 RULES = read_rules(rebuild.HERE / "rules.toml")
@@ -191,3 +194,78 @@ def test_a_bad_cell_is_named(tmp_path: Path) -> None:
         read_table(table(tmp_path, {}, {"context": "many"}))
     with pytest.raises(ValueError, match="line 2, "):
         read_table(table(tmp_path, {"prompt": "cheap"}))
+
+
+# --- gathering --------------------------------------------------------------------------------------------------------
+
+
+def view(prompt: str, completion: str, **more: Any) -> View:
+    rest = {name: Decimal(text) for name, text in more.pop("rest", {}).items()}
+    return View({"prompt": Decimal(prompt), "completion": Decimal(completion)} | rest, **more)
+
+
+def refreshed(row: dict[str, str], **views: View) -> dict[str, str]:
+    """A row after the sources, each of 2026-11-15."""
+    full = dict.fromkeys(COLUMNS, "") | ROW | row
+    key = (full["provider"], full["upstream_model"])
+    gather.refresh(full, {name.replace("_", "-"): (date(2026, 11, 15), {key: found}) for name, found in views.items()})
+    return full
+
+
+def test_the_most_trusted_source_wins_and_others_are_heard() -> None:
+    row = refreshed({}, genai_prices=view("1", "8"), litellm=view("1.003", "8"), pi_ai=view("2", "8"))
+    assert (row["prompt"], row["price_source"], row["price_source_date"]) == ("1", "genai-prices", "2026-11-15")
+    assert (row["conflicts"], row["agree"]) == ("pi-ai:prompt=2,completion=8", "2/3")
+    moving = refreshed({"provider": "openrouter"}, genai_prices=view("1", "8"), pi_ai=view("2", "8"))
+    assert (moving["prompt"], moving["price_source"]) == ("2", "pi-ai")
+
+
+def test_what_one_source_leaves_out_another_says() -> None:
+    tiers = {200_000: {"prompt": Decimal(2)}}
+    row = refreshed({}, genai_prices=view("1", "8"), litellm=view("1", "8", rest={"cache_write": "1.25"}, tiers=tiers))
+    assert (row["cache_write"], row["tiers"]) == ("1.25", ">200000:prompt=2")
+    assert refreshed({}, genai_prices=view("1", "8"), litellm=view("3", "8", rest={"cache_write": "4"}))["cache_write"] == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"windows": "days12345 00:00-01:00:prompt=1"}, view("9", "9")),
+        ({}, view("9", "9", by_the_hour=True)),
+        ({"price_source_date": "2026-11-16"}, view("9", "9")),
+    ],
+)
+def test_rows_that_stay(row: dict[str, str], found: View) -> None:
+    assert refreshed(row, litellm=found)["prompt"] == "2"
+
+
+def test_sources_are_read(tmp_path: Path) -> None:
+    (tmp_path / "zai.json").write_text(
+        json.dumps(
+            {"openai-completions": {"chat:glm": {"type": "chat", "id": "glm", "cost": {"input": 1.4, "output": 4.4, "cacheRead": 0}}}}
+        )
+    )
+    (found,) = pi_ai(tmp_path).items()
+    assert found == (("z-ai", "glm"), View({"prompt": Decimal("1.4"), "completion": Decimal("4.4")}))
+    row = {"litellm_provider": "zai", "mode": "chat", "input_cost_per_token": 1.4e-06, "output_cost_per_token": 4.4e-06}
+    (tmp_path / "litellm").write_text(
+        json.dumps({"zai/glm": row, "zai/none": row | {"input_cost_per_token": 0, "output_cost_per_token": 0}})
+    )
+    assert [*feed(tmp_path / "litellm")] == [("z-ai", "glm")]
+
+
+def test_a_gathered_table_is_read_again(tmp_path: Path) -> None:
+    source = tmp_path / "litellm.json"
+    row = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 8e-06}
+    source.write_text(json.dumps({"gpt-9": row}))
+    words = ["--onto", str(table(tmp_path, {})), "--out", str(tmp_path / "out.tsv"), "--as-of", "2026-11-21", "--litellm", str(source)]
+    assert gather.main(words) == 2  # a price without a day
+    assert gather.main([*words, "--litellm-date", "2026-11-20"]) == 0
+    (fact,) = read_table(tmp_path / "out.tsv")
+    assert (fact.prices["prompt"], fact.source, fact.source_date) == (Decimal(3), "litellm", date(2026, 11, 20))
+
+
+def test_the_shipped_files_are_what_a_rebuild_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rebuild.main(["--table", str(rebuild.HERE / "facts.tsv"), "--as-of", "2026-11-21", "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "" and err.endswith(" models, 0 changed\n")
