@@ -10,7 +10,7 @@ import pytest
 from fairlead import _native
 from fairlead.catalog import compiled, load, quirks, shipped
 from fairlead.catalog.document import Mistakes
-from fairlead.catalog.parameters import supported
+from fairlead.catalog.parameters import served, supported
 from fairlead.catalog.schema import QUIRKS, Capabilities, CatalogueEndpoint, DatedPrice, Reasoning
 from fairlead.config import report
 
@@ -282,3 +282,23 @@ def test_names_are_one_space(tmp_path: Path) -> None:
 )
 def test_supported_parameters(capabilities: Capabilities | None, reasoning: Reasoning | None, expected: tuple[str, ...] | None) -> None:
     assert supported(capabilities, reasoning) == expected
+
+
+@pytest.mark.parametrize(
+    ("dialects", "quirks", "able", "more", "less"),
+    [
+        (["openai_chat"], [], {"sampling": True}, {"stop", "seed", "frequency_penalty", "max_completion_tokens"}, {"top_k", "min_p"}),
+        (["openai_chat"], ["open_sampling", "no_seed"], {"sampling": True}, {"top_k", "min_p"}, {"seed"}),
+        (["openai_responses"], [], {"sampling": True}, {"temperature"}, {"stop", "seed", "top_k"}),
+        (["openai_responses", "openai_chat"], [], {"sampling": True}, {"stop", "seed"}, set()),
+        (["anthropic_messages"], [], {"sampling": True}, {"top_k", "stop"}, {"seed", "presence_penalty"}),
+        (["anthropic_messages"], ["no_sampling"], {"sampling": True}, {"stop"}, {"temperature", "top_k"}),
+        (["gemini_generate"], ["no_stop"], {"sampling": False}, {"seed"}, {"stop", "temperature"}),
+        (["openai_chat"], [], {"sampling": True, "parameters_refused": ["stop"]}, {"seed"}, {"stop"}),
+        (["openai_chat"], ["no_parallel_tool_calls"], {"tools": True, "parallel_tools": True}, {"tools"}, {"parallel_tool_calls"}),
+    ],
+)
+def test_what_an_endpoint_supports(dialects: list[str], quirks: list[str], able: dict[str, Any], more: set[str], less: set[str]) -> None:
+    names = {*(served(Capabilities(**able), None, dialects, quirks) or ())}
+    assert more <= names and not less & names
+    assert served(None, None, dialects, quirks) is None

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fairlead.catalog import Catalogue, quirks
 from fairlead.catalog.document import Document, did_you_mean
 from fairlead.catalog.load import check_parameters, check_prices, check_quirks
-from fairlead.catalog.parameters import supported
+from fairlead.catalog.parameters import served
 from fairlead.catalog.positions import Path as Place
 from fairlead.catalog.prices import pico_per_token, pico_per_unit, usd_text
 from fairlead.catalog.schema import (
@@ -55,7 +55,7 @@ def models(context: Context) -> list[ModelView]:
 
 def _shipped(context: Context, file: ModelFile) -> ModelView | None:
     endpoints = _shipped_endpoints(context, file)
-    return _view(file, Model(), endpoints, "catalogue") if endpoints else None
+    return _view(context, file, Model(), endpoints, "catalogue") if endpoints else None
 
 
 def _configured(context: Context, id: str, model: Model) -> ModelView | None:
@@ -75,7 +75,7 @@ def _configured(context: Context, id: str, model: Model) -> ModelView | None:
             document.report(place, _why_unserved(context, file), "warning")
     if not endpoints:
         return None
-    return _view(file, model, endpoints, "catalogue+configuration" if file else "configuration", id)
+    return _view(context, file, model, endpoints, "catalogue+configuration" if file else "configuration", id)
 
 
 def _why_unserved(context: Context, file: ModelFile) -> str:
@@ -86,12 +86,13 @@ def _why_unserved(context: Context, file: ModelFile) -> str:
     return "was shut down: " + ", ".join(f"at {endpoint.provider} on {endpoint.shutdown_on}" for endpoint in gone)
 
 
-def _view(file: ModelFile | None, model: Model, endpoints: list[EndpointView], source: str, id: str = "") -> ModelView:
+def _view(context: Context, file: ModelFile | None, model: Model, endpoints: list[EndpointView], source: str, id: str = "") -> ModelView:
     facts = file.model if file else None
     parameters = model.supported_parameters
     context_length = model.context_length or (facts.context_tokens if facts else None)
     most_completion = model.max_completion_tokens or (facts.max_completion_tokens if facts else None)
     most_prompt = model.max_prompt_tokens or ((facts.max_prompt_tokens or None) if facts else None)
+    inherited = tuple(_inherit(context, endpoint, context_length, most_prompt, most_completion, parameters, file) for endpoint in endpoints)
     return ModelView(
         id=facts.id if facts else id,
         aliases=tuple(model.aliases if model.aliases is not None else facts.aliases if facts else ()),
@@ -107,16 +108,20 @@ def _view(file: ModelFile | None, model: Model, endpoints: list[EndpointView], s
         hugging_face_id=facts.hugging_face_id if facts else "",
         knowledge_cutoff=facts.knowledge if facts else "",
         open_weights=facts.open_weights if facts else None,
-        supported_parameters=tuple(parameters)
-        if parameters is not None
-        else supported(file.capabilities, file.reasoning)
-        if file
-        else None,
+        supported_parameters=_of_all(parameters, inherited),
         reasoning=_reasoning(file.reasoning) if file and file.reasoning else None,
         expiration_date=_expiration(endpoints),
         source=source,
-        endpoints=tuple(_inherit(endpoint, context_length, most_prompt, most_completion, parameters, file) for endpoint in endpoints),
+        endpoints=inherited,
     )
+
+
+def _of_all(configured: list[str] | None, endpoints: tuple[EndpointView, ...]) -> tuple[str, ...] | None:
+    """What the configuration says of the model, else what any of its endpoints is known to support."""
+    if configured is not None:
+        return tuple(configured)
+    known = [endpoint.supported_parameters for endpoint in endpoints if endpoint.supported_parameters is not None]
+    return tuple(sorted({name for names in known for name in names})) if known else None
 
 
 def _shipped_endpoints(context: Context, file: ModelFile) -> list[EndpointView]:
@@ -248,6 +253,7 @@ def _own_endpoint(
 
 
 def _inherit(
+    context: Context,
     endpoint: EndpointView,
     context_length: int | None,
     most_prompt: int | None,
@@ -256,7 +262,9 @@ def _inherit(
     file: ModelFile | None,
 ) -> EndpointView:
     """An endpoint that says nothing of its own is as its model."""
-    known = parameters if parameters is not None else supported(file.capabilities, file.reasoning) if file else None
+    oddities = {*context.sources[endpoint.provider].wire.quirks, *endpoint.quirks}
+    derived = served(file.capabilities, file.reasoning, endpoint.dialects, oddities) if file else None
+    known = parameters if parameters is not None else derived
     own = endpoint.supported_parameters
     return replace(
         endpoint,
