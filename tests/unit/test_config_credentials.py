@@ -123,6 +123,8 @@ def pair(rest: str = "") -> str:
             "[providers.azure]\nkeys = ['k']\nresource = 'a b'",
             '3: providers.azure.resource: expected a name of letters, digits and . _ - (128 at most), got "a b"',
         ),
+        ("[providers.groq]\nkeys = ['k']\nauth = {}", '3: providers.groq.auth: give either "header" or "query"'),
+        ("[providers.groq]\nkeys = ['k']\nauth = { header = 'a', query = 'b' }", '3: providers.groq.auth: give either "header" or "query"'),
         ("[providers.groq]\nkeys = ['k']\naccount = 'a'", '3: providers.groq.account: is of no use here: no base URL has "{account}"'),
         (
             "[providers.google-vertex]\nregion = 'us-east5'\nproject = 'a'",
@@ -222,3 +224,7 @@ def test_a_provider_that_needs_more_than_a_key_waits_for_it() -> None:
     assert on({"AZURE_OPENAI_API_KEY": "k", "AZURE_RESOURCE_NAME": "acme"}) == ["azure"]
     assert on({"GITHUB_TOKEN": "k", "HF_TOKEN": "k"}) == ["sim"]
     assert on({"GITHUB_TOKEN": "k", "GROQ_API_KEY": "k"}) == ["groq"]
+
+
+def test_a_credential_may_travel_in_the_query() -> None:
+    assert provider("[providers.groq]\nkeys = ['k']\nauth = { query = 'key' }")["auth"] == {"scheme": "query", "name": "key"}

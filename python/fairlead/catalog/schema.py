@@ -129,16 +129,18 @@ class DataPolicy(File, kw_only=True):
     """Whether it keeps nothing for these credentials, by contract or by default."""
 
 
-class HeaderAuth(File, kw_only=True):
-    """A credential that travels in a header of its own."""
+class NamedAuth(File, kw_only=True):
+    """A credential that travels in a header of its own, or in the query of the URL: one of the two."""
 
-    header: HeaderName
+    header: HeaderName | None = None
+    query: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description='the name of a query parameter, such as "key"')] | None = None
 
 
 GOOGLE_SERVICE_ACCOUNT = "google_service_account"
 """Fixed as a name; not built yet."""
-Auth = Literal["bearer", "sigv4", "google_service_account"] | HeaderAuth
-"""`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header; `"sigv4"`: requests are signed with a
+Auth = Literal["bearer", "sigv4", "google_service_account"] | NamedAuth
+"""`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header; `{ query = "key" }`: in
+the URL's query; `"sigv4"`: requests are signed with a
 key pair of AWS; `"google_service_account"`: a token is minted from a service account's key, which is not in this version."""
 
 PLACEHOLDERS = ("region", "account", "resource", "project")

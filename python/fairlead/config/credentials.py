@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from fairlead.catalog.positions import Path as Place
-from fairlead.catalog.schema import GOOGLE_SERVICE_ACCOUNT, PLACEHOLDERS, Auth, HeaderAuth, KeyPair, ProviderFacts
+from fairlead.catalog.schema import GOOGLE_SERVICE_ACCOUNT, PLACEHOLDERS, Auth, KeyPair, NamedAuth, ProviderFacts
 from fairlead.config import wire
 from fairlead.config.load import Loaded
 from fairlead.config.schema import Provider, ProviderKey
@@ -103,13 +103,13 @@ def _auth(dialect: str, provider: Provider, facts: ProviderFacts | None, dialect
         return "sigv4"
     named = named or shipped.get(dialect) or (facts.auth if facts else None)
     if named is None and [*dialects] == [dialect] and dialect in _OWN_HEADERS:
-        return HeaderAuth(header=_OWN_HEADERS[dialect])
+        return NamedAuth(header=_OWN_HEADERS[dialect])
     return named or "bearer"
 
 
 def _wire(auth: Auth, region: str | None) -> wire.Auth:
-    if isinstance(auth, HeaderAuth):
-        return wire.HeaderAuth(name=auth.header.lower())
+    if isinstance(auth, NamedAuth):
+        return wire.QueryAuth(name=auth.query) if auth.query is not None else wire.HeaderAuth(name=(auth.header or "").lower())
     return wire.Sigv4(region=region or "") if auth == _SIGNED else wire.Bearer()
 
 
@@ -121,6 +121,9 @@ def _check(loaded: Loaded, place: Place, auths: list[Auth], keys: list[wire.Prov
             (*place, "auth"),
             'signing in as a Google service account is not in this version; give auth = "bearer" and an access token that you renew',
         )
+        return
+    if any(isinstance(auth, NamedAuth) and (auth.header is None) == (auth.query is None) for auth in auths):
+        report((*place, "auth"), 'give either "header" or "query"')
         return
     pairs = sum(key.access_key_id is not None for key in keys)
     if _SIGNED not in auths:

@@ -19,13 +19,19 @@ class HeaderAuth(Struct, frozen=True, tag_field="scheme", tag="header"):
     name: str
 
 
+class QueryAuth(Struct, frozen=True, tag_field="scheme", tag="query"):
+    """The query of the URL."""
+
+    name: str
+
+
 class Sigv4(Struct, frozen=True, tag_field="scheme", tag="sigv4"):
     """Requests are signed as AWS wants them."""
 
     region: str
 
 
-Auth = Bearer | HeaderAuth | Sigv4
+Auth = Bearer | HeaderAuth | QueryAuth | Sigv4
 
 
 class ProviderKey(Struct, frozen=True, omit_defaults=True):

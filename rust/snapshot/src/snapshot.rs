@@ -2,7 +2,7 @@
 
 use crate::directory::{KeyHash, parse_hash};
 use crate::facts::{CredentialLimits, Modalities, Names, Parameters, Quantizations, Vocabulary};
-use crate::target::{Target, target};
+use crate::target::{Target, in_query, target};
 use crate::wire;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::UnknownTrait;
@@ -402,8 +402,14 @@ fn provider(wire: wire::Provider) -> Result<Provider, SnapshotError> {
         headquarters: wire.headquarters,
         datacenters: wire.datacenters,
         credentials: credentials(&wire.keys),
-        secrets: wire.keys.into_iter().flat_map(|key| [Some(key.secret), key.session_token]).flatten().map(Secret).collect(),
+        secrets: wire.keys.into_iter().flat_map(known_secrets).map(Secret).collect(),
     })
+}
+
+/// Everything secret about a credential, also as a query spells it.
+fn known_secrets(key: wire::ProviderKey) -> impl Iterator<Item = String> {
+    let spelt = Some(in_query(&key.secret)).filter(|spelt| *spelt != key.secret);
+    [Some(key.secret), spelt, key.session_token].into_iter().flatten()
 }
 
 fn credentials(keys: &[wire::ProviderKey]) -> Vec<CredentialLimits> {

@@ -41,12 +41,27 @@ pub struct Target {
     /// How requests are signed, where a credential does not travel itself.
     pub signing: Option<Signing>,
     lines: [Option<Box<[u8]>>; Operation::ALL.len()],
+    /// As many as `heads` where credentials travel in the query, each as `name=value`; else none.
+    queries: Vec<Box<[u8]>>,
 }
 
 impl Target {
     /// The request line of an operation, with its CRLF; `None` when the dialect has no such operation.
     pub fn request_line(&self, operation: Operation) -> Option<&[u8]> {
         self.lines[operation as usize].as_deref()
+    }
+
+    /// Writes a request line of this target, with the credential in its query if that is where it travels. `turn` chooses the credential.
+    pub fn write_request_line(&self, line: &[u8], turn: usize, head: &mut Vec<u8>) {
+        let end = line.len().saturating_sub(VERSION.len());
+        let (Some(query), Some((path, version))) = (self.queries.get(turn % self.heads.len().max(1)), line.split_at_checked(end)) else {
+            head.extend_from_slice(line);
+            return;
+        };
+        let separator = if path.contains(&b'?') { b"&" } else { b"?" };
+        for part in [path, separator, query, version] {
+            head.extend_from_slice(part);
+        }
     }
 
     /// Path and query of an operation as they stand in its request line, the query without the question mark (empty: none).
@@ -114,7 +129,11 @@ pub(crate) fn target(
         .map(|operation| base.path_of(operation, dialect, model).map(|path| format!("{METHOD}{path}{VERSION}").into_bytes().into()));
     let key = format!("{}|{}://{}:{}|{}", provider.slug, base.scheme(), base.host, base.port, provider.ca_file.as_deref().unwrap_or(""));
     let origin = Origin { key, tls: base.tls, host: base.host, port: base.port, ca_file: provider.ca_file.clone() };
-    Ok((dialect, Target { origin: Arc::new(origin), credential_names: credential_names(provider), heads, defaults, signing, lines }))
+    let queries = queries(provider, auth).map_err(&here)?;
+    Ok((
+        dialect,
+        Target { origin: Arc::new(origin), credential_names: credential_names(provider), heads, defaults, signing, lines, queries },
+    ))
 }
 
 /// The start of each credential's SHA-256; without credentials one empty name. It leaves the process only inside sealed tokens.
@@ -169,15 +188,35 @@ fn heads(provider: &wire::Provider, auth: &wire::Auth, fixed: String) -> Result<
 fn credential(auth: &wire::Auth, key: &wire::ProviderKey) -> Result<String, String> {
     let (name, value) = match auth {
         wire::Auth::Sigv4 { .. } => return Ok(String::new()),
+        wire::Auth::Query { .. } if key.access_key_id.is_none() && key.session_token.is_none() => return Ok(String::new()),
         // The secret half of a key pair is never sent to anybody.
         _ if key.access_key_id.is_some() || key.session_token.is_some() => {
             return Err("a key pair of AWS signs requests; here the key itself is sent".to_owned());
         }
-        wire::Auth::Bearer => ("authorization".to_owned(), format!("Bearer {}", key.secret)),
+        wire::Auth::Bearer | wire::Auth::Query { .. } => ("authorization".to_owned(), format!("Bearer {}", key.secret)),
         wire::Auth::Header { name } => (name.to_ascii_lowercase(), key.secret.clone()),
     };
     check_header(&name, &value).map_err(|_| UNSENDABLE_KEY.to_owned())?;
     Ok(format!("{name}: {value}\r\n"))
+}
+
+/// Each credential as a query has it, where that is how credentials travel.
+fn queries(provider: &wire::Provider, auth: &wire::Auth) -> Result<Vec<Box<[u8]>>, String> {
+    let wire::Auth::Query { name } = auth else {
+        return Ok(Vec::new());
+    };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        return Err(format!("{name:?} is no name of a query parameter"));
+    }
+    let query = |key: &wire::ProviderKey| format!("{name}={}", in_query(&key.secret)).into_bytes().into();
+    Ok(provider.keys.iter().map(query).collect())
+}
+
+/// A secret as it stands in a query.
+pub(crate) fn in_query(secret: &str) -> String {
+    let mut encoded = String::new();
+    percent::encode(secret, b"", &mut encoded);
+    encoded
 }
 
 const UNSENDABLE_KEY: &str = "a key holds characters that a header cannot carry";

@@ -229,6 +229,11 @@ pub enum Auth {
         /// The header's name.
         name: String,
     },
+    /// The query of the URL, such as `?key=…`.
+    Query {
+        /// The parameter's name.
+        name: String,
+    },
     /// It does not travel: requests are signed as AWS wants them (Signature Version 4), and every key needs an `access_key_id`.
     Sigv4 {
         /// Such as `eu-central-1`.

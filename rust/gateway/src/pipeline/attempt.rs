@@ -155,7 +155,7 @@ impl<'a> RequestHead<'a> {
         let passed_bytes: usize = passed().map(|(name, value)| name.len() + value.len() + 4).sum();
         let defaults: usize = self.target.defaults.iter().map(|(_, line)| line.len()).sum();
         let mut head = Vec::with_capacity(self.line.len() + prepared.len() + passed_bytes + defaults + LENGTH_LINE_BYTES + room);
-        head.extend_from_slice(self.line);
+        self.target.write_request_line(self.line, self.turn as usize, &mut head);
         head.extend_from_slice(prepared);
         for (name, line) in &self.target.defaults {
             if !passed().any(|(passed, _)| passed == name) {

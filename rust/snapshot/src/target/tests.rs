@@ -142,3 +142,27 @@ fn signed_requests_carry_no_secret() {
     check(r#""region":"eu-central-1""#, "eu-central-1", "bedrock");
     check(r#""region":"us-east-1","service":"bedrock-mantle""#, "us-east-1", "bedrock-mantle");
 }
+
+#[test]
+fn a_credential_may_travel_in_the_query() {
+    let target = |auth: &str, keys: &str| {
+        let json = format!(r#"{{"slug":"q","name":"Q","dialects":{{"gemini_generate":"https://h"}},"auth":{auth},"keys":{keys}}}"#);
+        let provider: wire::Provider = serde_json::from_str(&json).unwrap();
+        super::target(&provider, "gemini_generate", "https://h", "m").map(|(_, target)| target)
+    };
+    let written = |target: &Target, operation: Operation, turn: usize| {
+        let mut head = Vec::new();
+        target.write_request_line(target.request_line(operation).unwrap(), turn, &mut head);
+        String::from_utf8(head).unwrap()
+    };
+    let found = target(r#"{"scheme":"query","name":"key"}"#, r#"[{"secret":"one"},{"secret":"t&o"}]"#).unwrap();
+    assert_eq!(written(&found, Operation::Generate, 0), "POST /v1beta/models/m:generateContent?key=one HTTP/1.1\r\n");
+    assert_eq!(written(&found, Operation::Generate, 3), "POST /v1beta/models/m:generateContent?key=t%26o HTTP/1.1\r\n");
+    assert_eq!(written(&found, Operation::Stream, 0), "POST /v1beta/models/m:streamGenerateContent?alt=sse&key=one HTTP/1.1\r\n");
+    assert!(found.heads.iter().all(|head| !String::from_utf8_lossy(head).contains("one")));
+    let bearer = target(r#"{"scheme":"bearer"}"#, r#"[{"secret":"one"}]"#).unwrap();
+    assert_eq!(written(&bearer, Operation::Generate, 0), "POST /v1beta/models/m:generateContent HTTP/1.1\r\n");
+    assert!(target(r#"{"scheme":"query","name":"a b"}"#, "[]").unwrap_err().message.contains("no name of a query parameter"));
+    let pair = r#"[{"access_key_id":"A","secret":"s"}]"#;
+    assert!(target(r#"{"scheme":"query","name":"key"}"#, pair).unwrap_err().message.contains("a key pair of AWS signs"));
+}
