@@ -65,6 +65,7 @@ def test_a_model_as_its_home_describes_it(tmp_path: Path) -> None:
     "row",
     [
         {"prompt": "0", "completion": "0"},  # unknown, unless the id says free
+        {"prompt": "0"},
         {"prompt": "", "completion": ""},
         {"deprecation_date": "2026-11-20"},  # gone
         {"mode": "image_generation"},
