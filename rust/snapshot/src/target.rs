@@ -136,10 +136,12 @@ pub(crate) fn target(
     ))
 }
 
-/// The start of each credential's SHA-256; without credentials one empty name. It leaves the process only inside sealed tokens.
+/// The start of the SHA-256 of what stays the same of each credential; without credentials one empty name. It leaves the process only inside
+/// sealed tokens.
 fn credential_names(provider: &wire::Provider) -> Arc<[String]> {
     let name = |key: &wire::ProviderKey| {
-        let hash = ring::digest::digest(&ring::digest::SHA256, key.access_key_id.as_ref().unwrap_or(&key.secret).as_bytes());
+        let lasting = key.identity.as_ref().or(key.access_key_id.as_ref()).unwrap_or(&key.secret);
+        let hash = ring::digest::digest(&ring::digest::SHA256, lasting.as_bytes());
         hash.as_ref().iter().take(8).fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
     };
     if provider.keys.is_empty() { Arc::new([String::new()]) } else { provider.keys.iter().map(name).collect() }
@@ -184,7 +186,7 @@ fn heads(provider: &wire::Provider, auth: &wire::Auth, fixed: String) -> Result<
     Ok(lines.into_iter().map(|line| format!("{fixed}{line}").into_bytes().into()).collect())
 }
 
-/// The header line that carries a credential; empty where it signs instead.
+/// The header line that carries a credential; empty where it signs instead, or is not there at the moment.
 fn credential(auth: &wire::Auth, key: &wire::ProviderKey) -> Result<String, String> {
     let (name, value) = match auth {
         wire::Auth::Sigv4 { .. } => return Ok(String::new()),
@@ -193,6 +195,7 @@ fn credential(auth: &wire::Auth, key: &wire::ProviderKey) -> Result<String, Stri
         _ if key.access_key_id.is_some() || key.session_token.is_some() => {
             return Err("a key pair of AWS signs requests; here the key itself is sent".to_owned());
         }
+        _ if key.secret.is_empty() => return Ok(String::new()),
         wire::Auth::Bearer | wire::Auth::Query { .. } => ("authorization".to_owned(), format!("Bearer {}", key.secret)),
         wire::Auth::Header { name } => (name.to_ascii_lowercase(), key.secret.clone()),
     };

@@ -252,8 +252,11 @@ fn bedrock() -> String {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderKey {
-    /// The secret itself; of a key pair of AWS, the secret access key.
+    /// The secret itself; of a key pair of AWS, the secret access key. Empty: there is none at the moment, and none is sent.
     pub secret: String,
+    /// Names the credential, where its secret is replaced from time to time: what is known of it is known under this name.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// The other half of a key pair of AWS.
     #[serde(default)]
     pub access_key_id: Option<String>,

@@ -51,6 +51,26 @@ fn a_dialect_may_want_the_credential_otherwise() {
 }
 
 #[test]
+fn a_credential_that_is_renewed_keeps_its_name() {
+    let names = |key: &str| only(Dialect::OpenaiChat, "http://x", "m", &format!(r#","keys":[{key}]"#)).credential_names;
+    let first = names(r#"{"secret":"one","identity":"robot@acme"}"#);
+    assert_eq!(first, names(r#"{"secret":"two","identity":"robot@acme"}"#));
+    assert_eq!(first, names(r#"{"secret":"","identity":"robot@acme"}"#));
+    assert_ne!(first, names(r#"{"secret":"one","identity":"other@acme"}"#));
+    assert_ne!(names(r#"{"secret":"one"}"#), names(r#"{"secret":"two"}"#));
+}
+
+#[test]
+fn a_credential_that_is_not_there_is_not_sent() {
+    for auth in ["", r#","auth":{"scheme":"header","name":"x-key"}"#] {
+        let rest = format!(r#","keys":[{{"secret":"","identity":"a"}},{{"secret":"two","identity":"b"}}]{auth}"#);
+        let heads = only(Dialect::OpenaiChat, "http://x", "m", &rest).heads;
+        assert_eq!(texts(&heads)[0], "host: x\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n");
+        assert!(texts(&heads)[1].contains("two\r\n"));
+    }
+}
+
+#[test]
 fn every_operation_has_its_path() {
     let check = |dialect, base_url: &str, model: &str, expected: [Option<&str>; 5]| {
         let target = only(dialect, base_url, model, "");
