@@ -36,6 +36,7 @@ from fairlead.control.engine import Engine, Reader
 from fairlead.control.hosting import HostError, tcp_host, unix_host
 from fairlead.control.offer import Offer
 from fairlead.control.place import PlaceError
+from fairlead.control.sign_in import SignIns
 
 log = logging.getLogger("fairlead")
 
@@ -185,7 +186,8 @@ class Process:
         self._first_key: str | None = None
         self.engine = self._open_engine()
         stack.callback(self.engine.stop)
-        self.engine.load_snapshot(self.compiled.snapshot)
+        self._sign_ins = SignIns(self._publish_tokens)
+        self._load_snapshot(self.compiled, self._version)
         self.directory = Directory(self.database, self._secret, self.engine)
         self.directory.publish_all(self.compiled.keys)
         lock.describe(str(self._control_socket))
@@ -200,6 +202,8 @@ class Process:
         try:
             await asyncio.gather(*(host.start() for host in hosts))
             self._listen(bell, drainer)
+            await self._sign_ins.add(self.compiled.sign_ins)
+            await self._publish_tokens()
             self.engine.start()
             background += [asyncio.create_task(drainer.run()), asyncio.create_task(self._watch())]
             self._first_key = await asyncio.to_thread(self._first_start)
@@ -208,6 +212,7 @@ class Process:
             await self._stopped.wait()
         finally:
             asyncio.get_running_loop().remove_reader(bell)
+            self._sign_ins.keep_only(())
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, *(host.stop() for host in hosts), return_exceptions=True)
@@ -222,7 +227,13 @@ class Process:
                 raise ValueError(report.text(mistakes.problems).strip()) from None
             except OSError as error:
                 raise ValueError(str(error)) from None
-            self.engine.load_snapshot(compiled.snapshot)
+            kept = self.compiled.sign_ins
+            try:
+                await self._sign_ins.add(compiled.sign_ins)
+                self._load_snapshot(compiled, self._version)
+                kept = compiled.sign_ins
+            finally:
+                self._sign_ins.keep_only(kept)
             # No await in between: a new admin token opens both ports from the same moment on, and the old one neither.
             self._desk.admin_token_digest = secret.token_digest(self._admin_token(compiled.server))
             self._desk.offer = Offer(compiled.models, compiled.providers)
@@ -233,6 +244,19 @@ class Process:
         if later:
             message += f"; at the next start: {', '.join(f'server.{name}' for name in later)}"
         return message
+
+    def _load_snapshot(self, compiled: Compiled, version: int) -> None:
+        """Puts a configuration in force, with the tokens that there are now."""
+        tokens = self._sign_ins.tokens(compiled.sign_ins)
+        self.engine.load_snapshot(config.with_tokens(compiled.snapshot, version, tokens) if compiled.sign_ins else compiled.snapshot)
+        self._tokens_in_force = tokens
+
+    async def _publish_tokens(self) -> None:
+        """Puts the configuration in force anew when tokens have changed. It is as it was in all else, so nothing is read again."""
+        async with self._reloading:
+            if self._sign_ins.tokens(self.compiled.sign_ins) != self._tokens_in_force:
+                self._version += 1
+                self._load_snapshot(self.compiled, self._version)
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -330,6 +354,7 @@ class Process:
             admin_token_digest=secret.token_digest(self._admin_token(self.compiled.server)),
             reload=self.reload,
             now_ms=lambda: time.time_ns() // 1_000_000,
+            sign_ins=self._sign_ins.states,
             facts={
                 "version": __version__,
                 "native_version": self._native.__version__,

@@ -127,11 +127,6 @@ def pair(rest: str = "") -> str:
         ("[providers.groq]\nkeys = ['k']\nauth = { header = 'a', query = 'b' }", '3: providers.groq.auth: give either "header" or "query"'),
         ("[providers.groq]\nkeys = ['k']\naccount = 'a'", '3: providers.groq.account: is of no use here: no base URL has "{account}"'),
         (
-            "[providers.google-vertex]\nregion = 'us-east5'\nproject = 'a'",
-            "1: providers.google-vertex.auth: signing in as a Google service account is not in this version; "
-            'give auth = "bearer" and an access token that you renew',
-        ),
-        (
             BEDROCK + "region = 'eu'\nkeys = [{ access_key_id = 'A' }]",
             '3: providers.amazon-bedrock.keys[0]: give "secret", or "access_key_id" and "secret_access_key"',
         ),

@@ -13,9 +13,11 @@ from fairlead.catalog import shipped
 from fairlead.catalog.schema import CHARGED_EACH, CHARGED_PER_MILLION
 from fairlead.cli import COMMANDS
 from fairlead.config import schema
+from fairlead.config.google import TOKEN_URI
 from fairlead.config.unbuilt import UNBUILT
 from fairlead.control.app import ADMIN, FORWARDED, GEMINI
 from msgspec import NODEFAULT
+from token_server import key_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -137,11 +139,12 @@ def test_what_is_not_in_this_version() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
-def test_configuration_samples_run(page: Path) -> None:
+def test_configuration_samples_run(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "service-account.json").write_text(key_file(TOKEN_URI))
     environ = {"OPENAI_API_KEY": "sk-openai", "FAIRLEAD_ADMIN_TOKEN": "token", "FAIRLEAD_CI_KEY": "sk-fl-v1-" + "c1" * 32}
-    environ |= {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
+    environ |= {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret", "AZURE_OPENAI_API_KEY": "azure"}
     for sample in samples(page, "toml"):
-        compiled = config.compile(config.read(sample, ROOT / "fairlead.toml", environ), shipped(), environ)
+        compiled = config.compile(config.read(sample, tmp_path / "fairlead.toml", environ), shipped(), environ)
         assert not compiled.warnings
 
 

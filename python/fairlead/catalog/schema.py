@@ -137,11 +137,11 @@ class NamedAuth(File, kw_only=True):
 
 
 GOOGLE_SERVICE_ACCOUNT = "google_service_account"
-"""Fixed as a name; not built yet."""
+"""Tokens are minted from the key of a service account, which itself is never sent."""
 Auth = Literal["bearer", "sigv4", "google_service_account"] | NamedAuth
-"""`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header; `{ query = "key" }`: in
-the URL's query; `"sigv4"`: requests are signed with a
-key pair of AWS; `"google_service_account"`: a token is minted from a service account's key, which is not in this version."""
+"""`"bearer"`: `Authorization: Bearer …`; `{ header = "x-api-key" }`: the bare secret in that header; `{ query = "key" }`: in the URL's
+query; `"sigv4"`: requests are signed with a key pair of AWS; `"google_service_account"`: a token that is minted from a service account's
+key, and renewed, is sent as a bearer."""
 
 PLACEHOLDERS = ("region", "account", "resource", "project")
 """What stands in braces in a base URL and is filled in by the configuration or a usual variable."""
@@ -348,6 +348,8 @@ class ProviderFacts(File, kw_only=True):
     """Variables that usually hold its key; the first that is set counts. Empty: it is never switched on by the environment."""
     environment_key_pair: KeyPair | None = None
     """Where requests can be signed instead: counts when none of `environment` is set, and both halves and a region are."""
+    environment_key_file: list[str] = []
+    """Variables that usually hold the path of a service account's key file; the first that is set counts, where that is how it signs in."""
     environment_region: list[str] = []
     """Variables that usually hold its region; the first that is set counts."""
     environment_account: list[str] = []

@@ -183,6 +183,8 @@ def _store(patient: Patient) -> Iterator[Finding]:
     if not patient.running:
         return
     yield from _readiness(patient, status["data"])
+    # One that was started before it knew of them says nothing about them.
+    yield from map(_sign_in, status.get("sign_ins", []))
     if status["version"] != __version__:
         yield Finding(WARN, "version", f"the running process is {status['version']}, installed is {__version__}; restart it")
 
@@ -210,6 +212,16 @@ def _journal(journal: dict[str, Any], running: bool) -> Iterator[Finding]:
         )
     elif not journal["problems"] and not journal["failure"]:
         yield Finding(OK, "journal", "readable, and the database follows it" if running else "readable, all of it is in the database")
+
+
+def _sign_in(state: dict[str, Any]) -> Finding:
+    """Of a service account that the running process calls a provider as."""
+    who = f"{state['provider']} as {state['account']}"
+    if state["failure"] is None and state["signed_in"]:
+        return Finding(OK, "sign-in", who)
+    if state["signed_in"]:
+        return Finding(WARN, "sign-in", f"{who}: the token lives on but cannot be renewed: {state['failure']}")
+    return Finding(FAIL, "sign-in", f"{who}: {state['failure'] or 'no answer yet'}")
 
 
 def _clock(newest_settled_at_ms: int | None) -> Finding:

@@ -6,6 +6,7 @@ Whatever is wrong comes as `Mistakes`, complete, with file, line, path and the n
 
 from fairlead.catalog.document import Mistakes, Problem
 from fairlead.config.compile import Compiled, ConfigKey, compile, hashed_endpoint_id
+from fairlead.config.google import KeyFile, SignIn, with_tokens
 from fairlead.config.load import Loaded, find, load, read
 from fairlead.config.providers import simulator_is_on
 from fairlead.config.view import EndpointView, ModelView, Price, ProviderView
@@ -14,16 +15,19 @@ __all__ = [
     "Compiled",
     "ConfigKey",
     "EndpointView",
+    "KeyFile",
     "Loaded",
     "Mistakes",
     "ModelView",
     "Price",
     "Problem",
     "ProviderView",
+    "SignIn",
     "compile",
     "find",
     "hashed_endpoint_id",
     "load",
     "read",
     "simulator_is_on",
+    "with_tokens",
 ]

@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 from fairlead.catalog import Catalogue
 from fairlead.catalog.document import Mistakes, Problem, did_you_mean
 from fairlead.config import wire
+from fairlead.config.google import SignIn
 from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
 from fairlead.config.providers import sources
@@ -42,6 +43,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderView, ...]
     models: tuple[ModelView, ...]
     keys: tuple[ConfigKey, ...]
+    sign_ins: tuple[SignIn, ...]
+    """The service accounts that tokens are minted for; until `with_tokens` the snapshot has none of theirs."""
     simulator: bool
     """The simulator is one of the providers."""
     zero_configuration: bool
@@ -114,6 +117,7 @@ def compile(
         providers=tuple(source.view for source in found.values()),
         models=tuple(views),
         keys=keys,
+        sign_ins=tuple(sign_in for source in found.values() for sign_in in source.sign_ins),
         simulator="sim" in found,
         zero_configuration=loaded.path is None,
         warnings=tuple(loaded.document.problems),

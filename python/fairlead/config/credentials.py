@@ -7,6 +7,7 @@ from typing import NamedTuple
 from fairlead.catalog.positions import Path as Place
 from fairlead.catalog.schema import GOOGLE_SERVICE_ACCOUNT, PLACEHOLDERS, Auth, KeyPair, NamedAuth, ProviderFacts
 from fairlead.config import wire
+from fairlead.config.google import KeyFile, SigningIn
 from fairlead.config.load import Loaded
 from fairlead.config.schema import Provider, ProviderKey
 
@@ -30,6 +31,8 @@ class Credentials(NamedTuple):
     """`configuration`, a variable, or `none`."""
     auth: wire.Auth
     dialect_auth: dict[str, wire.Auth]
+    accounts: list[KeyFile]
+    """The service accounts that tokens are minted for, one for each of `keys` or none."""
 
 
 def usual_variable(facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:
@@ -81,9 +84,10 @@ def credentials(
     environ: Mapping[str, str],
     dialects: Mapping[str, str],
     region: str | None,
+    signing: SigningIn | None,
 ) -> Credentials:
     """Keys and how they travel. Mistakes go to `loaded.document`."""
-    keys, source = _keys(loaded, place, provider, facts, environ)
+    keys, source = (signing.keys, signing.source) if signing else _keys(loaded, place, provider, facts, environ)
     signs = bool(keys) and all(key.access_key_id is not None for key in keys)
     chosen = {name: _auth(name, provider, facts, dialects, signs) for name in dialects}
     for name in provider.auths:
@@ -91,7 +95,8 @@ def credentials(
             loaded.document.report((*place, "auths", name), f'the provider does not list the dialect "{name}"')
     _check(loaded, place, [*chosen.values()], keys, region)
     common: Auth = next(iter(chosen.values()), "bearer")
-    return Credentials(keys, source, _wire(common, region), {name: _wire(auth, region) for name, auth in chosen.items() if auth != common})
+    others = {name: _wire(auth, region) for name, auth in chosen.items() if auth != common}
+    return Credentials(keys, source, _wire(common, region), others, signing.accounts if signing else [])
 
 
 def _auth(dialect: str, provider: Provider, facts: ProviderFacts | None, dialects: Mapping[str, str], signs: bool) -> Auth:
@@ -117,10 +122,8 @@ def _check(loaded: Loaded, place: Place, auths: list[Auth], keys: list[wire.Prov
     """Whether keys, region and ways of travelling fit each other."""
     report = loaded.document.report
     if GOOGLE_SERVICE_ACCOUNT in auths:
-        report(
-            (*place, "auth"),
-            'signing in as a Google service account is not in this version; give auth = "bearer" and an access token that you renew',
-        )
+        if any(auth != GOOGLE_SERVICE_ACCOUNT for auth in auths):
+            report((*place, "auths"), "a service account signs in for every dialect or for none")
         return
     if any(isinstance(auth, NamedAuth) and (auth.header is None) == (auth.query is None) for auth in auths):
         report((*place, "auth"), 'give either "header" or "query"')
@@ -152,7 +155,7 @@ def _keys(
         return _from_environment(loaded, place, facts, variable, environ), variable
     if facts is None and (provider.base_url or "").startswith("https://"):
         loaded.document.report(place, "has no keys: requests go out without a credential", "warning")
-    if facts is not None and facts.needs_key and (provider.auth or facts.auth) != GOOGLE_SERVICE_ACCOUNT:
+    if facts is not None and facts.needs_key:
         pair = facts.environment_key_pair
         names = [*facts.environment, *([f"{pair.access_key_id} and {pair.secret_access_key}"] if pair else [])]
         variables = " or ".join(names)
@@ -167,6 +170,10 @@ def _configured(loaded: Loaded, place: Place, keys: list[str | ProviderKey]) -> 
         one = wire.ProviderKey(key) if isinstance(key, str) else _table(loaded, (*place, index), key)
         if one is None:
             continue
+        if not _sent_as_it_is(one.secret):
+            loaded.document.report(
+                (*place, index), 'is no secret that a header can carry; the key of a service account needs auth = "google_service_account"'
+            )
         if (identity := (one.access_key_id, one.secret)) in named:
             loaded.document.report((*place, index), "the same key is listed twice")
         named.add(identity)
@@ -214,10 +221,15 @@ def _pair_from_environment(loaded: Loaded, place: Place, pair: KeyPair, environ:
 
 def _sendable(loaded: Loaded, place: Place, variable: str, environ: Mapping[str, str]) -> str | None:
     value = _value(environ, variable)
-    if value and not all("!" <= character <= "~" for character in value):
+    if value and not _sent_as_it_is(value):
         loaded.document.report(place, f"{variable} holds characters that a header cannot carry")
         return None
     return value
+
+
+def _sent_as_it_is(secret: str) -> bool:
+    """Whether a header can carry it."""
+    return all("!" <= character <= "~" for character in secret)
 
 
 def _usual_place(name: str, facts: ProviderFacts, environ: Mapping[str, str]) -> str | None:

@@ -114,7 +114,7 @@ def _resolve(document: Document, folder: Path, environ: Mapping[str, str]) -> tu
                 value = _variable(name, environ)
             else:
                 files.append(_absolute(name, folder, environ))
-                value = _content(files[-1])
+                value = content(files[-1])
         except ValueError as error:
             document.report(place, str(error))
             document.unresolved.add(place)
@@ -134,7 +134,8 @@ def _variable(name: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-def _content(path: Path) -> str:
+def content(path: Path) -> str:
+    """The text of a file that a setting refers to, without its last line ends. Raises `ValueError`."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_REFERENCE_BYTES + 1)

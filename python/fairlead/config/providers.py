@@ -13,6 +13,7 @@ from fairlead.catalog.positions import Path as Place
 from fairlead.catalog.schema import PLACEHOLDERS, DataPolicy, ProviderFacts
 from fairlead.config import wire
 from fairlead.config.credentials import SIMULATOR, credentials, placeholders, places_of, usual_places, usual_variable
+from fairlead.config.google import SignIn, project_of, signing_in
 from fairlead.config.load import Loaded
 from fairlead.config.schema import Provider
 from fairlead.config.view import ProviderView
@@ -44,6 +45,7 @@ class Source(NamedTuple):
     wire: wire.Provider
     view: ProviderView
     takes_key: bool
+    sign_ins: tuple[SignIn, ...] = ()
 
 
 def simulator_is_on(loaded: Loaded, catalogue: Catalogue, environ: Mapping[str, str]) -> bool:
@@ -103,9 +105,11 @@ def _source(
 ) -> Source | None:
     place: Place = ("providers", slug)
     before = len(loaded.document.errors)
+    signing = signing_in(loaded, place, provider, facts, environ)
     places = places_of(loaded, place, provider, facts, environ)
+    places["project"] = places["project"] or project_of(signing)
     dialects = _dialects(loaded, place, provider, facts, catalogue, places)
-    found = credentials(loaded, place, provider, facts, environ, dialects, places["region"])
+    found = credentials(loaded, place, provider, facts, environ, dialects, places["region"], signing)
     headers = _headers(loaded, place, provider, facts, dialects)
     check_quirks(loaded.document, (*place, "quirks"), provider.quirks or [])
     _check_places(loaded, place, provider, facts, signs=isinstance(found.auth, wire.Sigv4) or bool(found.dialect_auth))
@@ -116,6 +120,7 @@ def _source(
     headquarters = provider.headquarters or (facts.headquarters if facts else None)
     datacenters = provider.datacenters if provider.datacenters is not None else facts.datacenters if facts else []
     stops, reports = provider.cancel_stops_billing, provider.reports_cost
+    ca_file = provider.ca_file or loaded.config.server.ca_file
     return Source(
         wire.Provider(
             slug=slug,
@@ -127,7 +132,7 @@ def _source(
             headers=headers,
             cancel_stops_billing=stops if stops is not None else bool(facts and facts.cancel_stops_billing),
             reports_cost=reports if reports is not None else bool(facts and facts.reports_cost),
-            ca_file=provider.ca_file or loaded.config.server.ca_file,
+            ca_file=ca_file,
             quirks=[*(provider.quirks if provider.quirks is not None else facts.quirks if facts else ())],
             data_policy=policy,
             headquarters=headquarters,
@@ -148,6 +153,7 @@ def _source(
             status_page=(facts.status_page if facts else None) or "",
         ),
         takes_key=facts is None or facts.needs_key,
+        sign_ins=tuple(SignIn(provider=slug, key=account, ca_file=ca_file) for account in found.accounts),
     )
 
 

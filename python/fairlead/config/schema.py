@@ -147,10 +147,15 @@ class Limits(Table):
     """Completion tokens reserved for a request that names no limit."""
 
 
+ProviderSecret = Annotated[str, Meta(pattern=r"^([!-~]{1,4096}|\s*\{[\s\S]{1,65536})$", description="a secret of visible ASCII characters")]
+"""Or the text of a key file, which is JSON with spaces and line ends."""
+
+
 class ProviderKey(Table):
     """A provider's credential as a table: a secret, or a key pair of AWS."""
 
-    secret: Secret | None = None
+    secret: ProviderSecret | None = None
+    """With `auth = "google_service_account"` the text of a key file."""
     access_key_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$", description="the id of a key pair of AWS")] | None = None
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
@@ -179,11 +184,12 @@ class Provider(Table):
     `{resource}` and `{project}` stand for the keys of that name."""
     base_urls: dict[Dialect, BaseUrl] = {}
     """Where several dialects have different base URLs."""
-    keys: list[Secret | ProviderKey] | None = None
+    keys: list[ProviderSecret | ProviderKey] | None = None
     """Absent, for a provider of the catalogue: its usual environment variable. Empty: no credential is sent."""
     auth: Auth | None = None
-    """`"bearer"`, `{ header = "x-api-key" }` or `"sigv4"`. Absent: `"sigv4"` where the keys are key pairs; else the catalogue's; else
-    `x-api-key` for a provider that speaks Anthropic's dialect only, `x-goog-api-key` for one that speaks Gemini's only, and bearer."""
+    """`"bearer"`, `{ header = "x-api-key" }`, `"sigv4"` or `"google_service_account"`. Absent: `"sigv4"` where the keys are key pairs; else
+    the catalogue's; else `x-api-key` for a provider that speaks Anthropic's dialect only, `x-goog-api-key` for one that speaks Gemini's
+    only, and bearer."""
     auths: dict[Dialect, Auth] = {}
     """Where a dialect wants the credential otherwise."""
     region: Region | None = None
@@ -193,7 +199,7 @@ class Provider(Table):
     resource: Place | None = None
     """`{resource}` in base URLs. Absent: as for `region`."""
     project: Place | None = None
-    """`{project}` in base URLs. Absent: as for `region`."""
+    """`{project}` in base URLs. Absent: as for `region`, else that of the service account's key."""
     headers: dict[HeaderName, HeaderValue] = {}
     """Added to every request; `anthropic-version` only to those in its dialect."""
     cancel_stops_billing: bool | None = None

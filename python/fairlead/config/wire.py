@@ -44,6 +44,8 @@ class ProviderKey(Struct, frozen=True, omit_defaults=True):
     rpm: int | None = None
     tpm: int | None = None
     max_concurrency: int | None = None
+    identity: str | None = None
+    """Names it where the secret is replaced from time to time."""
 
     def __repr__(self) -> str:
         return "ProviderKey(…)"

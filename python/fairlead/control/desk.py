@@ -33,6 +33,8 @@ class Desk:
     reload: Callable[[], Awaitable[str]]
     now_ms: Callable[[], int]
     facts: dict[str, Any] = field(default_factory=dict)
+    sign_ins: Callable[[], list[dict[str, Any]]] = list
+    """How signing in to providers goes, one entry per service account."""
 
 
 class Call:

@@ -47,4 +47,4 @@ async def status(call: Call) -> Response:
         "failure": desk.drainer.failure,
         "problems": desk.drainer.problems,
     }
-    return reply({"data": {**desk.facts, "database": stored, "journal": journal}})
+    return reply({"data": {**desk.facts, "database": stored, "journal": journal, "sign_ins": desk.sign_ins()}})
