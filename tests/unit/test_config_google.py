@@ -82,6 +82,22 @@ def test_the_project_is_that_of_the_key_where_none_is_named(folder: Path, lines:
     assert f"/projects/{project}/" in url
 
 
+@pytest.mark.parametrize(
+    ("lines", "host"),
+    [
+        ("region = 'us-east5'", "https://us-east5-aiplatform.googleapis.com/v1/projects/acme-1/locations/us-east5/"),
+        ("region = 'global'", "https://aiplatform.googleapis.com/v1/projects/acme-1/locations/global/"),
+        ("region = 'eu'", "https://aiplatform.eu.rep.googleapis.com/v1/projects/acme-1/locations/eu/"),
+        ("region = 'us'", "https://aiplatform.us.rep.googleapis.com/v1/projects/acme-1/locations/us/"),
+        ("region = 'global'\nbase_url = 'https://{region}.acme.com'", "https://global.acme.com"),
+    ],
+)
+def test_some_regions_have_a_host_of_their_own(folder: Path, lines: str, host: str) -> None:
+    found = first_provider(compiled(folder, "[providers.google-vertex]\n" + KEYS + lines))["dialects"]
+    assert found.keys() == {"gemini_generate", "openai_chat"}
+    assert all(url.startswith(host) for url in found.values()), found
+
+
 def test_an_own_provider_may_sign_in_too(folder: Path) -> None:
     own = "[providers.own]\ndialect = 'openai_chat'\nbase_url = 'http://h/v1'\nauth = 'google_service_account'\n"
     result = compiled(folder, own + KEYS)

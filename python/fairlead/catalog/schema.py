@@ -31,6 +31,7 @@ Modality = Literal["text", "image", "file", "audio", "video", "embeddings"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """How hard to think; `none` where thinking can be switched off by an effort."""
 Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$", description='a region such as "eu-central-1"')]
+Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}$", description='a host such as "api.acme.com"')]
 
 Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description='a country such as "FR" (ISO 3166, two capitals)')]
 Url = Annotated[str, Meta(pattern=r"^https://[!-~]+$", description='a URL such as "https://host/page"')]
@@ -339,6 +340,8 @@ class ProviderFacts(File, kw_only=True):
     installation says. Empty: the whole of it depends on the installation."""
     base_urls: dict[Dialect, str] = {}
     """For dialects whose base URL differs."""
+    region_hosts: dict[Region, Host] = {}
+    """Regions that are served at another host than the base URLs say."""
     dialects: Annotated[list[Dialect], Meta(min_length=1)]
     auth: Auth = "bearer"
     auths: dict[Dialect, Auth] = {}

@@ -172,7 +172,7 @@ def _dialects(
         return {}
     dialects = {}
     for name in names:
-        url = _base_url(name, provider, facts)
+        url = _base_url(name, provider, facts, places["region"])
         if url:
             dialects[str(name)] = url
         else:
@@ -212,11 +212,21 @@ def _check_places(loaded: Loaded, place: Place, provider: Provider, facts: Provi
         loaded.document.report((*place, name), f'is of no use here: {why} "{{{name}}}"')
 
 
-def _base_url(dialect: str, provider: Provider, facts: ProviderFacts | None) -> str:
+def _base_url(dialect: str, provider: Provider, facts: ProviderFacts | None, region: str | None) -> str:
     """The nearest word wins: the dialect's own URL before the common one, the configuration before the catalogue."""
     own = {str(name): url for name, url in provider.base_urls.items()}
     shipped = {str(name): url for name, url in facts.base_urls.items()} if facts else {}
-    return own.get(dialect) or provider.base_url or shipped.get(dialect) or (facts.base_url if facts else "")
+    configured = own.get(dialect) or provider.base_url
+    if configured or facts is None:
+        return configured or ""
+    return _of_region(shipped.get(dialect) or facts.base_url, facts.region_hosts.get(region or ""))
+
+
+def _of_region(url: str, host: str | None) -> str:
+    """The URL at the host that its region has instead of the usual one."""
+    scheme, _, rest = url.partition("://")
+    usual, slash, path = rest.partition("/")
+    return f"{scheme}://{host}{slash}{path}" if host and "{region}" in usual else url
 
 
 def _check_url(loaded: Loaded, place: Place, url: str) -> None:
