@@ -21,6 +21,11 @@ impl<V: Vocabulary> Names<V> {
     /// No name.
     pub const NONE: Names<V> = Names { bits: 0, vocabulary: PhantomData };
 
+    /// Every name of the vocabulary.
+    pub const fn all() -> Names<V> {
+        Names { bits: ((1u64 << V::NAMES.len()) - 1) as u32, vocabulary: PhantomData }
+    }
+
     /// The set of one name; `None` where the vocabulary does not have it.
     pub fn one(name: &str) -> Option<Names<V>> {
         let position = V::NAMES.iter().position(|known| *known == name)?;

@@ -25,7 +25,31 @@ pub struct Snapshot {
     pub providers: Vec<Provider>,
     /// Models; names refer to them by index.
     pub models: Vec<Model>,
+    /// Presets; their names begin with `@preset/` where a model is named.
+    pub presets: Vec<Preset>,
+    /// Splits; their names stand where a model is named.
+    pub splits: Vec<Split>,
     names: HashMap<String, Found>,
+}
+
+/// What a preset asks for beside what [`Found`] says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Preset {
+    /// What stands behind `@preset/`.
+    pub name: String,
+    /// Models to fall back to; every one is known.
+    pub models: Vec<String>,
+    /// The `provider` object, as JSON.
+    pub provider: Option<Box<str>>,
+}
+
+/// A name that stands for several models, each for a share of the sessions.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The name.
+    pub name: String,
+    /// At least one; every model is known, and the shares are not all 0.
+    pub arms: Vec<wire::Arm>,
 }
 
 /// What a name stands for: a model, and for a preset what else it asks for.
@@ -207,9 +231,11 @@ impl Snapshot {
             models.push(sources.model(model)?);
         }
         add_presets(&mut names, &wire.presets)?;
+        let presets = wire.presets.into_iter().map(|given| preset(given, &names)).collect::<Result<_, _>>()?;
+        let splits = splits(wire.splits, &names)?;
         let providers = wire.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
         let admin_token_hash = admin_token_hash(&wire.admin_token_hash)?;
-        Ok(Snapshot { version: wire.version, settings: wire.settings, admin_token_hash, providers, models, names })
+        Ok(Snapshot { version: wire.version, settings: wire.settings, admin_token_hash, providers, models, presets, splits, names })
     }
 
     /// What a client means: a catalogue id, an alias or `@preset/…`, with or without the prefix `openrouter/`.
@@ -245,6 +271,38 @@ fn add_presets(names: &mut HashMap<String, Found>, presets: &[wire::Preset]) -> 
         }
     }
     Ok(())
+}
+
+fn preset(given: wire::Preset, names: &HashMap<String, Found>) -> Result<Preset, SnapshotError> {
+    for (position, model) in given.models.iter().enumerate() {
+        known(names, model, || format!("presets.{}.models.{position}", given.name))?;
+    }
+    let provider = given.provider.map(|provider| provider.get().into());
+    Ok(Preset { name: given.name, models: given.models, provider })
+}
+
+fn splits(given: Vec<wire::Split>, names: &HashMap<String, Found>) -> Result<Vec<Split>, SnapshotError> {
+    let mut splits: Vec<Split> = Vec::with_capacity(given.len());
+    for wire::Split { name, arms } in given {
+        if names.contains_key(&name) || splits.iter().any(|split| split.name == name) {
+            return Err(SnapshotError::new(format!("splits.{name}"), "the name is taken twice"));
+        }
+        for (position, arm) in arms.iter().enumerate() {
+            known(names, &arm.model, || format!("splits.{name}.arms.{position}.model"))?;
+        }
+        if arms.iter().all(|arm| arm.share == 0) {
+            return Err(SnapshotError::new(format!("splits.{name}.arms"), "no arm has a share"));
+        }
+        splits.push(Split { name, arms });
+    }
+    Ok(splits)
+}
+
+fn known(names: &HashMap<String, Found>, model: &str, path: impl Fn() -> String) -> Result<(), SnapshotError> {
+    if names.contains_key(model) {
+        return Ok(());
+    }
+    Err(SnapshotError::new(path(), format!("no model {model:?}{}", did_you_mean(names.keys().map(String::as_str), model))))
 }
 
 /// Providers as endpoints need them while a snapshot is being made.
@@ -436,8 +494,8 @@ fn price(wire: &wire::Price) -> Price {
     }
 }
 
-/// `; did you mean …?`, if something is near enough.
-fn did_you_mean<'a>(known: impl Iterator<Item = &'a str>, name: &str) -> String {
+/// `; did you mean …?`, if something is near enough; else nothing. Linear: only for errors.
+pub fn did_you_mean<'a>(known: impl Iterator<Item = &'a str>, name: &str) -> String {
     nearest(known, name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 

@@ -1,6 +1,7 @@
 //! The JSON that Python sends. Durations and sizes are integers with their unit in the name; prices are integers of pico-dollars.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// The whole configuration of the data plane at one moment.
@@ -22,6 +23,9 @@ pub struct Snapshot {
     /// Names for a model with wishes.
     #[serde(default)]
     pub presets: Vec<Preset>,
+    /// Names for several models with shares.
+    #[serde(default)]
+    pub splits: Vec<Split>,
 }
 
 /// Timeouts, limits and switches.
@@ -396,6 +400,32 @@ pub struct Preset {
     /// Where a client marks nothing for the prompt cache, it is marked by us.
     #[serde(default)]
     pub automatic_cache: bool,
+    /// Models to fall back to, where the request names none.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// What it wants of routing, as the `provider` object of a request; the request's own wins.
+    #[serde(default)]
+    pub provider: Option<Box<RawValue>>,
+}
+
+/// A name that stands for several models, each for a share of the sessions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The name; no model or alias may have it.
+    pub name: String,
+    /// At least one.
+    pub arms: Vec<Arm>,
+}
+
+/// One side of a [`Split`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// A model's id or alias.
+    pub model: String,
+    /// Its part of the sum of all shares.
+    pub share: u32,
 }
 
 /// Prices in pico-dollars per unit.

@@ -21,6 +21,7 @@ fn every_name_has_a_bit_of_its_own() {
         for name in V::NAMES {
             assert_eq!(Names::<V>::one(name).unwrap().names().collect::<Vec<_>>(), [*name]);
         }
+        assert_eq!(Names::<V>::all().names().collect::<Vec<_>>(), V::NAMES);
     }
     check::<Modality>();
     check::<Parameter>();

@@ -192,13 +192,32 @@ fn mistakes_name_their_place() {
     check(&signed(r#"{"secret":"s","access_key_id":"a","session_token":"x\n"}"#), "[]", "providers.lab", "cannot carry");
     check(&chat(r#","auth":{"scheme":"sigv4","region":"eu 1"},"keys":[]"#), "[]", "providers.lab", "no name of a region");
     check(&chat(r#","auth":{"scheme":"sigv4"}"#), "[]", "snapshot", "region");
-    let preset = |presets: &str, path: &str, part: &str| {
+    let named = |presets: &str, path: &str, part: &str| {
         let models = model("acme/fast", r#""provider":"open""#);
-        let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},"presets":[{presets}]}}"#);
+        let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},{presets}}}"#);
         let error = Snapshot::from_json(json.as_bytes()).unwrap_err();
         assert!(error.path == path && error.message.contains(part), "{error}");
     };
+    let split = |splits: &str, path: &str, part: &str| named(&format!(r#""splits":[{splits}]"#), path, part);
+    let preset = |presets: &str, path: &str, part: &str| named(&format!(r#""presets":[{presets}]"#), path, part);
     preset(r#"{"name":"p","model":"acme/fats"}"#, "presets.p.model", "did you mean \"acme/fast\"?");
     preset(r#"{"name":"p","model":"nick"},{"name":"q","model":"@preset/p"}"#, "presets.q.model", "no model");
     preset(r#"{"name":"p","model":"nick"},{"name":"p","model":"nick"}"#, "presets.p", "taken twice");
+    preset(r#"{"name":"p","model":"nick","models":["nick","nik"]}"#, "presets.p.models.1", "did you mean \"nick\"?");
+    let arm = r#"{"model":"nick","share":1}"#;
+    split(&format!(r#"{{"name":"nick","arms":[{arm}]}}"#), "splits.nick", "taken twice");
+    split(r#"{"name":"s","arms":[{"model":"nix","share":1}]}"#, "splits.s.arms.0.model", "no model");
+    split(r#"{"name":"s","arms":[{"model":"nick","share":0}]}"#, "splits.s.arms", "no arm has a share");
+}
+
+#[test]
+fn presets_and_splits_arrive() {
+    let models = model("acme/fast", r#""provider":"open""#);
+    let presets = r#"[{"name":"p","model":"nick","models":["acme/fast"],"provider":{"sort":"price"}}]"#;
+    let splits = r#"[{"name":"s","arms":[{"model":"nick","share":1},{"model":"acme/fast","share":9}]}]"#;
+    let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},"presets":{presets},"splits":{splits}}}"#);
+    let snapshot = Snapshot::from_json(json.as_bytes()).unwrap();
+    let preset = Preset { name: "p".to_owned(), models: vec!["acme/fast".to_owned()], provider: Some(r#"{"sort":"price"}"#.into()) };
+    assert_eq!(snapshot.presets, [preset]);
+    assert_eq!(snapshot.splits[0].arms[1], wire::Arm { model: "acme/fast".to_owned(), share: 9 });
 }
