@@ -1,0 +1,204 @@
+//! A snapshot as routing needs it: endpoints side by side with their health, so that a decision reads little and looks nothing up.
+//! Made once per snapshot, shared by all workers.
+
+use crate::health::budget::Budget;
+use crate::health::lane::Turn;
+use crate::health::{Endpoint as Health, Pulse, Registry};
+use crate::random::hash;
+use crate::wishes::{Members, Tier, WishError, Wishes, read};
+use fairlead_ir::Price;
+use fairlead_snapshot::{CredentialLimits, Endpoint, Model, Provider, Snapshot};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A snapshot with health.
+#[derive(Debug)]
+pub struct Board {
+    snapshot: Arc<Snapshot>,
+    entries: Vec<Entry>,
+    models: Vec<ModelEntry>,
+    budgets: Vec<Arc<Budget>>,
+    /// What a client may call a provider, in lower case, and what it is in tags.
+    slugs: HashMap<String, Box<str>>,
+    /// As the snapshot's presets.
+    presets: Vec<Wishes>,
+}
+
+#[derive(Debug)]
+struct ModelEntry {
+    entries: Range<usize>,
+    /// Of its id: pins outlive snapshots.
+    hash: u64,
+}
+
+/// An endpoint on the board.
+#[derive(Debug)]
+pub struct Entry {
+    /// The endpoint's stable id.
+    pub id: u64,
+    /// Index into [`Snapshot::models`].
+    pub model: usize,
+    /// Index into its model's endpoints.
+    pub endpoint: usize,
+    /// Index into [`Snapshot::providers`].
+    pub provider: usize,
+    /// The provider's slug, with the region behind a slash where one is named: what `order`, `only` and `ignore` speak of.
+    pub tag: Box<str>,
+    /// What it has learned.
+    pub health: Arc<Health>,
+    pub(crate) tier: Option<Tier>,
+    pub(crate) price: Price,
+    pub(crate) cancel_stops_billing: bool,
+    pub(crate) turns: Box<[Turn]>,
+}
+
+impl Entry {
+    /// Whether a cached prompt is cheaper here than a new one.
+    pub(crate) fn caches(&self) -> bool {
+        self.price.cache_read < self.price.prompt
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        let Price { prompt, completion, request, reasoning, .. } = self.price;
+        [prompt, completion, request, reasoning].iter().all(|price| price.0 == 0)
+    }
+
+    pub(crate) fn has_free_turn(&self, now_ms: u64, tokens: u64) -> bool {
+        self.turns.iter().any(|turn| turn.is_free(now_ms, tokens))
+    }
+
+    /// What every decision needs to know, of a request with so many tokens.
+    pub(crate) fn pulse(&self, now_ms: u64, tokens: u64) -> Pulse {
+        Pulse { is_full: !self.has_free_turn(now_ms, tokens), ..self.health.pulse(now_ms) }
+    }
+}
+
+impl Board {
+    /// A board of this snapshot, with the health that the registry has of it.
+    ///
+    /// # Errors
+    /// A preset wants what cannot be meant.
+    pub fn new(snapshot: Arc<Snapshot>, registry: &Registry) -> Result<Board, WishError> {
+        let mut board = registry.open(|shelves| {
+            let budgets = snapshot.providers.iter().map(|provider| shelves.budget(&provider.slug)).collect();
+            let mut entries = Vec::new();
+            let mut models = Vec::with_capacity(snapshot.models.len());
+            for (index, model) in snapshot.models.iter().enumerate() {
+                let first = entries.len();
+                entries.extend(model.endpoints.iter().enumerate().map(|(position, endpoint)| {
+                    let provider = &snapshot.providers[endpoint.provider];
+                    let tag = tag(provider, endpoint);
+                    Entry {
+                        id: endpoint.id,
+                        model: index,
+                        endpoint: position,
+                        provider: endpoint.provider,
+                        tier: Tier::of_tag(&tag),
+                        tag,
+                        health: shelves.endpoint(endpoint.id),
+                        price: endpoint.price,
+                        cancel_stops_billing: provider.cancel_stops_billing,
+                        turns: credentials(endpoint)
+                            .iter()
+                            .enumerate()
+                            .map(|(position, name)| Turn {
+                                lane: shelves.lane(endpoint.id, name),
+                                key: shelves.key(&provider.slug, name),
+                                limits: provider.credentials.get(position).copied().unwrap_or(CredentialLimits::NONE),
+                            })
+                            .collect(),
+                    }
+                }));
+                models.push(ModelEntry { entries: first..entries.len(), hash: hash(model.id.as_bytes()) });
+            }
+            Board { entries, models, budgets, slugs: HashMap::new(), presets: Vec::new(), snapshot: Arc::clone(&snapshot) }
+        });
+        board.slugs = slugs(&board.snapshot, &board.entries);
+        board.presets = snapshot.presets.iter().map(|preset| board.preset_wishes(preset)).collect::<Result<_, _>>()?;
+        Ok(board)
+    }
+
+    fn preset_wishes(&self, preset: &fairlead_snapshot::Preset) -> Result<Wishes, WishError> {
+        let provider = preset.provider.as_deref().map(str::as_bytes);
+        read(Members { provider, ..Members::default() }, self)
+            .map_err(|error| WishError::new(format!("presets.{}.{}", preset.name, error.path), error.message))
+    }
+
+    /// What the board was made of.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The endpoints of a model, in the order of preference.
+    pub(crate) fn entries_of(&self, model: usize) -> Range<usize> {
+        self.models[model].entries.clone()
+    }
+
+    /// An endpoint by its position on the board.
+    pub fn entry(&self, position: usize) -> &Entry {
+        &self.entries[position]
+    }
+
+    /// An endpoint by its stable id. Linear: for showing.
+    pub fn find(&self, id: u64) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
+    /// The model of an entry.
+    pub fn model(&self, entry: &Entry) -> &Model {
+        &self.snapshot.models[entry.model]
+    }
+
+    /// The endpoint of an entry.
+    pub fn endpoint(&self, entry: &Entry) -> &Endpoint {
+        &self.snapshot.models[entry.model].endpoints[entry.endpoint]
+    }
+
+    /// The provider of an entry.
+    pub fn provider(&self, entry: &Entry) -> &Provider {
+        &self.snapshot.providers[entry.provider]
+    }
+
+    pub(crate) fn budget(&self, provider: usize) -> &Budget {
+        &self.budgets[provider]
+    }
+
+    pub(crate) fn model_hash(&self, model: usize) -> u64 {
+        self.models[model].hash
+    }
+
+    /// What tags say where a client says this; `None`: there is no such provider.
+    pub(crate) fn slug(&self, text: &str) -> Option<Box<str>> {
+        self.slugs.get(text).or_else(|| self.slugs.get(text.to_lowercase().as_str())).cloned()
+    }
+
+    /// Every slug, for hints.
+    pub(crate) fn slugs(&self) -> impl Iterator<Item = &str> {
+        self.slugs.values().map(|slug| &**slug)
+    }
+
+    /// The wishes of a preset, and its position among the snapshot's.
+    pub(crate) fn preset(&self, name: &str) -> Option<(usize, &Wishes)> {
+        let position = self.snapshot.presets.iter().position(|preset| preset.name == name)?;
+        Some((position, &self.presets[position]))
+    }
+}
+
+fn tag(provider: &Provider, endpoint: &Endpoint) -> Box<str> {
+    if endpoint.region.is_empty() { provider.slug.as_str().into() } else { format!("{}/{}", provider.slug, endpoint.region).into() }
+}
+
+/// The names of an endpoint's credentials: the same in every dialect.
+fn credentials(endpoint: &Endpoint) -> &[String] {
+    let target = endpoint.dialects.first().and_then(|dialect| endpoint.target(*dialect));
+    target.map_or(&[], |target| &target.credential_names)
+}
+
+fn slugs(snapshot: &Snapshot, entries: &[Entry]) -> HashMap<String, Box<str>> {
+    let names = snapshot.providers.iter().map(|provider| (provider.name.as_str(), provider.slug.as_str()));
+    let tags = snapshot.providers.iter().map(|provider| provider.slug.as_str()).chain(entries.iter().map(|entry| &*entry.tag));
+    let bases = tags.clone().filter_map(|tag| tag.split_once('/')).map(|(base, _)| (base, base));
+    // Slugs last: one of them wins over a display name that looks the same.
+    names.chain(bases).chain(tags.map(|tag| (tag, tag))).map(|(name, slug)| (name.to_lowercase(), slug.into())).collect()
+}

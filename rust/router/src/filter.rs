@@ -1,0 +1,233 @@
+//! Hard filters: what takes an endpoint out of the choice, and what would let it in again. An endpoint that is out is never tried.
+
+use crate::board::{Board, Entry};
+use crate::names::Named;
+use crate::need::{Need, Way};
+use crate::wishes::{Tier, Wishes, covers};
+use fairlead_ir::PicoUsd;
+use fairlead_snapshot::{Modalities, Parameters};
+
+/// Why an endpoint is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It cannot be spoken to about this at all.
+    NoDialect,
+    /// It costs something, and only free ones are wanted.
+    NotFree,
+    /// `only` does not name it.
+    NotAllowed,
+    /// `ignore` names it.
+    Ignored,
+    /// Its service tier was not asked for, or another one was.
+    OtherTier,
+    /// Its provider may keep or train on prompts, or does not say.
+    DataCollection,
+    /// Its provider keeps something, or does not say.
+    NotZdr,
+    /// Its weights are stored in another way.
+    Quantization,
+    /// It is dearer, in the member of `max_price` that is named.
+    TooDear(PriceMember),
+    /// The prompt and what may follow are longer than its context of so many tokens.
+    Context(u64),
+    /// The prompt is longer than the so many tokens it takes.
+    Prompt(u64),
+    /// The caller wants more tokens than the so many it gives.
+    Completion(u64),
+    /// It does not take these.
+    Inputs(Modalities),
+    /// It does not give these.
+    Outputs(Modalities),
+    /// It knows no tools.
+    Tools,
+    /// It does not know these parameters.
+    Parameters(Parameters),
+}
+
+/// A member of `max_price`, with the price that is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriceMember {
+    /// Per prompt token.
+    Prompt(PicoUsd),
+    /// Per completion token.
+    Completion(PicoUsd),
+    /// Per request.
+    Request(PicoUsd),
+}
+
+impl Reason {
+    /// OpenRouter's word for it in `excluded_by`, ours where they have none.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Reason::NoDialect => "dialect",
+            Reason::NotFree => "free",
+            Reason::NotAllowed | Reason::Ignored => "allowed_providers",
+            Reason::OtherTier => "service_tier",
+            Reason::DataCollection => "data_policy:training",
+            Reason::NotZdr => "data_policy:zdr",
+            Reason::Quantization => "quantization",
+            Reason::TooDear(_) => "max_price",
+            Reason::Context(_) | Reason::Prompt(_) => "context_length",
+            Reason::Completion(_) => "max_tokens",
+            Reason::Inputs(_) => "input_modalities",
+            Reason::Outputs(_) => "output_modalities",
+            Reason::Tools => "tools",
+            Reason::Parameters(_) => "require_parameters",
+        }
+    }
+
+    /// What would let the endpoint in.
+    pub fn relax(self) -> String {
+        let list = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
+        match self {
+            Reason::NoDialect => "nothing: it does not do this kind of work".to_owned(),
+            Reason::NotFree => "leave :free away".to_owned(),
+            Reason::NotAllowed => "name it in provider.only".to_owned(),
+            Reason::Ignored => "take it out of provider.ignore".to_owned(),
+            Reason::OtherTier => "ask for its service_tier, or name it in provider.order or provider.only".to_owned(),
+            Reason::DataCollection => "set provider.data_collection to allow, or declare the provider's data_policy".to_owned(),
+            Reason::NotZdr => "leave provider.zdr away, or declare the provider's data_policy".to_owned(),
+            Reason::Quantization => "widen provider.quantizations".to_owned(),
+            Reason::TooDear(PriceMember::Prompt(price)) => format!("raise provider.max_price.prompt to {}", per_million(price)),
+            Reason::TooDear(PriceMember::Completion(price)) => format!("raise provider.max_price.completion to {}", per_million(price)),
+            Reason::TooDear(PriceMember::Request(price)) => format!("raise provider.max_price.request to {}", decimal(price, 12)),
+            Reason::Context(tokens) => format!("prompt and max_tokens must fit into {tokens} tokens together"),
+            Reason::Prompt(tokens) => format!("the prompt must fit into {tokens} tokens"),
+            Reason::Completion(tokens) => format!("lower max_tokens to {tokens}"),
+            Reason::Inputs(missing) => format!("it does not take: {}", list(&mut missing.names())),
+            Reason::Outputs(missing) => format!("it does not give: {}", list(&mut missing.names())),
+            Reason::Tools => "leave the tools away".to_owned(),
+            Reason::Parameters(missing) => format!("leave provider.require_parameters away, or these: {}", list(&mut missing.names())),
+        }
+    }
+}
+
+fn per_million(price: PicoUsd) -> String {
+    decimal(price, 6)
+}
+
+/// A price as a plain decimal with at most so many places.
+fn decimal(price: PicoUsd, places: usize) -> String {
+    let scale = 10u64.pow(places as u32);
+    let text = format!("{}.{:0places$}", price.0 / scale, price.0 % scale);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// What a request demands, beside what its wishes say.
+pub(crate) struct Demand<'a> {
+    pub(crate) board: &'a Board,
+    pub(crate) need: &'a Need,
+    pub(crate) wishes: &'a Wishes,
+    /// Whether any endpoint that may be chosen belongs to the tier that is asked for.
+    pub(crate) has_tier: bool,
+    /// Only endpoints that cost nothing.
+    pub(crate) only_free: bool,
+}
+
+impl Demand<'_> {
+    /// How the endpoint is spoken to, or why it is out. The cheapest tests go first.
+    pub(crate) fn judge(&self, entry: &Entry, named: Named, way: Option<Way>) -> Result<Way, Reason> {
+        let way = way.ok_or(Reason::NoDialect)?;
+        if (named.variant.free || self.only_free) && !entry.is_free() {
+            return Err(Reason::NotFree);
+        }
+        self.providers(entry, named)?;
+        self.policy(entry)?;
+        self.price(entry)?;
+        self.size(entry)?;
+        self.abilities(entry)?;
+        Ok(way)
+    }
+
+    fn providers(&self, entry: &Entry, named: Named) -> Result<(), Reason> {
+        let named_in = |slugs: &[Box<str>]| slugs.iter().any(|slug| covers(slug, &entry.tag));
+        let Wishes { order, only, ignore, tier, .. } = self.wishes;
+        if !only.is_empty() && !named_in(only) {
+            return Err(Reason::NotAllowed);
+        }
+        if named_in(ignore) {
+            return Err(Reason::Ignored);
+        }
+        let asked = tier.filter(|tier| *tier != Tier::Standard);
+        match (entry.tier, asked) {
+            (None, None | Some(Tier::Priority)) => Ok(()),
+            // Where no endpoint is of the tier, the provider makes of the parameter what it can.
+            (None, Some(_)) => {
+                if self.has_tier {
+                    Err(Reason::OtherTier)
+                } else {
+                    Ok(())
+                }
+            }
+            (Some(tier), asked) if asked == Some(tier) || named.variant.opens == Some(tier) => Ok(()),
+            // Whoever spells a tier out means it.
+            (Some(_), _) if order.iter().chain(only).any(|slug| **slug == *entry.tag) => Ok(()),
+            (Some(_), _) => Err(Reason::OtherTier),
+        }
+    }
+
+    /// Unknown satisfies no demand for privacy.
+    fn policy(&self, entry: &Entry) -> Result<(), Reason> {
+        let Wishes { deny_data_collection, zdr, quantizations, .. } = self.wishes;
+        if *deny_data_collection == Some(true) || *zdr == Some(true) {
+            let policy = self.board.provider(entry).data_policy;
+            let keeps_nothing = policy.zdr == Some(true) || policy.retention_days == Some(0);
+            if *zdr == Some(true) && !keeps_nothing {
+                return Err(Reason::NotZdr);
+            }
+            if *deny_data_collection == Some(true) && policy.training != Some(false) && policy.zdr != Some(true) {
+                return Err(Reason::DataCollection);
+            }
+        }
+        if !quantizations.is_empty() && !quantizations.contains(self.board.endpoint(entry).quantization) {
+            return Err(Reason::Quantization);
+        }
+        Ok(())
+    }
+
+    fn price(&self, entry: &Entry) -> Result<(), Reason> {
+        let bound = self.wishes.max_price;
+        let above = |most: Option<PicoUsd>, price: PicoUsd| most.is_some_and(|most| price > most);
+        match entry.price {
+            price if above(bound.prompt, price.prompt) => Err(Reason::TooDear(PriceMember::Prompt(price.prompt))),
+            price if above(bound.completion, price.completion) => Err(Reason::TooDear(PriceMember::Completion(price.completion))),
+            price if above(bound.request, price.request) => Err(Reason::TooDear(PriceMember::Request(price.request))),
+            _ => Ok(()),
+        }
+    }
+
+    fn size(&self, entry: &Entry) -> Result<(), Reason> {
+        let endpoint = self.board.endpoint(entry);
+        let (prompt, most) = (self.need.prompt_tokens, self.need.max_tokens.unwrap_or(0));
+        if let Some(context) = endpoint.context_tokens.filter(|context| prompt.saturating_add(most) > *context) {
+            return Err(Reason::Context(context));
+        }
+        if let Some(longest) = endpoint.max_prompt_tokens.filter(|longest| prompt > *longest) {
+            return Err(Reason::Prompt(longest));
+        }
+        let gives = endpoint.max_completion_tokens.or(self.board.model(entry).max_completion_tokens);
+        gives.filter(|gives| most > *gives).map_or(Ok(()), |gives| Err(Reason::Completion(gives)))
+    }
+
+    fn abilities(&self, entry: &Entry) -> Result<(), Reason> {
+        let endpoint = self.board.endpoint(entry);
+        let lacks = |has: Modalities, wanted: Modalities| if has.is_empty() { Modalities::NONE } else { wanted.without(has) };
+        let inputs = lacks(endpoint.input_modalities, self.need.inputs);
+        if !inputs.is_empty() {
+            return Err(Reason::Inputs(inputs));
+        }
+        let outputs = lacks(endpoint.output_modalities, self.need.outputs);
+        if !outputs.is_empty() {
+            return Err(Reason::Outputs(outputs));
+        }
+        let Some(known) = endpoint.supported_parameters else { return Ok(()) };
+        if self.need.has_tools && !Parameters::one("tools").is_some_and(|tools| known.contains(tools)) {
+            return Err(Reason::Tools);
+        }
+        let missing = self.need.parameters.without(known);
+        if self.wishes.require_parameters == Some(true) && !missing.is_empty() {
+            return Err(Reason::Parameters(missing));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! How often a failure may be followed by another attempt: a fifth of the first attempts, with a small reserve, so that a brown-out is not
+//! made worse by those who suffer from it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Each first attempt puts one in, each further one takes five out: a fifth.
+const DEPOSIT: u64 = 1;
+const WITHDRAWAL: u64 = 5;
+/// A further attempt after a timeout costs twice as much: the provider may still work on the first.
+const TIMEOUT_WITHDRAWAL: u64 = 10;
+const CAPACITY: u64 = 500;
+/// Enough for the twenty attempts that may fail before a breaker opens.
+const AT_FIRST: u64 = 100;
+
+/// The retry budget of a provider.
+#[derive(Debug)]
+pub(crate) struct Budget(AtomicU64);
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget(AtomicU64::new(AT_FIRST))
+    }
+}
+
+impl Budget {
+    /// A first attempt goes out.
+    pub(crate) fn deposit(&self) {
+        let more = |left: u64| (left < CAPACITY).then_some(left + DEPOSIT);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    /// Whether another attempt may follow a failure here; if so, it is paid.
+    pub(crate) fn withdraw(&self, after_timeout: bool) -> bool {
+        let price = if after_timeout { TIMEOUT_WITHDRAWAL } else { WITHDRAWAL };
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(price)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifth_and_the_reserve() {
+        let budget = Budget::default();
+        let retries = (0..10_000)
+            .filter(|_| {
+                budget.deposit();
+                budget.withdraw(false)
+            })
+            .count();
+        assert_eq!(retries as u64, (AT_FIRST + 10_000 * DEPOSIT) / WITHDRAWAL);
+        assert!(!budget.withdraw(true));
+    }
+}

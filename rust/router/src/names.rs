@@ -1,0 +1,347 @@
+//! From the names in a request to models: ids, aliases, variants (`:nitro`), presets (`@preset/…`), splits, lists of any length and the two
+//! routers `openrouter/auto` and `openrouter/free`.
+
+use crate::board::Board;
+use crate::random::{Draws, hash, join};
+use crate::wishes::{By, Partition, Sort, Tier, Wishes, shown};
+use fairlead_snapshot::{Found, Split, did_you_mean};
+use serde::{Deserialize, Serialize};
+
+mod auto;
+
+pub use auto::{Auto, CostTier};
+
+/// What the names of a request stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// How models are picked.
+    pub pick: Pick,
+    /// What a router may pick from: every model that the key may use. Empty where there is no router.
+    pub pool: Vec<usize>,
+    /// The models, in order; behind what a router picks.
+    pub models: Vec<Named>,
+    /// What presets wish; the request's own wishes go over these.
+    pub wishes: Wishes,
+    /// A translation that loses something is refused.
+    pub strict_translation: bool,
+    /// Where a client marks nothing for the prompt cache, it is marked by us.
+    pub automatic_cache: bool,
+    /// The split that a name was, and which of its arms was taken; for the record.
+    pub arm: Option<Arm>,
+}
+
+/// How models are picked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// As they are listed.
+    Listed,
+    /// By the size of the task and their price: `openrouter/auto`.
+    Auto(Auto),
+    /// Any that costs nothing: `openrouter/free`.
+    Free,
+}
+
+/// A model with what its name said beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Index into the snapshot's models.
+    pub model: usize,
+    /// What the suffixes said.
+    pub variant: Variant,
+}
+
+impl Named {
+    /// A model by its plain name.
+    pub const fn model(model: usize) -> Named {
+        Named { model, variant: Variant::PLAIN }
+    }
+}
+
+/// What suffixes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Only endpoints that cost nothing.
+    pub free: bool,
+    /// Its endpoints in this order.
+    pub sort: Option<By>,
+    /// Endpoints of this tier may be used too.
+    pub opens: Option<Tier>,
+}
+
+impl Variant {
+    /// Nothing said.
+    pub const PLAIN: Variant = Variant { free: false, sort: None, opens: None };
+}
+
+/// An arm of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arm {
+    /// Index into the snapshot's splits.
+    pub split: usize,
+    /// Index into its arms.
+    pub arm: usize,
+}
+
+/// A name that stands for nothing that can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError {
+    /// The member it stands in: `model`, `models.2`, `preset`.
+    pub path: String,
+    /// What follows for the caller.
+    pub kind: NameErrorKind,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// What follows from a name that is no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameErrorKind {
+    /// There is no such model: 404.
+    Unknown,
+    /// The name asks for what makes no sense here: 400.
+    Senseless,
+    /// This key may not use it: 403.
+    Forbidden,
+}
+
+/// The names of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// `model`; empty where only `models` is given.
+    pub model: &'a str,
+    /// `models`.
+    pub models: &'a [String],
+    /// `preset`.
+    pub preset: Option<&'a str>,
+    /// Whoever shall stay on the same arm of a split: the session, else the end user.
+    pub sticky: Option<&'a str>,
+}
+
+/// What the names of a request stand for. `allowed` says whether the key may use a model; `seed` draws arms of splits for those who are
+/// nobody in particular.
+///
+/// # Errors
+/// The first name that is unknown, senseless or not allowed.
+pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bool, seed: u64) -> Result<Wanted, NameError> {
+    let mut wanted = Wanted {
+        pick: Pick::Listed,
+        pool: Vec::new(),
+        models: Vec::with_capacity(1 + request.models.len()),
+        wishes: Wishes::NONE,
+        strict_translation: false,
+        automatic_cache: false,
+        arm: None,
+    };
+    let mut reader = Reader { board, allowed, sticky: request.sticky, seed, wanted: &mut wanted, presets: Vec::new() };
+    if let Some(preset) = request.preset {
+        reader.preset(
+            "preset",
+            preset.strip_prefix("@preset/").unwrap_or(preset),
+            request.model.is_empty() && request.models.is_empty(),
+        )?;
+    }
+    if !request.model.is_empty() {
+        reader.name("model", request.model)?;
+    }
+    for (position, name) in request.models.iter().enumerate() {
+        reader.name(&format!("models.{position}"), name)?;
+    }
+    if request.models.is_empty() {
+        reader.fallbacks_of_preset()?;
+    }
+    Ok(wanted)
+}
+
+struct Reader<'a, F> {
+    board: &'a Board,
+    allowed: F,
+    sticky: Option<&'a str>,
+    seed: u64,
+    wanted: &'a mut Wanted,
+    /// Those that were named, as positions among the snapshot's.
+    presets: Vec<usize>,
+}
+
+impl<F: Fn(&str) -> bool> Reader<'_, F> {
+    fn name(&mut self, path: &str, name: &str) -> Result<(), NameError> {
+        if let Some(pick) = router(name) {
+            return self.router(path, pick);
+        }
+        let plain = name.strip_prefix("openrouter/").unwrap_or(name);
+        if let Some((model, preset)) = plain.split_once("@preset/") {
+            self.preset(path, preset, model.is_empty())?;
+            return if model.is_empty() { Ok(()) } else { self.name(path, model) };
+        }
+        if let Some(split) = self.board.snapshot().splits.iter().position(|split| split.name == name) {
+            return self.split(path, split);
+        }
+        let (found, variant) = self.variant(path, name)?;
+        self.push(path, found, variant)
+    }
+
+    /// The longest known name wins, so that a static variant, and a colon that belongs to an id, are no suffix.
+    fn variant(&self, path: &str, name: &str) -> Result<(Found, Variant), NameError> {
+        let (mut rest, mut variant) = (name, Variant::PLAIN);
+        loop {
+            if let Some(found) = self.board.snapshot().find(rest) {
+                return Ok((found, variant));
+            }
+            let Some((before, suffix)) = rest.rsplit_once(':') else { return Err(self.unknown(path, name)) };
+            // Whether the suffix makes sense can only be said of a model that exists.
+            let base = before.split(':').next().unwrap_or(before);
+            let known = self.board.snapshot().find(before).is_some() || self.board.snapshot().find(base).is_some();
+            if !known {
+                return Err(self.unknown(path, name));
+            }
+            variant = apply(variant, suffix).map_err(|message| error(path, NameErrorKind::Senseless, message))?;
+            rest = before;
+        }
+    }
+
+    fn push(&mut self, path: &str, found: Found, variant: Variant) -> Result<(), NameError> {
+        let model = &self.board.snapshot().models[found.model];
+        if !(self.allowed)(&model.id) {
+            return Err(error(path, NameErrorKind::Forbidden, format!("this key may not use the model {:?}", model.id)));
+        }
+        if variant.free && !self.board.entries_of(found.model).any(|position| self.board.entry(position).is_free()) {
+            let message = format!("no endpoint of {:?} is free", model.id);
+            return Err(error(path, NameErrorKind::Unknown, message));
+        }
+        self.wanted.strict_translation |= found.strict_translation;
+        self.wanted.automatic_cache |= found.automatic_cache;
+        let named = Named { model: found.model, variant };
+        if !self.wanted.models.contains(&named) {
+            self.wanted.models.push(named);
+        }
+        Ok(())
+    }
+
+    /// What a preset wishes, and its model where the request names none.
+    fn preset(&mut self, path: &str, name: &str, with_model: bool) -> Result<(), NameError> {
+        let found = self.board.snapshot().find(&format!("@preset/{name}"));
+        let (Some(found), Some((position, wishes))) = (found, self.board.preset(name)) else {
+            let known = self.board.snapshot().presets.iter().map(|preset| preset.name.as_str());
+            let message = format!("there is no preset {name:?}{}", did_you_mean(known, name));
+            return Err(error(path, NameErrorKind::Unknown, message));
+        };
+        self.presets.push(position);
+        // What was named first wins.
+        let earlier = std::mem::take(&mut self.wanted.wishes);
+        self.wanted.wishes = earlier.over(wishes);
+        if with_model {
+            return self.push(path, found, Variant::PLAIN);
+        }
+        self.wanted.strict_translation |= found.strict_translation;
+        self.wanted.automatic_cache |= found.automatic_cache;
+        Ok(())
+    }
+
+    fn split(&mut self, path: &str, position: usize) -> Result<(), NameError> {
+        let split = &self.board.snapshot().splits[position];
+        let arm = arm(split, self.sticky, self.seed);
+        self.wanted.arm.get_or_insert(Arm { split: position, arm });
+        let (found, variant) = self.variant(path, &split.arms[arm].model)?;
+        self.push(path, found, variant)
+    }
+
+    /// A router picks from every model that the key may use.
+    fn router(&mut self, path: &str, pick: Pick) -> Result<(), NameError> {
+        if !self.wanted.models.is_empty() || self.wanted.pick != Pick::Listed {
+            let message = "a router picks the model: it stands alone, or first with fallbacks behind it".to_owned();
+            return Err(error(path, NameErrorKind::Senseless, message));
+        }
+        let models = &self.board.snapshot().models;
+        self.wanted.pool = (0..models.len()).filter(|model| (self.allowed)(&models[*model].id)).collect();
+        self.wanted.pick = pick;
+        Ok(())
+    }
+
+    /// The models that a preset falls back to, where the request lists none itself.
+    fn fallbacks_of_preset(&mut self) -> Result<(), NameError> {
+        let board = self.board;
+        let models = self.presets.iter().map(|position| &board.snapshot().presets[*position]).find(|preset| !preset.models.is_empty());
+        for name in models.into_iter().flat_map(|preset| &preset.models) {
+            let (found, variant) = self.variant("preset", name)?;
+            self.push("preset", found, variant)?;
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, path: &str, name: &str) -> NameError {
+        let shown = shown(name);
+        let message = match self.board.snapshot().nearest(name) {
+            Some(near) => format!("there is no model {shown:?}; did you mean {near:?}?"),
+            None => format!("there is no model {shown:?}; GET /api/v1/models lists them"),
+        };
+        error(path, NameErrorKind::Unknown, message)
+    }
+}
+
+fn router(name: &str) -> Option<Pick> {
+    match name {
+        "openrouter/auto" => Some(Pick::Auto(Auto::default())),
+        "openrouter/free" => Some(Pick::Free),
+        _ => None,
+    }
+}
+
+/// What one more suffix adds; an error says what to do instead.
+fn apply(variant: Variant, suffix: &str) -> Result<Variant, String> {
+    let sorted = |by: By, opens: Option<Tier>| {
+        if variant.sort.is_some_and(|other| other != by) {
+            return Err(format!(":{suffix} and another suffix want different orders"));
+        }
+        Ok(Variant { sort: Some(by), opens: opens.or(variant.opens), ..variant })
+    };
+    match suffix {
+        "free" => Ok(Variant { free: true, ..variant }),
+        "nitro" => sorted(By::Throughput, Some(Tier::Priority)),
+        "floor" => sorted(By::Price, Some(Tier::Flex)),
+        "exacto" => sorted(By::Exacto, None),
+        "online" => Err(":online is not in this version; ask for the model's own search with web_search_options".to_owned()),
+        "thinking" => {
+            Err("this model has no :thinking variant of its own; ask with reasoning, such as {\"effort\": \"medium\"}".to_owned())
+        }
+        "extended" => Err("this model has no :extended variant; an endpoint that the prompt fits into is chosen anyway".to_owned()),
+        "batch" => Err("this model has no :batch variant; batches are not in this version".to_owned()),
+        _ => {
+            let known = ["free", "nitro", "floor", "exacto"];
+            Err(format!("there is no variant {:?}{}", shown(suffix), did_you_mean(known.into_iter(), suffix)))
+        }
+    }
+}
+
+/// The arm of whoever is somebody is always the same; the arm of nobody is drawn. Where shares change, only those move that must.
+fn arm(split: &Split, sticky: Option<&str>, seed: u64) -> usize {
+    let point = match sticky {
+        Some(sticky) => join(hash(split.name.as_bytes()), hash(sticky.as_bytes())),
+        None => Draws::new(seed).number(),
+    };
+    let total: u64 = split.arms.iter().map(|arm| u64::from(arm.share)).sum();
+    let mut left = ((u128::from(point) * u128::from(total)) >> 64) as u64;
+    for (position, arm) in split.arms.iter().enumerate() {
+        match left.checked_sub(u64::from(arm.share)) {
+            Some(less) => left = less,
+            None => return position,
+        }
+    }
+    0
+}
+
+fn error(path: &str, kind: NameErrorKind, message: String) -> NameError {
+    NameError { path: path.to_owned(), kind, message }
+}
+
+impl Wanted {
+    /// The request's wishes over those of its presets, with what the suffix of a single model adds.
+    pub fn wishes(&self, request: Wishes) -> Wishes {
+        let merged = request.over(&self.wishes);
+        match (&self.models[..], merged.sort.by) {
+            // Across models there is one order; a suffix of the first one is as good a way to ask for it as any.
+            ([first, ..], None) if merged.sort.partition == Partition::None => {
+                Wishes { sort: Sort { by: first.variant.sort, ..merged.sort }, ..merged }
+            }
+            _ => merged,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A decision: which endpoints, in which order, and what was left out.
+
+use crate::board::{Board, Entry};
+use crate::filter::{Demand, Reason};
+use crate::health::{Pace, Pulse};
+use crate::names::{Named, Pick};
+use crate::need::{Need, Way, expected_pico};
+use crate::random::Draws;
+use crate::sticky::{Pin, ROUTER_HASH, key};
+use crate::strategy::{self, auto};
+use crate::wishes::{Tier, Wishes};
+use fairlead_ir::Dialect;
+use fairlead_snapshot::Endpoint;
+
+/// What a request asks for, and when. The same order on the same board with the same health gives the same plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// How models are picked.
+    pub pick: &'a Pick,
+    /// What a router may pick from.
+    pub pool: &'a [usize],
+    /// The models, in order.
+    pub models: &'a [Named],
+    /// What it wants.
+    pub wishes: &'a Wishes,
+    /// What it needs.
+    pub need: &'a Need,
+    /// Where its conversation is pinned ([`Order::pinned`]).
+    pub pin: Option<Pin>,
+    /// Everything random comes out of this.
+    pub seed: u64,
+}
+
+impl<'a> Order<'a> {
+    /// One model by its plain name, nothing wished.
+    pub const fn model(models: &'a [Named], need: &'a Need, seed: u64) -> Order<'a> {
+        Order { pick: &Pick::Listed, pool: &[], models, wishes: &NOTHING, need, pin: None, seed }
+    }
+
+    /// The same, with where its conversation is pinned.
+    #[must_use]
+    pub fn pinned(self, board: &Board, pins: &crate::Pins, now_ms: u64) -> Order<'a> {
+        if self.need.conversation.is_none() || self.wishes.has_order() {
+            return self;
+        }
+        let hash = match self.pick {
+            Pick::Listed => self.models.first().map(|named| board.model_hash(named.model)),
+            Pick::Auto(_) | Pick::Free => Some(ROUTER_HASH),
+        };
+        Order { pin: hash.and_then(|hash| key(self.need, hash)).and_then(|key| pins.get(key, now_ms)), ..self }
+    }
+}
+
+static NOTHING: Wishes = Wishes::NONE;
+
+/// Where health is read from: as it is, or as it was.
+pub trait Moment {
+    /// What every decision needs to know.
+    fn pulse(&mut self, entry: &Entry, need: &Need) -> Pulse;
+    /// What only some orders need to know.
+    fn pace(&mut self, entry: &Entry) -> Pace;
+}
+
+/// Health as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Now(
+    /// Milliseconds; never backwards.
+    pub u64,
+);
+
+impl Moment for Now {
+    fn pulse(&mut self, entry: &Entry, need: &Need) -> Pulse {
+        entry.pulse(self.0, need.tokens_at_most())
+    }
+
+    fn pace(&mut self, entry: &Entry) -> Pace {
+        entry.health.pace(self.0)
+    }
+}
+
+/// An endpoint that may be tried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Its position on the board.
+    pub entry: usize,
+    /// Position of its model in the order that was asked for.
+    pub model: u16,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// It will probably refuse.
+    pub reluctant: bool,
+    /// The endpoint has the conversation's prompt in its cache.
+    pub pinned: bool,
+    /// Which key to use if it is free: the one whose cache it is.
+    pub key: Option<u16>,
+    /// What the request is expected to cost here, in pico-dollars.
+    pub expected_pico: f64,
+    /// What it weighed in the draw; 0 where none was held.
+    pub weight: f64,
+    /// Health at that moment.
+    pub pulse: Pulse,
+    /// Behind those that meet the preferred throughput and latency.
+    pub is_slow: bool,
+    /// Its group inside its model; the lower go first.
+    pub(crate) group: u8,
+    /// Its place inside its group; the lower go first.
+    pub(crate) place: f64,
+}
+
+/// An endpoint that is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Its position on the board.
+    pub entry: usize,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A decision. It can be used again for the next one, and keeps its memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What may be tried, the first choice first.
+    pub steps: Vec<Step>,
+    /// What is out.
+    pub removed: Vec<Removed>,
+    /// What was read of those whose order needed it, for the record: by position on the board.
+    pub paces: Vec<(usize, Pace)>,
+    /// A router picked the models.
+    pub through_router: bool,
+    pub(crate) models: Vec<Named>,
+}
+
+impl Plan {
+    fn clear(&mut self) {
+        self.steps.clear();
+        self.removed.clear();
+        self.paces.clear();
+        self.models.clear();
+        self.through_router = false;
+    }
+
+    /// What was read of an endpoint for this decision, reading it once.
+    pub(crate) fn pace(&mut self, position: usize, board: &Board, moment: &mut impl Moment) -> Pace {
+        if let Some((_, pace)) = self.paces.iter().find(|(known, _)| *known == position) {
+            return *pace;
+        }
+        let pace = moment.pace(board.entry(position));
+        self.paces.push((position, pace));
+        pace
+    }
+
+    /// The reason that keeps most endpoints out, for an error.
+    pub fn main_reason(&self) -> Option<Reason> {
+        let same = |reason: Reason| self.removed.iter().filter(|removed| removed.reason.word() == reason.word()).count();
+        self.removed.iter().map(|removed| removed.reason).max_by_key(|reason| same(*reason))
+    }
+
+    /// Why nothing can be tried, and what would change that; for a 404.
+    pub fn refusal(&self, board: &Board) -> String {
+        const SHOWN: usize = 5;
+        let mut text = "no endpoint satisfies this request:".to_owned();
+        for Removed { entry, reason } in self.removed.iter().take(SHOWN) {
+            let entry = board.entry(*entry);
+            text.push_str(&format!(" {} at {} ({}: {});", board.model(entry).id, entry.tag, reason.word(), reason.relax()));
+        }
+        if self.removed.len() > SHOWN {
+            text.push_str(&format!(" and {} more", self.removed.len() - SHOWN));
+        }
+        text.trim_end_matches([';', ':']).to_owned()
+    }
+}
+
+/// Decides. `serves` says how an endpoint would be spoken to about this request, if it can be; `plan` is overwritten.
+pub fn plan(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: impl Fn(&Endpoint) -> Option<Way>, plan: &mut Plan) {
+    plan.clear();
+    let mut draws = Draws::new(order.seed);
+    match order.pick {
+        Pick::Listed => plan.models.extend_from_slice(order.models),
+        Pick::Auto(_) | Pick::Free => {
+            plan.through_router = true;
+            auto::pick(board, order, moment, &serves, &mut draws, plan);
+            plan.steps.clear();
+            // Where nothing is picked, what stood in the way is worth telling.
+            if !plan.models.is_empty() {
+                plan.removed.clear();
+            }
+            plan.models.extend(order.models);
+        }
+    }
+    let models = std::mem::take(&mut plan.models);
+    collect(board, order, &models, moment, &serves, plan);
+    strategy::arrange(board, order, &models, moment, &mut draws, plan);
+    plan.models = models;
+    if order.wishes.allow_fallbacks == Some(false) {
+        without_fallbacks(board, order.wishes, plan);
+    }
+}
+
+/// Those endpoints of these models that nothing speaks against.
+pub(crate) fn collect(
+    board: &Board,
+    order: &Order<'_>,
+    models: &[Named],
+    moment: &mut impl Moment,
+    serves: &impl Fn(&Endpoint) -> Option<Way>,
+    plan: &mut Plan,
+) {
+    let tier = order.wishes.tier.filter(|tier| *tier != Tier::Standard);
+    let positions = || models.iter().flat_map(|named| board.entries_of(named.model));
+    let has_tier = tier.is_some() && positions().any(|position| board.entry(position).tier == tier);
+    let only_free = matches!(order.pick, Pick::Free);
+    let demand = Demand { board, need: order.need, wishes: order.wishes, has_tier, only_free };
+    for (model, named) in models.iter().enumerate() {
+        // A model may be listed again, with another suffix: what it adds is new, what is there stays.
+        let is_again = models[..model].iter().any(|earlier| earlier.model == named.model);
+        for position in board.entries_of(named.model) {
+            if is_again && plan.steps.iter().any(|step| step.entry == position) {
+                continue;
+            }
+            if is_again {
+                plan.removed.retain(|removed| removed.entry != position);
+            }
+            let entry = board.entry(position);
+            match demand.judge(entry, *named, serves(board.endpoint(entry))) {
+                Ok(way) => plan.steps.push(step(order, entry, position, model as u16, way, moment)),
+                Err(reason) => plan.removed.push(Removed { entry: position, reason }),
+            }
+        }
+    }
+}
+
+fn step(order: &Order<'_>, entry: &Entry, position: usize, model: u16, way: Way, moment: &mut impl Moment) -> Step {
+    let pulse = moment.pulse(entry, order.need);
+    let pin = order.pin.filter(|pin| pin.endpoint == entry.id && !order.wishes.has_order());
+    Step {
+        entry: position,
+        model,
+        dialect: way.dialect,
+        reluctant: way.reluctant,
+        pinned: pin.is_some(),
+        key: pin.map(|pin| pin.key),
+        expected_pico: expected_pico(order.need, &entry.price, pulse.completion_tokens, pin.is_some()),
+        weight: 0.0,
+        pulse,
+        is_slow: false,
+        group: 0,
+        place: 0.0,
+    }
+}
+
+/// Only those that `order` names, or the first choice alone.
+fn without_fallbacks(board: &Board, wishes: &Wishes, plan: &mut Plan) {
+    if wishes.has_order() {
+        plan.steps.retain(|step| strategy::listed(wishes, &board.entry(step.entry).tag).is_some());
+    } else {
+        plan.steps.truncate(1);
+    }
+}

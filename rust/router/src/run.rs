@@ -1,0 +1,225 @@
+//! A plan, carried out: attempts one after the other, at most so many, each step once, none after which nothing may follow.
+
+use crate::board::{Board, Entry};
+use crate::health::lane::{Turn, choose, mark};
+use crate::health::outcome::{Circuit, Class, Cools, Outcome, Retry};
+use crate::health::{Admission, Endpoint as Health, Quota};
+use crate::need::Need;
+use crate::plan::{Plan, Step};
+use crate::random::Draws;
+use crate::sticky::{self, Pins, Reply};
+use fairlead_ir::Dialect;
+use std::sync::Arc;
+
+/// Beyond so many steps, those that were passed over are not come back to.
+const REMEMBERED: usize = u128::BITS as usize;
+
+/// The state of a request on its way through a plan.
+#[derive(Debug)]
+pub struct Run {
+    draws: Draws,
+    most: u32,
+    made: u32,
+    /// The step of the attempt before.
+    at: usize,
+    /// The step to look at next.
+    next: usize,
+    /// Keys of the step that were tried.
+    keys: u64,
+    /// Steps that were tried.
+    tried: u128,
+    /// Models that will not do: the prompt is too long, or they refuse.
+    barred: Vec<usize>,
+}
+
+/// An attempt that may be made. It holds its place (a key's concurrency, a breaker's probe) until it is finished or dropped.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The number of the attempt, from 1.
+    pub number: u32,
+    /// Position of its step in the plan.
+    pub step: usize,
+    /// Position of its endpoint on the board.
+    pub entry: usize,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// Position of the credential.
+    pub key: usize,
+    held: Held,
+}
+
+#[derive(Debug)]
+struct Held {
+    health: Arc<Health>,
+    /// `None` where there is no credential to speak of.
+    turn: Option<Turn>,
+    probe: bool,
+    started_ms: u64,
+    seed: u64,
+}
+
+/// What a step must satisfy to be taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// A free key, and a breaker that lets it in.
+    Full,
+    /// A free key. The endpoint is shut out, but nothing else is left: the last one is never ejected.
+    Keys,
+    /// A key whose configured limits hold; what a provider said of limits and refusals may be outdated.
+    Limits,
+}
+
+impl Run {
+    /// A run with at most so many attempts.
+    pub const fn new(seed: u64, most: u32) -> Run {
+        Run { draws: Draws::new(seed ^ 0x5bd1_e995), most, made: 0, at: 0, next: 0, keys: 0, tried: 0, barred: Vec::new() }
+    }
+
+    /// The first attempt. `None`: every key of every endpoint is at its limit; the caller may wait or say 429.
+    pub fn first(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        let attempt = self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.last_resort(board, plan, need, now_ms))?;
+        board.budget(board.entry(attempt.entry).provider).deposit();
+        Some(attempt)
+    }
+
+    /// The attempt that follows a failure of this class, if one may.
+    pub fn next(&mut self, board: &Board, plan: &Plan, need: &Need, failed: Class, now_ms: u64) -> Option<Attempt> {
+        let retry = failed.verdict().retry;
+        if retry == Retry::Never || self.made >= self.most || self.made == 0 {
+            return None;
+        }
+        let failed_entry = board.entry(plan.steps.get(self.at)?.entry);
+        if retry == Retry::NextModel {
+            self.barred.push(failed_entry.model);
+        }
+        let keys = self.keys;
+        (self.next, self.keys) = if retry == Retry::NextKey { (self.at, keys) } else { (self.at + 1, 0) };
+        let attempt = self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.last_resort(board, plan, need, now_ms))?;
+        // Another key or another model is no second helping of the same trouble.
+        let is_repetition = !matches!(retry, Retry::NextModel);
+        if is_repetition && !board.budget(failed_entry.provider).withdraw(failed == Class::TimedOut) {
+            return None;
+        }
+        Some(attempt)
+    }
+
+    /// Attempts that were handed out.
+    pub const fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Steps that were passed over: shut out, or without a free key. After a failure only those whose keys are free.
+    fn last_resort(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        self.next = 0;
+        self.keys = 0;
+        let found = self.find(board, plan, need, now_ms, Care::Keys);
+        if found.is_some() || self.made > 0 {
+            return found;
+        }
+        self.next = 0;
+        self.find(board, plan, need, now_ms, Care::Limits)
+    }
+
+    fn find(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64, care: Care) -> Option<Attempt> {
+        while let Some(step) = plan.steps.get(self.next) {
+            let position = self.next;
+            let entry = board.entry(step.entry);
+            // A step is tried again only with another of its keys.
+            let again = position < REMEMBERED && self.tried >> position & 1 == 1;
+            let unseen = position < REMEMBERED || care == Care::Full;
+            let may = !self.barred.contains(&entry.model) && unseen && (!again || self.keys != 0);
+            if let Some(attempt) = may.then(|| self.take(entry, step, need, now_ms, care)).flatten() {
+                return Some(attempt);
+            }
+            self.next += 1;
+            self.keys = 0;
+        }
+        None
+    }
+
+    fn take(&mut self, entry: &Entry, step: &Step, need: &Need, now_ms: u64, care: Care) -> Option<Attempt> {
+        let tokens = need.tokens_at_most();
+        let key = match care {
+            _ if entry.turns.is_empty() => (self.keys == 0).then_some(0),
+            Care::Full | Care::Keys => choose(&entry.turns, now_ms, tokens, step.key.map(usize::from), self.keys, &mut self.draws),
+            Care::Limits => entry.turns.iter().position(|turn| turn.is_within_limits(now_ms, tokens)),
+        }?;
+        let probe = match care {
+            Care::Full => match entry.health.admit(now_ms) {
+                Admission::Open => false,
+                Admission::Probe => true,
+                Admission::Denied => return None,
+            },
+            Care::Keys | Care::Limits => false,
+        };
+        let turn = entry.turns.get(key).cloned();
+        if let Some(turn) = &turn {
+            turn.take(now_ms, tokens);
+        }
+        self.made += 1;
+        self.at = self.next;
+        self.keys = mark(self.keys, key);
+        if self.at < REMEMBERED {
+            self.tried |= 1 << self.at;
+        }
+        let held = Held { health: Arc::clone(&entry.health), turn, probe, started_ms: now_ms, seed: self.draws.number() };
+        Some(Attempt { number: self.made, step: self.at, entry: step.entry, dialect: step.dialect, key, held })
+    }
+}
+
+impl Attempt {
+    /// Whether everybody waits for how this one goes: a server that was out is tried again.
+    pub const fn is_probe(&self) -> bool {
+        self.held.probe
+    }
+
+    /// Pins the conversation to where it went well, if it is one to be pinned. `cache_seconds`: how long the caller asked the prompt to be
+    /// kept. Also called for a reply that was refreshed from the cache, which refreshes the pin.
+    #[expect(clippy::too_many_arguments, reason = "everything that was decided with, and what the reply told")]
+    pub fn remember(
+        &self,
+        board: &Board,
+        pins: &Pins,
+        plan: &Plan,
+        need: &Need,
+        used_cache: bool,
+        cache_seconds: Option<u64>,
+        now_ms: u64,
+    ) {
+        let reply = Reply { key: u16::try_from(self.key).unwrap_or_default(), used_cache, cache_seconds };
+        sticky::remember(pins, board, board.entry(self.entry), need, plan.through_router, &reply, now_ms);
+    }
+
+    /// Takes back how it went, and what the provider's headers said of its limits. What comes of it: whether another attempt may follow.
+    pub fn finish(mut self, outcome: &Outcome, quota: Option<&Quota>, now_ms: u64) -> Retry {
+        let verdict = outcome.class.verdict();
+        self.held.health.note(outcome, now_ms, self.held.seed);
+        if let Some(turn) = &self.held.turn {
+            if let Some(quota) = quota {
+                turn.lane.learn(quota, now_ms);
+            }
+            match (verdict.cools, outcome.class) {
+                (Cools::Lane, Class::RateLimited) => turn.lane.limited(now_ms, outcome.retry_after_ms),
+                (Cools::Lane, _) => turn.lane.cool(now_ms, outcome.retry_after_ms),
+                (Cools::Key, _) => turn.key.refused(now_ms),
+                (Cools::Nothing, Class::Success) => turn.succeeded(),
+                (Cools::Nothing, _) => {}
+            }
+        }
+        // A probe that only learned of a full or a wrong key has not seen the server at work: the next one may try.
+        self.held.probe &= verdict.circuit == Circuit::Silent;
+        self.held.started_ms = now_ms;
+        verdict.retry
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(turn) = &self.turn {
+            turn.give_back();
+        }
+        if self.probe {
+            self.health.abandon(self.started_ms);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Requests with tools: endpoints that are clearly slower, or clearly worse at calling tools, than their peers go behind them.
+
+use super::DOWN;
+use crate::board::Board;
+use crate::health::Pace;
+use crate::plan::{Moment, Plan};
+use std::ops::Range;
+
+/// Below so many peers nothing can be said to be unlike them.
+const LEAST_PEERS: usize = 4;
+/// Fewer measurements say nothing.
+const LEAST_REQUESTS: u32 = 100;
+const LEAST_TOOL_REQUESTS: u32 = 200;
+/// How far below the median is clearly below, in deviations.
+const SLOW: f64 = 1.5;
+const CLUMSY: f64 = 2.0;
+/// A median absolute deviation times this is a standard deviation.
+const TO_SIGMA: f64 = 1.4826;
+const MEDIAN: usize = 3;
+
+fn throughput(pace: &Pace) -> Option<f64> {
+    (pace.throughput.samples >= LEAST_REQUESTS).then(|| f64::from(pace.throughput.values[MEDIAN]))
+}
+
+fn success(pace: &Pace) -> Option<f64> {
+    let (sound, unsound) = pace.tools;
+    (sound + unsound >= LEAST_TOOL_REQUESTS).then(|| f64::from(sound) / f64::from(sound + unsound))
+}
+
+/// The best at calling tools first; those of which too little is known behind.
+pub(super) fn place(pace: &Pace) -> f64 {
+    success(pace).map_or(1.0, |success| -success)
+}
+
+/// Moves the clearly worse into the group of those that are a fallback only.
+pub(super) fn demote(board: &Board, range: Range<usize>, moment: &mut impl Moment, plan: &mut Plan) {
+    if range.len() < LEAST_PEERS {
+        return;
+    }
+    let paces: Vec<Pace> = range.clone().map(|position| plan.pace(plan.steps[position].entry, board, moment)).collect();
+    let slow = floor(paces.iter().filter_map(throughput).collect(), SLOW);
+    let clumsy = floor(paces.iter().filter_map(success).collect(), CLUMSY);
+    let below = |figure: Option<f64>, floor: Option<f64>| figure.zip(floor).is_some_and(|(figure, floor)| figure < floor);
+    for (position, pace) in range.zip(&paces) {
+        if below(throughput(pace), slow) || below(success(pace), clumsy) {
+            plan.steps[position].group = plan.steps[position].group.max(DOWN);
+        }
+    }
+}
+
+/// What is clearly below the others.
+fn floor(mut figures: Vec<f64>, sigmas: f64) -> Option<f64> {
+    if figures.len() < LEAST_PEERS {
+        return None;
+    }
+    let middle = median(&mut figures);
+    let mut distances: Vec<f64> = figures.iter().map(|figure| (figure - middle).abs()).collect();
+    Some(middle - sigmas * TO_SIGMA * median(&mut distances))
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    let half = figures.len() / 2;
+    if figures.len().is_multiple_of(2) { f64::midpoint(figures[half - 1], figures[half]) } else { figures[half] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outliers_are_below_the_floor_and_peers_are_not() {
+        let floor = floor(vec![50.0, 52.0, 48.0, 51.0, 10.0], SLOW);
+        assert!(floor.is_some_and(|floor| (10.0..48.0).contains(&floor)), "{floor:?}");
+        assert_eq!(super::floor(vec![50.0, 1.0, 2.0], SLOW), None);
+    }
+}
