@@ -70,6 +70,9 @@ struct Fresh {
     made_ms: AtomicU64,
     first_token_ms: FreshPercentiles,
     throughput: FreshPercentiles,
+    /// Sound ones above, the others below.
+    tools: AtomicU64,
+    day: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -179,7 +182,13 @@ impl Default for Endpoint {
             last_bad_ms: AtomicU64::new(0),
             completion: AtomicU32::new(0),
             rolling: OnceLock::new(),
-            fresh: Fresh { made_ms: AtomicU64::new(0), first_token_ms: FreshPercentiles::new(), throughput: FreshPercentiles::new() },
+            fresh: Fresh {
+                made_ms: AtomicU64::new(0),
+                first_token_ms: FreshPercentiles::new(),
+                throughput: FreshPercentiles::new(),
+                tools: AtomicU64::new(0),
+                day: AtomicU32::new(0),
+            },
         }
     }
 }
@@ -286,20 +295,30 @@ impl Endpoint {
 
     /// What some orders need to know; at most a second old.
     pub fn pace(&self, now_ms: u64) -> Pace {
+        if self.last_success_ms.load(Ordering::Relaxed) == 0 {
+            return Pace::default();
+        }
         let made_ms = self.fresh.made_ms.load(Ordering::Acquire);
         let due = made_ms == 0 || now_ms.abs_diff(made_ms) >= FRESH_MS;
-        let mine = due && self.fresh.made_ms.compare_exchange(made_ms, now_ms.max(1), Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if let Some(measured) = self.rolling.get().filter(|_| mine) {
-            self.fresh.first_token_ms.store(&measured.first_token_ms.percentiles(now_ms, Window::Five));
-            self.fresh.throughput.store(&measured.throughput.percentiles(now_ms, Window::Five));
+        if due && self.fresh.made_ms.compare_exchange(made_ms, now_ms.max(1), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.refresh(now_ms);
         }
-        let Counted { good, bad } = self.tools.sum(now_ms, 8, 0);
+        let tools = self.fresh.tools.load(Ordering::Relaxed);
         Pace {
             first_token_ms: self.fresh.first_token_ms.load(),
             throughput: self.fresh.throughput.load(),
-            tools: (good, bad),
-            day: self.hours.sum(now_ms, 24, 0).total(),
+            tools: ((tools >> 32) as u32, tools as u32),
+            day: self.fresh.day.load(Ordering::Relaxed),
         }
+    }
+
+    fn refresh(&self, now_ms: u64) {
+        let (first_token_ms, throughput) = self.percentiles(now_ms, Window::Five);
+        self.fresh.first_token_ms.store(&first_token_ms);
+        self.fresh.throughput.store(&throughput);
+        let Counted { good, bad } = self.tools.sum(now_ms, 8, 0);
+        self.fresh.tools.store(u64::from(good) << 32 | u64::from(bad), Ordering::Relaxed);
+        self.fresh.day.store(self.hours.sum(now_ms, 24, 0).total(), Ordering::Relaxed);
     }
 
     /// Time to the first content in milliseconds, and throughput in tenths of a token per second: for showing.

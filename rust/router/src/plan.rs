@@ -105,6 +105,8 @@ pub struct Step {
     pub(crate) group: u8,
     /// Its place inside its group; the lower go first.
     pub(crate) place: f64,
+    /// Where its pace stands in [`Plan::paces`], once it was read.
+    pace: Option<u16>,
 }
 
 /// An endpoint that is out.
@@ -117,7 +119,7 @@ pub struct Removed {
 }
 
 /// A decision. It can be used again for the next one, and keeps its memory.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What may be tried, the first choice first.
     pub steps: Vec<Step>,
@@ -128,6 +130,8 @@ pub struct Plan {
     /// A router picked the models.
     pub through_router: bool,
     pub(crate) models: Vec<Named>,
+    /// Room for what a strategy compares.
+    pub(crate) figures: Vec<f64>,
 }
 
 impl Plan {
@@ -139,13 +143,15 @@ impl Plan {
         self.through_router = false;
     }
 
-    /// What was read of an endpoint for this decision, reading it once.
-    pub(crate) fn pace(&mut self, position: usize, board: &Board, moment: &mut impl Moment) -> Pace {
-        if let Some((_, pace)) = self.paces.iter().find(|(known, _)| *known == position) {
-            return *pace;
+    /// What was read of a step's endpoint for this decision, reading it once.
+    pub(crate) fn pace(&mut self, step: usize, board: &Board, moment: &mut impl Moment) -> Pace {
+        let entry = self.steps[step].entry;
+        if let Some(known) = self.steps[step].pace {
+            return self.paces[usize::from(known)].1;
         }
-        let pace = moment.pace(board.entry(position));
-        self.paces.push((position, pace));
+        let pace = moment.pace(board.entry(entry));
+        self.steps[step].pace = u16::try_from(self.paces.len()).ok();
+        self.paces.push((entry, pace));
         pace
     }
 
@@ -180,6 +186,7 @@ pub fn plan(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: 
             plan.through_router = true;
             auto::pick(board, order, moment, &serves, &mut draws, plan);
             plan.steps.clear();
+            plan.paces.clear();
             // Where nothing is picked, what stood in the way is worth telling.
             if !plan.models.is_empty() {
                 plan.removed.clear();
@@ -245,6 +252,7 @@ fn step(order: &Order<'_>, entry: &Entry, position: usize, model: u16, way: Way,
         is_slow: false,
         group: 0,
         place: 0.0,
+        pace: None,
     }
 }
 

@@ -121,7 +121,7 @@ fn prefer(board: &Board, wishes: &Wishes, moment: &mut impl Moment, plan: &mut P
         return;
     }
     for position in 0..plan.steps.len() {
-        let pace = plan.pace(plan.steps[position].entry, board, moment);
+        let pace = plan.pace(position, board, moment);
         plan.steps[position].is_slow = is_slow(wishes, &pace);
     }
 }

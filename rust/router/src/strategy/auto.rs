@@ -57,7 +57,7 @@ fn eligible(board: &Board, order: &Order<'_>, moment: &mut impl Moment, plan: &m
         let step = plan.steps[position];
         let model = board.entry(step.entry).model;
         // Free models share alike.
-        let used = if matches!(order.pick, Pick::Free) { 0 } else { plan.pace(step.entry, board, moment).day };
+        let used = if matches!(order.pick, Pick::Free) { 0 } else { plan.pace(position, board, moment).day };
         match found.last_mut().filter(|last| last.model == model) {
             Some(last) => {
                 last.pico = last.pico.min(step.expected_pico);

@@ -16,6 +16,8 @@ const SLOW: f64 = 1.5;
 const CLUMSY: f64 = 2.0;
 /// A median absolute deviation times this is a standard deviation.
 const TO_SIGMA: f64 = 1.4826;
+/// Where the peers are all alike, a hair's breadth is still no difference.
+const LEAST_DISTANCE: f64 = 0.05;
 const MEDIAN: usize = 3;
 
 fn throughput(pace: &Pace) -> Option<f64> {
@@ -37,25 +39,45 @@ pub(super) fn demote(board: &Board, range: Range<usize>, moment: &mut impl Momen
     if range.len() < LEAST_PEERS {
         return;
     }
-    let paces: Vec<Pace> = range.clone().map(|position| plan.pace(plan.steps[position].entry, board, moment)).collect();
-    let slow = floor(paces.iter().filter_map(throughput).collect(), SLOW);
-    let clumsy = floor(paces.iter().filter_map(success).collect(), CLUMSY);
+    let slow = floor(board, range.clone(), moment, plan, throughput, SLOW);
+    let clumsy = floor(board, range.clone(), moment, plan, success, CLUMSY);
+    if slow.is_none() && clumsy.is_none() {
+        return;
+    }
     let below = |figure: Option<f64>, floor: Option<f64>| figure.zip(floor).is_some_and(|(figure, floor)| figure < floor);
-    for (position, pace) in range.zip(&paces) {
-        if below(throughput(pace), slow) || below(success(pace), clumsy) {
+    for position in range {
+        let pace = plan.pace(position, board, moment);
+        if below(throughput(&pace), slow) || below(success(&pace), clumsy) {
             plan.steps[position].group = plan.steps[position].group.max(DOWN);
         }
     }
 }
 
 /// What is clearly below the others.
-fn floor(mut figures: Vec<f64>, sigmas: f64) -> Option<f64> {
+fn floor(
+    board: &Board,
+    range: Range<usize>,
+    moment: &mut impl Moment,
+    plan: &mut Plan,
+    figure: impl Fn(&Pace) -> Option<f64>,
+    sigmas: f64,
+) -> Option<f64> {
+    plan.figures.clear();
+    for position in range {
+        let figure = figure(&plan.pace(position, board, moment));
+        plan.figures.extend(figure);
+    }
+    floor_of(&mut plan.figures, sigmas)
+}
+
+fn floor_of(figures: &mut [f64], sigmas: f64) -> Option<f64> {
     if figures.len() < LEAST_PEERS {
         return None;
     }
-    let middle = median(&mut figures);
-    let mut distances: Vec<f64> = figures.iter().map(|figure| (figure - middle).abs()).collect();
-    Some(middle - sigmas * TO_SIGMA * median(&mut distances))
+    let middle = median(figures);
+    figures.iter_mut().for_each(|figure| *figure = (*figure - middle).abs());
+    let distance = sigmas * TO_SIGMA * median(figures);
+    Some(middle - distance.max(middle * LEAST_DISTANCE))
 }
 
 fn median(figures: &mut [f64]) -> f64 {
@@ -70,8 +92,9 @@ mod tests {
 
     #[test]
     fn outliers_are_below_the_floor_and_peers_are_not() {
-        let floor = floor(vec![50.0, 52.0, 48.0, 51.0, 10.0], SLOW);
+        let floor = floor_of(&mut [50.0, 52.0, 48.0, 51.0, 10.0], SLOW);
         assert!(floor.is_some_and(|floor| (10.0..48.0).contains(&floor)), "{floor:?}");
-        assert_eq!(super::floor(vec![50.0, 1.0, 2.0], SLOW), None);
+        assert_eq!(floor_of(&mut [50.0, 1.0, 2.0], SLOW), None);
+        assert_eq!(floor_of(&mut [1.0, 1.0, 1.0, 0.99], CLUMSY), Some(0.95));
     }
 }

@@ -11,15 +11,14 @@ const MEDIAN: usize = 3;
 
 pub(super) fn place(board: &Board, by: By, range: Range<usize>, moment: &mut impl Moment, plan: &mut Plan) {
     for position in range.clone() {
-        let entry = plan.steps[position].entry;
         let place = match by {
             By::Price => plan.steps[position].expected_pico,
             By::Latency => {
-                let latency = plan.pace(entry, board, moment).first_token_ms;
+                let latency = plan.pace(position, board, moment).first_token_ms;
                 if latency.samples == 0 { f64::INFINITY } else { f64::from(latency.values[MEDIAN]) }
             }
-            By::Throughput => -f64::from(plan.pace(entry, board, moment).throughput.values[MEDIAN]),
-            By::Exacto => exacto::place(&plan.pace(entry, board, moment)),
+            By::Throughput => -f64::from(plan.pace(position, board, moment).throughput.values[MEDIAN]),
+            By::Exacto => exacto::place(&plan.pace(position, board, moment)),
         };
         let step = &mut plan.steps[position];
         (step.group, step.place) = (0, place);
