@@ -1,4 +1,5 @@
 """Instructions of translating: 40 KB of a chat request into each dialect, and a frame of a stream from each dialect into each other one.
+And of routing: a decision between one endpoint and between twenty.
 
     python benches/icount/icount.py
 
@@ -27,6 +28,8 @@ PARSES = 4.0
 INSTRUCTIONS_OF_A_FRAME = 12_000
 """What 2 µs are at 3 GHz with two instructions in a cycle."""
 NS_OF_A_FRAME = 2000
+INSTRUCTIONS_OF_A_DECISION = {"route.1": 1_200, "route.20": 18_000}
+"""What 200 ns and 3 µs are, counted the same way; by the beginning of the name."""
 COUNTED = "fairlead_icount::counted"
 DRIFT = 1.15
 DIALECTS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini_generate", "bedrock_converse")
@@ -79,7 +82,11 @@ def tables(figures: dict[str, float], unit: str, form: str) -> None:
 
 
 def frames(figures: dict[str, float]) -> dict[str, float]:
-    return {name: figure for name, figure in figures.items() if not name.startswith("request.")}
+    return {name: figure for name, figure in figures.items() if not name.startswith(("request.", "route."))}
+
+
+def decisions(figures: dict[str, float]) -> dict[str, float]:
+    return {name: figure for name, figure in figures.items() if name.startswith("route.")}
 
 
 def goals_missed(figures: dict[str, float], most_of_a_frame: float) -> list[str]:
@@ -126,6 +133,11 @@ def main() -> int:
     else:
         say("\nother tools than those of the record: drift is not judged")
     dearest = max(frames(figures).values())
+    for name, figure in decisions(figures).items():
+        goal = INSTRUCTIONS_OF_A_DECISION[".".join(name.split(".")[:2])]
+        say(f"  {name:20}{figure:>12,.0f}   goal {goal:,}")
+        if figure > goal:
+            wrong.append(f"{name} costs {figure:.0f}, the goal is {goal}")
     say(f"\ngoals: a request at most {PARSES:g} parses, a frame at most {INSTRUCTIONS_OF_A_FRAME} instructions (dearest: {dearest:.0f})")
     say("\n".join(wrong) or "all met, nothing drifted")
     return int(bool(wrong))

@@ -34,7 +34,7 @@ CRATES: dict[str, set[str]] = {
     "py": {"ir", "formats", "snapshot", "tokens", "ledger", "journal", "gateway", "sim"},
     # The judges use none of what they judge.
     "sim": set(),
-    "icount": {"ir", "formats"},
+    "icount": {"ir", "formats", "router", "snapshot"},
     "rig": {"sim"},
 }
 # What its tests may use beside that.

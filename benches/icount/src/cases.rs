@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::frames::{self, Kind};
 use crate::request;
+use crate::routing;
 
 /// A piece of work.
 pub(crate) struct Case {
@@ -31,6 +32,7 @@ const EVENT_BYTES: usize = 1 << 20;
 pub(crate) fn all() -> Vec<Case> {
     let mut all = vec![parse()];
     all.extend(Dialect::ALL.map(request_to));
+    all.extend(routing::cases());
     for kind in [Kind::Text, Kind::Arguments] {
         for source in Dialect::ALL {
             let targets = Dialect::ALL.into_iter().filter(|target| *target != source);

@@ -1,4 +1,4 @@
-//! `fairlead-icount`: pieces of work of the translation library, one after the other, for a counter of instructions or for a clock.
+//! `fairlead-icount`: pieces of work of the translation library and of routing, one after the other, for a counter of instructions or for a clock.
 //!
 //! Without an argument it does each case once inside [`counted`] and prints the cases' names and numbers of items; `icount.py` runs it
 //! so under callgrind, which writes down after each call of [`counted`] what it took. With `--time` it prints the nanoseconds per item.
@@ -9,6 +9,7 @@
 mod cases;
 mod frames;
 mod request;
+mod routing;
 
 use std::hint::black_box;
 use std::time::Instant;
