@@ -62,7 +62,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let sorted = Wishes { sort: Sort { by: Some(By::Latency), partition: Partition::Model }, ..Wishes::NONE };
     vec![
         case("route.1", 1, Wishes::NONE, false, false),
-        case("route.1.attempt", 1, Wishes::NONE, false, true),
+        case("attempt.1", 1, Wishes::NONE, false, true),
         case("route.20", 20, Wishes::NONE, false, false),
         case("route.20.tools", 20, Wishes::NONE, true, false),
         case("route.20.latency", 20, sorted, false, false),

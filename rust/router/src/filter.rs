@@ -122,6 +122,8 @@ pub(crate) struct Demand<'a> {
     pub(crate) has_tier: bool,
     /// Only endpoints that cost nothing.
     pub(crate) only_free: bool,
+    /// The parameter that offers tools, where they are on offer.
+    pub(crate) tools: Parameters,
 }
 
 impl Demand<'_> {
@@ -221,7 +223,7 @@ impl Demand<'_> {
             return Err(Reason::Outputs(outputs));
         }
         let Some(known) = endpoint.supported_parameters else { return Ok(()) };
-        if self.need.has_tools && !Parameters::one("tools").is_some_and(|tools| known.contains(tools)) {
+        if !known.contains(self.tools) {
             return Err(Reason::Tools);
         }
         let missing = self.need.parameters.without(known);

@@ -11,6 +11,11 @@
 //!        Board ───┘    └──────────────── pulses ◄──────────────────────────┘
 //! ```
 //!
+//! A caller keeps a [`Registry`] and [`Pins`] for the life of the process, a [`Board`] beside each snapshot, and a [`Plan`] to use again
+//! per worker. For a request: [`names::resolve`] (where the name is plain and nothing is wished, [`names::Named::model`] is enough),
+//! [`read`] where there are wishes, [`Order::pinned`], [`plan`], [`Run::new`]; then [`Run::first`], [`Attempt::finish`] with what happened,
+//! [`Run::next`] with its class, until there is none. `tests/routing/fleet.rs` is such a caller.
+//!
 //! Pure: the time and the seed are arguments, nothing opens a socket, nothing draws by itself. What changes (health, pins, budgets) is
 //! atomics that all workers share; a lock is taken only when a board is made.
 //!

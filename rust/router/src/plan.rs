@@ -10,7 +10,7 @@ use crate::sticky::{Pin, ROUTER_HASH, key};
 use crate::strategy::{self, auto};
 use crate::wishes::{Tier, Wishes};
 use fairlead_ir::Dialect;
-use fairlead_snapshot::Endpoint;
+use fairlead_snapshot::{Endpoint, Parameters};
 
 /// What a request asks for, and when. The same order on the same board with the same health gives the same plan.
 #[derive(Clone, Copy, Debug)]
@@ -216,7 +216,8 @@ pub(crate) fn collect(
     let positions = || models.iter().flat_map(|named| board.entries_of(named.model));
     let has_tier = tier.is_some() && positions().any(|position| board.entry(position).tier == tier);
     let only_free = matches!(order.pick, Pick::Free);
-    let demand = Demand { board, need: order.need, wishes: order.wishes, has_tier, only_free };
+    let tools = Parameters::one("tools").filter(|_| order.need.has_tools).unwrap_or(Parameters::NONE);
+    let demand = Demand { board, need: order.need, wishes: order.wishes, has_tier, only_free, tools };
     for (model, named) in models.iter().enumerate() {
         // A model may be listed again, with another suffix: what it adds is new, what is there stays.
         let is_again = models[..model].iter().any(|earlier| earlier.model == named.model);
