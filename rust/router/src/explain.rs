@@ -134,40 +134,39 @@ fn shown(pulse: &Pulse, pace: Option<&Pace>) -> Shown {
     }
 }
 
-/// Health as it is, remembering what was read of it. For decisions that are logged.
+/// Health as it is, each figure read once and remembered: what another worker changes meanwhile would make a record that never was. For
+/// decisions that are logged.
 #[derive(Debug)]
 pub struct Recording {
     now: Now,
-    /// What is not the default, by the endpoints' stable ids.
-    pulses: Vec<(u64, Pulse)>,
-    paces: Vec<(u64, Pace)>,
+    pulses: HashMap<u64, Pulse>,
+    paces: HashMap<u64, Pace>,
 }
 
 impl Recording {
     /// A recording that begins now.
-    pub const fn new(now: Now) -> Recording {
-        Recording { now, pulses: Vec::new(), paces: Vec::new() }
+    pub fn new(now: Now) -> Recording {
+        Recording { now, pulses: HashMap::new(), paces: HashMap::new() }
     }
 }
 
 impl Moment for Recording {
     fn pulse(&mut self, entry: &crate::Entry, need: &Need) -> Pulse {
-        let pulse = self.now.pulse(entry, need);
-        if pulse != Pulse::default() && !self.pulses.iter().any(|(id, _)| *id == entry.id) {
-            self.pulses.push((entry.id, pulse));
-        }
-        pulse
+        let Recording { now, pulses, .. } = self;
+        *pulses.entry(entry.id).or_insert_with(|| now.pulse(entry, need))
     }
 
     fn pace(&mut self, entry: &crate::Entry) -> Pace {
-        // Read once: what is read again a moment later could be another one.
-        if let Some((_, pace)) = self.paces.iter().find(|(id, _)| *id == entry.id) {
-            return *pace;
-        }
-        let pace = self.now.pace(entry);
-        self.paces.push((entry.id, pace));
-        pace
+        let Recording { now, paces, .. } = self;
+        *paces.entry(entry.id).or_insert_with(|| now.pace(entry))
     }
+}
+
+/// What is not as always, in the order of ids: most endpoints of most decisions are well, and say nothing.
+fn told<T: Default + PartialEq>(read: HashMap<u64, T>) -> Vec<(u64, T)> {
+    let mut told: Vec<(u64, T)> = read.into_iter().filter(|(_, value)| *value != T::default()).collect();
+    told.sort_unstable_by_key(|(id, _)| *id);
+    told
 }
 
 /// All that a decision went by, but for the descriptions of endpoints and what their dialects make of the request: with the same of both
@@ -220,8 +219,8 @@ impl Inputs {
             need: *order.need,
             wishes: order.wishes.clone(),
             pin: order.pin,
-            pulses: recording.pulses,
-            paces: recording.paces,
+            pulses: told(recording.pulses),
+            paces: told(recording.paces),
         }
     }
 
