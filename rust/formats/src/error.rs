@@ -9,6 +9,7 @@ use fairlead_ir::{Dialect, ErrorKind, Manner, Text};
 use serde_json::Value;
 
 use crate::text;
+use crate::write::Object;
 use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
 
 /// The longest message and code told of a provider's error, in bytes. Cut with [`shorten`], after credentials have been taken out: a
@@ -40,6 +41,35 @@ pub struct Details<'a> {
     pub param: Option<&'a str>,
     /// The HTTP status where it is not the kind's: a provider's own 413 or 422 that the caller shall see.
     pub status: Option<u16>,
+    /// Attempts before this one that failed too; told on OpenRouter's manner only.
+    pub previous: &'a [Previous<'a>],
+}
+
+/// The failure of an attempt that was followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Previous<'a> {
+    /// Display name of the provider that failed.
+    pub provider: &'a str,
+    /// OpenRouter's word for it.
+    pub code: &'a str,
+    /// The provider's HTTP status, or that of the kind where it gave none that says so.
+    pub status: u16,
+}
+
+impl Previous<'_> {
+    /// Adds the failures before this one to an error's metadata, where there are any.
+    pub(crate) fn write(all: &[Previous<'_>], metadata: &mut Object<'_>) {
+        if all.is_empty() {
+            return;
+        }
+        metadata.array("previous_errors", |array| {
+            for previous in all {
+                array.object(|error| {
+                    error.text("provider", previous.provider).text("code", previous.code).number("status", u64::from(previous.status));
+                });
+            }
+        });
+    }
 }
 
 /// What the frame of an in-band error repeats of the stream it ends, so that strict clients accept it.
@@ -79,6 +109,16 @@ impl ProviderError {
         let (message, code) = (plain(message), code.map(plain).unwrap_or_default());
         let message = if message.is_empty() { "the provider failed and did not say why".to_owned() } else { message };
         ProviderError { kind, told: Told::ByProvider, message, code, own: OwnWords::default() }
+    }
+
+    /// Whether another model may take what this one refused: with a larger window, or another filter. Nobody has a word for that which all
+    /// others share, so a message counts too where it can mean nothing else.
+    pub fn is_of_this_model(&self) -> bool {
+        let words = [Some(&self.code), self.own.kind.as_ref(), self.own.code.as_ref()];
+        let has = |known: &[&str]| words.iter().flatten().any(|word| known.iter().any(|known| word.eq_ignore_ascii_case(known)));
+        let message = self.message.to_ascii_lowercase();
+        self.kind == ErrorKind::ProviderRejected
+            && (has(&POLICY_WORDS) || has(&LENGTH_WORDS) || OF_THIS_MODEL.iter().any(|phrase| message.contains(phrase)))
     }
 
     /// What came is nothing that the dialect knows.
@@ -395,6 +435,30 @@ const THREAD_NOT_FOUND: &str = "thread_not_found";
 /// Words about what the prompt says.
 const POLICY_WORDS: [&str; 5] = ["content_policy_violation", "content_filter", "refusal", "moderation", "content_policy"];
 
+/// Words about a prompt that does not fit into the model's window.
+const LENGTH_WORDS: [&str; 5] = [
+    "context_length_exceeded",
+    "token_limit_exceeded",
+    "context_window_exceeded",
+    "model_context_window_exceeded",
+    "exceed_context_size_error",
+];
+
+/// Both in the messages of those who have no word for it: of lengths Anthropic, Google, vLLM and its relatives, Bedrock, Mistral; of filters
+/// OpenAI, Azure, Anthropic.
+const OF_THIS_MODEL: [&str; 10] = [
+    "prompt is too long",
+    "input is too long",
+    "maximum context length",
+    "context window",
+    "input token count",
+    "too many tokens",
+    "too large for model with",
+    "violating our usage policy",
+    "content management policy",
+    "content filtering policy",
+];
+
 /// What a code or type word of a provider means. Unknown words mean nothing.
 fn kind_of_word(word: &str) -> Option<ErrorKind> {
     let lower = word.to_ascii_lowercase();
@@ -612,6 +676,30 @@ mod tests {
             assert_eq!((error.kind, error.message.as_str()), (kind, "m"), "{status} {body}");
         }
         assert_eq!(read_response(500, b"").message, "the provider answered 500 without a message");
+    }
+
+    #[test]
+    fn what_another_model_may_take() {
+        let check = |status: u16, body: &str, expected: bool| {
+            assert_eq!(read_response(status, body.as_bytes()).is_of_this_model(), expected, "{status} {body}");
+        };
+        let openai = r#"{"error":{"message":"no","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
+        check(400, openai, true);
+        check(413, openai, true);
+        check(500, openai, false);
+        check(
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8 maximum"}}"#,
+            true,
+        );
+        check(400, r#"{"error":{"code":400,"message":"The input token count (9) exceeds the maximum","status":"INVALID_ARGUMENT"}}"#, true);
+        check(400, r#"{"object":"error","message":"This model's maximum context length is 8 tokens.","type":"BadRequestError"}"#, true);
+        check(400, r#"{"error":{"message":"m","type":"invalid_request_error","code":"content_policy_violation"}}"#, true);
+        check(403, r#"{"error":{"message":"m","code":403,"metadata":{"error_type":"content_policy_violation"}}}"#, true);
+        check(400, r#"{"error":{"message":"flagged as potentially violating our usage policy","code":"invalid_prompt"}}"#, true);
+        check(400, r#"{"error":{"message":"no such field","type":"invalid_request_error","param":"x"}}"#, false);
+        check(400, r#"{"error":{"message":"max_tokens must be at least 1","type":"invalid_request_error"}}"#, false);
+        check(422, r#"{"detail":"m"}"#, false);
     }
 
     #[test]

@@ -14,6 +14,19 @@ pub enum Fault {
     Operator,
 }
 
+/// Where the same call may fare better, as long as nothing of a reply has reached the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Elsewhere {
+    /// Nowhere: it is the call that is wrong, or we are.
+    Nowhere,
+    /// At another model: this one cannot, wherever it is served.
+    Model,
+    /// At another endpoint.
+    Endpoint,
+    /// At the same endpoint with another key of ours, or at another endpoint.
+    Key,
+}
+
 /// A kind of failure. One row of [`ErrorKind::row`] each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -74,6 +87,8 @@ pub struct ErrorRow {
     pub fault: Fault,
     /// Whether the same call may succeed later or elsewhere. False becomes `x-should-retry: false`.
     pub retry: bool,
+    /// Where it may, at once.
+    pub elsewhere: Elsewhere,
 }
 
 impl ErrorKind {
@@ -104,28 +119,29 @@ impl ErrorKind {
     /// The table.
     #[rustfmt::skip]
     pub const fn row(self) -> ErrorRow {
+        use Elsewhere::{Endpoint, Key, Nowhere};
         use Fault::{Caller, Operator, Provider};
         match self {
-            ErrorKind::InvalidRequest =>      of(400, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false),
-            ErrorKind::Authentication =>      of(401, "authentication",       "invalid_request_error", "authentication_error",  Caller,   false),
-            ErrorKind::PaymentRequired =>     of(402, "payment_required",     "insufficient_quota",    "billing_error",         Caller,   false),
-            ErrorKind::PermissionDenied =>    of(403, "permission_denied",    "invalid_request_error", "permission_error",      Caller,   false),
-            ErrorKind::NotFound =>            of(404, "not_found",            "invalid_request_error", "not_found_error",       Caller,   false),
-            ErrorKind::ModelNotFound =>       of(404, "not_found",            "invalid_request_error", "not_found_error",       Caller,   false),
-            ErrorKind::MethodNotAllowed =>    of(405, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false),
-            ErrorKind::RequestTimeout =>      of(408, "timeout",              "invalid_request_error", "timeout_error",         Caller,   true),
-            ErrorKind::PayloadTooLarge =>     of(413, "payload_too_large",    "invalid_request_error", "request_too_large",     Caller,   false),
-            ErrorKind::HeadersTooLarge =>     of(431, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false),
-            ErrorKind::RateLimited =>         of(429, "rate_limit_exceeded",  "rate_limit_error",      "rate_limit_error",      Caller,   true),
-            ErrorKind::Internal =>            of(500, "server",               "server_error",          "api_error",             Operator, false),
-            ErrorKind::ProviderUnavailable => of(502, "provider_unavailable", "server_error",          "api_error",             Provider, true),
-            ErrorKind::ProviderOverloaded =>  of(503, "provider_overloaded",  "server_error",          "overloaded_error",      Provider, true),
-            ErrorKind::ProviderRateLimited => of(429, "rate_limit_exceeded",  "rate_limit_error",      "rate_limit_error",      Provider, true),
-            ErrorKind::ProviderTimeout =>     of(504, "timeout",              "server_error",          "timeout_error",         Provider, true),
-            ErrorKind::ProviderRejected =>    of(400, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false),
-            ErrorKind::ProviderCredential =>  of(502, "provider_unavailable", "server_error",          "api_error",             Operator, false),
-            ErrorKind::StoreUnavailable =>    of(503, "server",               "server_error",          "overloaded_error",      Operator, true),
-            ErrorKind::Draining =>            of(503, "server",               "server_error",          "overloaded_error",      Operator, true),
+            ErrorKind::InvalidRequest =>      of(400, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false, Nowhere),
+            ErrorKind::Authentication =>      of(401, "authentication",       "invalid_request_error", "authentication_error",  Caller,   false, Nowhere),
+            ErrorKind::PaymentRequired =>     of(402, "payment_required",     "insufficient_quota",    "billing_error",         Caller,   false, Nowhere),
+            ErrorKind::PermissionDenied =>    of(403, "permission_denied",    "invalid_request_error", "permission_error",      Caller,   false, Nowhere),
+            ErrorKind::NotFound =>            of(404, "not_found",            "invalid_request_error", "not_found_error",       Caller,   false, Nowhere),
+            ErrorKind::ModelNotFound =>       of(404, "not_found",            "invalid_request_error", "not_found_error",       Caller,   false, Nowhere),
+            ErrorKind::MethodNotAllowed =>    of(405, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false, Nowhere),
+            ErrorKind::RequestTimeout =>      of(408, "timeout",              "invalid_request_error", "timeout_error",         Caller,   true, Nowhere),
+            ErrorKind::PayloadTooLarge =>     of(413, "payload_too_large",    "invalid_request_error", "request_too_large",     Caller,   false, Nowhere),
+            ErrorKind::HeadersTooLarge =>     of(431, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false, Nowhere),
+            ErrorKind::RateLimited =>         of(429, "rate_limit_exceeded",  "rate_limit_error",      "rate_limit_error",      Caller,   true, Nowhere),
+            ErrorKind::Internal =>            of(500, "server",               "server_error",          "api_error",             Operator, false, Nowhere),
+            ErrorKind::ProviderUnavailable => of(502, "provider_unavailable", "server_error",          "api_error",             Provider, true, Endpoint),
+            ErrorKind::ProviderOverloaded =>  of(503, "provider_overloaded",  "server_error",          "overloaded_error",      Provider, true, Endpoint),
+            ErrorKind::ProviderRateLimited => of(429, "rate_limit_exceeded",  "rate_limit_error",      "rate_limit_error",      Provider, true, Endpoint),
+            ErrorKind::ProviderTimeout =>     of(504, "timeout",              "server_error",          "timeout_error",         Provider, true, Endpoint),
+            ErrorKind::ProviderRejected =>    of(400, "invalid_request",      "invalid_request_error", "invalid_request_error", Caller,   false, Nowhere),
+            ErrorKind::ProviderCredential =>  of(502, "provider_unavailable", "server_error",          "api_error",             Operator, false, Key),
+            ErrorKind::StoreUnavailable =>    of(503, "server",               "server_error",          "overloaded_error",      Operator, true, Nowhere),
+            ErrorKind::Draining =>            of(503, "server",               "server_error",          "overloaded_error",      Operator, true, Nowhere),
         }
     }
 
@@ -142,8 +158,16 @@ impl ErrorKind {
     }
 }
 
-const fn of(status: u16, openrouter: &'static str, openai: &'static str, anthropic: &'static str, fault: Fault, retry: bool) -> ErrorRow {
-    ErrorRow { status, openrouter, openai, anthropic, fault, retry }
+const fn of(
+    status: u16,
+    openrouter: &'static str,
+    openai: &'static str,
+    anthropic: &'static str,
+    fault: Fault,
+    retry: bool,
+    elsewhere: Elsewhere,
+) -> ErrorRow {
+    ErrorRow { status, openrouter, openai, anthropic, fault, retry, elsewhere }
 }
 
 #[cfg(test)]
@@ -159,6 +183,15 @@ mod tests {
                 Fault::Operator => assert!(row.status >= 500, "{kind:?}"),
                 Fault::Provider => assert!(row.status >= 500 || row.status == 429, "{kind:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn only_what_a_provider_did_is_tried_elsewhere() {
+        for kind in ErrorKind::ALL {
+            let row = kind.row();
+            let of_provider = row.fault == Fault::Provider || kind == ErrorKind::ProviderCredential;
+            assert_eq!(row.elsewhere != Elsewhere::Nowhere, of_provider, "{kind:?}");
         }
     }
 

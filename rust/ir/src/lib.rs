@@ -28,7 +28,7 @@ pub mod usage;
 
 pub use block::{Block, Kind, Origin};
 pub use dialect::{Dialect, Manner};
-pub use error::{ErrorKind, Fault};
+pub use error::{Elsewhere, ErrorKind, Fault};
 pub use event::{Delta, Event, Head};
 pub use finish::Finish;
 pub use id::GenerationId;

@@ -2,7 +2,7 @@
 
 use fairlead_ir::{ErrorKind, Manner};
 
-use crate::error::{Details, OwnWords, Skeleton, with_provider_text};
+use crate::error::{Details, OwnWords, Previous, Skeleton, with_provider_text};
 use crate::write::Object;
 
 /// Appends the body of an error response.
@@ -94,6 +94,7 @@ fn write_openrouter(kind: ErrorKind, message: &str, details: &Details<'_>, error
         metadata.optional_text("provider_error", details.raw);
         metadata.optional_text("provider_code", details.provider_code);
         metadata.optional_text("param", details.param.or(details.own.and_then(|own| own.param.as_deref())));
+        Previous::write(details.previous, metadata);
     });
 }
 
@@ -122,6 +123,7 @@ mod tests {
         generation_id: Some("gen-1"),
         param: None,
         status: None,
+        previous: &[Previous { provider: "First", code: "provider_overloaded", status: 529 }],
     };
 
     const SKELETON: Skeleton<'_> = Skeleton { id: "chatcmpl-1", model: "acme/fast", provider: "Lab", created_s: 7, sequence_number: 0 };
@@ -168,7 +170,8 @@ mod tests {
             &DETAILS,
             concat!(
                 r#"{"error":{"code":503,"message":"no","metadata":{"error_type":"provider_overloaded","provider_name":"Lab","#,
-                r#""raw":"{\"oops\":1}","provider_error":"{\"oops\":1}","provider_code":"busy"}}}"#
+                r#""raw":"{\"oops\":1}","provider_error":"{\"oops\":1}","provider_code":"busy","#,
+                r#""previous_errors":[{"provider":"First","code":"provider_overloaded","status":529}]}}}"#
             ),
         );
         check_body(
