@@ -407,10 +407,11 @@ def test_hashed_endpoint_ids_never_change() -> None:
 
 
 def test_settings_reach_the_snapshot() -> None:
-    text = "[server]\nopen_catalogue = true\n[timeouts]\nconnect_ms = 5\n[limits]\nheaders = 9\nreserve_completion_tokens = 7"
+    text = "[server]\nopen_catalogue = true\n[timeouts]\nconnect_ms = 5\n[limits]\nheaders = 9\nreserve_completion_tokens = 7\n"
+    text += "[routing]\nattempts = 5"
     settings = snapshot(compiled(text))["settings"]
     assert (settings["timeouts"]["connect_ms"], settings["limits"]["headers"]) == (5, 9)
-    assert (settings["reserve_completion_tokens"], settings["open_catalogue"]) == (7, True)
+    assert (settings["reserve_completion_tokens"], settings["open_catalogue"], settings["attempts"]) == (7, True, 5)
 
 
 def test_secrets_are_not_printed() -> None:

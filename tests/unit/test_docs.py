@@ -73,6 +73,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "`[presets.NAME]`": schema.Preset,
     "`[timeouts]`": schema.Timeouts,
     "`[limits]`": schema.Limits,
+    "`[routing]`": schema.Routing,
 }
 SMALL_TABLES = ("credits", "storage", "logging", "responses")
 
@@ -115,7 +116,7 @@ def test_the_small_tables_and_nothing_else() -> None:
     tables = {field.encode_name: field.type for field in msgspec.structs.fields(schema.Config)}
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
-    assert tables.keys() == {"server", "providers", "models", "keys", "presets", "timeouts", "limits", *SMALL_TABLES}
+    assert tables.keys() == {"server", "providers", "models", "keys", "presets", "timeouts", "limits", "routing", *SMALL_TABLES}
 
 
 def test_quirks() -> None:

@@ -141,6 +141,7 @@ def _settings(loaded: Loaded) -> wire.Settings:
         timeouts=structs.asdict(loaded.config.timeouts),
         reserve_completion_tokens=limits.pop("reserve_completion_tokens"),
         limits=limits,
+        attempts=loaded.config.routing.attempts,
         open_catalogue=loaded.config.server.open_catalogue,
         responses_store=loaded.config.responses.store,
         responses_ttl_seconds=loaded.config.responses.ttl_seconds,

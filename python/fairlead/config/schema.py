@@ -151,6 +151,13 @@ ProviderSecret = Annotated[str, Meta(pattern=r"^([!-~]{1,4096}|\s*\{[\s\S]{1,655
 """Or the text of a key file, which is JSON with spaces and line ends."""
 
 
+class Routing(Table):
+    """`[routing]`: what is tried for a request."""
+
+    attempts: Annotated[int, Meta(ge=1, le=16)] = 3
+    """Most attempts for one request, the first included."""
+
+
 class ProviderKey(Table):
     """A provider's credential as a table: a secret, or a key pair of AWS."""
 
@@ -323,6 +330,7 @@ class Config(Table):
     server: Server = field(default_factory=Server)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    routing: Routing = field(default_factory=Routing)
     providers: dict[Slug, Provider] | UnsetType = UNSET
     """Absent (not: empty): those of the catalogue whose usual environment variable is set, or else the simulator."""
     models: dict[ModelId, Model] = {}

@@ -119,6 +119,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     timeouts: dict[str, int]
     limits: dict[str, int]
     reserve_completion_tokens: int
+    attempts: int
     open_catalogue: bool
     responses_store: bool
     responses_ttl_seconds: int

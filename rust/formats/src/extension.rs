@@ -32,10 +32,10 @@ pub struct Extension {
 /// The table. `user` is no row: it is a provider's parameter too, and only `/api/v1` changes it.
 #[rustfmt::skip]
 pub const EXTENSIONS: [Extension; 12] = [
-    row("models",                 "fallback lists",              Treatment::NotInThisVersion, "the caller expects another model to answer when the first fails"),
-    row("provider",               "provider preferences",        Treatment::NotInThisVersion, "may forbid providers or data collection; require_parameters alone is read"),
+    row("models",                 "fallback lists",              Treatment::Used,             "other models that may answer when the first fails"),
+    row("provider",               "provider preferences",        Treatment::NotInThisVersion, "may forbid providers or data collection; allow_fallbacks and require_parameters alone are read"),
     row("plugins",                "plugins",                     Treatment::NotInThisVersion, "would change the prompt or the reply"),
-    row("route",                  "routing strategies",          Treatment::NotInThisVersion, "chooses how fallback models are tried"),
+    row("route",                  "routing strategies",          Treatment::NotInThisVersion, "chooses how fallback models are tried; \"fallback\" is how it is done"),
     row("preset",                 "a preset beside a model",     Treatment::NotInThisVersion, "stands for parameters the caller relies on"),
     row("transforms",             "prompt transforms",           Treatment::NotInThisVersion, "would shorten the prompt; an empty list asks for none"),
     row("stop_server_tools_when", "server tools",                Treatment::NotInThisVersion, "bounds a loop that we do not run"),

@@ -12,7 +12,7 @@ use fairlead_ir::{Dialect, ErrorKind, Manner};
 
 use crate::error::shorten;
 use crate::extension::{EXTENSIONS, Treatment, user_is_foreign};
-use crate::json::walk::{as_bool, as_str, as_u64, members, write_string};
+use crate::json::walk::{as_bool, as_str, as_u64, elements, members, write_string};
 use crate::json::{Files, Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
@@ -23,6 +23,8 @@ pub use crate::openai_responses::request::state::{Resume, State};
 
 /// The longest model name, in bytes.
 pub const MAX_MODEL_BYTES: usize = 256;
+/// The most names in `models`. OpenRouter's own limit is three.
+pub const MAX_MODELS: usize = 64;
 /// The longest `user`, in bytes.
 pub const MAX_USER_BYTES: usize = 1024;
 /// The longest `session_id`, in bytes; OpenRouter's limit is 256 characters.
@@ -154,7 +156,11 @@ pub struct Facts {
     pub purpose: Purpose,
     /// The model as the client named it. Not empty, no control characters.
     pub model: String,
-    /// Where the model's value lies in the body, quotes included. Empty where the path names the model.
+    /// The models that may answer when that one fails, in the order in which they are tried (`models`).
+    pub fallback_models: Vec<String>,
+    /// Whether another endpoint of a model may answer when its first one fails (`provider.allow_fallbacks`).
+    pub allow_fallbacks: bool,
+    /// Where the model's value lies in the body, quotes included. Empty where the path names the model, or `models` alone does.
     pub model_range: Range<usize>,
     /// Where the conversation lies (`messages`, `contents`, or `input` of a Responses body, which may be a text or absent), for estimates and affinity.
     /// Of completions the `prompt`, of embeddings the `input`: a text or an array.
@@ -285,6 +291,9 @@ fn quoted(text: &str) -> Cow<'static, [u8]> {
 
 const PROVIDER: &str = "provider";
 const REQUIRE_PARAMETERS: &str = "require_parameters";
+const ALLOW_FALLBACKS: &str = "allow_fallbacks";
+const MODELS: &str = "models";
+const ROUTE: &str = "route";
 
 // The places of the wanted members: the common ones, the gateway's own, then those of one dialect.
 const MODEL: usize = 0;
@@ -368,13 +377,15 @@ pub(crate) struct Body<'a, F> {
 
 impl<F: AsRef<[u8]>> Body<'_, F> {
     fn facts(&self, address: Option<Address>) -> Result<Facts, Refusal> {
+        let mut fallback_models = self.fallback_models()?;
         let ((model, model_range), in_path) = match address {
             Some(Address { model, stream }) => ((addressed_model(model)?, 0..0), Some(stream)),
-            None => (self.model()?, None),
+            None => (self.model(&mut fallback_models)?, None),
         };
         let messages_range = self.messages()?;
-        let require_parameters = self.require_parameters()?;
-        self.refuse_missing_features(require_parameters.is_some())?;
+        let preferences = self.preferences()?;
+        self.refuse_missing_features(preferences.is_some())?;
+        let Preferences { require_parameters, allow_fallbacks } = preferences.unwrap_or_default();
         let writes_chunks = self.dialect == Dialect::OpenaiChat && matches!(self.purpose, Purpose::Generate | Purpose::Completions);
         let writes_chat = self.dialect == Dialect::OpenaiChat && self.purpose == Purpose::Generate;
         let stream_options = if writes_chunks { Some(StreamOptions::read(self)?) } else { None };
@@ -391,6 +402,8 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             dialect: self.dialect,
             purpose: self.purpose,
             model,
+            fallback_models,
+            allow_fallbacks: allow_fallbacks.unwrap_or(true),
             model_range,
             messages_range,
             prompt_tokens: self.prompt_tokens(),
@@ -404,7 +417,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             session_id: self.short_text(session, MAX_SESSION_BYTES)?,
             include_usage: stream_options.as_ref().and_then(|options| options.include_usage),
             thinks_with_tools: writes_chunks && self.purpose == Purpose::Generate && openai_chat::request::thinks_with_tools(self),
-            require_parameters: require_parameters == Some(true),
+            require_parameters: require_parameters.unwrap_or(false),
             is_threaded: self.dialect == Dialect::AnthropicMessages && anthropic_messages::request::is_threaded(self),
             has_reasoning_object: writes_chat && openai_chat::request::wishes_in_an_object(self),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
@@ -415,11 +428,37 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         })
     }
 
-    fn model(&self) -> Result<(String, Range<usize>), Refusal> {
+    /// The model, which is the first of the others where the body names them alone.
+    fn model(&self, others: &mut Vec<String>) -> Result<(String, Range<usize>), Refusal> {
         let missing = || Refusal::field("model", "\"model\" is missing or empty; name a model such as \"vendor/model\"".to_owned());
-        let (_, range) = self.value(MODEL).ok_or_else(missing)?;
+        let Some((_, range)) = self.value(MODEL) else {
+            return if others.is_empty() { Err(missing()) } else { Ok((others.remove(0), 0..0)) };
+        };
         let model = self.short_text(MODEL, MAX_MODEL_BYTES)?.ok_or_else(missing)?;
         Ok((model, range))
+    }
+
+    fn fallback_models(&self) -> Result<Vec<String>, Refusal> {
+        let range = match self.extension(MODELS) {
+            Some((kind, range)) if !self.asks_for_something(kind, range.clone()) => return Ok(Vec::new()),
+            None => return Ok(Vec::new()),
+            Some((Kind::Array, range)) => range,
+            Some(_) => return Err(Refusal::field(MODELS, format!("\"{MODELS}\" must be an array of names"))),
+        };
+        let text = self.text(range);
+        let mut models = Vec::new();
+        for element in elements(&text).flatten() {
+            let name = as_str(element.value).filter(|name| is_name(name));
+            let name = name.ok_or_else(|| {
+                let message = format!("\"{MODELS}[{}]\" must name a model, such as \"vendor/model\"", models.len());
+                Refusal::field(MODELS, message)
+            })?;
+            if models.len() == MAX_MODELS {
+                return Err(Refusal::field(MODELS, format!("\"{MODELS}\" has more than {MAX_MODELS} names; shorten it")));
+            }
+            models.push(name.into_owned());
+        }
+        Ok(models)
     }
 
     /// The cap on completion tokens of a choice, and how many choices there are.
@@ -488,22 +527,30 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         }
     }
 
-    /// The one provider preference that there is, where `provider` holds nothing else.
-    fn require_parameters(&self) -> Result<Option<bool>, Refusal> {
-        let place = FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == PROVIDER).unwrap_or(0);
-        let Some((Kind::Object, range)) = self.value(place) else { return Ok(None) };
-        let mut required = None;
+    /// The provider preferences that there are, where `provider` holds nothing else.
+    fn preferences(&self) -> Result<Option<Preferences>, Refusal> {
+        let Some((Kind::Object, range)) = self.extension(PROVIDER) else { return Ok(None) };
+        let mut preferences = Preferences::default();
         for member in members(&self.text(range)).flatten() {
-            match member.kind {
-                Kind::True | Kind::False if member.is(REQUIRE_PARAMETERS) => required = Some(member.kind == Kind::True),
-                Kind::Null => {}
-                _ if member.is(REQUIRE_PARAMETERS) => {
-                    return Err(Refusal::field(PROVIDER, format!("\"provider.{REQUIRE_PARAMETERS}\" must be true or false")));
-                }
-                _ => return Ok(None),
-            }
+            let (name, place) = match () {
+                () if member.is(REQUIRE_PARAMETERS) => (REQUIRE_PARAMETERS, &mut preferences.require_parameters),
+                () if member.is(ALLOW_FALLBACKS) => (ALLOW_FALLBACKS, &mut preferences.allow_fallbacks),
+                () if member.kind == Kind::Null => continue,
+                () => return Ok(None),
+            };
+            *place = match member.kind {
+                Kind::True | Kind::False => Some(member.kind == Kind::True),
+                Kind::Null => continue,
+                _ => return Err(Refusal::field(PROVIDER, format!("\"provider.{name}\" must be true or false"))),
+            };
         }
-        Ok(required)
+        Ok(Some(preferences))
+    }
+
+    /// A gateway-only member.
+    fn extension(&self, name: &str) -> Option<(Kind, Range<usize>)> {
+        let row = EXTENSIONS.iter().position(|row| row.key == name)?;
+        self.value(FIRST_EXTENSION + row)
     }
 
     fn refuse_missing_features(&self, provider_is_read: bool) -> Result<(), Refusal> {
@@ -512,7 +559,8 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
                 continue;
             }
             if let Some((kind, range)) = self.value(FIRST_EXTENSION + number)
-                && self.asks_for_something(kind, range)
+                && self.asks_for_something(kind, range.clone())
+                && !(row.key == ROUTE && as_str(&self.text(range)).as_deref() == Some("fallback"))
             {
                 let message = format!("\"{}\" ({}) is not in this version; leave it out", row.key, row.feature);
                 return Err(Refusal::field(row.key, message));
@@ -598,6 +646,17 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
     fn name(&self, index: usize) -> &'static str {
         keys_of(self.dialect, self.purpose).get(index).copied().unwrap_or_default()
     }
+}
+
+/// What `provider` says, as far as it is known here.
+#[derive(Default)]
+struct Preferences {
+    require_parameters: Option<bool>,
+    allow_fallbacks: Option<bool>,
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_MODEL_BYTES && !name.chars().any(char::is_control)
 }
 
 /// How much of a wrong number a message shows.

@@ -102,9 +102,9 @@ fn completions_that_are_refused() {
     );
     refused(completions(r#"{"prompt":"a"}"#), Some("model"), "\"model\" is missing or empty; name a model such as \"vendor/model\"");
     refused(
-        completions(r#"{"model":"m","prompt":"a","models":["b"]}"#),
+        completions(r#"{"model":"m","prompt":"a","models":["b",""]}"#),
         Some("models"),
-        "\"models\" (fallback lists) is not in this version; leave it out",
+        "\"models[1]\" must name a model, such as \"vendor/model\"",
     );
 }
 

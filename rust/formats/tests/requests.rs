@@ -151,12 +151,46 @@ fn features_that_are_not_there_are_named() {
             }
         }
     }
-    check_refused(
-        CHAT,
-        r#"{"model":"m","messages":[],"models":["a"]}"#,
-        Some("models"),
-        "\"models\" (fallback lists) is not in this version; leave it out",
-    );
+}
+
+#[test]
+fn other_models_may_answer() {
+    let check = |members: &str, model: &str, others: &[&str], fallbacks: bool| {
+        for (dialect, step) in [(CHAT, 1), (CHAT, 9), (MESSAGES, 500), (Dialect::OpenaiResponses, 7)] {
+            let conversation = if dialect == Dialect::OpenaiResponses { "input" } else { "messages" };
+            let body = format!(r#"{{{members},"{conversation}":[],"max_tokens":5}}"#);
+            let facts = scan(dialect, body.as_bytes(), step).unwrap();
+            let found: Vec<&str> = facts.fallback_models.iter().map(String::as_str).collect();
+            assert_eq!((facts.model.as_str(), &*found, facts.allow_fallbacks), (model, others, fallbacks), "{body}");
+        }
+    };
+    check(r#""model":"a""#, "a", &[], true);
+    check(r#""model":"a","models":["b","\u0063","a"]"#, "a", &["b", "c", "a"], true);
+    check(r#""models":["b","c"],"route":"fallback""#, "b", &["c"], true);
+    check(r#""model":"a","provider":{"allow_fallbacks":false,"order":null}"#, "a", &[], false);
+    check(r#""model":"a","provider":{"allow_fallbacks":null,"require_parameters":true}"#, "a", &[], true);
+    let wrong = |members: &str, param: &str, message: &str| {
+        check_refused(CHAT, &format!(r#"{{{members},"messages":[]}}"#), Some(param), message);
+    };
+    wrong(r#""model":"m","models":"b""#, "models", "\"models\" must be an array of names");
+    wrong(r#""model":"m","models":["b",1]"#, "models", "\"models[1]\" must name a model, such as \"vendor/model\"");
+    wrong(r#""model":"m","models":[""]"#, "models", "\"models[0]\" must name a model, such as \"vendor/model\"");
+    wrong(r#""model":null,"models":["b"]"#, "model", "\"model\" is missing or empty; name a model such as \"vendor/model\"");
+    let many = format!(r#""model":"m","models":[{}]"#, vec![r#""b""#; 65].join(","));
+    wrong(&many, "models", "\"models\" has more than 64 names; shorten it");
+    wrong(r#""model":"m","provider":{"allow_fallbacks":1}"#, "provider", "\"provider.allow_fallbacks\" must be true or false");
+    let order = r#""model":"m","provider":{"allow_fallbacks":true,"order":["x"]}"#;
+    wrong(order, "provider", "\"provider\" (provider preferences) is not in this version; leave it out");
+    wrong(r#""model":"m","route":"sort""#, "route", "\"route\" (routing strategies) is not in this version; leave it out");
+}
+
+/// A body that names its models in the list alone gets one for the provider.
+#[test]
+fn the_list_of_models_stays_here() {
+    let body = r#"{"models":["a","b"],"messages":[]}"#;
+    let facts = scan(CHAT, body.as_bytes(), 5).unwrap();
+    let target = Target { upstream_model: "up-1", manner: Manner::Native, hashed_user: None, stream_options: true };
+    assert_eq!(upstream(&facts, body.as_bytes(), &target), r#"{"model":"up-1","messages":[]}"#);
 }
 
 fn scan_addressed(body: &str, model: &str, step: usize) -> Result<Facts, Refusal> {

@@ -38,6 +38,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Completion tokens reserved for a request that names no limit.
     pub reserve_completion_tokens: u64,
+    /// Most attempts for one request, the first included.
+    pub attempts: usize,
     /// Whether models may be listed without a key.
     pub open_catalogue: bool,
     /// Whether responses are kept for `previous_response_id`.
@@ -54,6 +56,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             reserve_completion_tokens: 4096,
+            attempts: 3,
             open_catalogue: false,
             responses_store: false,
             responses_ttl_seconds: 30 * 86_400,

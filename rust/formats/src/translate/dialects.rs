@@ -235,6 +235,14 @@ impl StreamEncoder {
         each!(&mut self.0, Encoder + Completions, encoder => encoder.fail(kind, message, details, out));
     }
 
+    /// Goes on after another stream for the same caller that said nothing but that it lives: in dialects that number their events, this one's
+    /// follow.
+    pub fn continue_after(&mut self, other: StreamEncoder) {
+        if let (Encoder::Responses(encoder), Encoder::Responses(other)) = (&mut self.0, other.0) {
+            encoder.continue_after(*other);
+        }
+    }
+
     /// Appends a sign of life, where the dialect has one.
     pub fn keep_alive(&mut self, out: &mut Vec<u8>) {
         each!(&mut self.0, Encoder + Completions, encoder => encoder.keep_alive(out));

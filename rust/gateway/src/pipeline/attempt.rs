@@ -49,6 +49,11 @@ impl Attempting {
         Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin, outgoing, turn, now })
     }
 
+    /// The credential that it uses, modulo how many there are.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn
+    }
+
     /// The client's own bytes but for the edits.
     fn spliced(admitted: &Admitted<'_>, intake: &Intake) -> Option<(Outgoing, u32)> {
         let Admitted { worker, snapshot, principal, choice, manner, .. } = *admitted;
@@ -65,7 +70,7 @@ impl Attempting {
         edits.clear();
         request::edits(&intake.facts, &wanted, &mut edits).ok()?;
         let bytes = edits.result_len(intake.bytes as usize);
-        let head = RequestHead::new(admitted, bytes, worker.turn())?;
+        let head = RequestHead::new(admitted, bytes, admitted.turn.unwrap_or_else(|| worker.turn()))?;
         let outgoing = match intake.frames.as_slice() {
             // One write of one buffer is cheaper than gathering slices while there is little to copy.
             [only] if bytes <= COPY_BELOW_BYTES && !head.is_signed() => {

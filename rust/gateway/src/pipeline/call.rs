@@ -2,6 +2,7 @@
 
 mod leaving;
 mod translation;
+mod tries;
 
 pub(crate) use leaving::{Attended, CutOff, Presence, Work};
 
@@ -12,7 +13,6 @@ use super::intake::Intake;
 use super::plan::Choice;
 use super::stateful::Keeping;
 use super::whole;
-use crate::upstream::exchange::Stale;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
 use fairlead_formats::identity::Identity;
@@ -21,12 +21,13 @@ use fairlead_formats::request::Purpose;
 use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Usage};
 use fairlead_journal::ReserveRef;
 use fairlead_ledger::settle::{Bill, Seen, bill};
-use fairlead_ledger::{Attempt, Flags, Outcome, Scopes, Settle, Timings, reserve};
+use fairlead_ledger::{Outcome, Scopes, Settle, Timings, reserve};
 use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 use translation::Translation;
+use tries::{Over, Past};
 
 /// A generation in progress. Dropping it settles it as cancelled: nobody was left to take the answer.
 pub(crate) struct Call {
@@ -41,7 +42,12 @@ pub(crate) struct Call {
     streamed: bool,
     reserved: NanoUsd,
     client: Client,
+    /// Attempts that failed before this one.
+    past: Vec<Past>,
     attempt: Tried,
+    /// An attempt of another model may follow.
+    changes_model: bool,
+    prompt_tokens_estimate: u64,
     timings: Timings,
     finish: Option<Finish>,
     native_finish: String,
@@ -49,7 +55,7 @@ pub(crate) struct Call {
     pub(crate) seen: Seen,
     presence: Rc<Presence>,
     began: Instant,
-    /// When the attempt began: what lies before was our own work, but for `waited_us`.
+    /// When the attempt began: what lies before was our own work, but for `waited_us`, which others took.
     attempt_at: Instant,
     waited_us: u64,
     /// When the provider's part ended; what comes after is our own work again.
@@ -78,11 +84,13 @@ struct Tried {
     upstream_id: String,
     status: u16,
     error: &'static str,
+    /// It has failed; whether another follows is being seen to.
+    over: Option<Over>,
 }
 
 impl Call {
-    /// Writes the RESERVE record: from here on the call has a price.
-    pub(crate) fn reserve(admitted: &Admitted<'_>, intake: &mut Intake, began: Instant) -> Result<Box<Call>, Failure> {
+    /// Writes the RESERVE record: from here on the call has a price. `others` may be asked too.
+    pub(crate) fn reserve(admitted: &Admitted<'_>, others: &[Choice], intake: &mut Intake, began: Instant) -> Result<Box<Call>, Failure> {
         let Admitted { worker, snapshot, choice, dialect, manner, head, principal, .. } = *admitted;
         let started_at_ms = worker.unix_ms_at(began);
         let price = &choice.endpoint(snapshot).price;
@@ -91,8 +99,14 @@ impl Call {
             let message = "the token limit is beyond anything that can be paid for; lower it";
             Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
         };
-        let completion_tokens = completion_ceiling(snapshot, choice, &intake.facts);
-        let reserved = reserve::ceiling(price, most_prompt_tokens(intake), completion_tokens).ok_or_else(too_dear)?;
+        let ceiling = |choice: Choice| {
+            let completion_tokens = completion_ceiling(snapshot, choice, &intake.facts);
+            reserve::ceiling(&choice.endpoint(snapshot).price, most_prompt_tokens(intake), completion_tokens)
+        };
+        let mut reserved = ceiling(choice).ok_or_else(too_dear)?;
+        for other in others {
+            reserved = reserved.max(ceiling(*other).ok_or_else(too_dear)?);
+        }
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let scopes = scopes(principal);
         let generation = worker.generation(started_at_ms);
@@ -124,13 +138,16 @@ impl Call {
             streamed: intake.facts.stream,
             reserved,
             client: Client::new(head, intake),
+            past: Vec::new(),
             attempt: Tried::default(),
+            changes_model: false,
+            prompt_tokens_estimate,
             timings: Timings::default(),
             finish: None,
             native_finish: String::new(),
             translation: Translation::default(),
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
-            presence: Rc::new(Presence::new(worker.clone(), principal.key)),
+            presence: Rc::new(Presence::new(worker.clone(), principal.key, !choice.provider(snapshot).cancel_stops_billing)),
             began,
             attempt_at: Instant::now(),
             waited_us: intake.waited.as_micros() as u64,
@@ -236,18 +253,13 @@ impl Call {
 
     /// The presence of a call that the provider bills whole whoever leaves.
     pub(crate) fn billed_whole(&self) -> Option<&Rc<Presence>> {
-        (self.open && !self.provider().cancel_stops_billing).then_some(&self.presence)
+        Some(&self.presence).filter(|presence| self.open && presence.is_billed_whole())
     }
 
     /// The process stops while the client waits. What to tell it.
     pub(crate) fn cut_off(&mut self) -> Failure {
         self.end_early();
         Failure::draining()
-    }
-
-    /// How many times the request was sent.
-    pub(crate) fn attempts(&self) -> usize {
-        1 + usize::from(self.presence.dispatch.stale.get().is_some())
     }
 
     /// The first content has arrived.
@@ -351,20 +363,6 @@ impl Call {
     }
 
     fn record<'a>(&'a self, bill: &Bill, outcome: Outcome, status: u16, error: &'a str, now: Instant) -> Settle<&'a str> {
-        let endpoint = self.choice.endpoint(&self.snapshot);
-        let stale = self.presence.dispatch.stale.get().map(|stale| self.stale_attempt(stale));
-        let began_at = self.presence.dispatch.stale.get().map_or(self.attempt_at, |stale| stale.failed_at);
-        let attempt = Attempt {
-            provider: self.provider().slug.as_str(),
-            endpoint: endpoint.id,
-            upstream_model: &endpoint.upstream_model,
-            upstream_id: &self.attempt.upstream_id,
-            status: self.attempt.status,
-            error: if outcome == Outcome::Completed || !self.attempt.error.is_empty() { self.attempt.error } else { error },
-            latency_us: now.saturating_duration_since(began_at).as_micros() as u64,
-            upstream_cost: bill.upstream_cost,
-            flags: bill.flags,
-        };
         Settle {
             generation: self.generation,
             started_at_ms: self.started_at_ms,
@@ -392,36 +390,16 @@ impl Call {
             user_agent: &self.client.user_agent,
             end_user: &self.client.end_user,
             session: &self.client.session,
-            attempts: stale.into_iter().chain([attempt]).collect(),
+            attempts: self.tries(bill, error, now),
             upstream_dialect: self.translation.upstream_dialect,
             losses: self.translation.losses(),
             losses_more: self.translation.losses_more,
         }
     }
 
-    /// The try on a connection that was dead. What the provider may have got of the request whole, it may bill.
-    fn stale_attempt(&self, stale: Stale) -> Attempt<&str> {
-        let endpoint = self.choice.endpoint(&self.snapshot);
-        let uncertain = Seen { billable: stale.sent, prompt_tokens_estimate: self.seen.prompt_tokens_estimate, ..Seen::default() };
-        let Bill { upstream_cost, mut flags, .. } = bill(&endpoint.price, Outcome::Failed, &uncertain);
-        flags.add(Flags::RESENT);
-        Attempt {
-            provider: &self.provider().slug,
-            endpoint: endpoint.id,
-            upstream_model: &endpoint.upstream_model,
-            upstream_id: "",
-            status: 0,
-            error: stale.word,
-            latency_us: stale.failed_at.saturating_duration_since(self.attempt_at).as_micros() as u64,
-            upstream_cost,
-            flags,
-        }
-    }
-
     /// How a call ends whose client left: void if no provider can have got the request.
     fn outcome_of_leaving(&self) -> Outcome {
-        let sent_in_vain = self.presence.dispatch.stale.get().is_some_and(|stale| stale.sent);
-        if self.seen.billable || sent_in_vain { Outcome::Cancelled } else { Outcome::Void }
+        if self.seen.billable || self.was_sent_before() { Outcome::Cancelled } else { Outcome::Void }
     }
 
     fn own_us_at(&self, now: Instant) -> u64 {
@@ -447,6 +425,11 @@ impl Drop for Call {
         // Of an unstreamed answer that is dropped before its end, the bytes that came are all there is to count by.
         if self.seen.completion_tokens_estimate == 0 {
             self.seen.completion_tokens_estimate = whole::estimate_tokens(self.presence.held_bytes.get() as u64);
+        }
+        if self.attempt.over.is_some() && self.seen.billable {
+            // The provider had failed already: that is insured.
+            let _ = self.settle(Outcome::Failed, 0, self.attempt.error);
+            return;
         }
         let (outcome, word) = match (self.outcome_of_leaving(), self.presence.is_cut_off()) {
             // The client did not leave: the drain is out of time.

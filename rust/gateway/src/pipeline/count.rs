@@ -12,7 +12,7 @@ use fairlead_tokens::count_request;
 use http::Response;
 
 /// Answers with the count, in the caller's dialect.
-pub(crate) async fn answer(admitted: &Admitted<'_>, intake: &Intake) -> Result<Response<ReplyBody>, Failure> {
+pub(crate) async fn answer(admitted: &Admitted<'_>, intake: Intake) -> Result<Response<ReplyBody>, Failure> {
     let Admitted { snapshot, choice, dialect, .. } = *admitted;
     let (body, model) = (join(&intake.frames), choice.model(snapshot).id.clone());
     let count = aside(intake.bytes as usize, move || count_request(&body, dialect, Some(&model))).await?;

@@ -1,7 +1,7 @@
 //! A call that cannot go on: what to tell the caller, and what to record.
 
 use fairlead_formats::error::OwnWords;
-use fairlead_ir::ErrorKind;
+use fairlead_ir::{Elsewhere, ErrorKind};
 use http::HeaderValue;
 
 /// The record's word for a call that a stop of the process ended.
@@ -13,6 +13,8 @@ pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
     /// A stable word for the record.
     pub(crate) word: &'static str,
+    /// Where the call may fare better at once.
+    pub(crate) elsewhere: Elsewhere,
     pub(crate) message: String,
     /// The request field that is wrong.
     pub(crate) param: Option<&'static str>,
@@ -37,6 +39,7 @@ impl Failure {
         Failure {
             kind,
             word: kind.row().openrouter,
+            elsewhere: kind.row().elsewhere,
             message: message.into(),
             param: None,
             raw: None,
@@ -56,6 +59,11 @@ impl Failure {
 
     pub(crate) fn word(mut self, word: &'static str) -> Failure {
         self.word = word;
+        self
+    }
+
+    pub(crate) fn elsewhere(mut self, elsewhere: Elsewhere) -> Failure {
+        self.elsewhere = elsewhere;
         self
     }
 

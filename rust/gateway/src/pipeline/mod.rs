@@ -1,17 +1,19 @@
-//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `call` (reserve and
-//! settle), `attempt`, then `whole` or `relay`; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
+//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `prepare`, `call` (reserve
+//! and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
 //! `stateful` and `kept` are for replies that are kept.
 
 mod admit;
 mod attempt;
 mod call;
 mod count;
+mod failover;
 mod failure;
 mod forward;
 mod head;
 mod intake;
 mod kept;
 mod plan;
+mod prepare;
 mod relay;
 mod reply;
 mod stateful;
@@ -25,15 +27,18 @@ use crate::routes::{self, Ask, Route};
 use crate::worker::Worker;
 use attempt::Attempting;
 use call::Call;
+use failover::{Route as FailoverRoute, Standby};
 use failure::Failure;
 use fairlead_formats::request::{Purpose, RequestScan};
-use fairlead_ir::{Dialect, ErrorKind, Manner};
+use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Manner};
 use fairlead_snapshot::{Limits, Principal, Snapshot};
 use head::Head;
 use http::Response;
 use http::request::Parts;
 use hyper::body::Incoming;
-use plan::Choice;
+use intake::Intake;
+use plan::{Choice, Plan};
+use prepare::Prepared;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -113,11 +118,27 @@ pub(crate) struct Admitted<'a> {
     snapshot: &'a Arc<Snapshot>,
     principal: &'a Principal,
     choice: Choice,
+    /// The credential to take, by its place modulo how many there are; any will do where none is given.
+    turn: Option<u32>,
     dialect: Dialect,
     manner: Manner,
     head: &'a Head<'a>,
-    /// Whoever has a say would rather have it refused than lose anything in a translation.
+    /// The caller or its key would rather have it refused than lose anything in a translation.
     strict: bool,
+}
+
+impl Admitted<'_> {
+    /// Whether anybody who has a say would.
+    fn is_strict(&self) -> bool {
+        self.strict || self.choice.strict
+    }
+}
+
+/// A call's attempt, and what the next one needs.
+pub(crate) struct Sending {
+    attempting: Attempting,
+    way: Way,
+    standby: Option<Box<Standby>>,
 }
 
 /// Everything but inference.
@@ -170,38 +191,61 @@ async fn infer(
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
     let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
-    let choice = plan::choose(snapshot, &principal, &intake.facts, &ask)?;
-    let strict = head.strict()? || principal.strict_translation || choice.strict || intake.facts.require_parameters;
-    let admitted =
-        Admitted { worker, snapshot, principal: &principal, choice, dialect: ask.dialect, manner: ask.manner, head: &head, strict };
-    let keeping = stateful::resume(&admitted, &ask, &mut intake).await?;
+    let mut plan = plan::choose(snapshot, &principal, &intake.facts, &ask)?;
+    let strict = head.strict()? || principal.strict_translation || intake.facts.require_parameters;
+    let (dialect, manner) = (ask.dialect, ask.manner);
+    let mut admitted =
+        Admitted { worker, snapshot, principal: &principal, choice: plan.first, turn: None, dialect, manner, head: &head, strict };
     if ask.purpose == Purpose::CountTokens {
-        return count::answer(&admitted, &intake).await;
+        return count::answer(&admitted, stateful::resume(&admitted, &ask, &intake).await?.map_or(intake, |resumed| resumed.intake)).await;
     }
     if !worker.shared.journal.healthy() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let translated = translate::request(&admitted, &ask, &intake).await?;
-    let mut call = Call::reserve(&admitted, &mut intake, arrival.began)?;
-    let attempting = Attempting::prepare(&admitted, &intake, translated.as_ref(), call.attempt_at())?;
-    // The request's map is filled anew for the reply: making one costs more than clearing one.
+    let mut prepared = prepare_first(&mut admitted, &mut plan, &ask, &intake).await?;
+    let mut call = Call::reserve(&admitted, &plan.rest, prepared.intake(&mut intake), arrival.began)?;
+    let ready = prepared.ready(&admitted, &ask, &intake, call.attempt_at())?;
+    let route = FailoverRoute::begin(plan, snapshot, ready.turn());
+    let streams = intake.facts.stream;
     let mut headers = std::mem::take(&mut parts.headers);
-    headers.clear();
-    let (streams, withhold_usage) = (intake.facts.stream, intake.facts.withhold_usage(ask.manner));
-    // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
-    parts.uri = http::Uri::default();
-    drop(intake);
-    if let Some(keeping) = keeping {
-        call.keep(keeping);
+    let standby = match route {
+        Some(route) => {
+            let headers = std::mem::take(&mut headers);
+            Some(Standby::new(route, principal, headers, ask, intake, strict))
+        }
+        None => {
+            // The request's map is filled anew for the reply: making one costs more than clearing one.
+            headers.clear();
+            // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
+            parts.uri = http::Uri::default();
+            drop(intake);
+            None
+        }
+    };
+    call.set_may_change_model(standby.as_ref().is_some_and(|standby| standby.leads_to_another_model()));
+    let (attempting, way) = ready.enter(&mut call);
+    let sending = Sending { attempting, way, standby };
+    if streams { Ok(relay::answer(call, sending, headers).await) } else { Ok(whole::answer(call, sending, headers).await) }
+}
+
+/// The request as the first endpoint gets it that it can be said to; those before it are out of the plan.
+async fn prepare_first(admitted: &mut Admitted<'_>, plan: &mut Plan, ask: &Ask, intake: &Intake) -> Result<Prepared, Failure> {
+    let mut refused = None;
+    loop {
+        let failure = match Prepared::make(admitted, ask, intake).await {
+            Ok(prepared) => return Ok(prepared),
+            Err(failure) => failure,
+        };
+        let goes_on = failure.elsewhere != Elsewhere::Nowhere && plan.leave_first();
+        // The best endpoint's reason is the one to tell.
+        let first = refused.take().unwrap_or(failure);
+        if !goes_on {
+            return Err(first);
+        }
+        refused = Some(first);
+        admitted.choice = plan.first;
     }
-    call.note_upstream_dialect(choice.upstream);
-    let back = translated.and_then(|translated| {
-        call.note_losses(&translated.losses);
-        translated.back
-    });
-    let way = back.map_or(Way::Bytes { purpose: ask.purpose, withhold_usage }, Way::Translated);
-    if streams { Ok(relay::answer(call, attempting, way, headers).await) } else { Ok(whole::answer(call, attempting, way, headers).await) }
 }
 
 /// What reads the facts of a body.

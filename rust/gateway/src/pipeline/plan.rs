@@ -1,5 +1,5 @@
-//! Which endpoint serves a request, and in which dialect. One model, its first endpoint that speaks the client's dialect, else the first
-//! that can be translated to; fallbacks and balancing will make this a list, and everything after it already takes the choice as given.
+//! Which endpoints may serve a request, in which order and in which dialects. Everything after it takes the order as given: balancing and
+//! health will make it here, and nowhere else.
 
 use super::failure::{Failure, shown};
 use crate::routes::Ask;
@@ -8,7 +8,7 @@ use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_snapshot::{Endpoint, Found, Model, Operation, Principal, Provider, Snapshot, Target};
 
 /// An endpoint in a snapshot, as indexes, so that it can outlive the borrow, and the dialect it is spoken to in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
     model: usize,
     endpoint: usize,
@@ -22,6 +22,16 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// Whether both are endpoints of one model.
+    pub(crate) fn is_of_model_of(self, other: Choice) -> bool {
+        self.model == other.model
+    }
+
+    /// How many credentials it can be asked with.
+    pub(crate) fn credentials(self, snapshot: &Snapshot) -> usize {
+        self.target(snapshot).map_or(0, |target| target.heads.len())
+    }
+
     pub(crate) fn model(self, snapshot: &Snapshot) -> &Model {
         &snapshot.models[self.model]
     }
@@ -40,51 +50,104 @@ impl Choice {
     }
 }
 
-/// Chooses, or says what stands in the way.
-pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, ask: &Ask) -> Result<Choice, Failure> {
-    let found = snapshot.find(&facts.model).ok_or_else(|| unknown_model(snapshot, &facts.model))?;
-    let model = &snapshot.models[found.model];
-    if !principal.may_use(&model.id) {
-        let message = format!("this key may not use the model {}", shown(&model.id));
-        return Err(Failure::new(ErrorKind::PermissionDenied, message).param(Some("model")));
-    }
-    place(model, ask, facts)
-        .map(|(endpoint, upstream, operation)| {
-            let Found { model, strict_translation: strict, automatic_cache } = found;
-            Choice { model, endpoint, upstream, operation, strict, automatic_cache }
-        })
-        .ok_or_else(|| no_endpoint(model, ask.purpose))
+/// Where a request may go, what is tried first in front.
+pub(crate) struct Plan {
+    pub(crate) first: Choice,
+    /// What may be tried when that fails; no endpoint stands here twice.
+    pub(crate) rest: Vec<Choice>,
 }
 
-/// The first endpoint that does the work as it is asked for, else the first that does it in another dialect.
-fn place(model: &Model, ask: &Ask, facts: &Facts) -> Option<(usize, Dialect, Operation)> {
+impl Plan {
+    /// Goes to the next choice, if there is one.
+    pub(crate) fn leave_first(&mut self) -> bool {
+        let next = (!self.rest.is_empty()).then(|| self.rest.remove(0));
+        next.map(|next| self.first = next).is_some()
+    }
+}
+
+/// Makes the plan, or says what stands in the way: the models as the request names them, each with its endpoints in the catalogue's order,
+/// those that speak the client's dialect before those that are translated to.
+pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, ask: &Ask) -> Result<Plan, Failure> {
+    let most = snapshot.settings.attempts.max(1);
+    let named = named(snapshot, principal, &facts.model, "model")?;
+    let mut first = places(snapshot, named, ask, facts);
+    if facts.fallback_models.is_empty() {
+        let choice = first.next().ok_or_else(|| no_endpoint(&snapshot.models[named.model], ask.purpose))?;
+        return Ok(Plan { first: choice, rest: first.take(most - 1).collect() });
+    }
+    let mut all: Vec<Choice> = first.collect();
+    for name in &facts.fallback_models {
+        let found = self::named(snapshot, principal, name, "models")?;
+        if all.iter().all(|choice| choice.model != found.model) {
+            all.extend(places(snapshot, found, ask, facts));
+        }
+    }
+    all.truncate(most);
+    let mut all = all.into_iter();
+    let first = all.next().ok_or_else(|| no_endpoint(&snapshot.models[named.model], ask.purpose))?;
+    Ok(Plan { first, rest: all.collect() })
+}
+
+/// The model that `param` of the request names, if this key may use it.
+fn named(snapshot: &Snapshot, principal: &Principal, name: &str, param: &'static str) -> Result<Found, Failure> {
+    let found = snapshot.find(name).ok_or_else(|| unknown_model(snapshot, name).param(Some(param)))?;
+    let id = &snapshot.models[found.model].id;
+    if !principal.may_use(id) {
+        let message = format!("this key may not use the model {}", shown(id));
+        return Err(Failure::new(ErrorKind::PermissionDenied, message).param(Some(param)));
+    }
+    Ok(found)
+}
+
+/// The endpoints of a model that can do what is asked, each in its best way: those that do it as it is asked for, then those that do it in
+/// another dialect, and last those that will say themselves what they do not take.
+fn places<'a>(snapshot: &'a Snapshot, found: Found, ask: &'a Ask, facts: &'a Facts) -> impl Iterator<Item = Choice> + 'a {
+    let Found { model, strict_translation: strict, automatic_cache } = found;
+    let endpoints = &snapshot.models[model].endpoints;
+    let most = if facts.allow_fallbacks { endpoints.len() } else { 1 };
+    let ways = [Way::AsAsked, Way::Translated, Way::Reluctant].into_iter().flat_map(move |way| {
+        let enumerated = endpoints.iter().enumerate();
+        enumerated.filter_map(move |(index, endpoint)| {
+            let (best, upstream, operation) = best_way(endpoint, ask, facts)?;
+            (best == way).then_some((index, upstream, operation))
+        })
+    });
+    ways.take(most).map(move |(endpoint, upstream, operation)| Choice { model, endpoint, upstream, operation, strict, automatic_cache })
+}
+
+/// How well an endpoint suits, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    AsAsked,
+    Translated,
+    Reluctant,
+}
+
+/// The best way to ask an endpoint, if there is one.
+fn best_way(endpoint: &Endpoint, ask: &Ask, facts: &Facts) -> Option<(Way, Dialect, Operation)> {
     let generation = if facts.stream { Operation::Stream } else { Operation::Generate };
-    let as_asked = match ask.purpose {
+    let (dialect, operation) = match ask.purpose {
         Purpose::Embeddings => (Dialect::OpenaiChat, Operation::Embeddings),
         Purpose::Completions => (Dialect::OpenaiChat, Operation::Completions),
         Purpose::Generate | Purpose::CountTokens => (ask.dialect, generation),
     };
     // Tried last, so that the provider says itself what it will not take.
-    let takes = |endpoint: &Endpoint, dialect| {
-        !(dialect == Dialect::OpenaiChat && facts.thinks_with_tools && endpoint.traits.no_thinking_chat_tools)
-    };
-    let translated = || match ask.purpose {
-        Purpose::Embeddings => None,
-        _ => first(model, &fidelity(ask.dialect).map(|dialect| (dialect, generation)), takes),
-    };
-    first(model, &[as_asked], takes).or_else(translated).or_else(|| first(model, &[as_asked], |_, _| true))
-}
-
-/// The first endpoint that goes one of these ways and `takes` the request there; each way is asked in this order.
-fn first(model: &Model, ways: &[(Dialect, Operation)], takes: impl Fn(&Endpoint, Dialect) -> bool) -> Option<(usize, Dialect, Operation)> {
-    let serves = |endpoint: &Endpoint, dialect, operation| {
+    let takes = |dialect| !(dialect == Dialect::OpenaiChat && facts.thinks_with_tools && endpoint.traits.no_thinking_chat_tools);
+    let serves = |dialect, operation| {
         let known = operation != Operation::Completions || endpoint.traits.native_completions;
-        known && takes(endpoint, dialect) && endpoint.target(dialect).is_some_and(|target| target.request_line(operation).is_some())
+        known && endpoint.target(dialect).is_some_and(|target| target.request_line(operation).is_some())
     };
-    model.endpoints.iter().enumerate().find_map(|(index, endpoint)| {
-        let (dialect, operation) = ways.iter().find(|(dialect, operation)| serves(endpoint, *dialect, *operation))?;
-        Some((index, *dialect, *operation))
-    })
+    let as_asked = serves(dialect, operation);
+    if as_asked && takes(dialect) {
+        return Some((Way::AsAsked, dialect, operation));
+    }
+    if ask.purpose != Purpose::Embeddings {
+        let other = fidelity(ask.dialect).into_iter().find(|dialect| takes(*dialect) && serves(*dialect, generation));
+        if let Some(dialect) = other {
+            return Some((Way::Translated, dialect, generation));
+        }
+    }
+    as_asked.then_some((Way::Reluctant, dialect, operation))
 }
 
 /// Dialects in the order in which they keep most of what a client of `dialect` says.
@@ -123,6 +186,7 @@ mod tests {
     use super::*;
     use fairlead_formats::request::RequestScan;
     use fairlead_ir::Manner;
+    use fairlead_snapshot::Directory;
 
     /// Two endpoints; `first` and `second` are their dialects, `quirks` those of both.
     fn snapshot(first: &[&str], second: &[&str], quirks: &[&str]) -> Snapshot {
@@ -147,10 +211,13 @@ mod tests {
         scan.finish(&[body.as_bytes()]).unwrap()
     }
 
-    fn check(snapshot: &Snapshot, purpose: Purpose, dialect: Dialect, members: &str, expected: Option<(usize, Dialect, Operation)>) {
+    fn check(snapshot: &Snapshot, purpose: Purpose, dialect: Dialect, members: &str, expected: &[(usize, Dialect, Operation)]) {
         let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false };
         let facts = facts(dialect, &format!(r#"{{"model":"a/b","messages":[]{members}}}"#));
-        assert_eq!(place(&snapshot.models[0], &ask, &facts), expected, "{purpose:?} {dialect:?} {members}");
+        let found = snapshot.find("a/b").unwrap();
+        let places: Vec<_> =
+            places(snapshot, found, &ask, &facts).map(|choice| (choice.endpoint, choice.upstream, choice.operation)).collect();
+        assert_eq!(places, expected, "{purpose:?} {dialect:?} {members}");
     }
 
     #[test]
@@ -166,22 +233,63 @@ mod tests {
     fn the_clients_dialect_goes_first_then_what_keeps_most() {
         use Dialect::{AnthropicMessages, BedrockConverse, OpenaiChat, OpenaiResponses};
         use Operation::{Completions, Embeddings, Generate, Stream};
+        let gemini = Dialect::GeminiGenerate;
         let both = snapshot(&["gemini_generate", "bedrock_converse"], &["openai_chat"], &[]);
-        check(&both, Purpose::Generate, OpenaiChat, "", Some((1, OpenaiChat, Generate)));
-        check(&both, Purpose::Generate, OpenaiChat, r#","stream":true"#, Some((1, OpenaiChat, Stream)));
-        check(&both, Purpose::Generate, AnthropicMessages, r#","max_tokens":1"#, Some((0, BedrockConverse, Generate)));
-        check(&both, Purpose::Embeddings, OpenaiChat, "", Some((1, OpenaiChat, Embeddings)));
-        check(&both, Purpose::Completions, OpenaiChat, "", Some((0, Dialect::GeminiGenerate, Generate)));
+        check(&both, Purpose::Generate, OpenaiChat, "", &[(1, OpenaiChat, Generate), (0, gemini, Generate)]);
+        check(&both, Purpose::Generate, OpenaiChat, r#","stream":true"#, &[(1, OpenaiChat, Stream), (0, gemini, Stream)]);
+        check(&both, Purpose::Generate, OpenaiChat, r#","provider":{"allow_fallbacks":false}"#, &[(1, OpenaiChat, Generate)]);
+        let converse_first = [(0, BedrockConverse, Generate), (1, OpenaiChat, Generate)];
+        check(&both, Purpose::Generate, AnthropicMessages, r#","max_tokens":1"#, &converse_first);
+        check(&both, Purpose::Embeddings, OpenaiChat, "", &[(1, OpenaiChat, Embeddings)]);
+        check(&both, Purpose::Completions, OpenaiChat, "", &[(0, gemini, Generate), (1, OpenaiChat, Generate)]);
         let native = snapshot(&["gemini_generate"], &["openai_chat"], &["native_completions"]);
-        check(&native, Purpose::Completions, OpenaiChat, "", Some((1, OpenaiChat, Completions)));
+        check(&native, Purpose::Completions, OpenaiChat, "", &[(1, OpenaiChat, Completions), (0, gemini, Generate)]);
         let converse = snapshot(&["bedrock_converse"], &["bedrock_converse"], &[]);
-        check(&converse, Purpose::Embeddings, OpenaiChat, "", None);
+        check(&converse, Purpose::Embeddings, OpenaiChat, "", &[]);
         let tools = r#","tools":[{"type":"function"}]"#;
         let picky = snapshot(&["openai_chat"], &["openai_responses"], &["no_thinking_chat_tools"]);
-        check(&picky, Purpose::Generate, OpenaiChat, "", Some((0, OpenaiChat, Generate)));
-        check(&picky, Purpose::Generate, OpenaiChat, tools, Some((1, OpenaiResponses, Generate)));
-        // Nowhere else to go: the provider says itself what it will not take.
-        let chat = snapshot(&["openai_chat"], &["openai_chat"], &["no_thinking_chat_tools"]);
-        check(&chat, Purpose::Generate, OpenaiChat, tools, Some((0, OpenaiChat, Generate)));
+        check(&picky, Purpose::Generate, OpenaiChat, "", &[(0, OpenaiChat, Generate), (1, OpenaiResponses, Generate)]);
+        // Where nobody else is left, the provider says itself what it will not take.
+        check(&picky, Purpose::Generate, OpenaiChat, tools, &[(1, OpenaiResponses, Generate), (0, OpenaiChat, Generate)]);
+    }
+
+    #[test]
+    fn models_are_tried_as_they_are_named() {
+        let json = |attempts: usize| {
+            let model = |id: &str, endpoints: &[u32]| {
+                let endpoint =
+                    |id: &u32| format!(r#"{{"id":{id},"provider":"p","upstream_model":"m","price":{{"prompt":1,"completion":1}}}}"#);
+                let endpoints = endpoints.iter().map(endpoint).collect::<Vec<_>>().join(",");
+                format!(r#"{{"id":"{id}","aliases":["{id}-alias"],"endpoints":[{endpoints}]}}"#)
+            };
+            let models = [model("a/b", &[1, 2]), model("a/c", &[3, 4]), model("a/d", &[5])].join(",");
+            format!(
+                r#"{{"version":1,"settings":{{"attempts":{attempts}}},"providers":[{{"slug":"p","name":"P","dialects":{{"openai_chat":"http://p.test/v1"}}}}],"models":[{models}]}}"#
+            )
+        };
+        let directory = Directory::default();
+        let hash = [0xab; 32];
+        let key = format!(r#"{{"id":1,"hash":"{}","account":1,"models":["a/b","a/c"]}}"#, "ab".repeat(32));
+        directory.apply(format!(r#"{{"epoch":1,"seq":1,"upsert":[{key}]}}"#).as_bytes()).unwrap();
+        let principal = directory.find(&hash).unwrap();
+        let check = |attempts: usize, members: &str, expected: Result<&[u64], &str>| {
+            let snapshot = Snapshot::from_json(json(attempts).as_bytes()).unwrap();
+            let ask =
+                Ask { purpose: Purpose::Generate, dialect: Dialect::OpenaiChat, manner: Manner::Native, address: None, json_array: false };
+            let facts = facts(Dialect::OpenaiChat, &format!(r#"{{{members},"messages":[]}}"#));
+            let planned = choose(&snapshot, &principal, &facts, &ask);
+            let ids = planned.map(|plan| {
+                let all = std::iter::once(plan.first).chain(plan.rest);
+                all.map(|choice| choice.endpoint(&snapshot).id).collect::<Vec<_>>()
+            });
+            assert_eq!(ids.as_deref().map_err(|failure| failure.message.as_str()), expected, "{members}");
+        };
+        check(3, r#""model":"a/b""#, Ok(&[1, 2]));
+        check(1, r#""model":"a/b""#, Ok(&[1]));
+        check(9, r#""model":"a/b","models":["a/c","a/b-alias","a/c-alias"]"#, Ok(&[1, 2, 3, 4]));
+        check(3, r#""models":["a/c","a/b"]"#, Ok(&[3, 4, 1]));
+        check(9, r#""models":["a/c","a/b"],"provider":{"allow_fallbacks":false}"#, Ok(&[3, 1]));
+        check(3, r#""model":"a/b","models":["a/x"]"#, Err("there is no model \"a/x\"; did you mean \"a/b\"?"));
+        check(3, r#""model":"a/b","models":["a/d"]"#, Err("this key may not use the model \"a/d\""));
     }
 }

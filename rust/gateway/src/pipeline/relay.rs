@@ -6,21 +6,21 @@ mod weave;
 
 use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
 use self::weave::Weave;
-use super::Way;
-use super::attempt::Attempting;
 use super::call::{Attended, Call, Presence, Work};
+use super::failover::{self, Next, Standby};
 use super::failure::Failure;
 use super::reply::{self, Broken, ReplyBody};
 use super::stateful;
 use super::translate::Back;
 use super::whole::{self, Refusal};
+use super::{Sending, Way};
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::Details;
 use fairlead_formats::request::Purpose;
 use fairlead_formats::tap::{Sight, Tap};
 use fairlead_formats::translate::wire::Wire;
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_ir::{Dialect, ErrorKind, Finish};
 use fairlead_ledger::Outcome;
 use fairlead_ledger::settle::Bill;
 use http::{HeaderMap, Response};
@@ -34,8 +34,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants a stream.
-pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Response<ReplyBody> {
-    let mut relay = Attended::new(Box::new(Relay::new(call, attempting, way, headers)));
+pub(crate) async fn answer(call: Box<Call>, sending: Sending, headers: HeaderMap) -> Response<ReplyBody> {
+    let mut relay = Attended::new(Box::new(Relay::new(call, sending, headers)));
     match poll_fn(|context| relay.poll(|relay| relay.poll_commit(context))).await {
         Commit::Stream(headers) => reply::stream(relay, headers),
         Commit::Failed(response) => *response,
@@ -54,9 +54,13 @@ enum Commit {
 pub(crate) struct Relay {
     pub(crate) call: Box<Call>,
     stage: Stage,
+    /// While another attempt may still answer in place of this one: what it needs.
+    standby: Option<Box<Standby>>,
     sieve: Sieve,
     /// What the client gets next. Before the commitment: what is held back.
     ready: BytesMut,
+    /// What is held back after an early head, while another attempt may follow.
+    held: BytesMut,
     committed: bool,
     /// What is in `ready` is the last.
     told: bool,
@@ -82,6 +86,8 @@ pub(crate) struct Relay {
 }
 
 enum Stage {
+    /// The attempt has failed, and another is made ready. With the failure, in case there is none.
+    Preparing(Pin<Box<dyn Future<Output = Option<Next>>>>, Option<Box<Failure>>),
     /// On the way to the provider's head.
     Attempting(Pin<Box<dyn Future<Output = Result<Exchange, ExchangeError>>>>),
     /// The provider's answer is a status that is no success; what it says to it is read.
@@ -111,27 +117,15 @@ const TURN_BYTES: usize = 32 << 10;
 const TAIL: Duration = Duration::from_secs(1);
 
 impl Relay {
-    fn new(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Relay {
+    fn new(call: Box<Call>, sending: Sending, headers: HeaderMap) -> Relay {
         let settings = &call.snapshot.settings;
         let now = Instant::now();
-        let identity = Arc::new(call.identity());
-        let (tap, weave, json_array) = match way {
-            Way::Bytes { purpose: Purpose::Completions, withhold_usage } => (Tap::completions(identity, withhold_usage), None, false),
-            Way::Bytes { withhold_usage, .. } => (Tap::new(call.dialect(), identity, withhold_usage), None, false),
-            Way::Translated(back) => {
-                let weave = Weave::new(&back, identity.clone());
-                (Tap::new(back.upstream(), identity, false), Some(Box::new(weave)), back.is_json_array())
-            }
-        };
-        let wire = Wire::new(tap.dialect(), settings.limits.event_bytes);
-        let mut sieve = Sieve::new(tap, wire, weave);
-        if call.is_kept() {
-            sieve.keep_end();
-        }
+        let Sending { attempting, way, standby } = sending;
         Relay {
-            sieve,
-            json_array,
+            json_array: matches!(&way, Way::Translated(back) if back.is_json_array()),
+            sieve: sieve(&call, way, standby.is_some()),
             ready: BytesMut::new(),
+            held: BytesMut::new(),
             committed: false,
             told: false,
             aside: None,
@@ -144,8 +138,40 @@ impl Relay {
             quiet: Deadline::after(now, Duration::from_millis(settings.timeouts.early_head_ms)),
             content_at: now,
             stage: Stage::Attempting(Box::pin(attempting.send(call.presence().clone()))),
+            standby,
             call,
         }
+    }
+
+    /// Goes on to another attempt, if there is one to be made; the failure is given back where it is the last.
+    fn leave(&mut self, failure: Failure) -> Option<Failure> {
+        let Some(standby) = failover::leave(&mut self.call, &mut self.standby, &failure) else { return Some(failure) };
+        let next = standby.next(self.call.worker.clone(), self.call.snapshot.clone(), failure.elsewhere);
+        self.stage = Stage::Preparing(Box::pin(next), Some(Box::new(failure)));
+        None
+    }
+
+    /// Another attempt, with nothing left of the one before but what the client has: signs of life.
+    fn begin_again(&mut self, sending: Sending) {
+        let Sending { attempting, way, standby } = sending;
+        let spoken = self.sieve.take_sleeper().filter(|_| self.committed);
+        self.sieve = sieve(&self.call, way, standby.is_some());
+        if let Some(spoken) = spoken {
+            if !self.sieve.has_weave() {
+                self.sieve.sleep(Some(self.numbering()), BytesMut::new());
+            }
+            if let Some(weave) = self.sieve.weave() {
+                weave.continue_after(*spoken);
+            }
+        }
+        (self.unsifted, self.pending_failure, self.unyielded) = (Bytes::new(), None, 0);
+        self.held.clear();
+        if !self.committed {
+            self.ready.clear();
+        }
+        self.passed.clear();
+        self.stage = Stage::Attempting(Box::pin(attempting.send(self.call.presence().clone())));
+        self.standby = standby;
     }
 
     /// Runs until it is known what the head of the response is.
@@ -169,7 +195,7 @@ impl Relay {
                         true => self.ready = BytesMut::from(bytes),
                         false => self.ready.extend_from_slice(&bytes),
                     }
-                    if self.call.seen.content || self.sieve.ended() || self.ready.len() > self.call.snapshot.settings.limits.hold_bytes {
+                    if self.is_decided(self.ready.len()) {
                         return self.commit(false);
                     }
                 }
@@ -178,9 +204,16 @@ impl Relay {
                 }
                 Step::End => {
                     let message = format!("{} ended its stream without content", self.call.provider().name);
-                    return self.fail_first(Failure::new(ErrorKind::ProviderUnavailable, message).word("empty_reply"));
+                    let failure = Failure::new(ErrorKind::ProviderUnavailable, message).word("empty_reply");
+                    if let Some(last) = self.leave(failure) {
+                        return self.fail_first(last);
+                    }
                 }
-                Step::Failed(failure) => return self.fail_first(failure),
+                Step::Failed(failure) => {
+                    if let Some(last) = self.leave(failure) {
+                        return self.fail_first(last);
+                    }
+                }
             }
         }
     }
@@ -188,8 +221,30 @@ impl Relay {
     /// From here on a failure is told in the stream. `early`: nothing has come yet.
     fn commit(&mut self, early: bool) -> Poll<Commit> {
         self.committed = true;
+        if !early {
+            self.settle_on_it();
+        }
         let passed = if early { HeaderMap::with_capacity(8) } else { std::mem::take(&mut self.passed) };
         Poll::Ready(Commit::Stream(reply::stream_headers(&self.call, passed, self.json_array, early)))
+    }
+
+    /// Whether the attempt is the one that answers, with so many bytes held back.
+    fn is_decided(&self, held_bytes: usize) -> bool {
+        let most = self.call.snapshot.settings.limits.hold_bytes;
+        self.call.seen.content || self.sieve.ended() || held_bytes + self.sieve.waiting_bytes() > most
+    }
+
+    /// The attempt is the one that answers: what it said so far goes out, and what another would have needed goes away.
+    fn settle_on_it(&mut self) {
+        self.standby = None;
+        let held = std::mem::take(&mut self.held);
+        self.ready.extend_from_slice(&held);
+        let mut written = Vec::new();
+        if let Err(error) = self.sieve.wake(&mut written) {
+            let failure = whole::reported(&self.call, &error).word("garbage");
+            self.pending_failure = Some(Box::new(Step::Failed(failure)));
+        }
+        self.ready.extend_from_slice(&written);
     }
 
     /// It failed while its real status could still be told.
@@ -222,12 +277,27 @@ impl Relay {
                 }
             };
             match step {
+                Step::Output(bytes) if self.standby.is_some() => {
+                    self.held.extend_from_slice(&bytes);
+                    if self.is_decided(self.held.len()) {
+                        self.settle_on_it();
+                    }
+                }
                 Step::Output(bytes) if self.keeping.is_some() => self.ready.extend_from_slice(&bytes),
                 Step::Output(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
                 Step::Output(_) => {}
-                Step::End => self.end(),
-                Step::Failed(failure) => self.fail(failure),
+                Step::End => match self.missing_end() {
+                    None => self.end(),
+                    Some(failure) => self.leave_or_fail(failure),
+                },
+                Step::Failed(failure) => self.leave_or_fail(failure),
             }
+        }
+    }
+
+    fn leave_or_fail(&mut self, failure: Failure) {
+        if let Some(last) = self.leave(failure) {
+            self.fail(last);
         }
     }
 
@@ -256,6 +326,20 @@ impl Relay {
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if let Some(failed) = self.pending_failure.take() {
             return Poll::Ready(*failed);
+        }
+        if let Stage::Preparing(next, failure) = &mut self.stage {
+            let next = ready!(next.as_mut().poll(context)).filter(|_| self.call.may_go_on());
+            match (next, failure.take()) {
+                (Some(next), _) => {
+                    let sending = next.begin(&mut self.call);
+                    self.begin_again(sending);
+                }
+                (None, failure) => {
+                    self.stage = Stage::Ended;
+                    let lost = || Failure::new(ErrorKind::Internal, "the next attempt was lost");
+                    return Poll::Ready(Step::Failed(failure.map_or_else(lost, |failure| *failure)));
+                }
+            }
         }
         if let Stage::Attempting(attempt) = &mut self.stage {
             let exchange = match ready!(attempt.as_mut().poll(context)) {
@@ -389,20 +473,25 @@ impl Relay {
         }
     }
 
+    /// What is wrong with a reply that ends here, if anything is.
+    fn missing_end(&self) -> Option<Failure> {
+        if !self.call.is_open() {
+            return None;
+        }
+        if !self.sieve.tap.saw_content() && self.sieve.tap.terminal() && !self.call.wants_nothing() {
+            return Some(whole::empty(&self.call));
+        }
+        (!self.sieve.tap.terminal()).then(|| {
+            let name = &self.call.provider().name;
+            Failure::new(ErrorKind::ProviderUnavailable, format!("{name}: {}", ExchangeError::Truncated)).word("truncated")
+        })
+    }
+
     /// The provider is done and nothing of it is left.
     fn end(&mut self) {
         self.told = true;
         if !self.call.is_open() {
             return;
-        }
-        if !self.sieve.tap.saw_content() && self.sieve.tap.terminal() && !self.call.wants_nothing() {
-            let failure = whole::empty(&self.call);
-            return self.fail(failure);
-        }
-        if !self.sieve.tap.terminal() {
-            let name = &self.call.provider().name;
-            let failure = Failure::new(ErrorKind::ProviderUnavailable, format!("{name}: {}", ExchangeError::Truncated)).word("truncated");
-            return self.fail(failure);
         }
         let mut last = Vec::new();
         if let Err(error) = self.sieve.close(&mut last) {
@@ -411,7 +500,7 @@ impl Relay {
         }
         match complete(&mut self.call, &self.sieve.tap, self.read_at) {
             Ok(bill) => {
-                if let Some(weave) = &mut self.sieve.weave {
+                if let Some(weave) = self.sieve.weave() {
                     weave.finish(&bill, &mut last);
                 }
                 if self.call.is_kept() {
@@ -425,7 +514,9 @@ impl Relay {
 
     /// A failure after the head went out: settled, then told in the stream.
     fn fail(&mut self, failure: Failure) {
-        (self.told, self.stage) = (true, Stage::Ended);
+        (self.told, self.stage, self.standby) = (true, Stage::Ended, None);
+        let held = std::mem::take(&mut self.held);
+        self.ready.extend_from_slice(&held);
         self.note();
         let settled = self.call.settle(Outcome::Failed, 200, failure.word);
         self.tell(settled.as_ref().err().unwrap_or(&failure));
@@ -440,6 +531,7 @@ impl Relay {
 
     fn tell(&mut self, failure: &Failure) {
         let text = self.call.generation().text();
+        let previous = self.call.previous_errors();
         let details = Details {
             provider_name: Some(&self.call.provider().name),
             raw: failure.raw.as_deref(),
@@ -448,9 +540,10 @@ impl Relay {
             generation_id: std::str::from_utf8(&text).ok(),
             param: None,
             status: None,
+            previous: &previous,
         };
         let mut frames = Vec::new();
-        match &mut self.sieve.weave {
+        match self.sieve.weave() {
             Some(weave) => weave.fail(failure.kind, &failure.message, &details, &mut frames),
             None => self.sieve.tap.write_error(failure.kind, &failure.message, &details, &mut frames),
         }
@@ -487,10 +580,13 @@ impl Relay {
     /// Proof of life; only ever between events.
     fn keep_alive(&mut self) {
         let mut frame = Vec::new();
-        if self.sieve.weave.is_none() && self.call.dialect() == Dialect::OpenaiResponses {
+        if self.standby.is_some() && !self.committed {
+            self.held = std::mem::take(&mut self.ready);
+        }
+        if !self.sieve.has_weave() && self.call.dialect() == Dialect::OpenaiResponses {
             self.leave_byte_path();
         }
-        match (&mut self.sieve.weave, self.call.dialect()) {
+        match (self.sieve.weave(), self.call.dialect()) {
             (Some(weave), _) => weave.keep_alive(&mut frame),
             (None, Dialect::AnthropicMessages) => frame.extend_from_slice(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
             (None, _) => frame.extend_from_slice(b": keep-alive\n\n"),
@@ -498,18 +594,50 @@ impl Relay {
         self.ready.extend_from_slice(&frame);
     }
 
+    /// What numbers the events of Responses anew.
+    fn numbering(&self) -> Box<Weave> {
+        let traits = self.call.endpoint().traits;
+        Box::new(Weave::new(&Back::same(Dialect::OpenaiResponses, traits), Arc::new(self.call.identity())))
+    }
+
     /// Responses' signs of life are events with numbers, so those of the provider must be numbered anew.
     fn leave_byte_path(&mut self) {
-        let traits = self.call.endpoint().traits;
-        let weave = Weave::new(&Back::same(Dialect::OpenaiResponses, traits), Arc::new(self.call.identity()));
+        let weave = self.numbering();
+        if self.standby.is_some() {
+            let events = std::mem::take(&mut self.held);
+            return self.sieve.sleep(Some(weave), events);
+        }
         let passed = std::mem::take(&mut self.ready);
         let mut written = Vec::new();
-        match self.sieve.weave_from(Box::new(weave), &passed, &mut written) {
+        match self.sieve.weave_from(weave, &passed, &mut written) {
             Ok(()) => self.ready.extend_from_slice(&written),
             // What came so far makes no sense to us, so it goes on as it came.
             Err(_) => self.ready = passed,
         }
     }
+}
+
+/// What the attempt's stream goes through. `leaves`: another may follow, so that nothing is numbered before there is content.
+fn sieve(call: &Call, way: Way, leaves: bool) -> Sieve {
+    let identity = Arc::new(call.identity());
+    let (tap, weave) = match way {
+        Way::Bytes { purpose: Purpose::Completions, withhold_usage } => (Tap::completions(identity, withhold_usage), None),
+        Way::Bytes { withhold_usage, .. } => (Tap::new(call.dialect(), identity, withhold_usage), None),
+        Way::Translated(back) => {
+            let weave = Weave::new(&back, identity.clone());
+            (Tap::new(back.upstream(), identity, false), Some(Box::new(weave)))
+        }
+    };
+    let numbers = weave.is_some() && leaves && call.dialect() == Dialect::OpenaiResponses;
+    let wire = Wire::new(tap.dialect(), call.snapshot.settings.limits.event_bytes);
+    let mut sieve = Sieve::new(tap, wire, weave);
+    if call.is_kept() {
+        sieve.keep_end();
+    }
+    if numbers {
+        sieve.sleep(None, BytesMut::new());
+    }
+    sieve
 }
 
 impl Work for Box<Relay> {
@@ -542,6 +670,11 @@ fn judge(call: &mut Call, content_at: &mut Instant, read_at: Instant, tap: &Tap,
     call.worker.counters.frames.add(1);
     if !sight.keep_alive {
         *content_at = read_at;
+    }
+    if sight.first_content && call.may_change_model() && tap.content_bytes() == 0 && tap.finish().0 == Some(Finish::ContentFilter) {
+        note(call, tap);
+        call.seen.content = false;
+        return Err(whole::declined(call));
     }
     if sight.first_content {
         call.content_arrived(read_at);

@@ -136,8 +136,13 @@ pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, json_array: bool, e
 pub(crate) fn failed(call: &Call, failure: &Failure, passed: HeaderMap) -> Response<ReplyBody> {
     let text = call.generation().text();
     let face = Face { dialect: call.dialect(), manner: call.manner() };
-    let details =
-        Details { provider_name: Some(&call.provider().name), generation_id: std::str::from_utf8(&text).ok(), ..Details::default() };
+    let previous = call.previous_errors();
+    let details = Details {
+        provider_name: Some(&call.provider().name),
+        generation_id: std::str::from_utf8(&text).ok(),
+        previous: &previous,
+        ..Details::default()
+    };
     let mut response = error_response(face, failure, details);
     let secrets = call.provider().exposed_secrets();
     response.headers_mut().extend(passed.into_iter().filter_map(|(name, value)| Some((name?, redacted(&value, &secrets)?))));

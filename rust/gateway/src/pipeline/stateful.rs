@@ -17,7 +17,7 @@ use fairlead_formats::conversation;
 use fairlead_formats::error::OwnWords;
 use fairlead_formats::request::{Facts, Purpose, Refusal, RequestScan, Resume};
 use fairlead_ir::request::Effort;
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_ir::{Dialect, Elsewhere, ErrorKind};
 use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -33,6 +33,13 @@ pub(crate) struct Keeping {
     pub(crate) previous: Option<String>,
 }
 
+/// A request that needs nobody's memory any more.
+pub(crate) struct Resumed {
+    pub(crate) intake: Intake,
+    /// Where its reply is to be kept.
+    pub(crate) keeping: Option<Box<Keeping>>,
+}
+
 /// The bytes that the response is in.
 pub(crate) enum Reply {
     /// A body.
@@ -41,11 +48,11 @@ pub(crate) enum Reply {
     Events(Bytes),
 }
 
-/// Makes the request one that needs nobody's memory: what it goes on from stands in its input.
+/// Makes the request one that needs nobody's memory: what it goes on from stands in its input. `None` where it stays as it is.
 ///
 /// # Errors
 /// It goes on from something that is not known, or not here.
-pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &mut Intake) -> Result<Option<Box<Keeping>>, Failure> {
+pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<Resumed>, Failure> {
     let Admitted { worker, snapshot, principal, choice, .. } = *admitted;
     if ask.dialect != Dialect::OpenaiResponses || !matches!(ask.purpose, Purpose::Generate | Purpose::CountTokens) {
         return Ok(None);
@@ -75,10 +82,10 @@ pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &mut Inta
     let (body, facts) = rewritten.await?.map_err(refused)?;
     check_size(body.len() as u64, snapshot.settings.limits.body_bytes)?;
     let input = body.slice(facts.messages_range.clone());
-    (intake.bytes, intake.frames, intake.facts) = (body.len() as u64, vec![body], facts);
+    let intake = Intake { bytes: body.len() as u64, frames: vec![body], facts, waited: intake.waited };
     let (account, key) = (principal.account, principal.key);
     let keeping = Keeping { shared: worker.shared.clone(), bounds, account, key, input, previous: state.previous };
-    Ok((generates && state.keeps).then(|| Box::new(keeping)))
+    Ok(Some(Resumed { intake, keeping: (generates && state.keeps).then(|| Box::new(keeping)) }))
 }
 
 /// The items of the conversation that ends with the response `id`.
@@ -119,7 +126,8 @@ fn refuse_dependence(intake: &Intake) -> Result<(), Failure> {
     let message = format!(
         "\"{param}\" needs replies that are kept, and this gateway keeps none ([responses] store is false); send the whole conversation in \"input\""
     );
-    Err(Failure::new(ErrorKind::InvalidRequest, message).param(Some(param)))
+    // A provider of the dialect may keep them.
+    Err(Failure::new(ErrorKind::InvalidRequest, message).param(Some(param)).elsewhere(Elsewhere::Endpoint))
 }
 
 fn check_size(bytes: u64, most_bytes: u64) -> Result<(), Failure> {

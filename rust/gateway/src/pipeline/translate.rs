@@ -23,7 +23,7 @@ use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, complet
 use fairlead_ir::block::Maker;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::Traits;
-use fairlead_ir::{Dialect, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role, StopReason, Text};
+use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role, StopReason, Text};
 use fairlead_ledger::settle::Bill;
 use fairlead_snapshot::Operation;
 use std::sync::Arc;
@@ -74,10 +74,8 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         return Ok(None);
     }
     let job = Job::new(admitted, ask, intake)?;
-    let (Encoded { body, losses, bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run())
-        .await?
-        .map_err(|refusal| Failure::new(refusal.kind, refusal.message).param(refusal.param))?;
-    if admitted.strict {
+    let (Encoded { body, losses, bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run()).await??;
+    if admitted.is_strict() {
         refuse_losses(admitted, &losses)?;
     }
     let Admitted { worker, snapshot, principal, choice, .. } = *admitted;
@@ -120,7 +118,8 @@ fn has_other_words(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> bool 
 fn no_thread() -> Failure {
     let own = OwnWords { code: Some("thread_unsupported_request".to_owned()), ..OwnWords::default() };
     let message = "\"thread\" is not known here: send the whole conversation without it";
-    Failure { own: Some(Box::new(own)), ..Failure::new(ErrorKind::InvalidRequest, message).param(Some("thread")) }
+    let failure = Failure::new(ErrorKind::InvalidRequest, message).param(Some("thread")).elsewhere(Elsewhere::Endpoint);
+    Failure { own: Some(Box::new(own)), ..failure }
 }
 
 /// A translation, with all that it needs, so that it can run anywhere.
@@ -142,6 +141,8 @@ struct Job {
     /// A name per credential, under which the state of thoughts is known.
     accounts: Arc<[String]>,
     turn: u32,
+    /// Others have failed.
+    turn_is_given: bool,
     scope: u64,
 }
 
@@ -166,18 +167,20 @@ impl Job {
             keeper: worker.shared.keeper.clone(),
             provider: choice.provider(snapshot).slug.clone(),
             accounts: target.credential_names.clone(),
-            turn: worker.turn(),
+            turn: admitted.turn.unwrap_or_else(|| worker.turn()),
+            turn_is_given: admitted.turn.is_some(),
             scope: principal.account,
         })
     }
 
-    fn run(&self) -> Result<(Encoded, Maker<'static>, u32), Refusal> {
+    fn run(&self) -> Result<(Encoded, Maker<'static>, u32), Failure> {
         let mut request = match self.purpose {
-            Purpose::Completions => completions::decode_request(&self.body)?,
-            _ => dialects::decode_scanned_request(self.client, &self.body)?,
-        };
+            Purpose::Completions => completions::decode_request(&self.body),
+            _ => dialects::decode_scanned_request(self.client, &self.body),
+        }
+        .map_err(refused)?;
         if nobody_speaks(&request) {
-            return Err(says_nothing(self.client));
+            return Err(refused(says_nothing(self.client)));
         }
         // Some dialects say it in the path.
         request.stream = self.stream;
@@ -196,7 +199,9 @@ impl Job {
             max_output_tokens: self.max_output_tokens,
             automatic_cache: self.automatic_cache,
         };
-        let mut encoded = dialects::encode_request(&request, &target)?;
+        // Another dialect may have words for it.
+        let encoded = dialects::encode_request(&request, &target);
+        let mut encoded = encoded.map_err(|refusal| refused(refusal).elsewhere(Elsewhere::Endpoint))?;
         losses.append(std::mem::take(&mut encoded.losses));
         encoded.losses = losses;
         Ok((encoded, maker, turn))
@@ -204,7 +209,7 @@ impl Job {
 
     /// Thoughts are bound to the account that made them: the credential that began a loop of tool calls goes on with it.
     fn turn_of(&self, request: &Request<'_>, now_ms: u64) -> u32 {
-        if self.accounts.len() < 2 {
+        if self.accounts.len() < 2 || self.turn_is_given {
             return self.turn;
         }
         let made_by = self.keeper.maker_of(request, self.scope, now_ms);
@@ -221,6 +226,10 @@ impl Job {
             model: owned(&self.upstream_model),
         }
     }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    Failure::new(refusal.kind, refusal.message).param(refusal.param)
 }
 
 /// Nothing stands in the conversation. Where instructions have a place of their own, they are no part of it.
@@ -267,7 +276,7 @@ fn refuse_losses(admitted: &Admitted<'_>, losses: &Losses) -> Result<(), Failure
         choice.upstream.name(),
         grave[..grave.len().min(NAMED)].join("; "),
     );
-    Err(Failure::new(ErrorKind::NotFound, message))
+    Err(Failure::new(ErrorKind::NotFound, message).elsewhere(Elsewhere::Endpoint))
 }
 
 impl Back {

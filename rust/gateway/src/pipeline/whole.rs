@@ -1,14 +1,15 @@
 //! A unary answer: read whole, understood, settled, spliced, sent.
 
-use super::Way;
 use super::attempt;
 use super::attempt::Attempting;
 use super::call::{Attended, Call, CutOff, Presence, Work};
+use super::failover::{self, Standby};
 use super::failure::Failure;
 use super::intake::YIELD_AFTER_BYTES;
 use super::reply::{self, ReplyBody};
 use super::stateful;
 use super::translate::Back;
+use super::{Sending, Way};
 use crate::upstream::{Exchange, ExchangeError, Fill};
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
@@ -18,7 +19,7 @@ use fairlead_formats::redact::redact;
 use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::request::Purpose;
 use fairlead_formats::splice::Edits;
-use fairlead_ir::{ErrorKind, Fault, Manner};
+use fairlead_ir::{Elsewhere, ErrorKind, Fault, Finish, Manner};
 use fairlead_ledger::Outcome;
 use fairlead_snapshot::Snapshot;
 use http::Response;
@@ -33,27 +34,43 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 /// Runs a call whose client wants one JSON body.
-pub(crate) async fn answer(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Response<ReplyBody> {
-    let mut attended = begin(call, attempting, way, headers);
+pub(crate) async fn answer(call: Box<Call>, sending: Sending, headers: HeaderMap) -> Response<ReplyBody> {
+    let mut attended = begin(call, sending, headers);
     let response = poll_fn(|context| attended.poll(|work| work.answer.as_mut().poll(context))).await;
     attended.done();
     response
 }
 
 /// Not in `answer` itself: there the work would take its room in every connection's task, although it is boxed.
-fn begin(call: Box<Call>, attempting: Attempting, way: Way, headers: HeaderMap) -> Attended<Answering> {
-    let billed_whole = call.billed_whole().cloned();
-    Attended::new(Answering { billed_whole, answer: Box::pin(finish(call, attempting, way, headers)) })
+fn begin(call: Box<Call>, sending: Sending, headers: HeaderMap) -> Attended<Answering> {
+    let presence = call.presence().clone();
+    Attended::new(Answering { presence, answer: Box::pin(finish(call, sending, headers)) })
 }
 
-async fn finish(mut call: Box<Call>, attempting: Attempting, way: Way, mut headers: HeaderMap) -> Response<ReplyBody> {
-    match run(&mut call, attempting, way, &mut headers).await {
-        Ok(body) => {
-            keep(&mut call, &body).await;
-            reply::answer(&call, headers, body)
-        }
-        Err(failure) => fail(&mut call, failure, headers),
+/// Attempt after attempt, until one answers or none is left.
+async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMap) -> Response<ReplyBody> {
+    loop {
+        let Sending { attempting, way, mut standby } = sending;
+        let failure = match run(&mut call, attempting, way, &mut headers).await {
+            Ok(body) => {
+                keep(&mut call, &body).await;
+                return reply::answer(&call, headers, body);
+            }
+            Err(failure) => failure,
+        };
+        sending = match next(&mut call, &mut standby, &failure).await {
+            Some(sending) => sending,
+            None => return fail(&mut call, failure, headers),
+        };
+        headers.clear();
     }
+}
+
+async fn next(call: &mut Call, standby: &mut Option<Box<Standby>>, failure: &Failure) -> Option<Sending> {
+    let standby = failover::leave(call, standby, failure)?;
+    // Boxed: it is large, and rare.
+    let next = Box::pin(standby.next(call.worker.clone(), call.snapshot.clone(), failure.elsewhere)).await?;
+    call.may_go_on().then(|| next.begin(call))
 }
 
 /// Before anybody has the answer: the next request finds what it goes on from.
@@ -68,21 +85,19 @@ async fn keep(call: &mut Call, body: &ReplyBody) {
 
 /// An answer that may have to be waited for although its client has left.
 struct Answering {
-    /// Where the provider's meter runs on without the client.
-    billed_whole: Option<Rc<Presence>>,
+    presence: Rc<Presence>,
     answer: Pin<Box<dyn Future<Output = Response<ReplyBody>>>>,
 }
 
 impl Work for Answering {
     fn billed_whole(&self) -> Option<&Rc<Presence>> {
-        self.billed_whole.as_ref()
+        Some(&self.presence).filter(|presence| presence.is_billed_whole())
     }
 
     /// Nobody will read the answer: all it is for is its usage.
     async fn finish(mut self) {
-        let too_large = |presence: &Rc<Presence>| presence.held_bytes.get() > UNHEARD_BYTES;
         poll_fn(|context| match self.answer.as_mut().poll(context) {
-            Poll::Pending if self.billed_whole.as_ref().is_some_and(too_large) => Poll::Ready(()),
+            Poll::Pending if self.presence.held_bytes.get() > UNHEARD_BYTES => Poll::Ready(()),
             polled => polled.map(drop),
         })
         .await;
@@ -158,6 +173,9 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
     if reply.empty && !call.wants_nothing() {
         return Err(empty(call));
     }
+    if call.may_change_model() && !reply.content && reply.finish == Some(Finish::ContentFilter) {
+        return Err(declined(call));
+    }
     call.content_arrived(done_at);
     if let Way::Translated(back) = way {
         return translated(call, *back, body).await;
@@ -228,6 +246,12 @@ fn note(call: &mut Call, reply: &mut Reply) {
 /// Nothing came although it said 200.
 pub(crate) fn empty(call: &Call) -> Failure {
     Failure::new(ErrorKind::ProviderUnavailable, format!("{} sent an empty reply", call.provider().name)).word("empty_reply")
+}
+
+/// A refusal without a word of its own, where another model may be asked.
+pub(crate) fn declined(call: &Call) -> Failure {
+    let message = format!("{} declined to answer", call.provider().name);
+    Failure::new(ErrorKind::ProviderRejected, message).word("refusal").elsewhere(Elsewhere::Model)
 }
 
 /// Tokens of so many bytes of content, for replies without usage: about four bytes each, the usual figure for English.
@@ -351,6 +375,10 @@ pub(crate) async fn read_refusal(mut exchange: Exchange, until: Instant, worker:
 pub(crate) fn refused(call: &Call, refusal: Refusal) -> Failure {
     let mut failure = reported(call, &refusal.error).word("provider_status");
     failure.hints = refusal.hints;
+    if refusal.status == 404 && failure.elsewhere == Elsewhere::Key {
+        // It is our name for the model, and no key makes it right.
+        failure.elsewhere = Elsewhere::Endpoint;
+    }
     // The caller's own mistake keeps the provider's status (400, 413, 422 …); ours and the provider's have the table's.
     if failure.kind.row().fault == Fault::Caller {
         failure.status = Some(refusal.status);
@@ -388,6 +416,9 @@ pub(crate) fn reported(call: &Call, error: &ProviderError) -> Failure {
         _ => format!("{}: {text}", provider.name),
     };
     let mut failure = Failure::new(error.kind, message).word("provider_error");
+    if error.is_of_this_model() {
+        failure.elsewhere = Elsewhere::Model;
+    }
     failure.raw = (error.told == Told::ByProvider).then_some(text);
     failure.code = (!error.code.is_empty()).then(|| told(&error.code, MAX_CODE_BYTES));
     failure.own = (error.kind == ErrorKind::ProviderRejected).then(|| Box::new(error.own.map(|word| told(word, MAX_CODE_BYTES))));

@@ -148,6 +148,11 @@ impl Encoder {
         }
     }
 
+    /// Takes over what a stream has said that came to nothing before its first item: how it is called, and the next number.
+    pub(crate) fn continue_after(&mut self, other: Encoder) {
+        (self.names, self.frames) = (other.names, other.frames);
+    }
+
     /// Writes what an event says. Replies of this kind are one: other choices are not shown.
     pub(crate) fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         if self.done {

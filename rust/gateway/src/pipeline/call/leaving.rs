@@ -20,6 +20,8 @@ pub(crate) struct Presence {
     /// Bytes of an answer that is read whole, as far as it has come.
     pub(crate) held_bytes: Cell<usize>,
     client_left: Cell<bool>,
+    /// The provider that is asked now bills all of a reply, whoever leaves.
+    billed_whole: Cell<bool>,
     worker: Rc<Worker>,
     /// The key that pays.
     key: u64,
@@ -29,8 +31,27 @@ pub(crate) struct Presence {
 pub(crate) struct CutOff;
 
 impl Presence {
-    pub(super) fn new(worker: Rc<Worker>, key: u64) -> Presence {
-        Presence { dispatch: Dispatch::default(), held_bytes: Cell::new(0), client_left: Cell::new(false), worker, key }
+    pub(super) fn new(worker: Rc<Worker>, key: u64, billed_whole: bool) -> Presence {
+        Presence {
+            dispatch: Dispatch::default(),
+            held_bytes: Cell::new(0),
+            client_left: Cell::new(false),
+            billed_whole: Cell::new(billed_whole),
+            worker,
+            key,
+        }
+    }
+
+    /// Another provider is asked.
+    pub(super) fn begin_again(&self, billed_whole: bool) {
+        self.dispatch.sent_at.set(None);
+        self.dispatch.stale.set(None);
+        self.held_bytes.set(0);
+        self.billed_whole.set(billed_whole);
+    }
+
+    pub(crate) fn is_billed_whole(&self) -> bool {
+        self.billed_whole.get()
     }
 
     pub(super) fn client_left(&self) -> bool {

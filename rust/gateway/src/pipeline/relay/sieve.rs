@@ -49,12 +49,21 @@ pub(super) struct Looked {
     rewritten: Option<Vec<u8>>,
 }
 
+/// A weave that has written nothing but signs of life, and the events that it has not seen. Until there is content, the events can be left
+/// behind and the weave can go on with those of another stream, numbers and all.
+struct Asleep {
+    weave: Box<Weave>,
+    events: BytesMut,
+}
+
 /// The state of one stream.
 pub(super) struct Sieve {
     pub(super) tap: Tap,
     wire: Wire,
     /// Writes the events anew where the client speaks another dialect.
-    pub(super) weave: Option<Box<Weave>>,
+    weave: Option<Box<Weave>>,
+    /// The same while the events wait for the first content.
+    asleep: Option<Asleep>,
     /// The beginning of an event whose end has not come yet.
     partial: BytesMut,
     /// The dialect's last event has passed.
@@ -76,6 +85,7 @@ impl Sieve {
             tap,
             wire,
             weave,
+            asleep: None,
             partial: BytesMut::new(),
             ended: false,
             after_cr: false,
@@ -109,6 +119,37 @@ impl Sieve {
     /// Bytes held of an event whose end has not come.
     pub(super) fn held_bytes(&self) -> usize {
         self.partial.len()
+    }
+
+    /// Lets the weave sleep until there is content. `events` have passed and not gone out yet.
+    pub(super) fn sleep(&mut self, weave: Option<Box<Weave>>, events: BytesMut) {
+        self.asleep = weave.or_else(|| self.weave.take()).map(|weave| Asleep { weave, events });
+    }
+
+    /// The weave that sleeps.
+    pub(super) fn take_sleeper(&mut self) -> Option<Box<Weave>> {
+        self.asleep.take().map(|asleep| asleep.weave)
+    }
+
+    /// How much waits for it to wake.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.asleep.as_ref().map_or(0, |asleep| asleep.events.len())
+    }
+
+    /// Whether something writes the client's dialect, awake or asleep.
+    pub(super) fn has_weave(&self) -> bool {
+        self.weave.is_some() || self.asleep.is_some()
+    }
+
+    /// What writes the client's dialect where that is not what comes; also while it sleeps.
+    pub(super) fn weave(&mut self) -> Option<&mut Weave> {
+        self.weave.as_deref_mut().or(self.asleep.as_mut().map(|asleep| &mut *asleep.weave))
+    }
+
+    /// Wakes the weave: what has waited is written.
+    pub(super) fn wake(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
+        let Some(Asleep { weave, events }) = self.asleep.take() else { return Ok(()) };
+        self.weave_from(weave, &events, out)
     }
 
     /// What comes through of the next payload. `judge` is asked about every event; it says what the client pays where the sight asks
@@ -210,8 +251,9 @@ impl Sieve {
         let mut batch = Batch::new(event.clone());
         let place = self.behind_line_feed(&event, 0..event.len(), &mut batch);
         if place.len() >= LARGE_FROM_BYTES {
+            let woken = self.wake_before(place.start, &mut batch, judge);
             let large = Large { event: event.slice(place.clone()), rest: Bytes::new() };
-            return Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Large(large)) };
+            return Sifted { bytes: batch.finish(place.start), stop: Some(woken.map_or_else(Stop::Failed, |()| Stop::Large(large))) };
         }
         match self.see(&event, place, &mut batch, judge) {
             Ok(()) => Sifted { bytes: batch.finish(event.len()), stop: None },
@@ -231,8 +273,9 @@ impl Sieve {
             };
             let place = self.behind_line_feed(&payload, at..end, &mut batch);
             if place.len() >= LARGE_FROM_BYTES {
+                let woken = self.wake_before(place.start, &mut batch, judge);
                 let large = Large { event: payload.slice(place.clone()), rest: payload.slice(end..) };
-                return Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Large(large)) };
+                return Sifted { bytes: batch.finish(place.start), stop: Some(woken.map_or_else(Stop::Failed, |()| Stop::Large(large))) };
             }
             if let Err(failure) = self.see(&payload, place, &mut batch, judge) {
                 return Sifted { bytes: batch.finish(at), stop: Some(Stop::Failed(failure)) };
@@ -280,6 +323,15 @@ impl Sieve {
         let event = &payload[place.clone()];
         self.after_cr = self.wire.is_text() && event.ends_with(b"\r");
         let sight = self.tap.inspect(event);
+        if let Some(asleep) = &mut self.asleep {
+            self.passes_line_feed = false;
+            if !sight.first_content && !sight.end {
+                asleep.events.extend_from_slice(event);
+                batch.change(place);
+                return judge(&self.tap, &sight).map(drop);
+            }
+            self.wake_before(place.start, batch, judge)?;
+        }
         if let Some(weave) = &mut self.weave {
             self.passes_line_feed = false;
             let out = batch.change(place);
@@ -315,6 +367,25 @@ impl Sieve {
         Ok(())
     }
 
+    /// Wakes the weave before the event at `start`.
+    fn wake_before<F>(
+        &mut self,
+        start: usize,
+        batch: &mut Batch,
+        judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>,
+    ) -> Result<(), F> {
+        if self.asleep.is_none() {
+            return Ok(());
+        }
+        match self.wake(batch.change(start..start)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.tap.fail(error);
+                judge(&self.tap, &Sight { error: true, ..Sight::default() }).map(drop)
+            }
+        }
+    }
+
     /// The bytes cannot be cut into events.
     fn unframed<F>(&mut self, problem: &str, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Stop<F> {
         if self.wire.is_text() {
@@ -338,6 +409,7 @@ impl Sieve {
 
     /// What is still promised once the provider has closed its body without a last event, and the end.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
+        self.wake(out)?;
         let Some(weave) = &mut self.weave else { return Ok(()) };
         let closed = weave.close(out);
         self.tap.know_losses(weave.losses());

@@ -38,6 +38,11 @@ impl Weave {
         Weave { decoder, passage, scratch: Vec::new() }
     }
 
+    /// Goes on after another that has written nothing but signs of life.
+    pub(super) fn continue_after(&mut self, other: Weave) {
+        self.passage.encoder.continue_after(other.passage.encoder);
+    }
+
     /// Appends what one event becomes. The end is written by [`Weave::finish`], a failure by [`Weave::fail`].
     ///
     /// # Errors

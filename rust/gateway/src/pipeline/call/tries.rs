@@ -1,0 +1,176 @@
+//! The attempts of a call: the one in progress, and those before it that came to nothing. Whoever learns from attempts (health, learned
+//! limits) finds each of them here once it is over: a failed one in [`Call::begin_again`], the last one in [`Call::tries`].
+
+use super::{Call, Tried};
+use crate::pipeline::failure::Failure;
+use crate::pipeline::plan::Choice;
+use crate::upstream::exchange::Stale;
+use fairlead_formats::error::Previous;
+use fairlead_ir::NanoUsd;
+use fairlead_ledger::settle::{Bill, Seen, bill};
+use fairlead_ledger::{Attempt, Flags, Outcome, Timings};
+use tokio::time::Instant;
+
+/// An attempt that came to nothing, and was followed by another.
+pub(super) struct Past {
+    choice: Choice,
+    upstream_id: String,
+    status: u16,
+    error: &'static str,
+    latency_us: u64,
+    upstream_cost: NanoUsd,
+    flags: Flags,
+    /// The provider had all of the request.
+    pub(super) sent: bool,
+    /// What the client would have been told, as word and status; `None` of a try on a connection that was dead.
+    told: Option<(&'static str, u16)>,
+}
+
+impl Call {
+    /// Whether another attempt would still have somebody to answer.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.open && !self.seen.content && !self.presence.client_left() && !self.worker.shared.stopping()
+    }
+
+    /// Whether a refusal is not the last word: another model may be asked.
+    pub(crate) fn may_change_model(&self) -> bool {
+        self.changes_model
+    }
+
+    /// As [`Call::may_change_model`], of the attempt that begins.
+    pub(crate) fn set_may_change_model(&mut self, may: bool) {
+        self.changes_model = may;
+    }
+
+    /// The attempt has failed. Whether another follows is not known yet.
+    pub(crate) fn attempt_over(&mut self, failure: &Failure, at: Instant) {
+        if self.attempt.error.is_empty() {
+            self.attempt.error = failure.word;
+        }
+        self.attempt.over = Some(Over { at, word: failure.kind.row().openrouter, status: failure.status() });
+    }
+
+    /// Another attempt begins, in place of the one that is over.
+    pub(crate) fn begin_again(&mut self, choice: Choice) {
+        let now = Instant::now();
+        let Tried { upstream_id, status, error, over } = std::mem::take(&mut self.attempt);
+        let over_at = over.as_ref().map_or(now, |over| over.at);
+        let stale = self.presence.dispatch.stale.get();
+        if let Some(stale) = stale {
+            self.past.push(self.past_stale(stale));
+        }
+        let began_at = stale.map_or(self.attempt_at, |stale| stale.failed_at);
+        // Nobody has seen what it had of a reply.
+        let seen = Seen { content: false, ..self.seen };
+        let Bill { upstream_cost, flags, .. } = bill(&self.endpoint().price, Outcome::Failed, &seen);
+        self.past.push(Past {
+            choice: self.choice,
+            upstream_id,
+            status,
+            error,
+            latency_us: microseconds(began_at, over_at),
+            upstream_cost,
+            flags,
+            sent: self.seen.billable,
+            told: over.map(|over| (over.word, if status >= 400 { status } else { over.status })),
+        });
+        // What the provider had was no work of ours.
+        self.waited_us += microseconds(self.attempt_at, over_at);
+        self.presence.begin_again(!choice.provider(&self.snapshot).cancel_stops_billing);
+        self.seen = Seen { prompt_tokens_estimate: self.prompt_tokens_estimate, ..Seen::default() };
+        (self.timings, self.upstream_done_at) = (Timings::default(), None);
+        (self.finish, self.translation) = (None, Default::default());
+        self.native_finish.clear();
+        (self.choice, self.attempt_at) = (choice, now);
+    }
+
+    /// How many times the request was sent.
+    pub(crate) fn attempts(&self) -> usize {
+        self.past.len() + 1 + usize::from(self.presence.dispatch.stale.get().is_some())
+    }
+
+    /// The failures before the last one, for who asks on OpenRouter's routes.
+    pub(crate) fn previous_errors(&self) -> Vec<Previous<'_>> {
+        let told = |past: &Past| past.told.map(|told| (past.choice, told));
+        let previous = self.past.iter().filter_map(told);
+        previous.map(|(choice, (code, status))| Previous { provider: &choice.provider(&self.snapshot).name, code, status }).collect()
+    }
+
+    /// The rows of all attempts, the last of which ended with this bill.
+    pub(super) fn tries<'a>(&'a self, bill: &Bill, error: &'a str, now: Instant) -> Vec<Attempt<&'a str>> {
+        let stale = self.presence.dispatch.stale.get();
+        let began_at = stale.map_or(self.attempt_at, |stale| stale.failed_at);
+        let last = Attempt {
+            upstream_id: self.attempt.upstream_id.as_str(),
+            status: self.attempt.status,
+            error: if self.attempt.error.is_empty() { error } else { self.attempt.error },
+            latency_us: microseconds(began_at, now),
+            upstream_cost: bill.upstream_cost,
+            flags: bill.flags,
+            ..self.row(self.choice)
+        };
+        let past = self.past.iter().map(|past| self.past_row(past));
+        let stale = stale.map(|stale| {
+            let Past { status, error, latency_us, upstream_cost, flags, .. } = self.past_stale(stale);
+            Attempt { status, error, latency_us, upstream_cost, flags, ..self.row(self.choice) }
+        });
+        past.chain(stale).chain([last]).collect()
+    }
+
+    /// Whether any attempt but the one in progress may have reached a provider whole.
+    pub(super) fn was_sent_before(&self) -> bool {
+        self.past.iter().any(|past| past.sent) || self.presence.dispatch.stale.get().is_some_and(|stale| stale.sent)
+    }
+
+    /// The try on a connection that was dead. What the provider may have got of the request whole, it may bill.
+    fn past_stale(&self, stale: Stale) -> Past {
+        let uncertain = Seen { billable: stale.sent, prompt_tokens_estimate: self.prompt_tokens_estimate, ..Seen::default() };
+        let Bill { upstream_cost, mut flags, .. } = bill(&self.endpoint().price, Outcome::Failed, &uncertain);
+        flags.add(Flags::RESENT);
+        Past {
+            choice: self.choice,
+            upstream_id: String::new(),
+            status: 0,
+            error: stale.word,
+            latency_us: microseconds(self.attempt_at, stale.failed_at),
+            upstream_cost,
+            flags,
+            sent: stale.sent,
+            told: None,
+        }
+    }
+
+    fn past_row<'a>(&'a self, past: &'a Past) -> Attempt<&'a str> {
+        Attempt {
+            upstream_id: past.upstream_id.as_str(),
+            status: past.status,
+            error: past.error,
+            latency_us: past.latency_us,
+            upstream_cost: past.upstream_cost,
+            flags: past.flags,
+            ..self.row(past.choice)
+        }
+    }
+
+    /// Whose attempt it is.
+    fn row(&self, choice: Choice) -> Attempt<&str> {
+        let endpoint = choice.endpoint(&self.snapshot);
+        Attempt {
+            provider: choice.provider(&self.snapshot).slug.as_str(),
+            endpoint: endpoint.id,
+            upstream_model: &endpoint.upstream_model,
+            ..Attempt::default()
+        }
+    }
+}
+
+/// How an attempt ended that failed: when, and what the client would have been told.
+pub(super) struct Over {
+    at: Instant,
+    word: &'static str,
+    status: u16,
+}
+
+fn microseconds(from: Instant, to: Instant) -> u64 {
+    to.saturating_duration_since(from).as_micros() as u64
+}

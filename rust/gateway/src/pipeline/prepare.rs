@@ -1,0 +1,73 @@
+//! A request on its way to one endpoint: what it goes on from put before it, written in the provider's dialect, its head made.
+
+use super::attempt::Attempting;
+use super::call::Call;
+use super::failure::Failure;
+use super::intake::Intake;
+use super::stateful::{self, Keeping, Resumed};
+use super::translate::{self, Translated};
+use super::{Admitted, Ask, Way};
+use fairlead_ir::{Dialect, Losses};
+use tokio::time::Instant;
+
+/// A request that an endpoint can be sent.
+pub(crate) struct Prepared {
+    /// Where it goes on from a conversation that is kept here.
+    resumed: Option<Resumed>,
+    translated: Option<Translated>,
+}
+
+/// The same with its head: an attempt, and what is to be known of it.
+pub(crate) struct Ready {
+    attempting: Attempting,
+    way: Way,
+    losses: Losses,
+    keeping: Option<Box<Keeping>>,
+    upstream: Dialect,
+}
+
+impl Prepared {
+    /// Makes it for the endpoint that is chosen.
+    ///
+    /// # Errors
+    /// The request is wrong, or cannot be said to this endpoint: then [`Failure::elsewhere`] tells so.
+    pub(crate) async fn make(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Prepared, Failure> {
+        let resumed = stateful::resume(admitted, ask, intake).await?;
+        let translated = translate::request(admitted, ask, resumed.as_ref().map_or(intake, |resumed| &resumed.intake)).await?;
+        Ok(Prepared { resumed, translated })
+    }
+
+    /// What is sent, and reserved for.
+    pub(crate) fn intake<'a>(&'a mut self, original: &'a mut Intake) -> &'a mut Intake {
+        self.resumed.as_mut().map_or(original, |resumed| &mut resumed.intake)
+    }
+
+    pub(crate) fn ready(self, admitted: &Admitted<'_>, ask: &Ask, original: &Intake, now: Instant) -> Result<Ready, Failure> {
+        let Prepared { resumed, translated } = self;
+        let intake = resumed.as_ref().map_or(original, |resumed| &resumed.intake);
+        let attempting = Attempting::prepare(admitted, intake, translated.as_ref(), now)?;
+        let withhold_usage = intake.facts.withhold_usage(ask.manner);
+        let (losses, back) = translated.map_or_else(Default::default, |translated| (translated.losses, translated.back));
+        let way = back.map_or(Way::Bytes { purpose: ask.purpose, withhold_usage }, Way::Translated);
+        let keeping = resumed.and_then(|resumed| resumed.keeping);
+        Ok(Ready { attempting, way, losses, keeping, upstream: admitted.choice.upstream })
+    }
+}
+
+impl Ready {
+    /// The credential that it uses.
+    pub(crate) fn turn(&self) -> u32 {
+        self.attempting.turn()
+    }
+
+    /// It is the call's attempt now.
+    pub(crate) fn enter(self, call: &mut Call) -> (Attempting, Way) {
+        let Ready { attempting, way, losses, keeping, upstream } = self;
+        if let Some(keeping) = keeping {
+            call.keep(keeping);
+        }
+        call.note_upstream_dialect(upstream);
+        call.note_losses(&losses);
+        (attempting, way)
+    }
+}
