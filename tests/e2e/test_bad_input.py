@@ -109,7 +109,7 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
     "max_tokens beyond all money": (b'{"model":"lab/echo","messages":[],"max_tokens":18446744073709551615}', "limit"),
     "user a number": (f'{{"model":"lab/echo",{MEMBERS},"user":7}}'.encode(), "user"),
     "user too long": (f'{{"model":"lab/echo",{MEMBERS},"user":"{"u" * 5000}"}}'.encode(), "user"),
-    "models": (f'{{"model":"lab/echo",{MEMBERS},"models":["lab/fast"]}}'.encode(), "models"),
+    "models": (f'{{"model":"lab/echo",{MEMBERS},"models":["lab/fast",1]}}'.encode(), "models"),
     "provider": (f'{{"model":"lab/echo",{MEMBERS},"provider":{{"data_collection":"deny"}}}}'.encode(), "provider"),
     "plugins": (f'{{"model":"lab/echo",{MEMBERS},"plugins":[{{"id":"web"}}]}}'.encode(), "plugins"),
     "transforms": (f'{{"model":"lab/echo",{MEMBERS},"transforms":["middle-out"]}}'.encode(), "transforms"),

@@ -161,7 +161,7 @@ def error_table() -> Iterator[list[str]]:
     """(meaning, status, three words, retry) of every kind of failure, as the one table of the code has it."""
     text = source("rust/ir/src/error.rs")
     meanings = {name: meaning for meaning, name in re.findall(r"    /// (.*)\n    (\w+),\n", text)}
-    pattern = r'ErrorKind::(\w+) =>\s+of\((\d+),\s+"(\w+)",\s+"(\w+)",\s+"(\w+)",\s+\w+,\s+(true|false)\)'
+    pattern = r'ErrorKind::(\w+) =>\s+of\((\d+),\s+"(\w+)",\s+"(\w+)",\s+"(\w+)",\s+\w+,\s+(true|false),\s+\w+\)'
     for kind, status, openrouter, openai, anthropic, retry in re.findall(pattern, text):
         yield [meanings[kind], status, f"`{openrouter}`", f"`{openai}`", f"`{anthropic}`", "yes" if retry == "true" else "no"]
 

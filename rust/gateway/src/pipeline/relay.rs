@@ -1,9 +1,11 @@
 //! A streamed answer. Head and frames are held until the first content, so that a failure before it keeps its real status; then frames
 //! pass as they come, and only those the tap points at are changed. The terminal is released after the settlement is written.
 
+mod judging;
 mod sieve;
 mod weave;
 
+use self::judging::{complete, judge, note};
 use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
 use self::weave::Weave;
 use super::call::{Attended, Call, Presence, Work};
@@ -18,11 +20,10 @@ use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::Details;
 use fairlead_formats::request::Purpose;
-use fairlead_formats::tap::{Sight, Tap};
+use fairlead_formats::tap::Tap;
 use fairlead_formats::translate::wire::Wire;
-use fairlead_ir::{Dialect, ErrorKind, Finish};
+use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_ledger::Outcome;
-use fairlead_ledger::settle::Bill;
 use http::{HeaderMap, Response};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -106,9 +107,6 @@ enum Step {
     End,
     Failed(Failure),
 }
-
-/// A prompt of more tokens does not exist: no model has a window of a hundred million.
-const MOST_PROMPT_TOKENS: u64 = 100_000_000;
 
 /// After so many bytes in one go others get their turn: what comes fast and passes fast never waits by itself.
 const TURN_BYTES: usize = 32 << 10;
@@ -661,67 +659,5 @@ impl Drop for Relay {
         if self.call.is_open() {
             self.note();
         }
-    }
-}
-
-/// What an event means for the call. `Ok` with the bill where the event shows it or ends the stream; the error when the stream has failed with it.
-#[inline]
-fn judge(call: &mut Call, content_at: &mut Instant, read_at: Instant, tap: &Tap, sight: &Sight) -> Result<Option<Bill>, Failure> {
-    call.worker.counters.frames.add(1);
-    if !sight.keep_alive {
-        *content_at = read_at;
-    }
-    if sight.first_content && call.may_change_model() && tap.content_bytes() == 0 && tap.finish().0 == Some(Finish::ContentFilter) {
-        note(call, tap);
-        call.seen.content = false;
-        return Err(whole::declined(call));
-    }
-    if sight.first_content {
-        call.content_arrived(read_at);
-    }
-    if sight.usage || sight.finish || sight.end {
-        note(call, tap);
-    }
-    if sight.error {
-        return Err(provider_failed(call, tap));
-    }
-    if sight.end {
-        if !tap.saw_content() && !call.wants_nothing() {
-            return Err(whole::empty(call));
-        }
-        return complete(call, tap, read_at).map(Some);
-    }
-    Ok(sight.bill.then(|| call.bill(Outcome::Completed)))
-}
-
-/// Takes over what the tap knows, for the bill and the record.
-fn note(call: &mut Call, tap: &Tap) {
-    let (finish, native) = tap.finish();
-    call.note_finish(finish, native);
-    call.note_upstream_id(tap.upstream_id());
-    call.note_usage(tap.usage().copied(), tap.missing(), tap.reported_cost());
-    call.note_stream_losses(tap.losses());
-    call.seen.content = tap.saw_content();
-    call.seen.completion_tokens_estimate = whole::estimate_tokens(tap.content_bytes());
-    if let Some(prompt) = tap.prompt_usage() {
-        // What the provider says of the prompt is better than our guess, if it can be believed.
-        let said = prompt.total_prompt_tokens();
-        if said <= MOST_PROMPT_TOKENS {
-            call.seen.prompt_tokens_estimate = said;
-        }
-    }
-}
-
-/// The whole answer has come: settle before its end is passed on.
-fn complete(call: &mut Call, tap: &Tap, read_at: Instant) -> Result<Bill, Failure> {
-    note(call, tap);
-    call.upstream_done(read_at);
-    call.settle(Outcome::Completed, 200, "")
-}
-
-fn provider_failed(call: &Call, tap: &Tap) -> Failure {
-    match tap.error() {
-        Some(error) => whole::reported(call, error).word("stream_error"),
-        None => Failure::new(ErrorKind::ProviderUnavailable, format!("{} failed", call.provider().name)),
     }
 }
