@@ -267,6 +267,12 @@ class Engine:
     def metrics(self) -> str:
         """Prometheus text."""
 
+    def health(self) -> bytes:
+        """What is known of the endpoints that were used: JSON, an array of objects (`rust/router/src/health/report.rs`)."""
+
+    def forget_health(self) -> None:
+        """Forgets what is known of endpoints and provider keys."""
+
     def failure(self) -> str | None:
         """Why a thread of the data plane gave up, if one did."""
 

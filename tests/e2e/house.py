@@ -371,6 +371,10 @@ class Gateway:
         data = None if body is None else json.dumps(body).encode()
         return send(self.admin, method, path, data, {"content-type": "application/json", **authorization(token)})
 
+    def forget_health(self) -> None:
+        """As if no provider had ever failed."""
+        assert self.operate("DELETE", "/admin/health").status == 200
+
     def gauge(self, name: str) -> int:
         """A gauge of the metrics, by its name without `fairlead_`."""
         lines = self.operate("GET", "/metrics").body.decode().splitlines()

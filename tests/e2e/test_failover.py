@@ -31,6 +31,9 @@ PAIRS = {
 """Per client: the dialects of the first and the second endpoint; one that is translated to never stands before one that is not."""
 
 
+FIRST_THEN_SECOND = [f"{place}-{dialect.replace('_', '-')}" for place in ("first", "closed", "second") for dialect in BASES]
+
+
 def configuration(first: str, second: str) -> str:
     """Every pair of dialects as a model, `from first to second`."""
     parts = [f'[server]\nadmin_token = "{ADMIN_TOKEN}"\nworkers = 1\n[keys.e2e]\nsecret = "{KEY}"\n']
@@ -90,16 +93,18 @@ def rooms() -> Iterator[House]:
 def house(rooms: House) -> House:
     rooms.first.forget_scripts()
     rooms.second.forget_scripts()
+    rooms.gateway.forget_health()
     return rooms
 
 
 def asked(client: str, model: str, stream: bool, manner: str = "", fields: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-    """Path and body."""
+    """Path and body, for the first provider as long as nothing speaks against it."""
+    fields = {**(fields or {}), "provider": {"order": FIRST_THEN_SECOND, **(fields or {}).get("provider", {})}}
     words = "Say something"
-    more = {**({"stream": True} if stream else {}), **(fields or {})}
+    more = {**({"stream": True} if stream else {}), **fields}
     if client == GEMINI:
         action = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        return f"/v1beta/models/{model}:{action}", {"contents": [{"role": "user", "parts": [{"text": words}]}], **(fields or {})}
+        return f"/v1beta/models/{model}:{action}", {"contents": [{"role": "user", "parts": [{"text": words}]}], **fields}
     if client == RESPONSES:
         return f"{manner}/v1/responses", {"model": model, "input": words, **more}
     messages = [{"role": "user", "content": words}]
@@ -178,7 +183,11 @@ def test_before_content_the_second_endpoint_answers(house: House, stream: bool, 
             marks = house.first.mark(), house.second.mark()
             # A kept connection that dies at once may have been dead before: the request is sent once more to the same endpoint.
             resent = fault["kind"] == "close_before_head"
+            # Limits are a key's: the endpoint's other one is asked before another endpoint is.
+            resent |= fault.get("status") == 429 and one != CONVERSE
             house.first.forget_scripts()
+            # A provider that fails so often is left alone otherwise.
+            house.gateway.forget_health()
             house.first.script(*[{"fault": fault}] * (1 + resent))
             reply = house.ask(client, f"pair/{one}-{other}", stream=stream)
             row = check_answer(house, client, reply, stream, marks)
@@ -343,7 +352,7 @@ def test_models_are_tried_in_their_order(house: House) -> None:
             assert not {"models", "provider"} & json.loads(request["body"]).keys()
     house.first.forget_scripts()
     house.first.script(failing)
-    alone = house.ask(CHAT, f"pair/{CHAT}-{CHAT}", provider={"allow_fallbacks": False})
+    alone = house.ask(CHAT, f"pair/{CHAT}-{CHAT}", provider={"allow_fallbacks": False, "order": ["first-openai-chat"]})
     assert (alone.status, alone.headers["x-fairlead-attempts"]) == (503, "1")
     unknown = house.ask(CHAT, f"first/{CHAT}", models=["nobody/knows"])
     assert (unknown.status, unknown.json()["error"]["param"]) == (404, "models")
@@ -418,7 +427,8 @@ def test_many_at_once(house: House) -> None:
 
     with ThreadPoolExecutor(gate.parties) as pool:
         replies = list(pool.map(ask, range(number)))
-    house.first.since(marks[0], number)
+    # It fails so often that it is soon left alone.
+    assert 0 < len(house.first.since(marks[0])) <= number
     records = house.second.since(marks[1], number)
     rows = house.gateway.generations()[before:]
     assert {row["id"] for row in rows} == {reply.generation for reply in replies} and len(rows) == number

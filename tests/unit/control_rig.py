@@ -97,6 +97,7 @@ class FakeJournal:
         self.deltas: list[bytes] = []
         self.snapshots: list[bytes] = []
         self.applied_seq = 0
+        self.known_health = b"[]"
         self.opened = 0
 
     def settle(self, generations: Iterable[tuple[Any, ...]]) -> None:
@@ -124,6 +125,12 @@ class FakeJournal:
 
     def metrics(self) -> str:
         return "fairlead_up 1\n"
+
+    def health(self) -> bytes:
+        return self.known_health
+
+    def forget_health(self) -> None:
+        self.known_health = b"[]"
 
 
 class FakeReader:

@@ -29,6 +29,14 @@ class Engine(Protocol):
         """Prometheus text."""
         ...
 
+    def health(self) -> bytes:
+        """What is known of the endpoints that were used: JSON, an array of objects."""
+        ...
+
+    def forget_health(self) -> None:
+        """Forgets it, with what is known of provider keys."""
+        ...
+
 
 class Batch(Protocol):
     """Some records of the journal as rows."""

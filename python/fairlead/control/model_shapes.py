@@ -3,6 +3,7 @@
 from typing import Any
 
 from fairlead.config.view import EndpointView, ModelView, ProviderView
+from fairlead.control.health import Report, openrouter_fields
 from fairlead.control.replies import rfc3339
 
 OPENROUTER_PREFIX = "/api/v1/"
@@ -68,8 +69,8 @@ def openrouter_model(model: ModelView) -> dict[str, Any]:
     return shown
 
 
-def openrouter_endpoint(model: ModelView, endpoint: EndpointView) -> dict[str, Any]:
-    """OpenRouter's endpoint object. Nothing is measured yet, so uptime, latency and throughput are null."""
+def openrouter_endpoint(model: ModelView, endpoint: EndpointView, report: Report | None) -> dict[str, Any]:
+    """OpenRouter's endpoint object, with what is known of its health."""
     parameters = endpoint.supported_parameters if endpoint.supported_parameters is not None else model.supported_parameters
     chooses = "tool_choice" in (parameters or ())
     return {
@@ -84,13 +85,7 @@ def openrouter_endpoint(model: ModelView, endpoint: EndpointView) -> dict[str, A
         "max_completion_tokens": endpoint.max_completion_tokens or model.max_completion_tokens,
         "max_prompt_tokens": endpoint.max_prompt_tokens or model.max_prompt_tokens,
         "supported_parameters": list(parameters or ()),
-        # OpenRouter's number for an endpoint that works.
-        "status": 0,
-        "uptime_last_5m": None,
-        "uptime_last_30m": None,
-        "uptime_last_1d": None,
-        "latency_last_30m": None,
-        "throughput_last_30m": None,
+        **openrouter_fields(report),
         "perf_last_30m_by_workload": None,
         "supports_implicit_caching": endpoint.supports_implicit_caching,
         "supports_voice_cloning": False,

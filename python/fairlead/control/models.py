@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from fairlead.config.view import ModelView
-from fairlead.control import model_query, model_shapes
+from fairlead.control import health, model_query, model_shapes
 from fairlead.control.db import queries
 from fairlead.control.desk import Call
 from fairlead.control.replies import invalid, not_found, reply
@@ -64,22 +64,23 @@ async def single(call: Call) -> Response:
 async def endpoints(call: Call) -> Response:
     """Where a model is served. It may be named by an alias of the form `vendor/model`."""
     model = await _named(call, f"{call.place('author')}/{call.place('slug')}")
+    known = _known(call)
     data = {
         "id": model.id,
         "name": model.name,
         "created": model.created,
         "description": model.description,
         "architecture": model_shapes.architecture(model),
-        "endpoints": [model_shapes.openrouter_endpoint(model, endpoint) for endpoint in model.endpoints],
+        "endpoints": [model_shapes.openrouter_endpoint(model, endpoint, known.get(endpoint.id)) for endpoint in model.endpoints],
     }
     return reply({"data": data})
 
 
 async def endpoints_without_retention(call: Call) -> Response:
     """Every endpoint whose provider is known to keep nothing (`/endpoints/zdr`)."""
-    providers = call.desk.offer.providers
+    providers, known = call.desk.offer.providers, _known(call)
     data = [
-        model_shapes.openrouter_endpoint(model, endpoint)
+        model_shapes.openrouter_endpoint(model, endpoint, known.get(endpoint.id))
         for model in await _usable(call)
         for endpoint in model.endpoints
         if model_query.keeps_nothing(providers.get(endpoint.provider))
@@ -90,6 +91,11 @@ async def endpoints_without_retention(call: Call) -> Response:
 async def providers(call: Call) -> Response:
     """The providers that are on."""
     return reply({"data": [model_shapes.openrouter_provider(provider) for provider in call.desk.offer.providers.values()]})
+
+
+def _known(call: Call) -> dict[int, health.Report]:
+    """Statistics are for those who have a key, as with OpenRouter."""
+    return health.known(call) if call.principal.kind != "anonymous" else {}
 
 
 async def _named(call: Call, name: str) -> ModelView:

@@ -33,10 +33,10 @@ pub struct Extension {
 #[rustfmt::skip]
 pub const EXTENSIONS: [Extension; 12] = [
     row("models",                 "fallback lists",              Treatment::Used,             "other models that may answer when the first fails"),
-    row("provider",               "provider preferences",        Treatment::NotInThisVersion, "may forbid providers or data collection; allow_fallbacks and require_parameters alone are read"),
+    row("provider",               "provider preferences",        Treatment::Used,             "which endpoints may answer, and in which order"),
     row("plugins",                "plugins",                     Treatment::NotInThisVersion, "would change the prompt or the reply"),
-    row("route",                  "routing strategies",          Treatment::NotInThisVersion, "chooses how fallback models are tried; \"fallback\" is how it is done"),
-    row("preset",                 "a preset beside a model",     Treatment::NotInThisVersion, "stands for parameters the caller relies on"),
+    row("route",                  "routing strategies",          Treatment::Used,             "how fallback models are tried"),
+    row("preset",                 "a preset beside a model",     Treatment::Used,             "stands for wishes that the operator keeps"),
     row("transforms",             "prompt transforms",           Treatment::NotInThisVersion, "would shorten the prompt; an empty list asks for none"),
     row("stop_server_tools_when", "server tools",                Treatment::NotInThisVersion, "bounds a loop that we do not run"),
     row("deferred_tools",         "tool search",                 Treatment::NotInThisVersion, "the model would never see these tools"),

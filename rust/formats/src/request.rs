@@ -12,7 +12,7 @@ use fairlead_ir::{Dialect, ErrorKind, Manner};
 
 use crate::error::shorten;
 use crate::extension::{EXTENSIONS, Treatment, user_is_foreign};
-use crate::json::walk::{as_bool, as_str, as_u64, elements, members, write_string};
+use crate::json::walk::{as_bool, as_str, as_u64, elements, write_string};
 use crate::json::{Files, Keys, Kind, Members, Reason, Reject, Scanner};
 use crate::openai_chat::request::StreamOptions;
 use crate::openai_chat::wire::is_hollow;
@@ -147,6 +147,8 @@ impl RequestScan {
     }
 }
 
+mod routing;
+
 /// What a request says, as far as the gateway cares.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -158,8 +160,8 @@ pub struct Facts {
     pub model: String,
     /// The models that may answer when that one fails, in the order in which they are tried (`models`).
     pub fallback_models: Vec<String>,
-    /// Whether another endpoint of a model may answer when its first one fails (`provider.allow_fallbacks`).
-    pub allow_fallbacks: bool,
+    /// The preset that the request names beside its model (`preset`).
+    pub preset: Option<String>,
     /// Where the model's value lies in the body, quotes included. Empty where the path names the model, or `models` alone does.
     pub model_range: Range<usize>,
     /// Where the conversation lies (`messages`, `contents`, or `input` of a Responses body, which may be a text or absent), for estimates and affinity.
@@ -183,15 +185,15 @@ pub struct Facts {
     pub include_usage: Option<bool>,
     /// A chat request with tools for a model that may think about them.
     pub thinks_with_tools: bool,
-    /// `provider.require_parameters`: rather be refused than lose anything.
-    pub require_parameters: bool,
+    /// Tools are on offer.
+    pub has_tools: bool,
     /// The provider holds the conversation, and the body has not all of it (`thread` of a Messages body).
     pub is_threaded: bool,
     /// The wish about thinking is told in OpenRouter's own object, `reasoning` of a chat body.
     pub has_reasoning_object: bool,
     /// Length of the body in bytes.
     pub body_bytes: usize,
-    members: Members,
+    pub(crate) members: Members,
     stream_options: Option<StreamOptions>,
     /// Where the end user stands in a Messages body's own place for it.
     metadata_users: Vec<Range<usize>>,
@@ -224,6 +226,13 @@ impl Facts {
         let message =
             || Refusal { kind: ErrorKind::Internal, message: "the conversation could not be put together".to_owned(), param: None };
         openai_responses::request::state::resume(&self.body(frames), resume).ok_or_else(message)
+    }
+
+    /// A gateway-only member that asks for something, as it stands in the body; `frames` are the slices that were scanned.
+    pub fn extension<'a, F: AsRef<[u8]>>(&'a self, name: &str, frames: &'a [F]) -> Option<Cow<'a, [u8]>> {
+        let body = self.body(frames);
+        let (kind, range) = body.extension(name)?;
+        body.asks_for_something(kind, range.clone()).then(|| gather(frames, range))
     }
 
     fn body<'a, F>(&'a self, frames: &'a [F]) -> Body<'a, F> {
@@ -289,11 +298,8 @@ fn quoted(text: &str) -> Cow<'static, [u8]> {
     Cow::Owned(json)
 }
 
-const PROVIDER: &str = "provider";
-const REQUIRE_PARAMETERS: &str = "require_parameters";
-const ALLOW_FALLBACKS: &str = "allow_fallbacks";
 const MODELS: &str = "models";
-const ROUTE: &str = "route";
+const PRESET: &str = "preset";
 
 // The places of the wanted members: the common ones, the gateway's own, then those of one dialect.
 const MODEL: usize = 0;
@@ -383,9 +389,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             None => (self.model(&mut fallback_models)?, None),
         };
         let messages_range = self.messages()?;
-        let preferences = self.preferences()?;
-        self.refuse_missing_features(preferences.is_some())?;
-        let Preferences { require_parameters, allow_fallbacks } = preferences.unwrap_or_default();
+        self.refuse_missing_features()?;
         let writes_chunks = self.dialect == Dialect::OpenaiChat && matches!(self.purpose, Purpose::Generate | Purpose::Completions);
         let writes_chat = self.dialect == Dialect::OpenaiChat && self.purpose == Purpose::Generate;
         let stream_options = if writes_chunks { Some(StreamOptions::read(self)?) } else { None };
@@ -397,13 +401,13 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             openai_responses::request::refuse_background(self)?;
         }
         let (max_completion_tokens, choices) = self.limits()?;
-        let session = FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == "session_id").unwrap_or(0);
+        let extension = |name: &str| FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == name).unwrap_or(0);
         Ok(Facts {
             dialect: self.dialect,
             purpose: self.purpose,
             model,
             fallback_models,
-            allow_fallbacks: allow_fallbacks.unwrap_or(true),
+            preset: self.short_text(extension(PRESET), MAX_MODEL_BYTES)?,
             model_range,
             messages_range,
             prompt_tokens: self.prompt_tokens(),
@@ -414,10 +418,10 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             max_completion_tokens,
             choices,
             user: self.short_text(USER, MAX_USER_BYTES)?.or(metadata_user),
-            session_id: self.short_text(session, MAX_SESSION_BYTES)?,
+            session_id: self.short_text(extension("session_id"), MAX_SESSION_BYTES)?,
             include_usage: stream_options.as_ref().and_then(|options| options.include_usage),
             thinks_with_tools: writes_chunks && self.purpose == Purpose::Generate && openai_chat::request::thinks_with_tools(self),
-            require_parameters: require_parameters.unwrap_or(false),
+            has_tools: self.purpose == Purpose::Generate && self.has_tools(),
             is_threaded: self.dialect == Dialect::AnthropicMessages && anthropic_messages::request::is_threaded(self),
             has_reasoning_object: writes_chat && openai_chat::request::wishes_in_an_object(self),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
@@ -527,24 +531,19 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         }
     }
 
-    /// The provider preferences that there are, where `provider` holds nothing else.
-    fn preferences(&self) -> Result<Option<Preferences>, Refusal> {
-        let Some((Kind::Object, range)) = self.extension(PROVIDER) else { return Ok(None) };
-        let mut preferences = Preferences::default();
-        for member in members(&self.text(range)).flatten() {
-            let (name, place) = match () {
-                () if member.is(REQUIRE_PARAMETERS) => (REQUIRE_PARAMETERS, &mut preferences.require_parameters),
-                () if member.is(ALLOW_FALLBACKS) => (ALLOW_FALLBACKS, &mut preferences.allow_fallbacks),
-                () if member.kind == Kind::Null => continue,
-                () => return Ok(None),
-            };
-            *place = match member.kind {
-                Kind::True | Kind::False => Some(member.kind == Kind::True),
-                Kind::Null => continue,
-                _ => return Err(Refusal::field(PROVIDER, format!("\"provider.{name}\" must be true or false"))),
-            };
-        }
-        Ok(Some(preferences))
+    /// Whether there is a tool in the list, whatever kind it is.
+    fn has_tools(&self) -> bool {
+        let tools = match self.dialect {
+            Dialect::OpenaiChat => openai_chat::request::TOOLS,
+            Dialect::OpenaiResponses => openai_responses::request::TOOLS,
+            Dialect::AnthropicMessages => anthropic_messages::request::TOOLS,
+            Dialect::GeminiGenerate => gemini_generate::request::TOOLS,
+            Dialect::BedrockConverse => return false,
+        };
+        self.value(tools).is_some_and(|(kind, range)| {
+            let start = range.start + 1..(range.end - 1).min(range.start + LOOKED_AT_BYTES);
+            kind == Kind::Array && !is_blank(&self.text(start))
+        })
     }
 
     /// A gateway-only member.
@@ -553,14 +552,10 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         self.value(FIRST_EXTENSION + row)
     }
 
-    fn refuse_missing_features(&self, provider_is_read: bool) -> Result<(), Refusal> {
+    fn refuse_missing_features(&self) -> Result<(), Refusal> {
         for (number, row) in EXTENSIONS.iter().enumerate().filter(|(_, row)| row.treatment == Treatment::NotInThisVersion) {
-            if provider_is_read && row.key == PROVIDER {
-                continue;
-            }
             if let Some((kind, range)) = self.value(FIRST_EXTENSION + number)
-                && self.asks_for_something(kind, range.clone())
-                && !(row.key == ROUTE && as_str(&self.text(range)).as_deref() == Some("fallback"))
+                && self.asks_for_something(kind, range)
             {
                 let message = format!("\"{}\" ({}) is not in this version; leave it out", row.key, row.feature);
                 return Err(Refusal::field(row.key, message));
@@ -648,15 +643,15 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
     }
 }
 
-/// What `provider` says, as far as it is known here.
-#[derive(Default)]
-struct Preferences {
-    require_parameters: Option<bool>,
-    allow_fallbacks: Option<bool>,
-}
-
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_MODEL_BYTES && !name.chars().any(char::is_control)
+}
+
+/// How far a list is looked into for a first element.
+const LOOKED_AT_BYTES: usize = 64;
+
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_whitespace)
 }
 
 /// How much of a wrong number a message shows.

@@ -41,19 +41,22 @@ fn check_refused(dialect: Dialect, body: &str, param: Option<&str>, message: &st
 }
 
 #[test]
-fn one_provider_preference_is_read() {
-    let facts = |provider: &str| scan(CHAT, format!(r#"{{"model":"m","messages":[],"provider":{provider}}}"#).as_bytes(), 5);
-    for (provider, required) in [
-        ("{}", Some(false)),
-        ("null", Some(false)),
-        (r#"{"require_parameters":true}"#, Some(true)),
-        (r#"{ "require_parameters" : false, "order": null }"#, Some(false)),
-        (r#"{"require_parameters":true,"order":["a"]}"#, None),
-        (r#"{"require_parameters":1}"#, None),
-        (r#"{"data_collection":"deny"}"#, None),
-    ] {
-        assert_eq!(facts(provider).map(|facts| facts.require_parameters).ok(), required, "{provider}");
-    }
+fn what_routing_is_told_is_there_as_it_stands() {
+    let check = |members: &str, name: &str, expected: Option<&str>| {
+        let body = format!(r#"{{"model":"m","messages":[]{members}}}"#);
+        let frames: Vec<&[u8]> = body.as_bytes().chunks(5).collect();
+        let facts = scan(CHAT, body.as_bytes(), 5).unwrap();
+        let found = facts.extension(name, &frames).map(|value| String::from_utf8(value.into_owned()).unwrap());
+        assert_eq!(found.as_deref(), expected, "{body}");
+    };
+    check("", "provider", None);
+    check(r#","provider":{}"#, "provider", None);
+    check(r#","provider":null"#, "provider", None);
+    check(r#","provider":{ "order" : ["a"] }"#, "provider", Some(r#"{ "order" : ["a"] }"#));
+    check(r#","provider":"x""#, "provider", Some(r#""x""#));
+    check(r#","route":"fallback""#, "route", Some(r#""fallback""#));
+    let preset = scan(CHAT, br#"{"model":"m","messages":[],"preset":"careful"}"#, 5).unwrap().preset;
+    assert_eq!(preset.as_deref(), Some("careful"));
 }
 
 #[test]
@@ -155,20 +158,18 @@ fn features_that_are_not_there_are_named() {
 
 #[test]
 fn other_models_may_answer() {
-    let check = |members: &str, model: &str, others: &[&str], fallbacks: bool| {
+    let check = |members: &str, model: &str, others: &[&str]| {
         for (dialect, step) in [(CHAT, 1), (CHAT, 9), (MESSAGES, 500), (Dialect::OpenaiResponses, 7)] {
             let conversation = if dialect == Dialect::OpenaiResponses { "input" } else { "messages" };
             let body = format!(r#"{{{members},"{conversation}":[],"max_tokens":5}}"#);
             let facts = scan(dialect, body.as_bytes(), step).unwrap();
             let found: Vec<&str> = facts.fallback_models.iter().map(String::as_str).collect();
-            assert_eq!((facts.model.as_str(), &*found, facts.allow_fallbacks), (model, others, fallbacks), "{body}");
+            assert_eq!((facts.model.as_str(), &*found), (model, others), "{body}");
         }
     };
-    check(r#""model":"a""#, "a", &[], true);
-    check(r#""model":"a","models":["b","\u0063","a"]"#, "a", &["b", "c", "a"], true);
-    check(r#""models":["b","c"],"route":"fallback""#, "b", &["c"], true);
-    check(r#""model":"a","provider":{"allow_fallbacks":false,"order":null}"#, "a", &[], false);
-    check(r#""model":"a","provider":{"allow_fallbacks":null,"require_parameters":true}"#, "a", &[], true);
+    check(r#""model":"a""#, "a", &[]);
+    check(r#""model":"a","models":["b","\u0063","a"]"#, "a", &["b", "c", "a"]);
+    check(r#""models":["b","c"],"route":"fallback""#, "b", &["c"]);
     let wrong = |members: &str, param: &str, message: &str| {
         check_refused(CHAT, &format!(r#"{{{members},"messages":[]}}"#), Some(param), message);
     };
@@ -178,10 +179,6 @@ fn other_models_may_answer() {
     wrong(r#""model":null,"models":["b"]"#, "model", "\"model\" is missing or empty; name a model such as \"vendor/model\"");
     let many = format!(r#""model":"m","models":[{}]"#, vec![r#""b""#; 65].join(","));
     wrong(&many, "models", "\"models\" has more than 64 names; shorten it");
-    wrong(r#""model":"m","provider":{"allow_fallbacks":1}"#, "provider", "\"provider.allow_fallbacks\" must be true or false");
-    let order = r#""model":"m","provider":{"allow_fallbacks":true,"order":["x"]}"#;
-    wrong(order, "provider", "\"provider\" (provider preferences) is not in this version; leave it out");
-    wrong(r#""model":"m","route":"sort""#, "route", "\"route\" (routing strategies) is not in this version; leave it out");
 }
 
 /// A body that names its models in the list alone gets one for the provider.

@@ -12,6 +12,7 @@ use crate::worker::unix_ms;
 use arc_swap::ArcSwap;
 use fairlead_formats::translate::seals::{self, Keeper};
 use fairlead_journal::{Cursor, Journal};
+use fairlead_router::{Board, Pins, Registry};
 use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -24,9 +25,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
 
+/// Conversations whose endpoint is remembered: 24 bytes each.
+const PINNED_CONVERSATIONS: usize = 1 << 16;
+
 /// What all threads of the data plane share.
 pub(crate) struct Shared {
-    snapshot: ArcSwap<Snapshot>,
+    /// The configuration in force, side by side with the health of what is in it.
+    board: ArcSwap<Board>,
+    registry: Registry,
+    /// Which endpoint has which conversation in its cache.
+    pub(crate) pins: Pins,
+    /// What the router's clock counts from.
+    began: Instant,
+    began_unix_ms: u64,
     pub(crate) directory: Directory,
     pub(crate) hasher: KeyHasher,
     /// Keeps the state of thoughts for clients of other dialects.
@@ -52,8 +63,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn board(&self) -> Arc<Board> {
+        self.board.load_full()
+    }
+
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.board.load().snapshot().clone()
+    }
+
+    /// The router's clock: Unix milliseconds of the start, and on from there without ever stepping back.
+    pub(crate) fn routing_ms(&self, moment: Instant) -> u64 {
+        self.began_unix_ms + moment.saturating_duration_since(self.began).as_millis() as u64
     }
 
     /// Whether requests can be served: started, not draining, and paid work can be recorded.
@@ -83,7 +103,7 @@ impl Shared {
 
     fn sweep_responses(&self) {
         if let Some(responses) = &self.responses {
-            responses.sweep(bounds(&self.snapshot.load()), self.directory.ids().as_ref(), unix_ms());
+            responses.sweep(bounds(self.board.load().snapshot()), self.directory.ids().as_ref(), unix_ms());
         }
     }
 
@@ -93,7 +113,7 @@ impl Shared {
             ready: self.ready(),
             draining: self.draining(),
             journal_healthy: self.journal.healthy(),
-            snapshot_version: self.snapshot.load().version,
+            snapshot_version: self.board.load().snapshot().version,
             keys: self.directory.len(),
         };
         render(self.counters.iter().map(Arc::as_ref), &gauges)
@@ -154,8 +174,14 @@ impl Gateway {
         let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| fail("snapshot", &error))?;
+        let registry = Registry::default();
+        let board = Board::new(Arc::new(empty), &registry).map_err(|error| fail("snapshot", &error))?;
         let shared = Shared {
-            snapshot: ArcSwap::from_pointee(empty),
+            board: ArcSwap::from_pointee(board),
+            registry,
+            pins: Pins::new(PINNED_CONVERSATIONS),
+            began: Instant::now(),
+            began_unix_ms: unix_ms(),
             directory: Directory::default(),
             hasher,
             keeper: Keeper::new(&secret, seals::Limits::default()).map_err(|error| fail("secret", &error))?,
@@ -204,8 +230,25 @@ impl Gateway {
     pub fn load_snapshot(&self, json: &[u8]) -> Result<u64, SnapshotError> {
         let snapshot = Snapshot::from_json(json)?;
         let version = snapshot.version;
-        self.shared.snapshot.store(Arc::new(snapshot));
+        let board = Board::new(Arc::new(snapshot), &self.shared.registry).map_err(|error| SnapshotError::new(error.path, error.message))?;
+        self.shared.board.store(Arc::new(board));
         Ok(version)
+    }
+
+    /// What is known of the endpoints that were used: JSON, one object per endpoint.
+    pub fn health(&self) -> Vec<u8> {
+        let board = self.shared.board();
+        let reports: Vec<_> = board.reports(self.shared.routing_ms(Instant::now())).collect();
+        serde_json::to_vec(&reports).unwrap_or_default()
+    }
+
+    /// Forgets what is known of endpoints and provider keys: outages, cool-downs, limits, latencies. For an operator who has mended something.
+    pub fn forget_health(&self) {
+        self.shared.registry.forget();
+        let snapshot = self.shared.snapshot();
+        if let Ok(board) = Board::new(snapshot, &self.shared.registry) {
+            self.shared.board.store(Arc::new(board));
+        }
     }
 
     /// Applies a delta of keys; it holds for the very next request.
@@ -258,7 +301,7 @@ impl Gateway {
             seats.push(accept::Seat { sender, open });
         }
         let shared = self.shared.clone();
-        let most = move || shared.snapshot.load().settings.limits.connections;
+        let most = move || shared.board.load().snapshot().settings.limits.connections;
         let acceptor = Acceptor::start(listener, seats, most).map_err(|error| StartError(format!("cannot start accepting: {error}")))?;
         let address = acceptor.address;
         *self.address.lock() = Some(address);

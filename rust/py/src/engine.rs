@@ -86,6 +86,19 @@ impl Engine {
         Ok(py.detach(|| gateway.metrics()))
     }
 
+    /// What is known of the endpoints that were used: JSON, an array of objects.
+    fn health(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        let gateway = self.gateway()?;
+        Ok(py.detach(|| gateway.health()))
+    }
+
+    /// Forgets what is known of endpoints and provider keys.
+    fn forget_health(&self, py: Python<'_>) -> PyResult<()> {
+        let gateway = self.gateway()?;
+        py.detach(|| gateway.forget_health());
+        Ok(())
+    }
+
     /// Why a thread of the data plane gave up, if one did.
     fn failure(&self) -> PyResult<Option<String>> {
         Ok(self.gateway()?.failure())

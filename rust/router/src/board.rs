@@ -126,8 +126,13 @@ impl Board {
     }
 
     /// What the board was made of.
-    pub fn snapshot(&self) -> &Snapshot {
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// Whether a model has more than one endpoint.
+    pub fn has_choice(&self, model: usize) -> bool {
+        self.models[model].entries.len() > 1
     }
 
     /// The endpoints of a model, in the order of preference.
@@ -138,6 +143,10 @@ impl Board {
     /// An endpoint by its position on the board.
     pub fn entry(&self, position: usize) -> &Entry {
         &self.entries[position]
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// An endpoint by its stable id. Linear: for showing.

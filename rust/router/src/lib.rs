@@ -45,6 +45,6 @@ pub use health::Registry;
 pub use need::{Conversation, Need, Way};
 pub use plan::{Moment, Now, Order, Plan, Removed, Step, plan};
 pub use random::hash;
-pub use run::{Attempt, Run};
+pub use run::{Attempt, Run, Told};
 pub use sticky::{Pin, Pins};
 pub use wishes::{By, Cutoffs, MaxPrice, Members, Partition, Sort, Tier, WishError, Wishes, read, read_models};

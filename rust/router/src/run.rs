@@ -58,6 +58,17 @@ struct Held {
     seed: u64,
 }
 
+/// What a reply told of the conversation's cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// [`Plan::through_router`] of the plan.
+    pub through_router: bool,
+    /// A part of the prompt was read from the cache, or written to it.
+    pub used_cache: bool,
+    /// How long the caller asked the prompt to be kept.
+    pub cache_seconds: Option<u64>,
+}
+
 /// What a step must satisfy to be taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Care {
@@ -101,6 +112,27 @@ impl Run {
             return None;
         }
         Some(attempt)
+    }
+
+    /// The attempt in place of one that was never sent, because its endpoint cannot be told this request: the next endpoint's. It costs
+    /// nothing and is not counted.
+    pub fn instead(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        self.made = self.made.saturating_sub(1);
+        (self.next, self.keys) = (self.at + 1, 0);
+        self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.last_resort(board, plan, need, now_ms))
+    }
+
+    /// Whether another attempt may follow the one that was handed out last, as far as can be said before it has failed.
+    pub fn may_go_on(&self, board: &Board, plan: &Plan) -> bool {
+        let keys = plan.steps.get(self.at).map_or(0, |step| board.entry(step.entry).turns.len());
+        self.made < self.most && (keys > 1 || plan.steps.len() > 1)
+    }
+
+    /// Whether a model may follow that is not the one of the attempt that was handed out last.
+    pub fn may_change_model(&self, board: &Board, plan: &Plan) -> bool {
+        let model = |step: &Step| board.entry(step.entry).model;
+        let Some(current) = plan.steps.get(self.at).map(model) else { return false };
+        self.made < self.most && plan.steps.iter().map(model).any(|model| model != current && !self.barred.contains(&model))
     }
 
     /// Attempts that were handed out.
@@ -175,19 +207,10 @@ impl Attempt {
 
     /// Pins the conversation to where it went well, if it is one to be pinned. `cache_seconds`: how long the caller asked the prompt to be
     /// kept. Also called for a reply that was refreshed from the cache, which refreshes the pin.
-    #[expect(clippy::too_many_arguments, reason = "everything that was decided with, and what the reply told")]
-    pub fn remember(
-        &self,
-        board: &Board,
-        pins: &Pins,
-        plan: &Plan,
-        need: &Need,
-        used_cache: bool,
-        cache_seconds: Option<u64>,
-        now_ms: u64,
-    ) {
-        let reply = Reply { key: u16::try_from(self.key).unwrap_or_default(), used_cache, cache_seconds };
-        sticky::remember(pins, board, board.entry(self.entry), need, plan.through_router, &reply, now_ms);
+    pub fn remember(&self, board: &Board, pins: &Pins, need: &Need, told: Told, now_ms: u64) {
+        let reply =
+            Reply { key: u16::try_from(self.key).unwrap_or_default(), used_cache: told.used_cache, cache_seconds: told.cache_seconds };
+        sticky::remember(pins, board, board.entry(self.entry), need, told.through_router, &reply, now_ms);
     }
 
     /// Takes back how it went, and what the provider's headers said of its limits. What comes of it: whether another attempt may follow.

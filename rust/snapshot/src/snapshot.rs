@@ -198,7 +198,8 @@ pub struct SnapshotError {
 }
 
 impl SnapshotError {
-    pub(crate) fn new(path: impl Into<String>, message: impl Into<String>) -> SnapshotError {
+    /// What is wrong at this place.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> SnapshotError {
         SnapshotError { path: path.into(), message: message.into() }
     }
 }

@@ -14,9 +14,10 @@ use crate::splice::MemberEdits;
 const MAX_TOKENS: usize = FIRST_OWN;
 const METADATA: usize = FIRST_OWN + 1;
 const THREAD: usize = FIRST_OWN + 2;
+pub(crate) const TOOLS: usize = FIRST_OWN + 3;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 3] = keys("messages", ["max_tokens", "metadata", "thread"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 4] = keys("messages", ["max_tokens", "metadata", "thread", "tools"]);
 
 /// The cap on completion tokens. Missing is the provider's to refuse; 0 only warms its cache.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {

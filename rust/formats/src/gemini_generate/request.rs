@@ -12,9 +12,10 @@ use crate::request::{Body, FIRST_OWN, Refusal, keys};
 
 /// Both spellings that Google takes.
 const GENERATION_CONFIG: [usize; 2] = [FIRST_OWN, FIRST_OWN + 1];
+pub(crate) const TOOLS: usize = FIRST_OWN + 2;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 2] = keys("contents", ["generationConfig", "generation_config"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 3] = keys("contents", ["generationConfig", "generation_config", "tools"]);
 
 /// The cap on completion tokens of one reply, and how many replies are asked for. Where something is said twice the larger one counts, so
 /// that a reservation is never too small.

@@ -23,13 +23,16 @@ const STREAM_OPTIONS: usize = FIRST_OWN;
 const MAX_COMPLETION_TOKENS: usize = FIRST_OWN + 1;
 const MAX_TOKENS: usize = FIRST_OWN + 2;
 const CHOICES: usize = FIRST_OWN + 3;
-const TOOLS: usize = FIRST_OWN + 4;
+pub(crate) const TOOLS: usize = FIRST_OWN + 4;
 const EFFORT: usize = FIRST_OWN + 5;
 const REASONING: usize = FIRST_OWN + 6;
+pub(crate) const CACHE_KEY: usize = FIRST_OWN + 7;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 7] =
-    keys("messages", ["stream_options", "max_completion_tokens", "max_tokens", "n", "tools", "reasoning_effort", "reasoning"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 8] = keys(
+    "messages",
+    ["stream_options", "max_completion_tokens", "max_tokens", "n", "tools", "reasoning_effort", "reasoning", "prompt_cache_key"],
+);
 
 /// The cap on completion tokens; of the old and the new name the larger one, so that a reservation is never too small.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {

@@ -15,10 +15,14 @@ const STORE: usize = FIRST_OWN + 2;
 const INCLUDE: usize = FIRST_OWN + 3;
 const PREVIOUS_RESPONSE: usize = FIRST_OWN + 4;
 const CONVERSATION: usize = FIRST_OWN + 5;
+pub(crate) const TOOLS: usize = FIRST_OWN + 6;
+pub(crate) const CACHE_KEY: usize = FIRST_OWN + 7;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 6] =
-    keys("input", ["max_output_tokens", "background", "store", "include", "previous_response_id", "conversation"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 8] = keys(
+    "input",
+    ["max_output_tokens", "background", "store", "include", "previous_response_id", "conversation", "tools", "prompt_cache_key"],
+);
 
 /// The cap on output tokens.
 pub(crate) fn max_output_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {

@@ -49,11 +49,6 @@ impl Attempting {
         Ok(Attempting { worker: worker.clone(), snapshot: snapshot.clone(), origin, outgoing, turn, now })
     }
 
-    /// The credential that it uses, modulo how many there are.
-    pub(crate) fn turn(&self) -> u32 {
-        self.turn
-    }
-
     /// The client's own bytes but for the edits.
     fn spliced(admitted: &Admitted<'_>, intake: &Intake) -> Option<(Outgoing, u32)> {
         let Admitted { worker, snapshot, principal, choice, manner, .. } = *admitted;

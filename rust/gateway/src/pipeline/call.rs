@@ -1,5 +1,6 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
+mod learning;
 mod leaving;
 mod translation;
 mod tries;
@@ -10,7 +11,7 @@ use super::Admitted;
 use super::failure::{Failure, SHUTTING_DOWN};
 use super::head::Head;
 use super::intake::Intake;
-use super::plan::Choice;
+use super::plan::{Choice, Journey, Leg};
 use super::stateful::Keeping;
 use super::whole;
 use crate::upstream::{Exchange, ExchangeError};
@@ -23,6 +24,7 @@ use fairlead_journal::ReserveRef;
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Outcome, Scopes, Settle, Timings, reserve};
 use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
+use learning::Learning;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -45,6 +47,7 @@ pub(crate) struct Call {
     /// Attempts that failed before this one.
     past: Vec<Past>,
     attempt: Tried,
+    learning: Learning,
     /// An attempt of another model may follow.
     changes_model: bool,
     prompt_tokens_estimate: u64,
@@ -89,8 +92,14 @@ struct Tried {
 }
 
 impl Call {
-    /// Writes the RESERVE record: from here on the call has a price. `others` may be asked too.
-    pub(crate) fn reserve(admitted: &Admitted<'_>, others: &[Choice], intake: &mut Intake, began: Instant) -> Result<Box<Call>, Failure> {
+    /// Writes the RESERVE record: from here on the call has a price. It is enough for the dearest endpoint that may be asked.
+    pub(crate) fn reserve(
+        admitted: &Admitted<'_>,
+        journey: &Journey,
+        leg: Leg,
+        intake: &mut Intake,
+        began: Instant,
+    ) -> Result<Box<Call>, Failure> {
         let Admitted { worker, snapshot, choice, dialect, manner, head, principal, .. } = *admitted;
         let started_at_ms = worker.unix_ms_at(began);
         let price = &choice.endpoint(snapshot).price;
@@ -104,8 +113,8 @@ impl Call {
             reserve::ceiling(&choice.endpoint(snapshot).price, most_prompt_tokens(intake), completion_tokens)
         };
         let mut reserved = ceiling(choice).ok_or_else(too_dear)?;
-        for other in others {
-            reserved = reserved.max(ceiling(*other).ok_or_else(too_dear)?);
+        for other in journey.choices() {
+            reserved = reserved.max(ceiling(other).ok_or_else(too_dear)?);
         }
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let scopes = scopes(principal);
@@ -140,6 +149,7 @@ impl Call {
             client: Client::new(head, intake),
             past: Vec::new(),
             attempt: Tried::default(),
+            learning: Learning::new(journey, leg),
             changes_model: false,
             prompt_tokens_estimate,
             timings: Timings::default(),
@@ -222,6 +232,7 @@ impl Call {
         self.timings.sent_us = self.since_began(exchange.sent_at);
         self.timings.head_us = self.since_began(exchange.head_at);
         self.attempt.status = exchange.status();
+        self.learning.head_arrived(exchange);
         self.seen.billable = (200..300).contains(&self.attempt.status);
     }
 
@@ -356,6 +367,7 @@ impl Call {
         let record = self.record(&bill, outcome, status, error, now);
         let written = self.worker.journal.borrow_mut().settle(&record);
         self.worker.counters.settled(&record);
+        self.learn_settled(outcome, Some(&bill.usage), now);
         written.map(|()| bill).map_err(|error| {
             self.worker.counters.journal_failures.add(1);
             Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal could not record this call: {error}"))
@@ -463,7 +475,7 @@ fn most_prompt_tokens(intake: &Intake) -> u64 {
 }
 
 /// Tokens that the prompt likely has: its text by size, its files by what they are.
-fn likely_prompt_tokens(intake: &Intake) -> u64 {
+pub(crate) fn likely_prompt_tokens(intake: &Intake) -> u64 {
     if let Some(tokens) = intake.facts.prompt_tokens {
         return tokens;
     }

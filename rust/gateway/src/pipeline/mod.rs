@@ -27,7 +27,7 @@ use crate::routes::{self, Ask, Route};
 use crate::worker::Worker;
 use attempt::Attempting;
 use call::Call;
-use failover::{Route as FailoverRoute, Standby};
+use failover::Standby;
 use failure::Failure;
 use fairlead_formats::request::{Purpose, RequestScan};
 use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Manner};
@@ -37,7 +37,7 @@ use http::Response;
 use http::request::Parts;
 use hyper::body::Incoming;
 use intake::Intake;
-use plan::{Choice, Plan};
+use plan::{Choice, Journey, Leg};
 use prepare::Prepared;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -191,11 +191,22 @@ async fn infer(
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
     let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
-    let mut plan = plan::choose(snapshot, &principal, &intake.facts, &ask)?;
-    let strict = head.strict()? || principal.strict_translation || intake.facts.require_parameters;
+    let mut journey = plan::choose(worker, &principal, &head, &intake, &ask)?;
+    let leg = journey.first(worker.shared.routing_ms(std::time::Instant::now()))?;
+    let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
-    let mut admitted =
-        Admitted { worker, snapshot, principal: &principal, choice: plan.first, turn: None, dialect, manner, head: &head, strict };
+    let snapshot = journey.board().snapshot().clone();
+    let mut admitted = Admitted {
+        worker,
+        snapshot: &snapshot,
+        principal: &principal,
+        choice: leg.choice,
+        turn: leg.turn(),
+        dialect,
+        manner,
+        head: &head,
+        strict,
+    };
     if ask.purpose == Purpose::CountTokens {
         return count::answer(&admitted, stateful::resume(&admitted, &ask, &intake).await?.map_or(intake, |resumed| resumed.intake)).await;
     }
@@ -203,48 +214,52 @@ async fn infer(
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let mut prepared = prepare_first(&mut admitted, &mut plan, &ask, &intake).await?;
-    let mut call = Call::reserve(&admitted, &plan.rest, prepared.intake(&mut intake), arrival.began)?;
+    let (mut prepared, leg) = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await?;
+    let mut call = Call::reserve(&admitted, &journey, leg, prepared.intake(&mut intake), arrival.began)?;
     let ready = prepared.ready(&admitted, &ask, &intake, call.attempt_at())?;
-    let route = FailoverRoute::begin(plan, snapshot, ready.turn());
     let streams = intake.facts.stream;
     let mut headers = std::mem::take(&mut parts.headers);
-    let standby = match route {
-        Some(route) => {
-            let headers = std::mem::take(&mut headers);
-            Some(Standby::new(route, principal, headers, ask, intake, strict))
-        }
-        None => {
-            // The request's map is filled anew for the reply: making one costs more than clearing one.
-            headers.clear();
-            // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
-            parts.uri = http::Uri::default();
-            drop(intake);
-            None
-        }
-    };
+    let standby = Standby::new(journey, principal, &mut headers, ask, intake, strict);
+    if standby.is_none() {
+        // The request's map is filled anew for the reply: making one costs more than clearing one.
+        headers.clear();
+        // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
+        parts.uri = http::Uri::default();
+    }
     call.set_may_change_model(standby.as_ref().is_some_and(|standby| standby.leads_to_another_model()));
     let (attempting, way) = ready.enter(&mut call);
     let sending = Sending { attempting, way, standby };
     if streams { Ok(relay::answer(call, sending, headers).await) } else { Ok(whole::answer(call, sending, headers).await) }
 }
 
-/// The request as the first endpoint gets it that it can be said to; those before it are out of the plan.
-async fn prepare_first(admitted: &mut Admitted<'_>, plan: &mut Plan, ask: &Ask, intake: &Intake) -> Result<Prepared, Failure> {
+/// The request as the first endpoint gets it that it can be said to; those before it are passed over.
+async fn prepare_first(
+    admitted: &mut Admitted<'_>,
+    journey: &mut Journey,
+    mut leg: Leg,
+    ask: &Ask,
+    intake: &Intake,
+) -> Result<(Prepared, Leg), Failure> {
     let mut refused = None;
     loop {
         let failure = match Prepared::make(admitted, ask, intake).await {
-            Ok(prepared) => return Ok(prepared),
+            Ok(prepared) => return Ok((prepared, leg)),
             Err(failure) => failure,
         };
-        let goes_on = failure.elsewhere != Elsewhere::Nowhere && plan.leave_first();
+        drop(leg);
+        let next = if failure.elsewhere == Elsewhere::Nowhere {
+            None
+        } else {
+            journey.instead(admitted.worker.shared.routing_ms(std::time::Instant::now()))
+        };
         // The best endpoint's reason is the one to tell.
         let first = refused.take().unwrap_or(failure);
-        if !goes_on {
-            return Err(first);
-        }
+        leg = match next {
+            Some(next) => next,
+            None => return Err(first),
+        };
         refused = Some(first);
-        admitted.choice = plan.first;
+        (admitted.choice, admitted.turn) = (leg.choice, leg.turn());
     }
 }
 

@@ -1,11 +1,21 @@
-//! Which endpoints may serve a request, in which order and in which dialects. Everything after it takes the order as given: balancing and
-//! health will make it here, and nowhere else.
+//! Which endpoints may serve a request, in which order and in which dialects: what the request says made into what the router asks, and
+//! its plan into choices. The dialect is chosen here: the router knows that an endpoint can be spoken to, not how.
 
+use super::call::likely_prompt_tokens;
 use super::failure::{Failure, shown};
+use super::head::Head;
+use super::intake::Intake;
 use crate::routes::Ask;
+use crate::worker::Worker;
+use bytes::Bytes;
 use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind};
-use fairlead_snapshot::{Endpoint, Found, Model, Operation, Principal, Provider, Snapshot, Target};
+use fairlead_router::health::outcome::Class;
+use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Wanted};
+use fairlead_router::{Attempt, Board, Conversation, Members, Need, Now, Order, Reason, Run, Way as RouterWay, WishError, Wishes};
+use fairlead_snapshot::facts::{Names, Vocabulary};
+use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
+use std::sync::Arc;
 
 /// An endpoint in a snapshot, as indexes, so that it can outlive the borrow, and the dialect it is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +32,6 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Whether both are endpoints of one model.
-    pub(crate) fn is_of_model_of(self, other: Choice) -> bool {
-        self.model == other.model
-    }
-
-    /// How many credentials it can be asked with.
-    pub(crate) fn credentials(self, snapshot: &Snapshot) -> usize {
-        self.target(snapshot).map_or(0, |target| target.heads.len())
-    }
-
     pub(crate) fn model(self, snapshot: &Snapshot) -> &Model {
         &snapshot.models[self.model]
     }
@@ -50,69 +50,211 @@ impl Choice {
     }
 }
 
-/// Where a request may go, what is tried first in front.
-pub(crate) struct Plan {
-    pub(crate) first: Choice,
-    /// What may be tried when that fails; no endpoint stands here twice.
-    pub(crate) rest: Vec<Choice>,
+/// A request's way through the endpoints that may serve it: the router's plan, and how far along it the request is.
+pub(crate) struct Journey {
+    board: Arc<Board>,
+    plan: fairlead_router::Plan,
+    run: Run,
+    need: Need,
+    asked: Asked,
+    strict: bool,
+    automatic_cache: bool,
+    /// `provider.require_parameters`: rather refused than said in other words.
+    pub(crate) require_parameters: bool,
 }
 
-impl Plan {
-    /// Goes to the next choice, if there is one.
-    pub(crate) fn leave_first(&mut self) -> bool {
-        let next = (!self.rest.is_empty()).then(|| self.rest.remove(0));
-        next.map(|next| self.first = next).is_some()
+/// Where an attempt goes. It holds its place there (a key's concurrency, a probe) until it is learned from or dropped.
+pub(crate) struct Leg {
+    pub(crate) choice: Choice,
+    pub(crate) attempt: Attempt,
+}
+
+impl Leg {
+    /// The credential, by its place.
+    pub(crate) fn turn(&self) -> Option<u32> {
+        u32::try_from(self.attempt.key).ok()
     }
 }
 
-/// Makes the plan, or says what stands in the way: the models as the request names them, each with its endpoints in the catalogue's order,
-/// those that speak the client's dialect before those that are translated to.
-pub(crate) fn choose(snapshot: &Snapshot, principal: &Principal, facts: &Facts, ask: &Ask) -> Result<Plan, Failure> {
-    let most = snapshot.settings.attempts.max(1);
-    let named = named(snapshot, principal, &facts.model, "model")?;
-    let mut first = places(snapshot, named, ask, facts);
-    if facts.fallback_models.is_empty() {
-        let choice = first.next().ok_or_else(|| no_endpoint(&snapshot.models[named.model], ask.purpose))?;
-        return Ok(Plan { first: choice, rest: first.take(most - 1).collect() });
+impl Journey {
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
     }
-    let mut all: Vec<Choice> = first.collect();
-    for name in &facts.fallback_models {
-        let found = self::named(snapshot, principal, name, "models")?;
-        if all.iter().all(|choice| choice.model != found.model) {
-            all.extend(places(snapshot, found, ask, facts));
-        }
-    }
-    all.truncate(most);
-    let mut all = all.into_iter();
-    let first = all.next().ok_or_else(|| no_endpoint(&snapshot.models[named.model], ask.purpose))?;
-    Ok(Plan { first, rest: all.collect() })
-}
 
-/// The model that `param` of the request names, if this key may use it.
-fn named(snapshot: &Snapshot, principal: &Principal, name: &str, param: &'static str) -> Result<Found, Failure> {
-    let found = snapshot.find(name).ok_or_else(|| unknown_model(snapshot, name).param(Some(param)))?;
-    let id = &snapshot.models[found.model].id;
-    if !principal.may_use(id) {
-        let message = format!("this key may not use the model {}", shown(id));
-        return Err(Failure::new(ErrorKind::PermissionDenied, message).param(Some(param)));
+    /// What the router needs to know of the reply: the conversation, and whether a router picked the model. `None` of one that is nobody's.
+    pub(crate) fn conversation(&self) -> Option<Box<(Need, bool)>> {
+        self.need.conversation.is_some().then(|| Box::new((self.need, self.plan.through_router)))
     }
-    Ok(found)
-}
 
-/// The endpoints of a model that can do what is asked, each in its best way: those that do it as it is asked for, then those that do it in
-/// another dialect, and last those that will say themselves what they do not take.
-fn places<'a>(snapshot: &'a Snapshot, found: Found, ask: &'a Ask, facts: &'a Facts) -> impl Iterator<Item = Choice> + 'a {
-    let Found { model, strict_translation: strict, automatic_cache } = found;
-    let endpoints = &snapshot.models[model].endpoints;
-    let most = if facts.allow_fallbacks { endpoints.len() } else { 1 };
-    let ways = [Way::AsAsked, Way::Translated, Way::Reluctant].into_iter().flat_map(move |way| {
-        let enumerated = endpoints.iter().enumerate();
-        enumerated.filter_map(move |(index, endpoint)| {
-            let (best, upstream, operation) = best_way(endpoint, ask, facts)?;
-            (best == way).then_some((index, upstream, operation))
+    /// The first attempt, or what stands in the way of it.
+    pub(crate) fn first(&mut self, now_ms: u64) -> Result<Leg, Failure> {
+        let attempt = self.run.first(&self.board, &self.plan, &self.need, now_ms);
+        attempt.map(|attempt| self.leg(attempt)).ok_or_else(|| {
+            let message = "every key of every endpoint that may serve this is at its limit; try again in a moment";
+            Failure::new(ErrorKind::RateLimited, message).word("keys_at_their_limits")
         })
-    });
-    ways.take(most).map(move |(endpoint, upstream, operation)| Choice { model, endpoint, upstream, operation, strict, automatic_cache })
+    }
+
+    /// The attempt in place of one that was never sent.
+    pub(crate) fn instead(&mut self, now_ms: u64) -> Option<Leg> {
+        let attempt = self.run.instead(&self.board, &self.plan, &self.need, now_ms)?;
+        Some(self.leg(attempt))
+    }
+
+    /// The attempt that follows one that failed so.
+    pub(crate) fn next(&mut self, failed: Class, now_ms: u64) -> Option<Leg> {
+        let attempt = self.run.next(&self.board, &self.plan, &self.need, failed, now_ms)?;
+        Some(self.leg(attempt))
+    }
+
+    /// Whether another attempt may follow the current one.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.run.may_go_on(&self.board, &self.plan)
+    }
+
+    /// Whether another model may still be asked.
+    pub(crate) fn may_change_model(&self) -> bool {
+        self.run.may_change_model(&self.board, &self.plan)
+    }
+
+    /// Every choice that may come, for the reservation.
+    pub(crate) fn choices(&self) -> impl Iterator<Item = Choice> {
+        self.plan.steps.iter().map(|step| self.choice(step.entry, step.dialect))
+    }
+
+    fn leg(&self, attempt: Attempt) -> Leg {
+        Leg { choice: self.choice(attempt.entry, attempt.dialect), attempt }
+    }
+
+    fn choice(&self, entry: usize, upstream: Dialect) -> Choice {
+        let entry = self.board.entry(entry);
+        let (model, endpoint, strict, automatic_cache) = (entry.model, entry.endpoint, self.strict, self.automatic_cache);
+        let way = best_way(self.board.endpoint(entry), self.asked);
+        let operation = way.map_or(self.asked.generation(), |(_, _, operation)| operation);
+        Choice { model, endpoint, upstream, operation, strict, automatic_cache }
+    }
+}
+
+/// Makes the plan, or says what stands in the way.
+///
+/// # Errors
+/// A name or wish that cannot be meant, a model that is not there or not for this key, or no endpoint that satisfies the request.
+pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, intake: &Intake, ask: &Ask) -> Result<Journey, Failure> {
+    let (board, facts, frames) = (worker.shared.board(), &intake.facts, &intake.frames[..]);
+    let now_ms = worker.shared.routing_ms(std::time::Instant::now());
+    let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());
+    let session = facts.session_id.as_deref().or_else(|| head.session.and_then(|session| std::str::from_utf8(session).ok()));
+    let names = names::Request {
+        model: &facts.model,
+        models: &facts.fallback_models,
+        preset: facts.preset.as_deref(),
+        sticky: session.or(facts.user.as_deref()),
+    };
+    let wanted = names::resolve(&board, names, |model| principal.may_use(model), seed).map_err(wrong_name)?;
+    let wishes = wishes(&board, intake, &wanted)?;
+    let asked = Asked::new(ask, facts);
+    let has_choice = wanted.pick != Pick::Listed || wanted.models.len() > 1 || board.has_choice(wanted.models[0].model);
+    let mut need = Need {
+        prompt_tokens: likely_prompt_tokens(intake),
+        max_tokens: facts.max_completion_tokens,
+        has_tools: facts.has_tools,
+        account: principal.account,
+        ..Need::tokens(0, None)
+    };
+    if has_choice {
+        need.conversation = Some(conversation(facts, frames, session));
+        need.inputs = names_of(&facts.inputs(frames));
+    }
+    if wishes.require_parameters == Some(true) {
+        need.parameters = names_of(&facts.parameters(frames));
+    }
+    let order = Order { pick: &wanted.pick, pool: &wanted.pool, models: &wanted.models, wishes: &wishes, need: &need, pin: None, seed };
+    let mut plan = fairlead_router::Plan::default();
+    let way =
+        |endpoint: &Endpoint| best_way(endpoint, asked).map(|(way, dialect, _)| RouterWay { dialect, reluctant: way == Way::Reluctant });
+    decide(&board, &order.pinned(&board, &worker.shared.pins, now_ms), now_ms, way, &mut plan);
+    if plan.steps.is_empty() && plan.removed.iter().any(|removed| is_of_size(removed.reason)) {
+        // Sizes are estimated: where nothing else is left the provider says itself that it is too much.
+        let unsized_need = Need { prompt_tokens: 0, max_tokens: None, ..need };
+        decide(&board, &Order { need: &unsized_need, ..order }, now_ms, way, &mut plan);
+    }
+    if plan.steps.is_empty() {
+        return Err(no_endpoint(&board, &plan, &wanted, ask.purpose));
+    }
+    let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
+    let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
+    let require_parameters = wishes.require_parameters == Some(true);
+    Ok(Journey { plan, run, need, asked, strict, automatic_cache, require_parameters, board })
+}
+
+fn decide(board: &Board, order: &Order<'_>, now_ms: u64, way: impl Fn(&Endpoint) -> Option<RouterWay>, plan: &mut fairlead_router::Plan) {
+    fairlead_router::plan(board, order, &mut Now(now_ms), way, plan);
+}
+
+/// The request's wishes over those of its presets.
+fn wishes(board: &Board, intake: &Intake, wanted: &Wanted) -> Result<Wishes, Failure> {
+    let (provider, route) = (intake.facts.extension("provider", &intake.frames), intake.facts.extension("route", &intake.frames));
+    let said = if provider.is_none() && route.is_none() {
+        Wishes::NONE
+    } else {
+        let members = Members { provider: provider.as_deref(), route: route.as_deref(), ..Members::default() };
+        fairlead_router::read(members, board).map_err(wrong_wish)?
+    };
+    Ok(wanted.wishes(said))
+}
+
+fn wrong_wish(error: WishError) -> Failure {
+    let member = if error.path.starts_with("route") { "route" } else { "provider" };
+    Failure::new(ErrorKind::InvalidRequest, format!("\"{}\": {}", error.path, error.message)).param(Some(member))
+}
+
+fn wrong_name(error: NameError) -> Failure {
+    let kind = match error.kind {
+        NameErrorKind::Unknown => ErrorKind::ModelNotFound,
+        NameErrorKind::Senseless => ErrorKind::InvalidRequest,
+        NameErrorKind::Forbidden => ErrorKind::PermissionDenied,
+    };
+    let member = ["models", "preset"].into_iter().find(|member| error.path.starts_with(member));
+    Failure::new(kind, error.message).param(Some(member.unwrap_or("model")))
+}
+
+fn is_of_size(reason: Reason) -> bool {
+    matches!(reason, Reason::Context(_) | Reason::Prompt(_) | Reason::Completion(_))
+}
+
+/// What the request belongs to: by the caller's name for it, else by how it begins.
+fn conversation(facts: &Facts, frames: &[Bytes], session: Option<&str>) -> Conversation {
+    if let Some(name) = session {
+        return Conversation::named(name);
+    }
+    if let Some(key) = facts.cache_key(frames) {
+        return Conversation::named(&key);
+    }
+    let (instruction, first) = facts.beginning(frames);
+    Conversation::begun(&instruction, &first)
+}
+
+fn names_of<V: Vocabulary>(names: &[&'static str]) -> Names<V> {
+    names.iter().filter_map(|name| Names::one(name)).fold(Names::NONE, Names::with)
+}
+
+/// What is asked of an endpoint, as far as the dialect depends on it.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    purpose: Purpose,
+    dialect: Dialect,
+    stream: bool,
+    thinks_with_tools: bool,
+}
+
+impl Asked {
+    fn new(ask: &Ask, facts: &Facts) -> Asked {
+        Asked { purpose: ask.purpose, dialect: ask.dialect, stream: facts.stream, thinks_with_tools: facts.thinks_with_tools }
+    }
+
+    const fn generation(self) -> Operation {
+        if self.stream { Operation::Stream } else { Operation::Generate }
+    }
 }
 
 /// How well an endpoint suits, best first.
@@ -124,15 +266,15 @@ enum Way {
 }
 
 /// The best way to ask an endpoint, if there is one.
-fn best_way(endpoint: &Endpoint, ask: &Ask, facts: &Facts) -> Option<(Way, Dialect, Operation)> {
-    let generation = if facts.stream { Operation::Stream } else { Operation::Generate };
-    let (dialect, operation) = match ask.purpose {
+fn best_way(endpoint: &Endpoint, asked: Asked) -> Option<(Way, Dialect, Operation)> {
+    let generation = asked.generation();
+    let (dialect, operation) = match asked.purpose {
         Purpose::Embeddings => (Dialect::OpenaiChat, Operation::Embeddings),
         Purpose::Completions => (Dialect::OpenaiChat, Operation::Completions),
-        Purpose::Generate | Purpose::CountTokens => (ask.dialect, generation),
+        Purpose::Generate | Purpose::CountTokens => (asked.dialect, generation),
     };
     // Tried last, so that the provider says itself what it will not take.
-    let takes = |dialect| !(dialect == Dialect::OpenaiChat && facts.thinks_with_tools && endpoint.traits.no_thinking_chat_tools);
+    let takes = |dialect| !(dialect == Dialect::OpenaiChat && asked.thinks_with_tools && endpoint.traits.no_thinking_chat_tools);
     let serves = |dialect, operation| {
         let known = operation != Operation::Completions || endpoint.traits.native_completions;
         known && endpoint.target(dialect).is_some_and(|target| target.request_line(operation).is_some())
@@ -141,8 +283,8 @@ fn best_way(endpoint: &Endpoint, ask: &Ask, facts: &Facts) -> Option<(Way, Diale
     if as_asked && takes(dialect) {
         return Some((Way::AsAsked, dialect, operation));
     }
-    if ask.purpose != Purpose::Embeddings {
-        let other = fidelity(ask.dialect).into_iter().find(|dialect| takes(*dialect) && serves(*dialect, generation));
+    if asked.purpose != Purpose::Embeddings {
+        let other = fidelity(asked.dialect).into_iter().find(|dialect| takes(*dialect) && serves(*dialect, generation));
         if let Some(dialect) = other {
             return Some((Way::Translated, dialect, generation));
         }
@@ -162,21 +304,17 @@ const fn fidelity(dialect: Dialect) -> [Dialect; 5] {
     }
 }
 
-fn unknown_model(snapshot: &Snapshot, name: &str) -> Failure {
-    let message = match (snapshot.nearest(name), name.strip_prefix("@preset/")) {
-        (Some(near), _) => format!("there is no model {}; did you mean \"{near}\"?", shown(name)),
-        (None, Some(preset)) => format!("there is no preset {}; a table [presets.NAME] of the configuration makes one", shown(preset)),
-        (None, None) => format!("there is no model {}; GET /api/v1/models lists them", shown(name)),
-    };
-    Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"))
-}
-
-fn no_endpoint(model: &Model, purpose: Purpose) -> Failure {
-    let what = match purpose {
-        Purpose::Embeddings => "turns texts into vectors",
-        Purpose::Completions | Purpose::Generate | Purpose::CountTokens => "can be spoken to in any dialect",
-    };
-    Failure::new(ErrorKind::ModelNotFound, format!("no endpoint of {} {what}", shown(&model.id))).param(Some("model"))
+/// Nothing is left to try: what stands in the way.
+fn no_endpoint(board: &Board, plan: &fairlead_router::Plan, wanted: &Wanted, purpose: Purpose) -> Failure {
+    if let (Some(Reason::NoDialect) | None, [only]) = (plan.main_reason(), &wanted.models[..]) {
+        let what = match purpose {
+            Purpose::Embeddings => "turns texts into vectors",
+            Purpose::Completions | Purpose::Generate | Purpose::CountTokens => "can be spoken to in any dialect",
+        };
+        let message = format!("no endpoint of {} {what}", shown(&board.snapshot().models[only.model].id));
+        return Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"));
+    }
+    Failure::new(ErrorKind::NotFound, plan.refusal(board)).word("no_endpoints")
 }
 
 #[cfg(test)]
@@ -186,21 +324,17 @@ mod tests {
     use super::*;
     use fairlead_formats::request::RequestScan;
     use fairlead_ir::Manner;
-    use fairlead_snapshot::Directory;
 
-    /// Two endpoints; `first` and `second` are their dialects, `quirks` those of both.
-    fn snapshot(first: &[&str], second: &[&str], quirks: &[&str]) -> Snapshot {
+    /// A model with an endpoint that speaks these dialects.
+    fn snapshot(dialects: &[&str], quirks: &[&str]) -> Snapshot {
         let list = |words: &[&str]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(",");
         let bases = Dialect::ALL.map(|dialect| format!("\"{}\":\"http://p.test/v1\"", dialect.name())).join(",");
-        let endpoint = |id: u32, dialects: &[&str]| {
-            let (dialects, quirks) = (list(dialects), list(quirks));
-            format!(
-                r#"{{"id":{id},"provider":"p","upstream_model":"m","dialects":[{dialects}],"quirks":[{quirks}],"price":{{"prompt":1,"completion":1}}}}"#
-            )
-        };
-        let endpoints = [endpoint(1, first), endpoint(2, second)].join(",");
+        let (dialects, quirks) = (list(dialects), list(quirks));
+        let endpoint = format!(
+            r#"{{"id":1,"provider":"p","upstream_model":"m","dialects":[{dialects}],"quirks":[{quirks}],"price":{{"prompt":1,"completion":1}}}}"#
+        );
         let json = format!(
-            r#"{{"version":1,"providers":[{{"slug":"p","name":"P","dialects":{{{bases}}}}}],"models":[{{"id":"a/b","endpoints":[{endpoints}]}}]}}"#
+            r#"{{"version":1,"providers":[{{"slug":"p","name":"P","dialects":{{{bases}}}}}],"models":[{{"id":"a/b","endpoints":[{endpoint}]}}]}}"#
         );
         Snapshot::from_json(json.as_bytes()).unwrap()
     }
@@ -211,85 +345,35 @@ mod tests {
         scan.finish(&[body.as_bytes()]).unwrap()
     }
 
-    fn check(snapshot: &Snapshot, purpose: Purpose, dialect: Dialect, members: &str, expected: &[(usize, Dialect, Operation)]) {
+    fn check(snapshot: &Snapshot, purpose: Purpose, dialect: Dialect, members: &str, expected: Option<(Way, Dialect, Operation)>) {
         let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false };
         let facts = facts(dialect, &format!(r#"{{"model":"a/b","messages":[]{members}}}"#));
-        let found = snapshot.find("a/b").unwrap();
-        let places: Vec<_> =
-            places(snapshot, found, &ask, &facts).map(|choice| (choice.endpoint, choice.upstream, choice.operation)).collect();
-        assert_eq!(places, expected, "{purpose:?} {dialect:?} {members}");
-    }
-
-    #[test]
-    fn what_is_not_known_is_told_apart() {
-        let snapshot = snapshot(&["openai_chat"], &["openai_chat"], &[]);
-        let check = |name: &str, words: &str| assert_eq!(unknown_model(&snapshot, name).message, words);
-        check("a/c", "there is no model \"a/c\"; did you mean \"a/b\"?");
-        check("something", "there is no model \"something\"; GET /api/v1/models lists them");
-        check("@preset/x", "there is no preset \"x\"; a table [presets.NAME] of the configuration makes one");
+        let way = best_way(&snapshot.models[0].endpoints[0], Asked::new(&ask, &facts));
+        assert_eq!(way, expected, "{purpose:?} {dialect:?} {members}");
     }
 
     #[test]
     fn the_clients_dialect_goes_first_then_what_keeps_most() {
-        use Dialect::{AnthropicMessages, BedrockConverse, OpenaiChat, OpenaiResponses};
+        use Dialect::{AnthropicMessages, BedrockConverse, GeminiGenerate, OpenaiChat, OpenaiResponses};
         use Operation::{Completions, Embeddings, Generate, Stream};
-        let gemini = Dialect::GeminiGenerate;
-        let both = snapshot(&["gemini_generate", "bedrock_converse"], &["openai_chat"], &[]);
-        check(&both, Purpose::Generate, OpenaiChat, "", &[(1, OpenaiChat, Generate), (0, gemini, Generate)]);
-        check(&both, Purpose::Generate, OpenaiChat, r#","stream":true"#, &[(1, OpenaiChat, Stream), (0, gemini, Stream)]);
-        check(&both, Purpose::Generate, OpenaiChat, r#","provider":{"allow_fallbacks":false}"#, &[(1, OpenaiChat, Generate)]);
-        let converse_first = [(0, BedrockConverse, Generate), (1, OpenaiChat, Generate)];
-        check(&both, Purpose::Generate, AnthropicMessages, r#","max_tokens":1"#, &converse_first);
-        check(&both, Purpose::Embeddings, OpenaiChat, "", &[(1, OpenaiChat, Embeddings)]);
-        check(&both, Purpose::Completions, OpenaiChat, "", &[(0, gemini, Generate), (1, OpenaiChat, Generate)]);
-        let native = snapshot(&["gemini_generate"], &["openai_chat"], &["native_completions"]);
-        check(&native, Purpose::Completions, OpenaiChat, "", &[(1, OpenaiChat, Completions), (0, gemini, Generate)]);
-        let converse = snapshot(&["bedrock_converse"], &["bedrock_converse"], &[]);
-        check(&converse, Purpose::Embeddings, OpenaiChat, "", &[]);
+        use Way::{AsAsked, Reluctant, Translated};
+        let both = snapshot(&["gemini_generate", "bedrock_converse"], &[]);
+        check(&both, Purpose::Generate, OpenaiChat, "", Some((Translated, GeminiGenerate, Generate)));
+        check(&both, Purpose::Generate, AnthropicMessages, r#","max_tokens":1"#, Some((Translated, BedrockConverse, Generate)));
+        check(&both, Purpose::Embeddings, OpenaiChat, "", None);
+        check(&both, Purpose::Completions, OpenaiChat, "", Some((Translated, GeminiGenerate, Generate)));
+        let chat = snapshot(&["openai_chat"], &[]);
+        check(&chat, Purpose::Generate, OpenaiChat, r#","stream":true"#, Some((AsAsked, OpenaiChat, Stream)));
+        check(&chat, Purpose::Embeddings, OpenaiChat, "", Some((AsAsked, OpenaiChat, Embeddings)));
+        check(&chat, Purpose::Completions, OpenaiChat, "", Some((Translated, OpenaiChat, Generate)));
+        let native = snapshot(&["openai_chat"], &["native_completions"]);
+        check(&native, Purpose::Completions, OpenaiChat, "", Some((AsAsked, OpenaiChat, Completions)));
         let tools = r#","tools":[{"type":"function"}]"#;
-        let picky = snapshot(&["openai_chat"], &["openai_responses"], &["no_thinking_chat_tools"]);
-        check(&picky, Purpose::Generate, OpenaiChat, "", &[(0, OpenaiChat, Generate), (1, OpenaiResponses, Generate)]);
+        let picky = snapshot(&["openai_chat", "openai_responses"], &["no_thinking_chat_tools"]);
+        check(&picky, Purpose::Generate, OpenaiChat, "", Some((AsAsked, OpenaiChat, Generate)));
+        check(&picky, Purpose::Generate, OpenaiChat, tools, Some((Translated, OpenaiResponses, Generate)));
         // Where nobody else is left, the provider says itself what it will not take.
-        check(&picky, Purpose::Generate, OpenaiChat, tools, &[(1, OpenaiResponses, Generate), (0, OpenaiChat, Generate)]);
-    }
-
-    #[test]
-    fn models_are_tried_as_they_are_named() {
-        let json = |attempts: usize| {
-            let model = |id: &str, endpoints: &[u32]| {
-                let endpoint =
-                    |id: &u32| format!(r#"{{"id":{id},"provider":"p","upstream_model":"m","price":{{"prompt":1,"completion":1}}}}"#);
-                let endpoints = endpoints.iter().map(endpoint).collect::<Vec<_>>().join(",");
-                format!(r#"{{"id":"{id}","aliases":["{id}-alias"],"endpoints":[{endpoints}]}}"#)
-            };
-            let models = [model("a/b", &[1, 2]), model("a/c", &[3, 4]), model("a/d", &[5])].join(",");
-            format!(
-                r#"{{"version":1,"settings":{{"attempts":{attempts}}},"providers":[{{"slug":"p","name":"P","dialects":{{"openai_chat":"http://p.test/v1"}}}}],"models":[{models}]}}"#
-            )
-        };
-        let directory = Directory::default();
-        let hash = [0xab; 32];
-        let key = format!(r#"{{"id":1,"hash":"{}","account":1,"models":["a/b","a/c"]}}"#, "ab".repeat(32));
-        directory.apply(format!(r#"{{"epoch":1,"seq":1,"upsert":[{key}]}}"#).as_bytes()).unwrap();
-        let principal = directory.find(&hash).unwrap();
-        let check = |attempts: usize, members: &str, expected: Result<&[u64], &str>| {
-            let snapshot = Snapshot::from_json(json(attempts).as_bytes()).unwrap();
-            let ask =
-                Ask { purpose: Purpose::Generate, dialect: Dialect::OpenaiChat, manner: Manner::Native, address: None, json_array: false };
-            let facts = facts(Dialect::OpenaiChat, &format!(r#"{{{members},"messages":[]}}"#));
-            let planned = choose(&snapshot, &principal, &facts, &ask);
-            let ids = planned.map(|plan| {
-                let all = std::iter::once(plan.first).chain(plan.rest);
-                all.map(|choice| choice.endpoint(&snapshot).id).collect::<Vec<_>>()
-            });
-            assert_eq!(ids.as_deref().map_err(|failure| failure.message.as_str()), expected, "{members}");
-        };
-        check(3, r#""model":"a/b""#, Ok(&[1, 2]));
-        check(1, r#""model":"a/b""#, Ok(&[1]));
-        check(9, r#""model":"a/b","models":["a/c","a/b-alias","a/c-alias"]"#, Ok(&[1, 2, 3, 4]));
-        check(3, r#""models":["a/c","a/b"]"#, Ok(&[3, 4, 1]));
-        check(9, r#""models":["a/c","a/b"],"provider":{"allow_fallbacks":false}"#, Ok(&[3, 1]));
-        check(3, r#""model":"a/b","models":["a/x"]"#, Err("there is no model \"a/x\"; did you mean \"a/b\"?"));
-        check(3, r#""model":"a/b","models":["a/d"]"#, Err("this key may not use the model \"a/d\""));
+        let alone = snapshot(&["openai_chat"], &["no_thinking_chat_tools"]);
+        check(&alone, Purpose::Generate, OpenaiChat, tools, Some((Reluctant, OpenaiChat, Generate)));
     }
 }

@@ -55,11 +55,6 @@ impl Prepared {
 }
 
 impl Ready {
-    /// The credential that it uses.
-    pub(crate) fn turn(&self) -> u32 {
-        self.attempting.turn()
-    }
-
     /// It is the call's attempt now.
     pub(crate) fn enter(self, call: &mut Call) -> (Attempting, Way) {
         let Ready { attempting, way, losses, keeping, upstream } = self;

@@ -143,8 +143,8 @@ impl Relay {
 
     /// Goes on to another attempt, if there is one to be made; the failure is given back where it is the last.
     fn leave(&mut self, failure: Failure) -> Option<Failure> {
-        let Some(standby) = failover::leave(&mut self.call, &mut self.standby, &failure) else { return Some(failure) };
-        let next = standby.next(self.call.worker.clone(), self.call.snapshot.clone(), failure.elsewhere);
+        let Some((standby, class)) = failover::leave(&mut self.call, &mut self.standby, &failure) else { return Some(failure) };
+        let next = standby.next(self.call.worker.clone(), self.call.snapshot.clone(), class);
         self.stage = Stage::Preparing(Box::pin(next), Some(Box::new(failure)));
         None
     }
@@ -516,6 +516,7 @@ impl Relay {
         let held = std::mem::take(&mut self.held);
         self.ready.extend_from_slice(&held);
         self.note();
+        self.call.note_failure(&failure);
         let settled = self.call.settle(Outcome::Failed, 200, failure.word);
         self.tell(settled.as_ref().err().unwrap_or(&failure));
     }

@@ -67,9 +67,9 @@ async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMa
 }
 
 async fn next(call: &mut Call, standby: &mut Option<Box<Standby>>, failure: &Failure) -> Option<Sending> {
-    let standby = failover::leave(call, standby, failure)?;
+    let (standby, class) = failover::leave(call, standby, failure)?;
     // Boxed: it is large, and rare.
-    let next = Box::pin(standby.next(call.worker.clone(), call.snapshot.clone(), failure.elsewhere)).await?;
+    let next = Box::pin(standby.next(call.worker.clone(), call.snapshot.clone(), class)).await?;
     call.may_go_on().then(|| next.begin(call))
 }
 
@@ -113,6 +113,7 @@ pub(crate) fn fail(call: &mut Call, failure: Failure, passed: HeaderMap) -> Resp
     if !call.seen.billable {
         call.upstream_done(Instant::now());
     }
+    call.note_failure(&failure);
     let settled = call.settle(Outcome::Failed, failure.status(), failure.word);
     // A journal that failed now is the more important news.
     reply::failed(call, settled.as_ref().err().unwrap_or(&failure), passed)

@@ -22,6 +22,11 @@ pub(crate) struct Shelves {
 }
 
 impl Registry {
+    /// Forgets everything: a board that is made from now on begins without a past. One that is in use keeps what it has.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Shelves::default();
+    }
+
     /// Takes out what a board needs; what no board holds any more is forgotten.
     pub(crate) fn open<T>(&self, take: impl FnOnce(&mut Shelves) -> T) -> T {
         // A panic while it was open left it whole: shelves only gain entries.

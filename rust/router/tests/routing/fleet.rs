@@ -3,7 +3,7 @@
 use crate::world::{Spec, board_of, serves};
 use fairlead_router::health::outcome::{Class, Outcome};
 use fairlead_router::names::Named;
-use fairlead_router::{Attempt, Board, Need, Now, Order, Pins, Plan, Registry, Run, Wishes, plan};
+use fairlead_router::{Attempt, Board, Need, Now, Order, Pins, Plan, Registry, Run, Told, Wishes, plan};
 use std::collections::BTreeMap;
 
 pub(crate) struct Fleet<'a> {
@@ -52,7 +52,9 @@ impl<'a> Fleet<'a> {
             let id = self.board.entry(made.entry).id;
             let outcome = self.answer(id);
             if outcome.class == Class::Success {
-                made.remember(&self.board, &self.pins, &self.plan, &self.need, outcome.completion_tokens > 1, None, self.now_ms);
+                let told =
+                    Told { through_router: self.plan.through_router, used_cache: outcome.completion_tokens > 1, cache_seconds: None };
+                made.remember(&self.board, &self.pins, &self.need, told, self.now_ms);
             }
             made.finish(&outcome, None, self.now_ms);
             tried.push(id);

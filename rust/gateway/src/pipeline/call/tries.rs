@@ -3,12 +3,13 @@
 
 use super::{Call, Tried};
 use crate::pipeline::failure::Failure;
-use crate::pipeline::plan::Choice;
+use crate::pipeline::plan::{Choice, Leg};
 use crate::upstream::exchange::Stale;
 use fairlead_formats::error::Previous;
 use fairlead_ir::NanoUsd;
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Attempt, Flags, Outcome, Timings};
+use fairlead_router::health::outcome::Class;
 use tokio::time::Instant;
 
 /// An attempt that came to nothing, and was followed by another.
@@ -43,16 +44,19 @@ impl Call {
     }
 
     /// The attempt has failed. Whether another follows is not known yet.
-    pub(crate) fn attempt_over(&mut self, failure: &Failure, at: Instant) {
+    pub(crate) fn attempt_over(&mut self, failure: &Failure, at: Instant) -> Class {
         if self.attempt.error.is_empty() {
             self.attempt.error = failure.word;
         }
         self.attempt.over = Some(Over { at, word: failure.kind.row().openrouter, status: failure.status() });
+        self.note_failure(failure);
+        self.learn_failed(at)
     }
 
     /// Another attempt begins, in place of the one that is over.
-    pub(crate) fn begin_again(&mut self, choice: Choice) {
-        let now = Instant::now();
+    pub(crate) fn begin_again(&mut self, leg: Leg) {
+        let (now, Leg { choice, attempt }) = (Instant::now(), leg);
+        self.learning.begin_again(attempt);
         let Tried { upstream_id, status, error, over } = std::mem::take(&mut self.attempt);
         let over_at = over.as_ref().map_or(now, |over| over.at);
         let stale = self.presence.dispatch.stale.get();

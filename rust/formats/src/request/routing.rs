@@ -1,0 +1,262 @@
+//! What of a request only matters where there is something to choose: looked for when it is asked for, not while the body is scanned.
+
+use std::borrow::Cow;
+
+use fairlead_ir::Dialect;
+use serde_json::Value;
+
+use super::{Facts, Purpose};
+use crate::json::Kind;
+use crate::json::walk::{as_str, elements, members};
+use crate::splice::gather;
+use crate::{openai_chat, openai_responses};
+
+/// A conversation that is longer than this is not looked through for pictures: it is sent, and who takes none says so.
+const MOST_LOOKED_AT_BYTES: usize = 16 << 20;
+
+impl Facts {
+    /// The caller's name for what shares a prompt cache (`prompt_cache_key`); `frames` are the slices that were scanned.
+    pub fn cache_key<F: AsRef<[u8]>>(&self, frames: &[F]) -> Option<String> {
+        let index = match self.dialect {
+            Dialect::OpenaiChat if self.is_generation() => openai_chat::request::CACHE_KEY,
+            Dialect::OpenaiResponses => openai_responses::request::CACHE_KEY,
+            _ => return None,
+        };
+        let (_, range) = self.body(frames).value(index).filter(|(kind, _)| *kind == Kind::String)?;
+        as_str(&gather(frames, range)).map(Cow::into_owned).filter(|key| !key.is_empty())
+    }
+
+    /// How the conversation begins: the first instruction, empty where it stands elsewhere, and the first message of anybody else, as they
+    /// are written. Longer conversations begin with the same bytes.
+    pub fn beginning<F: AsRef<[u8]>>(&self, frames: &[F]) -> (Vec<u8>, Vec<u8>) {
+        let text = gather(frames, self.messages_range.clone());
+        if text.first() != Some(&b'[') {
+            return (Vec::new(), text.into_owned());
+        }
+        let mut instruction = Vec::new();
+        for element in elements(&text).flatten() {
+            let role = members(element.value).flatten().find(|member| member.is("role"));
+            let role = role.and_then(|role| as_str(role.value).map(Cow::into_owned));
+            if !matches!(role.as_deref(), Some("system" | "developer")) {
+                return (instruction, element.value.to_vec());
+            }
+            if instruction.is_empty() {
+                instruction = element.value.to_vec();
+            }
+        }
+        (instruction, Vec::new())
+    }
+
+    /// The parameters that are sent, under OpenRouter's names; those that every endpoint takes, and those that nobody has a name for, are left out.
+    pub fn parameters<F: AsRef<[u8]>>(&self, frames: &[F]) -> Vec<&'static str> {
+        let text = gather(frames, 0..self.body_bytes);
+        let mut sent = Vec::new();
+        collect(&text, "", &mut sent);
+        sent
+    }
+
+    /// What the prompt holds beside text, under OpenRouter's names.
+    pub fn inputs<F: AsRef<[u8]>>(&self, frames: &[F]) -> Vec<&'static str> {
+        let mut found = Vec::new();
+        if self.messages_range.len() <= MOST_LOOKED_AT_BYTES
+            && let Ok(conversation) = serde_json::from_slice::<Value>(&gather(frames, self.messages_range.clone()))
+        {
+            look(&conversation, &mut found);
+        }
+        found
+    }
+
+    fn is_generation(&self) -> bool {
+        self.purpose == Purpose::Generate
+    }
+}
+
+/// Members of requests, with the parents that they stand in, and what OpenRouter calls them.
+#[rustfmt::skip]
+const PARAMETERS: [(&str, &str); 43] = [
+    ("temperature", "temperature"), ("top_p", "top_p"), ("top_k", "top_k"), ("min_p", "min_p"), ("top_a", "top_a"),
+    ("frequency_penalty", "frequency_penalty"), ("presence_penalty", "presence_penalty"), ("repetition_penalty", "repetition_penalty"),
+    ("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens"), ("logit_bias", "logit_bias"),
+    ("logprobs", "logprobs"), ("top_logprobs", "top_logprobs"), ("prediction", "prediction"), ("seed", "seed"),
+    ("response_format", "response_format"), ("stop", "stop"), ("tools", "tools"), ("tool_choice", "tool_choice"),
+    ("parallel_tool_calls", "parallel_tool_calls"), ("include_reasoning", "include_reasoning"), ("reasoning", "reasoning"),
+    ("reasoning_effort", "reasoning_effort"), ("web_search_options", "web_search_options"), ("verbosity", "verbosity"),
+    // Responses.
+    ("max_output_tokens", "max_tokens"), ("text.format", "structured_outputs"), ("text.verbosity", "verbosity"),
+    // Messages.
+    ("stop_sequences", "stop"), ("thinking", "reasoning"), ("output_config.effort", "reasoning"), ("output_config.format", "structured_outputs"),
+    // Gemini.
+    ("generationConfig.temperature", "temperature"), ("generationConfig.topP", "top_p"), ("generationConfig.topK", "top_k"),
+    ("generationConfig.maxOutputTokens", "max_tokens"), ("generationConfig.stopSequences", "stop"), ("generationConfig.seed", "seed"),
+    ("generationConfig.responseJsonSchema", "structured_outputs"), ("generationConfig.responseSchema", "structured_outputs"),
+    ("generationConfig.thinkingConfig", "reasoning"), ("generationConfig.frequencyPenalty", "frequency_penalty"),
+    ("generationConfig.presencePenalty", "presence_penalty"),
+];
+
+/// Members whose own members are parameters.
+const PARENTS: [&str; 3] = ["text", "output_config", "generationConfig"];
+
+/// The rest of a path behind its parent.
+fn inside<'p>(path: &'p str, parent: &str) -> Option<&'p str> {
+    if parent.is_empty() { Some(path) } else { path.strip_prefix(parent)?.strip_prefix('.') }
+}
+
+fn collect(object: &[u8], parent: &str, sent: &mut Vec<&'static str>) {
+    for member in members(object).flatten().filter(|member| member.kind != Kind::Null) {
+        if let Some((_, known)) = PARAMETERS.iter().find(|(path, _)| inside(path, parent).is_some_and(|name| member.is(name)))
+            && !sent.contains(known)
+        {
+            sent.push(known);
+        }
+        if parent.is_empty()
+            && let Some(within) = PARENTS.into_iter().find(|parent| member.is(parent))
+            && member.kind == Kind::Object
+        {
+            collect(member.value, within, sent);
+        }
+    }
+}
+
+/// The kinds of parts of chat, Responses, Messages and Gemini.
+const PARTS: [(&str, &str); 11] = [
+    ("image_url", "image"),
+    ("input_image", "image"),
+    ("image", "image"),
+    ("input_audio", "audio"),
+    ("audio", "audio"),
+    ("file", "file"),
+    ("input_file", "file"),
+    ("document", "file"),
+    ("video_url", "video"),
+    ("input_video", "video"),
+    ("video", "video"),
+];
+
+fn look(value: &Value, found: &mut Vec<&'static str>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|element| look(element, found)),
+        Value::Object(object) => {
+            let word = object.get("type").and_then(Value::as_str).unwrap_or_default();
+            let of_type = PARTS.iter().find(|(part, _)| *part == word).map(|(_, modality)| *modality);
+            let mime = ["inlineData", "inline_data", "fileData", "file_data"].iter().find_map(|name| {
+                let data = object.get(*name)?;
+                data.get("mimeType").or_else(|| data.get("mime_type"))?.as_str()
+            });
+            for modality in of_type.into_iter().chain(mime.and_then(of_mime)) {
+                if !found.contains(&modality) {
+                    found.push(modality);
+                }
+            }
+            // What tools are given and give back may look like anything.
+            object
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "input" | "arguments" | "args"))
+                .for_each(|(_, value)| look(value, found));
+        }
+        _ => {}
+    }
+}
+
+fn of_mime(mime: &str) -> Option<&'static str> {
+    match mime.split('/').next()? {
+        "image" => Some("image"),
+        "audio" => Some("audio"),
+        "video" => Some("video"),
+        "text" => None,
+        _ => Some("file"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use crate::request::{Facts, RequestScan};
+    use fairlead_ir::Dialect::{self, AnthropicMessages, GeminiGenerate, OpenaiChat, OpenaiResponses};
+
+    fn facts(dialect: Dialect, body: &str) -> Facts {
+        let mut scan = match dialect {
+            GeminiGenerate => RequestScan::addressed(dialect, 64, crate::request::Address { model: "m".to_owned(), stream: false }),
+            _ => RequestScan::new(dialect, 64),
+        };
+        scan.feed(body.as_bytes()).unwrap();
+        scan.finish(&[body.as_bytes()]).unwrap()
+    }
+
+    fn check_parameters(dialect: Dialect, body: &str, expected: &[&str]) {
+        assert_eq!(facts(dialect, body).parameters(&[body.as_bytes()]), expected, "{body}");
+    }
+
+    #[test]
+    fn parameters_have_one_name() {
+        check_parameters(OpenaiChat, r#"{"model":"m","messages":[],"seed":1,"top_p":null,"tools":[{}],"new":1}"#, &["seed", "tools"]);
+        check_parameters(
+            OpenaiResponses,
+            r#"{"model":"m","input":"a","max_output_tokens":3,"text":{"format":{},"verbosity":"low"}}"#,
+            &["max_tokens", "structured_outputs", "verbosity"],
+        );
+        check_parameters(
+            AnthropicMessages,
+            r#"{"model":"m","max_tokens":3,"messages":[],"thinking":{"type":"adaptive"},"stop_sequences":["a"]}"#,
+            &["max_tokens", "reasoning", "stop"],
+        );
+        check_parameters(GeminiGenerate, r#"{"contents":[],"generationConfig":{"topK":3,"seed":4}}"#, &["top_k", "seed"]);
+    }
+
+    fn check_inputs(dialect: Dialect, messages: &str, expected: &[&str]) {
+        let name = if dialect == GeminiGenerate { "contents" } else { "messages" };
+        let body = format!(r#"{{"model":"m","max_tokens":1,"{name}":{messages}}}"#);
+        assert_eq!(facts(dialect, &body).inputs(&[body.as_bytes()]), expected, "{body}");
+    }
+
+    #[test]
+    fn what_a_prompt_holds_is_found() {
+        check_inputs(OpenaiChat, r#"[{"role":"user","content":"an image_url, \"type\":\"image\""}]"#, &[]);
+        check_inputs(
+            OpenaiChat,
+            r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}}]}]"#,
+            &["image"],
+        );
+        check_inputs(
+            OpenaiChat,
+            r#"[{"role":"user","content":[{"type":"input_audio"},{"type":"file"},{"type":"file"}]}]"#,
+            &["audio", "file"],
+        );
+        check_inputs(
+            AnthropicMessages,
+            r#"[{"role":"user","content":[{"type":"tool_result","content":[{"type":"image"}]},{"type":"document"}]}]"#,
+            &["image", "file"],
+        );
+        check_inputs(AnthropicMessages, r#"[{"role":"assistant","content":[{"type":"tool_use","input":{"type":"image"}}]}]"#, &[]);
+        check_inputs(
+            GeminiGenerate,
+            r#"[{"parts":[{"inlineData":{"mimeType":"video/mp4","data":""}},{"fileData":{"mimeType":"application/pdf"}}]}]"#,
+            &["video", "file"],
+        );
+    }
+
+    #[test]
+    fn a_longer_conversation_begins_alike() {
+        let body =
+            |more: &str| format!(r#"{{"model":"m","messages":[{{"role":"system","content":"s"}},{{"role":"user","content":"q"}}{more}]}}"#);
+        let beginning = |body: String| facts(OpenaiChat, &body).beginning(&[body.as_bytes()]);
+        let short = beginning(body(""));
+        assert_eq!(short, (br#"{"role":"system","content":"s"}"#.to_vec(), br#"{"role":"user","content":"q"}"#.to_vec()));
+        assert_eq!(beginning(body(r#",{"role":"assistant","content":"a"}"#)), short);
+        let text = r#"{"model":"m","input":"a text"}"#;
+        assert_eq!(facts(OpenaiResponses, text).beginning(&[text.as_bytes()]), (Vec::new(), b"\"a text\"".to_vec()));
+    }
+
+    #[test]
+    fn cache_keys_and_tools() {
+        let check = |dialect, body: &str, key: Option<&str>, tools| {
+            let facts = facts(dialect, body);
+            assert_eq!((facts.cache_key(&[body.as_bytes()]).as_deref(), facts.has_tools), (key, tools), "{body}");
+        };
+        check(OpenaiChat, r#"{"model":"m","messages":[],"prompt_cache_key":"k","tools":[ ]}"#, Some("k"), false);
+        check(OpenaiResponses, r#"{"model":"m","input":"a","prompt_cache_key":"k","tools":[{"type":"x"}]}"#, Some("k"), true);
+        check(AnthropicMessages, r#"{"model":"m","max_tokens":1,"messages":[],"prompt_cache_key":"k","tools":[{}]}"#, None, true);
+        check(OpenaiChat, r#"{"model":"m","messages":[],"prompt_cache_key":7}"#, None, false);
+        check(GeminiGenerate, r#"{"contents":[],"tools":[{"functionDeclarations":[]}]}"#, None, true);
+    }
+}

@@ -1,0 +1,148 @@
+//! What the router learns from a call's attempts: how each ended, how fast it was, what its headers said of limits, and which endpoint has
+//! the conversation in its cache now.
+
+use super::Call;
+use crate::pipeline::failure::Failure;
+use crate::pipeline::plan::{Journey, Leg};
+use crate::upstream::Exchange;
+use crate::worker::unix_ms;
+use fairlead_ir::{Elsewhere, Usage};
+use fairlead_ledger::Outcome as Settled;
+use fairlead_router::health::outcome::{Class, Outcome};
+use fairlead_router::health::{Quota, retry_after_ms};
+use fairlead_router::{Attempt, Board, Need, Told};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The attempt in progress, as the router knows it.
+pub(super) struct Learning {
+    board: Arc<Board>,
+    /// Taken when it is over.
+    attempt: Option<Attempt>,
+    conversation: Option<Box<(Need, bool)>>,
+    /// How it failed, where that is known.
+    failed: Option<Class>,
+    retry_after_ms: Option<u64>,
+    quota: Option<Quota>,
+}
+
+impl Learning {
+    pub(super) fn new(journey: &Journey, leg: Leg) -> Learning {
+        Learning {
+            board: journey.board().clone(),
+            attempt: Some(leg.attempt),
+            conversation: journey.conversation(),
+            failed: None,
+            retry_after_ms: None,
+            quota: None,
+        }
+    }
+
+    /// Another attempt begins.
+    pub(super) fn begin_again(&mut self, attempt: Attempt) {
+        self.attempt = Some(attempt);
+        (self.failed, self.retry_after_ms, self.quota) = (None, None, None);
+    }
+
+    /// What the head of a reply says of limits and of when to come again.
+    pub(super) fn head_arrived(&mut self, exchange: &Exchange) {
+        let refused = exchange.status() >= 400;
+        let says = |name: &[u8]| contains(name, b"ratelimit") || refused && contains(name, b"retry-after");
+        if !exchange.headers().any(|(name, _)| says(name)) {
+            return;
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_ascii_lowercase();
+        let said: Vec<(String, String)> = exchange
+            .headers()
+            .filter(|(name, _)| says(name))
+            .map(|(name, value)| (text(name), String::from_utf8_lossy(value).into_owned()))
+            .collect();
+        let headers = said.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let now_ms = unix_ms();
+        self.quota = Quota::read(headers.clone(), now_ms);
+        if refused {
+            self.retry_after_ms = retry_after_ms(headers, None, now_ms);
+        }
+    }
+}
+
+/// Whether a header's name has this in it, in any case.
+fn contains(name: &[u8], part: &[u8]) -> bool {
+    name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+}
+
+impl Call {
+    /// Why the attempt failed; the first reason counts.
+    pub(crate) fn note_failure(&mut self, failure: &Failure) {
+        if self.learning.failed.is_none() {
+            self.learning.failed = Some(self.class_of(failure));
+        }
+        if self.learning.retry_after_ms.is_none() {
+            // Google says it in the body alone, from where it has become a hint.
+            let hints = failure.hints.iter().filter_map(|(name, value)| Some((*name, value.to_str().ok()?)));
+            self.learning.retry_after_ms = retry_after_ms(hints, None, unix_ms());
+        }
+    }
+
+    /// How an attempt failed that ended so.
+    fn class_of(&self, failure: &Failure) -> Class {
+        let status = self.attempt.status;
+        let refused = status >= 400;
+        match failure.elsewhere {
+            Elsewhere::Model if failure.word == "refusal" || failure.kind.row().openrouter == "content_policy_violation" => Class::Refused,
+            Elsewhere::Model => Class::ContextOverflow,
+            _ if self.seen.content && Class::of_kind(failure.kind) != Class::Rejected => Class::BrokenLate,
+            _ if refused => Class::of_status(status),
+            _ if status == 0 && matches!(failure.word, "resolve_failed" | "connect_failed" | "tls_failed" | "connect_timeout") => {
+                Class::Unreachable
+            }
+            _ => match Class::of_kind(failure.kind) {
+                // It is ours: the process stops, the store fails, the client breaks off. Nothing is known about the provider.
+                Class::Rejected => Class::Cancelled,
+                class => class,
+            },
+        }
+    }
+
+    /// The attempt is over and another may follow: what the router goes by.
+    pub(super) fn learn_failed(&mut self, at: Instant) -> Class {
+        let class = self.learning.failed.unwrap_or(Class::Broken);
+        self.learn(class, 0, at);
+        class
+    }
+
+    /// The call is settled: so is its last attempt.
+    pub(super) fn learn_settled(&mut self, outcome: Settled, usage: Option<&Usage>, at: Instant) {
+        let class = match outcome {
+            Settled::Completed => Class::Success,
+            Settled::Failed => self.learning.failed.unwrap_or(Class::Cancelled),
+            Settled::Cancelled | Settled::Void | Settled::Recovered => Class::Cancelled,
+        };
+        if class == Class::Success
+            && let (Some(attempt), Some(conversation)) = (&self.learning.attempt, &self.learning.conversation)
+        {
+            let (need, through_router) = &**conversation;
+            let used_cache = usage.is_some_and(|usage| usage.cache_read_tokens + usage.cache_write_tokens > 0);
+            let told = Told { through_router: *through_router, used_cache, cache_seconds: None };
+            let shared = &self.worker.shared;
+            attempt.remember(&self.learning.board, &shared.pins, need, told, shared.routing_ms(at.into_std()));
+        }
+        self.learn(class, usage.map_or(0, |usage| usage.completion_tokens), at);
+    }
+
+    fn learn(&mut self, class: Class, completion_tokens: u64, at: Instant) {
+        let Some(attempt) = self.learning.attempt.take() else { return };
+        let attempt_us = self.since_began(self.attempt_at);
+        let since_attempt_ms = |us: u64| u32::try_from(us.saturating_sub(attempt_us) / 1000).unwrap_or(u32::MAX);
+        let content_us = self.timings.content_us;
+        let outcome = Outcome {
+            class,
+            retry_after_ms: self.learning.retry_after_ms,
+            first_token_ms: (content_us > 0).then(|| since_attempt_ms(content_us)),
+            total_ms: Some(since_attempt_ms(self.since_began(at))),
+            completion_tokens: u32::try_from(completion_tokens).unwrap_or(u32::MAX),
+            tools: None,
+        };
+        attempt.finish(&outcome, self.learning.quota.as_ref(), self.worker.shared.routing_ms(at.into_std()));
+    }
+}
