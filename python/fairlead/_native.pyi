@@ -27,6 +27,7 @@ __all__ = [
     "count_request_tokens",
     "count_tokens",
     "estimate_tokens",
+    "explain",
     "hash_key",
     "translate_request",
     "translate_response",
@@ -47,6 +48,10 @@ QUIRKS: list[tuple[str, str]]
 
 def hash_key(secret: bytes, key: str) -> str:
     """HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key."""
+
+def explain(snapshot: bytes, question: bytes) -> bytes:
+    """Why a request would go where it would go by this snapshot, where nothing has happened yet: JSON in, JSON out. A wrong snapshot raises
+    ValueError."""
 
 def count_tokens(text: str, model: str) -> int:
     """The exact tokens of a text. Raises ValueError when the model's encoding is not public."""
@@ -266,6 +271,9 @@ class Engine:
 
     def metrics(self) -> str:
         """Prometheus text."""
+
+    def explain(self, question: bytes) -> bytes:
+        """Why a request would go where it would go: JSON in (`rust/gateway/src/pipeline/explain.rs`), JSON out."""
 
     def health(self) -> bytes:
         """What is known of the endpoints that were used: JSON, an array of objects (`rust/router/src/health/report.rs`)."""

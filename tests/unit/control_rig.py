@@ -98,6 +98,8 @@ class FakeJournal:
         self.snapshots: list[bytes] = []
         self.applied_seq = 0
         self.known_health = b"[]"
+        self.questions: list[bytes] = []
+        self.explanation = b"{}"
         self.opened = 0
 
     def settle(self, generations: Iterable[tuple[Any, ...]]) -> None:
@@ -125,6 +127,10 @@ class FakeJournal:
 
     def metrics(self) -> str:
         return "fairlead_up 1\n"
+
+    def explain(self, question: bytes) -> bytes:
+        self.questions.append(question)
+        return self.explanation
 
     def health(self) -> bytes:
         return self.known_health

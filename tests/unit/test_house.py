@@ -43,7 +43,7 @@ CRATES_OF_TESTS: dict[str, set[str]] = {"gateway": {"sim"}}
 # Inside the gateway: server → pipeline → {upstream, telemetry}. Whoever is above may use everything below.
 GATEWAY: dict[str, set[str]] = {
     "lib": {"gateway", "events", "options"},
-    "gateway": {"server", "worker", "upstream", "telemetry", "responses", "events", "options"},
+    "gateway": {"server", "pipeline", "worker", "upstream", "telemetry", "responses", "events", "options"},
     "server": {"gateway", "pipeline", "worker", "routes", "upstream", "telemetry", "options"},
     "pipeline": {"worker", "routes", "upstream", "telemetry", "responses"},
     "worker": {"gateway", "upstream", "telemetry"},

@@ -19,6 +19,7 @@ MISUSE = 2
 COMMANDS: dict[str, str] = {
     "serve": "start the gateway",
     "check": "say what a configuration would run, or everything that is wrong with it",
+    "explain": "say which endpoints would serve a request, in what order, and why not the others",
     "models": "list models with prices and endpoints",
     "keys": "create, list, disable, enable and delete gateway keys",
     "usage": "show what was used and what it cost",

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fairlead.control import credits, generation, health, key, keys, models, operations, requests, usage
+from fairlead.control import credits, explain, generation, health, key, keys, models, operations, requests, usage
 from fairlead.control.access import Access, Principal, admin_principal, authorise, private_principal
 from fairlead.control.desk import Call, Desk
 from fairlead.control.replies import Refusal, Shape, not_found, shape_of
@@ -60,6 +60,7 @@ ADMIN: tuple[Resource, ...] = (
     Resource("POST", "/admin/reload", Access.OPERATOR, operations.reload),
     Resource("GET", "/admin/health", Access.OPERATOR, health.show),
     Resource("DELETE", "/admin/health", Access.OPERATOR, health.forget),
+    Resource("POST", "/admin/explain", Access.OPERATOR, explain.show),
     Resource("GET", "/admin/requests", Access.OPERATOR, requests.listing),
     Resource("GET", "/admin/requests/{id}", Access.OPERATOR, requests.show),
     Resource("GET", "/admin/usage", Access.OPERATOR, usage.show),

@@ -29,6 +29,10 @@ class Engine(Protocol):
         """Prometheus text."""
         ...
 
+    def explain(self, question: bytes) -> bytes:
+        """Why a request would go where it would go: JSON in, JSON out."""
+        ...
+
     def health(self) -> bytes:
         """What is known of the endpoints that were used: JSON, an array of objects."""
         ...

@@ -27,6 +27,17 @@ class RestingEngine:
         """Nothing happens."""
         return ""
 
+    def explain(self, question: bytes) -> bytes:
+        """Nothing is decided here."""
+        return b'{"error":{"status":503,"message":"no process runs on this data folder","param":null}}'
+
+    def health(self) -> bytes:
+        """Nothing is known."""
+        return b"[]"
+
+    def forget_health(self) -> None:
+        """There is nothing to forget."""
+
 
 class NothingToRead:
     """The reader of a journal that does not exist yet; also its only batch."""

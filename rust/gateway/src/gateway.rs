@@ -2,6 +2,7 @@
 
 use crate::events::{Event, Events};
 use crate::options::Options;
+use crate::pipeline;
 use crate::responses::{Bounds, Responses};
 use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
@@ -129,6 +130,16 @@ fn bounds(snapshot: &Snapshot) -> Bounds {
     }
 }
 
+/// Why a request would go where it would go by this configuration, where nothing has happened yet: JSON in, JSON out.
+///
+/// # Errors
+/// The configuration is not valid.
+pub fn explain(snapshot: &[u8], question: &[u8]) -> Result<Vec<u8>, SnapshotError> {
+    let snapshot = Arc::new(Snapshot::from_json(snapshot)?);
+    let board = Board::new(snapshot, &Registry::default()).map_err(|error| SnapshotError::new(error.path, error.message))?;
+    Ok(pipeline::explain(&Arc::new(board), &Pins::new(1), unix_ms(), question))
+}
+
 /// Why the engine could not start. The text names what to change.
 #[derive(Debug)]
 pub struct StartError(String);
@@ -240,6 +251,12 @@ impl Gateway {
         let board = self.shared.board();
         let reports: Vec<_> = board.reports(self.shared.routing_ms(Instant::now())).collect();
         serde_json::to_vec(&reports).unwrap_or_default()
+    }
+
+    /// Why a request would go where it would go: JSON in, JSON out.
+    pub fn explain(&self, question: &[u8]) -> Vec<u8> {
+        let shared = &self.shared;
+        pipeline::explain(&shared.board(), &shared.pins, shared.routing_ms(Instant::now()), question)
     }
 
     /// Forgets what is known of endpoints and provider keys: outages, cool-downs, limits, latencies. For an operator who has mended something.

@@ -19,5 +19,5 @@ mod upstream;
 mod worker;
 
 pub use events::{Event, Events};
-pub use gateway::{Gateway, StartError};
+pub use gateway::{Gateway, StartError, explain};
 pub use options::{Options, TlsFiles};

@@ -17,6 +17,13 @@ pub(crate) fn hash_key(secret: &[u8], key: &str) -> String {
     })
 }
 
+/// Why a request would go where it would go by this snapshot, where nothing has happened yet: JSON in, JSON out. A wrong snapshot raises
+/// ValueError.
+#[pyfunction]
+pub(crate) fn explain(py: Python<'_>, snapshot: &[u8], question: &[u8]) -> PyResult<Vec<u8>> {
+    py.detach(|| fairlead_gateway::explain(snapshot, question)).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
 /// The data plane of this process. It owns its threads; none of them ever runs Python.
 #[pyclass(frozen, module = "fairlead._native")]
 pub(crate) struct Engine {
@@ -90,6 +97,12 @@ impl Engine {
     fn health(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
         let gateway = self.gateway()?;
         Ok(py.detach(|| gateway.health()))
+    }
+
+    /// Why a request would go where it would go: JSON in, JSON out.
+    fn explain(&self, py: Python<'_>, question: &[u8]) -> PyResult<Vec<u8>> {
+        let gateway = self.gateway()?;
+        Ok(py.detach(|| gateway.explain(question)))
     }
 
     /// Forgets what is known of endpoints and provider keys.

@@ -15,7 +15,7 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
-    use super::engine::{Engine, hash_key};
+    use super::engine::{Engine, explain, hash_key};
     #[pymodule_export]
     use super::journal::{JournalBatch, JournalReader};
     #[pymodule_export]

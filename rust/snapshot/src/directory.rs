@@ -190,7 +190,7 @@ pub fn parse_hash(text: &str) -> Option<KeyHash> {
 }
 
 /// Glob with `*` only: the first piece must start the text, the last must end it, the others follow in order.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

@@ -17,7 +17,7 @@ mod snapshot;
 mod target;
 pub mod wire;
 
-pub use directory::{Directory, KeyHasher, Principal};
+pub use directory::{Directory, KeyHasher, Principal, matches};
 pub use facts::{CredentialLimits, Modalities, Parameters, Quantizations};
 pub use snapshot::{Endpoint, Found, Model, Preset, Provider, Secret, Snapshot, SnapshotError, Split, did_you_mean};
 pub use target::{Operation, Origin, Signing, SigningKey, Target};

@@ -24,6 +24,7 @@ use fairlead_journal::ReserveRef;
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Outcome, Scopes, Settle, Timings, reserve};
 use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
+use http::HeaderValue;
 use learning::Learning;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(crate) struct Call {
     past: Vec<Past>,
     attempt: Tried,
     learning: Learning,
+    /// Why it went where it went, for a client that asked.
+    pub(crate) explanation: Option<HeaderValue>,
     /// An attempt of another model may follow.
     changes_model: bool,
     prompt_tokens_estimate: u64,
@@ -150,6 +153,7 @@ impl Call {
             past: Vec::new(),
             attempt: Tried::default(),
             learning: Learning::new(journey, leg),
+            explanation: journey.explanation.clone(),
             changes_model: false,
             prompt_tokens_estimate,
             timings: Timings::default(),

@@ -17,6 +17,17 @@ const PASSED: [(&str, &str); 6] = [
     ("tracestate", "tracestate"),
 ];
 
+fn flag(name: &str, value: Option<&[u8]>) -> Result<bool, Failure> {
+    match value {
+        None | Some(b"false" | b"0") => Ok(false),
+        Some(b"true" | b"1") => Ok(true),
+        Some(other) => {
+            let message = format!("{name} must be true or false, not {}", shown(&String::from_utf8_lossy(other)));
+            Err(Failure::new(ErrorKind::InvalidRequest, message))
+        }
+    }
+}
+
 /// Headers a key may come in, besides `Authorization: Bearer`, in the order of preference.
 const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
 
@@ -34,6 +45,8 @@ pub(crate) struct Head<'a> {
     pub(crate) session: Option<&'a [u8]>,
     /// `X-Fairlead-Strict`.
     strict: Option<&'a [u8]>,
+    /// `X-Fairlead-Explain`.
+    explain: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
     /// The client waits for `100 Continue` before it sends its body.
     pub(crate) expects: bool,
@@ -64,6 +77,7 @@ impl<'a> Head<'a> {
             "x-openrouter-title" => self.openrouter_title = Some(value),
             "x-session-id" => self.session = Some(value),
             "x-fairlead-strict" => self.strict = Some(value),
+            "x-fairlead-explain" => self.explain = Some(value),
             "content-encoding" if !value.eq_ignore_ascii_case(b"identity") => self.coding = Some(value),
             "expect" => self.expects = true,
             "upgrade" => self.upgrades = true,
@@ -93,14 +107,12 @@ impl<'a> Head<'a> {
 
     /// Whether the client would rather be refused than lose anything in a translation.
     pub(crate) fn strict(&self) -> Result<bool, Failure> {
-        match self.strict {
-            None | Some(b"false" | b"0") => Ok(false),
-            Some(b"true" | b"1") => Ok(true),
-            Some(other) => {
-                let message = format!("X-Fairlead-Strict must be true or false, not {}", shown(&String::from_utf8_lossy(other)));
-                Err(Failure::new(ErrorKind::InvalidRequest, message))
-            }
-        }
+        flag("X-Fairlead-Strict", self.strict)
+    }
+
+    /// Whether the client wants to know why its request went where it went.
+    pub(crate) fn wants_explanation(&self) -> Result<bool, Failure> {
+        flag("X-Fairlead-Explain", self.explain)
     }
 
     /// The bearer token alone.

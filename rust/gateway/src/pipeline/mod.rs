@@ -6,6 +6,7 @@ mod admit;
 mod attempt;
 mod call;
 mod count;
+mod explain;
 mod failover;
 mod failure;
 mod forward;
@@ -21,6 +22,7 @@ mod translate;
 mod whole;
 
 pub(crate) use admit::KnownKey;
+pub(crate) use explain::explain;
 pub(crate) use reply::{Broken, ReplyBody, refuse_head};
 
 use crate::routes::{self, Ask, Route};

@@ -12,9 +12,12 @@ use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind};
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Wanted};
-use fairlead_router::{Attempt, Board, Conversation, Members, Need, Now, Order, Reason, Run, Way as RouterWay, WishError, Wishes};
+use fairlead_router::{
+    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pins, Reason, Run, Way as RouterWay, WishError, Wishes,
+};
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
+use http::HeaderValue;
 use std::sync::Arc;
 
 /// An endpoint in a snapshot, as indexes, so that it can outlive the borrow, and the dialect it is spoken to in.
@@ -61,6 +64,8 @@ pub(crate) struct Journey {
     automatic_cache: bool,
     /// `provider.require_parameters`: rather refused than said in other words.
     pub(crate) require_parameters: bool,
+    /// What `X-Fairlead-Explain` asked for.
+    pub(crate) explanation: Option<HeaderValue>,
 }
 
 /// Where an attempt goes. It holds its place there (a key's concurrency, a probe) until it is learned from or dropped.
@@ -135,22 +140,72 @@ impl Journey {
     }
 }
 
+/// What a decision is made from, beside the request.
+pub(crate) struct Asking<'a> {
+    /// Whether the key may use a model.
+    pub(crate) allowed: &'a dyn Fn(&str) -> bool,
+    pub(crate) account: u64,
+    /// The caller's name for the conversation, from the head.
+    pub(crate) session: Option<&'a str>,
+    /// Everything random comes out of this.
+    pub(crate) seed: u64,
+    /// By the router's clock.
+    pub(crate) now_ms: u64,
+}
+
+/// A decision, with what it was made from.
+pub(crate) struct Weighed {
+    pub(crate) board: Arc<Board>,
+    pub(crate) plan: fairlead_router::Plan,
+    wanted: Wanted,
+    wishes: Wishes,
+    need: Need,
+    asked: Asked,
+}
+
+impl Weighed {
+    pub(crate) fn prompt_tokens(&self) -> u64 {
+        self.need.prompt_tokens
+    }
+
+    /// What to say where nothing can be tried.
+    pub(crate) fn refusal(&self, purpose: Purpose) -> Failure {
+        no_endpoint(&self.board, &self.plan, &self.wanted, purpose)
+    }
+}
+
 /// Makes the plan, or says what stands in the way.
 ///
 /// # Errors
 /// A name or wish that cannot be meant, a model that is not there or not for this key, or no endpoint that satisfies the request.
 pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, intake: &Intake, ask: &Ask) -> Result<Journey, Failure> {
-    let (board, facts, frames) = (worker.shared.board(), &intake.facts, &intake.frames[..]);
-    let now_ms = worker.shared.routing_ms(std::time::Instant::now());
     let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());
-    let session = facts.session_id.as_deref().or_else(|| head.session.and_then(|session| std::str::from_utf8(session).ok()));
+    let session = head.session.and_then(|session| std::str::from_utf8(session).ok());
+    let now_ms = worker.shared.routing_ms(std::time::Instant::now());
+    let asking = Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms };
+    let weighed = weigh(worker.shared.board(), &worker.shared.pins, &asking, intake, ask)?;
+    if weighed.plan.steps.is_empty() {
+        return Err(weighed.refusal(ask.purpose));
+    }
+    let explanation = head.wants_explanation()?.then(|| shown_in_a_header(&weighed, seed)).flatten();
+    let Weighed { board, plan, wanted, wishes, need, asked } = weighed;
+    let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
+    let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
+    let require_parameters = wishes.require_parameters == Some(true);
+    Ok(Journey { plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, board })
+}
+
+/// Filters and orders the endpoints that may serve a request. The plan may be empty.
+pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake: &Intake, ask: &Ask) -> Result<Weighed, Failure> {
+    let (facts, frames, now_ms) = (&intake.facts, &intake.frames[..], asking.now_ms);
+    let session = facts.session_id.as_deref().or(asking.session);
     let names = names::Request {
         model: &facts.model,
         models: &facts.fallback_models,
         preset: facts.preset.as_deref(),
         sticky: session.or(facts.user.as_deref()),
     };
-    let wanted = names::resolve(&board, names, |model| principal.may_use(model), seed).map_err(wrong_name)?;
+    let wanted = names::resolve(&board, names, asking.allowed, asking.seed).map_err(wrong_name)?;
     let wishes = wishes(&board, intake, &wanted)?;
     let asked = Asked::new(ask, facts);
     let has_choice = wanted.pick != Pick::Listed || wanted.models.len() > 1 || board.has_choice(wanted.models[0].model);
@@ -158,7 +213,7 @@ pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, in
         prompt_tokens: likely_prompt_tokens(intake),
         max_tokens: facts.max_completion_tokens,
         has_tools: facts.has_tools,
-        account: principal.account,
+        account: asking.account,
         ..Need::tokens(0, None)
     };
     if has_choice {
@@ -168,23 +223,30 @@ pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, in
     if wishes.require_parameters == Some(true) {
         need.parameters = names_of(&facts.parameters(frames));
     }
-    let order = Order { pick: &wanted.pick, pool: &wanted.pool, models: &wanted.models, wishes: &wishes, need: &need, pin: None, seed };
+    let (pick, pool, models) = (&wanted.pick, &wanted.pool[..], &wanted.models[..]);
+    let order = Order { pick, pool, models, wishes: &wishes, need: &need, pin: None, seed: asking.seed };
     let mut plan = fairlead_router::Plan::default();
     let way =
         |endpoint: &Endpoint| best_way(endpoint, asked).map(|(way, dialect, _)| RouterWay { dialect, reluctant: way == Way::Reluctant });
-    decide(&board, &order.pinned(&board, &worker.shared.pins, now_ms), now_ms, way, &mut plan);
+    decide(&board, &order.pinned(&board, pins, now_ms), now_ms, way, &mut plan);
     if plan.steps.is_empty() && plan.removed.iter().any(|removed| is_of_size(removed.reason)) {
         // Sizes are estimated: where nothing else is left the provider says itself that it is too much.
         let unsized_need = Need { prompt_tokens: 0, max_tokens: None, ..need };
         decide(&board, &Order { need: &unsized_need, ..order }, now_ms, way, &mut plan);
     }
-    if plan.steps.is_empty() {
-        return Err(no_endpoint(&board, &plan, &wanted, ask.purpose));
-    }
-    let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
-    let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
-    let require_parameters = wishes.require_parameters == Some(true);
-    Ok(Journey { plan, run, need, asked, strict, automatic_cache, require_parameters, board })
+    Ok(Weighed { board, plan, wanted, wishes, need, asked })
+}
+
+/// Longer ones are cut to what fits into a header: the first choices are the ones to know.
+const MOST_EXPLAINED: usize = 12;
+
+fn shown_in_a_header(weighed: &Weighed, seed: u64) -> Option<HeaderValue> {
+    let mut explanation = Explanation::new(&weighed.board, &weighed.plan, seed);
+    explanation.candidates.truncate(MOST_EXPLAINED);
+    explanation.removed.truncate(MOST_EXPLAINED);
+    let text: String =
+        serde_json::to_string(&explanation).ok()?.chars().map(|character| if character.is_ascii() { character } else { '?' }).collect();
+    HeaderValue::from_str(&text).ok()
 }
 
 fn decide(board: &Board, order: &Order<'_>, now_ms: u64, way: impl Fn(&Endpoint) -> Option<RouterWay>, plan: &mut fairlead_router::Plan) {

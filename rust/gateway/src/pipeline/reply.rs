@@ -93,6 +93,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-fairlead-model");
 const PROVIDER: HeaderName = HeaderName::from_static("x-fairlead-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-fairlead-attempts");
 const LOSS: HeaderName = HeaderName::from_static("x-fairlead-loss");
+const EXPLAIN: HeaderName = HeaderName::from_static("x-fairlead-explain");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -244,6 +245,9 @@ fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
     headers.insert(ATTEMPTS, HeaderValue::from(call.attempts()));
     if let Some(losses) = losses_header(call.losses()) {
         headers.insert(LOSS, losses);
+    }
+    if let Some(explanation) = &call.explanation {
+        headers.insert(EXPLAIN, explanation.clone());
     }
     if let Ok(timing) = HeaderValue::from_maybe_shared(server_timing(call.own_us())) {
         headers.insert(SERVER_TIMING, timing);

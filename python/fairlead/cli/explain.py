@@ -1,0 +1,128 @@
+"""`fairlead explain`: which endpoints would serve a request, in what order, and why not the others.
+
+A running process answers with its health and its pins; without one, the configuration answers as if nothing had happened yet.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fairlead.cli import FAILED, FINE, MISUSE
+from fairlead.cli.configured import configured
+from fairlead.cli.reach import Refused, Running, add_options, print_json, settings
+from fairlead.cli.table import table
+from fairlead.config import Mistakes, report
+from fairlead.control import place
+
+NAME = "explain"
+HELP = "say which endpoints would serve a request, in what order, and why not the others"
+
+_CANDIDATES = ("", "MODEL", "PROVIDER", "DIALECT", "EXPECTED $", "CHANCE", "HEALTH")
+_REMOVED = ("MODEL", "PROVIDER", "OUT BY", "WOULD BE LET IN BY")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds what the request is."""
+    add_options(parser)
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model by any name that requests may use, with variant or preset")
+    parser.add_argument("--body", metavar="FILE", help="a whole request body; - for stdin")
+    parser.add_argument("--dialect", metavar="D", default="openai_chat", help="what the body is written in (default: openai_chat)")
+    parser.add_argument("--provider", metavar="JSON", help="provider preferences, such as '{\"sort\": \"price\"}'")
+    parser.add_argument("--models", metavar="A,B", help="fallback models")
+    parser.add_argument("--key", metavar="KEY", help="as if this key asked: its id, hash, name or label (a running process only)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the draw: the same one gives the same order")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: something would serve it; 1: nothing would; 2: the question or the configuration is wrong."""
+    try:
+        question = _question(arguments)
+        answer = _ask(arguments, question)
+    except Mistakes as mistakes:
+        sys.stderr.write(report.text(mistakes.problems))
+        return MISUSE
+    except (Refused, ValueError, OSError, msgspec.DecodeError) as error:
+        if arguments.json:
+            print_json({"ok": False, "error": str(error)})
+        else:
+            sys.stderr.write(f"fairlead explain: {error}\n")
+        return MISUSE
+    if arguments.json:
+        print_json(answer)
+    else:
+        sys.stdout.write(text(answer))
+    return FINE if answer["candidates"] else FAILED
+
+
+def _question(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.body is not None:
+        raw = sys.stdin.buffer.read() if arguments.body == "-" else Path(arguments.body).read_bytes()
+        body = msgspec.json.decode(raw, type=dict[str, Any])
+    else:
+        body = {"messages": [{"role": "user", "content": "Hello"}]}
+    if arguments.model is not None:
+        body["model"] = arguments.model
+    if "model" not in body and "models" not in body:
+        raise ValueError("name a model, or a --body that does")
+    if arguments.provider is not None:
+        body["provider"] = msgspec.json.decode(arguments.provider.encode())
+    if arguments.models is not None:
+        body["models"] = arguments.models.split(",")
+    question: dict[str, Any] = {"body": body, "dialect": arguments.dialect}
+    if arguments.dialect == "gemini_generate":
+        question["model"] = body.pop("model")
+    return question | ({"seed": arguments.seed} if arguments.seed is not None else {})
+
+
+def _ask(arguments: argparse.Namespace, question: dict[str, Any]) -> dict[str, Any]:
+    _, data_dir = settings(arguments.config, arguments.data_dir)
+    holder = place.holder(data_dir)
+    if holder is not None and holder.control_socket:
+        asked = question | ({"key": arguments.key} if arguments.key else {})
+        answer: dict[str, Any] = Running(Path(holder.control_socket)).request("POST", "/admin/explain", asked)["data"]
+        return answer
+    if arguments.key:
+        raise ValueError("--key needs a running process")
+    from fairlead.runtime import native_module
+
+    compiled, _ = configured(arguments.config)
+    answer = msgspec.json.decode(native_module().explain(compiled.snapshot, msgspec.json.encode(question)))
+    if "error" in answer:
+        raise ValueError(answer["error"]["message"])
+    return answer
+
+
+def text(answer: dict[str, Any]) -> str:
+    """For people."""
+    parts = []
+    if answer["candidates"]:
+        rows = [_candidate(place, candidate) for place, candidate in enumerate(answer["candidates"], 1)]
+        parts.append(table(_CANDIDATES, rows, frozenset({0, 4, 5})))
+    else:
+        parts.append(answer.get("refusal", "nothing would serve it") + "\n")
+    if answer["removed"]:
+        rows = [(out["model"], out["provider"], out["excluded_by"], out["relax"]) for out in answer["removed"]]
+        parts.append(table(_REMOVED, rows, frozenset()))
+    parts.append(f"prompt: about {answer['prompt_tokens']} tokens; seed {answer['seed']}\n")
+    return "\n".join(parts)
+
+
+def _candidate(place: int, candidate: dict[str, Any]) -> tuple[str, ...]:
+    chance = candidate.get("chance")
+    health = candidate["health"]
+    notes = [health["breaker"]] if health["breaker"] != "closed" else []
+    notes += [name for name in ("outage", "full") if health[name]]
+    notes += [health["standing"]] if health["standing"] != "normal" else []
+    notes += [name for name in ("pinned", "slow", "reluctant") if candidate[name]]
+    return (
+        str(place),
+        candidate["model"],
+        candidate["provider"],
+        candidate["dialect"],
+        f"{candidate['expected_usd']:.6f}",
+        "-" if chance is None else f"{chance:.1%}",
+        ", ".join(notes) or "good",
+    )

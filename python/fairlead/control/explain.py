@@ -1,0 +1,42 @@
+"""`POST /admin/explain`: which endpoints would serve a request, in what order, and why not the others. Nothing is sent."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from fairlead.control.db import queries
+from fairlead.control.desk import Call
+from fairlead.control.replies import Refusal, invalid, reply
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What shall be explained."""
+
+    body: msgspec.Raw
+    """The request's body, as a client would send it."""
+    dialect: str = "openai_chat"
+    """What it is written in."""
+    model: str | None = None
+    """The model that the path names, of a Gemini request."""
+    stream: bool = False
+    """Whether a Gemini request is to be streamed."""
+    key: str | None = None
+    """A key by its id, hash, name or label: as if it asked. Absent: one that may use everything."""
+    seed: int | None = None
+    """Of the draw; the same one gives the same order as long as nothing changes."""
+
+
+async def show(call: Call) -> Response:
+    """The candidates in order, with their cost, chance and health, and those that are out, with the filter and what would let them in."""
+    question = await call.body(Question)
+    asked: dict[str, Any] = {name: getattr(question, name) for name in ("body", "dialect", "model", "stream", "seed")}
+    if question.key is not None:
+        found = await call.desk.database.read(lambda connection: queries.keys_named(connection, question.key or ""))
+        if len(found) != 1:
+            raise invalid(f"key: {len(found)} keys are called {question.key[:200]!r}; name one by its id or hash")
+        asked |= {"models": found[0].models, "account": await call.desk.database.read(lambda c: queries.account_id(c, found[0].account))}
+    answer = msgspec.json.decode(call.desk.engine.explain(msgspec.json.encode(asked)))
+    if (error := answer.get("error")) is not None:
+        raise Refusal(error["status"], "invalid_request", error["message"])
+    return reply({"data": answer})
