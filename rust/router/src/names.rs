@@ -229,7 +229,9 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         let earlier = std::mem::take(&mut self.wanted.wishes);
         self.wanted.wishes = earlier.over(wishes);
         if with_model {
-            return self.push(path, found, Variant::PLAIN);
+            let board = self.board;
+            let (_, variant) = self.variant(path, &board.snapshot().presets[position].model)?;
+            return self.push(path, found, variant);
         }
         self.wanted.strict_translation |= found.strict_translation;
         self.wanted.automatic_cache |= found.automatic_cache;

@@ -37,6 +37,8 @@ pub struct Snapshot {
 pub struct Preset {
     /// What stands behind `@preset/`.
     pub name: String,
+    /// Its model as it is named, with suffixes; known.
+    pub model: String,
     /// Models to fall back to; every one is known.
     pub models: Vec<String>,
     /// The `provider` object, as JSON.
@@ -259,11 +261,7 @@ impl Snapshot {
 fn add_presets(names: &mut HashMap<String, Found>, presets: &[wire::Preset]) -> Result<(), SnapshotError> {
     let mut found = Vec::with_capacity(presets.len());
     for preset in presets {
-        let Some(named) = names.get(&preset.model) else {
-            let message = format!("no model {:?}{}", preset.model, did_you_mean(names.keys().map(String::as_str), &preset.model));
-            return Err(SnapshotError::new(format!("presets.{}.model", preset.name), message));
-        };
-        let Found { model, .. } = *named;
+        let Found { model, .. } = known(names, &preset.model, || format!("presets.{}.model", preset.name))?;
         found.push(Found { model, strict_translation: preset.strict_translation, automatic_cache: preset.automatic_cache });
     }
     for (preset, found) in presets.iter().zip(found) {
@@ -279,7 +277,7 @@ fn preset(given: wire::Preset, names: &HashMap<String, Found>) -> Result<Preset,
         known(names, model, || format!("presets.{}.models.{position}", given.name))?;
     }
     let provider = given.provider.map(|provider| provider.get().into());
-    Ok(Preset { name: given.name, models: given.models, provider })
+    Ok(Preset { name: given.name, model: given.model, models: given.models, provider })
 }
 
 fn splits(given: Vec<wire::Split>, names: &HashMap<String, Found>) -> Result<Vec<Split>, SnapshotError> {
@@ -299,11 +297,13 @@ fn splits(given: Vec<wire::Split>, names: &HashMap<String, Found>) -> Result<Vec
     Ok(splits)
 }
 
-fn known(names: &HashMap<String, Found>, model: &str, path: impl Fn() -> String) -> Result<(), SnapshotError> {
-    if names.contains_key(model) {
-        return Ok(());
-    }
-    Err(SnapshotError::new(path(), format!("no model {model:?}{}", did_you_mean(names.keys().map(String::as_str), model))))
+/// A name with as few of its suffixes taken off as it needs to be known: what `:nitro` and the like wish is the router's to read.
+fn known(names: &HashMap<String, Found>, model: &str, path: impl Fn() -> String) -> Result<Found, SnapshotError> {
+    let mut shorter = std::iter::successors(Some(model), |name| Some(name.rsplit_once(':')?.0));
+    shorter.find_map(|name| names.get(name)).copied().ok_or_else(|| {
+        let message = format!("no model {model:?}{}", did_you_mean(names.keys().map(String::as_str), model));
+        SnapshotError::new(path(), message)
+    })
 }
 
 /// Providers as endpoints need them while a snapshot is being made.

@@ -395,7 +395,7 @@ pub enum Status {
 pub struct Preset {
     /// What stands behind `@preset/`. Unique.
     pub name: String,
-    /// A model's id or alias.
+    /// A model's id or alias, with suffixes such as `:nitro`.
     pub model: String,
     /// A translation that loses something is refused.
     #[serde(default)]
@@ -403,7 +403,7 @@ pub struct Preset {
     /// Where a client marks nothing for the prompt cache, it is marked by us.
     #[serde(default)]
     pub automatic_cache: bool,
-    /// Models to fall back to, where the request names none.
+    /// Models to fall back to, where the request names none; named likewise.
     #[serde(default)]
     pub models: Vec<String>,
     /// What it wants of routing, as the `provider` object of a request; the request's own wins.
@@ -425,7 +425,7 @@ pub struct Split {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Arm {
-    /// A model's id or alias.
+    /// A model's id or alias, with suffixes such as `:nitro`.
     pub model: String,
     /// Its part of the sum of all shares.
     pub share: u32,

@@ -12,8 +12,10 @@ fn names() -> Board {
         spec("lab/llama3:8b", "p2", 10, ""),
     ];
     let rest = r#""presets":[{"name":"team","model":"acme/fast","models":["acme/gift"],"strict_translation":true,
-        "provider":{"sort":"price","only":["p1"]}}],
-        "splits":[{"name":"house","arms":[{"model":"acme/fast","share":1},{"model":"acme/gift","share":3}]}]"#;
+        "provider":{"sort":"price","only":["p1"]}},
+        {"name":"quick","model":"acme/gift:free:nitro","models":["acme/fast:floor"]}],
+        "splits":[{"name":"hasty","arms":[{"model":"acme/fast:nitro","share":1}]},
+        {"name":"house","arms":[{"model":"acme/fast","share":1},{"model":"acme/gift","share":3}]}]"#;
     board_of(&specs, &[], rest, &Registry::default())
 }
 
@@ -58,6 +60,10 @@ fn suffixes_are_wishes() {
     check("acme/fast:exacto", false, Some(By::Exacto), None);
     check("acme/gift:free", true, None, None);
     check("acme/gift:free:nitro", true, Some(By::Throughput), Some(Tier::Priority));
+    check("@preset/quick", true, Some(By::Throughput), Some(Tier::Priority));
+    check("hasty", false, Some(By::Throughput), Some(Tier::Priority));
+    let fallback = wanted(&board, Request { model: "@preset/quick", ..Request::default() }).unwrap().models[1].variant;
+    assert_eq!((fallback.sort, fallback.opens), (Some(By::Price), Some(Tier::Flex)));
 }
 
 #[test]

@@ -206,18 +206,24 @@ fn mistakes_name_their_place() {
     preset(r#"{"name":"p","model":"nick","models":["nick","nik"]}"#, "presets.p.models.1", "did you mean \"nick\"?");
     let arm = r#"{"model":"nick","share":1}"#;
     split(&format!(r#"{{"name":"nick","arms":[{arm}]}}"#), "splits.nick", "taken twice");
-    split(r#"{"name":"s","arms":[{"model":"nix","share":1}]}"#, "splits.s.arms.0.model", "no model");
+    split(r#"{"name":"s","arms":[{"model":"nix:nitro","share":1}]}"#, "splits.s.arms.0.model", "no model");
     split(r#"{"name":"s","arms":[{"model":"nick","share":0}]}"#, "splits.s.arms", "no arm has a share");
 }
 
 #[test]
 fn presets_and_splits_arrive() {
     let models = model("acme/fast", r#""provider":"open""#);
-    let presets = r#"[{"name":"p","model":"nick","models":["acme/fast"],"provider":{"sort":"price"}}]"#;
-    let splits = r#"[{"name":"s","arms":[{"model":"nick","share":1},{"model":"acme/fast","share":9}]}]"#;
+    let presets = r#"[{"name":"p","model":"nick:free:nitro","models":["acme/fast:floor"],"provider":{"sort":"price"}}]"#;
+    let splits = r#"[{"name":"s","arms":[{"model":"nick","share":1},{"model":"acme/fast:floor","share":9}]}]"#;
     let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},"presets":{presets},"splits":{splits}}}"#);
     let snapshot = Snapshot::from_json(json.as_bytes()).unwrap();
-    let preset = Preset { name: "p".to_owned(), models: vec!["acme/fast".to_owned()], provider: Some(r#"{"sort":"price"}"#.into()) };
+    let preset = Preset {
+        name: "p".to_owned(),
+        model: "nick:free:nitro".to_owned(),
+        models: vec!["acme/fast:floor".to_owned()],
+        provider: Some(r#"{"sort":"price"}"#.into()),
+    };
     assert_eq!(snapshot.presets, [preset]);
-    assert_eq!(snapshot.splits[0].arms[1], wire::Arm { model: "acme/fast".to_owned(), share: 9 });
+    assert_eq!(snapshot.model("@preset/p").unwrap().id.as_ref(), "acme/fast");
+    assert_eq!(snapshot.splits[0].arms[1], wire::Arm { model: "acme/fast:floor".to_owned(), share: 9 });
 }
