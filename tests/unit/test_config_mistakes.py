@@ -57,7 +57,7 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
         ("server = 1", "1: server: expected a table, got 1"),
         ("[provider.openai]", '1: provider: unknown key "provider"; did you mean "providers"?'),
         ("[preset.x]", '1: preset: unknown key "preset"; did you mean "presets"?'),
-        ("[something]", '1: something: unknown key "something"'),
+        ("[zebra]", '1: zebra: unknown key "zebra"'),
         ("[providers.Lab]", '1: providers.Lab: expected a name of a-z, 0-9 and - (64 at most), got "Lab"'),
         (
             "[providers.lab]\nkeys = []",
