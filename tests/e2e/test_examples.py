@@ -23,7 +23,8 @@ SAYS = {
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == SAYS.keys()
+    """Configurations are loaded by `unit/test_config_routing`."""
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file() and path.suffix != ".toml"} == SAYS.keys()
 
 
 @pytest.mark.parametrize("name", SAYS)

@@ -56,7 +56,7 @@ limits_url = ""
 [logging]
 content = false
 """
-"""The contract's sample without what this version refuses."""
+"""The contract's sample without what this version refuses. Presets and splits: `test_config_routing`."""
 
 
 def compiled(text: str | None, environ: dict[str, str] | None = None, **options: Any) -> Compiled:
@@ -437,7 +437,20 @@ def rust_defaults(struct: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "struct", [DataPolicy, wire.Snapshot, wire.Settings, wire.Provider, wire.ProviderKey, wire.Model, wire.Endpoint, wire.Preset, Price]
+    "struct",
+    [
+        DataPolicy,
+        wire.Snapshot,
+        wire.Settings,
+        wire.Provider,
+        wire.ProviderKey,
+        wire.Model,
+        wire.Endpoint,
+        wire.Preset,
+        wire.Split,
+        wire.Arm,
+        Price,
+    ],
 )
 def test_both_sides_know_the_same_fields(struct: type) -> None:
     assert {*get_type_hints(struct)} == {*rust_fields(struct.__name__)}

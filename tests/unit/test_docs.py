@@ -71,6 +71,12 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     '`[[models."VENDOR/MODEL".endpoints]]`': schema.Endpoint,
     "`[keys.NAME]`": schema.Key,
     "`[presets.NAME]`": schema.Preset,
+    "`provider`": schema.ProviderWishes,
+    "`sort`, as a table": schema.Sort,
+    "Percentiles": schema.Percentiles,
+    "`max_price`": schema.MaxPrice,
+    "`[splits.NAME]`": schema.Split,
+    "`arms`": schema.Arm,
     "`[timeouts]`": schema.Timeouts,
     "`[limits]`": schema.Limits,
     "`[routing]`": schema.Routing,
@@ -116,7 +122,7 @@ def test_the_small_tables_and_nothing_else() -> None:
     tables = {field.encode_name: field.type for field in msgspec.structs.fields(schema.Config)}
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
-    assert tables.keys() == {"server", "providers", "models", "keys", "presets", "timeouts", "limits", "routing", *SMALL_TABLES}
+    assert tables.keys() == {"server", "providers", "models", "keys", "presets", "splits", "timeouts", "limits", "routing", *SMALL_TABLES}
 
 
 def test_quirks() -> None:

@@ -107,10 +107,14 @@ def _fits(value: object, kind: inspect.Type) -> bool:
             return isinstance(value, bool)
         case inspect.IntType():
             return isinstance(value, int) and not isinstance(value, bool) and _within(value, kind)
+        case inspect.FloatType():
+            return isinstance(value, int | float) and not isinstance(value, bool) and _within(value, kind)
         case inspect.StrType():
             return isinstance(value, str) and _text_fits(value, kind)
         case inspect.LiteralType():
             return value in kind.values
+        case inspect.UnionType():
+            return any(_fits(value, _bare(member)) for member in kind.types)
         case inspect.DateTimeType():
             return isinstance(value, datetime.datetime) and value.tzinfo is not None
         case inspect.DateType():
@@ -122,7 +126,7 @@ def _fits(value: object, kind: inspect.Type) -> bool:
     return False
 
 
-def _within(value: int, kind: inspect.IntType) -> bool:
+def _within(value: float, kind: inspect.IntType | inspect.FloatType) -> bool:
     return (kind.ge is None or value >= kind.ge) and (kind.le is None or value <= kind.le)
 
 
@@ -141,6 +145,8 @@ def _describe(kind: inspect.Type) -> str:
             return "true or false"
         case inspect.IntType():
             return _describe_integer(kind)
+        case inspect.FloatType():
+            return "a number"
         case inspect.StrType():
             return "a string that is not empty" if kind.min_length else "a string"
         case inspect.LiteralType():

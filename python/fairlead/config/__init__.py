@@ -9,9 +9,10 @@ from fairlead.config.compile import Compiled, ConfigKey, compile, hashed_endpoin
 from fairlead.config.google import KeyFile, SignIn, with_tokens
 from fairlead.config.load import Loaded, find, load, read
 from fairlead.config.providers import simulator_is_on
-from fairlead.config.view import EndpointView, ModelView, Price, ProviderView
+from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, Price, ProviderView, SplitView
 
 __all__ = [
+    "ArmView",
     "Compiled",
     "ConfigKey",
     "EndpointView",
@@ -19,10 +20,12 @@ __all__ = [
     "Loaded",
     "Mistakes",
     "ModelView",
+    "PresetView",
     "Price",
     "Problem",
     "ProviderView",
     "SignIn",
+    "SplitView",
     "compile",
     "find",
     "hashed_endpoint_id",

@@ -8,14 +8,15 @@ import msgspec
 from msgspec import Struct, structs
 
 from fairlead.catalog import Catalogue
-from fairlead.catalog.document import Mistakes, Problem, did_you_mean
+from fairlead.catalog.document import Mistakes, Problem
 from fairlead.config import wire
 from fairlead.config.google import SignIn
 from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
 from fairlead.config.providers import sources
+from fairlead.config.routing import Routes, preset_views, split_views
 from fairlead.config.schema import Server
-from fairlead.config.view import EndpointView, ModelView, ProviderView
+from fairlead.config.view import EndpointView, ModelView, PresetView, ProviderView, SplitView
 
 _SHORT_KEY_CHARACTERS = 20
 
@@ -42,6 +43,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     """Addresses, folders and switches, with absolute paths."""
     providers: tuple[ProviderView, ...]
     models: tuple[ModelView, ...]
+    presets: tuple[PresetView, ...]
+    splits: tuple[SplitView, ...]
     keys: tuple[ConfigKey, ...]
     sign_ins: tuple[SignIn, ...]
     """The service accounts that tokens are minted for; until `with_tokens` the snapshot has none of theirs."""
@@ -97,7 +100,8 @@ def compile(
         today=today or datetime.now(UTC).date(),
     )
     views = models(context)
-    presets = _presets(loaded, views)
+    routes = Routes(context, views)
+    presets, splits = routes.presets(), routes.splits()
     keys = _keys(loaded)
     _check_addresses(loaded)
     if loaded.document.errors:
@@ -110,12 +114,15 @@ def compile(
         providers=[source.wire for source in found.values()],
         models=[_wire_model(view) for view in views],
         presets=presets,
+        splits=splits,
     )
     return Compiled(
         snapshot=msgspec.json.encode(snapshot),
         server=loaded.config.server,
         providers=tuple(source.view for source in found.values()),
         models=tuple(views),
+        presets=tuple(preset_views(presets)),
+        splits=tuple(split_views(splits)),
         keys=keys,
         sign_ins=tuple(sign_in for source in found.values() for sign_in in source.sign_ins),
         simulator="sim" in found,
@@ -183,31 +190,6 @@ def _wire_endpoint(view: ModelView, endpoint: EndpointView) -> wire.Endpoint:
     )
 
 
-def _presets(loaded: Loaded, views: list[ModelView]) -> list[wire.Preset]:
-    """Each stands for one model that there is."""
-    known = {name for view in views for name in (view.id, *view.aliases)}
-    presets = []
-    for name, preset in loaded.config.presets.items():
-        place = ("presets", name)
-        if (preset.model is None) == (preset.models is None):
-            loaded.document.report(place, 'give either "model" or "models", with one model')
-            continue
-        named = [preset.model] if preset.model is not None else preset.models or []
-        if len(named) != 1:
-            what = "a chain of models is not in this version" if named else "must not be empty"
-            loaded.document.report((*place, "models"), what)
-            continue
-        model = named[0]
-        if model not in known:
-            where = (*place, "model") if preset.model is not None else (*place, "models", 0)
-            loaded.document.report(where, f'no model is called "{model}" here{did_you_mean(model, known)}')
-            continue
-        presets.append(
-            wire.Preset(name=name, model=model, strict_translation=preset.strict_translation, automatic_cache=preset.automatic_cache)
-        )
-    return presets
-
-
 def _keys(loaded: Loaded) -> tuple[ConfigKey, ...]:
     report = loaded.document.report
     owners: dict[str, str] = {}
@@ -240,5 +222,9 @@ def _warn(loaded: Loaded, providers: list[ProviderView], views: list[ModelView])
             message = f"is short: {_SHORT_KEY_CHARACTERS} random characters or more resist guessing"
             loaded.document.report(("keys", name, "secret"), message, "warning")
         for index, pattern in enumerate(key.models):
-            if "*" not in pattern and pattern not in known:
-                loaded.document.report(("keys", name, "models", index), f'no model is called "{pattern}" here', "warning")
+            if "*" in pattern or pattern in known:
+                continue
+            message = f'no model is called "{pattern}" here'
+            if pattern in loaded.config.splits:
+                message = f'"{pattern}" is a split: a key names the models of its arms'
+            loaded.document.report(("keys", name, "models", index), message, "warning")

@@ -72,13 +72,14 @@ def _configured(context: Context, id: str, model: Model) -> ModelView | None:
     else:
         endpoints = _shipped_endpoints(context, file)
         if not endpoints:
-            document.report(place, _why_unserved(context, file), "warning")
+            document.report(place, why_unserved(context, file), "warning")
     if not endpoints:
         return None
     return _view(context, file, model, endpoints, "catalogue+configuration" if file else "configuration", id)
 
 
-def _why_unserved(context: Context, file: ModelFile) -> str:
+def why_unserved(context: Context, file: ModelFile) -> str:
+    """What keeps a model of the catalogue from being served here."""
     gone = [endpoint for endpoint in file.endpoint if _is_shut_down(endpoint, context.today)]
     others = ", ".join(dict.fromkeys(endpoint.provider for endpoint in file.endpoint if endpoint not in gone))
     if others:

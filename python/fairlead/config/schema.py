@@ -40,6 +40,11 @@ Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
 KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="a name of letters, digits and _ . - (64 at most)")]
 Pattern = Annotated[str, Meta(pattern=r"^[~*A-Za-z0-9_.:/@-]{1,200}$", description='a model id or a pattern such as "acme/*"')]
+SplitName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$", description='a name such as "vendor/model", of letters, digits and _ . / -')
+]
+Amount = Annotated[float, Meta(ge=0, le=1_000_000, description="a number from 0 to 1000000")]
+UsdBound = Annotated[int | float | str, Meta(description='an amount of US dollars, such as "2.50" or 2.5')]
 BaseUrl = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description='a URL such as "https://host/v1"')]
 
 
@@ -280,17 +285,93 @@ class Key(Table):
     """A request that would lose something in translation is refused."""
 
 
+class Percentiles(Table, omit_defaults=True):
+    """Bounds of percentiles; all that are given must hold."""
+
+    p50: Amount | None = None
+    p75: Amount | None = None
+    p90: Amount | None = None
+    p99: Amount | None = None
+
+
+SortBy = Literal["price", "throughput", "latency", "exacto"]
+
+
+class Sort(Table, omit_defaults=True):
+    """`sort = { by, partition }`."""
+
+    by: SortBy | None = None
+    partition: Literal["model", "none"] | None = None
+    """Whether one model comes after the other, or the endpoints of all models are put in one order."""
+
+
+class MaxPrice(Table, omit_defaults=True):
+    """`max_price`: most that may be charged. Tokens per million, everything else each."""
+
+    prompt: UsdBound | None = None
+    completion: UsdBound | None = None
+    request: UsdBound | None = None
+    image: UsdBound | None = None
+    audio: UsdBound | None = None
+
+
+class ProviderWishes(Table, omit_defaults=True):
+    """`provider` of a preset: OpenRouter's `provider` object of a request."""
+
+    order: list[str] | None = None
+    """Providers to try first, in this order."""
+    only: list[str] | None = None
+    """The only providers that may be used."""
+    ignore: list[str] | None = None
+    """Providers that may not be used."""
+    allow_fallbacks: bool | None = None
+    """Whether anything may be tried after the first choice, or after those of `order`."""
+    require_parameters: bool | None = None
+    """Whether an endpoint must know every parameter that is sent."""
+    data_collection: Literal["allow", "deny"] | None = None
+    """Whether endpoints may keep prompts or train on them."""
+    zdr: bool | None = None
+    """Whether only endpoints may be used that keep nothing."""
+    enforce_distillable_text: bool | None = None
+    quantizations: list[Quantization] | None = None
+    """How weights may be stored."""
+    sort: SortBy | Sort | None = None
+    """What endpoints are put in order by, instead of being balanced by price."""
+    preferred_min_throughput: Amount | Percentiles | None = None
+    """Tokens per second; slower endpoints come last. A number: the median."""
+    preferred_max_latency: Amount | Percentiles | None = None
+    """Seconds to the first token; slower endpoints come last. A number: the median."""
+    max_price: MaxPrice | None = None
+
+
 class Preset(Table):
-    """`[presets.x]`: a name for a model with wishes, used as `@preset/x`."""
+    """`[presets.x]`: a name for models with wishes, used as `@preset/x`."""
 
     model: str | None = None
-    """A model's id or alias."""
-    models: list[str] | None = None
-    """The same as a list of one."""
+    """A model's id or alias, with suffixes such as `:nitro`."""
+    models: Annotated[list[str], Meta(min_length=1)] | None = None
+    """The model, and those to fall back to."""
+    provider: ProviderWishes | None = None
+    """What is wanted of routing; what a request says itself wins."""
     strict_translation: bool = False
     """A request that would lose something in translation is refused."""
     automatic_cache: bool = False
     """Prompts are marked for the provider's cache where the client marks nothing."""
+
+
+class Arm(Table):
+    """One side of a split."""
+
+    model: str
+    """A model's id or alias, with suffixes such as `:nitro`."""
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)]
+    """Its part of the sum of all weights."""
+
+
+class Split(Table):
+    """`[splits.x]`: a name for several models, each for a share of the sessions."""
+
+    arms: Annotated[list[Arm], Meta(min_length=1)]
 
 
 class Credits(Table):
@@ -336,6 +417,7 @@ class Config(Table):
     models: dict[ModelId, Model] = {}
     keys: dict[KeyName, Key] = {}
     presets: dict[KeyName, Preset] = {}
+    splits: dict[SplitName, Split] = {}
     credits: Credits = field(default_factory=Credits)
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)

@@ -69,7 +69,6 @@ def _limits(kind: str) -> list[Row]:
 
 _REQUEST_FIELDS = (
     *PARAMETERS,
-    "provider",
     "plugins",
     "transforms",
     "route",
@@ -98,7 +97,8 @@ def _prices(table: str, struct: type[UsdPerMillion] | type[UsdEach], charged: tu
 
 UNBUILT: tuple[Row, ...] = (
     *(Row(("presets", "*", name), "this field of a preset") for name in _REQUEST_FIELDS),
-    Row(("splits",), "a split"),
+    Row(("presets", "*", "provider", "options"), "an option for a single provider"),
+    Row(("presets", "*", "provider", "enforce_distillable_text"), "a list of what may be distilled", _is_true),
     Row(("teams",), "a team"),
     Row(("users",), "a user"),
     Row(("free_tier",), "the free tier"),

@@ -3,6 +3,8 @@
 Plain data, ready for JSON. Prices are decimal strings in US dollars per token or unit, under OpenRouter's names, exactly what is charged.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
 from fairlead.catalog.schema import DataPolicy
@@ -116,3 +118,32 @@ class ProviderView(Struct, frozen=True):
     terms_of_service: str
     status_page: str
     """URLs; empty: unknown."""
+
+
+class PresetView(Struct, frozen=True):
+    """A name for models with wishes."""
+
+    name: str
+    """Requests say `@preset/` before it."""
+    version: str
+    """A hash of everything below: the same content has the same version, whatever its name."""
+    models: tuple[str, ...]
+    """As the configuration names them: the model, and those to fall back to."""
+    provider: dict[str, Any] | None
+    """OpenRouter's `provider` object; prices are decimal strings."""
+    strict_translation: bool
+    automatic_cache: bool
+
+
+class ArmView(Struct, frozen=True):
+    """One side of a split."""
+
+    model: str
+    weight: int
+
+
+class SplitView(Struct, frozen=True):
+    """A name for several models, each for a share of the sessions."""
+
+    name: str
+    arms: tuple[ArmView, ...]

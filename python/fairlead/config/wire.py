@@ -3,6 +3,8 @@
 Both sides refuse fields that they do not know, so a field is added here and there in one commit.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
 from fairlead.catalog.schema import DataPolicy
@@ -109,8 +111,24 @@ class Preset(Struct, frozen=True, kw_only=True):
 
     name: str
     model: str
+    models: list[str]
+    provider: dict[str, Any] | None
     strict_translation: bool
     automatic_cache: bool
+
+
+class Arm(Struct, frozen=True, kw_only=True):
+    """One side of a split."""
+
+    model: str
+    share: int
+
+
+class Split(Struct, frozen=True, kw_only=True):
+    """A name that stands for several models."""
+
+    name: str
+    arms: list[Arm]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -135,3 +153,4 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     providers: list[Provider]
     models: list[Model]
     presets: list[Preset]
+    splits: list[Split]

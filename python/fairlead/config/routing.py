@@ -1,0 +1,276 @@
+"""Names that stand for more than one model: presets and splits, judged against the models and providers that are on.
+
+What is let through here, `rust/router` does not refuse: the suffixes are those of its `names.rs`, the wishes those of its `wishes/read.rs`.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fairlead.catalog.document import did_you_mean
+from fairlead.catalog.positions import Path as Place
+from fairlead.catalog.positions import show
+from fairlead.catalog.prices import BadPrice, pico_per_token, pico_per_unit, usd_per_million_text, usd_text
+from fairlead.config import wire
+from fairlead.config.models import Context, why_unserved
+from fairlead.config.providers import off_message
+from fairlead.config.schema import MaxPrice, Preset, ProviderWishes, Split
+from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, SplitView
+
+ROUTERS = ("openrouter/auto", "openrouter/free")
+"""Names that pick a model themselves."""
+VARIANTS = {"free": None, "nitro": "throughput", "floor": "price", "exacto": "exacto"}
+"""Suffixes that any model may have → the order that they ask for."""
+NO_VARIANTS = {
+    "online": "ask for the model's own search with web_search_options",
+    "thinking": 'ask with reasoning, such as {"effort": "medium"}',
+    "extended": "an endpoint that the prompt fits into is chosen anyway",
+    "batch": "batches are not in this version",
+}
+"""Suffixes that OpenRouter has → what there is instead. Where the catalogue has such a model, they belong to its name."""
+LEAST_PICO_PER_TOKEN = 500
+"""A smaller price per million was meant for a single token: the cheapest real ones are some thousands of a dollar."""
+
+
+class Named(NamedTuple):
+    """What a name stands for."""
+
+    model: ModelView
+    suffixes: frozenset[str]
+
+
+class Routes:
+    """Judges the presets and splits of a configuration. Mistakes go to its document."""
+
+    def __init__(self, context: Context, views: Sequence[ModelView]) -> None:
+        self._context = context
+        self._config = context.loaded.config
+        self._document = context.loaded.document
+        self._models = {name: view for view in views for name in (*view.aliases, view.id)}
+        self._tags = _tags(context, views)
+
+    def presets(self) -> list[wire.Preset]:
+        """Those without a mistake."""
+        judged = (self._preset(name, preset) for name, preset in self._config.presets.items())
+        return [preset for preset in judged if preset is not None]
+
+    def splits(self) -> list[wire.Split]:
+        """Those without a mistake."""
+        judged = (self._split(name, split) for name, split in self._config.splits.items())
+        return [split for split in judged if split is not None]
+
+    def _preset(self, name: str, preset: Preset) -> wire.Preset | None:
+        place: Place = ("presets", name)
+        before = len(self._document.errors)
+        if (preset.model is None) == (preset.models is None):
+            self._document.report(place, 'give either "model" or "models"')
+            return None
+        if preset.model is not None:
+            wanted = [((*place, "model"), preset.model)]
+        else:
+            wanted = [((*place, "models", index), model) for index, model in enumerate(preset.models or [])]
+        models = self._named_once(wanted)
+        provider = self._provider((*place, "provider"), preset.provider, models) if preset.provider is not None else None
+        if len(self._document.errors) > before or not wanted:
+            return None
+        return wire.Preset(
+            name=name,
+            model=wanted[0][1],
+            models=[model for _, model in wanted[1:]],
+            provider=provider,
+            strict_translation=preset.strict_translation,
+            automatic_cache=preset.automatic_cache,
+        )
+
+    def _split(self, name: str, split: Split) -> wire.Split | None:
+        place: Place = ("splits", name)
+        before = len(self._document.errors)
+        self._check_name(place, name)
+        self._named_once([((*place, "arms", index, "model"), arm.model) for index, arm in enumerate(split.arms)])
+        if not any(arm.weight for arm in split.arms):
+            self._document.report((*place, "arms"), "no arm has a weight above 0")
+        if len(self._document.errors) > before:
+            return None
+        return wire.Split(name=name, arms=[wire.Arm(model=arm.model, share=arm.weight) for arm in split.arms])
+
+    def _check_name(self, place: Place, name: str) -> None:
+        """Splits share one name space with models and routers, with and without the prefix that some clients put before every name."""
+        if name in ROUTERS:
+            self._document.report(place, f'the name "{name}" is taken by a router')
+        elif (taken := self._models.get(name) or self._models.get(name.removeprefix("openrouter/"))) is not None:
+            self._document.report(place, f'the name "{name}" is taken by the model "{taken.id}"')
+
+    def _named_once(self, wanted: Sequence[tuple[Place, str]]) -> list[ModelView]:
+        """The models of a list; no two of its names may mean the same."""
+        found: list[Named] = []
+        for place, name in wanted:
+            named = self._named(place, name)
+            if named is not None and named in found:
+                self._document.report(place, f'"{name}" is listed twice')
+            elif named is not None:
+                found.append(named)
+        return [named.model for named in found]
+
+    def _named(self, place: Place, name: str) -> Named | None:
+        """The longest known name is the model; what follows it are suffixes."""
+        model = name
+        suffixes: list[str] = []
+        while model not in self._models:
+            model, colon, suffix = model.rpartition(":")
+            if not colon:
+                self._report_unknown(place, name)
+                return None
+            suffixes.append(suffix)
+        view = self._models[model]
+        problem = _senseless(suffixes) or _not_free(view, suffixes)
+        if problem:
+            self._document.report(place, f'"{name}": {problem}')
+            return None
+        return Named(view, frozenset(suffixes))
+
+    def _report_unknown(self, place: Place, name: str) -> None:
+        kinds = {"a preset": name.startswith("@preset/"), "a split": name in self._config.splits, "a router": name in ROUTERS}
+        kind = next((kind for kind, fits in kinds.items() if fits), None)
+        if kind is not None:
+            self._document.report(place, f'"{name}" is {kind}: only models can stand here')
+            return
+        base = name.partition(":")[0]
+        files = self._context.catalogue.models.values()
+        file = next((file for file in files if {name, base} & {file.model.id, *file.model.aliases}), None)
+        if self._is_mistaken(("models", base)) or self._is_mistaken(("models", name)):
+            return
+        if file is not None:
+            self._document.report(place, f'"{name}" is not served here: {why_unserved(self._context, file)}')
+        else:
+            self._document.report(place, f'no model is called "{name}" here{did_you_mean(_without_variants(name), self._models)}')
+
+    def _is_mistaken(self, place: Place) -> bool:
+        """Something was said about it already."""
+        return any(problem.path.startswith(show(place)) for problem in self._document.errors)
+
+    def _provider(self, place: Place, wishes: ProviderWishes, models: Sequence[ModelView]) -> dict[str, Any]:
+        """As the JSON of a request would have it."""
+        for key, slugs in (("order", wishes.order), ("only", wishes.only)):
+            for index, slug in enumerate(slugs or []):
+                self._check_slug((*place, key, index), slug)
+        for index, slug in enumerate(wishes.ignore or []):
+            self._check_ignored((*place, "ignore", index), slug)
+        if wishes.only and models:
+            self._check_only((*place, "only"), wishes.only, models)
+        members: dict[str, Any] = msgspec.to_builtins(wishes)
+        if wishes.max_price is not None:
+            members["max_price"] = self._max_price((*place, "max_price"), wishes.max_price)
+        return members
+
+    def _check_slug(self, place: Place, slug: str) -> None:
+        base = slug.partition("/")[0]
+        is_mistaken = base in self._context.declared and base not in self._context.sources
+        if slug.lower() not in self._tags and not is_mistaken:
+            self._document.report(place, self._unknown_provider(slug))
+
+    def _check_ignored(self, place: Place, slug: str) -> None:
+        """A provider that is off is kept out anyway; one that nobody knows may be misspelt."""
+        base = slug.lower().partition("/")[0]
+        if base not in self._tags and base not in self._context.catalogue.providers and base not in self._context.declared:
+            self._document.report(place, self._unknown_provider(slug), "warning")
+
+    def _unknown_provider(self, slug: str) -> str:
+        base, slash, _ = slug.partition("/")
+        if slash and base.lower() in self._tags:
+            tags = {tag for tag in self._tags.values() if tag.startswith(f"{base.lower()}/")}
+            return f'no endpoint is at "{slug}"{did_you_mean(slug, tags)}'
+        return off_message(base, self._context.loaded, self._context.catalogue)
+
+    def _check_only(self, place: Place, only: Sequence[str], models: Sequence[ModelView]) -> None:
+        allowed = {tag for slug in only if (tag := self._tags.get(slug.lower())) is not None}
+        tags = {_tag(endpoint) for model in models for endpoint in model.endpoints}
+        if allowed and not any(tag == slug or tag.startswith(f"{slug}/") for tag in tags for slug in allowed):
+            self._document.report(place, f"leaves nothing: its models are served at {', '.join(sorted(tags))}", "warning")
+
+    def _max_price(self, place: Place, bounds: MaxPrice) -> dict[str, str]:
+        texts = {}
+        for key, bound in msgspec.structs.asdict(bounds).items():
+            if bound is None:
+                continue
+            try:
+                texts[key] = _per_million(bound) if key in ("prompt", "completion") else usd_text(pico_per_unit(_decimal(bound)))
+            except BadPrice as error:
+                self._document.report((*place, key), str(error))
+        return texts
+
+
+def preset_views(presets: Sequence[wire.Preset]) -> Iterator[PresetView]:
+    """The presets, for whoever shows them."""
+    for preset in presets:
+        content = msgspec.structs.asdict(preset)
+        content.pop("name")
+        yield PresetView(
+            name=preset.name,
+            version=hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12],
+            models=(preset.model, *preset.models),
+            provider=preset.provider,
+            strict_translation=preset.strict_translation,
+            automatic_cache=preset.automatic_cache,
+        )
+
+
+def split_views(splits: Sequence[wire.Split]) -> Iterator[SplitView]:
+    """The splits, for whoever shows them."""
+    for split in splits:
+        yield SplitView(name=split.name, arms=tuple(ArmView(arm.model, arm.share) for arm in split.arms))
+
+
+def _tags(context: Context, views: Sequence[ModelView]) -> dict[str, str]:
+    """What a provider or an endpoint may be called, in small letters → what it is called here. Slugs win over display names."""
+    names = {source.view.name: slug for slug, source in context.sources.items()}
+    tags = [*context.sources, *(_tag(endpoint) for view in views for endpoint in view.endpoints)]
+    return {name.lower(): tag for name, tag in (*names.items(), *zip(tags, tags, strict=True))}
+
+
+def _tag(endpoint: EndpointView) -> str:
+    return f"{endpoint.provider}/{endpoint.region}" if endpoint.region else endpoint.provider
+
+
+def _without_variants(name: str) -> str:
+    model, colon, suffix = name.rpartition(":")
+    return _without_variants(model) if colon and suffix in VARIANTS else name
+
+
+def _senseless(suffixes: Sequence[str]) -> str | None:
+    for suffix in suffixes:
+        if suffix in NO_VARIANTS:
+            return f"there is no variant :{suffix} of it; {NO_VARIANTS[suffix]}"
+        if suffix not in VARIANTS:
+            return f"there is no variant :{suffix}{did_you_mean(suffix, VARIANTS)}"
+    orders = [suffix for suffix in VARIANTS if suffix in suffixes and VARIANTS[suffix] is not None]
+    return f":{orders[0]} and :{orders[1]} want different orders" if len(orders) > 1 else None
+
+
+def _not_free(view: ModelView, suffixes: Sequence[str]) -> str | None:
+    prices = [endpoint.price for endpoint in view.endpoints]
+    is_free = any(not (price.prompt or price.completion or price.request or price.reasoning) for price in prices)
+    return None if is_free or "free" not in suffixes else "no endpoint of it is free"
+
+
+def _per_million(bound: float | str) -> str:
+    text = _decimal(bound)
+    if _is_tiny(text):
+        raise BadPrice(f"{text} is too small for US dollars per million tokens: multiply a price per token by 1000000")
+    return usd_per_million_text(pico_per_token(text))
+
+
+def _is_tiny(text: str) -> bool:
+    try:
+        return 0 < Decimal(text) < Decimal(LEAST_PICO_PER_TOKEN).scaleb(-6)
+    except InvalidOperation:
+        return False
+
+
+def _decimal(bound: float | str) -> str:
+    """As people write it: a number without an exponent, however small."""
+    if isinstance(bound, float):
+        return f"{Decimal(repr(bound)):f}"
+    return str(bound)
