@@ -11,6 +11,7 @@ from fairlead import _native, config
 from fairlead.catalog import shipped
 from fairlead.catalog.document import Mistakes
 from fairlead.catalog.schema import Quantization
+from fairlead.cli import main
 from fairlead.config import Compiled, report, routing
 from fairlead.config.schema import MaxPrice, Percentiles, ProviderWishes, Sort, SortBy
 from fairlead.config.unbuilt import UNBUILT
@@ -141,6 +142,36 @@ def test_lists_for_clients_have_models_only() -> None:
     assert {model.id for model in offer.models} >= {"acme/fast", "sim/echo"}
     assert not {"@preset/x", "x", "a/b"} & {name for model in offer.models for name in (model.id, *model.aliases)}
     assert offer.model("a/b") is None
+
+
+def test_commands_list_them(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--config", str(EXAMPLE)]
+    assert main(["models", "acme/assistant", *arguments]) == 0
+    assert capsys.readouterr().out == (
+        "NAME            STANDS FOR                             NOTES\nacme/assistant  acme/fast (90), sim/claude:floor (10)\n"
+    )
+    assert main(["models", "resilient", *arguments]) == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert re.fullmatch(
+        r"@preset/resilient  acme/fast:nitro, then sim/claude, then sim/echo  version [0-9a-f]{12}; strict_translation", row
+    )
+    assert main(["models", *arguments]) == 0
+    models, names = capsys.readouterr().out.split("\n\n")
+    assert models.startswith("MODEL") and len(names.splitlines()) == 1 + 2 + 1
+    assert main(["models", "acme/assistant", "--json", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    arms = [{"model": "acme/fast", "weight": 90}, {"model": "sim/claude:floor", "weight": 10}]
+    assert found == {"data": [], "presets": [], "splits": [{"name": "acme/assistant", "arms": arms}]}
+    assert main(["models", "acme", "--provider", "lab", "--json", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert ([model["id"] for model in found["data"]], found["presets"], found["splits"]) == (["acme/fast"], [], [])
+    assert main(["check", "--json", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [preset["name"] for preset in found["presets"]] == ["resilient", "frugal"]
+    assert found["presets"][1]["provider"]["max_price"] == {"prompt": "5", "completion": "20", "request": "0.01"}
+    assert found["splits"][0]["arms"] == arms
+    assert main(["check", *arguments]) == 0
+    assert "presets        resilient, frugal\nsplits         acme/assistant\n" in capsys.readouterr().out
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
 from fairlead import config
 from fairlead.cli import FINE, MISUSE
 from fairlead.cli.configured import add_config_option, configured
-from fairlead.config import Compiled, Mistakes, report
+from fairlead.config import Compiled, Mistakes, PresetView, SplitView, report
 
 NAME = "check"
 HELP = "say what a configuration would run, or everything that is wrong with it"
@@ -53,6 +54,8 @@ def _summary(compiled: Compiled, path: str | None) -> dict[str, object]:
         "simulator": compiled.simulator,
         "providers": compiled.providers,
         "models": [model.id for model in compiled.models],
+        "presets": compiled.presets,
+        "splits": compiled.splits,
         "keys": [
             {"name": key.name, "models": key.models, "management": key.management, "strict_translation": key.strict_translation}
             for key in compiled.keys
@@ -70,10 +73,16 @@ def _text(compiled: Compiled, path: str | None) -> str:
         f"providers      {len(compiled.providers)} on",
         *(f"  {provider.slug:<18} {_credential(provider)}; speaks {', '.join(provider.dialects)}" for provider in compiled.providers),
         f"models         {len(compiled.models)}",
+        *_names("presets", compiled.presets),
+        *_names("splits", compiled.splits),
         f"keys           {len(compiled.keys)} in the configuration",
         *(f"  {key.name:<18} {'management' if key.management else ', '.join(key.models) or 'all models'}" for key in compiled.keys),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _names(kind: str, named: Sequence[PresetView | SplitView]) -> list[str]:
+    return [f"{kind:<14} {', '.join(each.name for each in named)}"] if named else []
 
 
 def _credential(provider: config.ProviderView) -> str:

@@ -1,8 +1,10 @@
-"""`fairlead models`: which models requests can name here, what they cost and where they are served; `fairlead models sync`."""
+"""`fairlead models`: which models requests can name here, what they cost and where they are served; presets and splits; `sync`."""
 
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from typing import TypedDict
 
 import msgspec
 from msgspec import structs
@@ -11,22 +13,23 @@ from fairlead.catalog.prices import usd_per_million_text
 from fairlead.cli import FAILED, FINE, MISUSE, sync
 from fairlead.cli.configured import add_config_option, configured
 from fairlead.cli.table import table
-from fairlead.config import EndpointView, Mistakes, ModelView, report
+from fairlead.config import Compiled, EndpointView, Mistakes, ModelView, PresetView, SplitView, report
 
 NAME = "models"
-HELP = "list models with prices and endpoints"
+HELP = "list models with prices and endpoints, presets and splits"
 
 _HEADINGS = ("MODEL", "PROVIDER", "PROMPT $/M", "COMPLETION $/M", "CACHE READ $/M", "CONTEXT", "DIALECTS", "NOTES")
 _NUMBERS = frozenset({2, 3, 4, 5})
+_NAME_HEADINGS = ("NAME", "STANDS FOR", "NOTES")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds `--config`, the query and what narrows it, and what `sync` needs."""
     add_config_option(parser)
     parser.add_argument(
-        "query", nargs="?", metavar="QUERY|sync", help="only models with this in their id, name, alias or provider; or: sync"
+        "query", nargs="?", metavar="QUERY|sync", help="only what has this in its id, name, alias, provider or models; or: sync"
     )
-    narrow = parser.add_argument_group("to narrow the list")
+    narrow = parser.add_argument_group("to narrow the list to some models")
     narrow.add_argument("--provider", metavar="P", help="only endpoints at this provider")
     narrow.add_argument("--input", metavar="M", help="only models that take this: text, image, file, audio, video")
     narrow.add_argument("--parameter", metavar="P", help="only models that are known to support this, such as tools")
@@ -38,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: listed; 1: no model matches; 2: the configuration cannot be used. With `sync`: as `sync.run`."""
+    """0: listed; 1: nothing matches; 2: the configuration cannot be used. With `sync`: as `sync.run`."""
     if arguments.query == "sync":
         return sync.run(arguments, dict(os.environ))
     if arguments.source or arguments.dry_run or arguments.data_dir:
@@ -52,14 +55,32 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             sys.stderr.write(report.text(mistakes.problems))
         return MISUSE
-    found = [narrowed for model in compiled.models if (narrowed := _narrowed(model, arguments)) is not None]
+    found = _found(compiled, arguments)
     if arguments.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode({"data": found}), indent=2).decode() + "\n")
-    elif found:
-        sys.stdout.write(table(_HEADINGS, [row for model in found for row in _rows(model)], _NUMBERS))
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    elif any(found.values()):
+        sys.stdout.write("\n".join(_tables(found)))
     else:
         sys.stderr.write("no model matches\n" if compiled.models else "no model is served here\n")
-    return FINE if found else FAILED
+    return FINE if any(found.values()) else FAILED
+
+
+class _Found(TypedDict):
+    data: list[ModelView]
+    presets: list[PresetView]
+    splits: list[SplitView]
+
+
+def _found(compiled: Compiled, arguments: argparse.Namespace) -> _Found:
+    """Presets and splits are no models: where models are narrowed down, they are left out."""
+    query = arguments.query or ""
+    is_narrowed = any(option is not None for option in (arguments.provider, arguments.input, arguments.parameter, arguments.context))
+    presets, splits = ((), ()) if is_narrowed else (compiled.presets, compiled.splits)
+    return {
+        "data": [narrowed for model in compiled.models if (narrowed := _narrowed(model, arguments)) is not None],
+        "presets": [preset for preset in presets if _matches(query, f"@preset/{preset.name}", *preset.models)],
+        "splits": [split for split in splits if _matches(query, split.name, *(arm.model for arm in split.arms))],
+    }
 
 
 def _narrowed(model: ModelView, arguments: argparse.Namespace) -> ModelView | None:
@@ -67,7 +88,7 @@ def _narrowed(model: ModelView, arguments: argparse.Namespace) -> ModelView | No
     endpoints = tuple(endpoint for endpoint in model.endpoints if arguments.provider in (None, endpoint.provider))
     fits = (
         endpoints
-        and _matches(model, arguments.query or "")
+        and _matches(arguments.query or "", *_words(model))
         and arguments.input in (None, *model.input_modalities)
         and arguments.parameter in (None, *(model.supported_parameters or ()))
         and (model.context_length or 0) >= (arguments.context or 0)
@@ -75,9 +96,32 @@ def _narrowed(model: ModelView, arguments: argparse.Namespace) -> ModelView | No
     return structs.replace(model, endpoints=endpoints) if fits else None
 
 
-def _matches(model: ModelView, query: str) -> bool:
-    words = (model.id, model.name, *model.aliases, *(endpoint.provider for endpoint in model.endpoints))
+def _matches(query: str, *words: str) -> bool:
     return any(query.lower() in word.lower() for word in words)
+
+
+def _words(model: ModelView) -> Iterator[str]:
+    yield from (model.id, model.name, *model.aliases, *(endpoint.provider for endpoint in model.endpoints))
+
+
+def _tables(found: _Found) -> Iterator[str]:
+    if found["data"]:
+        yield table(_HEADINGS, [row for model in found["data"] for row in _rows(model)], _NUMBERS)
+    names = [*map(_preset_row, found["presets"]), *map(_split_row, found["splits"])]
+    if names:
+        yield table(_NAME_HEADINGS, names)
+
+
+def _preset_row(preset: PresetView) -> tuple[str, ...]:
+    notes = [f"version {preset.version}"]
+    if preset.provider:
+        notes.append("provider " + msgspec.json.encode(preset.provider).decode())
+    notes += [switch for switch in ("strict_translation", "automatic_cache") if getattr(preset, switch)]
+    return f"@preset/{preset.name}", ", then ".join(preset.models), "; ".join(notes)
+
+
+def _split_row(split: SplitView) -> tuple[str, ...]:
+    return split.name, ", ".join(f"{arm.model} ({arm.weight})" for arm in split.arms), ""
 
 
 def _rows(model: ModelView) -> list[tuple[str, ...]]:
