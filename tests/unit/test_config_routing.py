@@ -329,20 +329,31 @@ def test_splits(name: str, arms: str, expected: str) -> None:
     check(f"[splits.'{name}']\narms = {arms}", expected.split("\n"))
 
 
-def test_a_mistake_is_said_once() -> None:
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ("[models.'acme/bad']\naliases = ['worse']\nendpoints = [{ provider = 'bad', upstream_model = 'x' }]", []),
+        (
+            "[models.'acme/bad']\naliases = ['worse']\nendpoints = [{ provider = 'lap', upstream_model = 'x' }]",
+            ['5: models."acme/bad".endpoints[0].provider: unknown provider "lap"; did you mean "lab"?'],
+        ),
+        (
+            "[models.'openai/gpt-5.5']\naliases = ['worse']\nendpoints = [{ provider = 'lap', upstream_model = 'x' }]",
+            ['5: models."openai/gpt-5.5".endpoints[0].provider: unknown provider "lap"; did you mean "lab"?'],
+        ),
+        (
+            "[models.'openai/gpt-5-mini']\naliases = ['worse']\n",
+            [
+                '3: models."openai/gpt-5-mini": warning: none of its providers is on: openai, azure, openrouter',
+                '7: presets.x.models[1]: "worse:nitro" is not served here: none of its providers is on: openai, azure, openrouter',
+            ],
+        ),
+    ],
+)
+def test_a_mistake_is_said_once(models: str, expected: list[str]) -> None:
     """A provider or model that is no good itself is not called unknown as well."""
-    text = (
-        "[providers.bad]\nkeys = []\n[models.'acme/bad']\nendpoints = [{ provider = 'lab', upstream_model = 'x', quirks = ['no_sed'], "
-        "usd_per_million = { prompt = '1', completion = '1' } }]\n"
-        "[presets.x]\nmodels = ['nick', 'acme/bad']\nprovider = { order = ['bad'] }"
-    )
-    check(
-        text,
-        [
-            '1: providers.bad: "bad" is not in the catalogue: say how to talk to it with dialect and base_url',
-            '4: models."acme/bad".endpoints[0].quirks[0]: unknown quirk "no_sed"; did you mean "no_seed"?',
-        ],
-    )
+    text = f"[providers.bad]\nkeys = []\n{models}\n[presets.x]\nmodels = ['nick', 'worse:nitro']\nprovider = {{ order = ['bad'] }}"
+    check(text, ['1: providers.bad: "bad" is not in the catalogue: say how to talk to it with dialect and base_url', *expected])
 
 
 def test_a_key_cannot_be_allowed_a_split() -> None:

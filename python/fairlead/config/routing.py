@@ -137,19 +137,21 @@ class Routes:
         if kind is not None:
             self._document.report(place, f'"{name}" is {kind}: only models can stand here')
             return
-        base = name.partition(":")[0]
+        plain = _without_variants(name)
+        own = next((id for id, model in self._config.models.items() if plain in (id, *(model.aliases or ()))), plain)
         files = self._context.catalogue.models.values()
-        file = next((file for file in files if {name, base} & {file.model.id, *file.model.aliases}), None)
-        if self._is_mistaken(("models", base)) or self._is_mistaken(("models", name)):
+        file = next((file for file in files if own in (file.model.id, *file.model.aliases)), None)
+        if own in self._config.models and self._is_mistaken(own, is_shipped=file is not None):
             return
         if file is not None:
             self._document.report(place, f'"{name}" is not served here: {why_unserved(self._context, file)}')
         else:
-            self._document.report(place, f'no model is called "{name}" here{did_you_mean(_without_variants(name), self._models)}')
+            self._document.report(place, f'no model is called "{name}" here{did_you_mean(plain, self._models)}')
 
-    def _is_mistaken(self, place: Place) -> bool:
-        """Something was said about it already."""
-        return any(problem.path.startswith(show(place)) for problem in self._document.errors)
+    def _is_mistaken(self, id: str, *, is_shipped: bool) -> bool:
+        """Whether it was left out for a mistake of its own or of its provider's: both are said already. The catalogue's may just be off."""
+        errors = self._document.errors
+        return any(problem.path.startswith(show(("models", id))) for problem in errors) if is_shipped else bool(errors)
 
     def _provider(self, place: Place, wishes: ProviderWishes, models: Sequence[ModelView]) -> dict[str, Any]:
         """As the JSON of a request would have it."""
