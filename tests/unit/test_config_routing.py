@@ -82,24 +82,24 @@ def test_presets_and_splits_reach_the_snapshot() -> None:
     assert (snapshot("")["presets"], snapshot("")["splits"]) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("order = ['lab/eu', 'The Lab', 'SIM']", {"order": ["lab/eu", "The Lab", "SIM"]}),
-        ("only = []", {"only": []}),
-        ("ignore = ['openai', 'groq/eu']", {"ignore": ["openai", "groq/eu"]}),
-        ("allow_fallbacks = false\nzdr = true", {"allow_fallbacks": False, "zdr": True}),
-        ("enforce_distillable_text = false", {"enforce_distillable_text": False}),
-        ("sort = { by = 'latency', partition = 'none' }", {"sort": {"by": "latency", "partition": "none"}}),
-        ("preferred_max_latency = { p50 = 2, p99 = 0.5 }", {"preferred_max_latency": {"p50": 2, "p99": 0.5}}),
-        ("preferred_min_throughput = 20", {"preferred_min_throughput": 20}),
-        (
-            "max_price = { prompt = 1, completion = 2.50, request = '0.010', image = 0.0000005, audio = 0 }",
-            {"max_price": {"prompt": "1", "completion": "2.5", "request": "0.01", "image": "0.0000005", "audio": "0"}},
-        ),
-        ("max_price = { prompt = 0.0005, completion = '0' }", {"max_price": {"prompt": "0.0005", "completion": "0"}}),
-    ],
-)
+WISHES: list[tuple[str, dict[str, Any]]] = [
+    ("order = ['lab/eu', 'The Lab', 'SIM']", {"order": ["lab/eu", "The Lab", "SIM"]}),
+    ("only = []", {"only": []}),
+    ("ignore = ['openai', 'groq/eu']", {"ignore": ["openai", "groq/eu"]}),
+    ("allow_fallbacks = false\nzdr = true", {"allow_fallbacks": False, "zdr": True}),
+    ("enforce_distillable_text = false", {"enforce_distillable_text": False}),
+    ("sort = { by = 'latency', partition = 'none' }", {"sort": {"by": "latency", "partition": "none"}}),
+    ("preferred_max_latency = { p50 = 2, p99 = 0.5 }", {"preferred_max_latency": {"p50": 2, "p99": 0.5}}),
+    ("preferred_min_throughput = 20", {"preferred_min_throughput": 20}),
+    (
+        "max_price = { prompt = 1, completion = 2.50, request = '0.010', image = 0.0000005, audio = 0 }",
+        {"max_price": {"prompt": "1", "completion": "2.5", "request": "0.01", "image": "0.0000005", "audio": "0"}},
+    ),
+    ("max_price = { prompt = 0.0005, completion = '0' }", {"max_price": {"prompt": "0.0005", "completion": "0"}}),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), WISHES)
 def test_wishes_are_passed_on(given: str, expected: dict[str, Any]) -> None:
     (preset,) = snapshot(f"{LAB}[presets.x]\nmodel = 'acme/fast'\n[presets.x.provider]\n{given}")["presets"]
     assert preset["provider"] == expected
@@ -116,6 +116,10 @@ def test_the_data_plane_takes_the_example(tmp_path: Path) -> None:
     engine = _native.Engine(json.dumps(options | {"handle_signals": False}).encode())
     try:
         assert engine.load_snapshot(result.snapshot) == 1
+        for given, _ in WISHES:
+            assert engine.load_snapshot(compiled(f"{LAB}[presets.x]\nmodel = 'nick'\n[presets.x.provider]\n{given}").snapshot) == 1
+        with pytest.raises(ValueError, match=r"presets\.frugal\.provider\.order\.0: there is no provider \"lap/eu\""):
+            engine.load_snapshot(result.snapshot.replace(b'"lab/eu"', b'"lap/eu"'))
         with pytest.raises(ValueError, match="sim/clade:floor"):
             engine.load_snapshot(result.snapshot.replace(b"sim/claude:floor", b"sim/clade:floor"))
     finally:
