@@ -120,6 +120,10 @@ class Native(Protocol):
         """Starts a simulator on a free port of this machine."""
         ...
 
+    def explain(self, snapshot: bytes, question: bytes) -> bytes:
+        """Why a request would go where it would go by this snapshot; ValueError when that is wrong."""
+        ...
+
 
 class StartError(Exception):
     """The process cannot start; one line that says why."""

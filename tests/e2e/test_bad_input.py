@@ -110,7 +110,7 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
     "user a number": (f'{{"model":"lab/echo",{MEMBERS},"user":7}}'.encode(), "user"),
     "user too long": (f'{{"model":"lab/echo",{MEMBERS},"user":"{"u" * 5000}"}}'.encode(), "user"),
     "models": (f'{{"model":"lab/echo",{MEMBERS},"models":["lab/fast",1]}}'.encode(), "models"),
-    "provider": (f'{{"model":"lab/echo",{MEMBERS},"provider":{{"data_collection":"deny"}}}}'.encode(), "provider"),
+    "provider": (f'{{"model":"lab/echo",{MEMBERS},"provider":{{"data_collection":"never"}}}}'.encode(), "provider"),
     "plugins": (f'{{"model":"lab/echo",{MEMBERS},"plugins":[{{"id":"web"}}]}}'.encode(), "plugins"),
     "transforms": (f'{{"model":"lab/echo",{MEMBERS},"transforms":["middle-out"]}}'.encode(), "transforms"),
 }

@@ -18,7 +18,9 @@ def configuration(address: str) -> str:
     parts = [f'[server]\nadmin_token = "{ADMIN_TOKEN}"\nworkers = 1\n[keys.e2e]\nsecret = "{KEY}"\n']
     for slug, more in (("cheap", ""), ("dear", "data_policy = { zdr = true }\n"), ("scarce", "")):
         keys = '[{ secret = "s", rpm = 1 }]' if slug == "scarce" else '["s"]'
-        parts.append(f'[providers.{slug}]\nname = "{slug.title()}"\ndialect = "openai_chat"\nbase_url = "http://{address}/v1"\nkeys = {keys}\n{more}')
+        parts.append(
+            f'[providers.{slug}]\nname = "{slug.title()}"\ndialect = "openai_chat"\nbase_url = "http://{address}/v1"\nkeys = {keys}\n{more}'
+        )
     for model, slugs in (("acme/both", ("dear", "cheap")), ("acme/scarce", ("scarce",)), ("acme/cheap", ("cheap",))):
         parts.append(f'[models."{model}"]\ncontext_length = 100000\nsupported_parameters = ["temperature", "max_tokens"]\n')
         for slug in slugs:
@@ -74,7 +76,7 @@ def test_wishes_are_heard(gateway: Gateway, fields: dict[str, Any], provider: st
     [
         ({"provider": {"order": ["chep"]}}, 400, "provider.order"),
         ({"provider": {"only": ["nobody"]}}, 400, "provider.only"),
-        ({"provider": {"sorted": "price"}}, 400, 'did you mean "sort"'),
+        ({"provider": {"sorts": "price"}}, 400, 'did you mean "sort"'),
         ({"provider": {"max_price": {"prompt": "cheap"}}}, 400, "provider.max_price.prompt"),
         ({"provider": 7}, 400, "provider"),
         ({"model": "acme/both:fast"}, 400, "variant"),

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a model by any name that requests may use, with variant or preset")
     parser.add_argument("--body", metavar="FILE", help="a whole request body; - for stdin")
     parser.add_argument("--dialect", metavar="D", default="openai_chat", help="what the body is written in (default: openai_chat)")
-    parser.add_argument("--provider", metavar="JSON", help="provider preferences, such as '{\"sort\": \"price\"}'")
+    parser.add_argument("--provider", metavar="JSON", help='provider preferences, such as \'{"sort": "price"}\'')
     parser.add_argument("--models", metavar="A,B", help="fallback models")
     parser.add_argument("--key", metavar="KEY", help="as if this key asked: its id, hash, name or label (a running process only)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the draw: the same one gives the same order")

@@ -204,7 +204,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
             return Err(error(path, NameErrorKind::Forbidden, format!("this key may not use the model {:?}", model.id)));
         }
         if variant.free && !self.board.entries_of(found.model).any(|position| self.board.entry(position).is_free()) {
-            let message = format!("no endpoint of {:?} is free", model.id);
+            let message = format!("no endpoint of the model {:?} is free; leave :free away", model.id);
             return Err(error(path, NameErrorKind::Unknown, message));
         }
         self.wanted.strict_translation |= found.strict_translation;

@@ -234,6 +234,21 @@ pub(crate) fn collect(
                 Err(reason) => plan.removed.push(Removed { entry: position, reason }),
             }
         }
+        expect_alike(board, order, model as u16, &mut plan.steps);
+    }
+}
+
+/// How long a reply is depends on the model, not on who serves it: what some endpoints have learned of it holds for those, too, that have not
+/// been asked yet. Otherwise the unknown ones would look dear.
+fn expect_alike(board: &Board, order: &Order<'_>, model: u16, steps: &mut [Step]) {
+    let known = || steps.iter().filter(|step| step.model == model).map(|step| step.pulse.completion_tokens).filter(|tokens| *tokens > 0);
+    let count = known().count() as u64;
+    if count == 0 {
+        return;
+    }
+    let mean = (known().map(u64::from).sum::<u64>() / count) as u32;
+    for step in steps.iter_mut().filter(|step| step.model == model && step.pulse.completion_tokens != mean) {
+        step.expected_pico = expected_pico(order.need, &board.entry(step.entry).price, mean, step.pinned);
     }
 }
 
