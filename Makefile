@@ -56,7 +56,7 @@ lint: $(VENV)/tools ## checks
 	$(BIN)/ruff format --check python tests benches examples tools
 	$(BIN)/ruff check python tests benches examples tools
 	$(BIN)/mypy
-	$(BIN)/mypy -p tools.catalogue
+	MYPYPATH=python $(BIN)/mypy -p tools.catalogue
 
 # Types, not code: nothing is linked, so ring's C and assembly need not come out, and `true` stands in where there is no cross compiler.
 AARCH64 := aarch64-unknown-linux-gnu
