@@ -112,6 +112,9 @@ def test_a_key_at_its_limit_is_not_used(gateway: Gateway) -> None:
     assert ask(gateway, model="acme/scarce").status == 200
     refused = ask(gateway, model="acme/scarce")
     assert refused.status == 429 and "limit" in refused.json()["error"]["message"]
+    # A count is made here, and touches nobody's limit.
+    counted = gateway.post("/v1/responses/input_tokens", {"model": "acme/scarce", "input": "Hello"})
+    assert (counted.status, counted.json()["input_tokens"] > 0) == (200, True)
     other = ask(gateway, model="acme/scarce", models=["acme/cheap"])
     assert (other.status, other.headers["x-fairlead-model"]) == (200, "acme/cheap")
 

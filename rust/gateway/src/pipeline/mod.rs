@@ -194,28 +194,22 @@ async fn infer(
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
     let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
     let mut journey = plan::choose(worker, &principal, &head, &intake, &ask)?;
-    let leg = journey.first(worker.shared.routing_ms(std::time::Instant::now()))?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
     let snapshot = journey.board().snapshot().clone();
-    let mut admitted = Admitted {
-        worker,
-        snapshot: &snapshot,
-        principal: &principal,
-        choice: leg.choice,
-        turn: leg.turn(),
-        dialect,
-        manner,
-        head: &head,
-        strict,
-    };
+    let choice = journey.best().ok_or_else(|| Failure::new(ErrorKind::Internal, "the plan is empty"))?;
+    let mut admitted =
+        Admitted { worker, snapshot: &snapshot, principal: &principal, choice, turn: None, dialect, manner, head: &head, strict };
     if ask.purpose == Purpose::CountTokens {
+        // Nothing is sent, so that no key's limit is touched.
         return count::answer(&admitted, stateful::resume(&admitted, &ask, &intake).await?.map_or(intake, |resumed| resumed.intake)).await;
     }
     if !worker.shared.journal.healthy() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
+    let leg = journey.first(worker.shared.routing_ms(std::time::Instant::now()))?;
+    (admitted.choice, admitted.turn) = (leg.choice, leg.turn());
     let (mut prepared, leg) = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await?;
     let mut call = Call::reserve(&admitted, &journey, leg, prepared.intake(&mut intake), arrival.began)?;
     let ready = prepared.ready(&admitted, &ask, &intake, call.attempt_at())?;

@@ -122,6 +122,11 @@ impl Journey {
         self.run.may_change_model(&self.board, &self.plan)
     }
 
+    /// What the plan prefers, whether or not its keys are free.
+    pub(crate) fn best(&self) -> Option<Choice> {
+        self.choices().next()
+    }
+
     /// Every choice that may come, for the reservation.
     pub(crate) fn choices(&self) -> impl Iterator<Item = Choice> {
         self.plan.steps.iter().map(|step| self.choice(step.entry, step.dialect))
