@@ -15,6 +15,7 @@ import pytest
 from e2e.house import ADMIN_TOKEN, KEY, PRICES, Gateway, Reply, cost_nanousd, sse_data, until
 from e2e.judge import Judge
 from e2e.matrix import BASES
+from e2e.stub import Stub, Visit, sized
 from e2e.wire import Wire
 
 CHAT, RESPONSES, MESSAGES, GEMINI, CONVERSE = BASES
@@ -310,6 +311,59 @@ def test_a_key_that_is_refused_is_followed_by_the_next_one(house: House, status:
     assert reply.headers["x-fairlead-provider"] == "second-anthropic-messages"
     house.first.since(marks[0], 4)
     house.second.since(marks[1], 1)
+
+
+def test_what_a_body_says_counts_more_than_its_status(house: House) -> None:
+    """Google answers 400 to a bad key: the next key is asked, then the next endpoint. What the caller named and is not there is a 404 that
+    says nothing about the model."""
+    body = {
+        "error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}
+    }
+    house.first.script(*[{"fault": {"kind": "status", "status": 400, "body": body}}] * 2)
+    reply = house.ask(GEMINI, f"pair/{GEMINI}-{GEMINI}")
+    assert [attempt["status"] for attempt in house.row(reply)["attempts"]] == [400, 400, 200]
+    missing = {"error": {"message": "No file found", "type": "invalid_request_error", "param": "file_id", "code": None}}
+    house.first.script({"fault": {"kind": "status", "status": 404, "body": missing}})
+    assert house.ask(CHAT, f"pair/{CHAT}-{CHAT}").status == 404
+    assert "open" not in {report["breaker"] for report in house.gateway.operate("GET", "/admin/health").json()["data"]}
+    assert house.ask(CHAT, f"pair/{CHAT}-{CHAT}").headers["x-fairlead-provider"] == "first-openai-chat"
+
+
+def test_a_reply_that_cannot_be_told_is_none() -> None:
+    """It looks like content, and is no word of its dialect: nobody is shown it, the next endpoint answers, and nobody pays for it."""
+    broken = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use", "stop_sequence": None,
+        "content": [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": 5, "name": "f", "input": {}}],
+        "usage": {"input_tokens": 10, "output_tokens": 60000},
+    }  # fmt: skip
+
+    def answer(visit: Visit) -> None:
+        while True:
+            visit.request()
+            visit.say(sized(json.dumps(broken).encode()))
+
+    with Stub() as stub, Judge(seed=4) as second, Gateway(configuration(stub.address, second.address)) as gateway:
+        stub.play(answer)
+        reply = gateway.post(*asked(CHAT, f"pair/{MESSAGES}-{RESPONSES}", False))
+        row = gateway.generation(reply.generation)
+        assert (reply.status, reply.headers["x-fairlead-attempts"], row["outcome"]) == (200, "2", "completed"), reply.body
+        assert row["charged_nanousd"] == row["attempts"][-1]["upstream_cost_nanousd"]
+
+
+def test_other_models_are_no_fallbacks_of_a_provider(house: House) -> None:
+    house.first.script({"fault": {"kind": "status", "status": 503}})
+    fields = {"models": [f"second/{CHAT}"], "provider": {"allow_fallbacks": False, "order": None}}
+    reply = house.ask(CHAT, f"first/{CHAT}", **fields)
+    assert (reply.status, reply.headers["x-fairlead-model"]) == (200, f"second/{CHAT}"), reply.body
+    unlisted = house.ask(CHAT, f"first/{CHAT}", provider={"allow_fallbacks": False, "order": ["second-openai-chat"]})
+    assert unlisted.status == 404 and "provider.order" in unlisted.json()["error"]["message"]
+
+
+def test_a_session_keeps_its_key(house: House) -> None:
+    house.first.forget_requests()
+    for _ in range(8):
+        assert house.ask(CHAT, f"first/{CHAT}", session_id="s", provider={"order": None}).status == 200
+    assert len({dict(request["headers"])["authorization"] for request in house.first.requests()}) == 1
 
 
 OVERFLOW = {"error": {"message": "m", "type": "invalid_request_error", "code": "context_length_exceeded"}}

@@ -130,9 +130,10 @@ impl Board {
         &self.snapshot
     }
 
-    /// Whether a model has more than one endpoint.
+    /// Whether a model has more than one endpoint, or its only one more than one credential.
     pub fn has_choice(&self, model: usize) -> bool {
-        self.models[model].entries.len() > 1
+        let entries = &self.entries[self.models[model].entries.clone()];
+        entries.len() > 1 || entries.iter().any(|entry| entry.turns.len() > 1)
     }
 
     /// The endpoints of a model, in the order of preference.

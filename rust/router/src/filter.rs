@@ -16,6 +16,8 @@ pub enum Reason {
     NotFree,
     /// `only` does not name it.
     NotAllowed,
+    /// `order` does not name it, and nothing else may be tried.
+    NotListed,
     /// `ignore` names it.
     Ignored,
     /// Its service tier was not asked for, or another one was.
@@ -61,7 +63,7 @@ impl Reason {
         match self {
             Reason::NoDialect => "dialect",
             Reason::NotFree => "free",
-            Reason::NotAllowed | Reason::Ignored => "allowed_providers",
+            Reason::NotAllowed | Reason::NotListed | Reason::Ignored => "allowed_providers",
             Reason::OtherTier => "service_tier",
             Reason::DataCollection => "data_policy:training",
             Reason::NotZdr => "data_policy:zdr",
@@ -83,6 +85,7 @@ impl Reason {
             Reason::NoDialect => "nothing: it does not do this kind of work".to_owned(),
             Reason::NotFree => "leave :free away".to_owned(),
             Reason::NotAllowed => "name it in provider.only".to_owned(),
+            Reason::NotListed => "name it in provider.order, or leave provider.allow_fallbacks away".to_owned(),
             Reason::Ignored => "take it out of provider.ignore".to_owned(),
             Reason::OtherTier => "ask for its service_tier, or name it in provider.order or provider.only".to_owned(),
             Reason::DataCollection => "set provider.data_collection to allow, or declare the provider's data_policy".to_owned(),

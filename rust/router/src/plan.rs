@@ -275,8 +275,21 @@ fn step(order: &Order<'_>, entry: &Entry, position: usize, model: u16, way: Way,
 /// Only those that `order` names, or the first choice alone.
 fn without_fallbacks(board: &Board, wishes: &Wishes, plan: &mut Plan) {
     if wishes.has_order() {
-        plan.steps.retain(|step| strategy::listed(wishes, &board.entry(step.entry).tag).is_some());
+        let Plan { steps, removed, .. } = plan;
+        steps.retain(|step| {
+            let is_listed = strategy::listed(wishes, &board.entry(step.entry).tag).is_some();
+            if !is_listed {
+                removed.push(Removed { entry: step.entry, reason: Reason::NotListed });
+            }
+            is_listed
+        });
     } else {
-        plan.steps.truncate(1);
+        // The first of each model: `models` are no fallbacks of a provider.
+        let mut seen = Vec::new();
+        plan.steps.retain(|step| {
+            let is_first = !seen.contains(&step.model);
+            seen.push(step.model);
+            is_first
+        });
     }
 }

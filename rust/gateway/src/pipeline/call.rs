@@ -112,7 +112,7 @@ impl Call {
             Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
         };
         let ceiling = |choice: Choice| {
-            let completion_tokens = completion_ceiling(snapshot, choice, &intake.facts);
+            let completion_tokens = completion_ceiling(snapshot, choice, dialect, &intake.facts);
             reserve::ceiling(&choice.endpoint(snapshot).price, most_prompt_tokens(intake), completion_tokens)
         };
         let mut reserved = ceiling(choice).ok_or_else(too_dear)?;
@@ -283,6 +283,11 @@ impl Call {
         if self.timings.content_us == 0 {
             self.timings.content_us = self.since_began(at);
         }
+    }
+
+    /// What looked like content cannot be shown: the client has got nothing.
+    pub(crate) fn nothing_was_shown(&mut self) {
+        (self.seen.content, self.timings.content_us) = (false, 0);
     }
 
     /// The provider's part is over.
@@ -488,10 +493,17 @@ pub(crate) fn likely_prompt_tokens(intake: &Intake) -> u64 {
 }
 
 /// Most completion tokens the call may produce: what it asks for, else the setting, never more than the model gives.
-fn completion_ceiling(snapshot: &Snapshot, choice: Choice, facts: &fairlead_formats::request::Facts) -> u64 {
-    let asked = facts.max_completion_tokens.unwrap_or(snapshot.settings.reserve_completion_tokens);
-    let most = choice.model(snapshot).max_completion_tokens.unwrap_or(u64::MAX);
-    asked.min(most).saturating_mul(facts.choices.max(1))
+fn completion_ceiling(snapshot: &Snapshot, choice: Choice, dialect: Dialect, facts: &fairlead_formats::request::Facts) -> u64 {
+    let most = choice.endpoint(snapshot).max_completion_tokens.or(choice.model(snapshot).max_completion_tokens);
+    let usual = snapshot.settings.reserve_completion_tokens;
+    let is_given_a_limit = choice.upstream == Dialect::AnthropicMessages && dialect != Dialect::AnthropicMessages;
+    let asked = match facts.max_completion_tokens {
+        Some(asked) => asked,
+        // Messages must name a limit: translated to it, a request without one is sent the model's own.
+        None if is_given_a_limit => most.unwrap_or(usual).max(usual),
+        None => usual,
+    };
+    asked.min(most.unwrap_or(u64::MAX)).saturating_mul(facts.choices.max(1))
 }
 
 fn scopes(principal: &Principal) -> Scopes {

@@ -71,7 +71,11 @@ impl Standby {
                     return Some(Next { leg: found, ready, standby });
                 }
                 // What was never sent is no attempt.
-                Err(_) => leg = self.journey.instead(now_ms()),
+                Err(_) => {
+                    // Its place is free again for whoever comes next, which may be this request.
+                    drop(found);
+                    leg = self.journey.instead(now_ms());
+                }
             }
         }
     }
@@ -79,8 +83,18 @@ impl Standby {
     async fn prepare(&self, worker: &Rc<Worker>, snapshot: &Arc<Snapshot>, leg: &Leg) -> Result<Ready, Failure> {
         let Standby { principal, headers, ask, intake, strict, .. } = self;
         let (head, choice, turn) = (Head::read(headers), leg.choice, leg.turn());
-        let admitted =
-            Admitted { worker, snapshot, principal, choice, turn, dialect: ask.dialect, manner: ask.manner, head: &head, strict: *strict };
+        let admitted = Admitted {
+            worker,
+            snapshot,
+            principal,
+            choice,
+            turn,
+            turn_is_bound: true,
+            dialect: ask.dialect,
+            manner: ask.manner,
+            head: &head,
+            strict: *strict,
+        };
         Prepared::make(&admitted, ask, intake).await?.ready(&admitted, ask, intake, Instant::now())
     }
 }

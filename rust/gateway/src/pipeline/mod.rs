@@ -122,6 +122,8 @@ pub(crate) struct Admitted<'a> {
     choice: Choice,
     /// The credential to take, by its place modulo how many there are; any will do where none is given.
     turn: Option<u32>,
+    /// Another credential has failed: thoughts that are bound to it do not bring the request back there.
+    turn_is_bound: bool,
     dialect: Dialect,
     manner: Manner,
     head: &'a Head<'a>,
@@ -198,8 +200,18 @@ async fn infer(
     let (dialect, manner) = (ask.dialect, ask.manner);
     let snapshot = journey.board().snapshot().clone();
     let choice = journey.best().ok_or_else(|| Failure::new(ErrorKind::Internal, "the plan is empty"))?;
-    let mut admitted =
-        Admitted { worker, snapshot: &snapshot, principal: &principal, choice, turn: None, dialect, manner, head: &head, strict };
+    let mut admitted = Admitted {
+        worker,
+        snapshot: &snapshot,
+        principal: &principal,
+        choice,
+        turn: None,
+        turn_is_bound: false,
+        dialect,
+        manner,
+        head: &head,
+        strict,
+    };
     if ask.purpose == Purpose::CountTokens {
         // Nothing is sent, so that no key's limit is touched.
         return count::answer(&admitted, stateful::resume(&admitted, &ask, &intake).await?.map_or(intake, |resumed| resumed.intake)).await;

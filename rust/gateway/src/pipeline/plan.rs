@@ -188,11 +188,12 @@ pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, in
     let session = head.session.and_then(|session| std::str::from_utf8(session).ok());
     let now_ms = worker.shared.routing_ms(std::time::Instant::now());
     let asking = Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms };
+    let wants_explanation = head.wants_explanation()?;
     let weighed = weigh(worker.shared.board(), &worker.shared.pins, &asking, intake, ask)?;
     if weighed.plan.steps.is_empty() {
         return Err(weighed.refusal(ask.purpose));
     }
-    let explanation = head.wants_explanation()?.then(|| shown_in_a_header(&weighed, seed)).flatten();
+    let explanation = wants_explanation.then(|| shown_in_a_header(&weighed, seed)).flatten();
     let Weighed { board, plan, wanted, wishes, need, asked } = weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
     let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
@@ -224,6 +225,10 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
     if has_choice {
         need.conversation = Some(conversation(facts, frames, session));
         need.inputs = names_of(&facts.inputs(frames));
+    }
+    if wanted.pick != Pick::Listed {
+        // Of a model that is named, its provider says what it cannot do; of one that is picked nobody would understand it.
+        need.outputs = names_of(&[if ask.purpose == Purpose::Embeddings { "embeddings" } else { "text" }]);
     }
     if wishes.require_parameters == Some(true) {
         need.parameters = names_of(&facts.parameters(frames));

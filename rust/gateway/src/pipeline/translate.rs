@@ -142,7 +142,7 @@ struct Job {
     accounts: Arc<[String]>,
     turn: u32,
     /// Others have failed.
-    turn_is_given: bool,
+    turn_is_bound: bool,
     scope: u64,
 }
 
@@ -168,7 +168,7 @@ impl Job {
             provider: choice.provider(snapshot).slug.clone(),
             accounts: target.credential_names.clone(),
             turn: admitted.turn.unwrap_or_else(|| worker.turn()),
-            turn_is_given: admitted.turn.is_some(),
+            turn_is_bound: admitted.turn_is_bound,
             scope: principal.account,
         })
     }
@@ -209,7 +209,7 @@ impl Job {
 
     /// Thoughts are bound to the account that made them: the credential that began a loop of tool calls goes on with it.
     fn turn_of(&self, request: &Request<'_>, now_ms: u64) -> u32 {
-        if self.accounts.len() < 2 || self.turn_is_given {
+        if self.accounts.len() < 2 || self.turn_is_bound {
             return self.turn;
         }
         let made_by = self.keeper.maker_of(request, self.scope, now_ms);

@@ -206,7 +206,11 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
 async fn translated(call: &mut Call, back: Back, body: Bytes) -> Result<ReplyBody, Failure> {
     let (identity, bill) = (call.identity(), call.bill(Outcome::Completed));
     let written = aside(body.len(), move || back.reply(&body, &identity, &bill)).await?;
-    let (reply, losses) = written.map_err(|error| reported(call, &error).word("garbage"))?;
+    let (reply, losses) = written.map_err(|error| {
+        // It is no answer to anybody.
+        call.nothing_was_shown();
+        reported(call, &error).word("garbage")
+    })?;
     call.note_losses(&losses);
     call.settle(Outcome::Completed, 200, "")?;
     Ok(ReplyBody::from(reply))

@@ -144,7 +144,7 @@ impl Class {
             Class::Refused =>         of(Caller,   Excluded, Alive,            Nothing, NextModel),
             Class::Unauthorized =>    of(Operator, Bad,      Silent,           Key,     NextKey),
             Class::Unpaid =>          of(Operator, Bad,      Silent,           Key,     NextKey),
-            Class::Forbidden =>       of(Operator, Excluded, Silent,           Key,     NextKey),
+            Class::Forbidden =>       of(Operator, Excluded, Silent,           Lane,    NextKey),
             Class::UnknownModel =>    of(Operator, Bad,      Trip,             Nothing, NextEndpoint),
             Class::RateLimited =>     of(Provider, Excluded, Silent,           Lane,    NextKey),
             Class::Overloaded =>      of(Provider, Bad,      Failure,          Nothing, NextEndpoint),

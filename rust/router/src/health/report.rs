@@ -59,7 +59,8 @@ impl<T> Quantiles<T> {
 impl Board {
     /// What is known of every endpoint that was used.
     pub fn reports(&self, now_ms: u64) -> impl Iterator<Item = Report<'_>> {
-        self.entries().filter(|entry| entry.health.was_used()).map(move |entry| self.report(entry, now_ms))
+        let is_known = move |entry: &&Entry| entry.health.was_used() || entry.turns.iter().any(|turn| !turn.is_free(now_ms, 0));
+        self.entries().filter(is_known).map(move |entry| self.report(entry, now_ms))
     }
 
     fn report<'a>(&'a self, entry: &'a Entry, now_ms: u64) -> Report<'a> {

@@ -6,7 +6,7 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::plan::{Journey, Leg};
 use crate::upstream::Exchange;
 use crate::worker::unix_ms;
-use fairlead_ir::{Elsewhere, Usage};
+use fairlead_ir::{Elsewhere, ErrorKind, Usage};
 use fairlead_ledger::Outcome as Settled;
 use fairlead_router::health::outcome::{Class, Outcome};
 use fairlead_router::health::{Quota, retry_after_ms};
@@ -92,6 +92,9 @@ impl Call {
             Elsewhere::Model if failure.word == "refusal" || failure.kind.row().openrouter == "content_policy_violation" => Class::Refused,
             Elsewhere::Model => Class::ContextOverflow,
             _ if self.seen.content && Class::of_kind(failure.kind) != Class::Rejected => Class::BrokenLate,
+            // The body may know better than the status: what the caller named is not there, or a bad key has a 400.
+            _ if refused && failure.kind == ErrorKind::ProviderRejected => Class::Rejected,
+            _ if refused && failure.kind == ErrorKind::ProviderCredential && !(401..=404).contains(&status) => Class::Unauthorized,
             _ if refused => Class::of_status(status),
             _ if status == 0 && matches!(failure.word, "resolve_failed" | "connect_failed" | "tls_failed" | "connect_timeout") => {
                 Class::Unreachable
