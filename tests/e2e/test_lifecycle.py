@@ -126,8 +126,14 @@ def check_refused(done: "subprocess.CompletedProcess[str]", *parts: str, exit_co
 
 
 def test_places_that_are_taken(running: Gateway) -> None:
+    given: set[int] = set()
+
     def free() -> str:
-        return f"127.0.0.1:{free_port()}"
+        # A port that was free a moment ago may be offered again.
+        while (port := free_port()) in given:
+            pass
+        given.add(port)
+        return f"127.0.0.1:{port}"
 
     other = running.folder / "other"
     check_refused(serve(running, free(), free(), running.data_dir), str(running.data_dir), "in use", str(running.process.pid))
@@ -166,7 +172,8 @@ def test_places_that_are_taken(running: Gateway) -> None:
         ("[timeouts]\nidle_ms = 0\n", 2, "timeouts.idle_ms", ""),
         ('[keys.ci]\nsecret = "env:NOT_SET_ANYWHERE"\n', 2, "keys.ci.secret", "NOT_SET_ANYWHERE"),
         ("[server\n", 1, "", ""),
-        ("[splits.x]\narms = []\n", 1, "splits", "not in this version"),
+        ("[splits.x]\narms = []\n", 2, "splits.x.arms", "must not be empty"),
+        ("[free_tier]\nrequests_per_minute = 20\n", 1, "free_tier", "not in this version"),
     ],
 )
 def test_mistakes_in_the_configuration(tmp_path: Path, text: str, line: int, path: str, hint: str) -> None:
