@@ -4,6 +4,7 @@
 use crate::health::budget::Budget;
 use crate::health::lane::Turn;
 use crate::health::{Endpoint as Health, Pulse, Registry};
+use crate::names::Named;
 use crate::random::hash;
 use crate::wishes::{Members, Tier, WishError, Wishes, read};
 use fairlead_ir::Price;
@@ -134,6 +135,16 @@ impl Board {
     pub fn has_choice(&self, model: usize) -> bool {
         let entries = &self.entries[self.models[model].entries.clone()];
         entries.len() > 1 || entries.iter().any(|entry| entry.turns.len() > 1)
+    }
+
+    /// Whether what a prompt holds beside text decides among the endpoints of these models: they do not all take the same.
+    pub fn inputs_matter(&self, models: &[Named]) -> bool {
+        let mut inputs = models.iter().flat_map(|named| self.entries_of(named.model)).map(|position| {
+            let endpoint = self.endpoint(&self.entries[position]);
+            endpoint.input_modalities
+        });
+        let first = inputs.next();
+        inputs.any(|other| Some(other) != first)
     }
 
     /// The endpoints of a model, in the order of preference.

@@ -14,6 +14,9 @@ use crate::{openai_chat, openai_responses};
 /// A conversation that is longer than this is not looked through for pictures: it is sent, and who takes none says so.
 const MOST_LOOKED_AT_BYTES: usize = 16 << 20;
 
+/// How far into a conversation its beginning is looked for.
+const MOST_OF_A_BEGINNING_BYTES: usize = 64 << 10;
+
 impl Facts {
     /// The caller's name for what shares a prompt cache (`prompt_cache_key`); `frames` are the slices that were scanned.
     pub fn cache_key<F: AsRef<[u8]>>(&self, frames: &[F]) -> Option<String> {
@@ -29,7 +32,8 @@ impl Facts {
     /// How the conversation begins: the first instruction, empty where it stands elsewhere, and the first message of anybody else, as they
     /// are written. Longer conversations begin with the same bytes.
     pub fn beginning<F: AsRef<[u8]>>(&self, frames: &[F]) -> (Vec<u8>, Vec<u8>) {
-        let text = gather(frames, self.messages_range.clone());
+        let range = self.messages_range.clone();
+        let text = gather(frames, range.start..range.end.min(range.start + MOST_OF_A_BEGINNING_BYTES));
         if text.first() != Some(&b'[') {
             return (Vec::new(), text.into_owned());
         }
@@ -44,7 +48,8 @@ impl Facts {
                 instruction = element.value.to_vec();
             }
         }
-        (instruction, Vec::new())
+        // Messages that are longer than what is looked at: how they begin.
+        (instruction, text[..text.len().min(MOST_OF_A_BEGINNING_BYTES / 16)].to_vec())
     }
 
     /// The parameters that are sent, under OpenRouter's names; those that every endpoint takes, and those that nobody has a name for, are left out.
@@ -243,6 +248,10 @@ mod tests {
         let short = beginning(body(""));
         assert_eq!(short, (br#"{"role":"system","content":"s"}"#.to_vec(), br#"{"role":"user","content":"q"}"#.to_vec()));
         assert_eq!(beginning(body(r#",{"role":"assistant","content":"a"}"#)), short);
+        let long = |more: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}{more}]}}"#, "a".repeat(100_000));
+        let (instruction, first) = beginning(long(""));
+        assert_eq!((instruction.len(), first.len()), (0, 4096));
+        assert_eq!(beginning(long(r#",{"role":"assistant","content":"a"}"#)).1, first);
         let text = r#"{"model":"m","input":"a text"}"#;
         assert_eq!(facts(OpenaiResponses, text).beginning(&[text.as_bytes()]), (Vec::new(), b"\"a text\"".to_vec()));
     }

@@ -224,6 +224,9 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
     };
     if has_choice {
         need.conversation = Some(conversation(facts, frames, session));
+    }
+    // It takes a reading of the whole conversation, so it is only made where it decides something.
+    if wanted.pick != Pick::Listed || board.inputs_matter(&wanted.models) {
         need.inputs = names_of(&facts.inputs(frames));
     }
     if wanted.pick != Pick::Listed {
