@@ -287,16 +287,23 @@ def test_a_deprecated_model_stays_to_its_last_day_and_says_so() -> None:
     assert sonnet(date(2026, 12, 1), named)[1] == ["none of its providers is on: amazon-bedrock, azure, gmicloud, venice, openrouter"]
 
 
-def test_a_model_that_is_gone_everywhere_says_since_when(tmp_path: Path) -> None:
-    (tmp_path / "providers").mkdir()
-    (tmp_path / "models/acme").mkdir(parents=True)
-    (tmp_path / "providers/lab.toml").write_text(
-        '[provider]\nslug = "lab"\nname = "Lab"\nbase_url = "http://h/v1"\ndialects = ["openai_chat"]\n'
+def one_endpoint(folder: Path, rest: str) -> None:
+    """A catalogue of one model at one provider; `rest` ends its endpoint's table."""
+    (folder / "providers").mkdir()
+    (folder / "models/acme").mkdir(parents=True)
+    (folder / "providers/lab.toml").write_text(
+        '[provider]\nslug = "lab"\nname = "Lab"\nbase_url = "http://h/v1"\ndialects = ["openai_chat"]\nenvironment = ["LAB_KEY"]\n'
     )
-    (tmp_path / "models/acme/fast.toml").write_text(
-        '[model]\nid = "acme/fast"\nname = "Fast"\ncontext_tokens = 9\n[[endpoint]]\nprovider = "lab"\nupstream_model = "f"\n'
+    (folder / "models/acme/fast.toml").write_text(
+        '[model]\nid = "acme/fast"\nname = "Fast"\ncontext_tokens = 9\n[[endpoint]]\nprovider = "lab"\nupstream_model = "f"\n' + rest
+    )
+
+
+def test_a_model_that_is_gone_everywhere_says_since_when(tmp_path: Path) -> None:
+    one_endpoint(
+        tmp_path,
         'shutdown_on = 2026-11-01\n[[endpoint.price]]\nfrom = 2026-01-01\nsource = "s"\nchecked = 2026-01-01\n'
-        'usd_per_million = { prompt = "1", completion = "1" }\n'
+        'usd_per_million = { prompt = "1", completion = "1" }\n',
     )
     text = "[providers.lab]\nkeys=['k']\n[models.'acme/fast']\n"
     warnings = config.compile(config.read(text, Path("fairlead.toml"), {}), load(tmp_path), {}, today=TODAY).warnings
@@ -335,16 +342,7 @@ def test_the_newest_price_in_force_applies(tmp_path: Path, today: date, prompt: 
         prices = f'{{ prompt = "{usd}", completion = "9" }}'
         return f'[[endpoint.price]]\nfrom = {start}\nsource = "s"\nchecked = {start}\nusd_per_million = {prices}\n'
 
-    (tmp_path / "providers").mkdir()
-    (tmp_path / "models/acme").mkdir(parents=True)
-    (tmp_path / "providers/lab.toml").write_text(
-        '[provider]\nslug = "lab"\nname = "Lab"\nbase_url = "http://h/v1"\ndialects = ["openai_chat"]\nenvironment = ["LAB_KEY"]\n'
-    )
-    (tmp_path / "models/acme/fast.toml").write_text(
-        '[model]\nid = "acme/fast"\nname = "Fast"\ncontext_tokens = 9\n[[endpoint]]\nprovider = "lab"\nupstream_model = "f"\n'
-        + price("2026-07-01", "2")
-        + price("2026-01-01", "1")
-    )
+    one_endpoint(tmp_path, price("2026-07-01", "2") + price("2026-01-01", "1"))
     environ = {"LAB_KEY": "k"}
     result = config.compile(config.load(None, environ), load(tmp_path), environ, today=today)
     assert result.models[0].endpoints[0].price.prompt == prompt * 1_000_000
