@@ -136,7 +136,7 @@ fn bounds(snapshot: &Snapshot) -> Bounds {
 /// The configuration is not valid.
 pub fn explain(snapshot: &[u8], question: &[u8]) -> Result<Vec<u8>, SnapshotError> {
     let snapshot = Arc::new(Snapshot::from_json(snapshot)?);
-    let board = Board::new(snapshot, &Registry::default()).map_err(|error| SnapshotError::new(error.path, error.message))?;
+    let board = Board::new(snapshot, &Registry::default())?;
     Ok(pipeline::explain(&Arc::new(board), &Pins::new(1), unix_ms(), question))
 }
 
@@ -241,7 +241,7 @@ impl Gateway {
     pub fn load_snapshot(&self, json: &[u8]) -> Result<u64, SnapshotError> {
         let snapshot = Snapshot::from_json(json)?;
         let version = snapshot.version;
-        let board = Board::new(Arc::new(snapshot), &self.shared.registry).map_err(|error| SnapshotError::new(error.path, error.message))?;
+        let board = Board::new(Arc::new(snapshot), &self.shared.registry)?;
         self.shared.board.store(Arc::new(board));
         Ok(version)
     }

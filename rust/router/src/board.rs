@@ -6,9 +6,9 @@ use crate::health::lane::Turn;
 use crate::health::{Endpoint as Health, Pulse, Registry};
 use crate::names::Named;
 use crate::random::hash;
-use crate::wishes::{Members, Tier, WishError, Wishes, read};
+use crate::wishes::{Members, Tier, Wishes, read};
 use fairlead_ir::Price;
-use fairlead_snapshot::{CredentialLimits, Endpoint, Model, Provider, Snapshot};
+use fairlead_snapshot::{CredentialLimits, Endpoint, Model, Provider, Snapshot, SnapshotError};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Board {
     ///
     /// # Errors
     /// A preset wants what cannot be meant.
-    pub fn new(snapshot: Arc<Snapshot>, registry: &Registry) -> Result<Board, WishError> {
+    pub fn new(snapshot: Arc<Snapshot>, registry: &Registry) -> Result<Board, SnapshotError> {
         let mut board = registry.open(|shelves| {
             let budgets = snapshot.providers.iter().map(|provider| shelves.budget(&provider.slug)).collect();
             let mut entries = Vec::new();
@@ -120,10 +120,10 @@ impl Board {
         Ok(board)
     }
 
-    fn preset_wishes(&self, preset: &fairlead_snapshot::Preset) -> Result<Wishes, WishError> {
+    fn preset_wishes(&self, preset: &fairlead_snapshot::Preset) -> Result<Wishes, SnapshotError> {
         let provider = preset.provider.as_deref().map(str::as_bytes);
         read(Members { provider, ..Members::default() }, self)
-            .map_err(|error| WishError::new(format!("presets.{}.{}", preset.name, error.path), error.message))
+            .map_err(|error| SnapshotError::new(format!("presets.{}.{}", preset.name, error.path), error.message))
     }
 
     /// What the board was made of.
