@@ -3,8 +3,8 @@
 use core::fmt;
 use std::borrow::Cow;
 
-use crate::json::Reject;
 use crate::json::walk::as_str;
+use crate::json::{Reject, plain_ascii};
 use crate::splice::{Edits, Misplaced};
 
 /// Why a reply or frame could not be edited. It is then forwarded as it came.
@@ -41,7 +41,7 @@ impl From<Misplaced> for Unspliced {
 
 /// A member's name with its escapes decoded: nobody writes `"\u0063hoices"`, but it means the same to every client.
 pub(crate) fn name(key: &[u8]) -> Cow<'_, [u8]> {
-    if !key.contains(&b'\\') {
+    if plain_ascii(key).is_some() || !key.contains(&b'\\') {
         return Cow::Borrowed(key);
     }
     let quoted = [b"\"", key, b"\""].concat();

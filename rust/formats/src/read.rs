@@ -9,7 +9,7 @@ use std::fmt;
 use fairlead_ir::{Member, Raw, Text};
 
 use crate::json::walk::{self, Cursor, unescape};
-use crate::json::{Kind, Reject, is_complete};
+use crate::json::{Kind, Reject, is_complete, plain_ascii};
 
 /// A value that is not what its dialect wants there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +65,8 @@ pub(crate) struct Key<'a> {
 impl<'a> Key<'a> {
     #[inline]
     fn new(raw: &'a [u8]) -> Key<'a> {
-        // Names are short and nearly always plain. One that is no text (half of a surrogate pair) is nobody's name.
-        let plain = raw.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
-        let name = if plain { str::from_utf8(raw).ok().map(Cow::Borrowed) } else { unescape(raw) };
+        // One that is no text (half of a surrogate pair) is nobody's name.
+        let name = plain_ascii(raw).map(Cow::Borrowed).or_else(|| unescape(raw));
         Key { raw, name: name.unwrap_or_default() }
     }
 
@@ -130,6 +129,11 @@ impl<'a> Reader<'a> {
     /// Takes a value as written.
     pub(crate) fn raw(&mut self) -> Result<Raw<'a>, Malformed> {
         Ok(Raw::json(self.cursor.skip()?))
+    }
+
+    /// Takes a value as it stands.
+    pub(crate) fn slice(&mut self) -> Result<&'a [u8], Malformed> {
+        Ok(self.cursor.skip()?)
     }
 
     /// Steps over a value.

@@ -39,6 +39,7 @@ use core::fmt;
 pub use media::{FILE_BYTES_PER_TOKEN, Files, IMAGE_TOKENS, TOKEN_START};
 pub use members::{Keys, MAX_WANTED, Members};
 pub use scan::{DEFAULT_MAX_DEPTH, MAX_DEPTH, Scanner, is_complete};
+pub(crate) use simd::plain_ascii;
 
 /// What a JSON value is, told by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

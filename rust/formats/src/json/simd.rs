@@ -306,6 +306,37 @@ fn is_special(byte: u8) -> bool {
     byte == b'"' || byte == b'\\' || byte < 0x20
 }
 
+/// The text, if it is ASCII that stands in JSON as it is: nearly every name and word does, and most are too short for wider steps than these.
+#[inline]
+pub(crate) fn plain_ascii(bytes: &[u8]) -> Option<&str> {
+    let special = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        let mut special = special_bytes(u64::from_ne_bytes(*first)) | special_bytes(u64::from_ne_bytes(*last));
+        let mut rest = &bytes[8..];
+        // Names of up to sixteen bytes, nearly all, are done.
+        while let (Some(word), true) = (rest.first_chunk::<8>(), rest.len() > 8) {
+            special |= special_bytes(u64::from_ne_bytes(*word));
+            rest = &rest[8..];
+        }
+        special
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        special_bytes(u64::from(u32::from_ne_bytes(*first)) << 32 | u64::from(u32::from_ne_bytes(*last)))
+    } else {
+        bytes.iter().fold(0, |special, byte| special | u64::from(is_special(*byte) || !byte.is_ascii()))
+    };
+    // SAFETY: no byte has its top bit set, and ASCII is UTF-8.
+    (special == 0).then(|| unsafe { str::from_utf8_unchecked(bytes) })
+}
+
+/// Not zero if any of eight bytes is a quote, a backslash, below 0x20, or 0x80 and above.
+#[inline(always)]
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    // What is subtracted from a smaller byte borrows into its top bit; those that had it before do not matter, as they count anyway.
+    let quote = (word ^ ONES * b'"' as u64).wrapping_sub(ONES);
+    let backslash = (word ^ ONES * b'\\' as u64).wrapping_sub(ONES);
+    (quote | backslash | word.wrapping_sub(ONES * 0x20) | word) & ONES << 7
+}
+
 /// Plain Rust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scalar;
@@ -384,7 +415,7 @@ mod arm;
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Classes, Digits, Job, Level, Scalar, Simd, Window, is_special, skip_plain};
+    use super::{Classes, Digits, Job, Level, Scalar, Simd, Window, is_special, plain_ascii, skip_plain};
 
     struct Classify<'a>(&'a [u8; 64]);
 
@@ -479,6 +510,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_ascii_has_nothing_that_matters(bytes in proptest::collection::vec(prop_oneof![20 => 0x20..0x7f_u8, 1 => any::<u8>(), 1 => proptest::sample::select(&b"\"\\\x1f\x20\x7f\x80"[..])], 0..40)) {
+            let expected = str::from_utf8(&bytes).ok().filter(|text| text.is_ascii() && !bytes.iter().any(|byte| is_special(*byte)));
+            prop_assert_eq!(plain_ascii(&bytes), expected);
+        }
+
         #[test]
         fn random_blocks_agree(block in proptest::collection::vec(any::<u8>(), 64)) {
             let mut array = [0; 64];

@@ -7,7 +7,7 @@
 use core::ops::Range;
 use std::borrow::Cow;
 
-use super::simd::{Window, baseline, skip_plain};
+use super::simd::{Window, baseline, plain_ascii, skip_plain};
 use super::{DEFAULT_MAX_DEPTH, Kind, Reason, Reject, skip_space};
 
 /// One member of an object.
@@ -30,8 +30,16 @@ impl Member<'_> {
     #[inline]
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        self.key == name.as_bytes() && !name.contains('\\')
-            || self.key.contains(&b'\\') && unescape(self.key).is_some_and(|key| key == name)
+        is_name(self.key, name)
+    }
+}
+
+/// Whether a member's name, as written, is `name` once it is decoded.
+#[inline]
+fn is_name(written: &[u8], name: &str) -> bool {
+    match plain_ascii(written) {
+        Some(plain) => plain == name,
+        None => unescape(written).is_some_and(|decoded| decoded == name),
     }
 }
 
@@ -68,9 +76,19 @@ pub fn elements(array: &[u8]) -> ElementIter<'_> {
 ///
 /// # Errors
 /// What is wrong with the object before that member, or anywhere when there is none.
-#[inline]
 pub fn member<'a>(object: &'a [u8], name: &str) -> Result<Option<Member<'a>>, Reject> {
-    members(object).find(|member| member.as_ref().map_or(true, |member| member.is(name))).transpose()
+    let mut cursor = Cursor::new(object);
+    let mut level = cursor.enter(b'{')?;
+    while let Some(key_range) = cursor.next_key_range(&mut level)? {
+        let kind = cursor.kind()?;
+        let value_range = cursor.skip_range(kind)?;
+        let key = &object[key_range.clone()];
+        if is_name(key, name) {
+            return Ok(Some(Member { key, key_range, value: &object[value_range.clone()], value_range, kind }));
+        }
+    }
+    cursor.end()?;
+    Ok(None)
 }
 
 /// The decoded text of a string value, quotes included in `value`. Borrowed when it holds no escape.
@@ -112,6 +130,11 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     let bytes = text.as_bytes();
+    if bytes.len() < SHORT && plain_ascii(bytes).is_some() {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut written = 0;
     let mut at = 0;
     let (mut window, mut high) = (Window::NONE, false);
@@ -127,6 +150,9 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[written..]);
     out.push(b'"');
 }
+
+/// Below this length blocks of 64 bytes do not pay.
+const SHORT: usize = 64;
 
 /// The first U+2028 or U+2029 in `bytes[from..to]`, else `to`.
 fn separator(bytes: &[u8], from: usize, to: usize) -> usize {
@@ -163,6 +189,11 @@ fn write_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
 
 /// The text of a string without its quotes. `None` as in [`as_str`].
 pub(crate) fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
+    if raw.len() < SHORT
+        && let Some(plain) = plain_ascii(raw)
+    {
+        return Some(Cow::Borrowed(plain));
+    }
     let (mut window, mut high) = (Window::NONE, false);
     let plain = skip_plain(baseline(), raw, 0, &mut window, &mut high);
     if plain == raw.len() {

@@ -26,8 +26,7 @@ pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
     } else if matches!(outline.status, b"failed" | b"cancelled") {
         seen.fail_without_message();
     }
-    let Some(output) = outline.output else { return Ok(false) };
-    let content = Content::of_output(output)?;
+    let Some(content) = outline.content else { return Ok(false) };
     seen.take_content(content.any, content.bytes);
     take_end(&outline, outline.status, content, seen);
     Ok(true)

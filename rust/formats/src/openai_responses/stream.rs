@@ -108,7 +108,7 @@ impl EventTap {
             }
             return Ok(Look::error());
         }
-        let whole = outline.output.map(Content::of_output).transpose()?.unwrap_or_default();
+        let whole = outline.content.unwrap_or_default();
         if !seen.content {
             // A server that streams nothing but the end.
             seen.take_content(whole.any, whole.bytes);

@@ -10,7 +10,7 @@ use fairlead_ir::{NanoUsd, StopReason, Text, Usage};
 use memchr::memmem::Finder;
 
 use crate::decimal::{count, count_in, nano_usd};
-use crate::json::walk::{self, Member};
+use crate::json::walk::{self, Cursor, Member};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::wire::is_error;
 use crate::patch::name;
@@ -26,7 +26,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) status: &'a [u8],
     /// The word in `incomplete_details`, without its quotes.
     pub(crate) reason: &'a [u8],
-    pub(crate) output: Option<&'a [u8]>,
+    /// What the output says; `None` where there is none.
+    pub(crate) content: Option<Content>,
     pub(crate) usage: Option<&'a [u8]>,
     /// Where `usage` begins in the walked text.
     pub(crate) usage_start: usize,
@@ -38,29 +39,34 @@ pub(crate) struct Outline<'a> {
 impl<'a> Outline<'a> {
     pub(crate) fn read(object: &'a [u8]) -> Result<Outline<'a>, Reject> {
         let mut outline = Outline::default();
-        for member in walk::members(object) {
-            outline.read_member(&member?);
+        let mut cursor = Cursor::new(object);
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (&*name(key), cursor.kind()?) {
+                (b"output", Kind::Array) => outline.content = Some(Content::read(&mut cursor)?),
+                (b"usage", Kind::Object) => {
+                    outline.usage_start = cursor.at();
+                    outline.usage = Some(cursor.skip()?);
+                }
+                (name, kind) => outline.take(name, kind, cursor.skip()?),
+            }
         }
+        cursor.end()?;
         Ok(outline)
     }
 
-    fn read_member(&mut self, member: &Member<'a>) {
-        match (&*name(member.key), member.kind) {
-            (b"id", Kind::String) => self.id = Some(member.value),
-            (b"model", Kind::String) => self.model = Some(member.value),
-            (b"created_at", Kind::Number) => self.created = Some(member.value),
-            (b"status", Kind::String) => self.status = inside(member.value),
-            (b"incomplete_details", Kind::Object) => {
-                self.reason = string_in(member.value, "reason").unwrap_or_default();
-            }
-            (b"output", Kind::Array) => self.output = Some(member.value),
-            (b"usage", Kind::Object) => {
-                self.usage = Some(member.value);
-                self.usage_start = member.value_range.start;
-            }
-            (b"error", _) => self.error = Some(member.value).filter(|value| is_error(value)),
+    /// Takes the member that is called so.
+    pub(crate) fn take(&mut self, name: &[u8], kind: Kind, value: &'a [u8]) {
+        match (name, kind) {
+            (b"id", Kind::String) => self.id = Some(value),
+            (b"model", Kind::String) => self.model = Some(value),
+            (b"created_at", Kind::Number) => self.created = Some(value),
+            (b"status", Kind::String) => self.status = inside(value),
+            (b"incomplete_details", Kind::Object) => self.reason = string_in(value, "reason").unwrap_or_default(),
+            (b"usage", Kind::Object) => self.usage = Some(value),
+            (b"error", _) => self.error = Some(value).filter(|value| is_error(value)),
             (b"tool_usage", Kind::Object) => {
-                let search = walk::member(member.value, "web_search").ok().flatten();
+                let search = walk::member(value, "web_search").ok().flatten();
                 self.web_searches =
                     search.filter(|search| search.kind == Kind::Object).and_then(|search| count_in(&search, "num_requests"));
             }
@@ -70,8 +76,12 @@ impl<'a> Outline<'a> {
 
     /// The figures, if there are any.
     pub(crate) fn figured(&self) -> Option<Figured> {
-        let searches = self.web_searches.or_else(|| self.output.map(searches_in)).unwrap_or(0);
-        Figures::read(self.usage?).figured(searches)
+        Figures::read(self.usage?).figured(self.web_searches())
+    }
+
+    /// Searches that a provider bills: what it says, else those that the output shows.
+    pub(crate) fn web_searches(&self) -> u64 {
+        self.web_searches.or_else(|| self.content.map(|content| content.searches)).unwrap_or(0)
     }
 }
 
@@ -85,19 +95,6 @@ pub(crate) fn string_in<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     walk::member(object, key).ok().flatten().filter(|member| member.kind == Kind::String).map(|member| inside(member.value))
 }
 
-/// Searches that a provider bills: those that looked for something, not those that opened a page.
-fn searches_in(output: &[u8]) -> u64 {
-    let items = walk::elements(output).map_while(Result::ok).filter(|item| item.kind == Kind::Object);
-    let is_search = |item: &[u8]| {
-        string_in(item, "type") == Some(b"web_search_call")
-            && walk::member(item, "action")
-                .ok()
-                .flatten()
-                .is_none_or(|action| action.kind != Kind::Object || string_in(action.value, "type").is_none_or(|word| word == b"search"))
-    };
-    items.filter(|item| is_search(item.value)).count() as u64
-}
-
 /// What an output says: whether there is any content, how many bytes of it, and of what kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
@@ -106,15 +103,19 @@ pub(crate) struct Content {
     pub(crate) bytes: u64,
     pub(crate) calls: bool,
     pub(crate) refusal: bool,
+    /// Searches that a provider bills: those that looked for something, not those that opened a page.
+    pub(crate) searches: u64,
 }
 
 impl Content {
-    pub(crate) fn of_output(output: &[u8]) -> Result<Content, Reject> {
+    /// Reads an output.
+    fn read(cursor: &mut Cursor<'_>) -> Result<Content, Reject> {
         let mut content = Content::default();
-        for item in walk::elements(output) {
-            let item = item?;
-            if item.kind == Kind::Object {
-                content.add_item(item.value)?;
+        let mut level = cursor.enter(b'[')?;
+        while cursor.next_element(&mut level)? {
+            match cursor.kind()? {
+                Kind::Object => content.read_item(cursor)?,
+                _ => drop(cursor.skip()?),
             }
         }
         Ok(content)
@@ -122,42 +123,65 @@ impl Content {
 
     /// Takes an item. One that only begins says nothing yet, unless it is a call.
     pub(crate) fn add_item(&mut self, item: &[u8]) -> Result<(), Reject> {
-        match string_in(item, "type").unwrap_or_default() {
-            b"message" => self.add_texts_of(item, "content"),
-            b"reasoning" => {
-                self.any |= string_in(item, "encrypted_content").is_some_and(|seal| !seal.is_empty());
-                self.add_texts_of(item, "summary")?;
-                self.add_texts_of(item, "content")
+        self.read_item(&mut Cursor::new(item))
+    }
+
+    fn read_item(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Reject> {
+        let (mut word, mut action, mut sealed) = (&b""[..], None, false);
+        let (mut texts, mut call_bytes) = (Content::default(), 0);
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (&*name(key), cursor.kind()?) {
+                (b"type", Kind::String) => word = inside(cursor.skip()?),
+                (b"content" | b"summary", Kind::Array) => texts.read_texts(cursor)?,
+                (b"encrypted_content", Kind::String) => sealed = !inside(cursor.skip()?).is_empty(),
+                (b"name" | b"arguments" | b"input", Kind::String) => call_bytes += inside(cursor.skip()?).len() as u64,
+                (b"action", Kind::Object) => action = string_in(cursor.skip()?, "type"),
+                _ => drop(cursor.skip()?),
+            }
+        }
+        match word {
+            b"message" | b"reasoning" => {
+                self.any |= texts.any || sealed && word == b"reasoning";
+                self.bytes += texts.bytes;
+                self.refusal |= texts.refusal;
             }
             b"function_call" | b"custom_tool_call" => {
-                self.calls = true;
-                self.any = true;
-                for key in ["name", "arguments", "input"] {
-                    self.bytes += string_in(item, key).map_or(0, <[u8]>::len) as u64;
-                }
-                Ok(())
+                (self.any, self.calls) = (true, true);
+                self.bytes += call_bytes;
             }
             _ => {
                 self.any = true;
-                Ok(())
+                self.searches += u64::from(word == b"web_search_call" && is_search(action));
             }
-        }
-    }
-
-    fn add_texts_of(&mut self, item: &[u8], key: &str) -> Result<(), Reject> {
-        let Some(parts) = walk::member(item, key)?.filter(|parts| parts.kind == Kind::Array) else { return Ok(()) };
-        for part in walk::elements(parts.value) {
-            let part = part?;
-            if part.kind != Kind::Object {
-                continue;
-            }
-            self.refusal |= string_in(part.value, "type") == Some(b"refusal");
-            let bytes: usize = ["text", "refusal"].iter().map(|key| string_in(part.value, key).map_or(0, <[u8]>::len)).sum();
-            self.any |= bytes > 0;
-            self.bytes += bytes as u64;
         }
         Ok(())
     }
+
+    fn read_texts(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Reject> {
+        let mut parts = cursor.enter(b'[')?;
+        while cursor.next_element(&mut parts)? {
+            if cursor.kind()? != Kind::Object {
+                cursor.skip()?;
+                continue;
+            }
+            let mut level = cursor.enter(b'{')?;
+            while let Some(key) = cursor.next_key(&mut level)? {
+                match (&*name(key), cursor.kind()?) {
+                    (b"type", Kind::String) => self.refusal |= inside(cursor.skip()?) == b"refusal",
+                    (b"text" | b"refusal", Kind::String) => self.bytes += inside(cursor.skip()?).len() as u64,
+                    _ => drop(cursor.skip()?),
+                }
+            }
+        }
+        self.any = self.bytes > 0;
+        Ok(())
+    }
+}
+
+/// Whether a `web_search_call` with this kind of action searched.
+fn is_search(action: Option<&[u8]>) -> bool {
+    action.is_none_or(|word| word == b"search")
 }
 
 /// Why a reply with this status ended, and the word for it. `None` while it has not.
@@ -351,8 +375,8 @@ mod tests {
     #[test]
     fn what_counts_as_content() {
         let check = |items: &str, any, bytes, calls, refusal| {
-            let content = Content::of_output(format!("[{items}]").as_bytes()).unwrap();
-            assert_eq!(content, Content { any, bytes, calls, refusal }, "{items}");
+            let content = Content::read(&mut Cursor::new(format!("[{items}]").as_bytes())).unwrap();
+            assert_eq!(content, Content { any, bytes, calls, refusal, searches: content.searches }, "{items}");
         };
         check("", false, 0, false, false);
         check(r#"{"type":"message","content":[]}"#, false, 0, false, false);

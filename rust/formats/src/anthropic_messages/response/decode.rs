@@ -11,7 +11,7 @@ use crate::traits::Traits;
 pub(crate) fn decode<'a>(body: &'a [u8], _: &Traits) -> Result<Response<'a>, Malformed> {
     let mut response = Response::new(Dialect::AnthropicMessages);
     let (mut blocks, mut word, mut sequence, mut details, mut usage) = (None, None, None, None, None);
-    Reader::checked(body)?.object(|key, reader| {
+    Reader::new(body).object(|key, reader| {
         match key.name() {
             "type" | "role" => reader.skip()?,
             "id" => response.id = reader.optional(Reader::text)?.unwrap_or_default(),

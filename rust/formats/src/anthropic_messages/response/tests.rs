@@ -240,7 +240,6 @@ fn ends_of_imitators() {
 #[test]
 fn what_is_no_message_is_a_fault() {
     for (body, fault) in [
-        ("<html>", "the body is not valid JSON"),
         ("[]", "the body must be an object"),
         (r#"{"type":"error","error":{}}"#, "\"content\" is missing"),
         (r#"{"content":"hi"}"#, "\"content\" must be an array"),
@@ -248,4 +247,6 @@ fn what_is_no_message_is_a_fault() {
     ] {
         assert_eq!(decode(body.as_bytes(), &Traits::NONE).unwrap_err().to_string(), fault, "{body}");
     }
+    let page = crate::translate::dialects::decode_response(Dialect::AnthropicMessages, b"<html>", &Traits::NONE);
+    assert_eq!(page.unwrap_err().to_string(), "the body is not valid JSON");
 }

@@ -8,17 +8,16 @@ use fairlead_ir::{Block, Dialect, Kind, Member, Origin, Raw, Text};
 use crate::decimal::count;
 use crate::json::Kind as JsonKind;
 use crate::openai_responses::wire::items::{Message, read_item, take_rest};
-use crate::openai_responses::wire::{Figures, Outline, stop_of};
+use crate::openai_responses::wire::{Content, Figures, Outline, stop_of};
 use crate::read::{Malformed, Reader};
 use crate::traits::Traits;
 use crate::write::Array;
 
 /// Members that repeat the request, or say what the figures or the status say.
-const ECHO: [&str; 32] = [
+const ECHO: [&str; 29] = [
     "object",
     "completed_at",
     "background",
-    "error",
     "instructions",
     "max_output_tokens",
     "max_tool_calls",
@@ -36,7 +35,6 @@ const ECHO: [&str; 32] = [
     "text",
     "tool_choice",
     "tools",
-    "tool_usage",
     "top_logprobs",
     "top_p",
     "top_k",
@@ -44,7 +42,6 @@ const ECHO: [&str; 32] = [
     "user",
     "presence_penalty",
     "frequency_penalty",
-    "incomplete_details",
     "image",
     "provider",
 ];
@@ -54,7 +51,7 @@ const ECHO: [&str; 32] = [
 /// # Errors
 /// The first member that is not what the dialect wants there, or a reply that is not finished.
 pub(crate) fn decode<'a>(body: &'a [u8], traits: &Traits) -> Result<Response<'a>, Malformed> {
-    let outline = Outline::read(body)?;
+    let mut outline = Outline::default();
     let mut response = Response::new(Dialect::OpenaiResponses);
     let mut choice = Choice::default();
     let mut has_output = false;
@@ -68,7 +65,10 @@ pub(crate) fn decode<'a>(body: &'a [u8], traits: &Traits) -> Result<Response<'a>
                 has_output = true;
                 choice = read_output(reader)?;
             }
-            "status" | "usage" => reader.skip()?,
+            name @ ("status" | "usage" | "error" | "incomplete_details" | "tool_usage") => {
+                let kind = reader.kind()?;
+                outline.take(name.as_bytes(), kind, reader.slice()?);
+            }
             echo if ECHO.contains(&echo) => reader.skip()?,
             _ => take_rest(&key, reader, &mut response.rest)?,
         }
@@ -77,16 +77,30 @@ pub(crate) fn decode<'a>(body: &'a [u8], traits: &Traits) -> Result<Response<'a>
     if !has_output {
         return Err(Malformed::new("has no \"output\""));
     }
+    outline.content = Some(searches(&choice.blocks));
     choice.stop = Some(read_stop(&outline, &choice.blocks)?);
     response.usage = usage(&outline, traits);
     response.choices.push(choice);
     Ok(response)
 }
 
+/// The searches that a reply shows.
+fn searches(blocks: &[Block<'_>]) -> Content {
+    let mut content = Content::default();
+    for block in blocks {
+        if let Kind::Opaque { word, raw } = &block.kind
+            && word.is("web_search_call")
+        {
+            // What is none has nothing to count.
+            let _ = content.add_item(raw.as_bytes());
+        }
+    }
+    content
+}
+
 /// What was used.
 pub(crate) fn usage(outline: &Outline<'_>, traits: &Traits) -> Option<fairlead_ir::Usage> {
-    let searches = outline.figured()?.usage.web_searches;
-    Figures::read(outline.usage?).outside(traits.reasoning_outside_completion).usage(searches)
+    Figures::read(outline.usage?).outside(traits.reasoning_outside_completion).usage(outline.web_searches())
 }
 
 fn read_stop<'a>(outline: &Outline<'a>, blocks: &[Block<'_>]) -> Result<Stop<'a>, Malformed> {
