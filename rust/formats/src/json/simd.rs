@@ -332,9 +332,9 @@ pub(crate) fn plain_ascii(bytes: &[u8]) -> Option<&str> {
 const fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
     // What is subtracted from a smaller byte borrows into its top bit; those that had it before do not matter, as they count anyway.
-    let quote = (word ^ ONES * b'"' as u64).wrapping_sub(ONES);
-    let backslash = (word ^ ONES * b'\\' as u64).wrapping_sub(ONES);
-    (quote | backslash | word.wrapping_sub(ONES * 0x20) | word) & ONES << 7
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    (quote | backslash | word.wrapping_sub(ONES * 0x20) | word) & (ONES << 7)
 }
 
 /// Plain Rust.
