@@ -236,7 +236,7 @@ impl Call {
         self.timings.sent_us = self.since_began(exchange.sent_at);
         self.timings.head_us = self.since_began(exchange.head_at);
         self.attempt.status = exchange.status();
-        self.learning.head_arrived(exchange);
+        self.learning.head_arrived(exchange, self.worker.unix_ms_at(exchange.head_at));
         self.seen.billable = (200..300).contains(&self.attempt.status);
     }
 

@@ -45,30 +45,15 @@ impl Learning {
     }
 
     /// What the head of a reply says of limits and of when to come again.
-    pub(super) fn head_arrived(&mut self, exchange: &Exchange) {
-        let refused = exchange.status() >= 400;
-        let says = |name: &[u8]| contains(name, b"ratelimit") || refused && contains(name, b"retry-after");
-        if !exchange.headers().any(|(name, _)| says(name)) {
-            return;
-        }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_ascii_lowercase();
-        let said: Vec<(String, String)> = exchange
-            .headers()
-            .filter(|(name, _)| says(name))
-            .map(|(name, value)| (text(name), String::from_utf8_lossy(value).into_owned()))
-            .collect();
-        let headers = said.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let now_ms = unix_ms();
-        self.quota = Quota::read(headers.clone(), now_ms);
-        if refused {
-            self.retry_after_ms = retry_after_ms(headers, None, now_ms);
+    pub(super) fn head_arrived(&mut self, exchange: &Exchange, now_ms: u64) {
+        self.quota = Quota::read(exchange.headers(), now_ms);
+        if exchange.status() >= 400 {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let said: Vec<(String, String)> =
+                exchange.headers().map(|(name, value)| (text(name).to_ascii_lowercase(), text(value))).collect();
+            self.retry_after_ms = retry_after_ms(said.iter().map(|(name, value)| (&name[..], &value[..])), None, now_ms);
         }
     }
-}
-
-/// Whether a header's name has this in it, in any case.
-fn contains(name: &[u8], part: &[u8]) -> bool {
-    name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }
 
 impl Call {
