@@ -182,24 +182,28 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
         return translated(call, *back, body).await;
     }
     let identity = if call.manner() == Manner::Openrouter || call.is_kept() { call.identity() } else { Identity::unnamed() };
-    let bill = call.settle(Outcome::Completed, 200, "")?;
-    if body.len() < COPY_BELOW_BYTES {
+    let bill = call.bill(Outcome::Completed);
+    let spliced = if body.len() < COPY_BELOW_BYTES {
         let mut changes = call.worker.edits.borrow_mut();
         changes.clear();
         let edited = reply.edits(&body, &identity, &bill.usage, bill.charged, &mut changes);
         // Exactly as long as it gets: then the body takes it over without a copy.
         let mut whole = Vec::with_capacity(changes.result_len(body.len()));
-        let spliced = edited.is_ok() && changes.apply(&body, &mut whole).is_ok();
-        drop(changes);
-        return if spliced { Ok(ReplyBody::from(whole)) } else { Err(garbage(call, UNSPLICED)) };
-    }
-    let spliced = aside(body.len(), move || {
-        let mut changes = Edits::default();
-        reply.edits(&body, &identity, &bill.usage, bill.charged, &mut changes).ok()?;
-        attempt::spliced(&[body], &changes).ok()
-    });
-    let pieces = spliced.await?.ok_or_else(|| garbage(call, UNSPLICED))?;
-    Ok(ReplyBody::pieces(pieces))
+        (edited.is_ok() && changes.apply(&body, &mut whole).is_ok()).then(|| ReplyBody::from(whole))
+    } else {
+        let spliced = aside(body.len(), move || {
+            let mut changes = Edits::default();
+            reply.edits(&body, &identity, &bill.usage, bill.charged, &mut changes).ok()?;
+            attempt::spliced(&[body], &changes).ok()
+        });
+        spliced.await?.map(ReplyBody::pieces)
+    };
+    let Some(spliced) = spliced else {
+        call.nothing_was_shown();
+        return Err(garbage(call, UNSPLICED));
+    };
+    call.settle(Outcome::Completed, 200, "")?;
+    Ok(spliced)
 }
 
 /// The reply in the client's dialect. What it costs is known before it is written, and settled once that has gone well.
