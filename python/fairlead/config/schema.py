@@ -113,6 +113,8 @@ class Timeouts(Table):
     """After this a request body must come at `limits.body_bytes_per_second` or faster."""
     write_stall_ms: Milliseconds = 30_000
     """A client that takes nothing although there is something to send."""
+    queue_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 5_000
+    """How long a request waits for a provider's key where all that could serve it are in use; 0: not at all."""
     early_head_ms: Milliseconds = 10_000
     """Silence after which a streaming client gets its head before the first content."""
     keepalive_ms: Milliseconds = 10_000

@@ -116,6 +116,7 @@ impl Shared {
             journal_healthy: self.journal.healthy(),
             snapshot_version: self.board.load().snapshot().version,
             keys: self.directory.len(),
+            waiting: self.board.load().queue().len(),
         };
         render(self.counters.iter().map(Arc::as_ref), &gauges)
     }

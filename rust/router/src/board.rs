@@ -3,6 +3,7 @@
 
 use crate::health::budget::Budget;
 use crate::health::lane::Turn;
+use crate::health::queue::Queue;
 use crate::health::{Endpoint as Health, Pulse, Registry};
 use crate::names::Named;
 use crate::random::hash;
@@ -20,6 +21,7 @@ pub struct Board {
     entries: Vec<Entry>,
     models: Vec<ModelEntry>,
     budgets: Vec<Arc<Budget>>,
+    queue: Arc<Queue>,
     /// What a client may call a provider, in lower case, and what it is in tags.
     slugs: HashMap<String, Box<str>>,
     /// As the snapshot's presets.
@@ -69,6 +71,11 @@ impl Entry {
         self.turns.iter().any(|turn| turn.is_free(now_ms, tokens))
     }
 
+    /// How long until time alone could give a request with so many tokens a credential; 0 where that is up to other requests.
+    pub(crate) fn wait_ms(&self, now_ms: u64, tokens: u64) -> u64 {
+        self.turns.iter().map(|turn| turn.wait_ms(now_ms, tokens)).min().unwrap_or(0)
+    }
+
     /// What every decision needs to know, of a request with so many tokens.
     pub(crate) fn pulse(&self, now_ms: u64, tokens: u64) -> Pulse {
         Pulse { is_full: !self.has_free_turn(now_ms, tokens), ..self.health.pulse(now_ms) }
@@ -113,7 +120,8 @@ impl Board {
                 }));
                 models.push(ModelEntry { entries: first..entries.len(), hash: hash(model.id.as_bytes()) });
             }
-            Board { entries, models, budgets, slugs: HashMap::new(), presets: Vec::new(), snapshot: Arc::clone(&snapshot) }
+            let queue = shelves.queue();
+            Board { entries, models, budgets, queue, slugs: HashMap::new(), presets: Vec::new(), snapshot: Arc::clone(&snapshot) }
         });
         board.slugs = slugs(&board.snapshot, &board.entries);
         board.presets = snapshot.presets.iter().map(|preset| board.preset_wishes(preset)).collect::<Result<_, _>>()?;
@@ -129,6 +137,11 @@ impl Board {
     /// What the board was made of.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// Where requests wait for a credential.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
     }
 
     /// Whether a model has more than one endpoint, or its only one more than one credential.

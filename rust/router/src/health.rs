@@ -5,6 +5,7 @@ mod breaker;
 pub(crate) mod budget;
 pub(crate) mod lane;
 pub mod outcome;
+pub mod queue;
 mod quota;
 mod registry;
 mod report;

@@ -86,11 +86,28 @@ impl Run {
         Run { draws: Draws::new(seed ^ 0x5bd1_e995), most, made: 0, at: 0, next: 0, keys: 0, tried: 0, barred: Vec::new() }
     }
 
-    /// The first attempt. `None`: every key of every endpoint is at its limit; the caller may wait or say 429.
+    /// The first attempt, with a key that is free. `None`: none is; the caller may wait.
     pub fn first(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
-        let attempt = self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.last_resort(board, plan, need, now_ms))?;
+        self.next = 0;
+        let attempt = self.find(board, plan, need, now_ms, Care::Full).or_else(|| {
+            self.next = 0;
+            self.find(board, plan, need, now_ms, Care::Keys)
+        })?;
         board.budget(board.entry(attempt.entry).provider).deposit();
         Some(attempt)
+    }
+
+    /// The first attempt, whatever providers said of their limits. `None`: every key of every endpoint is at a configured limit.
+    pub fn first_regardless(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        let attempt = self.regardless(board, plan, need, now_ms)?;
+        board.budget(board.entry(attempt.entry).provider).deposit();
+        Some(attempt)
+    }
+
+    /// How long until time alone could give this request a key, where none is free; 0 where that is up to other requests.
+    pub fn wait_ms(&self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> u64 {
+        let tokens = need.tokens_at_most();
+        plan.steps.iter().map(|step| board.entry(step.entry).wait_ms(now_ms, tokens)).min().unwrap_or(0)
     }
 
     /// The attempt that follows a failure of this class, if one may.
@@ -105,7 +122,7 @@ impl Run {
         }
         let keys = self.keys;
         (self.next, self.keys) = if retry == Retry::NextKey { (self.at, keys) } else { (self.at + 1, 0) };
-        let attempt = self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.last_resort(board, plan, need, now_ms))?;
+        let attempt = self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.passed_over(board, plan, need, now_ms))?;
         // Another key or another model is no second helping of the same trouble.
         let is_repetition = !matches!(retry, Retry::NextModel);
         if is_repetition && !board.budget(failed_entry.provider).withdraw(failed == Class::TimedOut) {
@@ -119,7 +136,9 @@ impl Run {
     pub fn instead(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
         self.made = self.made.saturating_sub(1);
         (self.next, self.keys) = (self.at + 1, 0);
-        self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.last_resort(board, plan, need, now_ms))
+        let found = self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.passed_over(board, plan, need, now_ms));
+        // In the first attempt's place, what providers said of their limits may be outdated.
+        found.or_else(|| if self.made == 0 { self.regardless(board, plan, need, now_ms) } else { None })
     }
 
     /// Whether another attempt may follow the one that was handed out last, as far as can be said before it has failed.
@@ -140,15 +159,14 @@ impl Run {
         self.made
     }
 
-    /// Steps that were passed over: shut out, or without a free key. After a failure only those whose keys are free.
-    fn last_resort(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
-        self.next = 0;
-        self.keys = 0;
-        let found = self.find(board, plan, need, now_ms, Care::Keys);
-        if found.is_some() || self.made > 0 {
-            return found;
-        }
-        self.next = 0;
+    /// Steps that were passed over: shut out, or without a free key.
+    fn passed_over(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        (self.next, self.keys) = (0, 0);
+        self.find(board, plan, need, now_ms, Care::Keys)
+    }
+
+    fn regardless(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        (self.next, self.keys) = (0, 0);
         self.find(board, plan, need, now_ms, Care::Limits)
     }
 

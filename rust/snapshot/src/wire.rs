@@ -89,6 +89,8 @@ pub struct Timeouts {
     pub body_grace_ms: u64,
     /// A client that takes nothing although there is something to send.
     pub write_stall_ms: u64,
+    /// How long a request may wait for a provider's credential where all that could serve it are in use; 0: not at all.
+    pub queue_ms: u64,
     /// Silence after which a streaming client gets its head before the first content.
     pub early_head_ms: u64,
     /// Between keep-alives after an early head.
@@ -112,6 +114,7 @@ impl Default for Timeouts {
             client_idle_ms: 60_000,
             body_grace_ms: 10_000,
             write_stall_ms: 30_000,
+            queue_ms: 5_000,
             early_head_ms: 10_000,
             keepalive_ms: 10_000,
             pool_idle_ms: 30_000,

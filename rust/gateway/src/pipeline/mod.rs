@@ -1,4 +1,4 @@
-//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `prepare`, `call` (reserve
+//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `waiting`, `prepare`, `call` (reserve
 //! and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
 //! `stateful` and `kept` are for replies that are kept.
 
@@ -19,6 +19,7 @@ mod relay;
 mod reply;
 mod stateful;
 mod translate;
+mod waiting;
 mod whole;
 
 pub(crate) use admit::KnownKey;
@@ -220,7 +221,7 @@ async fn infer(
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let leg = journey.first(worker.shared.routing_ms(std::time::Instant::now()))?;
+    let leg = waiting::first(worker, &mut journey, principal.key, &mut intake).await?;
     (admitted.choice, admitted.turn) = (leg.choice, leg.turn());
     let (mut prepared, leg) = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await?;
     let mut call = Call::reserve(&admitted, &journey, leg, prepared.intake(&mut intake), arrival.began)?;

@@ -91,13 +91,26 @@ impl Journey {
         self.need.conversation.is_some().then(|| Box::new((self.need, self.plan.through_router)))
     }
 
-    /// The first attempt, or what stands in the way of it.
-    pub(crate) fn first(&mut self, now_ms: u64) -> Result<Leg, Failure> {
-        let attempt = self.run.first(&self.board, &self.plan, &self.need, now_ms);
-        attempt.map(|attempt| self.leg(attempt)).ok_or_else(|| {
-            let message = "every key of every endpoint that may serve this is at its limit; try again in a moment";
-            Failure::new(ErrorKind::RateLimited, message).word("keys_at_their_limits")
-        })
+    /// The first attempt, with a key that is free.
+    pub(crate) fn first(&mut self, now_ms: u64) -> Option<Leg> {
+        let attempt = self.run.first(&self.board, &self.plan, &self.need, now_ms)?;
+        Some(self.leg(attempt))
+    }
+
+    /// The first attempt, whatever providers said of their limits.
+    pub(crate) fn first_regardless(&mut self, now_ms: u64) -> Option<Leg> {
+        let attempt = self.run.first_regardless(&self.board, &self.plan, &self.need, now_ms)?;
+        Some(self.leg(attempt))
+    }
+
+    /// How long until time alone could free a key for it; 0 where that is up to other requests.
+    pub(crate) fn wait_ms(&self, now_ms: u64) -> u64 {
+        self.run.wait_ms(&self.board, &self.plan, &self.need, now_ms)
+    }
+
+    /// The endpoints that may serve it, by their ids.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = u64> {
+        self.plan.steps.iter().map(|step| self.board.entry(step.entry).id)
     }
 
     /// The attempt in place of one that was never sent.

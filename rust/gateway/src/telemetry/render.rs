@@ -15,6 +15,7 @@ pub(crate) struct Gauges<'a> {
     pub(crate) journal_healthy: bool,
     pub(crate) snapshot_version: u64,
     pub(crate) keys: usize,
+    pub(crate) waiting: usize,
 }
 
 /// Renders the exposition text (version 0.0.4).
@@ -73,6 +74,7 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
         ),
         ("fairlead_snapshot_version", "Version of the configuration in force.", gauges.snapshot_version),
         ("fairlead_keys", "Gateway keys known.", gauges.keys as u64),
+        ("fairlead_requests_waiting", "Requests that wait for a provider's key to be free.", gauges.waiting as u64),
     ] {
         text.head(name, "gauge", help);
         text.sample(name, "", value);
@@ -159,7 +161,7 @@ mod tests {
         workers[0].prompt_tokens.add(3);
         workers[1].prompt_tokens.add(4);
         workers[1].duration.observe(20);
-        let gauges = Gauges { responses: None, ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2 };
+        let gauges = Gauges { responses: None, ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2, waiting: 3 };
         let text = render(workers.iter(), &gauges);
         for line in [
             "fairlead_prompt_tokens_total 7",

@@ -1,6 +1,7 @@
 //! Credentials: which of a provider's keys a request goes out with. What is wrong with a key holds at the whole provider ([`Key`]); what is
 //! used up may be one model's own limit, and is kept for each endpoint apart ([`Lane`]).
 
+use super::queue::Queue;
 use super::quota::{Meter, Quota};
 use crate::random::Draws;
 use fairlead_snapshot::CredentialLimits;
@@ -24,6 +25,8 @@ pub(crate) struct Key {
     in_flight: AtomicU32,
     requests: Pace,
     tokens: Pace,
+    /// Where those stand who wait for a credential, of whatever provider.
+    queue: Arc<Queue>,
 }
 
 /// A rate of so many a minute, with a burst of a whole minute: the moment at which all that was taken will have been earned, in
@@ -38,6 +41,16 @@ impl Pace {
         let ends_us = self.0.load(Ordering::Relaxed).max(now_ms * 1000).saturating_add(cost_us(amount, per_minute));
         // More than a whole minute's worth goes out alone.
         ends_us <= now_ms * 1000 + MINUTE_US || amount > per_minute && self.0.load(Ordering::Relaxed) <= now_ms * 1000
+    }
+
+    /// How long until it [`has`](Pace::has) so much, if nobody takes any before.
+    fn wait_ms(&self, now_ms: u64, amount: u64, per_minute: u64) -> u64 {
+        if self.has(now_ms, amount, per_minute) {
+            return 0;
+        }
+        let taken_us = self.0.load(Ordering::Relaxed).saturating_sub(now_ms * 1000);
+        let spare_us = MINUTE_US.saturating_sub(cost_us(amount.min(per_minute), per_minute));
+        taken_us.saturating_sub(spare_us).div_ceil(1000).max(1)
     }
 
     fn take(&self, now_ms: u64, amount: u64, per_minute: u64) {
@@ -55,6 +68,10 @@ const fn cost_us(amount: u64, per_minute: u64) -> u64 {
 }
 
 impl Key {
+    pub(crate) fn new(queue: Arc<Queue>) -> Key {
+        Key { queue, ..Key::default() }
+    }
+
     fn may_take(&self, now_ms: u64, tokens: u64, limits: &CredentialLimits) -> bool {
         self.refused_until_ms.load(Ordering::Relaxed) <= now_ms && self.is_within(now_ms, tokens, limits)
     }
@@ -105,6 +122,10 @@ impl Left {
 
     fn has(&self, now_ms: u64, amount: u64) -> bool {
         now_ms >= self.until_ms.load(Ordering::Relaxed) || self.remaining.load(Ordering::Relaxed) >= amount
+    }
+
+    fn wait_ms(&self, now_ms: u64, amount: u64) -> u64 {
+        if self.has(now_ms, amount) { 0 } else { self.until_ms.load(Ordering::Relaxed).saturating_sub(now_ms) }
     }
 
     fn was_told(&self) -> bool {
@@ -201,6 +222,21 @@ impl Turn {
         self.key.is_within(now_ms, tokens, &self.limits)
     }
 
+    /// How long until time alone could make it free; what only another request's end can give does not count.
+    pub(crate) fn wait_ms(&self, now_ms: u64, tokens: u64) -> u64 {
+        let Turn { lane, key, limits } = self;
+        let until = |until_ms: &AtomicU64| until_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
+        let waits = [
+            until(&lane.cool_until_ms),
+            until(&key.refused_until_ms),
+            lane.requests.wait_ms(now_ms, 1),
+            lane.tokens.wait_ms(now_ms, tokens),
+            limits.rpm.map_or(0, |rpm| key.requests.wait_ms(now_ms, 1, rpm)),
+            limits.tpm.map_or(0, |tpm| key.tokens.wait_ms(now_ms, tokens, tpm)),
+        ];
+        waits.into_iter().max().unwrap_or(0)
+    }
+
     pub(crate) fn take(&self, now_ms: u64, tokens: u64) {
         for in_flight in [&self.lane.in_flight, &self.key.in_flight] {
             in_flight.fetch_add(1, Ordering::Relaxed);
@@ -219,6 +255,7 @@ impl Turn {
         for in_flight in [&self.lane.in_flight, &self.key.in_flight] {
             in_flight.fetch_sub(1, Ordering::Relaxed);
         }
+        self.key.queue.call_first();
     }
 
     pub(crate) fn succeeded(&self) {
@@ -293,6 +330,30 @@ mod tests {
         assert!(!turn.is_free(999, 10) && turn.is_free(1_000, 10));
         assert!(!turn.is_free(1_000, 600), "400 tokens are left");
         assert!(!turn.is_free(30_000, 2_000) && turn.is_free(60_000, 2_000), "more than the limit goes out alone");
+    }
+
+    #[test]
+    fn how_long_time_alone_takes() {
+        let check = |turn: &Turn, now_ms, tokens, expected| {
+            assert_eq!(turn.wait_ms(now_ms, tokens), expected);
+            assert!(turn.is_free(now_ms + expected, tokens), "then it is free");
+            assert!(expected == 0 || !turn.is_free(now_ms + expected - 1, tokens), "and not before");
+        };
+        let paced = turn(CredentialLimits { rpm: Some(60), tpm: Some(1_000), ..CredentialLimits::NONE });
+        check(&paced, 0, 10, 0);
+        (0..60).for_each(|_| paced.take(0, 10));
+        check(&paced, 0, 10, 1_000);
+        check(&paced, 300, 10, 700);
+        check(&paced, 1_000, 600, 11_000);
+        check(&paced, 0, 2_000, 36_000);
+        let cooled = turn(CredentialLimits::NONE);
+        cooled.lane.limited(0, Some(7_000));
+        check(&cooled, 2_000, 1, 5_000);
+        cooled.key.refused(0);
+        check(&cooled, 2_000, 1, 58_000);
+        let told = turn(CredentialLimits::NONE);
+        told.lane.learn(&Quota { requests: Meter { remaining: Some(0), reset_ms: Some(4_000) }, tokens: Meter::default() }, 0);
+        check(&told, 1_000, 1, 3_000);
     }
 
     #[test]

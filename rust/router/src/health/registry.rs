@@ -3,6 +3,7 @@
 use super::Endpoint;
 use super::budget::Budget;
 use super::lane::{Key, Lane};
+use super::queue::Queue;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +20,15 @@ pub(crate) struct Shelves {
     /// By provider and name of the credential.
     keys: HashMap<(String, String), Arc<Key>>,
     budgets: HashMap<String, Arc<Budget>>,
+    queue: Arc<Queue>,
 }
 
 impl Registry {
     /// Forgets everything: a board that is made from now on begins without a past. One that is in use keeps what it has.
     pub fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Shelves::default();
+        let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who waits goes on waiting.
+        *shelves = Shelves { queue: Arc::clone(&shelves.queue), ..Shelves::default() };
     }
 
     /// Takes out what a board needs; what no board holds any more is forgotten.
@@ -47,11 +51,17 @@ impl Shelves {
     }
 
     pub(crate) fn key(&mut self, provider: &str, credential: &str) -> Arc<Key> {
-        find(&mut self.keys, (provider.to_owned(), credential.to_owned()))
+        let Shelves { keys, queue, .. } = self;
+        let key = keys.entry((provider.to_owned(), credential.to_owned()));
+        Arc::clone(key.or_insert_with(|| Arc::new(Key::new(Arc::clone(queue)))))
     }
 
     pub(crate) fn budget(&mut self, provider: &str) -> Arc<Budget> {
         find(&mut self.budgets, provider.to_owned())
+    }
+
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
     }
 
     fn tidy(&mut self) {

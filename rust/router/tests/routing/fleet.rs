@@ -47,7 +47,7 @@ impl<'a> Fleet<'a> {
         let mut run = self.start();
         let mut tried = Vec::new();
         let mut last = None;
-        let mut attempt = run.first(&self.board, &self.plan, &self.need, self.now_ms);
+        let mut attempt = self.begin(&mut run);
         while let Some(made) = attempt {
             let id = self.board.entry(made.entry).id;
             let outcome = self.answer(id);
@@ -67,12 +67,19 @@ impl<'a> Fleet<'a> {
 
     /// An attempt that is held open.
     pub(crate) fn hold(&mut self) -> Option<Attempt> {
-        self.start().first(&self.board, &self.plan, &self.need, self.now_ms)
+        let mut run = self.start();
+        self.begin(&mut run)
     }
 
     pub(crate) fn plan(&mut self) -> Vec<u64> {
         self.start();
         self.plan.steps.iter().map(|step| self.board.entry(step.entry).id).collect()
+    }
+
+    /// Nobody waits here.
+    fn begin(&self, run: &mut Run) -> Option<Attempt> {
+        let (board, plan, need, now_ms) = (&self.board, &self.plan, &self.need, self.now_ms);
+        run.first(board, plan, need, now_ms).or_else(|| run.first_regardless(board, plan, need, now_ms))
     }
 
     fn start(&mut self) -> Run {
