@@ -161,7 +161,8 @@ mod tests {
         workers[0].prompt_tokens.add(3);
         workers[1].prompt_tokens.add(4);
         workers[1].duration.observe(20);
-        let gauges = Gauges { responses: None, ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2, waiting: 3 };
+        let gauges =
+            Gauges { responses: None, ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2, waiting: 3 };
         let text = render(workers.iter(), &gauges);
         for line in [
             "fairlead_prompt_tokens_total 7",
