@@ -149,6 +149,7 @@ def _settings(loaded: Loaded) -> wire.Settings:
         reserve_completion_tokens=limits.pop("reserve_completion_tokens"),
         limits=limits,
         attempts=loaded.config.routing.attempts,
+        hedge=loaded.config.routing.hedge,
         open_catalogue=loaded.config.server.open_catalogue,
         responses_store=loaded.config.responses.store,
         responses_ttl_seconds=loaded.config.responses.ttl_seconds,

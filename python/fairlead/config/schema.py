@@ -163,6 +163,8 @@ class Routing(Table):
 
     attempts: Annotated[int, Meta(ge=1, le=16)] = 3
     """Most attempts for one request, the first included."""
+    hedge: bool = False
+    """Whether a stream that is slow to bring its first token is asked of a second endpoint as well."""
 
 
 class ProviderKey(Table):

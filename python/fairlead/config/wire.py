@@ -138,6 +138,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     limits: dict[str, int]
     reserve_completion_tokens: int
     attempts: int
+    hedge: bool
     open_catalogue: bool
     responses_store: bool
     responses_ttl_seconds: int

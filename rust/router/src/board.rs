@@ -5,6 +5,7 @@ use crate::health::budget::Budget;
 use crate::health::lane::Turn;
 use crate::health::queue::Queue;
 use crate::health::{Endpoint as Health, Pulse, Registry};
+use crate::hedge::Hedges;
 use crate::names::Named;
 use crate::random::hash;
 use crate::wishes::{Members, Tier, Wishes, read};
@@ -22,6 +23,7 @@ pub struct Board {
     models: Vec<ModelEntry>,
     budgets: Vec<Arc<Budget>>,
     queue: Arc<Queue>,
+    hedges: Arc<Hedges>,
     /// What a client may call a provider, in lower case, and what it is in tags.
     slugs: HashMap<String, Box<str>>,
     /// As the snapshot's presets.
@@ -120,8 +122,8 @@ impl Board {
                 }));
                 models.push(ModelEntry { entries: first..entries.len(), hash: hash(model.id.as_bytes()) });
             }
-            let queue = shelves.queue();
-            Board { entries, models, budgets, queue, slugs: HashMap::new(), presets: Vec::new(), snapshot: Arc::clone(&snapshot) }
+            let (queue, hedges) = (shelves.queue(), shelves.hedges());
+            Board { entries, models, budgets, queue, hedges, slugs: HashMap::new(), presets: Vec::new(), snapshot: Arc::clone(&snapshot) }
         });
         board.slugs = slugs(&board.snapshot, &board.entries);
         board.presets = snapshot.presets.iter().map(|preset| board.preset_wishes(preset)).collect::<Result<_, _>>()?;
@@ -137,6 +139,11 @@ impl Board {
     /// What the board was made of.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// How many requests may be hedged.
+    pub fn hedges(&self) -> &Hedges {
+        &self.hedges
     }
 
     /// Where requests wait for a credential.

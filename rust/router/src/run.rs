@@ -4,6 +4,7 @@ use crate::board::{Board, Entry};
 use crate::health::lane::{Turn, choose, mark};
 use crate::health::outcome::{Circuit, Class, Cools, Outcome, Retry};
 use crate::health::{Admission, Endpoint as Health, Quota};
+use crate::hedge;
 use crate::need::Need;
 use crate::plan::{Plan, Step};
 use crate::random::Draws;
@@ -28,6 +29,8 @@ pub struct Run {
     keys: u64,
     /// Steps that were tried.
     tried: u128,
+    /// The step and keys of the attempt that another was begun beside.
+    beside: Option<(usize, u64)>,
     /// Models that will not do: the prompt is too long, or they refuse.
     barred: Vec<usize>,
 }
@@ -83,7 +86,7 @@ enum Care {
 impl Run {
     /// A run with at most so many attempts.
     pub const fn new(seed: u64, most: u32) -> Run {
-        Run { draws: Draws::new(seed ^ 0x5bd1_e995), most, made: 0, at: 0, next: 0, keys: 0, tried: 0, barred: Vec::new() }
+        Run { draws: Draws::new(seed ^ 0x5bd1_e995), most, made: 0, at: 0, next: 0, keys: 0, tried: 0, beside: None, barred: Vec::new() }
     }
 
     /// The first attempt, with a key that is free. `None`: none is; the caller may wait.
@@ -139,6 +142,43 @@ impl Run {
         let found = self.find(board, plan, need, now_ms, Care::Full).or_else(|| self.passed_over(board, plan, need, now_ms));
         // In the first attempt's place, what providers said of their limits may be outdated.
         found.or_else(|| if self.made == 0 { self.regardless(board, plan, need, now_ms) } else { None })
+    }
+
+    /// After how long without a first token [`beside`](Run::beside) may be asked.
+    pub fn hedge_after_ms(&self, board: &Board, plan: &Plan, now_ms: u64) -> Option<u64> {
+        self.step_beside(board, plan, now_ms).map(|(_, delay_ms)| delay_ms)
+    }
+
+    /// A second attempt at the same time: at the next endpoint of the same model that has a free key. If it fails while the first goes on,
+    /// [`rejoin`](Run::rejoin) says so.
+    pub fn beside(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        let (position, _) = self.step_beside(board, plan, now_ms)?;
+        let before = (self.at, self.next, self.keys);
+        (self.next, self.keys) = (position, 0);
+        let step = &plan.steps[position];
+        let attempt = self.take(board.entry(step.entry), step, need, now_ms, Care::Full);
+        match attempt {
+            Some(_) => self.beside = Some((before.0, before.2)),
+            None => (self.at, self.next, self.keys) = before,
+        }
+        attempt
+    }
+
+    /// The attempt that was begun beside the first is over, and the first is not.
+    pub fn rejoin(&mut self) {
+        if let Some((at, keys)) = self.beside.take() {
+            (self.at, self.keys) = (at, keys);
+        }
+    }
+
+    /// The first step behind the current one that may be hedged with, and after how long.
+    fn step_beside(&self, board: &Board, plan: &Plan, now_ms: u64) -> Option<(usize, u64)> {
+        let current = board.entry(plan.steps.get(self.at)?.entry);
+        let steps = plan.steps.iter().enumerate().skip(self.at + 1).take(REMEMBERED);
+        let entries = steps.map(|(position, step)| (position, board.entry(step.entry)));
+        let fit = |(position, other): (usize, &Entry)| Some((position, hedge::delay_ms(current, other, now_ms)?));
+        let mut alike = entries.filter(|(_, other)| other.model == current.model);
+        if self.made < self.most && self.beside.is_none() { alike.find_map(fit) } else { None }
     }
 
     /// Whether another attempt may follow the one that was handed out last, as far as can be said before it has failed.

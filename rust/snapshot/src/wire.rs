@@ -40,6 +40,8 @@ pub struct Settings {
     pub reserve_completion_tokens: u64,
     /// Most attempts for one request, the first included.
     pub attempts: usize,
+    /// Whether a second attempt may begin beside one that is slow to bring its first token.
+    pub hedge: bool,
     /// Whether models may be listed without a key.
     pub open_catalogue: bool,
     /// Whether responses are kept for `previous_response_id`.
@@ -57,6 +59,7 @@ impl Default for Settings {
             limits: Limits::default(),
             reserve_completion_tokens: 4096,
             attempts: 3,
+            hedge: false,
             open_catalogue: false,
             responses_store: false,
             responses_ttl_seconds: 30 * 86_400,

@@ -6,6 +6,7 @@ mod translation;
 mod tries;
 
 pub(crate) use leaving::{Attended, CutOff, Presence, Work};
+pub(crate) use tries::Lost;
 
 use super::Admitted;
 use super::failure::{Failure, SHUTTING_DOWN};
@@ -30,7 +31,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 use translation::Translation;
-use tries::{Over, Past};
+use tries::{Beside, Over, Past};
 
 /// A generation in progress. Dropping it settles it as cancelled: nobody was left to take the answer.
 pub(crate) struct Call {
@@ -48,6 +49,8 @@ pub(crate) struct Call {
     /// Attempts that failed before this one.
     past: Vec<Past>,
     attempt: Tried,
+    /// One that runs at the same time.
+    beside: Option<Box<Beside>>,
     learning: Learning,
     /// Why it went where it went, for a client that asked.
     pub(crate) explanation: Option<HeaderValue>,
@@ -152,6 +155,7 @@ impl Call {
             client: Client::new(head, intake),
             past: Vec::new(),
             attempt: Tried::default(),
+            beside: None,
             learning: Learning::new(journey, leg),
             explanation: journey.explanation.clone(),
             changes_model: false,
@@ -370,6 +374,7 @@ impl Call {
         if !std::mem::take(&mut self.open) {
             return Ok(bill);
         }
+        self.end_beside(None);
         let now = Instant::now();
         self.timings.own_us = self.own_us_at(now);
         self.timings.total_us = self.since_began(now);

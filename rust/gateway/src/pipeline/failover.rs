@@ -35,10 +35,10 @@ pub(crate) struct Standby {
 
 /// The next attempt.
 pub(crate) struct Next {
-    leg: Leg,
-    ready: Ready,
+    pub(crate) leg: Leg,
+    pub(crate) ready: Ready,
     /// What the one after it needs, if there may be one.
-    standby: Option<Box<Standby>>,
+    pub(crate) standby: Option<Box<Standby>>,
 }
 
 impl Standby {
@@ -78,6 +78,39 @@ impl Standby {
                 }
             }
         }
+    }
+
+    /// After how long without a first token another attempt may begin beside the current one; `None` where nobody wants that.
+    pub(crate) fn hedge_after_ms(&self, worker: &Worker) -> Option<u64> {
+        let board = self.journey.board();
+        if !board.snapshot().settings.hedge {
+            return None;
+        }
+        board.hedges().deposit();
+        self.journey.hedge_after_ms(worker.shared.routing_ms(std::time::Instant::now()))
+    }
+
+    /// The attempt beside the current one, ready to be sent. Given back where there is none.
+    pub(crate) async fn beside(mut self: Box<Self>, worker: Rc<Worker>, snapshot: Arc<Snapshot>) -> Result<Next, Box<Standby>> {
+        if !self.journey.board().hedges().withdraw() {
+            return Err(self);
+        }
+        let Some(leg) = self.journey.beside(worker.shared.routing_ms(std::time::Instant::now())) else { return Err(self) };
+        match self.prepare(&worker, &snapshot, &leg).await {
+            Ok(ready) => Ok(Next { leg, ready, standby: Some(self) }),
+            Err(_) => Err(self.rejoined()),
+        }
+    }
+
+    /// The attempt beside the current one has failed.
+    pub(crate) fn rejoined(mut self: Box<Self>) -> Box<Standby> {
+        self.journey.rejoin();
+        self
+    }
+
+    /// As it stands behind an attempt; nothing where no other may follow.
+    pub(crate) fn left(self: Box<Self>) -> Option<Box<Standby>> {
+        self.journey.may_go_on().then_some(self)
     }
 
     async fn prepare(&self, worker: &Rc<Worker>, snapshot: &Arc<Snapshot>, leg: &Leg) -> Result<Ready, Failure> {

@@ -125,6 +125,22 @@ impl Journey {
         Some(self.leg(attempt))
     }
 
+    /// After how long without a first token another attempt may begin beside the current one.
+    pub(crate) fn hedge_after_ms(&self, now_ms: u64) -> Option<u64> {
+        self.run.hedge_after_ms(&self.board, &self.plan, now_ms)
+    }
+
+    /// The attempt beside the current one.
+    pub(crate) fn beside(&mut self, now_ms: u64) -> Option<Leg> {
+        let attempt = self.run.beside(&self.board, &self.plan, &self.need, now_ms)?;
+        Some(self.leg(attempt))
+    }
+
+    /// The attempt beside the current one is over.
+    pub(crate) fn rejoin(&mut self) {
+        self.run.rejoin();
+    }
+
     /// Whether another attempt may follow the current one.
     pub(crate) fn may_go_on(&self) -> bool {
         self.run.may_go_on(&self.board, &self.plan)

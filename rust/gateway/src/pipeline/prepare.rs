@@ -19,7 +19,12 @@ pub(crate) struct Prepared {
 
 /// The same with its head: an attempt, and what is to be known of it.
 pub(crate) struct Ready {
-    attempting: Attempting,
+    pub(crate) attempting: Attempting,
+    pub(crate) entry: Entry,
+}
+
+/// What is to be known of an attempt once it is the call's.
+pub(crate) struct Entry {
     way: Way,
     losses: Losses,
     keeping: Option<Box<Keeping>>,
@@ -50,19 +55,26 @@ impl Prepared {
         let (losses, back) = translated.map_or_else(Default::default, |translated| (translated.losses, translated.back));
         let way = back.map_or(Way::Bytes { purpose: ask.purpose, withhold_usage }, Way::Translated);
         let keeping = resumed.and_then(|resumed| resumed.keeping);
-        Ok(Ready { attempting, way, losses, keeping, upstream: admitted.choice.upstream })
+        Ok(Ready { attempting, entry: Entry { way, losses, keeping, upstream: admitted.choice.upstream } })
     }
 }
 
 impl Ready {
     /// It is the call's attempt now.
     pub(crate) fn enter(self, call: &mut Call) -> (Attempting, Way) {
-        let Ready { attempting, way, losses, keeping, upstream } = self;
+        (self.attempting, self.entry.enter(call))
+    }
+}
+
+impl Entry {
+    /// How the attempt's reply reaches the client.
+    pub(crate) fn enter(self, call: &mut Call) -> Way {
+        let Entry { way, losses, keeping, upstream } = self;
         if let Some(keeping) = keeping {
             call.keep(keeping);
         }
         call.note_upstream_dialect(upstream);
         call.note_losses(&losses);
-        (attempting, way)
+        way
     }
 }

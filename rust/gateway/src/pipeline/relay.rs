@@ -1,10 +1,12 @@
 //! A streamed answer. Head and frames are held until the first content, so that a failure before it keeps its real status; then frames
 //! pass as they come, and only those the tap points at are changed. The terminal is released after the settlement is written.
 
+mod hedge;
 mod judging;
 mod sieve;
 mod weave;
 
+use self::hedge::{Course, Hedge, Racer};
 use self::judging::{complete, judge, note};
 use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
 use self::weave::Weave;
@@ -22,7 +24,7 @@ use fairlead_formats::error::Details;
 use fairlead_formats::request::Purpose;
 use fairlead_formats::tap::Tap;
 use fairlead_formats::translate::wire::Wire;
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_ir::{Dialect, Elsewhere, ErrorKind};
 use fairlead_ledger::Outcome;
 use http::{HeaderMap, Response};
 use std::future::{Future, poll_fn};
@@ -57,6 +59,8 @@ pub(crate) struct Relay {
     stage: Stage,
     /// While another attempt may still answer in place of this one: what it needs.
     standby: Option<Box<Standby>>,
+    /// A second attempt, which has the standby once it begins.
+    hedge: Option<Hedge>,
     sieve: Sieve,
     /// What the client gets next. Before the commitment: what is held back.
     ready: BytesMut,
@@ -136,22 +140,112 @@ impl Relay {
             quiet: Deadline::after(now, Duration::from_millis(settings.timeouts.early_head_ms)),
             content_at: now,
             stage: Stage::Attempting(Box::pin(attempting.send(call.presence().clone()))),
+            hedge: Hedge::new(&call, standby.as_deref(), now),
             standby,
             call,
         }
     }
 
+    /// Whether another attempt may still answer in place of this one.
+    fn may_leave(&self) -> bool {
+        self.standby.is_some() || matches!(self.hedge, Some(Hedge::Preparing(_) | Hedge::Racing(_)))
+    }
+
     /// Goes on to another attempt, if there is one to be made; the failure is given back where it is the last.
     fn leave(&mut self, failure: Failure) -> Option<Failure> {
+        let hedge = self.hedge.take();
+        let goes_on = failure.elsewhere != Elsewhere::Nowhere && self.call.may_go_on();
+        match hedge {
+            Some(Hedge::Racing(racer)) if goes_on => {
+                self.call.attempt_over(&failure, Instant::now());
+                self.overtake(*racer);
+                return None;
+            }
+            Some(Hedge::Preparing(preparing)) if goes_on => {
+                let class = self.call.attempt_over(&failure, Instant::now());
+                let (worker, snapshot) = (self.call.worker.clone(), self.call.snapshot.clone());
+                let next = async move {
+                    match preparing.await {
+                        Ok(next) => Some(next),
+                        Err(standby) => standby.next(worker, snapshot, class).await,
+                    }
+                };
+                self.stage = Stage::Preparing(Box::pin(next), Some(Box::new(failure)));
+                return None;
+            }
+            _ => {}
+        }
         let Some((standby, class)) = failover::leave(&mut self.call, &mut self.standby, &failure) else { return Some(failure) };
         let next = standby.next(self.call.worker.clone(), self.call.snapshot.clone(), class);
         self.stage = Stage::Preparing(Box::pin(next), Some(Box::new(failure)));
         None
     }
 
-    /// Another attempt, with nothing left of the one before but what the client has: signs of life.
+    /// Another attempt.
     fn begin_again(&mut self, sending: Sending) {
         let Sending { attempting, way, standby } = sending;
+        self.forget_attempt(way, standby);
+        self.stage = Stage::Attempting(Box::pin(attempting.send(self.call.presence().clone())));
+    }
+
+    /// The second attempt takes the first one's place.
+    fn overtake(&mut self, racer: Racer) {
+        let Racer { entry, standby, course } = racer;
+        let standby = standby.and_then(Standby::left);
+        self.call.overtake();
+        self.call.set_may_change_model(standby.as_ref().is_some_and(|standby| standby.leads_to_another_model()));
+        let way = entry.enter(&mut self.call);
+        self.forget_attempt(way, standby);
+        match course {
+            Course::Attempting(attempt) => self.stage = Stage::Attempting(attempt),
+            Course::Speaking(exchange, first) => match self.head_arrived(*exchange) {
+                Ok(()) => self.unsifted = first,
+                Err(failure) => self.pending_failure = Some(Box::new(Step::Failed(failure))),
+            },
+        }
+    }
+
+    /// Goes on with the second attempt, as long as the first has brought nothing. Ready when it has taken the first one's place.
+    fn poll_hedge(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.hedge {
+                None => return Poll::Pending,
+                Some(Hedge::Waiting(deadline)) => {
+                    ready!(deadline.poll(context));
+                    let standby = self.standby.take().filter(|_| self.call.may_go_on());
+                    let preparing = standby.map(|standby| standby.beside(self.call.worker.clone(), self.call.snapshot.clone()));
+                    self.hedge = preparing.map(|preparing| Hedge::Preparing(Box::pin(preparing)));
+                }
+                Some(Hedge::Preparing(preparing)) => match ready!(preparing.as_mut().poll(context)) {
+                    Ok(next) => self.hedge = Some(Hedge::Racing(Racer::begin(&mut self.call, next))),
+                    Err(standby) => (self.hedge, self.standby) = (None, standby.left()),
+                },
+                Some(Hedge::Racing(racer)) => {
+                    let outcome = ready!(racer.poll(context));
+                    let Some(Hedge::Racing(racer)) = self.hedge.take() else { return Poll::Pending };
+                    match outcome {
+                        Ok(()) => {
+                            self.overtake(*racer);
+                            return Poll::Ready(());
+                        }
+                        Err(lost) => {
+                            self.call.end_beside(Some(lost));
+                            self.standby = racer.standby.map(Standby::rejoined).and_then(Standby::left);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// No other attempt answers any more.
+    fn end_hedge(&mut self) {
+        self.hedge = None;
+        self.call.end_beside(None);
+    }
+
+    /// Nothing is left of an attempt but what the client has of it: signs of life.
+    fn forget_attempt(&mut self, way: Way, standby: Option<Box<Standby>>) {
         let spoken = self.sieve.take_sleeper().filter(|_| self.committed);
         self.sieve = sieve(&self.call, way, standby.is_some());
         if let Some(spoken) = spoken {
@@ -168,8 +262,7 @@ impl Relay {
             self.ready.clear();
         }
         self.passed.clear();
-        self.stage = Stage::Attempting(Box::pin(attempting.send(self.call.presence().clone())));
-        self.standby = standby;
+        (self.standby, self.hedge) = (standby, None);
     }
 
     /// Runs until it is known what the head of the response is.
@@ -235,6 +328,7 @@ impl Relay {
     /// The attempt is the one that answers: what it said so far goes out, and what another would have needed goes away.
     fn settle_on_it(&mut self) {
         self.standby = None;
+        self.end_hedge();
         let held = std::mem::take(&mut self.held);
         self.ready.extend_from_slice(&held);
         let mut written = Vec::new();
@@ -248,6 +342,7 @@ impl Relay {
     /// It failed while its real status could still be told.
     fn fail_first(&mut self, failure: Failure) -> Poll<Commit> {
         self.stage = Stage::Ended;
+        self.end_hedge();
         Poll::Ready(Commit::Failed(Box::new(whole::fail(&mut self.call, failure, std::mem::take(&mut self.passed)))))
     }
 
@@ -275,7 +370,7 @@ impl Relay {
                 }
             };
             match step {
-                Step::Output(bytes) if self.standby.is_some() => {
+                Step::Output(bytes) if self.may_leave() => {
                     self.held.extend_from_slice(&bytes);
                     if self.is_decided(self.held.len()) {
                         self.settle_on_it();
@@ -322,6 +417,18 @@ impl Relay {
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            match self.poll_attempt(context) {
+                Poll::Pending if self.hedge.is_some() && !self.call.seen.content && self.aside.is_none() => {
+                    ready!(self.poll_hedge(context))
+                }
+                polled => return polled,
+            }
+        }
+    }
+
+    /// The next step of the attempt that would answer.
+    fn poll_attempt(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if let Some(failed) = self.pending_failure.take() {
             return Poll::Ready(*failed);
         }
@@ -513,6 +620,7 @@ impl Relay {
     /// A failure after the head went out: settled, then told in the stream.
     fn fail(&mut self, failure: Failure) {
         (self.told, self.stage, self.standby) = (true, Stage::Ended, None);
+        self.end_hedge();
         let held = std::mem::take(&mut self.held);
         self.ready.extend_from_slice(&held);
         self.note();
@@ -579,7 +687,7 @@ impl Relay {
     /// Proof of life; only ever between events.
     fn keep_alive(&mut self) {
         let mut frame = Vec::new();
-        if self.standby.is_some() && !self.committed {
+        if self.may_leave() && !self.committed {
             self.held = std::mem::take(&mut self.ready);
         }
         if !self.sieve.has_weave() && self.call.dialect() == Dialect::OpenaiResponses {
@@ -602,7 +710,7 @@ impl Relay {
     /// Responses' signs of life are events with numbers, so those of the provider must be numbered anew.
     fn leave_byte_path(&mut self) {
         let weave = self.numbering();
-        if self.standby.is_some() {
+        if self.may_leave() {
             let events = std::mem::take(&mut self.held);
             return self.sieve.sleep(Some(weave), events);
         }

@@ -4,6 +4,7 @@ use super::Endpoint;
 use super::budget::Budget;
 use super::lane::{Key, Lane};
 use super::queue::Queue;
+use crate::hedge::Hedges;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ pub(crate) struct Shelves {
     keys: HashMap<(String, String), Arc<Key>>,
     budgets: HashMap<String, Arc<Budget>>,
     queue: Arc<Queue>,
+    hedges: Arc<Hedges>,
 }
 
 impl Registry {
@@ -58,6 +60,10 @@ impl Shelves {
 
     pub(crate) fn budget(&mut self, provider: &str) -> Arc<Budget> {
         find(&mut self.budgets, provider.to_owned())
+    }
+
+    pub(crate) fn hedges(&self) -> Arc<Hedges> {
+        Arc::clone(&self.hedges)
     }
 
     pub(crate) fn queue(&self) -> Arc<Queue> {

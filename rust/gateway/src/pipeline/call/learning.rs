@@ -118,7 +118,7 @@ impl Call {
         self.learn(class, usage.map_or(0, |usage| usage.completion_tokens), at);
     }
 
-    fn learn(&mut self, class: Class, completion_tokens: u64, at: Instant) {
+    pub(super) fn learn(&mut self, class: Class, completion_tokens: u64, at: Instant) {
         let Some(attempt) = self.learning.attempt.take() else { return };
         let attempt_us = self.since_began(self.attempt_at);
         let since_attempt_ms = |us: u64| u32::try_from(us.saturating_sub(attempt_us) / 1000).unwrap_or(u32::MAX);

@@ -1,15 +1,16 @@
 //! The attempts of a call: the one in progress, and those before it that came to nothing. Whoever learns from attempts (health, learned
 //! limits) finds each of them here once it is over: a failed one in [`Call::begin_again`], the last one in [`Call::tries`].
 
-use super::{Call, Tried};
+use super::{Call, Presence, Tried};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::plan::{Choice, Leg};
 use crate::upstream::exchange::Stale;
 use fairlead_formats::error::Previous;
 use fairlead_ir::NanoUsd;
 use fairlead_ledger::settle::{Bill, Seen, bill};
-use fairlead_ledger::{Attempt, Flags, Outcome, Timings};
-use fairlead_router::health::outcome::Class;
+use fairlead_ledger::{Attempt, Flags, Outcome, Scopes, Timings};
+use fairlead_router::health::outcome::{Class, Outcome as Ended};
+use std::rc::Rc;
 use tokio::time::Instant;
 
 /// An attempt that came to nothing, and was followed by another.
@@ -25,6 +26,20 @@ pub(super) struct Past {
     pub(super) sent: bool,
     /// What the client would have been told, as word and status; `None` of a try on a connection that was dead.
     told: Option<(&'static str, u16)>,
+}
+
+/// An attempt beside the current one.
+pub(super) struct Beside {
+    leg: Leg,
+    presence: Rc<Presence>,
+    began: Instant,
+}
+
+/// How an attempt beside the current one failed: with which status, in the record's word, and what the router makes of it.
+pub(crate) struct Lost {
+    pub(crate) status: u16,
+    pub(crate) word: &'static str,
+    pub(crate) class: Class,
 }
 
 impl Call {
@@ -55,6 +70,54 @@ impl Call {
 
     /// Another attempt begins, in place of the one that is over.
     pub(crate) fn begin_again(&mut self, leg: Leg) {
+        self.go_on_with(leg, Instant::now());
+    }
+
+    /// An attempt begins beside the current one, at a provider whose meter stops when it is cut off. How far it gets can be seen in its
+    /// presence.
+    pub(crate) fn begin_beside(&mut self, leg: Leg) -> Rc<Presence> {
+        let presence = Rc::new(Presence::new(self.worker.clone(), self.scopes.0[Scopes::KEY], false));
+        self.beside = Some(Box::new(Beside { leg, presence: presence.clone(), began: Instant::now() }));
+        presence
+    }
+
+    /// The attempt beside the current one takes its place: that one has failed, or is slower.
+    pub(crate) fn overtake(&mut self) {
+        let Some(beside) = self.beside.take() else { return };
+        let Beside { leg, presence, began } = *beside;
+        if self.attempt.over.is_none() {
+            self.end_early();
+            self.attempt.error = OVERTAKEN;
+            self.learn(Class::Cancelled, 0, Instant::now());
+        }
+        self.go_on_with(leg, began);
+        self.presence = presence;
+    }
+
+    /// The attempt beside the current one is over, if there was one: that one was faster, or it `failed` by itself.
+    pub(crate) fn end_beside(&mut self, failed: Option<Lost>) {
+        let Some(beside) = self.beside.take() else { return };
+        let (now, Beside { leg, presence, began }) = (Instant::now(), *beside);
+        let Lost { status, word, class } = failed.unwrap_or(Lost { status: 0, word: OVERTAKEN, class: Class::Cancelled });
+        let sent = presence.dispatch.sent_at.get().is_some();
+        let billable = sent && (status == 0 || (200..300).contains(&status));
+        let seen = Seen { billable, prompt_tokens_estimate: self.prompt_tokens_estimate, ..Seen::default() };
+        let Bill { upstream_cost, flags, .. } = bill(&leg.choice.endpoint(&self.snapshot).price, Outcome::Failed, &seen);
+        self.past.push(Past {
+            choice: leg.choice,
+            upstream_id: String::new(),
+            status,
+            error: word,
+            latency_us: microseconds(began, now),
+            upstream_cost,
+            flags,
+            sent,
+            told: None,
+        });
+        leg.attempt.finish(&Ended::of(class), None, self.worker.shared.routing_ms(now.into_std()));
+    }
+
+    fn go_on_with(&mut self, leg: Leg, began: Instant) {
         let (now, Leg { choice, attempt }) = (Instant::now(), leg);
         self.learning.begin_again(attempt);
         let Tried { upstream_id, status, error, over } = std::mem::take(&mut self.attempt);
@@ -79,13 +142,13 @@ impl Call {
             told: over.map(|over| (over.word, if status >= 400 { status } else { over.status })),
         });
         // What the provider had was no work of ours.
-        self.waited_us += microseconds(self.attempt_at, over_at);
+        self.waited_us += microseconds(self.attempt_at, over_at.min(began));
         self.presence.begin_again(!choice.provider(&self.snapshot).cancel_stops_billing);
         self.seen = Seen { prompt_tokens_estimate: self.prompt_tokens_estimate, ..Seen::default() };
         (self.timings, self.upstream_done_at) = (Timings::default(), None);
         (self.finish, self.translation) = (None, Default::default());
         self.native_finish.clear();
-        (self.choice, self.attempt_at) = (choice, now);
+        (self.choice, self.attempt_at) = (choice, began);
     }
 
     /// How many times the request was sent.
@@ -167,6 +230,9 @@ impl Call {
         }
     }
 }
+
+/// The record's word for an attempt that another was faster than.
+const OVERTAKEN: &str = "overtaken";
 
 /// How an attempt ended that failed: when, and what the client would have been told.
 pub(super) struct Over {
