@@ -2,8 +2,8 @@
 
 `fairlead.Router` is the whole gateway in this process, `fairlead.SyncRouter` the same without an event loop, and `fairlead.errors` has
 what they raise. `fairlead.sse` decodes server-sent events, `fairlead.tokens` counts tokens, `fairlead.translate` goes from one provider's
-dialect to another's. They are loaded when they are first used, because they need the native half of the package, which most of the command line
-does not.
+dialect to another's. They are loaded when they are first used, because they need the native half of the package, which most of the
+command line does not.
 """
 
 from importlib import import_module as _import_module

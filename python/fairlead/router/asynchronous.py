@@ -117,12 +117,11 @@ class Router:
 
     async def close(self, grace_seconds: float | None = None) -> None:
         """Ends it: new calls are refused, running ones may take `grace_seconds` (by default as long as a server's drain), then they are cut
-        off and settled. Harmless twice."""
+        off and settled. Harmless twice; in a fork it does nothing."""
         self._accepts = False
         opened, self._opened = self._opened, None
-        if opened is None:
+        if opened is None or os.getpid() != self._pid:
             return
-        self._check_process()
         grace_ms = opened.compiled.server.drain_ms if grace_seconds is None else max(0, round(grace_seconds * 1000))
         for waiter in self._waiting:
             if not waiter.done():
@@ -292,7 +291,11 @@ class Router:
 
     def _hear(self) -> None:
         """Hands over what has come."""
-        grown, news = self._calls.take()
+        try:
+            grown, news = self._calls.take()
+        except RuntimeError:
+            # Nobody closed it, so that the interpreter did at its end, maybe before this loop's thread.
+            return
         if grown and self._drainer is not None:
             self._drainer.wake()
         flying = self._flying

@@ -86,9 +86,8 @@ class SyncRouter:
 
     def close(self, grace_seconds: float | None = None) -> None:
         """As `Router.close`."""
-        if self._loop.is_closed():
+        if self._loop.is_closed() or os.getpid() != self._pid:
             return
-        self._check_process()
         try:
             self._run(self._router.close(grace_seconds))
         finally:

@@ -126,7 +126,7 @@ class Stream:
 
     @property
     def receipt(self) -> Receipt | None:
-        """What it came to; `None` before its end, and after an early one while the provider still bills for work that nobody hears."""
+        """What it came to; `None` while it is under way, and behind an early end while the provider bills for work that nobody hears."""
         outcome = self._line.outcome
         return Receipt(*outcome[2]) if outcome is not None and outcome[2] is not None else None
 

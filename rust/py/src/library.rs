@@ -27,7 +27,8 @@ pub(crate) struct Calls {
 impl Calls {
     #[new]
     fn new(py: Python<'_>, options: &[u8]) -> PyResult<Calls> {
-        let options: LibraryOptions = serde_json::from_slice(options).map_err(|error| PyValueError::new_err(format!("options: {error}")))?;
+        let options: LibraryOptions =
+            serde_json::from_slice(options).map_err(|error| PyValueError::new_err(format!("options: {error}")))?;
         let library = py.detach(|| Library::start(&options)).map_err(|error| PyOSError::new_err(error.to_string()))?;
         Ok(Calls { library: Mutex::new(Some(Arc::new(library))), pid: std::process::id() })
     }
@@ -161,7 +162,8 @@ fn joined<'py>(py: Python<'py>, pieces: &[Bytes]) -> PyResult<Bound<'py, PyBytes
 
 /// In the order of `fairlead.router.Receipt`.
 fn receipt(py: Python<'_>, settlement: Settlement) -> PyResult<Bound<'_, PyTuple>> {
-    let Settlement { generation, model, provider, attempts, outcome, finish, usage, estimated, charged, upstream_cost, losses } = settlement;
+    let Settlement { generation, model, provider, attempts, outcome, finish, usage, estimated, charged, upstream_cost, losses } =
+        settlement;
     let losses = PyTuple::new(py, losses.iter().map(lost))?;
     let usage = used(&usage);
     (generation, model, provider, attempts, outcome, finish, usage, estimated, charged.0, upstream_cost.0, losses).into_pyobject(py)

@@ -58,6 +58,18 @@ pub(crate) struct Usage {
 }
 
 #[pymethods]
+impl Usage {
+    fn __repr__(&self) -> String {
+        let Usage { prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens } =
+            self;
+        format!(
+            "Usage(prompt_tokens={prompt_tokens}, cache_read_tokens={cache_read_tokens}, cache_write_tokens={cache_write_tokens}, \
+             cache_write_1h_tokens={cache_write_1h_tokens}, completion_tokens={completion_tokens}, reasoning_tokens={reasoning_tokens})"
+        )
+    }
+}
+
+#[pymethods]
 impl Translated {
     /// The JSON body.
     #[getter]

@@ -123,7 +123,8 @@ async fn serve(mut telling: Telling, order: Order) {
     let entered = Entered::new(&worker).await;
     let own = Own { principal: telling.desk.principal.clone(), receipt: telling.receipt.clone() };
     let arrival = Arrival { began: Instant::now(), misframed: None, caller: Caller::Process(&own) };
-    let response = pipeline::answer(&worker, request(order), arrival).await;
+    // Boxed: it is large, and what is spawned is moved more than once.
+    let response = Box::pin(pipeline::answer(&worker, request(order), arrival)).await;
     let status = response.status().as_u16();
     if let ReplyBody::Relay(_) = response.body() {
         let feed = telling.begin(&response);
