@@ -29,6 +29,7 @@ from e2e.house import (
     configuration,
     free_port,
     run,
+    send,
     until,
 )
 from e2e.stub import Stub
@@ -230,13 +231,12 @@ def chat(reply: fairlead.router.Reply) -> str:
 
 
 @pytest.mark.parametrize("name", ["openai_chat", "openai_responses", "anthropic_messages"])
-def test_a_stream_that_breaks(loop: Runner, config: Path, name: str) -> None:
+def test_a_stream_that_breaks(loop: Runner, config: Path, provider: Provider, name: str) -> None:
     """What came is delivered, then the failure is raised; each time anybody asks."""
     dialect = DIALECTS[name]
 
     async def work(router: fairlead.Router) -> None:
-        sim = {"tokens": 20, "fault": {"kind": "cut", "after_frames": 10}}
-        stream = await getattr(router, dialect.method)(model="lab/fast", stream=True, sim=sim, **dialect.fields)
+        stream = await getattr(router, dialect.method)(model="lab/fast", stream=True, **dialect.fields)
         events = []
         with pytest.raises(errors.CallError, match="Lab") as raised:
             async for event in stream:
@@ -248,6 +248,8 @@ def test_a_stream_that_breaks(loop: Runner, config: Path, name: str) -> None:
         with pytest.raises(errors.CallError):
             await anext(stream)
 
+    # Not in the body, which is translated.
+    assert send(provider.address, "POST", "/sim/next", b'[{"fault": {"kind": "cut", "after_frames": 10}}]').status == 200
     loop(opened(config, work))
 
 
