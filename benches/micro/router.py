@@ -163,12 +163,9 @@ def simulator(core: int | None) -> Iterator[str]:
         process.wait()
 
 
-async def run(address: str, windows: int) -> dict[str, dict[str, list[float]]]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "fairlead.toml")
-        file.write_text(CONFIGURATION.format(address=address))
-        async with fairlead.Router(file) as router, openai.AsyncOpenAI(base_url=f"http://{address}/v1", api_key="any") as client:
-            return await measure([SdkCaller(client), OurCaller(router)], windows)
+async def run(file: Path, address: str, windows: int) -> dict[str, dict[str, list[float]]]:
+    async with fairlead.Router(file) as router, openai.AsyncOpenAI(base_url=f"http://{address}/v1", api_key="any") as client:
+        return await measure([SdkCaller(client), OurCaller(router)], windows)
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> bool:
@@ -194,9 +191,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="write every window as JSON")
     arguments: Any = parser.parse_args()
     cores: list[int | None] = [*sorted(os.sched_getaffinity(0))]
-    with simulator(cores[1] if len(cores) > 1 else None) as address:
+    with simulator(cores[1] if len(cores) > 1 else None) as address, tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "fairlead.toml")
+        file.write_text(CONFIGURATION.format(address=address))
         os.sched_setaffinity(0, {cores[0] or 0})
-        found = uvloop.run(run(address, arguments.windows))
+        found = uvloop.run(run(file, address, arguments.windows))
     if arguments.json:
         say(json.dumps(found, indent=2))
         return 0

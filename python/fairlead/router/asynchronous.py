@@ -66,7 +66,7 @@ class Router:
         self._stack = ExitStack()
         self._version = 1
         self._number = 0
-        self._flying: dict[int, asyncio.Future[Any] | Line] = {}
+        self._flying: dict[int, asyncio.Future[Line | Outcome] | Line] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._drainer: Drainer | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -84,11 +84,16 @@ class Router:
             raise RuntimeError("the Router is open already")
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()
+        self._sign_ins = SignIns(self._publish_tokens)
+        arguments = (self._config, self._data_dir, self._environ, self._most, self._stack)
+        opening = asyncio.ensure_future(asyncio.to_thread(open_all, *arguments))
         try:
-            arguments = (self._config, self._data_dir, self._environ, self._most, self._stack)
-            opened = await asyncio.to_thread(open_all, *arguments)
+            opened = await asyncio.shield(opening)
             await self._begin(opened)
         except BaseException:
+            # Also where somebody cancels it: the other thread goes on opening until it is done.
+            self._sign_ins.keep_only(())
+            await asyncio.wait([opening])
             await asyncio.to_thread(self._stack.close)
             raise
         # Whoever forgets to close it must not leave a thread behind. A fork has none; the native half sees to that.
@@ -97,7 +102,6 @@ class Router:
         return self
 
     async def _begin(self, opened: Opened) -> None:
-        self._sign_ins = SignIns(self._publish_tokens)
         self._compiled = opened.compiled
         self._put_in_force(opened.calls)
         if opened.compiled.sign_ins:
@@ -253,13 +257,12 @@ class Router:
         except asyncio.CancelledError:
             self._calls.cancel(call)
             raise
-        if type(came) is Line:
+        if isinstance(came, Line):
             found = Stream(came, self._calls.cancel)
             if stream:
                 return found
             await found.aclose()
             raise ValueError("the body asks for a stream; say stream=True")
-        assert type(came) is tuple
         if stream and 200 <= came[0] < 300:
             raise ValueError('stream=True, but the body does not ask for a stream; it needs "stream": true')
         return reply(came)
@@ -302,21 +305,20 @@ class Router:
         for call, status, what, more in news:
             if status >= 0:
                 self._over(flying.pop(call), (status, what, more))
-            else:
-                waits = flying[call]
-                if status == _native.READY:
-                    if type(waits) is Line:
-                        waits.wake()
-                elif type(waits) is not Line and not waits.done():  # type: ignore[union-attr]
-                    flying[call] = line = Line(call, what, more)
-                    waits.set_result(line)  # type: ignore[union-attr]
+                continue
+            waits = flying[call]
+            if isinstance(waits, Line):
+                waits.wake()
+            elif status == _native.BEGAN and not waits.done():
+                flying[call] = line = Line(call, what, more)
+                waits.set_result(line)
 
-    def _over(self, waits: "asyncio.Future[Any] | Line", outcome: Outcome) -> None:
-        if type(waits) is Line:
+    def _over(self, waits: "asyncio.Future[Line | Outcome] | Line", outcome: Outcome) -> None:
+        if isinstance(waits, Line):
             waits.outcome = outcome
             waits.wake()
-        elif not waits.done():  # type: ignore[union-attr]
-            waits.set_result(outcome)  # type: ignore[union-attr]
+        elif not waits.done():
+            waits.set_result(outcome)
         if self._waiting:
             self._next_turn()
 
