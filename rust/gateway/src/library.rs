@@ -89,7 +89,7 @@ pub struct Over {
     /// The reply, or the error in OpenRouter's shape; empty behind a stream that went well.
     pub body: Vec<Bytes>,
     /// What it came to, if it came so far that there was something to settle.
-    pub settlement: Option<Settlement>,
+    pub settlement: Option<Box<Settlement>>,
 }
 
 /// What is told to the thread.

@@ -141,7 +141,7 @@ impl Feed {
 fn told(py: Python<'_>, news: News) -> PyResult<Bound<'_, PyTuple>> {
     match news {
         News::Over(Over { call, status, body, settlement }) => {
-            (call, i32::from(status), joined(py, &body)?, settlement.map(|settlement| receipt(py, settlement)).transpose()?)
+            (call, i32::from(status), joined(py, &body)?, settlement.map(|settlement| receipt(py, *settlement)).transpose()?)
                 .into_pyobject(py)
         }
         News::Began { call, generation, feed } => (call, BEGAN, Feed(feed), generation).into_pyobject(py),

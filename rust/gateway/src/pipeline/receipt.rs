@@ -10,7 +10,7 @@ use std::cell::RefCell;
 /// Filled by the call, read by who made it.
 #[derive(Default)]
 pub(crate) struct Receipt {
-    settlement: RefCell<Option<Settlement>>,
+    settlement: RefCell<Option<Box<Settlement>>>,
     failure: RefCell<Option<Told>>,
 }
 
@@ -57,7 +57,7 @@ impl Receipt {
             reason: loss.reason.to_owned().into(),
             severity: loss.severity,
         });
-        *self.settlement.borrow_mut() = Some(Settlement {
+        let settlement = Settlement {
             generation: String::from_utf8_lossy(&record.generation.text()).into_owned(),
             model: record.model.to_owned(),
             provider: record.provider.to_owned(),
@@ -69,7 +69,8 @@ impl Receipt {
             charged: record.charged,
             upstream_cost: NanoUsd(record.attempts.iter().map(|attempt| attempt.upstream_cost.0).sum()),
             losses: losses.collect(),
-        });
+        };
+        *self.settlement.borrow_mut() = Some(Box::new(settlement));
     }
 
     /// In place of an event in the stream.
@@ -80,7 +81,7 @@ impl Receipt {
         *self.failure.borrow_mut() = Some(Told { status: failure.status(), body });
     }
 
-    pub(crate) fn take_settlement(&self) -> Option<Settlement> {
+    pub(crate) fn take_settlement(&self) -> Option<Box<Settlement>> {
         self.settlement.take()
     }
 
