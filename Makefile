@@ -43,8 +43,8 @@ bench: $(VENV)/release $(RIG) $(ICOUNT) ## measure against direct calls, the flo
 bench-peers: $(VENV)/tools ## install the peers that the registries offer
 	$(BIN)/python benches/overhead.py --install-peers $(ARGS)
 
-bench-library: $(VENV)/release $(ICOUNT) ## measure what can be imported: instructions, then translation, events and tokens beside others
-	status=0; for bench in "icount/icount.py --time" "micro/translate.py --install" micro/sse.py micro/tokens.py; do \
+bench-library: $(VENV)/release $(ICOUNT) ## measure what can be imported: instructions, then translation, events, tokens and calls beside others
+	status=0; for bench in "icount/icount.py --time" "micro/translate.py --install" micro/sse.py micro/tokens.py micro/router.py; do \
 		printf '\n=== %s\n' "$$bench"; $(BIN)/python benches/$$bench || status=1; done; exit $$status
 
 icount: $(VENV)/tools $(ICOUNT) ## count the instructions of translating (with valgrind)

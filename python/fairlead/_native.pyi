@@ -9,12 +9,16 @@ from typing import Any, Self, TypeAlias, final
 
 __all__ = [
     "ATTEMPT_COLUMNS",
+    "BEGAN",
     "GENERATION_COLUMNS",
     "LOSS_COLUMNS",
     "QUIRKS",
+    "READY",
+    "Calls",
     "Decoder",
     "Engine",
     "Event",
+    "Feed",
     "JournalBatch",
     "JournalReader",
     "Loss",
@@ -45,6 +49,11 @@ LOSS_COLUMNS: list[str]
 """Names of the values in a row of `JournalBatch.losses`."""
 QUIRKS: list[tuple[str, str]]
 """What an endpoint may do otherwise than its dialects say: names with their meanings."""
+
+BEGAN: int
+"""In the place of a status in the news of `Calls`: a stream has begun."""
+READY: int
+"""The same: a stream's feed that was empty has events."""
 
 def hash_key(secret: bytes, key: str) -> str:
     """HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key."""
@@ -289,6 +298,48 @@ class Engine:
 
     def stop(self) -> None:
         """Ends everything now, settles what was running and syncs the journal. May be called again; other calls then raise RuntimeError."""
+
+@final
+class Calls:
+    """Calls of this process, made by a thread that never runs Python."""
+
+    def __new__(cls, options: bytes) -> Self:
+        """Starts the thread. `options` is JSON. Raises ValueError when they are wrong, OSError when the journal cannot be used."""
+
+    def load_snapshot(self, blob: bytes) -> int:
+        """Puts a new configuration in force; returns its version. A wrong one raises ValueError and changes nothing."""
+
+    def begin(self, call: int, path: str, body: bytes, headers: list[tuple[str, str]]) -> bool:
+        """Begins a call under the caller's own number; false where the thread is too far behind to take it."""
+
+    def cancel(self, call: int) -> bool:
+        """Ends a call that nobody waits for any more."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while `take` has news."""
+
+    def take(self) -> tuple[bool, list[tuple[int, int, Any, Any]]]:
+        """Whether the journal has grown, and the news of calls, oldest first: the caller's number, and the status with the body and the
+        receipt of one that is over (status 0: cancelled or lost); or `BEGAN` with the feed and the generation id; or `READY`."""
+
+    def position(self) -> list[_Cursor]:
+        """The end of every journal chain now. Raises RuntimeError where there is no journal."""
+
+    def applied(self, cursors: list[_Cursor]) -> None:
+        """SQL has committed everything before these cursors. Raises RuntimeError where there is no journal."""
+
+    def stop(self, grace_ms: int) -> None:
+        """Lets what is running come to its end within `grace_ms`, then ends it. News can be taken meanwhile and afterwards."""
+
+    def close(self) -> None:
+        """Ends everything now and closes the journal. May be called again; other calls then raise RuntimeError."""
+
+@final
+class Feed:
+    """The events of a stream."""
+
+    def take(self) -> bytes | None:
+        """All events that are there, as one JSON array; none: there will be news when there are some."""
 
 @final
 class JournalBatch:

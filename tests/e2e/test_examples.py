@@ -17,6 +17,7 @@ SAYS = {
     "openai_responses.py": ["called: weather ['city']", "The tool said: sunny"],
     "anthropic_sdk.py": ["Good morning", "Good night"],
     "google_sdk.py": ["Good morning", "Good night"],
+    "in_process.py": ["Good morning", "Good night"],
     "openrouter_sdk.py": ["Good morning"],
     "read_stream.py": ["Good morning"],
 }
@@ -35,6 +36,7 @@ def test_example(name: str, gateway: Gateway, provider: Provider) -> None:
         env={
             **os.environ,
             "FAIRLEAD_URL": gateway.url,
+            "FAIRLEAD_CONFIG": str(gateway.config),
             "FAIRLEAD_KEY": KEY,
             "FAIRLEAD_MODEL": "lab/echo",
             "FAIRLEAD_TOOL_MODEL": "lab/tools",

@@ -10,11 +10,13 @@ from typing import Any
 
 import fairlead
 import pytest
-from fairlead import _native, sse, tokens, translate
+from fairlead import _native, errors, router, sse, tokens, translate
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC: dict[Any, list[str]] = {
-    fairlead: ["__version__", "sse", "tokens", "translate"],
+    fairlead: ["Router", "SyncRouter", "__version__", "errors", "router", "sse", "tokens", "translate"],
+    errors: ["CallError", "ClosedError", "ConfigurationError", "ForkedError", "OpeningError", "RouterError"],
+    router: ["Receipt", "Reply", "Router", "Stream", "SyncRouter", "SyncStream"],
     sse: ["Decoder", "Event"],
     tokens: ["StreamCounter", "count", "count_request", "estimate"],
     translate: ["Loss", "Stream", "Translated", "Usage", "request", "response"],
@@ -53,6 +55,56 @@ def test_there_is_one_version() -> None:
 
 def test_the_package_is_typed() -> None:
     assert (Path(fairlead.__file__).parent / "py.typed").is_file()
+
+
+TYPED = """
+import fairlead
+from decimal import Decimal
+from typing import Any, assert_type
+from fairlead.router import Receipt, Reply, Stream, SyncStream
+
+async def calls(router: fairlead.Router, wanted: dict[str, Any]) -> None:
+    reply = await router.chat(model="a/b", messages=[])
+    assert_type(reply, Reply)
+    assert_type(reply.body, dict[str, Any])
+    assert_type((reply.cost, reply.cost_nanousd, reply.model, reply.usage.prompt_tokens), tuple[Decimal, int, str, int])
+    assert_type([loss.reason for loss in reply.losses], list[str])
+    assert_type(await router.messages(wanted, stream=False), Reply)
+    assert_type(await router.embeddings(b"{}", extra_headers={"x-title": "t"}), Reply)
+    stream = await router.responses(model="a/b", input="x", stream=True)
+    assert_type(stream, Stream)
+    async with stream:
+        assert_type([event async for event in stream], list[Any])
+    assert_type(stream.receipt, Receipt | None)
+    assert_type(await router.generate_content(model="a/b", contents=[], stream=True), Stream)
+    await router.chat(5)  # wrong
+
+def without_a_loop() -> None:
+    with fairlead.SyncRouter("f.toml", data_dir="d") as router:
+        assert_type(router.chat(model="a/b"), Reply)
+        with router.messages(model="a/b", stream=True) as stream:
+            assert_type(stream, SyncStream)
+        try:
+            router.close(grace_seconds=1)
+        except fairlead.errors.CallError as error:
+            assert_type((error.status, error.error_type, error.provider, error.receipt), tuple[int, str, str | None, Receipt | None])
+"""
+
+
+def test_calls_are_typed(tmp_path: Path) -> None:
+    """As a program sees them that uses the package; what is wrong is found."""
+    (tmp_path / "program.py").write_text(TYPED)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wrong = TYPED.splitlines().index("    await router.chat(5)  # wrong") + 1
+    found = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert found and all(line.startswith(f"program.py:{wrong}:") for line in found), done.stdout
 
 
 def test_the_stubs_are_the_native_modules(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from fairlead.control.db import Database, queries
 from fairlead.control.db.queries import DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
-from fairlead.control.engine import Batch, Engine, OpenReader, Reader
+from fairlead.control.engine import Batch, Journal, OpenReader, Reader
 
 log = logging.getLogger("fairlead.drain")
 
@@ -39,10 +39,10 @@ class Behind(Exception):
 class Drainer:
     """Follows the journal in a task of its own (`run`) and answers `catch_up`."""
 
-    def __init__(self, database: Database, open_reader: OpenReader, engine: Engine) -> None:
+    def __init__(self, database: Database, open_reader: OpenReader, journal: Journal) -> None:
         self._database = database
         self._open_reader = open_reader
-        self._engine = engine
+        self._journal = journal
         self._reader: Reader | None = None
         self._cursors: _Places = {}
         self._news = asyncio.Event()
@@ -69,7 +69,7 @@ class Drainer:
 
     async def catch_up(self, timeout_seconds: float = 5.0) -> None:
         """Returns when the database holds everything that the journal held at the call. Raises `Behind`."""
-        target = self._engine.position()
+        target = self._journal.position()
         if self._reached(target):
             return
         waiter = _Waiter(target, asyncio.get_running_loop().create_future())
@@ -134,7 +134,7 @@ class Drainer:
     def _applied(self, stored: "_Stored") -> None:
         """On the writer's thread, after the commit."""
         if stored.cursors:
-            self._engine.applied(stored.cursors)
+            self._journal.applied(stored.cursors)
 
     def _committed(self, stored: "_Stored") -> None:
         if self.failure is not None:

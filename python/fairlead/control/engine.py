@@ -6,7 +6,19 @@ from typing import Any, Protocol
 from fairlead.control.db.queries import Cursor
 
 
-class Engine(Protocol):
+class Journal(Protocol):
+    """What the drain needs of whoever writes the journal."""
+
+    def position(self) -> list[Cursor]:
+        """Where every chain of the journal ends now."""
+        ...
+
+    def applied(self, cursors: list[Cursor]) -> None:
+        """Tells how far the database has got, so that segments can be freed."""
+        ...
+
+
+class Engine(Journal, Protocol):
     """The running data plane."""
 
     def apply_keys(self, delta: bytes) -> int:
@@ -15,14 +27,6 @@ class Engine(Protocol):
 
     def load_snapshot(self, blob: bytes) -> int:
         """Puts a configuration in force and returns its version; ValueError leaves the old one."""
-        ...
-
-    def position(self) -> list[Cursor]:
-        """Where every chain of the journal ends now."""
-        ...
-
-    def applied(self, cursors: list[Cursor]) -> None:
-        """Tells how far the database has got, so that segments can be freed."""
         ...
 
     def metrics(self) -> str:

@@ -14,11 +14,13 @@ pub enum Event {
     Draining = 2,
     /// The data plane is down.
     Stopped = 4,
+    /// There is news of calls that this process has made itself.
+    Calls = 8,
 }
 
 impl Event {
     /// Every kind.
-    pub const ALL: [Event; 3] = [Event::Journal, Event::Draining, Event::Stopped];
+    pub const ALL: [Event; 4] = [Event::Journal, Event::Draining, Event::Stopped, Event::Calls];
 
     /// The name Python sees.
     pub const fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Event {
             Event::Journal => "journal",
             Event::Draining => "draining",
             Event::Stopped => "stopped",
+            Event::Calls => "calls",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::server::signals::Signals;
 use crate::server::{thread, tls};
 use crate::telemetry::{Counters, Gauges, render};
 use crate::upstream::tls::TlsConfigs;
-use crate::worker::unix_ms;
+use crate::worker::{Books, unix_ms};
 use arc_swap::ArcSwap;
 use fairlead_formats::translate::seals::{self, Keeper};
 use fairlead_journal::{Cursor, Journal};
@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -43,7 +44,8 @@ pub(crate) struct Shared {
     pub(crate) hasher: KeyHasher,
     /// Keeps the state of thoughts for clients of other dialects.
     pub(crate) keeper: Keeper,
-    pub(crate) journal: Journal,
+    /// Where paid work is recorded; none: whoever asks for it is told what it costs.
+    pub(crate) journal: Option<Arc<Journal>>,
     /// Responses that are kept, where there is a folder for them.
     pub(crate) responses: Option<Responses>,
     /// Wakes who looks after them; gone with this, it ends.
@@ -64,6 +66,38 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Everything that a data plane needs of itself, without the ways in: no socket, no key, no kept response.
+    pub(crate) fn new(secret: &[u8], journal: Option<Arc<Journal>>, node: u16, workers: usize) -> Result<Shared, StartError> {
+        let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| failed("snapshot", &error))?;
+        let registry = Registry::default();
+        let board = Board::new(Arc::new(empty), &registry).map_err(|error| failed("snapshot", &error))?;
+        Ok(Shared {
+            board: ArcSwap::from_pointee(board),
+            registry,
+            pins: Pins::new(PINNED_CONVERSATIONS),
+            began: Instant::now(),
+            began_unix_ms: unix_ms(),
+            directory: Directory::default(),
+            hasher: KeyHasher::new(secret),
+            keeper: Keeper::new(secret, seals::Limits::default()).map_err(|error| failed("secret", &error))?,
+            journal,
+            responses: None,
+            keys_changed: channel().0,
+            events: Events::new().map_err(|error| failed("eventfd", &error))?,
+            node,
+            control_socket: String::new(),
+            server_tls: None,
+            tls_configs: Arc::default(),
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            released: AtomicBool::new(false),
+            drain_ms: AtomicU64::new(0),
+            failure: Mutex::new(None),
+        })
+    }
+
     pub(crate) fn board(&self) -> Arc<Board> {
         self.board.load_full()
     }
@@ -79,7 +113,31 @@ impl Shared {
 
     /// Whether requests can be served: started, not draining, and paid work can be recorded.
     pub(crate) fn ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed) && !self.draining() && self.journal.healthy()
+        self.ready.load(Ordering::Relaxed) && !self.draining() && self.can_record()
+    }
+
+    /// Whether paid work can be recorded.
+    pub(crate) fn can_record(&self) -> bool {
+        self.journal.as_ref().is_none_or(|journal| journal.healthy())
+    }
+
+    /// Puts a new configuration in force for every request that starts from now on. Requests in progress keep theirs.
+    pub(crate) fn load_snapshot(&self, json: &[u8]) -> Result<u64, SnapshotError> {
+        let snapshot = Snapshot::from_json(json)?;
+        let version = snapshot.version;
+        self.board.store(Arc::new(Board::new(Arc::new(snapshot), &self.registry)?));
+        Ok(version)
+    }
+
+    /// The counters of a worker.
+    pub(crate) fn counters(&self, worker: usize) -> Arc<Counters> {
+        self.counters[worker].clone()
+    }
+
+    /// Ends what is running: whoever waits is told so.
+    pub(crate) fn stop(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -113,7 +171,7 @@ impl Shared {
             responses: self.responses.as_ref(),
             ready: self.ready(),
             draining: self.draining(),
-            journal_healthy: self.journal.healthy(),
+            journal_healthy: self.can_record(),
             snapshot_version: self.board.load().snapshot().version,
             keys: self.directory.len(),
             waiting: self.board.load().queue().len(),
@@ -143,7 +201,12 @@ pub fn explain(snapshot: &[u8], question: &[u8]) -> Result<Vec<u8>, SnapshotErro
 
 /// Why the engine could not start. The text names what to change.
 #[derive(Debug)]
-pub struct StartError(String);
+pub struct StartError(pub(crate) String);
+
+/// A start that failed at `what`.
+pub(crate) fn failed(what: &str, error: &dyn fmt::Display) -> StartError {
+    StartError(format!("{what}: {error}"))
+}
 
 impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,6 +219,7 @@ impl std::error::Error for StartError {}
 /// The data plane of a process.
 pub struct Gateway {
     shared: Arc<Shared>,
+    journal: Arc<Journal>,
     workers: usize,
     data: SocketAddr,
     handle_signals: bool,
@@ -169,64 +233,30 @@ impl Gateway {
     /// # Errors
     /// When the journal, the secret, TLS files or the random source cannot be used.
     pub fn new(options: Options) -> Result<Gateway, StartError> {
-        let fail = |what: &str, error: &dyn fmt::Display| StartError(format!("{what}: {error}"));
         let secret = secret_bytes(&options.secret)?;
-        let hasher = KeyHasher::new(&secret);
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
-        let applied: Vec<Cursor> =
-            options.cursors.iter().map(|&(node, epoch, worker, segment, offset)| Cursor { node, epoch, worker, segment, offset }).collect();
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
-        let journal_options = fairlead_journal::Options { node: options.node, ..fairlead_journal::Options::new(&options.journal_dir) };
-        let (journal, recovery) = Journal::open(journal_options, &applied).map_err(|error| fail("journal", &error))?;
-        if !recovery.orphans.is_empty() {
-            // The chain behind the workers' belongs to recovery.
-            let mut recovering = journal.writer(workers as u16).map_err(|error| fail("journal", &error))?;
-            fairlead_journal::recover(&mut recovering, &recovery.orphans, unix_ms()).map_err(|error| fail("journal recovery", &error))?;
-        }
+        let journal = open_journal(&options.journal_dir, options.node, &options.cursors, workers)?;
         let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
-        let empty = Snapshot::from_json(br#"{"version":0,"providers":[],"models":[]}"#).map_err(|error| fail("snapshot", &error))?;
-        let registry = Registry::default();
-        let board = Board::new(Arc::new(empty), &registry).map_err(|error| fail("snapshot", &error))?;
         let shared = Shared {
-            board: ArcSwap::from_pointee(board),
-            registry,
-            pins: Pins::new(PINNED_CONVERSATIONS),
-            began: Instant::now(),
-            began_unix_ms: unix_ms(),
-            directory: Directory::default(),
-            hasher,
-            keeper: Keeper::new(&secret, seals::Limits::default()).map_err(|error| fail("secret", &error))?,
-            journal,
             responses,
             keys_changed,
-            events: Events::new().map_err(|error| fail("eventfd", &error))?,
-            node: options.node,
             control_socket: options.control_socket,
             server_tls,
-            tls_configs: Arc::default(),
-            counters: (0..workers).map(|_| Arc::default()).collect(),
-            ready: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            released: AtomicBool::new(false),
             drain_ms: AtomicU64::new(options.drain_ms),
-            failure: Mutex::new(None),
+            ..Shared::new(&secret, Some(journal.clone()), options.node, workers)?
         };
         let shared = Arc::new(shared);
-        let weak = Arc::downgrade(&shared);
-        shared.journal.set_waker(Box::new(move || {
-            if let Some(shared) = weak.upgrade() {
-                shared.events.ring(Event::Journal);
-            }
-        }));
+        wake_at_settlements(&shared);
         if shared.responses.is_some() {
             let weak = Arc::downgrade(&shared);
             let tending = std::thread::Builder::new().name("fl-responses".to_owned()).spawn(move || tend_responses(&weak, &changes));
-            tending.map_err(|error| fail("cannot start a thread", &error))?;
+            tending.map_err(|error| failed("cannot start a thread", &error))?;
         }
         Ok(Gateway {
             shared,
+            journal,
             workers,
             data: options.data,
             handle_signals: options.handle_signals,
@@ -240,11 +270,7 @@ impl Gateway {
     /// # Errors
     /// When it is not valid; the one in force stays.
     pub fn load_snapshot(&self, json: &[u8]) -> Result<u64, SnapshotError> {
-        let snapshot = Snapshot::from_json(json)?;
-        let version = snapshot.version;
-        let board = Board::new(Arc::new(snapshot), &self.shared.registry)?;
-        self.shared.board.store(Arc::new(board));
-        Ok(version)
+        self.shared.load_snapshot(json)
     }
 
     /// What is known of the endpoints that were used: JSON, one object per endpoint.
@@ -306,13 +332,13 @@ impl Gateway {
             let open = Arc::new(AtomicUsize::new(0));
             let mut salt = [0; 4];
             random.fill(&mut salt).map_err(|_| StartError("the system's random source failed".to_owned()))?;
-            let journal = self.shared.journal.writer(index as u16).map_err(|error| StartError(format!("journal: {error}")))?;
+            let journal = self.journal.writer(index as u16).map_err(|error| failed("journal", &error))?;
             let seat = thread::Seat {
                 index: index as u16,
                 connections,
                 open: open.clone(),
-                counters: self.shared.counters[index].clone(),
-                journal,
+                counters: self.shared.counters(index),
+                journal: Books::Journal(journal),
                 salt: u32::from_ne_bytes(salt),
             };
             threads.push(thread::start(self.shared.clone(), seat).map_err(|error| StartError(format!("cannot start a worker: {error}")))?);
@@ -342,7 +368,7 @@ impl Gateway {
 
     /// The journal: positions out, applied cursors in.
     pub fn journal(&self) -> &Journal {
-        &self.shared.journal
+        &self.journal
     }
 
     /// Prometheus text.
@@ -463,7 +489,38 @@ impl Warden {
     }
 }
 
-fn secret_bytes(hex: &str) -> Result<Vec<u8>, StartError> {
+/// Opens the journal and settles what a crash left open. `cursors` are how far SQL has applied it.
+pub(crate) fn open_journal(
+    folder: &Path,
+    node: u16,
+    cursors: &[(u16, u64, u16, u64, u64)],
+    workers: usize,
+) -> Result<Arc<Journal>, StartError> {
+    let cursor = |&(node, epoch, worker, segment, offset): &_| Cursor { node, epoch, worker, segment, offset };
+    let applied: Vec<Cursor> = cursors.iter().map(cursor).collect();
+    let options = fairlead_journal::Options { node, ..fairlead_journal::Options::new(folder) };
+    let (journal, recovery) = Journal::open(options, &applied).map_err(|error| failed("journal", &error))?;
+    if !recovery.orphans.is_empty() {
+        // The chain behind the workers' belongs to recovery.
+        let mut recovering = journal.writer(workers as u16).map_err(|error| failed("journal", &error))?;
+        fairlead_journal::recover(&mut recovering, &recovery.orphans, unix_ms()).map_err(|error| failed("journal recovery", &error))?;
+    }
+    Ok(Arc::new(journal))
+}
+
+/// Rings when the journal has grown.
+pub(crate) fn wake_at_settlements(shared: &Arc<Shared>) {
+    let weak = Arc::downgrade(shared);
+    if let Some(journal) = &shared.journal {
+        journal.set_waker(Box::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.events.ring(Event::Journal);
+            }
+        }));
+    }
+}
+
+pub(crate) fn secret_bytes(hex: &str) -> Result<Vec<u8>, StartError> {
     let wrong = || StartError("the server secret must be at least 64 hexadecimal digits".to_owned());
     if hex.len() < 64 || !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());

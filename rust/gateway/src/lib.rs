@@ -1,6 +1,6 @@
 //! The data plane: accepts clients, forwards to providers, meters, records.
 //!
-//! One [`Gateway`] per process. It owns its threads (`fl-accept`, `fl-worker-N`, `fl-drain`, `fl-responses`; the journal has `fl-journal`) and never
+//! One [`Gateway`] per process, or any number of [`Library`]s, which serve the process that they are in and listen nowhere. A gateway owns its threads (`fl-accept`, `fl-worker-N`, `fl-drain`, `fl-responses`; the journal has `fl-journal`) and never
 //! calls into Python; news travels through [`Events`]. What may use what: `server` → `pipeline` → {`worker`, `routes`, `upstream`,
 //! `telemetry`}; `upstream` knows no dialect, `pipeline` knows no socket of a client.
 //!
@@ -9,6 +9,7 @@
 
 mod events;
 mod gateway;
+mod library;
 mod options;
 mod pipeline;
 mod responses;
@@ -20,4 +21,6 @@ mod worker;
 
 pub use events::{Event, Events};
 pub use gateway::{Gateway, StartError, explain};
+pub use library::{Feed, Library, LibraryOptions, News, Order, Over};
 pub use options::{Options, TlsFiles};
+pub use pipeline::Settlement;

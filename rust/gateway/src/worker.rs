@@ -5,7 +5,8 @@ use crate::telemetry::Counters;
 use crate::upstream::Upstream;
 use fairlead_formats::splice::Edits;
 use fairlead_ir::id::IdSource;
-use fairlead_journal::Writer;
+use fairlead_journal::{self as journal, ReserveRef, Writer};
+use fairlead_ledger::Settle;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) upstream: Upstream,
-    pub(crate) journal: RefCell<Writer>,
+    pub(crate) journal: RefCell<Books>,
     ids: RefCell<IdSource>,
     /// Grows with each use; spreads credentials and connection ages.
     turn: Cell<u32>,
@@ -34,6 +35,30 @@ pub(crate) struct Worker {
     pub(crate) edits: RefCell<Edits>,
 }
 
+/// Where a worker writes what its calls cost.
+pub(crate) enum Books {
+    /// A chain of the journal.
+    Journal(Writer),
+    /// Nowhere: whoever makes the calls is told of each, and keeps what it wants.
+    Told,
+}
+
+impl Books {
+    pub(crate) fn reserve(&mut self, record: &ReserveRef<'_>) -> Result<(), journal::Error> {
+        match self {
+            Books::Journal(writer) => writer.reserve_ref(record),
+            Books::Told => Ok(()),
+        }
+    }
+
+    pub(crate) fn settle(&mut self, record: &Settle<&str>) -> Result<(), journal::Error> {
+        match self {
+            Books::Journal(writer) => writer.settle(record),
+            Books::Told => Ok(()),
+        }
+    }
+}
+
 /// Wakers by place, with the places that are free.
 #[derive(Default)]
 struct Wakers {
@@ -43,7 +68,7 @@ struct Wakers {
 
 impl Worker {
     /// The worker `index`, which writes to `journal`; `salt` differs from worker to worker and from start to start.
-    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>, journal: Writer, index: u16, salt: u32) -> Worker {
+    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>, journal: Books, index: u16, salt: u32) -> Worker {
         Worker {
             upstream: Upstream::new(shared.tls_configs.clone()),
             journal: RefCell::new(journal),

@@ -2,6 +2,7 @@
 
 mod engine;
 mod journal;
+mod library;
 mod simulator;
 mod sse;
 mod tokens;
@@ -19,6 +20,8 @@ mod _native {
     #[pymodule_export]
     use super::journal::{JournalBatch, JournalReader};
     #[pymodule_export]
+    use super::library::{Calls, Feed};
+    #[pymodule_export]
     use super::simulator::Simulator;
     #[pymodule_export]
     use super::sse::{Decoder, Event};
@@ -33,6 +36,8 @@ mod _native {
         module.add("GENERATION_COLUMNS", super::journal::GENERATION_COLUMNS)?;
         module.add("ATTEMPT_COLUMNS", super::journal::ATTEMPT_COLUMNS)?;
         module.add("LOSS_COLUMNS", super::journal::LOSS_COLUMNS)?;
+        module.add("BEGAN", super::library::BEGAN)?;
+        module.add("READY", super::library::READY)?;
         module.add("QUIRKS", fairlead_ir::Traits::ALL)
     }
 }

@@ -58,6 +58,18 @@ pub(crate) struct Usage {
 }
 
 #[pymethods]
+impl Usage {
+    fn __repr__(&self) -> String {
+        let Usage { prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens } =
+            self;
+        format!(
+            "Usage(prompt_tokens={prompt_tokens}, cache_read_tokens={cache_read_tokens}, cache_write_tokens={cache_write_tokens}, \
+             cache_write_1h_tokens={cache_write_1h_tokens}, completion_tokens={completion_tokens}, reasoning_tokens={reasoning_tokens})"
+        )
+    }
+}
+
+#[pymethods]
 impl Translated {
     /// The JSON body.
     #[getter]
@@ -230,15 +242,14 @@ fn bridge_of(request: Option<&Translated>) -> Arc<Bridge> {
 }
 
 fn listed(losses: &Losses) -> Vec<Loss> {
-    let loss = |loss: &fairlead_ir::Loss| Loss {
-        path: loss.path.clone(),
-        reason: loss.reason.clone().into_owned(),
-        severity: loss.severity.name(),
-    };
-    losses.as_slice().iter().map(loss).collect()
+    losses.as_slice().iter().map(lost).collect()
 }
 
-fn used(usage: &fairlead_ir::Usage) -> Usage {
+pub(crate) fn lost(loss: &fairlead_ir::Loss) -> Loss {
+    Loss { path: loss.path.clone(), reason: loss.reason.clone().into_owned(), severity: loss.severity.name() }
+}
+
+pub(crate) fn used(usage: &fairlead_ir::Usage) -> Usage {
     Usage {
         prompt_tokens: usage.prompt_tokens,
         cache_read_tokens: usage.cache_read_tokens,

@@ -51,6 +51,21 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The process itself, where calls come from within it: no key, every model.
+    pub fn process(account: u64) -> Principal {
+        Principal {
+            key: 0,
+            account,
+            team: 0,
+            user: 0,
+            disabled: false,
+            management: false,
+            expires_at_ms: 0,
+            strict_translation: false,
+            models: Vec::new(),
+        }
+    }
+
     /// Whether the key may use this model (catalogue id). `*` in a pattern stands for any run of characters.
     pub fn may_use(&self, model: &str) -> bool {
         self.models.is_empty() || self.models.iter().any(|pattern| matches(pattern, model))

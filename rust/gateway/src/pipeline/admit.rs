@@ -1,5 +1,6 @@
 //! Who is calling: the key in the headers, looked up by its keyed hash. Nothing is compared byte by byte and no error tells why.
 
+use super::Caller;
 use super::failure::Failure;
 use super::head::Head;
 use crate::worker::{Worker, unix_ms};
@@ -37,8 +38,11 @@ fn is_same(known: &[u8], given: &[u8]) -> bool {
 }
 
 /// The principal of an inference request.
-pub(crate) fn inference(worker: &Worker, head: &Head<'_>, known: &KnownKey) -> Result<Arc<Principal>, Failure> {
-    let principal = any(worker, head, known)?;
+pub(crate) fn inference(worker: &Worker, head: &Head<'_>, caller: Caller<'_>) -> Result<Arc<Principal>, Failure> {
+    let principal = match caller {
+        Caller::Client(known) => any(worker, head, known)?,
+        Caller::Process(own) => own.principal.clone(),
+    };
     if principal.management {
         return Err(Failure::new(ErrorKind::PermissionDenied, "this is a management key: it administers keys and cannot run inference"));
     }

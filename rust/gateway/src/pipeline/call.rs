@@ -13,8 +13,10 @@ use super::failure::{Failure, SHUTTING_DOWN};
 use super::head::Head;
 use super::intake::Intake;
 use super::plan::{Choice, Journey, Leg};
+use super::receipt::Receipt;
 use super::stateful::Keeping;
 use super::whole;
+use crate::routes::Face;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
 use fairlead_formats::identity::Identity;
@@ -74,6 +76,8 @@ pub(crate) struct Call {
     keeping: Option<Box<Keeping>>,
     /// The same, said in the reply: what it went on from.
     kept_after: Option<Option<String>>,
+    /// Where what came of it is told, of a call of the process's own.
+    receipt: Option<Rc<Receipt>>,
     open: bool,
 }
 
@@ -136,7 +140,7 @@ impl Call {
             prompt_cost_estimate: price.cost(&prompt_usage).ok_or_else(too_dear)?,
             price_version: snapshot.version,
         };
-        worker.journal.borrow_mut().reserve_ref(&reservation).map_err(|error| {
+        worker.journal.borrow_mut().reserve(&reservation).map_err(|error| {
             worker.counters.journal_failures.add(1);
             Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal cannot take this call: {error}"))
         })?;
@@ -173,6 +177,7 @@ impl Call {
             wants_nothing: intake.facts.purpose == Purpose::Generate && intake.facts.max_completion_tokens == Some(0),
             keeping: None,
             kept_after: None,
+            receipt: admitted.receipt.cloned(),
             open: true,
         }))
     }
@@ -187,6 +192,15 @@ impl Call {
 
     pub(crate) fn manner(&self) -> Manner {
         self.manner
+    }
+
+    pub(crate) fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_deref()
+    }
+
+    /// The face that its errors wear.
+    pub(crate) fn face(&self) -> Face {
+        self.receipt.as_ref().map_or(Face { dialect: self.dialect, manner: self.manner }, |_| Receipt::FACE)
     }
 
     pub(crate) fn model(&self) -> &Model {
@@ -381,6 +395,9 @@ impl Call {
         let record = self.record(&bill, outcome, status, error, now);
         let written = self.worker.journal.borrow_mut().settle(&record);
         self.worker.counters.settled(&record);
+        if let Some(receipt) = &self.receipt {
+            receipt.settle(&record);
+        }
         self.learn_settled(outcome, Some(&bill.usage), now);
         written.map(|()| bill).map_err(|error| {
             self.worker.counters.journal_failures.add(1);

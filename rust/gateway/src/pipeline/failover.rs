@@ -127,6 +127,8 @@ impl Standby {
             manner: ask.manner,
             head: &head,
             strict: *strict,
+            // The call has it by now.
+            receipt: None,
         };
         Prepared::make(&admitted, ask, intake).await?.ready(&admitted, ask, intake, Instant::now())
     }

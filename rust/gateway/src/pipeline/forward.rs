@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use super::head::Head;
 use super::reply::ReplyBody;
-use super::{Body, KnownKey, admit, intake};
+use super::{Body, Caller, admit, intake};
 use crate::routes;
 use crate::upstream::{Exchange, ExchangeError, Fill, Outgoing, Waits};
 use crate::worker::Worker;
@@ -42,9 +42,9 @@ pub(crate) async fn to_control(
     parts: &Parts,
     head: &Head<'_>,
     body: &mut Body,
-    known_key: &KnownKey,
+    caller: Caller<'_>,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let principal = principal(worker, snapshot, parts, head, known_key)?;
+    let principal = principal(worker, snapshot, parts, head, caller)?;
     let frames = intake::read_small(worker, body.take()?, body.began, &snapshot.settings, BODY_BYTES).await?;
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let malformed = |_| Failure::new(ErrorKind::InvalidRequest, "a header holds characters that cannot be passed on");
@@ -73,11 +73,14 @@ pub(crate) async fn to_control(
 }
 
 /// `key=…;account=…;management=…`, or `anonymous` where the catalogue is open.
-fn principal(worker: &Worker, snapshot: &Snapshot, parts: &Parts, head: &Head<'_>, known_key: &KnownKey) -> Result<String, Failure> {
+fn principal(worker: &Worker, snapshot: &Snapshot, parts: &Parts, head: &Head<'_>, caller: Caller<'_>) -> Result<String, Failure> {
     if routes::is_catalogue(parts.uri.path()) && snapshot.settings.open_catalogue && head.key().is_none() {
         return Ok("anonymous".to_owned());
     }
-    let principal = admit::any(worker, head, known_key)?;
+    let principal = match caller {
+        Caller::Client(known) => admit::any(worker, head, known)?,
+        Caller::Process(own) => own.principal.clone(),
+    };
     Ok(format!("key={};account={};management={}", principal.key, principal.account, u8::from(principal.management)))
 }
 

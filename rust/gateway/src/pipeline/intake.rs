@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use fairlead_formats::request::{Facts, RequestScan};
 use fairlead_ir::ErrorKind;
 use fairlead_snapshot::{Limits, Settings, Timeouts};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::error::Error;
 use std::future::poll_fn;
@@ -18,6 +18,36 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// A request body on its way in.
+pub(crate) enum Arriving {
+    /// From a client's connection.
+    Wire(Incoming),
+    /// From this process, whole.
+    Whole(Bytes),
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Arriving::Wire(incoming) => Pin::new(incoming).poll_frame(context),
+            Arriving::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Arriving::Wire(incoming) => incoming.size_hint(),
+            Arriving::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
 
 /// A request body and what routing needs of it.
 pub(crate) struct Intake {
@@ -35,7 +65,7 @@ pub(crate) const YIELD_AFTER_BYTES: usize = 256 << 10;
 pub(crate) async fn read(
     worker: &Worker,
     head: &Head<'_>,
-    body: Incoming,
+    body: Arriving,
     mut scan: RequestScan,
     settings: &Settings,
     began: Instant,
@@ -75,14 +105,14 @@ pub(crate) async fn read(
 }
 
 /// Takes a body off the wire that nobody wants, so that a client that is still sending reads the refusal.
-pub(crate) async fn discard(worker: &Worker, body: Incoming, began: Instant, settings: &Settings) {
+pub(crate) async fn discard(worker: &Worker, body: Arriving, began: Instant, settings: &Settings) {
     Reader::new(worker, body, began, &settings.timeouts, &settings.limits).discard().await;
 }
 
 /// Reads a small body whole, for requests that are only forwarded.
 pub(crate) async fn read_small(
     worker: &Worker,
-    body: Incoming,
+    body: Arriving,
     began: Instant,
     settings: &Settings,
     most_bytes: u64,
@@ -149,7 +179,7 @@ fn too_large(most_bytes: u64) -> Failure {
 /// A body being read under its limits.
 struct Reader<'a> {
     worker: &'a Worker,
-    body: Incoming,
+    body: Arriving,
     bytes: u64,
     most_bytes: u64,
     began: Instant,
@@ -160,7 +190,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn new<'a>(worker: &'a Worker, body: Incoming, began: Instant, timeouts: &Timeouts, limits: &Limits) -> Reader<'a> {
+    fn new<'a>(worker: &'a Worker, body: Arriving, began: Instant, timeouts: &Timeouts, limits: &Limits) -> Reader<'a> {
         Reader {
             worker,
             body,

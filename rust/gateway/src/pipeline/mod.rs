@@ -15,6 +15,7 @@ mod intake;
 mod kept;
 mod plan;
 mod prepare;
+mod receipt;
 mod relay;
 mod reply;
 mod stateful;
@@ -24,6 +25,9 @@ mod whole;
 
 pub(crate) use admit::KnownKey;
 pub(crate) use explain::explain;
+pub(crate) use intake::Arriving;
+pub(crate) use receipt::Receipt;
+pub use receipt::Settlement;
 pub(crate) use reply::{Broken, ReplyBody, refuse_head};
 
 use crate::routes::{self, Ask, Route};
@@ -38,7 +42,6 @@ use fairlead_snapshot::{Limits, Principal, Snapshot};
 use head::Head;
 use http::Response;
 use http::request::Parts;
-use hyper::body::Incoming;
 use intake::Intake;
 use plan::{Choice, Journey, Leg};
 use prepare::Prepared;
@@ -52,11 +55,35 @@ pub(crate) struct Arrival<'a> {
     pub(crate) began: Instant,
     /// What is wrong with how its head says where the body ends.
     pub(crate) misframed: Option<&'static str>,
-    pub(crate) known_key: &'a KnownKey,
+    pub(crate) caller: Caller<'a>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(crate) enum Caller<'a> {
+    /// Whoever the key in the headers belongs to; with what the connection knows of keys.
+    Client(&'a KnownKey),
+    /// The process that this is part of.
+    Process(&'a Own),
+}
+
+/// A call of the process's own: there is no key, and what came of it is told beside the reply.
+pub(crate) struct Own {
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) receipt: Rc<Receipt>,
+}
+
+impl<'a> Caller<'a> {
+    fn receipt(self) -> Option<&'a Rc<Receipt>> {
+        match self {
+            Caller::Client(_) => None,
+            Caller::Process(own) => Some(&own.receipt),
+        }
+    }
 }
 
 /// Answers a request.
-pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>, arrival: Arrival<'_>) -> Response<ReplyBody> {
+pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Arriving>, arrival: Arrival<'_>) -> Response<ReplyBody> {
     let (route, face) = routes::find(request.method(), request.uri().path(), request.uri().query());
     let (mut parts, body) = request.into_parts();
     let mut body = Body { incoming: Some(body), began: arrival.began };
@@ -71,7 +98,7 @@ pub(crate) async fn answer(worker: &Rc<Worker>, request: http::Request<Incoming>
         Ok(response) => response,
         Err(failure) => {
             body.discard(worker).await;
-            reply::refusal(face, &failure)
+            reply::refusal(arrival.caller.receipt().map_or(face, |_| Receipt::FACE), &failure)
         }
     };
     reply_count.status = response.status().as_u16();
@@ -92,12 +119,12 @@ impl Drop for ReplyCount<'_> {
 
 /// A request's body. Whoever reads it takes it; one that nobody wanted is taken off the wire before the refusal.
 struct Body {
-    incoming: Option<Incoming>,
+    incoming: Option<Arriving>,
     began: Instant,
 }
 
 impl Body {
-    fn take(&mut self) -> Result<Incoming, Failure> {
+    fn take(&mut self) -> Result<Arriving, Failure> {
         self.incoming.take().ok_or_else(|| Failure::new(ErrorKind::Internal, "the body was read twice"))
     }
 
@@ -130,6 +157,8 @@ pub(crate) struct Admitted<'a> {
     head: &'a Head<'a>,
     /// The caller or its key would rather have it refused than lose anything in a translation.
     strict: bool,
+    /// Where what came of it is told, of a call of the process's own.
+    receipt: Option<&'a Rc<Receipt>>,
 }
 
 impl Admitted<'_> {
@@ -172,10 +201,10 @@ async fn serve(
             Err(Failure::new(ErrorKind::MethodNotAllowed, message).allowing(allowed))
         }
         Route::Kept(kept) => {
-            let principal = admit::inference(worker, &head, arrival.known_key)?;
+            let principal = admit::inference(worker, &head, arrival.caller)?;
             kept::answer(worker, snapshot, &principal, kept, parts.uri.query()).await
         }
-        Route::Control => forward::to_control(worker, snapshot, parts, &head, body, arrival.known_key).await,
+        Route::Control => forward::to_control(worker, snapshot, parts, &head, body, arrival.caller).await,
         Route::Infer(_) | Route::Unknown => Err(unknown_path(parts.uri.path())),
     }
 }
@@ -193,7 +222,7 @@ async fn infer(
     if ask.dialect == Dialect::GeminiGenerate {
         head.take_key_from(parts.uri.query());
     }
-    let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
+    let principal = admit::inference(worker, &head, arrival.caller).inspect_err(|_| body.forget_if(head.expects))?;
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
     let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
     let mut journey = plan::choose(worker, &principal, &head, &intake, &ask)?;
@@ -212,12 +241,13 @@ async fn infer(
         manner,
         head: &head,
         strict,
+        receipt: arrival.caller.receipt(),
     };
     if ask.purpose == Purpose::CountTokens {
         // Nothing is sent, so that no key's limit is touched.
         return count::answer(&admitted, stateful::resume(&admitted, &ask, &intake).await?.map_or(intake, |resumed| resumed.intake)).await;
     }
-    if !worker.shared.journal.healthy() {
+    if !worker.shared.can_record() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }

@@ -649,6 +649,9 @@ impl Relay {
             status: None,
             previous: &previous,
         };
+        if let Some(receipt) = self.call.receipt() {
+            return receipt.fail(failure, &details);
+        }
         let mut frames = Vec::new();
         match self.sieve.weave() {
             Some(weave) => weave.fail(failure.kind, &failure.message, &details, &mut frames),

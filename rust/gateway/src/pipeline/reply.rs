@@ -136,7 +136,6 @@ pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, json_array: bool, e
 /// A call that was reserved and failed before anything was sent to the client. `passed` are the provider's headers that clients see.
 pub(crate) fn failed(call: &Call, failure: &Failure, passed: HeaderMap) -> Response<ReplyBody> {
     let text = call.generation().text();
-    let face = Face { dialect: call.dialect(), manner: call.manner() };
     let previous = call.previous_errors();
     let details = Details {
         provider_name: Some(&call.provider().name),
@@ -144,7 +143,7 @@ pub(crate) fn failed(call: &Call, failure: &Failure, passed: HeaderMap) -> Respo
         previous: &previous,
         ..Details::default()
     };
-    let mut response = error_response(face, failure, details);
+    let mut response = error_response(call.face(), failure, details);
     let secrets = call.provider().exposed_secrets();
     response.headers_mut().extend(passed.into_iter().filter_map(|(name, value)| Some((name?, redacted(&value, &secrets)?))));
     mark(response.headers_mut(), call, true);

@@ -1,6 +1,6 @@
 //! One client connection: which protocol it speaks, and its requests handed to the pipeline until it ends.
 
-use crate::pipeline::{self, Arrival, ReplyBody};
+use crate::pipeline::{self, Arrival, Arriving, Caller, ReplyBody};
 use crate::server::arriving::Framing;
 use crate::server::guard::{Activity, ClientLimits, First, Guarded};
 use crate::server::window::{StreamExecutor, Window};
@@ -149,8 +149,8 @@ async fn answer(worker: Rc<Worker>, activity: Rc<Activity>, request: Request<Inc
     let (began, framing) = activity.begin();
     let mut tracked = Tracked::new(worker.clone(), activity.clone());
     let headless = request.method() == Method::HEAD;
-    let arrival = Arrival { began, misframed: misframed(&request, framing), known_key: &activity.known_key };
-    let response = pipeline::answer(&worker, request, arrival).await;
+    let arrival = Arrival { began, misframed: misframed(&request, framing), caller: Caller::Client(&activity.known_key) };
+    let response = pipeline::answer(&worker, request.map(Arriving::Wire), arrival).await;
     if headless {
         return Ok(without_body(response).map(|body| tracked.with(body)));
     }

@@ -3,8 +3,7 @@
 use crate::gateway::Shared;
 use crate::server::connection;
 use crate::telemetry::Counters;
-use crate::worker::Worker;
-use fairlead_journal::Writer;
+use crate::worker::{Books, Worker};
 use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -12,16 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 /// How often a worker looks at drain and stop flags, sweeps its pool and publishes its gauges.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// How long there is to tell those who are cut off.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a worker thread is started with.
 pub(crate) struct Seat {
@@ -29,7 +28,7 @@ pub(crate) struct Seat {
     pub(crate) connections: UnboundedReceiver<TcpStream>,
     pub(crate) open: Arc<AtomicUsize>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) journal: Writer,
+    pub(crate) journal: Books,
     pub(crate) salt: u32,
 }
 
@@ -40,17 +39,17 @@ const HELPERS: usize = 4;
 pub(crate) fn start(shared: Arc<Shared>, seat: Seat) -> io::Result<JoinHandle<()>> {
     let runtime_shared = shared.clone();
     std::thread::Builder::new().name(format!("fl-worker-{}", seat.index)).spawn(move || {
-        let runtime = match Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .max_blocking_threads(HELPERS)
-            .build_local(LocalOptions::default())
-        {
+        let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(error) => return runtime_shared.fail(&format!("a worker could not start its runtime: {error}")),
         };
         runtime.block_on(run(shared, seat));
     })
+}
+
+/// A runtime for the thread that this is called on.
+pub(crate) fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(HELPERS).build_local(LocalOptions::default())
 }
 
 async fn run(shared: Arc<Shared>, seat: Seat) {
