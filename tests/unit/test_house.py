@@ -42,15 +42,16 @@ CRATES_OF_TESTS: dict[str, set[str]] = {"gateway": {"sim"}}
 
 # Inside the gateway: server → pipeline → {upstream, telemetry}. Whoever is above may use everything below.
 GATEWAY: dict[str, set[str]] = {
-    "lib": {"gateway", "events", "options"},
-    "gateway": {"server", "pipeline", "worker", "upstream", "telemetry", "responses", "events", "options"},
+    "lib": {"gateway", "pipeline", "events", "options"},
+    "gateway": {"server", "pipeline", "worker", "upstream", "telemetry", "responses", "decisions", "events", "options"},
     "server": {"gateway", "pipeline", "worker", "routes", "upstream", "telemetry", "options"},
-    "pipeline": {"worker", "routes", "upstream", "telemetry", "responses"},
-    "worker": {"gateway", "upstream", "telemetry"},
+    "pipeline": {"worker", "routes", "upstream", "telemetry", "responses", "decisions"},
+    "worker": {"gateway", "upstream", "telemetry", "decisions"},
     "routes": set(),
     "upstream": set(),
-    "telemetry": {"responses"},
+    "telemetry": {"responses", "decisions"},
     "responses": set(),
+    "decisions": set(),
     "events": set(),
     "options": set(),
 }

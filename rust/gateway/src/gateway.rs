@@ -1,5 +1,6 @@
 //! The engine's life: made, given a snapshot and keys, started, drained, stopped.
 
+use crate::decisions::{self, Decisions};
 use crate::events::{Event, Events};
 use crate::options::Options;
 use crate::pipeline;
@@ -21,7 +22,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) responses: Option<Responses>,
     /// Wakes who looks after them; gone with this, it ends.
     keys_changed: Sender<()>,
+    /// The log of decisions, where there is a folder for it.
+    pub(crate) decisions: OnceLock<Decisions>,
     pub(crate) events: Events,
     pub(crate) node: u16,
     pub(crate) control_socket: String,
@@ -108,9 +111,17 @@ impl Shared {
         }
     }
 
+    /// What the log of decisions goes by. Before the first configuration nobody knows.
+    fn decision_rules(&self) -> Option<decisions::Rules> {
+        let snapshot = self.snapshot();
+        let (ttl_ms, most_bytes) = (snapshot.settings.decisions_ttl_seconds.saturating_mul(1000), snapshot.settings.decisions_bytes);
+        (snapshot.version > 0).then(|| decisions::Rules { bounds: decisions::Bounds { ttl_ms, most_bytes }, now_ms: unix_ms() })
+    }
+
     pub(crate) fn metrics(&self) -> String {
         let gauges = Gauges {
             responses: self.responses.as_ref(),
+            decisions: self.decisions.get(),
             ready: self.ready(),
             draining: self.draining(),
             journal_healthy: self.journal.healthy(),
@@ -199,6 +210,7 @@ impl Gateway {
             journal,
             responses,
             keys_changed,
+            decisions: OnceLock::new(),
             events: Events::new().map_err(|error| fail("eventfd", &error))?,
             node: options.node,
             control_socket: options.control_socket,
@@ -223,6 +235,12 @@ impl Gateway {
             let weak = Arc::downgrade(&shared);
             let tending = std::thread::Builder::new().name("fl-responses".to_owned()).spawn(move || tend_responses(&weak, &changes));
             tending.map_err(|error| fail("cannot start a thread", &error))?;
+        }
+        if let Some(folder) = &options.decisions_dir {
+            let weak = Arc::downgrade(&shared);
+            let rules = move || weak.upgrade().and_then(|shared| shared.decision_rules());
+            let decisions = Decisions::start(folder, rules).map_err(|error| fail("the log of decisions", &error))?;
+            let _ = shared.decisions.set(decisions);
         }
         Ok(Gateway {
             shared,
@@ -436,6 +454,9 @@ impl Warden {
         }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        if let Some(decisions) = self.shared.decisions.get() {
+            decisions.close();
         }
         self.shared.ready.store(false, Ordering::Relaxed);
         self.shared.events.ring(Event::Stopped);

@@ -2,6 +2,7 @@
 
 mod engine;
 mod journal;
+mod replay;
 mod simulator;
 mod sse;
 mod tokens;
@@ -18,6 +19,8 @@ mod _native {
     use super::engine::{Engine, explain, hash_key};
     #[pymodule_export]
     use super::journal::{JournalBatch, JournalReader};
+    #[pymodule_export]
+    use super::replay::Replay;
     #[pymodule_export]
     use super::simulator::Simulator;
     #[pymodule_export]

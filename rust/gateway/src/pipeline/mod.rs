@@ -6,6 +6,7 @@ mod admit;
 mod attempt;
 mod call;
 mod count;
+mod decided;
 mod explain;
 mod failover;
 mod failure;
@@ -16,6 +17,7 @@ mod kept;
 mod plan;
 mod prepare;
 mod relay;
+mod replay;
 mod reply;
 mod stateful;
 mod translate;
@@ -23,6 +25,7 @@ mod whole;
 
 pub(crate) use admit::KnownKey;
 pub(crate) use explain::explain;
+pub use replay::{Replay, ReplayError, Window};
 pub(crate) use reply::{Broken, ReplyBody, refuse_head};
 
 use crate::routes::{self, Ask, Route};
@@ -195,7 +198,8 @@ async fn infer(
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
     let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
-    let mut journey = plan::choose(worker, &principal, &head, &intake, &ask)?;
+    let generation = worker.generation(worker.unix_ms_at(arrival.began));
+    let mut journey = plan::choose(worker, &principal, &head, &intake, &ask, generation)?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
     let snapshot = journey.board().snapshot().clone();
