@@ -22,6 +22,7 @@ __all__ = [
     "JournalBatch",
     "JournalReader",
     "Loss",
+    "Replay",
     "Simulator",
     "Stream",
     "StreamCounter",
@@ -378,6 +379,28 @@ class JournalReader:
 
     def read(self, max_records: int) -> JournalBatch:
         """Up to `max_records` settlements. Raises OSError when the folder cannot be read."""
+
+@final
+class Replay:
+    """The logged decisions of a folder, made again by a configuration; needs no engine."""
+
+    def __new__(cls, snapshot: bytes, directory: str | PathLike[str], *, since_ms: int, until_ms: int, most: int) -> Self:
+        """Over requests that began from `since_ms` on and before `until_ms`, the oldest `most` of them.
+
+        Raises ValueError when the snapshot is wrong, OSError when the folder cannot be read.
+        """
+
+    def read(self, most: int) -> list[str]:
+        """Makes up to so many more decisions again; their generations. None: there are no more."""
+
+    def settle(self, happened: bytes, wants_each: bool) -> bytes:
+        """Says what came of the decisions that were read last: a JSON object by generation, without those that have not ended.
+
+        Returns each of them as a JSON array if that is wanted. Raises ValueError when it is no such JSON.
+        """
+
+    def summary(self) -> bytes:
+        """The sums so far: JSON."""
 
 @final
 class Simulator:

@@ -100,6 +100,22 @@ class Simulator(Protocol):
         ...
 
 
+class Replay(Protocol):
+    """Logged decisions, made again."""
+
+    def read(self, most: int) -> list[str]:
+        """Makes up to so many more again; their generations."""
+        ...
+
+    def settle(self, happened: bytes, wants_each: bool) -> bytes:
+        """Says what came of the last ones, by generation; returns them one by one if that is wanted."""
+        ...
+
+    def summary(self) -> bytes:
+        """The sums so far."""
+        ...
+
+
 class Native(Protocol):
     """The native module."""
 
@@ -114,6 +130,10 @@ class Native(Protocol):
 
     def JournalReader(self, directory: str, cursors: list[queries.Cursor]) -> Reader:
         """Follows the journal."""
+        ...
+
+    def Replay(self, snapshot: bytes, directory: str, *, since_ms: int, until_ms: int, most: int) -> Replay:
+        """Makes logged decisions again; ValueError when the snapshot is wrong, OSError when the folder cannot be read."""
         ...
 
     def Simulator(self) -> Simulator:
@@ -333,6 +353,7 @@ class Process:
             "workers": server.workers,
             "journal_dir": str(self.data_dir / place.JOURNAL),
             "responses_dir": str(self.data_dir / place.RESPONSES),
+            "decisions_dir": str(self.data_dir / place.DECISIONS),
             "control_socket": str(self._control_socket),
             "secret": self._secret.hex(),
             "node": node,

@@ -115,6 +115,10 @@ def test_switches() -> None:
     assert snapshot("")["settings"]["responses_store"] is False
     bounds = snapshot("[responses]\nttl_seconds = 60\nstore_bytes = 2_000_000")["settings"]
     assert (bounds["responses_ttl_seconds"], bounds["responses_store_bytes"]) == (60, 2_000_000)
+    names = ("decisions", "decisions_ttl_seconds", "decisions_bytes")
+    assert [snapshot("")["settings"][name] for name in names] == [True, 30 * 86_400, 1 << 30]
+    quiet = snapshot("[logging]\ndecisions = false\ndecisions_ttl_seconds = 60\ndecisions_bytes = 20_000_000")["settings"]
+    assert [quiet[name] for name in names] == [False, 60, 20_000_000]
 
 
 def _places(facts: ProviderFacts) -> str:

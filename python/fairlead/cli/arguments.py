@@ -1,7 +1,8 @@
 """Types of words on the command line. A wrong one is misuse: argparse says what is expected, with exit code 2, before anything is done."""
 
 import argparse
-from datetime import date, datetime
+import re
+from datetime import UTC, date, datetime
 
 import msgspec
 
@@ -25,6 +26,28 @@ def moment(text: str) -> str:
     if datetime.fromisoformat(text).tzinfo is None:
         raise argparse.ArgumentTypeError(f"expected {expected}, got {text[:80]!r}")
     return text
+
+
+def since(text: str) -> str:
+    """A moment, a UTC day, or how long ago: `7d`, `12h`, `30m`."""
+    expected = "how long ago, such as 7d, 12h or 30m, a UTC day, or a moment with an offset from UTC, such as 2027-01-01T00:00:00Z"
+    if re.fullmatch(r"[0-9]{1,6}[smhd]", text):
+        return text
+    try:
+        return moment(text) if "T" in text else day(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text[:80]!r}") from None
+
+
+def since_ms(text: str, now_ms: int) -> int:
+    """What `since` has let through, as a Unix millisecond."""
+    if text[-1] in _UNITS_MS:
+        return now_ms - int(text[:-1]) * _UNITS_MS[text[-1]]
+    at = datetime.fromisoformat(text)
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+_UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def _converted(text: str, type: object, expected: str) -> str:

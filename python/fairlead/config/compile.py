@@ -154,6 +154,9 @@ def _settings(loaded: Loaded) -> wire.Settings:
         responses_store=loaded.config.responses.store,
         responses_ttl_seconds=loaded.config.responses.ttl_seconds,
         responses_store_bytes=loaded.config.responses.store_bytes,
+        decisions=loaded.config.logging.decisions,
+        decisions_ttl_seconds=loaded.config.logging.decisions_ttl_seconds,
+        decisions_bytes=loaded.config.logging.decisions_bytes,
     )
 
 

@@ -396,6 +396,12 @@ class Logging(Table):
 
     content: bool = False
     """Whether prompts and replies are stored."""
+    decisions: bool = True
+    """Routing decisions are logged, without content, so that `fairlead replay` can make them again."""
+    decisions_ttl_seconds: Annotated[int, Meta(ge=60, le=10 * 365 * 86_400)] = 30 * 86_400
+    """How long each of them is kept."""
+    decisions_bytes: Annotated[int, Meta(ge=16 << 20, le=1 << 40)] = 1 << 30
+    """What they may take of the disk together; the oldest make room."""
 
 
 class Responses(Table):

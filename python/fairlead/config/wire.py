@@ -143,6 +143,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     responses_store: bool
     responses_ttl_seconds: int
     responses_store_bytes: int
+    decisions: bool
+    decisions_ttl_seconds: int
+    decisions_bytes: int
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

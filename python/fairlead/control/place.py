@@ -17,7 +17,8 @@ import msgspec
 
 from fairlead.control import secret
 
-DATABASE, JOURNAL, RESPONSES, SECRET, LOCK = "fairlead.db", "journal", "responses", "secret.key", "lock"
+DATABASE, JOURNAL, RESPONSES, DECISIONS = "fairlead.db", "journal", "responses", "decisions"
+SECRET, LOCK = "secret.key", "lock"
 CONTROL_SOCKET = "control.sock"
 # `sockaddr_un.sun_path`, with its final zero.
 MOST_SOCKET_PATH = 107

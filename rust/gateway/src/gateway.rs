@@ -1,5 +1,6 @@
 //! The engine's life: made, given a snapshot and keys, started, drained, stopped.
 
+use crate::decisions::{self, Decisions};
 use crate::events::{Event, Events};
 use crate::options::Options;
 use crate::pipeline;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) responses: Option<Responses>,
     /// Wakes who looks after them; gone with this, it ends.
     keys_changed: Sender<()>,
+    /// The log of decisions, where there is a folder for it.
+    pub(crate) decisions: OnceLock<Decisions>,
     pub(crate) events: Events,
     pub(crate) node: u16,
     pub(crate) control_socket: String,
@@ -83,6 +86,7 @@ impl Shared {
             journal,
             responses: None,
             keys_changed: channel().0,
+            decisions: OnceLock::new(),
             events: Events::new().map_err(|error| failed("eventfd", &error))?,
             node,
             control_socket: String::new(),
@@ -166,9 +170,17 @@ impl Shared {
         }
     }
 
+    /// What the log of decisions goes by. Before the first configuration nobody knows.
+    fn decision_rules(&self) -> Option<decisions::Rules> {
+        let snapshot = self.snapshot();
+        let (ttl_ms, most_bytes) = (snapshot.settings.decisions_ttl_seconds.saturating_mul(1000), snapshot.settings.decisions_bytes);
+        (snapshot.version > 0).then(|| decisions::Rules { bounds: decisions::Bounds { ttl_ms, most_bytes }, now_ms: unix_ms() })
+    }
+
     pub(crate) fn metrics(&self) -> String {
         let gauges = Gauges {
             responses: self.responses.as_ref(),
+            decisions: self.decisions.get(),
             ready: self.ready(),
             draining: self.draining(),
             journal_healthy: self.can_record(),
@@ -253,6 +265,12 @@ impl Gateway {
             let weak = Arc::downgrade(&shared);
             let tending = std::thread::Builder::new().name("fl-responses".to_owned()).spawn(move || tend_responses(&weak, &changes));
             tending.map_err(|error| failed("cannot start a thread", &error))?;
+        }
+        if let Some(folder) = &options.decisions_dir {
+            let weak = Arc::downgrade(&shared);
+            let rules = move || weak.upgrade().and_then(|shared| shared.decision_rules());
+            let decisions = Decisions::start(folder, rules).map_err(|error| failed("the log of decisions", &error))?;
+            let _ = shared.decisions.set(decisions);
         }
         Ok(Gateway {
             shared,
@@ -463,6 +481,9 @@ impl Warden {
         }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        if let Some(decisions) = self.shared.decisions.get() {
+            decisions.close();
         }
         self.shared.ready.store(false, Ordering::Relaxed);
         self.shared.events.ring(Event::Stopped);

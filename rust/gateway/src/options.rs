@@ -18,6 +18,9 @@ pub struct Options {
     /// Folder of the responses that are kept; none: none can be.
     #[serde(default)]
     pub responses_dir: Option<PathBuf>,
+    /// Folder of the log of decisions; none: none are logged.
+    #[serde(default)]
+    pub decisions_dir: Option<PathBuf>,
     /// Socket of the control plane, to which everything but inference is forwarded.
     pub control_socket: String,
     /// Server secret in hexadecimal digits, at least 32 bytes.

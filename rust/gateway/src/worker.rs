@@ -1,5 +1,6 @@
 //! A worker: what its thread lends to the requests on it. Pool, chain of the journal, counters, ids, clock.
 
+use crate::decisions::{Decisions, Notes};
 pub(crate) use crate::gateway::Shared;
 use crate::telemetry::Counters;
 use crate::upstream::Upstream;
@@ -20,6 +21,8 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) upstream: Upstream,
     pub(crate) journal: RefCell<Books>,
+    /// Decisions to be written down, where there is a folder for them.
+    pub(crate) decisions: Option<Notes>,
     ids: RefCell<IdSource>,
     /// Grows with each use; spreads credentials and connection ages.
     turn: Cell<u32>,
@@ -72,6 +75,7 @@ impl Worker {
         Worker {
             upstream: Upstream::new(shared.tls_configs.clone()),
             journal: RefCell::new(journal),
+            decisions: shared.decisions.get().map(Decisions::notes),
             ids: RefCell::new(IdSource::new(shared.node, (index & 0xff) as u8, salt)),
             turn: Cell::new(salt),
             connections: RefCell::default(),
@@ -139,12 +143,15 @@ impl Worker {
         unix_ms + moment.saturating_duration_since(instant).as_millis() as u64
     }
 
-    /// What is done now and then: clocks, pool, gauges, and word of a drain to connections that sit idle.
+    /// What is done now and then: clocks, pool, gauges, decisions, and word of a drain to connections that sit idle.
     pub(crate) fn look_around(&self) {
         self.epoch.set((Instant::now(), unix_ms()));
         let snapshot = self.shared.snapshot();
         self.upstream.pool.sweep(Instant::now(), Duration::from_millis(snapshot.settings.timeouts.pool_idle_ms));
         self.counters.pool_idle.set(self.upstream.pool.len() as u64);
+        if let Some(decisions) = &self.decisions {
+            decisions.hand_over();
+        }
         let drain_begins = self.shared.draining() && !self.draining.replace(true);
         let stop_begins = self.shared.stopping() && !self.stopping.replace(true);
         if drain_begins || stop_begins {

@@ -3,6 +3,7 @@
 mod engine;
 mod journal;
 mod library;
+mod replay;
 mod simulator;
 mod sse;
 mod tokens;
@@ -21,6 +22,8 @@ mod _native {
     use super::journal::{JournalBatch, JournalReader};
     #[pymodule_export]
     use super::library::{Calls, Feed};
+    #[pymodule_export]
+    use super::replay::Replay;
     #[pymodule_export]
     use super::simulator::Simulator;
     #[pymodule_export]

@@ -177,7 +177,8 @@ impl Board {
         &self.entries[position]
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    /// Every endpoint, in the order of positions.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 

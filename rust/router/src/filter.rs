@@ -78,6 +78,11 @@ impl Reason {
         }
     }
 
+    /// Whether the request is too large for the endpoint, as far as that can be said before.
+    pub(crate) const fn is_of_size(self) -> bool {
+        matches!(self, Reason::Context(_) | Reason::Prompt(_) | Reason::Completion(_))
+    }
+
     /// What would let the endpoint in.
     pub fn relax(self) -> String {
         let list = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");

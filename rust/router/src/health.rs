@@ -16,7 +16,7 @@ mod slots;
 use breaker::{Breaker, FULL};
 use outcome::{Circuit, Outcome, Uptime};
 use rolling::Rolling;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use slots::{Counted, Slots};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -106,26 +106,19 @@ impl FreshPercentiles {
 }
 
 /// What every decision needs to know of an endpoint's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pulse {
     /// What the breaker says.
-    #[serde(rename = "s", skip_serializing_if = "is_default")]
     pub state: State,
     /// Failures weighed in the last thirty seconds.
-    #[serde(rename = "o", skip_serializing_if = "is_default")]
     pub outage: bool,
     /// By its uptime.
-    #[serde(rename = "u", skip_serializing_if = "is_default")]
     pub standing: Standing,
     /// Its share of requests after an outage, in thousandths.
-    #[serde(rename = "r", skip_serializing_if = "is_full")]
     pub ramp: u16,
     /// No key is free.
-    #[serde(rename = "f", skip_serializing_if = "is_default")]
     pub is_full: bool,
     /// What it usually gives, in tokens; 0: unknown.
-    #[serde(rename = "c", skip_serializing_if = "is_default")]
     pub completion_tokens: u32,
 }
 
@@ -135,17 +128,8 @@ impl Default for Pulse {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-const fn is_full(ramp: &u16) -> bool {
-    *ramp == FULL
-}
-
 /// An endpoint by its uptime.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// At least 95 %, or too little is known.
@@ -158,19 +142,15 @@ pub enum Standing {
 }
 
 /// What only some orders need to know, up to a second old.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
     /// To the first content, in milliseconds.
-    #[serde(rename = "l")]
     pub first_token_ms: Percentiles,
     /// In tenths of a token per second.
-    #[serde(rename = "t")]
     pub throughput: Percentiles,
     /// Requests with tools of two hours whose calls were sound, and those whose were not.
-    #[serde(rename = "x")]
     pub tools: (u32, u32),
     /// Attempts of the last day, for popularity.
-    #[serde(rename = "d")]
     pub day: u32,
 }
 

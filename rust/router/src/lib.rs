@@ -7,7 +7,7 @@
 //! ```text
 //! names ─┐                       ┌► Explanation (why)
 //! wishes ┼► filter ► strategy ► Plan ► Run ► Attempt ► outcome ─► health, pins
-//! need ──┘        ▲    ▲         └► Inputs (the same decision again)        │
+//! need ──┘        ▲    ▲         └► Decided ► Inputs (the same again)       │
 //!        Board ───┘    └──────────────── pulses ◄──────────────────────────┘
 //! ```
 //!
@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod decision;
 mod explain;
 mod filter;
 pub mod health;
@@ -39,11 +40,12 @@ mod strategy;
 mod wishes;
 
 pub use board::{Board, Entry};
-pub use explain::{Explanation, Inputs, Recording, replay};
+pub use decision::{Chosen, Decided, Inputs, Malformed, Recording, replay};
+pub use explain::Explanation;
 pub use filter::{PriceMember, Reason};
 pub use health::Registry;
 pub use need::{Conversation, Need, Way};
-pub use plan::{Moment, Now, Order, Plan, Removed, Step, plan};
+pub use plan::{Moment, Now, Order, Plan, Removed, Step, decide, plan};
 pub use random::hash;
 pub use run::{Attempt, Run, Told};
 pub use sticky::{Pin, Pins};

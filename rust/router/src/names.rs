@@ -5,7 +5,6 @@ use crate::board::Board;
 use crate::random::{Draws, hash, join};
 use crate::wishes::{By, Partition, Sort, Tier, Wishes, shown};
 use fairlead_snapshot::{Found, Split, did_you_mean};
-use serde::{Deserialize, Serialize};
 
 mod auto;
 
@@ -58,7 +57,7 @@ impl Named {
 }
 
 /// What suffixes say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant {
     /// Only endpoints that cost nothing.
     pub free: bool,
@@ -114,7 +113,25 @@ pub struct Request<'a> {
     /// `preset`.
     pub preset: Option<&'a str>,
     /// Whoever shall stay on the same arm of a split: the session, else the end user.
-    pub sticky: Option<&'a str>,
+    pub sticky: Option<Sticky<'a>>,
+}
+
+/// Somebody who shall stay where they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Sticky<'a> {
+    /// By name.
+    Name(&'a str),
+    /// By the hash of the name ([`crate::hash`]): of a decision that was written down.
+    Hash(u64),
+}
+
+impl Sticky<'_> {
+    pub(crate) fn hash(self) -> u64 {
+        match self {
+            Sticky::Name(name) => hash(name.as_bytes()),
+            Sticky::Hash(hash) => hash,
+        }
+    }
 }
 
 /// What the names of a request stand for. `allowed` says whether the key may use a model; `seed` draws arms of splits for those who are
@@ -155,7 +172,7 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
 struct Reader<'a, F> {
     board: &'a Board,
     allowed: F,
-    sticky: Option<&'a str>,
+    sticky: Option<Sticky<'a>>,
     seed: u64,
     wanted: &'a mut Wanted,
     /// Those that were named, as positions among the snapshot's.
@@ -314,9 +331,9 @@ fn apply(variant: Variant, suffix: &str) -> Result<Variant, String> {
 }
 
 /// The arm of whoever is somebody is always the same; the arm of nobody is drawn. Where shares change, only those move that must.
-fn arm(split: &Split, sticky: Option<&str>, seed: u64) -> usize {
+fn arm(split: &Split, sticky: Option<Sticky<'_>>, seed: u64) -> usize {
     let point = match sticky {
-        Some(sticky) => join(hash(split.name.as_bytes()), hash(sticky.as_bytes())),
+        Some(sticky) => join(hash(split.name.as_bytes()), sticky.hash()),
         None => Draws::new(seed).number(),
     };
     let total: u64 = split.arms.iter().map(|arm| u64::from(arm.share)).sum();

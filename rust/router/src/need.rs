@@ -1,26 +1,21 @@
 //! What a request needs, as far as choosing goes.
 
-use crate::explain::exact;
 use crate::random::{hash, join};
 use fairlead_ir::{Dialect, Price, Usage};
 use fairlead_snapshot::{Modalities, Parameters};
-use serde::{Deserialize, Serialize};
 
 /// What a request needs of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// The prompt, estimated.
     pub prompt_tokens: u64,
     /// The caller's bound on the completion.
     pub max_tokens: Option<u64>,
     /// What the prompt holds.
-    #[serde(with = "exact::names")]
     pub inputs: Modalities,
     /// What the reply shall hold; none: text, or what the model gives.
-    #[serde(with = "exact::names")]
     pub outputs: Modalities,
     /// The parameters that are sent.
-    #[serde(with = "exact::names")]
     pub parameters: Parameters,
     /// Tools are on offer.
     pub has_tools: bool,
@@ -52,7 +47,7 @@ impl Need {
 }
 
 /// What a request continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conversation {
     /// Names it, inside an account.
     pub hash: u64,

@@ -135,7 +135,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.steps.clear();
         self.removed.clear();
         self.paces.clear();
@@ -200,6 +200,16 @@ pub fn plan(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: 
     plan.models = models;
     if order.wishes.allow_fallbacks == Some(false) {
         without_fallbacks(board, order.wishes, plan);
+    }
+}
+
+/// Decides as [`plan`] does. Where nothing but sizes stands in the way, once more without them: they are estimated, and the provider says
+/// itself that it is too much.
+pub fn decide(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: impl Fn(&Endpoint) -> Option<Way>, made: &mut Plan) {
+    plan(board, order, moment, &serves, made);
+    if made.steps.is_empty() && made.removed.iter().any(|removed| removed.reason.is_of_size()) {
+        let unsized_need = Need { prompt_tokens: 0, max_tokens: None, ..*order.need };
+        plan(board, &Order { need: &unsized_need, ..*order }, moment, &serves, made);
     }
 }
 

@@ -14,7 +14,7 @@ const LONGEST_SECONDS: u64 = 86_400;
 const WAYS: usize = 8;
 
 /// A pin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// The endpoint's stable id.
     pub endpoint: u64,

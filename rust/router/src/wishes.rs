@@ -1,10 +1,8 @@
 //! What a request wants of the choice, typed: OpenRouter's `provider` object and what stands beside it. Where nothing is wished,
 //! [`Wishes::NONE`] costs nothing.
 
-use crate::explain::exact;
 use fairlead_ir::PicoUsd;
 use fairlead_snapshot::Quantizations;
-use serde::{Deserialize, Serialize};
 
 mod read;
 
@@ -12,7 +10,7 @@ pub(crate) use read::shown;
 pub use read::{Members, WishError, read, read_models};
 
 /// What a request, a preset or a policy wants of the choice. The default wants nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wishes {
     /// Providers to try first, in this order. Switches balancing and stickiness off.
     pub order: Vec<Box<str>>,
@@ -29,7 +27,6 @@ pub struct Wishes {
     /// Whether only endpoints are in that keep nothing. Default: no.
     pub zdr: Option<bool>,
     /// How weights may be stored; none: as they like.
-    #[serde(with = "exact::names")]
     pub quantizations: Quantizations,
     /// What endpoints are put in order by, instead of being balanced.
     pub sort: Sort,
@@ -141,7 +138,7 @@ pub(crate) fn covers(slug: &str, tag: &str) -> bool {
 }
 
 /// What endpoints are put in order by, and how far that order reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sort {
     /// `None`: balanced by price.
     pub by: Option<By>,
@@ -155,7 +152,7 @@ impl Sort {
 }
 
 /// What endpoints are put in order by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// What this request is expected to cost there.
     Price,
@@ -173,7 +170,7 @@ impl By {
 }
 
 /// Whether an order reaches across the models of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Partition {
     /// One model after the other.
     Model,
@@ -182,10 +179,9 @@ pub enum Partition {
 }
 
 /// Demands on the percentiles 50, 75, 90 and 99; all that are given must hold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cutoffs(
     /// In the order of [`Cutoffs::NAMES`].
-    #[serde(with = "exact::cutoffs")]
     pub [Option<f64>; 4],
 );
 
@@ -197,16 +193,13 @@ impl Cutoffs {
 }
 
 /// Most that may be charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPrice {
     /// Per prompt token.
-    #[serde(with = "exact::price")]
     pub prompt: Option<PicoUsd>,
     /// Per completion token.
-    #[serde(with = "exact::price")]
     pub completion: Option<PicoUsd>,
     /// Per request.
-    #[serde(with = "exact::price")]
     pub request: Option<PicoUsd>,
 }
 
@@ -225,7 +218,7 @@ impl MaxPrice {
 }
 
 /// A service tier. An endpoint belongs to one if its tag ends with the tier's name, such as `openai/flex`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     /// As always.
     Standard,

@@ -66,6 +66,11 @@ impl Principal {
         }
     }
 
+    /// Patterns of the models that the key may use; none: all.
+    pub fn models(&self) -> &[String] {
+        &self.models
+    }
+
     /// Whether the key may use this model (catalogue id). `*` in a pattern stands for any run of characters.
     pub fn may_use(&self, model: &str) -> bool {
         self.models.is_empty() || self.models.iter().any(|pattern| matches(pattern, model))

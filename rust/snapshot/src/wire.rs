@@ -50,6 +50,12 @@ pub struct Settings {
     pub responses_ttl_seconds: u64,
     /// What they may take of the disk together; the oldest make room.
     pub responses_store_bytes: u64,
+    /// Whether decisions are logged.
+    pub decisions: bool,
+    /// How long they are kept.
+    pub decisions_ttl_seconds: u64,
+    /// What they may take of the disk together; the oldest make room.
+    pub decisions_bytes: u64,
 }
 
 impl Default for Settings {
@@ -64,6 +70,9 @@ impl Default for Settings {
             responses_store: false,
             responses_ttl_seconds: 30 * 86_400,
             responses_store_bytes: 1 << 30,
+            decisions: true,
+            decisions_ttl_seconds: 30 * 86_400,
+            decisions_bytes: 1 << 30,
         }
     }
 }

@@ -105,9 +105,7 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._reading, "connection", None)
         if connection is None:
             # `close` runs on another thread, when this one is gone.
-            connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
-            for pragma in READER_PRAGMAS:
-                connection.execute(pragma)
+            connection = open_reader(self.path)
             self._reading.connection = connection
             self._opened.append(connection)
         return connection
@@ -115,6 +113,14 @@ class Database:
     def _stop_threads(self) -> None:
         self._readers.shutdown()
         self._writer.shutdown()
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, beside whoever writes."""
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    for pragma in READER_PRAGMAS:
+        connection.execute(pragma)
+    return connection
 
 
 def transact(connection: sqlite3.Connection, work: Work[T]) -> T:

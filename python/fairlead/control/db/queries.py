@@ -190,6 +190,12 @@ def _key(row: Sequence[Any]) -> Key:
 # --- endpoint ids ---------------------------------------------------------------------------------------------------------
 
 
+def endpoints(connection: sqlite3.Connection) -> dict[tuple[str, str, str, str], int]:
+    """The ids of all endpoints there ever were, by model, provider, upstream model and region."""
+    rows = connection.execute("SELECT model, provider, upstream_model, region, id FROM endpoints")
+    return {(model, provider, upstream_model, region): id for model, provider, upstream_model, region, id in rows}
+
+
 def endpoint_id(connection: sqlite3.Connection, model: str, provider: str, upstream_model: str, region: str) -> int:
     """The stable id of an endpoint, allotted at its first sight and never given to another."""
     place = (model, provider, upstream_model, region)
@@ -327,6 +333,26 @@ def generation_of_any_account(connection: sqlite3.Connection, id: str) -> Row | 
     """A generation by its id."""
     row = connection.execute(f"{_SELECT_GENERATION} WHERE id = ?", (id,)).fetchone()
     return None if row is None else dict(zip(GENERATION_COLUMNS, row, strict=True))
+
+
+END_COLUMNS = (
+    "outcome", "flags", "charged_nanousd", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "completion_tokens", "reasoning_tokens", "web_searches",
+)  # fmt: skip
+"""What a replay needs to know of how a generation ended."""
+
+
+def ends(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Row]:
+    """`END_COLUMNS` of those of these generations that are stored, and `endpoints`: the ids of those that were asked, in order."""
+    marks = ", ".join("?" * len(ids))
+    statement = f"SELECT id, {', '.join(END_COLUMNS)} FROM generations WHERE id IN ({marks})"  # noqa: S608
+    found: dict[str, Row] = {}
+    for id, *values in connection.execute(statement, tuple(ids)):
+        found[id] = dict(zip(END_COLUMNS, values, strict=True)) | {"endpoints": []}
+    statement = f"SELECT generation_id, endpoint_id FROM attempts WHERE generation_id IN ({marks}) ORDER BY generation_id, n"  # noqa: S608
+    for id, endpoint in connection.execute(statement, tuple(ids)):
+        found[id]["endpoints"].append(endpoint)
+    return found
 
 
 def generations_before(connection: sqlite3.Connection, before: str | None, limit: int) -> list[Row]:

@@ -111,7 +111,8 @@ impl Call {
         began: Instant,
     ) -> Result<Box<Call>, Failure> {
         let Admitted { worker, snapshot, choice, dialect, manner, head, principal, .. } = *admitted;
-        let started_at_ms = worker.unix_ms_at(began);
+        let generation = journey.generation;
+        let started_at_ms = generation.unix_ms();
         let price = &choice.endpoint(snapshot).price;
         let prompt_tokens_estimate = likely_prompt_tokens(intake);
         let too_dear = || {
@@ -128,7 +129,6 @@ impl Call {
         }
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let scopes = scopes(principal);
-        let generation = worker.generation(started_at_ms);
         let reservation = ReserveRef {
             generation,
             started_at_ms,

@@ -2,6 +2,7 @@
 //! its plan into choices. The dialect is chosen here: the router knows that an endpoint can be spoken to, not how.
 
 use super::call::likely_prompt_tokens;
+use super::decided;
 use super::failure::{Failure, shown};
 use super::head::Head;
 use super::intake::Intake;
@@ -9,11 +10,12 @@ use crate::routes::Ask;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::request::{Facts, Purpose};
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_ir::{Dialect, ErrorKind, GenerationId};
 use fairlead_router::health::outcome::Class;
-use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Wanted};
+use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Sticky, Wanted};
 use fairlead_router::{
-    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pins, Reason, Run, Way as RouterWay, WishError, Wishes,
+    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Way as RouterWay, WishError,
+    Wishes,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
@@ -55,6 +57,8 @@ impl Choice {
 
 /// A request's way through the endpoints that may serve it: the router's plan, and how far along it the request is.
 pub(crate) struct Journey {
+    /// What the request is known by from here on.
+    pub(crate) generation: GenerationId,
     board: Arc<Board>,
     plan: fairlead_router::Plan,
     run: Run,
@@ -185,6 +189,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) seed: u64,
     /// By the router's clock.
     pub(crate) now_ms: u64,
+    /// The decision will be written down.
+    pub(crate) is_kept: bool,
 }
 
 /// A decision, with what it was made from.
@@ -193,8 +199,12 @@ pub(crate) struct Weighed {
     pub(crate) plan: fairlead_router::Plan,
     wanted: Wanted,
     wishes: Wishes,
-    need: Need,
-    asked: Asked,
+    pub(super) need: Need,
+    pub(super) asked: Asked,
+    /// What the request wished itself, and what was read for the decision, where it will be written down.
+    pub(super) said: Wishes,
+    pub(super) pin: Option<Pin>,
+    pub(super) recording: Recording,
 }
 
 impl Weighed {
@@ -212,36 +222,46 @@ impl Weighed {
 ///
 /// # Errors
 /// A name or wish that cannot be meant, a model that is not there or not for this key, or no endpoint that satisfies the request.
-pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, intake: &Intake, ask: &Ask) -> Result<Journey, Failure> {
+pub(crate) fn choose(
+    worker: &Worker,
+    principal: &Principal,
+    head: &Head<'_>,
+    intake: &Intake,
+    ask: &Ask,
+    generation: GenerationId,
+) -> Result<Journey, Failure> {
+    let board = worker.shared.board();
+    let notes = decided::notes(worker, &board, ask);
     let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());
     let session = head.session.and_then(|session| std::str::from_utf8(session).ok());
     let now_ms = worker.shared.routing_ms(std::time::Instant::now());
-    let asking = Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms };
+    let asking =
+        Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms, is_kept: notes.is_some() };
     let wants_explanation = head.wants_explanation()?;
-    let weighed = weigh(worker.shared.board(), &worker.shared.pins, &asking, intake, ask)?;
+    let weighed = weigh(board, &worker.shared.pins, &asking, intake, ask)?;
+    if let Some(notes) = notes {
+        decided::note(notes, generation, &weighed, principal.models(), &asking, &intake.facts);
+    }
     if weighed.plan.steps.is_empty() {
         return Err(weighed.refusal(ask.purpose));
     }
     let explanation = wants_explanation.then(|| shown_in_a_header(&weighed, seed)).flatten();
-    let Weighed { board, plan, wanted, wishes, need, asked } = weighed;
+    let Weighed { board, plan, wanted, wishes, need, asked, .. } = weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
     let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
     let require_parameters = wishes.require_parameters == Some(true);
-    Ok(Journey { plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, board })
+    Ok(Journey { generation, plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, board })
 }
 
 /// Filters and orders the endpoints that may serve a request. The plan may be empty.
 pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake: &Intake, ask: &Ask) -> Result<Weighed, Failure> {
     let (facts, frames, now_ms) = (&intake.facts, &intake.frames[..], asking.now_ms);
     let session = facts.session_id.as_deref().or(asking.session);
-    let names = names::Request {
-        model: &facts.model,
-        models: &facts.fallback_models,
-        preset: facts.preset.as_deref(),
-        sticky: session.or(facts.user.as_deref()),
-    };
-    let wanted = names::resolve(&board, names, asking.allowed, asking.seed).map_err(wrong_name)?;
-    let wishes = wishes(&board, intake, &wanted)?;
+    let wanted = names::resolve(&board, named(facts, session), asking.allowed, asking.seed).map_err(wrong_name)?;
+    let wishes = wishes(&board, intake)?;
+    let said = if asking.is_kept { wishes.clone() } else { Wishes::NONE };
+    // Over those of its presets.
+    let wishes = wanted.wishes(wishes);
     let asked = Asked::new(ask, facts);
     let has_choice = wanted.pick != Pick::Listed || wanted.models.len() > 1 || board.has_choice(wanted.models[0].model);
     let mut need = Need {
@@ -267,16 +287,22 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
     }
     let (pick, pool, models) = (&wanted.pick, &wanted.pool[..], &wanted.models[..]);
     let order = Order { pick, pool, models, wishes: &wishes, need: &need, pin: None, seed: asking.seed };
+    let order = order.pinned(&board, pins, now_ms);
     let mut plan = fairlead_router::Plan::default();
-    let way =
-        |endpoint: &Endpoint| best_way(endpoint, asked).map(|(way, dialect, _)| RouterWay { dialect, reluctant: way == Way::Reluctant });
-    decide(&board, &order.pinned(&board, pins, now_ms), now_ms, way, &mut plan);
-    if plan.steps.is_empty() && plan.removed.iter().any(|removed| is_of_size(removed.reason)) {
-        // Sizes are estimated: where nothing else is left the provider says itself that it is too much.
-        let unsized_need = Need { prompt_tokens: 0, max_tokens: None, ..need };
-        decide(&board, &Order { need: &unsized_need, ..order }, now_ms, way, &mut plan);
+    let mut recording = Recording::new(Now(now_ms), pick, &wishes, asking.is_kept);
+    fairlead_router::decide(&board, &order, &mut recording, |endpoint| way(endpoint, asked), &mut plan);
+    let pin = order.pin;
+    Ok(Weighed { board, plan, wanted, wishes, need, asked, said, pin, recording })
+}
+
+/// What the request calls the models, and who asks.
+pub(super) fn named<'a>(facts: &'a Facts, session: Option<&'a str>) -> names::Request<'a> {
+    names::Request {
+        model: &facts.model,
+        models: &facts.fallback_models,
+        preset: facts.preset.as_deref(),
+        sticky: session.or(facts.user.as_deref()).map(Sticky::Name),
     }
-    Ok(Weighed { board, plan, wanted, wishes, need, asked })
 }
 
 /// Longer ones are cut to what fits into a header: the first choices are the ones to know.
@@ -291,20 +317,14 @@ fn shown_in_a_header(weighed: &Weighed, seed: u64) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-fn decide(board: &Board, order: &Order<'_>, now_ms: u64, way: impl Fn(&Endpoint) -> Option<RouterWay>, plan: &mut fairlead_router::Plan) {
-    fairlead_router::plan(board, order, &mut Now(now_ms), way, plan);
-}
-
-/// The request's wishes over those of its presets.
-fn wishes(board: &Board, intake: &Intake, wanted: &Wanted) -> Result<Wishes, Failure> {
+/// What the request wishes itself.
+fn wishes(board: &Board, intake: &Intake) -> Result<Wishes, Failure> {
     let (provider, route) = (intake.facts.extension("provider", &intake.frames), intake.facts.extension("route", &intake.frames));
-    let said = if provider.is_none() && route.is_none() {
-        Wishes::NONE
-    } else {
-        let members = Members { provider: provider.as_deref(), route: route.as_deref(), ..Members::default() };
-        fairlead_router::read(members, board).map_err(wrong_wish)?
-    };
-    Ok(wanted.wishes(said))
+    if provider.is_none() && route.is_none() {
+        return Ok(Wishes::NONE);
+    }
+    let members = Members { provider: provider.as_deref(), route: route.as_deref(), ..Members::default() };
+    fairlead_router::read(members, board).map_err(wrong_wish)
 }
 
 fn wrong_wish(error: WishError) -> Failure {
@@ -320,10 +340,6 @@ fn wrong_name(error: NameError) -> Failure {
     };
     let member = ["models", "preset"].into_iter().find(|member| error.path.starts_with(member));
     Failure::new(kind, error.message).param(Some(member.unwrap_or("model")))
-}
-
-fn is_of_size(reason: Reason) -> bool {
-    matches!(reason, Reason::Context(_) | Reason::Prompt(_) | Reason::Completion(_))
 }
 
 /// What the request belongs to: by the caller's name for it, else by how it begins.
@@ -343,12 +359,12 @@ fn names_of<V: Vocabulary>(names: &[&'static str]) -> Names<V> {
 }
 
 /// What is asked of an endpoint, as far as the dialect depends on it.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    purpose: Purpose,
-    dialect: Dialect,
-    stream: bool,
-    thinks_with_tools: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) purpose: Purpose,
+    pub(super) dialect: Dialect,
+    pub(super) stream: bool,
+    pub(super) thinks_with_tools: bool,
 }
 
 impl Asked {
@@ -367,6 +383,11 @@ enum Way {
     AsAsked,
     Translated,
     Reluctant,
+}
+
+/// How an endpoint would be spoken to, as the router asks it.
+pub(super) fn way(endpoint: &Endpoint, asked: Asked) -> Option<RouterWay> {
+    best_way(endpoint, asked).map(|(way, dialect, _)| RouterWay { dialect, reluctant: way == Way::Reluctant })
 }
 
 /// The best way to ask an endpoint, if there is one.

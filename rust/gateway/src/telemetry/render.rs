@@ -1,6 +1,7 @@
 //! Prometheus text from all workers' counters. Every name is documented in `docs/metrics.md`.
 
 use super::counters::{BUCKETS, Count, Counters, Histogram, bucket_bound_us};
+use crate::decisions::Decisions;
 use crate::responses::{Responses, Tallies};
 use fairlead_ir::Severity;
 use fairlead_ledger::Outcome;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// What is not counted by a worker.
 pub(crate) struct Gauges<'a> {
     pub(crate) responses: Option<&'a Responses>,
+    pub(crate) decisions: Option<&'a Decisions>,
     pub(crate) ready: bool,
     pub(crate) draining: bool,
     pub(crate) journal_healthy: bool,
@@ -46,7 +48,15 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
         text.histogram(name, help, workers.clone().map(field));
     }
     let tally = |of: fn(&Tallies) -> &AtomicU64| gauges.responses.map_or(0, |responses| of(responses.tallies()).load(Relaxed));
+    let (logged, dropped) =
+        gauges.decisions.map(Decisions::tallies).map_or((0, 0), |tallies| (tallies.written.load(Relaxed), tallies.dropped.load(Relaxed)));
     for (name, help, value) in [
+        ("fairlead_decisions_logged_total", "Decisions that were written to their log.", logged),
+        (
+            "fairlead_decisions_dropped_total",
+            "Decisions that should have been logged and were not: the disk could not keep up, or take them.",
+            dropped,
+        ),
         (
             "fairlead_responses_unwritten_total",
             "Responses that should have been kept and could not be written.",
@@ -65,6 +75,7 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
     for (name, help, value) in [
         ("fairlead_responses_kept", "Responses that are kept.", responses),
         ("fairlead_responses_kept_bytes", "What they take of the disk.", responses_bytes),
+        ("fairlead_decisions_bytes", "What the log of decisions takes of the disk.", gauges.decisions.map_or(0, Decisions::bytes)),
         ("fairlead_ready", "1 while requests are taken.", u64::from(gauges.ready)),
         ("fairlead_draining", "1 while the process is stopping.", u64::from(gauges.draining)),
         (
@@ -161,8 +172,16 @@ mod tests {
         workers[0].prompt_tokens.add(3);
         workers[1].prompt_tokens.add(4);
         workers[1].duration.observe(20);
-        let gauges =
-            Gauges { responses: None, ready: true, draining: false, journal_healthy: true, snapshot_version: 9, keys: 2, waiting: 3 };
+        let gauges = Gauges {
+            responses: None,
+            decisions: None,
+            ready: true,
+            draining: false,
+            journal_healthy: true,
+            snapshot_version: 9,
+            keys: 2,
+            waiting: 3,
+        };
         let text = render(workers.iter(), &gauges);
         for line in [
             "fairlead_prompt_tokens_total 7",

@@ -3,7 +3,7 @@
 
 use super::slots::Slots;
 use crate::random::mix;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// So many failures in a row open it.
@@ -29,7 +29,7 @@ pub(crate) const RAMP_MS: u64 = 20_000;
 const FORGIVEN_MS: u64 = 600_000;
 
 /// What a breaker says at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// In use.

@@ -1,7 +1,6 @@
 //! Percentiles of the last five and thirty minutes in fixed memory: histograms with buckets that grow by an eighth to a quarter, in slots
 //! of time. A figure is right to about an eighth, which is less than it changes from one minute to the next.
 
-use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Buckets of a histogram: four to each doubling, up to a million.
@@ -24,13 +23,11 @@ pub enum Window {
 }
 
 /// The percentiles of something that was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Percentiles {
     /// Measurements.
-    #[serde(rename = "n")]
     pub samples: u32,
     /// The values at 1, 10, 25, 50, 75, 90, 95 and 99 %.
-    #[serde(rename = "v")]
     pub values: [u32; POINTS.len()],
 }
 

@@ -2,11 +2,10 @@
 
 use crate::wishes::{WishError, shown};
 use fairlead_snapshot::did_you_mean;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How `openrouter/auto` picks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Auto {
     /// How dear the model may be; `None`: by the size of the task.
     pub cost_tier: Option<CostTier>,
@@ -17,7 +16,7 @@ pub struct Auto {
 }
 
 /// A fifth of the models, by price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CostTier {
     /// The cheapest fifth.
     Low,

@@ -1,7 +1,7 @@
 use crate::fleet::START_MS;
 use crate::world::{board, board_of, serves, spec};
 use fairlead_router::health::outcome::{Class, Outcome};
-use fairlead_router::names::{Auto, CostTier, NameError, NameErrorKind, Pick, Request, Wanted, resolve};
+use fairlead_router::names::{Auto, CostTier, NameError, NameErrorKind, Pick, Request, Sticky, Wanted, resolve};
 use fairlead_router::{Board, By, Need, Now, Order, Plan, Registry, Tier, Wishes, plan};
 
 fn names() -> Board {
@@ -108,7 +108,7 @@ fn a_preset_wishes_and_the_request_wins() {
 fn splits_keep_their_shares_and_everybody_their_arm() {
     let board = names();
     let arm = |sticky: Option<&str>, seed| {
-        let request = Request { model: "house", sticky, ..Request::default() };
+        let request = Request { model: "house", sticky: sticky.map(Sticky::Name), ..Request::default() };
         resolve(&board, request, |_| true, seed).unwrap().arm.unwrap().arm
     };
     let sessions = (0..4_000).filter(|number| arm(Some(&format!("session-{number}")), 1) == 0).count();

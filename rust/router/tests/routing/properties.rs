@@ -2,10 +2,10 @@ use crate::fleet::START_MS;
 use crate::world::{Spec, board_of, serves, spec};
 use fairlead_ir::PicoUsd;
 use fairlead_router::health::outcome::{Class, Outcome};
-use fairlead_router::names::{Auto, Named, Pick, Variant};
+use fairlead_router::names::{Auto, Named, Pick, Request, Sticky, Variant, resolve};
 use fairlead_router::{
-    Board, By, Conversation, Cutoffs, Explanation, Inputs, MaxPrice, Need, Now, Order, Partition, Pin, Plan, Recording, Registry, Run,
-    Sort, Wishes, plan, replay,
+    Board, By, Conversation, Cutoffs, Decided, Explanation, Inputs, Malformed, MaxPrice, Need, Now, Order, Partition, Pin, Plan, Recording,
+    Registry, Run, Sort, Wishes, decide, plan, replay,
 };
 use proptest::prelude::*;
 
@@ -64,7 +64,11 @@ fn pick() -> impl Strategy<Value = Pick> {
 }
 
 fn board(specs: &[Spec], history: &[(usize, Class, u64)]) -> Board {
-    let board = board_of(specs, &[("p0", r#""keys":[{"secret":"a"},{"secret":"b"}]"#)], "", &Registry::default());
+    board_with(specs, history, "")
+}
+
+fn board_with(specs: &[Spec], history: &[(usize, Class, u64)], rest: &str) -> Board {
+    let board = board_of(specs, &[("p0", r#""keys":[{"secret":"a"},{"secret":"b"}]"#)], rest, &Registry::default());
     let mut history = history.to_vec();
     history.sort_unstable_by_key(|(.., ago_ms)| std::cmp::Reverse(*ago_ms));
     for (endpoint, class, ago_ms) in history {
@@ -78,6 +82,39 @@ fn board(specs: &[Spec], history: &[(usize, Class, u64)]) -> Board {
         board.entry(endpoint % specs.len()).health.note(&outcome, START_MS - ago_ms, 3);
     }
     board
+}
+
+/// A board with names of every kind.
+fn rich_board(specs: &[Spec], history: &[(usize, Class, u64)]) -> Board {
+    let rest = r#""presets":[{"name":"team","model":"m/0:floor","models":["m/2"],"provider":{"sort":"latency","ignore":["p1"]}},
+        {"name":"firm","model":"m/1","provider":{"order":["p2","p0"],"allow_fallbacks":false}}],
+        "splits":[{"name":"house","arms":[{"model":"m/0","share":1},{"model":"m/1:nitro","share":3}]}]"#;
+    board_with(specs, history, rest)
+}
+
+type NamedBy = (&'static str, Vec<String>, Option<&'static str>, Option<&'static str>, Vec<String>);
+
+/// What a request may call its models, with who asks and what its key may use.
+fn named() -> impl Strategy<Value = NamedBy> {
+    let model = prop::sample::select(vec![
+        "m/0",
+        "m/1:nitro",
+        "m/2:floor",
+        "m/0:exacto",
+        "m/0:free",
+        "house",
+        "@preset/team",
+        "m/1@preset/firm",
+        "openrouter/auto",
+        "openrouter/auto",
+        "openrouter/free",
+        "",
+    ]);
+    let models = prop::collection::vec(prop::sample::select(vec!["m/0", "m/1", "m/2:floor", "house"]).prop_map(str::to_owned), 0..3);
+    let preset = prop::option::of(prop::sample::select(vec!["team", "@preset/firm"]));
+    let sticky = prop::option::of(prop::sample::select(vec!["somebody", "anybody", "session-3"]));
+    let patterns = prop::sample::select(vec![vec![], vec!["m/*".to_owned()], vec!["m/0".to_owned(), "m/1".to_owned()]]);
+    (model, models, preset, sticky, patterns)
 }
 
 fn models() -> Vec<Named> {
@@ -147,28 +184,47 @@ proptest! {
 
     #[test]
     fn a_replay_is_identical(
-        specs in specs(), wishes in wishes(), history in history(), need in need(), seed in any::<u64>(), pick in pick(), pin in prop::option::of(1..10u64),
+        specs in specs(), wishes in wishes(), history in history(), need in need(), seed in any::<u64>(), named in named(),
+        pin in prop::option::of(1..10u64),
     ) {
-        let board = board(&specs, &history);
-        let (models, pool) = (models(), [0, 1, 2]);
+        // Wishes may name each of them.
+        let specs: Vec<Spec> = PROVIDERS.iter().map(|provider| spec("m/2", provider, 3_000, "")).chain(specs).collect();
+        let board = rich_board(&specs, &history);
+        let (model, models, preset, sticky, patterns) = named;
+        let request = Request { model, models: &models, preset, sticky: sticky.map(Sticky::Name) };
+        let allowed = |id: &str| patterns.is_empty() || patterns.iter().any(|pattern| fairlead_snapshot::matches(pattern, id));
+        // What is refused before it is decided is not written down.
+        let Ok(wanted) = resolve(&board, request, allowed, seed) else { return Ok(()) };
+        let merged = wanted.wishes(wishes.clone());
         let pin = pin.map(|endpoint| Pin { endpoint, key: 1 });
-        let order = Order { pick: &pick, pool: &pool, models: &models, wishes: &wishes, need: &need, pin, seed };
-        let mut recording = Recording::new(Now(START_MS));
+        let order = Order { pick: &wanted.pick, pool: &wanted.pool, models: &wanted.models, wishes: &merged, need: &need, pin, seed };
+        let mut recording = Recording::new(Now(START_MS), &wanted.pick, &merged, true);
         let (mut made, mut again) = (Plan::default(), Plan::default());
-        plan(&board, &order, &mut recording, serves, &mut made);
-        let inputs = Inputs::new(&board, &order, recording);
-        let line = inputs.to_json().unwrap();
+        decide(&board, &order, &mut recording, serves, &mut made);
+        let mut line = Vec::new();
+        let decided = Decided {
+            board: &board, names: request, patterns: &patterns, wishes: &wishes, need: &need, pin, seed, plan: &made, recording: &recording,
+        };
+        decided.write(&mut line);
         // Another board: same descriptions, other health.
-        let fresh = board_of(&specs, &[], "", &Registry::default());
-        let read = Inputs::from_json(&line).unwrap();
-        prop_assert_eq!(&read, &inputs);
-        replay(&fresh, &read, serves, &mut again);
+        let fresh = rich_board(&specs, &[]);
+        let read = Inputs::read(&line).unwrap();
+        for length in 0..line.len() {
+            prop_assert_eq!(Inputs::read(&line[..length]).unwrap_err(), Malformed);
+        }
+        replay(&fresh, &read, serves, &mut again).unwrap();
+        prop_assert!(read.has_come_to(&fresh, &again));
         prop_assert_eq!(&again.steps, &made.steps);
         prop_assert_eq!(&again.removed, &made.removed);
         let (shown, shown_again) = (Explanation::new(&board, &made, seed), Explanation::new(&fresh, &again, seed));
         prop_assert_eq!(serde_json::to_string(&shown).unwrap(), serde_json::to_string(&shown_again).unwrap());
-        // A plan that is used again is as good as a new one.
-        plan(&board, &order, &mut Now(START_MS), serves, &mut again);
+        // A plan that is used again is as good as a new one, and recording changes nothing.
+        decide(&board, &order, &mut Now(START_MS), serves, &mut again);
         prop_assert_eq!(&again.steps, &made.steps);
+    }
+
+    #[test]
+    fn what_was_not_written_is_refused_or_decided(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Inputs::read(&bytes);
     }
 }

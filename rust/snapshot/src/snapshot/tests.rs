@@ -121,10 +121,15 @@ fn limits_and_switches_arrive() {
     assert_eq!(snapshot.models[0].endpoints[0].max_completion_tokens, Some(7));
     assert!(!snapshot.settings.responses_store);
     assert_eq!((snapshot.settings.responses_ttl_seconds, snapshot.settings.responses_store_bytes), (2_592_000, 1 << 30));
-    let settings = r#"{"responses_store":true,"responses_ttl_seconds":60,"responses_store_bytes":8192}"#;
+    assert_eq!(
+        (snapshot.settings.decisions, snapshot.settings.decisions_ttl_seconds, snapshot.settings.decisions_bytes),
+        (true, 2_592_000, 1 << 30)
+    );
+    let settings = r#"{"decisions":false,"responses_store":true,"responses_ttl_seconds":60,"responses_store_bytes":8192}"#;
     let json = format!(r#"{{"version":1,"settings":{settings},"providers":[],"models":[]}}"#);
     let settings = Snapshot::from_json(json.as_bytes()).unwrap().settings;
     assert_eq!((settings.responses_store, settings.responses_ttl_seconds, settings.responses_store_bytes), (true, 60, 8192));
+    assert!(!settings.decisions);
 }
 
 #[test]

@@ -1,0 +1,285 @@
+//! Decisions that were logged, made again by another configuration: what it would have chosen, and what that would have cost.
+//!
+//! Whoever embeds this reads some decisions ([`Replay::read`]), looks up what came of them, and says so ([`Replay::settle`]); at the end there
+//! is a [`Replay::summary`]. One block of the log and one batch of decisions are in memory, and sums.
+//!
+//! What would have happened is taken to be what did: the reply would have had the same usage, and whoever failed, or was passed over because
+//! its keys were at their limits, would have been passed over. So the same configuration comes to the same cost to the nano-dollar.
+
+mod tally;
+
+use super::plan::{Asked, way};
+use crate::decisions::segment::{self, Reader, Record};
+use fairlead_ir::{GenerationId, Usage};
+use fairlead_ledger::settle::{Seen, bill};
+use fairlead_ledger::{Flags, Outcome};
+use fairlead_router::{Board, Inputs, Plan, Registry, replay};
+use fairlead_snapshot::{Endpoint, Snapshot, SnapshotError};
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tally::Tally;
+
+/// Which decisions are made again.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Of requests that began at this Unix millisecond or later.
+    pub since_ms: u64,
+    /// Of requests that began before this one.
+    pub until_ms: u64,
+    /// So many at most, the oldest of them.
+    pub most: u64,
+}
+
+/// Why nothing can be replayed.
+#[derive(Debug)]
+pub enum ReplayError {
+    /// The configuration is not valid.
+    Snapshot(SnapshotError),
+    /// The log cannot be read.
+    Log(io::Error),
+    /// What came of the decisions is not what was asked for.
+    Happened(serde_json::Error),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplayError::Snapshot(error) => error.fmt(formatter),
+            ReplayError::Log(error) => write!(formatter, "the log of decisions: {error}"),
+            ReplayError::Happened(error) => write!(formatter, "what came of the decisions: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// A replay in progress.
+pub struct Replay {
+    board: Board,
+    /// Positions on the board by stable id.
+    positions: HashMap<u64, usize>,
+    reader: Reader,
+    window: Window,
+    /// Records of the block that is being read.
+    block: VecDeque<Kept>,
+    plan: Plan,
+    waiting: Vec<Again>,
+    tally: Tally,
+}
+
+/// A record that is not borrowed.
+struct Kept {
+    generation: GenerationId,
+    asked: u8,
+    inputs: Vec<u8>,
+}
+
+/// A decision, made again.
+struct Again {
+    generation: GenerationId,
+    /// What the request called the model.
+    name: String,
+    /// What was chosen, as stable ids.
+    then: Vec<u64>,
+    now: Result<Vec<Choice>, String>,
+    /// The order is the same to its end, and so are the dialects.
+    is_same: bool,
+}
+
+/// An endpoint that this configuration would try.
+#[derive(Clone, Copy)]
+struct Choice {
+    endpoint: u64,
+    expected_usd: f64,
+}
+
+/// What came of a generation, as its settlement says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Happened {
+    outcome: String,
+    flags: u32,
+    charged_nanousd: i64,
+    prompt_tokens: u64,
+    cache_read_tokens: u64,
+    cache_write_tokens: u64,
+    cache_write_1h_tokens: u64,
+    completion_tokens: u64,
+    reasoning_tokens: u64,
+    web_searches: u64,
+    /// The endpoints that were asked, one per attempt, in order.
+    endpoints: Vec<u64>,
+}
+
+/// What it would have cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cost {
+    /// At the usage that there was.
+    Exact(i64),
+    /// What such a request is expected to cost: what this endpoint would have replied is not known.
+    Expected(f64),
+    /// Nobody who has not failed at that moment is left.
+    Failed,
+}
+
+const PICO: f64 = 1e12;
+
+impl Replay {
+    /// Over the decisions in a folder, by this configuration.
+    ///
+    /// # Errors
+    /// The configuration is not valid, or the folder cannot be read.
+    pub fn new(snapshot: &[u8], folder: &Path, window: Window) -> Result<Replay, ReplayError> {
+        let snapshot = Arc::new(Snapshot::from_json(snapshot).map_err(ReplayError::Snapshot)?);
+        let board = Board::new(snapshot, &Registry::default()).map_err(ReplayError::Snapshot)?;
+        let reader = Reader::open(folder, window.since_ms).map_err(ReplayError::Log)?;
+        let positions = board.entries().enumerate().map(|(position, entry)| (entry.id, position)).collect();
+        Ok(Replay {
+            board,
+            positions,
+            reader,
+            window,
+            block: VecDeque::new(),
+            plan: Plan::default(),
+            waiting: Vec::new(),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Makes up to so many decisions again. Their generations, whose ends are to be told to [`Replay::settle`]; none: there are no more.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn read(&mut self, most: usize) -> Result<Vec<String>, ReplayError> {
+        let mut generations = Vec::new();
+        while generations.len() < most && self.window.most > 0 {
+            let Some(Kept { generation, asked, inputs }) = self.block.pop_front() else {
+                if self.next_block()? {
+                    continue;
+                }
+                break;
+            };
+            if !(self.window.since_ms..self.window.until_ms).contains(&generation.unix_ms()) {
+                continue;
+            }
+            self.window.most -= 1;
+            match (Asked::from_byte(asked), Inputs::read(&inputs)) {
+                (Some(asked), Ok(inputs)) => {
+                    let again = self.decide(generation, asked, &inputs);
+                    self.waiting.push(again);
+                    generations.push(generation.to_string());
+                }
+                _ => self.tally.unreadable_records += 1,
+            }
+        }
+        Ok(generations)
+    }
+
+    /// Takes the records of the next block. False: there is none.
+    fn next_block(&mut self) -> Result<bool, ReplayError> {
+        let Some(block) = self.reader.next().map_err(ReplayError::Log)? else { return Ok(false) };
+        for record in segment::records(&block) {
+            match record {
+                Some(Record { generation, asked, inputs }) => self.block.push_back(Kept { generation, asked, inputs: inputs.to_vec() }),
+                None => self.tally.unreadable_records += 1,
+            }
+        }
+        Ok(true)
+    }
+
+    fn decide(&mut self, generation: GenerationId, asked: Asked, inputs: &Inputs) -> Again {
+        let Replay { board, plan, .. } = self;
+        let made = replay(board, inputs, |endpoint: &Endpoint| way(endpoint, asked), plan);
+        let is_same = made.is_ok() && inputs.has_come_to(board, plan);
+        let now = made.and_then(|()| {
+            if plan.steps.is_empty() {
+                return Err(plan.main_reason().map_or("there is no such endpoint", |reason| reason.word()).to_owned());
+            }
+            let choice =
+                |step: &fairlead_router::Step| Choice { endpoint: board.entry(step.entry).id, expected_usd: step.expected_pico / PICO };
+            Ok(plan.steps.iter().map(choice).collect())
+        });
+        let then = inputs.chosen.iter().map(|chosen| chosen.endpoint).collect();
+        Again { generation, name: inputs.name().to_owned(), then, now, is_same }
+    }
+
+    /// Says what came of the decisions that were read last: JSON, an object of objects by generation; those that have not ended are not in
+    /// it. `wants_each`: the decisions one by one, as a JSON array.
+    ///
+    /// # Errors
+    /// It is no such JSON.
+    pub fn settle(&mut self, happened: &[u8], wants_each: bool) -> Result<Vec<u8>, ReplayError> {
+        let happened: HashMap<String, Happened> = serde_json::from_slice(happened).map_err(ReplayError::Happened)?;
+        let mut each = Vec::new();
+        for again in std::mem::take(&mut self.waiting) {
+            let id = again.generation.to_string();
+            let end = happened.get(&id);
+            let then_nanousd = end.map(|end| end.charged_nanousd);
+            let now = again.now.as_ref().ok().map(|choices| self.cost(&again.then, choices, end));
+            self.tally.add(&again, then_nanousd, now);
+            if wants_each {
+                each.push(tally::told(&again, id, then_nanousd, now));
+            }
+        }
+        serde_json::to_vec(&each).map_err(ReplayError::Happened)
+    }
+
+    /// The sums so far: JSON.
+    pub fn summary(&self) -> Vec<u8> {
+        self.tally.summary(self.reader.unreadable)
+    }
+
+    fn cost(&self, then: &[u64], now: &[Choice], end: Option<&Happened>) -> Cost {
+        let first = now.first().map_or(0.0, |choice| choice.expected_usd);
+        let Some((end, answered)) = end.and_then(|end| end.endpoints.last().map(|answered| (end, *answered))) else {
+            return Cost::Expected(first);
+        };
+        let passed_over = then.iter().take_while(|id| **id != answered && then.contains(&answered));
+        let failed = end.endpoints.iter().filter(|id| **id != answered);
+        let out: HashSet<u64> = passed_over.chain(failed).copied().collect();
+        let Some(choice) = now.iter().find(|choice| !out.contains(&choice.endpoint)) else { return Cost::Failed };
+        end.cost_at(self.endpoint(choice.endpoint), choice.endpoint == answered).map_or(Cost::Expected(choice.expected_usd), Cost::Exact)
+    }
+
+    fn endpoint(&self, id: u64) -> Option<&Endpoint> {
+        self.positions.get(&id).map(|position| self.board.endpoint(self.board.entry(*position)))
+    }
+}
+
+impl Happened {
+    /// What the same reply costs there; `None`: there was no reply to go by. `is_same`: it is the endpoint that did answer.
+    fn cost_at(&self, endpoint: Option<&Endpoint>, is_same: bool) -> Option<i64> {
+        let flags = Flags(self.flags);
+        // What the provider said itself it would say again.
+        if is_same && flags.has(Flags::COST_REPORTED) {
+            return Some(self.charged_nanousd);
+        }
+        let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.name() == self.outcome)?;
+        let usage = Usage {
+            prompt_tokens: self.prompt_tokens,
+            cache_read_tokens: self.cache_read_tokens,
+            cache_write_tokens: self.cache_write_tokens,
+            cache_write_1h_tokens: self.cache_write_1h_tokens,
+            completion_tokens: self.completion_tokens,
+            reasoning_tokens: self.reasoning_tokens,
+            web_searches: self.web_searches,
+        };
+        let content = flags.has(Flags::CONTENT);
+        // No provider had taken on the work where nothing was used.
+        let billable = content || usage != Usage::default();
+        let has_reply = match outcome {
+            Outcome::Completed | Outcome::Cancelled => billable,
+            Outcome::Failed => content,
+            Outcome::Recovered | Outcome::Void => false,
+        };
+        if !is_same && !has_reply {
+            return None;
+        }
+        let seen = Seen { usage: Some(usage), content, billable, ..Seen::default() };
+        Some(bill(&endpoint?.price, outcome, &seen).charged.0)
+    }
+}
