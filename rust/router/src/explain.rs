@@ -153,12 +153,12 @@ impl Recording {
 impl Moment for Recording {
     fn pulse(&mut self, entry: &crate::Entry, need: &Need) -> Pulse {
         let Recording { now, pulses, .. } = self;
-        *pulses.entry(entry.id).or_insert_with(|| now.pulse(entry, need))
+        *pulses.entry(entry.health_id).or_insert_with(|| now.pulse(entry, need))
     }
 
     fn pace(&mut self, entry: &crate::Entry) -> Pace {
         let Recording { now, paces, .. } = self;
-        *paces.entry(entry.id).or_insert_with(|| now.pace(entry))
+        *paces.entry(entry.health_id).or_insert_with(|| now.pace(entry))
     }
 }
 
@@ -249,11 +249,11 @@ struct Recorded<'a> {
 
 impl Moment for Recorded<'_> {
     fn pulse(&mut self, entry: &crate::Entry, _: &Need) -> Pulse {
-        self.pulses.get(&entry.id).map_or_else(Pulse::default, |pulse| **pulse)
+        self.pulses.get(&entry.health_id).map_or_else(Pulse::default, |pulse| **pulse)
     }
 
     fn pace(&mut self, entry: &crate::Entry) -> Pace {
-        self.paces.get(&entry.id).map_or_else(Pace::default, |pace| **pace)
+        self.paces.get(&entry.health_id).map_or_else(Pace::default, |pace| **pace)
     }
 }
 
@@ -297,6 +297,22 @@ pub(crate) mod exact {
         pub(crate) fn deserialize<'de, V: Vocabulary, D: Deserializer<'de>>(deserializer: D) -> Result<Names<V>, D::Error> {
             let names = Vec::<String>::deserialize(deserializer)?;
             Names::from_names(&names).map_err(|position| D::Error::custom(format!("{:?} is no {}", names.get(position), V::WHAT)))
+        }
+    }
+
+    pub(crate) mod tier {
+        use super::{Deserialize, Deserializer, Error, Serialize, Serializer};
+        use fairlead_ir::Tier;
+
+        #[expect(clippy::ref_option, reason = "serde hands it over so")]
+        pub(crate) fn serialize<S: Serializer>(tier: &Option<Tier>, serializer: S) -> Result<S::Ok, S::Error> {
+            tier.map(Tier::name).serialize(serializer)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tier>, D::Error> {
+            let word = Option::<String>::deserialize(deserializer)?;
+            let known = |word: String| Tier::from_word(word.as_bytes()).ok_or_else(|| D::Error::custom(format!("{word:?} is no tier")));
+            word.map(known).transpose()
         }
     }
 

@@ -40,6 +40,7 @@ mod wishes;
 
 pub use board::{Board, Entry};
 pub use explain::{Explanation, Inputs, Recording, replay};
+pub use fairlead_ir::Tier;
 pub use filter::{PriceMember, Reason};
 pub use health::Registry;
 pub use need::{Conversation, Need, Way};
@@ -47,4 +48,4 @@ pub use plan::{Moment, Now, Order, Plan, Removed, Step, plan};
 pub use random::hash;
 pub use run::{Attempt, Run, Told};
 pub use sticky::{Pin, Pins};
-pub use wishes::{By, Cutoffs, MaxPrice, Members, Partition, Sort, Tier, WishError, Wishes, read, read_models};
+pub use wishes::{By, Cutoffs, MaxPrice, Members, Partition, Sort, WishError, Wishes, read, read_models};

@@ -2,8 +2,10 @@
 //! routers `openrouter/auto` and `openrouter/free`.
 
 use crate::board::Board;
+use crate::explain::exact;
 use crate::random::{Draws, hash, join};
-use crate::wishes::{By, Partition, Sort, Tier, Wishes, shown};
+use crate::wishes::{By, Partition, Sort, Wishes, shown};
+use fairlead_ir::Tier;
 use fairlead_snapshot::{Found, Split, did_you_mean};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +67,7 @@ pub struct Variant {
     /// Its endpoints in this order.
     pub sort: Option<By>,
     /// Endpoints of this tier may be used too.
+    #[serde(default, with = "exact::tier")]
     pub opens: Option<Tier>,
 }
 

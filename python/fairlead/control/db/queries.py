@@ -23,7 +23,7 @@ GENERATION_COLUMNS = (
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",
-    "upstream_cost_nanousd", "flags",
+    "upstream_cost_nanousd", "flags", "service_tier",
 )  # fmt: skip
 LOSS_COLUMNS = ("generation_id", "n", "path", "severity", "reason")
 

@@ -18,6 +18,7 @@ mod prepare;
 mod relay;
 mod reply;
 mod stateful;
+mod tier;
 mod translate;
 mod whole;
 

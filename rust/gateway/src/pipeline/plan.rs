@@ -9,7 +9,7 @@ use crate::routes::Ask;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::request::{Facts, Purpose};
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_ir::{Dialect, ErrorKind, Tier};
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Wanted};
 use fairlead_router::{
@@ -19,6 +19,7 @@ use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
 use http::HeaderValue;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// An endpoint in a snapshot, as indexes, so that it can outlive the borrow, and the dialect it is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) struct Choice {
     pub(crate) strict: bool,
     /// The preset wants cache marks where the caller put none.
     pub(crate) automatic_cache: bool,
+    /// The service tier that is asked for there because of where it goes: one that the endpoint sells beside the usual one.
+    pub(crate) asks: Option<Tier>,
 }
 
 impl Choice {
@@ -45,6 +48,11 @@ impl Choice {
 
     pub(crate) fn provider(self, snapshot: &Snapshot) -> &Provider {
         &snapshot.providers[self.endpoint(snapshot).provider]
+    }
+
+    /// Whether the endpoint is one tier by itself, as its tag says.
+    pub(crate) fn is_a_tier(self, snapshot: &Snapshot) -> bool {
+        Tier::from_word(self.endpoint(snapshot).region.as_bytes()).is_some_and(|tier| tier != Tier::Standard)
     }
 
     /// Where the request goes. `choose` found it there.
@@ -138,10 +146,11 @@ impl Journey {
 
     fn choice(&self, entry: usize, upstream: Dialect) -> Choice {
         let entry = self.board.entry(entry);
-        let (model, endpoint, strict, automatic_cache) = (entry.model, entry.endpoint, self.strict, self.automatic_cache);
+        let (model, endpoint, asks) = (entry.model, entry.endpoint, entry.asks);
+        let (strict, automatic_cache) = (self.strict, self.automatic_cache);
         let way = best_way(self.board.endpoint(entry), self.asked);
         let operation = way.map_or(self.asked.generation(), |(_, _, operation)| operation);
-        Choice { model, endpoint, upstream, operation, strict, automatic_cache }
+        Choice { model, endpoint, upstream, operation, strict, automatic_cache, asks }
     }
 }
 
@@ -156,6 +165,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) seed: u64,
     /// By the router's clock.
     pub(crate) now_ms: u64,
+    /// When the request came, Unix milliseconds.
+    pub(crate) unix_ms: u64,
 }
 
 /// A decision, with what it was made from.
@@ -186,8 +197,9 @@ impl Weighed {
 pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, intake: &Intake, ask: &Ask) -> Result<Journey, Failure> {
     let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());
     let session = head.session.and_then(|session| std::str::from_utf8(session).ok());
-    let now_ms = worker.shared.routing_ms(std::time::Instant::now());
-    let asking = Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms };
+    let now = Instant::now();
+    let (now_ms, unix_ms) = (worker.shared.routing_ms(now.into_std()), worker.unix_ms_at(now));
+    let asking = Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms, unix_ms };
     let wants_explanation = head.wants_explanation()?;
     let weighed = weigh(worker.shared.board(), &worker.shared.pins, &asking, intake, ask)?;
     if weighed.plan.steps.is_empty() {
@@ -220,6 +232,7 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
         max_tokens: facts.max_completion_tokens,
         has_tools: facts.has_tools,
         account: asking.account,
+        unix_ms: asking.unix_ms,
         ..Need::tokens(0, None)
     };
     if has_choice {
@@ -272,10 +285,10 @@ fn wishes(board: &Board, intake: &Intake, wanted: &Wanted) -> Result<Wishes, Fai
     let said = if provider.is_none() && route.is_none() {
         Wishes::NONE
     } else {
-        let members = Members { provider: provider.as_deref(), route: route.as_deref(), ..Members::default() };
+        let members = Members { provider: provider.as_deref(), route: route.as_deref() };
         fairlead_router::read(members, board).map_err(wrong_wish)?
     };
-    Ok(wanted.wishes(said))
+    Ok(wanted.wishes(Wishes { tier: intake.facts.tier, ..said }))
 }
 
 fn wrong_wish(error: WishError) -> Failure {

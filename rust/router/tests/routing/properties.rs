@@ -112,10 +112,10 @@ proptest! {
             prop_assert!(wishes.only.is_empty() || named(&wishes.only));
             prop_assert!(!named(&wishes.ignore));
             let endpoint = board.endpoint(entry);
-            prop_assert!(wishes.max_price.prompt.is_none_or(|most| endpoint.price.prompt <= most));
+            prop_assert!(wishes.max_price.prompt.is_none_or(|most| endpoint.prices.base().prompt <= most));
             prop_assert!(endpoint.context_tokens.is_none_or(|context| need.prompt_tokens + need.max_tokens.unwrap_or(0) <= context));
             prop_assert!(&*entry.tag != "p3/flex" || wishes.order.iter().chain(&wishes.only).any(|slug| &**slug == "p3/flex"));
-            prop_assert!(pick != Pick::Free || endpoint.price.prompt.0 == 0);
+            prop_assert!(pick != Pick::Free || endpoint.prices.base().prompt.0 == 0);
             tried.push((one.entry, one.key));
             one.finish(&Outcome::of(Class::Broken), None, START_MS);
             attempt = run.next(&board, &made, &need, Class::Broken, START_MS);
