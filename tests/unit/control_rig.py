@@ -65,6 +65,7 @@ def attempt(number: int = 1, n: int = 1, **changes: Any) -> tuple[Any, ...]:
         "latency_us": 1_499_600,
         "upstream_cost_nanousd": 1_000_000_002,
         "flags": 0,
+        "service_tier": "default",
     }
     assert not changes.keys() - row.keys()
     return tuple((row | changes)[name] for name in ATTEMPT_COLUMNS)

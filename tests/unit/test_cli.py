@@ -90,8 +90,11 @@ completion_tokens  4
 charged_usd        0.000018
 upstream_cost_usd  0.000018
 """
-ATTEMPT = {"provider": "lab", "upstream_model": "x", "status": 0, "error": "connect", "latency_us": 1_600, "upstream_cost_usd": "0"}
-TRIED = "PROVIDER  MODEL  STATUS  ERROR    MS  UPSTREAM $\nlab       x      -       connect   2           0\n"
+ATTEMPT = {
+    "provider": "lab", "upstream_model": "x", "service_tier": "flex", "status": 0, "error": "connect", "latency_us": 1_600,
+    "upstream_cost_usd": "0",
+}  # fmt: skip
+TRIED = "PROVIDER  MODEL  TIER  STATUS  ERROR    MS  UPSTREAM $\nlab       x      flex  -       connect   2           0\n"
 LOST = "LOST     WHERE            WHY\ndropped  tools[0].strict  no place\n"
 
 

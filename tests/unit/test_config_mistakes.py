@@ -214,7 +214,16 @@ def test_one_mistake(text: str, expected: str) -> None:
         ("[keys.a]\nsecret = 'x'\ntpm = 60", "keys.a.tpm", "a token rate limit"),
         ("[keys.a]\nsecret = 'x'\nmax_concurrency = 6", "keys.a.max_concurrency", "a concurrency limit"),
         ("[keys.a]\nsecret = 'x'\nteam = 'y'", "keys.a.team", "a key of a team"),
-        (LAB + FAST + "override = []", 'models."acme/fast".endpoints[0].override', "a price under a condition"),
+        (
+            LAB + FAST + "override = [{ when = { service_tier = 'batch' }, multiplier = '0.5' }]",
+            'models."acme/fast".endpoints[0].override[0].when.service_tier',
+            "a batch",
+        ),
+        (
+            LAB + FAST + "override = [{ when = { prompt_tokens_above = 9 }, usd_each = { image = '1' }, multiplier = '2' }]",
+            'models."acme/fast".endpoints[0].override[0].usd_each.image',
+            "this price",
+        ),
         (LAB + FAST + "usd_each = { image = '1' }", 'models."acme/fast".endpoints[0].usd_each.image', "this price"),
         (
             LAB + FAST.replace('"15"', '"15", audio_prompt = "1"'),

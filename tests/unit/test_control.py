@@ -41,7 +41,7 @@ def endpoint(**changes: Any) -> EndpointView:
         "efforts": (),
         "quirks": (),
         "supports_implicit_caching": False, "cache_ttl_seconds": (), "pricing": {"prompt": "0.000003", "completion": "0.000015"},
-        "price": Price(3_000_000, 15_000_000), "price_source": "configuration", "not_applied": (),
+        "tier_pricing": {}, "price": Price(3_000_000, 15_000_000), "price_source": "configuration", "not_applied": (),
     }  # fmt: skip
     return EndpointView(**(fields | changes))
 
@@ -791,6 +791,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 3, "integrity": "ok", "newest_settled_at_ms": None})
+        assert (status["version"], status["database"]) == ("0", {"schema": 4, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

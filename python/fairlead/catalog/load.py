@@ -7,16 +7,19 @@ from pathlib import Path
 
 from fairlead.catalog.document import Document, Mistakes, did_you_mean
 from fairlead.catalog.document import Struct as FileStruct
+from fairlead.catalog.hours import BadHours, hours_of
 from fairlead.catalog.prices import BadPrice, pico_per_token, pico_per_unit
 from fairlead.catalog.schema import (
     PARAMETERS,
     QUIRKS,
     DatedPrice,
     ModelFile,
+    Override,
     ProviderFacts,
     ProviderFile,
     UsdEach,
     UsdPerMillion,
+    When,
 )
 
 Place = tuple[str | int, ...]
@@ -116,11 +119,29 @@ def _check_price(document: Document, place: Place, price: DatedPrice) -> None:
     for name in ("prompt", "completion"):
         if getattr(price.usd_per_million, name) is None:
             document.report((*place, "usd_per_million"), f'"{name}" is missing')
-    for index, override in enumerate(price.override):
-        here = (*place, "override", index)
+    check_overrides(document, place, price.override)
+
+
+def check_overrides(document: Document, place: Place, overrides: Iterable[Override]) -> None:
+    """Reports conditions that no request meets, prices that cannot be carried, and overrides that say nothing."""
+    for index, override in enumerate(overrides):
+        here: Place = (*place, "override", index)
         check_prices(document, here, override.usd_per_million or UsdPerMillion(), override.usd_each or UsdEach())
         if override.multiplier is not None and not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", override.multiplier):
-            document.report((*here, "multiplier"), f'expected a decimal number in quotes, got "{override.multiplier}"')
+            message = f'expected a decimal number in quotes such as "0.5", at most six decimals, got "{override.multiplier[:40]}"'
+            document.report((*here, "multiplier"), message)
+        if override.when == When():
+            document.report((*here, "when"), "names no condition: what always holds is the price itself")
+        if override.when.days == []:
+            document.report((*here, "when", "days"), "is empty: name ISO weekdays, 1 (Monday) to 7, or leave it out for every day")
+        try:
+            hours_of(override.when.utc, override.when.days)
+        except BadHours as error:
+            document.report((*here, "when", "utc"), str(error))
+        if override.multiplier is None and not any(
+            [*_written(prices)] for prices in (override.usd_per_million, override.usd_each) if prices
+        ):
+            document.report(here, "changes no price: give usd_per_million, usd_each or multiplier")
 
 
 def check_prices(document: Document, place: Place, usd_per_million: UsdPerMillion, usd_each: UsdEach) -> None:

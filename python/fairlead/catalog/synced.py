@@ -14,8 +14,8 @@ from msgspec import Meta, Struct, structs
 
 from fairlead.catalog.compiled import shipped
 from fairlead.catalog.document import Document, Mistakes, Problem
-from fairlead.catalog.load import Catalogue, check_prices
-from fairlead.catalog.schema import CatalogueEndpoint, DatedPrice, ModelFile, UsdPerMillion
+from fairlead.catalog.load import Catalogue, check_overrides, check_prices
+from fairlead.catalog.schema import CatalogueEndpoint, DatedPrice, ModelFile
 
 NAME = "catalogue.jsonl"
 _MOST_BYTES = 64 << 20
@@ -129,8 +129,7 @@ def _check(line: Line) -> None:
     document = Document("", {})
     for price in prices:
         check_prices(document, (), price.usd_per_million, price.usd_each)
-        for override in price.override:
-            check_prices(document, (), override.usd_per_million or UsdPerMillion(), price.usd_each)
+        check_overrides(document, (), price.override)
         if price.usd_per_million.prompt is None or price.usd_per_million.completion is None:
             raise ValueError("a price without prompt or completion")
     if document.errors:

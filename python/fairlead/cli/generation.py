@@ -18,7 +18,11 @@ def text(row: dict[str, Any]) -> str:
     parts = ["".join(f"{name.ljust(width)}  {_plain(row[name])}\n" for name in shown)]
     if row["attempts"]:
         parts.append(
-            table(("PROVIDER", "MODEL", "STATUS", "ERROR", "MS", "UPSTREAM $"), list(map(_attempt, row["attempts"])), frozenset({4, 5}))
+            table(
+                ("PROVIDER", "MODEL", "TIER", "STATUS", "ERROR", "MS", "UPSTREAM $"),
+                list(map(_attempt, row["attempts"])),
+                frozenset({5, 6}),
+            )
         )
     if row["translation_losses"]:
         parts.append(table(("LOST", "WHERE", "WHY"), list(map(_loss, row["translation_losses"]))))
@@ -33,6 +37,7 @@ def _attempt(attempt: dict[str, Any]) -> tuple[str, ...]:
     return (
         _plain(attempt["provider"]),
         _plain(attempt["upstream_model"]),
+        attempt["service_tier"] or "-",
         status,
         attempt["error"],
         milliseconds,

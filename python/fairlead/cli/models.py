@@ -13,7 +13,9 @@ from fairlead.catalog.prices import usd_per_million_text
 from fairlead.cli import FAILED, FINE, MISUSE, sync
 from fairlead.cli.configured import add_config_option, configured
 from fairlead.cli.table import table
-from fairlead.config import Compiled, EndpointView, Mistakes, ModelView, PresetView, SplitView, report
+from fairlead.config import Compiled, EndpointView, Mistakes, ModelView, PresetView, Price, SplitView, report
+from fairlead.config.overrides import words
+from fairlead.config.view import Rates
 
 NAME = "models"
 HELP = "list models with prices and endpoints, presets and splits"
@@ -125,20 +127,17 @@ def _split_row(split: SplitView) -> tuple[str, ...]:
 
 
 def _rows(model: ModelView) -> list[tuple[str, ...]]:
-    """One row per endpoint; the id stands at the first."""
-    return [
-        (
-            model.id if index == 0 else "",
-            endpoint.provider,
-            usd_per_million_text(endpoint.price.prompt),
-            usd_per_million_text(endpoint.price.completion),
-            usd_per_million_text(endpoint.price.cache_read) if endpoint.price.cache_read is not None else "-",
-            str(endpoint.context_length or "-"),
-            " ".join(endpoint.dialects),
-            _notes(endpoint),
-        )
-        for index, endpoint in enumerate(model.endpoints)
-    ]
+    """One row per endpoint, and below it one for each condition under which it costs something else; the id stands at the first."""
+    rows = []
+    for index, endpoint in enumerate(model.endpoints):
+        shown = (str(endpoint.context_length or "-"), " ".join(endpoint.dialects), _notes(endpoint))
+        rows.append((model.id if index == 0 else "", endpoint.provider, *_prices(endpoint.price), *shown))
+        rows += [("", f"  {words(override)}", *_prices(override.rates), "", "", "") for override in endpoint.price.overrides]
+    return rows
+
+
+def _prices(price: Price | Rates) -> tuple[str, ...]:
+    return tuple(usd_per_million_text(pico) if pico is not None else "-" for pico in (price.prompt, price.completion, price.cache_read))
 
 
 def _notes(endpoint: EndpointView) -> str:
@@ -148,5 +147,5 @@ def _notes(endpoint: EndpointView) -> str:
     elif endpoint.status != "ga":
         notes.append(endpoint.status)
     if endpoint.not_applied:
-        notes.append("base price whatever " + ", ".join(endpoint.not_applied))
+        notes.append("the usual price whatever " + ", ".join(endpoint.not_applied))
     return "; ".join(notes)

@@ -181,15 +181,16 @@ def _unapplied(journal: Path, cursors: list[queries.Cursor]) -> dict[str, querie
 
     native = native_module()
     id, places = native.GENERATION_COLUMNS.index("id"), [native.GENERATION_COLUMNS.index(name) for name in queries.END_COLUMNS]
-    of, endpoint = native.ATTEMPT_COLUMNS.index("generation_id"), native.ATTEMPT_COLUMNS.index("endpoint_id")
+    of, endpoint, tier = (native.ATTEMPT_COLUMNS.index(name) for name in ("generation_id", "endpoint_id", "service_tier"))
     reader = native.JournalReader(str(journal), cursors)
     found: dict[str, queries.Row] = {}
     while len(found) < MOST_UNAPPLIED:
         batch = reader.read(BATCH_DECISIONS)
         for row in batch.generations:
-            found[row[id]] = {name: row[at] for name, at in zip(queries.END_COLUMNS, places, strict=True)} | {"endpoints": []}
+            found[row[id]] = {name: row[at] for name, at in zip(queries.END_COLUMNS, places, strict=True)} | {"endpoints": [], "tiers": []}
         for row in batch.attempts:
             found[row[of]]["endpoints"].append(row[endpoint])
+            found[row[of]]["tiers"].append(row[tier])
         if batch.caught_up:
             break
     return found

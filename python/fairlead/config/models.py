@@ -8,10 +8,9 @@ from msgspec.structs import replace
 
 from fairlead.catalog import Catalogue, quirks
 from fairlead.catalog.document import Document, did_you_mean
-from fairlead.catalog.load import check_parameters, check_prices, check_quirks
+from fairlead.catalog.load import check_overrides, check_parameters, check_prices, check_quirks
 from fairlead.catalog.parameters import served
 from fairlead.catalog.positions import Path as Place
-from fairlead.catalog.prices import pico_per_token, pico_per_unit, usd_text
 from fairlead.catalog.schema import (
     CHARGED_EACH,
     CHARGED_PER_MILLION,
@@ -22,6 +21,7 @@ from fairlead.catalog.schema import (
     UsdEach,
     UsdPerMillion,
 )
+from fairlead.config import overrides
 from fairlead.config.load import Loaded
 from fairlead.config.providers import Source, off_message
 from fairlead.config.schema import Endpoint, Model
@@ -189,7 +189,7 @@ def _shipped_endpoint(
     context: Context, file: ModelFile, endpoint: CatalogueEndpoint, source: Source, dialects: tuple[str, ...]
 ) -> EndpointView:
     dated = _price_of(endpoint.price, context.today)
-    price = _price(dated.usd_per_million, dated.usd_each)
+    price = overrides.price(dated.usd_per_million, dated.usd_each, dated.override, endpoint.region)
     return EndpointView(
         id=context.endpoint_id(file.model.id, endpoint.provider, endpoint.upstream_model, endpoint.region),
         provider=endpoint.provider,
@@ -209,7 +209,8 @@ def _shipped_endpoint(
         quirks=(*quirks.following(file.capabilities, file.reasoning), *endpoint.quirks),
         supports_implicit_caching=bool(endpoint.cache and endpoint.cache.automatic),
         cache_ttl_seconds=tuple(endpoint.cache.ttl_seconds) if endpoint.cache else (),
-        pricing=_pricing(price),
+        pricing=overrides.pricing(price),
+        tier_pricing={tier: overrides.pricing(price, tier) for tier in overrides.tiers(price)},
         price=price,
         price_source=f"{dated.source} ({dated.checked.isoformat()})",
         not_applied=_not_applied(dated),
@@ -246,7 +247,8 @@ def _own_endpoint(
         quirks=tuple(endpoint.quirks) if endpoint.quirks is not None else following,
         supports_implicit_caching=False,
         cache_ttl_seconds=(),
-        pricing=_pricing(price),
+        pricing=overrides.pricing(price),
+        tier_pricing={tier: overrides.pricing(price, tier) for tier in overrides.tiers(price)},
         price=price,
         price_source="configuration",
         not_applied=(),
@@ -280,39 +282,13 @@ def _own_price(document: Document, place: Place, endpoint: Endpoint) -> Price | 
     usd_per_million = endpoint.usd_per_million or UsdPerMillion(prompt="0", completion="0")
     before = len(document.errors)
     check_prices(document, place, usd_per_million, endpoint.usd_each)
+    check_overrides(document, place, endpoint.override)
     for name in ("prompt", "completion"):
         if getattr(usd_per_million, name) is None:
             document.report((*place, "usd_per_million"), f'"{name}" is missing')
-    return _price(usd_per_million, endpoint.usd_each) if len(document.errors) == before else None
-
-
-def _price(usd_per_million: UsdPerMillion, usd_each: UsdEach) -> Price:
-    token = {name: pico_per_token(text) for name in CHARGED_PER_MILLION if (text := getattr(usd_per_million, name)) is not None}
-    unit = {name: pico_per_unit(text) for name in CHARGED_EACH if (text := getattr(usd_each, name)) is not None}
-    return Price(**token, **unit)
-
-
-_OPENROUTER_PRICES = {
-    "prompt": "prompt",
-    "completion": "completion",
-    "request": "request",
-    "web_search": "web_search",
-    "reasoning": "internal_reasoning",
-    "cache_read": "input_cache_read",
-    "cache_write": "input_cache_write",
-    "cache_write_1h": "input_cache_write_1h",
-}
-"""Our names → OpenRouter's."""
-
-
-def _pricing(price: Price) -> dict[str, str]:
-    """OpenRouter's `pricing`: prompt and completion always, the others where they say something."""
-    pricing = {}
-    for ours, theirs in _OPENROUTER_PRICES.items():
-        pico = getattr(price, ours)
-        if pico or ours in ("prompt", "completion"):
-            pricing[theirs] = usd_text(pico)
-    return pricing
+    if len(document.errors) > before:
+        return None
+    return overrides.price(usd_per_million, endpoint.usd_each, endpoint.override, endpoint.region)
 
 
 def _price_of(prices: list[DatedPrice], today: date) -> DatedPrice:
@@ -324,18 +300,16 @@ def _price_of(prices: list[DatedPrice], today: date) -> DatedPrice:
     )
 
 
-_NOT_REACHED = frozenset({"days", "file_search"})
-"""`days` goes with `utc`; searching files is no part of the dialects that are built, nor are batches."""
+_NOT_REACHED = frozenset({"file_search"})
+"""Searching files is no part of the dialects that are built."""
 
 
 def _not_applied(price: DatedPrice) -> tuple[str, ...]:
-    names = {name for name in price.usd_per_million.__struct_fields__ if getattr(price.usd_per_million, name) is not None}
-    names |= {name for name in price.usd_each.__struct_fields__ if getattr(price.usd_each, name) is not None}
-    names -= {*CHARGED_PER_MILLION, *CHARGED_EACH}
-    for override in price.override:
-        if override.when.service_tier != "batch":
-            names |= {name for name in override.when.__struct_fields__ if getattr(override.when, name) is not None}
-    return tuple(sorted(names - _NOT_REACHED))
+    listed = [(price.usd_per_million, price.usd_each)]
+    listed += [(override.usd_per_million or UsdPerMillion(), override.usd_each or UsdEach()) for override in price.override]
+    prices = [table for tables in listed for table in tables]
+    names = {name for table in prices for name in table.__struct_fields__ if getattr(table, name) is not None}
+    return tuple(sorted(names - {*CHARGED_PER_MILLION, *CHARGED_EACH} - _NOT_REACHED))
 
 
 def _reasoning(reasoning: Reasoning) -> ReasoningView | None:

@@ -19,6 +19,7 @@ from fairlead.catalog.schema import (
     HeaderValue,
     Modality,
     ModelId,
+    Override,
     Quantization,
     Region,
     Secret,
@@ -258,6 +259,8 @@ class Endpoint(Table):
     usd_per_million: UsdPerMillion | None = None
     """Absent: free of charge, with a warning unless the provider takes no key."""
     usd_each: UsdEach = field(default_factory=UsdEach)
+    override: list[Override] = []
+    """Other prices under conditions, as in the catalogue's files. Later ones win, key by key."""
 
 
 class Model(Table):

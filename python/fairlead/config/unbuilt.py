@@ -49,6 +49,10 @@ def _is_true(value: object) -> bool:
     return value is True
 
 
+def _is_batch(value: object) -> bool:
+    return value == "batch"
+
+
 def _is_set(value: object) -> bool:
     return value != ""
 
@@ -92,7 +96,8 @@ _REQUEST_FIELDS = (
 
 def _prices(table: str, struct: type[UsdPerMillion] | type[UsdEach], charged: tuple[str, ...]) -> list[Row]:
     uncharged = [name for name in struct.__struct_fields__ if name not in charged]
-    return [Row(("models", "*", "endpoints", "*", table, name), "this price") for name in uncharged]
+    places: list[Path] = [("models", "*", "endpoints", "*"), ("models", "*", "endpoints", "*", "override", "*")]
+    return [Row((*place, table, name), "this price") for place in places for name in uncharged]
 
 
 UNBUILT: tuple[Row, ...] = (
@@ -113,9 +118,9 @@ UNBUILT: tuple[Row, ...] = (
     Row(("keys", "*", "team"), "a key of a team"),
     Row(("keys", "*", "user"), "a key of a user"),
     Row(("keys", "*", "content"), "logging of content"),
-    Row(("models", "*", "endpoints", "*", "override"), "a price under a condition"),
     *_prices("usd_per_million", UsdPerMillion, CHARGED_PER_MILLION),
     *_prices("usd_each", UsdEach, CHARGED_EACH),
+    Row(("models", "*", "endpoints", "*", "override", "*", "when", "service_tier"), "a batch", _is_batch, "flex"),
 )
 
 

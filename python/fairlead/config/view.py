@@ -10,6 +10,29 @@ from msgspec import Struct
 from fairlead.catalog.schema import DataPolicy
 
 
+class Rates(Struct, frozen=True, omit_defaults=True):
+    """Some prices in pico-dollars per unit. Absent: inherited."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    request: int | None = None
+    web_search: int | None = None
+
+
+class PriceOverride(Struct, frozen=True, omit_defaults=True):
+    """Other prices under conditions, all of which must hold. Later ones win, rate by rate."""
+
+    rates: Rates
+    prompt_tokens_above: int | None = None
+    service_tier: str | None = None
+    hours: tuple[tuple[int, int], ...] = ()
+    """Times of the week in minutes from Monday 00:00 UTC; empty: always."""
+
+
 class Price(Struct, frozen=True, omit_defaults=True):
     """Pico-dollars per unit, as the data plane takes them. Absent: the fallback that `wire.rs` states."""
 
@@ -21,6 +44,7 @@ class Price(Struct, frozen=True, omit_defaults=True):
     reasoning: int | None = None
     request: int = 0
     web_search: int = 0
+    overrides: tuple[PriceOverride, ...] = ()
 
 
 class ReasoningView(Struct, frozen=True):
@@ -63,11 +87,14 @@ class EndpointView(Struct, frozen=True):
     supports_implicit_caching: bool
     cache_ttl_seconds: tuple[int, ...]
     """How long its cache may keep a prompt; empty: unknown."""
-    pricing: dict[str, str]
+    pricing: dict[str, Any]
+    """OpenRouter's, of the usual service tier."""
+    tier_pricing: dict[str, dict[str, Any]]
+    """The same of each other tier that it sells."""
     price: Price
     price_source: str
     not_applied: tuple[str, ...]
-    """Prices of the provider that this version does not charge by, such as `prompt_tokens_above`: then the base price is charged."""
+    """Prices of the provider that this version does not charge by, such as `audio_prompt`: then the usual price is charged."""
 
 
 class ModelView(Struct, frozen=True):

@@ -61,7 +61,7 @@ def describe(row: Row, attempts: list[Row], losses: list[Row], account: str, pro
         "cancelled": row["outcome"] == "cancelled",
         "finish_reason": row["finish_reason"] or None,
         "native_finish_reason": row["native_finish_reason"] or None,
-        "service_tier": None,
+        "service_tier": (attempts[-1]["service_tier"] or None) if attempts else None,
         "is_byok": False,
         "total_cost": usd_number(row["charged_nanousd"]),
         "usage": usd_number(row["charged_nanousd"]),
@@ -101,7 +101,7 @@ def _attempt(row: Row, attempt: Row, provider_name: Callable[[str], str]) -> dic
         "status": attempt["status"] or None,
         "latency": _milliseconds(attempt["latency_us"]),
         "is_byok": False,
-        "routed_service_tier": None,
+        "routed_service_tier": attempt["service_tier"] or None,
     }
 
 

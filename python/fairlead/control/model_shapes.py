@@ -69,8 +69,15 @@ def openrouter_model(model: ModelView) -> dict[str, Any]:
     return shown
 
 
-def openrouter_endpoint(model: ModelView, endpoint: EndpointView, report: Report | None) -> dict[str, Any]:
-    """OpenRouter's endpoint object, with what is known of its health."""
+def openrouter_endpoints(model: ModelView, endpoint: EndpointView, report: Report | None) -> list[dict[str, Any]]:
+    """An endpoint, then each service tier that it sells beside the usual one. Of those nothing is known that could be shown."""
+    tiers = [openrouter_endpoint(model, endpoint, None, tier) for tier in endpoint.tier_pricing]
+    return [openrouter_endpoint(model, endpoint, report), *tiers]
+
+
+def openrouter_endpoint(model: ModelView, endpoint: EndpointView, report: Report | None, tier: str | None = None) -> dict[str, Any]:
+    """OpenRouter's endpoint object, with what is known of its health. There a tier beside the usual one is an endpoint of its own."""
+    tag = f"{endpoint.provider}/{endpoint.region}" if endpoint.region else endpoint.provider
     parameters = endpoint.supported_parameters if endpoint.supported_parameters is not None else model.supported_parameters
     chooses = "tool_choice" in (parameters or ())
     return {
@@ -78,9 +85,9 @@ def openrouter_endpoint(model: ModelView, endpoint: EndpointView, report: Report
         "model_id": model.id,
         "model_name": model.name,
         "context_length": endpoint.context_length or model.context_length or 0,
-        "pricing": endpoint.pricing,
+        "pricing": endpoint.tier_pricing[tier] if tier else endpoint.pricing,
         "provider_name": endpoint.provider_name,
-        "tag": f"{endpoint.provider}/{endpoint.region}" if endpoint.region else endpoint.provider,
+        "tag": f"{tag}/{tier}" if tier else tag,
         "quantization": endpoint.quantization,
         "max_completion_tokens": endpoint.max_completion_tokens or model.max_completion_tokens,
         "max_prompt_tokens": endpoint.max_prompt_tokens or model.max_prompt_tokens,
@@ -91,7 +98,7 @@ def openrouter_endpoint(model: ModelView, endpoint: EndpointView, report: Report
         "supports_voice_cloning": False,
         "supports_diarization": False,
         "native_tools": {},
-        "service_tier": None,
+        "service_tier": tier,
         "supports_tool_choice": dict.fromkeys(("auto", "function", "none", "required"), chooses),
     }
 

@@ -71,7 +71,9 @@ async def endpoints(call: Call) -> Response:
         "created": model.created,
         "description": model.description,
         "architecture": model_shapes.architecture(model),
-        "endpoints": [model_shapes.openrouter_endpoint(model, endpoint, known.get(endpoint.id)) for endpoint in model.endpoints],
+        "endpoints": [
+            shown for endpoint in model.endpoints for shown in model_shapes.openrouter_endpoints(model, endpoint, known.get(endpoint.id))
+        ],
     }
     return reply({"data": data})
 
@@ -80,10 +82,11 @@ async def endpoints_without_retention(call: Call) -> Response:
     """Every endpoint whose provider is known to keep nothing (`/endpoints/zdr`)."""
     providers, known = call.desk.offer.providers, _known(call)
     data = [
-        model_shapes.openrouter_endpoint(model, endpoint, known.get(endpoint.id))
+        shown
         for model in await _usable(call)
         for endpoint in model.endpoints
         if model_query.keeps_nothing(providers.get(endpoint.provider))
+        for shown in model_shapes.openrouter_endpoints(model, endpoint, known.get(endpoint.id))
     ]
     return reply({"data": data})
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::ReplyScan;
-use fairlead_formats::request::{RequestScan, Target, edits};
+use fairlead_formats::request::{RequestScan, Target, TierWord, edits};
 use fairlead_formats::splice::Edits;
 use fairlead_formats::tap::{Action, Tap};
 use fairlead_ir::{Dialect, Manner, NanoUsd, Usage};
@@ -118,7 +118,8 @@ fn request(body: &[u8]) -> usize {
     scan.feed(body).unwrap();
     let facts = scan.finish(&[body]).unwrap();
     let mut list = Edits::new();
-    let target = Target { upstream_model: "gpt-5-mini", manner: Manner::Native, hashed_user: None, stream_options: true };
+    let target =
+        Target { upstream_model: "gpt-5-mini", manner: Manner::Native, hashed_user: None, stream_options: true, tier: TierWord::Kept };
     edits(&facts, &target, &mut list).unwrap();
     list.result_len(body.len())
 }

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use std::sync::LazyLock;
 
-use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Tier, Usage};
 
 use crate::decimal::count;
 use crate::error::{self, ProviderError, Told};
@@ -39,6 +39,8 @@ pub struct Reply {
     pub missing: Missing,
     /// The cost in `usage.cost`, if the provider sent a number there.
     pub reported_cost: Option<NanoUsd>,
+    /// The service tier in which the provider says it served, if it is one that is known here.
+    pub tier: Option<Tier>,
     /// Why it ended.
     pub finish: Option<Finish>,
     /// The provider's own word for that; empty when it gave none.
@@ -71,6 +73,8 @@ pub(crate) struct Figured {
     pub(crate) usage: Usage,
     pub(crate) missing: Missing,
     pub(crate) cost: Option<NanoUsd>,
+    /// Where the tier stands among the figures.
+    pub(crate) tier: Option<Tier>,
 }
 
 /// Replies are walked once they are whole; the scan only judges them.
@@ -180,6 +184,7 @@ pub(crate) struct Seen {
     pub(crate) missing: Missing,
     pub(crate) usage_range: Option<Range<usize>>,
     pub(crate) reported_cost: Option<NanoUsd>,
+    pub(crate) tier: Option<Tier>,
     pub(crate) finish: Option<Finish>,
     pub(crate) native_finish: String,
     pub(crate) matched_stop: bool,
@@ -209,6 +214,14 @@ impl Seen {
         self.usage = Some(figured.usage);
         self.missing = figured.missing;
         self.reported_cost = figured.cost.or(self.reported_cost);
+        self.tier = figured.tier.or(self.tier);
+    }
+
+    /// The last word for the tier counts: the first chunks of a stream repeat what was asked for.
+    pub(crate) fn take_tier(&mut self, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.tier = as_str(value).and_then(|word| Tier::from_word(word.as_bytes())).or(self.tier);
+        }
     }
 
     /// Raw JSON values of a reply's first members; what is there already stays.
@@ -252,6 +265,7 @@ impl Seen {
             usage: self.usage,
             missing: self.missing,
             reported_cost: self.reported_cost,
+            tier: self.tier,
             finish: self.finish,
             native_finish: self.native_finish,
             content: self.content,

@@ -8,7 +8,7 @@ use core::ops::Range;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use fairlead_ir::{Dialect, ErrorKind, Manner};
+use fairlead_ir::{Dialect, ErrorKind, Manner, Tier};
 
 use crate::error::shorten;
 use crate::extension::{EXTENSIONS, Treatment, user_is_foreign};
@@ -191,6 +191,8 @@ pub struct Facts {
     pub is_threaded: bool,
     /// The wish about thinking is told in OpenRouter's own object, `reasoning` of a chat body.
     pub has_reasoning_object: bool,
+    /// The service tier that is asked for; `None` where nothing is said, or in a word that nobody here knows.
+    pub tier: Option<Tier>,
     /// Length of the body in bytes.
     pub body_bytes: usize,
     pub(crate) members: Members,
@@ -257,6 +259,20 @@ pub struct Target<'a> {
     pub hashed_user: Option<&'a str>,
     /// Whether this provider understands `stream_options`. False for the few that answer 400 to it.
     pub stream_options: bool,
+    /// What becomes of the service tier.
+    pub tier: TierWord,
+}
+
+/// What becomes of what a request says of its service tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TierWord {
+    /// It is sent as it stands.
+    #[default]
+    Kept,
+    /// It is taken out: the usual tier serves.
+    Removed,
+    /// This one is asked for instead.
+    Asked(Tier),
 }
 
 /// Writes down the edits that make the client's body the provider's. Everything else stays byte for byte.
@@ -271,6 +287,9 @@ pub fn edits(facts: &Facts, target: &Target<'_>, out: &mut Edits) -> Result<(), 
         _ => changes.set(MODEL, "model", quoted(target.upstream_model)),
     }
     (0..EXTENSIONS.len()).for_each(|row| changes.remove(FIRST_EXTENSION + row));
+    if target.tier != TierWord::Kept {
+        say_tier(facts.dialect, target.tier, &mut changes);
+    }
     if target.manner == Manner::Openrouter && facts.user.is_some() {
         hide_user(facts, target, &mut changes, out)?;
     }
@@ -278,6 +297,21 @@ pub fn edits(facts: &Facts, target: &Target<'_>, out: &mut Edits) -> Result<(), 
         options.ask_for_usage(&mut changes, out)?;
     }
     changes.write(out)
+}
+
+fn say_tier(dialect: Dialect, tier: TierWord, changes: &mut MemberEdits<'_, '_>) {
+    let (place, name) = match dialect {
+        Dialect::AnthropicMessages => (anthropic_messages::request::SPEED, "speed"),
+        Dialect::GeminiGenerate => (gemini_generate::request::TIER, "serviceTier"),
+        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::BedrockConverse => (TIER, "service_tier"),
+    };
+    if place != TIER {
+        changes.remove(TIER);
+    }
+    match tier {
+        TierWord::Asked(tier) => changes.set(place, name, quoted(tier.word(dialect).unwrap_or(tier.name()))),
+        TierWord::Kept | TierWord::Removed => changes.remove(place),
+    }
 }
 
 fn hide_user(facts: &Facts, target: &Target<'_>, changes: &mut MemberEdits<'_, '_>, out: &mut Edits) -> Result<(), Misplaced> {
@@ -306,7 +340,8 @@ const MODEL: usize = 0;
 pub(crate) const MESSAGES: usize = 1;
 const STREAM: usize = 2;
 pub(crate) const USER: usize = 3;
-const FIRST_EXTENSION: usize = 4;
+const TIER: usize = 4;
+const FIRST_EXTENSION: usize = 5;
 pub(crate) const FIRST_OWN: usize = FIRST_EXTENSION + EXTENSIONS.len();
 
 /// The whole list of wanted names for a dialect that calls the conversation `messages` and has `own` names.
@@ -316,6 +351,7 @@ pub(crate) const fn keys<const OWN: usize, const ALL: usize>(messages: &'static 
     all[MESSAGES] = messages;
     all[STREAM] = "stream";
     all[USER] = "user";
+    all[TIER] = "service_tier";
     let mut row = 0;
     while row < EXTENSIONS.len() {
         all[FIRST_EXTENSION + row] = EXTENSIONS[row].key;
@@ -424,12 +460,28 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             has_tools: self.purpose == Purpose::Generate && self.has_tools(),
             is_threaded: self.dialect == Dialect::AnthropicMessages && anthropic_messages::request::is_threaded(self),
             has_reasoning_object: writes_chat && openai_chat::request::wishes_in_an_object(self),
+            tier: self.tier(),
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
             // The caller owns the members and puts them in.
             members: Members::default(),
             stream_options,
             metadata_users,
         })
+    }
+
+    /// The tier in the dialect's own place, else in OpenAI's. Of a word that nobody here knows the provider is the judge.
+    fn tier(&self) -> Option<Tier> {
+        let in_own_place = match self.dialect {
+            Dialect::AnthropicMessages => self.tier_at(anthropic_messages::request::SPEED).filter(|speed| *speed == Tier::Fast),
+            Dialect::GeminiGenerate if self.purpose == Purpose::Generate => self.tier_at(gemini_generate::request::TIER),
+            _ => None,
+        };
+        in_own_place.or_else(|| self.tier_at(TIER))
+    }
+
+    fn tier_at(&self, index: usize) -> Option<Tier> {
+        let (_, range) = self.value(index).filter(|(kind, _)| *kind == Kind::String)?;
+        Tier::from_word(as_str(&self.text(range))?.as_bytes())
     }
 
     /// The model, which is the first of the others where the body names them alone.

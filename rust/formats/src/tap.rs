@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fairlead_ir::{Dialect, ErrorKind, Finish, Losses, Manner, NanoUsd, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Finish, Losses, Manner, NanoUsd, Tier, Usage};
 
 use crate::anthropic_messages::stream::EventTap;
 use crate::bedrock_converse::stream::MessageTap;
@@ -191,6 +191,11 @@ impl Tap {
     /// The cost that the provider itself put into `usage.cost`.
     pub fn reported_cost(&self) -> Option<NanoUsd> {
         self.seen.reported_cost
+    }
+
+    /// The service tier in which the provider says it served.
+    pub fn tier(&self) -> Option<Tier> {
+        self.seen.tier
     }
 
     /// Why the reply ended, and the provider's own word for it (empty when none came).

@@ -9,11 +9,11 @@
 //! same bytes up to where it went on, because prompt caches and the signatures of thoughts depend on the prefix.
 
 use fairlead_ir::request::{Effort, Show};
-use fairlead_ir::{Dialect, ErrorKind, Origin, Request, Text};
+use fairlead_ir::{Dialect, ErrorKind, Losses, Origin, Param, Request, Severity, Text};
 
 use crate::identity::Identity;
 use crate::read::Malformed;
-use crate::request::Refusal;
+use crate::request::{Refusal, TierWord};
 use crate::traits::Traits;
 
 pub(crate) mod answers;
@@ -56,14 +56,36 @@ pub struct Target<'a> {
     pub max_output_tokens: Option<u64>,
     /// Put cache marks where the caller put none: on the last tool, the last instruction and the last turns.
     pub automatic_cache: bool,
+    /// The request asks for [`Tier::Fast`] in the way of Messages, which have no other word for it.
+    pub speed: bool,
 }
 
 impl<'a> Target<'a> {
     /// A model that does everything as its dialect says.
     pub const fn new(dialect: Dialect, model: &'a str) -> Target<'a> {
-        Target { dialect, model, traits: Traits::NONE, efforts: &[], max_output_tokens: None, automatic_cache: false }
+        Target { dialect, model, traits: Traits::NONE, efforts: &[], max_output_tokens: None, automatic_cache: false, speed: false }
     }
 }
+
+/// Makes a request ask for the tier that is decided on. What is taken out is a loss.
+pub fn say_tier(request: &mut Request<'_>, tier: TierWord, losses: &mut Losses) {
+    let speaks_of_it = |name: &Text<'_>| name.is("speed");
+    match tier {
+        TierWord::Kept => return,
+        TierWord::Removed => {
+            match request.labels.service_tier {
+                Some(_) => losses.param(Param::ServiceTier, request, Severity::Changed, NO_SUCH_TIER),
+                None => losses.at("speed".to_owned(), Severity::Changed, NO_SUCH_TIER),
+            }
+            request.labels.service_tier = None;
+        }
+        TierWord::Asked(tier) => request.labels.service_tier = Some(Text::word(tier.name())),
+    }
+    request.rest.retain(|member| !speaks_of_it(&member.name));
+}
+
+/// Why a service tier that was asked for is taken out.
+pub const NO_SUCH_TIER: &str = "the endpoint sells no such tier; its usual one serves";
 
 /// What of a request the way back needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fairlead_formats::error::{Details, Told};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::ReplyScan;
-use fairlead_formats::request::{Facts, Purpose, Refusal, RequestScan, Target, edits};
+use fairlead_formats::request::{Facts, Purpose, Refusal, RequestScan, Target, TierWord, edits};
 use fairlead_formats::splice::Edits;
 use fairlead_formats::tap::{Action, Tap};
 use fairlead_ir::{Dialect, ErrorKind, Manner, NanoUsd, Usage};
@@ -42,7 +42,7 @@ fn embeddings(body: &str) -> Result<Facts, Refusal> {
 }
 
 fn upstream(facts: &Facts, body: &str, manner: Manner) -> String {
-    let target = Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true };
+    let target = Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true, tier: TierWord::Kept };
     let (mut list, mut out) = (Edits::new(), Vec::new());
     edits(facts, &target, &mut list).unwrap();
     list.apply(body.as_bytes(), &mut out).unwrap();

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use fairlead_formats::extension::{EXTENSIONS, Treatment};
-use fairlead_formats::request::{Address, Facts, Refusal, RequestScan, Target, edits};
+use fairlead_formats::request::{Address, Facts, Refusal, RequestScan, Target, TierWord, edits};
 use fairlead_formats::splice::Edits;
 use fairlead_ir::{Dialect, ErrorKind, Manner};
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn upstream(facts: &Facts, body: &[u8], target: &Target<'_>) -> String {
 }
 
 fn target(manner: Manner) -> Target<'static> {
-    Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true }
+    Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true, tier: TierWord::Kept }
 }
 
 fn check_refused(dialect: Dialect, body: &str, param: Option<&str>, message: &str) {
@@ -186,7 +186,7 @@ fn other_models_may_answer() {
 fn the_list_of_models_stays_here() {
     let body = r#"{"models":["a","b"],"messages":[]}"#;
     let facts = scan(CHAT, body.as_bytes(), 5).unwrap();
-    let target = Target { upstream_model: "up-1", manner: Manner::Native, hashed_user: None, stream_options: true };
+    let target = Target { upstream_model: "up-1", manner: Manner::Native, hashed_user: None, stream_options: true, tier: TierWord::Kept };
     assert_eq!(upstream(&facts, body.as_bytes(), &target), r#"{"model":"up-1","messages":[]}"#);
 }
 

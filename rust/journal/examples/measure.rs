@@ -146,6 +146,7 @@ fn settle() -> Settle {
             latency_us: 2_004_000,
             upstream_cost: NanoUsd(7_794_000),
             flags: Flags::default(),
+            tier: fairlead_ir::Tier::Standard,
         }],
         upstream_dialect: None,
         losses: Vec::new(),

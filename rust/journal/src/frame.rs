@@ -5,7 +5,7 @@
 //! | 4 | CRC-32 (IEEE) of everything after it, started from the segment header's own CRC, so that a record is valid in its segment only |
 //! | 4 | length of everything after this field |
 //! | 1 | kind: RESERVE 1, SETTLE 2; kept for later: PROGRESS 3, VOID 4, LEASE 5, CURSOR 6 |
-//! | 1 | version of the record: of RESERVE 1, of SETTLE 1 or 2 |
+//! | 1 | version of the record: of RESERVE 1, of SETTLE 1 to 3 |
 //! | 8 | sequence number in the chain, from 1, without gaps |
 //! | … | payload ([`crate::record`]) |
 //!
@@ -28,8 +28,8 @@ impl Kind {
     pub const fn version(self) -> u8 {
         match self {
             Kind::Reserve => 1,
-            // 1 ended behind the attempts.
-            Kind::Settle => 2,
+            // 1 ended behind the attempts, 2 behind the losses.
+            Kind::Settle => 3,
         }
     }
 }
@@ -149,7 +149,7 @@ mod tests {
         #[test]
         fn a_record_reads_back_and_every_prefix_is_short(payload in prop::collection::vec(any::<u8>(), 0..300), sequence: u64, seed: u32) {
             let bytes = frame(&payload, sequence, seed);
-            let expected = Frame { kind: 2, version: 2, sequence, payload: &payload, size: bytes.len() };
+            let expected = Frame { kind: 2, version: 3, sequence, payload: &payload, size: bytes.len() };
             prop_assert_eq!(read(&bytes, bytes.len(), seed), Step::Record(expected));
             for length in 0..bytes.len() {
                 prop_assert_eq!(read(&bytes[..length], bytes.len(), seed), Step::Short);
@@ -178,10 +178,11 @@ mod tests {
             (1, 1, Some(Kind::Reserve)),
             (2, 1, Some(Kind::Settle)),
             (2, 2, Some(Kind::Settle)),
+            (2, 3, Some(Kind::Settle)),
             (1, 0, None),
             (1, 2, None),
             (2, 0, None),
-            (2, 3, None),
+            (2, 4, None),
             (0, 1, None),
             (3, 1, None),
         ] {

@@ -3,9 +3,10 @@
 //! Fixed fields in the order of the structs, then texts, each behind its length (2 bytes). Both start with the generation id.
 //! Texts longer than [`TEXT_BYTES_MAX`] are clipped at a character's end, attempts beyond [`ATTEMPTS_MAX`] are merged and losses beyond
 //! [`LOSSES_MAX`] only counted, so that a settlement always fits. Reading is strict: an unknown number or a byte too many is an error,
-//! never a guess. A settlement of version 1 ends behind its attempts: nothing was translated then.
+//! never a guess. A settlement of version 1 ends behind its attempts: nothing was translated then. One of version 2 ends behind its
+//! losses: every attempt was billed by the usual tier then.
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
 use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
 
 /// Bytes a text is clipped to.
@@ -118,6 +119,7 @@ pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_attempts(out, &record.attempts);
     put_dialect(out, record.upstream_dialect);
     put_losses(out, &record.losses, record.losses_more);
+    put_tiers(out, &record.attempts);
 }
 
 /// Reads what [`encode_settle`] wrote, here or in an earlier build that wrote `version`.
@@ -175,6 +177,11 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
         record.upstream_dialect = fields.dialect()?;
         record.losses = fields.losses()?;
         record.losses_more = fields.u32()?;
+    }
+    if version > 2 {
+        for attempt in &mut record.attempts {
+            attempt.tier = Tier::from_number(fields.u8()?).ok_or(Malformed)?;
+        }
     }
     fields.end()?;
     Ok(record)
@@ -250,6 +257,17 @@ fn put_attempts<T: AsRef<str>>(out: &mut Vec<u8>, attempts: &[Attempt<T>]) {
     first.iter().for_each(|attempt| put_attempt(out, attempt));
     put_attempt(out, &merged(between));
     last.iter().for_each(|attempt| put_attempt(out, attempt));
+}
+
+/// A byte for each attempt that is stored; those between the first and the last ones are of no single tier.
+fn put_tiers<T>(out: &mut Vec<u8>, attempts: &[Attempt<T>]) {
+    let merged = attempts.len().saturating_sub(ATTEMPTS_MAX);
+    let first = if merged == 0 { attempts.len() } else { ATTEMPTS_MAX - 2 };
+    out.extend(attempts[..first].iter().map(|attempt| attempt.tier.number()));
+    if merged > 0 {
+        out.push(Tier::Standard.number());
+        out.extend(attempts.last().map(|attempt| attempt.tier.number()));
+    }
 }
 
 /// One attempt that stands for many: no cost is lost. Allocates, which only a generation with more than 64 attempts causes.

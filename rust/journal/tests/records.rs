@@ -3,7 +3,7 @@
 
 mod sample;
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
 use fairlead_journal::frame::{Kind, PAYLOAD_BYTES_MAX};
 use fairlead_journal::record::{ATTEMPTS_MAX, LOSSES_MAX, Malformed, TEXT_BYTES_MAX, decode_reserve, encode_reserve, encode_settle};
 use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
@@ -23,6 +23,16 @@ fn settle_bytes(record: &Settle) -> Vec<u8> {
 
 fn decode_settle(payload: &[u8]) -> Result<Settle, Malformed> {
     fairlead_journal::record::decode_settle(payload, Kind::Settle.version())
+}
+
+fn usual_tiers(mut record: Settle) -> Settle {
+    record.attempts.iter_mut().for_each(|attempt| attempt.tier = Tier::Standard);
+    record
+}
+
+/// What versions before 3 wrote: they end before the tiers.
+fn without_tiers<'b>(bytes: &'b [u8], record: &Settle) -> &'b [u8] {
+    &bytes[..bytes.len() - record.attempts.len()]
 }
 
 /// What version 1 lacks, as version 2 writes it where nothing was translated: no dialect, no losses, no more of them.
@@ -53,9 +63,10 @@ prop_compose! {
     fn attempt()(
         texts in prop::array::uniform4(text()),
         (endpoint, status, latency_us, cost, flags) in (any::<u64>(), any::<u16>(), any::<u64>(), any::<i64>(), any::<u32>()),
+        tier in prop::sample::select(Tier::ALL.to_vec()),
     ) -> Attempt {
         let [provider, upstream_model, upstream_id, error] = texts;
-        Attempt { provider, endpoint, upstream_model, upstream_id, status, error, latency_us, upstream_cost: NanoUsd(cost), flags: Flags(flags) }
+        Attempt { provider, endpoint, upstream_model, upstream_id, status, error, latency_us, upstream_cost: NanoUsd(cost), flags: Flags(flags), tier }
     }
 }
 
@@ -110,12 +121,21 @@ proptest! {
 
     #[test]
     fn a_settlement_of_version_1_reads_as_one_without_a_translation(record in any_settle()) {
-        let plain = Settle { upstream_dialect: None, losses: Vec::new(), losses_more: 0, ..record };
+        let plain = usual_tiers(Settle { upstream_dialect: None, losses: Vec::new(), losses_more: 0, ..record });
         let bytes = settle_bytes(&plain);
-        let old = bytes.strip_suffix(&NOTHING_TRANSLATED).unwrap();
+        let old = without_tiers(&bytes, &plain).strip_suffix(&NOTHING_TRANSLATED).unwrap();
         prop_assert_eq!(fairlead_journal::record::decode_settle(old, 1), Ok(plain));
         prop_assert!(fairlead_journal::record::decode_settle(&bytes, 1).is_err());
         prop_assert!(decode_settle(old).is_err());
+    }
+
+    #[test]
+    fn a_settlement_of_version_2_reads_as_one_of_the_usual_tier(record in any_settle()) {
+        let plain = usual_tiers(record);
+        let bytes = settle_bytes(&plain);
+        let old = without_tiers(&bytes, &plain);
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 2), Ok(plain.clone()));
+        prop_assert_eq!(decode_settle(old).is_err(), !plain.attempts.is_empty());
     }
 
     #[test]
@@ -147,7 +167,7 @@ fn unknown_numbers_are_refused() {
     }
     // The upstream's dialect and 1, the number of losses, the severity of the first.
     let good = settle_bytes(&sample::settle_with_losses(1));
-    let losses = settle_bytes(&sample::settle(1)).len() - NOTHING_TRANSLATED.len();
+    let losses = without_tiers(&settle_bytes(&sample::settle(1)), &sample::settle(1)).len() - NOTHING_TRANSLATED.len();
     for (at, known, unknown) in [(losses, 5, 6), (losses + 1, LOSSES_MAX as u8, LOSSES_MAX as u8 + 1), (losses + 2, 2, 3)] {
         let mut bytes = good.clone();
         bytes[at] = unknown;
@@ -155,6 +175,10 @@ fn unknown_numbers_are_refused() {
         bytes[at] = known;
         assert!(decode_settle(&bytes).is_ok(), "byte {at}");
     }
+    // The tier of the only attempt.
+    let mut bytes = good;
+    *bytes.last_mut().unwrap() = Tier::ALL.len() as u8;
+    assert!(decode_settle(&bytes).is_err());
 }
 
 #[test]

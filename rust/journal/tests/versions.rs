@@ -3,6 +3,7 @@
 
 mod sample;
 
+use fairlead_ir::Tier;
 use fairlead_journal::{Journal, Options, recover};
 use fairlead_ledger::{Outcome, Settle};
 use sample::{Folder, read_all, reserve, settle, settle_with_losses};
@@ -39,4 +40,12 @@ fn settle_version_2_is_taken_over() {
     let mut second = settle_with_losses(2);
     second.losses.truncate(3);
     check(include_bytes!("golden/settle_version_2.segment"), &second);
+}
+
+#[test]
+fn settle_version_3_is_read() {
+    let mut second = settle_with_losses(2);
+    second.losses.truncate(3);
+    second.attempts[0].tier = Tier::Flex;
+    check(include_bytes!("golden/settle_version_3.segment"), &second);
 }

@@ -2,7 +2,7 @@
 //!
 //! A settlement is self-contained: the row of the generation and of its attempts can be made from it alone.
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
 
 /// Places of a record's scopes. Ids are allotted by the database and never reused; 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,6 +143,8 @@ pub struct Attempt<T = String> {
     pub upstream_cost: NanoUsd,
     /// Marks.
     pub flags: Flags,
+    /// The service tier it was billed by: the one that the provider reported, else the one that it was asked for.
+    pub tier: Tier,
 }
 
 /// One thing of the request or reply that did not reach the other side as it was. Its texts are owned where it is read and borrowed

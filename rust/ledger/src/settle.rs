@@ -1,7 +1,7 @@
 //! What a generation costs once it has ended: who is charged what, and what the provider will invoice.
 
 use crate::record::{Flags, Outcome};
-use fairlead_ir::{NanoUsd, Price, Usage};
+use fairlead_ir::{NanoUsd, PriceTable, Terms, Tier, Usage};
 
 /// What was seen of a reply when it ended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -10,6 +10,8 @@ pub struct Seen {
     pub usage: Option<Usage>,
     /// Cost the provider reported itself (OpenRouter as an upstream); taken instead of price × usage.
     pub reported_cost: Option<NanoUsd>,
+    /// The tier in which the provider says it served; `None` where it does not say.
+    pub tier: Option<Tier>,
     /// The provider's usage does not tell the prompt, or not as a number; our estimate stands in for it.
     pub prompt_missing: bool,
     /// The same for the completion.
@@ -33,6 +35,8 @@ pub struct Bill {
     pub upstream_cost: NanoUsd,
     /// The usage billed.
     pub usage: Usage,
+    /// The tier billed by.
+    pub tier: Tier,
     /// Estimated, missing, insured.
     pub flags: Flags,
 }
@@ -61,16 +65,20 @@ fn completed(mut usage: Usage, seen: &Seen) -> Usage {
 /// * A failure without content is insured: the caller pays nothing, whatever the provider does.
 /// * A request that never reached a provider, or that it refused, costs nothing.
 /// * Figures too large to be believed are replaced by the estimate and flagged.
-pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
+/// * The price is the one of the prompt's length as billed, of the moment in `terms`, and of the tier that the provider reports; where it
+///   reports none, of the one in `terms`.
+pub fn bill(table: &PriceTable, terms: Terms, outcome: Outcome, seen: &Seen) -> Bill {
+    let tier = seen.tier.unwrap_or(terms.tier);
+    let terms = Terms { tier, ..terms };
     if !seen.billable {
-        return Bill { charged: NanoUsd(0), upstream_cost: NanoUsd(0), usage: Usage::default(), flags: Flags::default() };
+        return Bill { charged: NanoUsd(0), upstream_cost: NanoUsd(0), usage: Usage::default(), tier, flags: Flags::default() };
     }
     let mut flags = Flags::default();
     if seen.content {
         flags.add(Flags::CONTENT);
     }
     let reported = seen.usage.map(|usage| completed(usage, seen)).filter(is_credible);
-    let priced = reported.and_then(|usage| price.cost(&usage).map(|cost| (usage, cost)));
+    let priced = reported.and_then(|usage| table.cost(&usage, terms).map(|cost| (usage, cost)));
     if seen.usage.is_some() && (seen.prompt_missing || seen.completion_missing) {
         flags.add(Flags::ESTIMATED);
     }
@@ -82,7 +90,7 @@ pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
         let usage =
             Usage { prompt_tokens: seen.prompt_tokens_estimate, completion_tokens: seen.completion_tokens_estimate, ..Usage::default() };
         // Our own estimates are bounded by the bytes that were seen, so this fits; what could not be priced is not charged.
-        (usage, price.cost(&usage).unwrap_or_default())
+        (usage, table.cost(&usage, terms).unwrap_or_default())
     });
     let upstream_cost = match seen.reported_cost {
         Some(reported) => {
@@ -96,13 +104,13 @@ pub fn bill(price: &Price, outcome: Outcome, seen: &Seen) -> Bill {
         flags.add(Flags::INSURED);
     }
     let free = insured || matches!(outcome, Outcome::Void | Outcome::Recovered);
-    Bill { charged: if free { NanoUsd(0) } else { upstream_cost }, upstream_cost, usage, flags }
+    Bill { charged: if free { NanoUsd(0) } else { upstream_cost }, upstream_cost, usage, tier, flags }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fairlead_ir::PicoUsd;
+    use fairlead_ir::{Override, PicoUsd, Price, Rates};
 
     const PRICE: Price = Price {
         prompt: PicoUsd(1_000_000),
@@ -119,6 +127,7 @@ mod tests {
         Seen {
             usage: usage.map(|(prompt_tokens, completion_tokens)| Usage { prompt_tokens, completion_tokens, ..Usage::default() }),
             reported_cost: None,
+            tier: None,
             prompt_missing: false,
             completion_missing: false,
             prompt_tokens_estimate: 5,
@@ -129,7 +138,7 @@ mod tests {
     }
 
     fn check(outcome: Outcome, seen: Seen, charged: i64, upstream_cost: i64, flags: &[Flags]) {
-        let bill = bill(&PRICE, outcome, &seen);
+        let bill = bill(&PriceTable::from(PRICE), Terms::default(), outcome, &seen);
         assert_eq!((bill.charged, bill.upstream_cost), (NanoUsd(charged), NanoUsd(upstream_cost)), "{outcome:?} {seen:?}");
         let mut expected = Flags::default();
         flags.iter().for_each(|flag| expected.add(*flag));
@@ -188,5 +197,30 @@ mod tests {
     fn a_reported_cost_is_taken() {
         let seen = Seen { reported_cost: Some(NanoUsd(42)), ..seen(Some((10, 4)), true) };
         check(Outcome::Completed, seen, 42, 42, &[Flags::CONTENT, Flags::COST_REPORTED]);
+    }
+
+    #[test]
+    fn the_tier_that_was_used_is_billed() {
+        let rates = |prompt| Rates { prompt: Some(PicoUsd(prompt)), completion: Some(PicoUsd(0)), ..Rates::default() };
+        let above = |above, tier, prompt| Override { prompt_tokens_above: above, tier, rates: rates(prompt), ..Override::default() };
+        let table = PriceTable::new(
+            rates(1_000_000),
+            vec![above(Some(9), None, 2_000_000), above(None, Some(Tier::Flex), 500_000), above(None, Some(Tier::Priority), 3_000_000)],
+        );
+        let check = |asked, reported, usage, tier, charged| {
+            let seen = Seen { tier: reported, ..seen(usage, true) };
+            let bill = bill(&table, Terms { tier: asked, unix_ms: 0 }, Outcome::Completed, &seen);
+            assert_eq!((bill.tier, bill.charged), (tier, NanoUsd(charged)), "{asked:?} {reported:?} {usage:?}");
+        };
+        use Tier::{Flex, Priority, Standard};
+        check(Standard, None, Some((9, 0)), Standard, 9_000);
+        check(Standard, None, Some((10, 0)), Standard, 20_000);
+        check(Flex, None, Some((10, 0)), Flex, 5_000);
+        // What the provider says counts, whatever was asked for.
+        check(Flex, Some(Standard), Some((9, 0)), Standard, 9_000);
+        check(Standard, Some(Priority), Some((9, 0)), Priority, 27_000);
+        check(Priority, Some(Tier::Scale), Some((9, 0)), Tier::Scale, 9_000);
+        // Without figures, our own estimate of the prompt (5) decides.
+        check(Priority, None, None, Priority, 15_000);
     }
 }

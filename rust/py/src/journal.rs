@@ -90,6 +90,7 @@ row!(ATTEMPT_COLUMNS, attempt_row, attempt: Attempt, place: (&str, usize), {
     "latency_us" => attempt.latency_us,
     "upstream_cost_nanousd" => attempt.upstream_cost.0,
     "flags" => attempt.flags.0,
+    "service_tier" => attempt.tier.name(),
 });
 
 row!(LOSS_COLUMNS, loss_row, loss: Loss, place: (&str, usize), {

@@ -4,12 +4,13 @@
 use crate::health::budget::Budget;
 use crate::health::lane::Turn;
 use crate::health::queue::Queue;
-use crate::health::{Endpoint as Health, Pulse, Registry};
+use crate::health::{Endpoint as Health, Pulse, Registry, Shelves};
 use crate::hedge::Hedges;
 use crate::names::Named;
-use crate::random::hash;
-use crate::wishes::{Members, Tier, Wishes, read};
-use fairlead_ir::Price;
+use crate::need::{Need, expected_pico};
+use crate::random::{hash, join};
+use crate::wishes::{Members, Wishes, covers, read, tier_of_tag};
+use fairlead_ir::{PriceTable, Tier};
 use fairlead_snapshot::{CredentialLimits, Endpoint, Model, Provider, Snapshot, SnapshotError};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Board {
     snapshot: Arc<Snapshot>,
+    /// The endpoints, then their tiers.
     entries: Vec<Entry>,
     models: Vec<ModelEntry>,
     budgets: Vec<Arc<Budget>>,
@@ -33,11 +35,13 @@ pub struct Board {
 #[derive(Debug)]
 struct ModelEntry {
     entries: Range<usize>,
+    /// What its endpoints sell beside their usual tier: entries of their own.
+    tiers: Range<usize>,
     /// Of its id: pins outlive snapshots.
     hash: u64,
 }
 
-/// An endpoint on the board.
+/// An endpoint on the board, or one of the tiers that it sells beside the usual one.
 #[derive(Debug)]
 pub struct Entry {
     /// The endpoint's stable id.
@@ -48,12 +52,19 @@ pub struct Entry {
     pub endpoint: usize,
     /// Index into [`Snapshot::providers`].
     pub provider: usize,
-    /// The provider's slug, with the region behind a slash where one is named: what `order`, `only` and `ignore` speak of.
+    /// The provider's slug, with the region behind a slash where one is named, and a tier: what `order`, `only` and `ignore` speak of.
     pub tag: Box<str>,
+    /// The tier that is asked for there, in words of the request: one that the endpoint sells beside the usual one.
+    pub asks: Option<Tier>,
     /// What it has learned.
     pub health: Arc<Health>,
+    /// What its health is known by: tiers come and go by themselves.
+    pub(crate) health_id: u64,
+    /// Where it is of another tier than the usual one.
     pub(crate) tier: Option<Tier>,
-    pub(crate) price: Price,
+    /// The endpoint sells the other one of `priority` and `fast`, too.
+    pub(crate) has_twin: bool,
+    pub(crate) prices: PriceTable,
     pub(crate) cancel_stops_billing: bool,
     pub(crate) turns: Box<[Turn]>,
 }
@@ -61,12 +72,31 @@ pub struct Entry {
 impl Entry {
     /// Whether a cached prompt is cheaper here than a new one.
     pub(crate) fn caches(&self) -> bool {
-        self.price.cache_read < self.price.prompt
+        self.prices.base().cache_read < self.prices.base().prompt
     }
 
     pub(crate) fn is_free(&self) -> bool {
-        let Price { prompt, completion, request, reasoning, .. } = self.price;
-        [prompt, completion, request, reasoning].iter().all(|price| price.0 == 0)
+        self.prices.is_free()
+    }
+
+    /// Whether it is what a request for this tier means.
+    pub(crate) fn is_of(&self, asked: Tier) -> bool {
+        self.tier.is_some_and(|tier| tier == asked || !self.has_twin && tier.is_as_good_as(asked))
+    }
+
+    /// The tier that its prices are asked for.
+    pub(crate) fn priced_tier(&self) -> Tier {
+        self.asks.unwrap_or_default()
+    }
+
+    /// What a request is expected to cost here, in pico-dollars.
+    pub(crate) fn expected_pico(&self, need: &Need, usual_completion: u32, is_cached: bool) -> f64 {
+        expected_pico(need, &self.prices, self.priced_tier(), usual_completion, is_cached)
+    }
+
+    /// Whether a slug means the endpoint that this is a tier of.
+    pub(crate) fn is_sold_by(&self, slug: &str) -> bool {
+        self.asks.is_some() && self.tag.rsplit_once('/').is_some_and(|(endpoint, _)| covers(slug, endpoint))
     }
 
     pub(crate) fn has_free_turn(&self, now_ms: u64, tokens: u64) -> bool {
@@ -96,31 +126,15 @@ impl Board {
             let mut models = Vec::with_capacity(snapshot.models.len());
             for (index, model) in snapshot.models.iter().enumerate() {
                 let first = entries.len();
-                entries.extend(model.endpoints.iter().enumerate().map(|(position, endpoint)| {
-                    let provider = &snapshot.providers[endpoint.provider];
-                    let tag = tag(provider, endpoint);
-                    Entry {
-                        id: endpoint.id,
-                        model: index,
-                        endpoint: position,
-                        provider: endpoint.provider,
-                        tier: Tier::of_tag(&tag),
-                        tag,
-                        health: shelves.endpoint(endpoint.id),
-                        price: endpoint.price,
-                        cancel_stops_billing: provider.cancel_stops_billing,
-                        turns: credentials(endpoint)
-                            .iter()
-                            .enumerate()
-                            .map(|(position, name)| Turn {
-                                lane: shelves.lane(endpoint.id, name),
-                                key: shelves.key(&provider.slug, name),
-                                limits: provider.credentials.get(position).copied().unwrap_or(CredentialLimits::NONE),
-                            })
-                            .collect(),
-                    }
-                }));
-                models.push(ModelEntry { entries: first..entries.len(), hash: hash(model.id.as_bytes()) });
+                entries.extend((0..model.endpoints.len()).map(|position| entry(&snapshot, shelves, index, position, None)));
+                models.push(ModelEntry { entries: first..entries.len(), tiers: 0..0, hash: hash(model.id.as_bytes()) });
+            }
+            for (index, model) in snapshot.models.iter().enumerate() {
+                let first = entries.len();
+                for (position, endpoint) in model.endpoints.iter().enumerate() {
+                    entries.extend(endpoint.prices.tiers().map(|tier| entry(&snapshot, shelves, index, position, Some(tier))));
+                }
+                models[index].tiers = first..entries.len();
             }
             let (queue, hedges) = (shelves.queue(), shelves.hedges());
             Board { entries, models, budgets, queue, hedges, slugs: HashMap::new(), presets: Vec::new(), snapshot: Arc::clone(&snapshot) }
@@ -177,9 +191,14 @@ impl Board {
         &self.entries[position]
     }
 
-    /// Every endpoint, in the order of positions.
+    /// The tiers that a model's endpoints sell beside the usual one.
+    pub(crate) fn tiers_of(&self, model: usize) -> Range<usize> {
+        self.models[model].tiers.clone()
+    }
+
+    /// The endpoints, in the order of positions; tiers that they sell stand behind them all.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries.iter().filter(|entry| entry.asks.is_none())
     }
 
     /// An endpoint by its stable id. Linear: for showing.
@@ -225,6 +244,43 @@ impl Board {
         let position = self.snapshot.presets.iter().position(|preset| preset.name == name)?;
         Some((position, &self.presets[position]))
     }
+}
+
+/// An endpoint, or one of its tiers.
+fn entry(snapshot: &Snapshot, shelves: &mut Shelves, model: usize, position: usize, asks: Option<Tier>) -> Entry {
+    let endpoint = &snapshot.models[model].endpoints[position];
+    let provider = &snapshot.providers[endpoint.provider];
+    let own = tag(provider, endpoint);
+    let health_id = health_id(endpoint.id, asks);
+    let tag = asks.map_or_else(|| own.clone(), |tier| format!("{own}/{}", tier.name()).into());
+    let sells = |wanted: Tier| endpoint.prices.tiers().any(|tier| tier == wanted);
+    let turn = |(position, name): (usize, &String)| Turn {
+        lane: shelves.lane(health_id, name),
+        key: shelves.key(&provider.slug, name),
+        limits: provider.credentials.get(position).copied().unwrap_or(CredentialLimits::NONE),
+    };
+    let turns = credentials(endpoint).iter().enumerate().map(turn).collect();
+    Entry {
+        id: endpoint.id,
+        model,
+        endpoint: position,
+        provider: endpoint.provider,
+        asks,
+        health: shelves.endpoint(health_id),
+        health_id,
+        tier: asks.or_else(|| tier_of_tag(&own)),
+        has_twin: asks.is_some() && sells(Tier::Priority) && sells(Tier::Fast),
+        tag,
+        prices: endpoint.prices.clone(),
+        cancel_stops_billing: provider.cancel_stops_billing,
+        turns,
+    }
+}
+
+/// What the health of an endpoint is kept by, or that of a tier it sells.
+pub(crate) fn health_id(endpoint: u64, asks: Option<Tier>) -> u64 {
+    // The ids of endpoints leave the highest bit alone.
+    asks.map_or(endpoint, |tier| join(endpoint, u64::from(tier.number())) | 1 << 63)
 }
 
 fn tag(provider: &Provider, endpoint: &Endpoint) -> Box<str> {

@@ -6,14 +6,14 @@
 //! Numbers are little-endian, or in groups of seven bits (the low ones first) where most are small; texts and lists stand behind their
 //! length. A byte too many or a number that nothing is known by is an error, never a guess: who changes the format numbers it anew.
 
-use crate::board::Board;
+use crate::board::{Board, health_id};
 use crate::health::{FULL_SHARE, Pace, Percentiles, Pulse, Standing, State};
 use crate::names::{self, Pick, Sticky};
 use crate::need::{Need, Way};
 use crate::plan::{Moment, Now, Order, Plan, decide};
 use crate::sticky::Pin;
-use crate::wishes::{By, Cutoffs, MaxPrice, Partition, Sort, Tier, Wishes};
-use fairlead_ir::{Dialect, PicoUsd};
+use crate::wishes::{By, Cutoffs, MaxPrice, Partition, Sort, Wishes};
+use fairlead_ir::{Dialect, PicoUsd, Tier};
 use fairlead_snapshot::Endpoint;
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use std::collections::HashMap;
@@ -91,14 +91,14 @@ impl Read {
     fn pulse(&mut self, mut now: Now, entry: &crate::Entry, need: &Need) -> Pulse {
         let is_past = self.is_past;
         let read = || if is_past { Pulse::default() } else { now.pulse(entry, need) };
-        *self.pulses.entry(entry.id).or_insert_with(read)
+        *self.pulses.entry(entry.health_id).or_insert_with(read)
     }
 
     #[cold]
     fn pace(&mut self, mut now: Now, entry: &crate::Entry) -> Pace {
         let is_past = self.is_past;
         let read = || if is_past { Pace::default() } else { now.pace(entry) };
-        *self.paces.entry(entry.id).or_insert_with(read)
+        *self.paces.entry(entry.health_id).or_insert_with(read)
     }
 }
 
@@ -124,8 +124,8 @@ impl Decided<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         let Decided { board, names, patterns, wishes, need, pin, seed, plan, recording } = *self;
         let names::Request { model, models, preset, sticky } = names;
-        // The conversation is only good for looking up the pin.
-        let Need { prompt_tokens, max_tokens, inputs, outputs, parameters, has_tools, account, conversation: _ } = *need;
+        // The conversation is only good for looking up the pin; the moment is that of the generation.
+        let Need { prompt_tokens, max_tokens, inputs, outputs, parameters, has_tools, account, conversation: _, unix_ms: _ } = *need;
         let read = recording.read.as_deref();
         let others = read.map_or_else(Vec::new, |read| others(board, plan, &read.pulses));
         let paces = paces(board, plan, read);
@@ -180,8 +180,12 @@ impl Decided<'_> {
         }
         put(out, plan.steps.len() as u64);
         for step in &plan.steps {
-            put(out, board.entry(step.entry).id);
-            out.push(step.dialect.number() | u8::from(step.reluctant) << 3 | u8::from(step.pinned) << 4);
+            let entry = board.entry(step.entry);
+            put(out, entry.id);
+            out.push(
+                step.dialect.number() | u8::from(step.reluctant) << 3 | u8::from(step.pinned) << 4 | u8::from(entry.asks.is_some()) << 5,
+            );
+            out.extend(entry.asks.map(Tier::number));
             put_pulse(out, &step.pulse);
         }
         if !others.is_empty() {
@@ -203,7 +207,7 @@ impl Decided<'_> {
 
 /// Of endpoints that the plan does not hold, what is not as always.
 fn others(board: &Board, plan: &Plan, pulses: &HashMap<u64, Pulse>) -> Vec<(u64, Pulse)> {
-    let is_there = |id| plan.steps.iter().any(|step| board.entry(step.entry).id == id);
+    let is_there = |id| plan.steps.iter().any(|step| board.entry(step.entry).health_id == id);
     let unusual = pulses.iter().filter(|(_, pulse)| **pulse != Pulse::default());
     let mut others: Vec<_> = unusual.map(|(id, pulse)| (*id, *pulse)).filter(|(id, _)| !is_there(*id)).collect();
     others.sort_unstable_by_key(|(id, _)| *id);
@@ -214,7 +218,7 @@ fn others(board: &Board, plan: &Plan, pulses: &HashMap<u64, Pulse>) -> Vec<(u64,
 fn paces(board: &Board, plan: &Plan, read: Option<&Read>) -> Vec<(u64, Pace)> {
     let unusual = |(_, pace): &(u64, Pace)| *pace != Pace::default();
     match read {
-        None => plan.paces.iter().map(|(position, pace)| (board.entry(*position).id, *pace)).filter(unusual).collect(),
+        None => plan.paces.iter().map(|(position, pace)| (board.entry(*position).health_id, *pace)).filter(unusual).collect(),
         Some(read) => {
             let mut paces: Vec<_> = read.paces.iter().map(|(id, pace)| (*id, *pace)).filter(unusual).collect();
             paces.sort_unstable_by_key(|(id, _)| *id);
@@ -245,6 +249,8 @@ pub struct Inputs {
 pub struct Chosen {
     /// Its stable id.
     pub endpoint: u64,
+    /// The tier that it was asked for, where it sells that beside the usual one.
+    pub tier: Option<Tier>,
     /// In which dialect.
     pub dialect: Dialect,
     /// It would probably refuse.
@@ -258,11 +264,11 @@ pub struct Chosen {
 pub struct Malformed;
 
 impl Inputs {
-    /// Reads what [`Decided::write`] wrote.
+    /// Reads what [`Decided::write`] wrote, of a request that came at this moment.
     ///
     /// # Errors
     /// It is something else.
-    pub fn read(bytes: &[u8]) -> Result<Inputs, Malformed> {
+    pub fn read(bytes: &[u8], unix_ms: u64) -> Result<Inputs, Malformed> {
         let mut fields = Fields(bytes);
         let seed = fields.u64()?;
         let flags = u16::from_le_bytes(fields.take()?);
@@ -278,7 +284,7 @@ impl Inputs {
             patterns: if flags & has::PATTERNS != 0 { fields.texts()? } else { Vec::new() },
             wishes: if flags & has::WISHES != 0 { fields.wishes()? } else { Wishes::NONE },
             pin: if flags & has::PIN != 0 { Some(Pin { endpoint: fields.number()?, key: fields.small()? }) } else { None },
-            need: Need { prompt_tokens: fields.number()?, has_tools: flags & has::TOOLS != 0, ..Need::tokens(0, None) },
+            need: Need { prompt_tokens: fields.number()?, has_tools: flags & has::TOOLS != 0, unix_ms, ..Need::tokens(0, None) },
             read: Read::default(),
             chosen: Vec::new(),
         };
@@ -292,9 +298,10 @@ impl Inputs {
         for _ in 0..fields.number()? {
             let endpoint = fields.number()?;
             let way = fields.u8()?;
-            let dialect = Dialect::from_number(way & 7).filter(|_| way < 1 << 5).ok_or(Malformed)?;
-            inputs.chosen.push(Chosen { endpoint, dialect, reluctant: way >> 3 & 1 == 1, pinned: way >> 4 & 1 == 1 });
-            inputs.read.pulses.insert(endpoint, fields.pulse()?);
+            let dialect = Dialect::from_number(way & 7).filter(|_| way < 1 << 6).ok_or(Malformed)?;
+            let tier = if way >> 5 & 1 == 1 { Some(Tier::from_number(fields.u8()?).ok_or(Malformed)?) } else { None };
+            inputs.chosen.push(Chosen { endpoint, tier, dialect, reluctant: way >> 3 & 1 == 1, pinned: way >> 4 & 1 == 1 });
+            inputs.read.pulses.insert(health_id(endpoint, tier), fields.pulse()?);
         }
         if flags & has::OTHERS != 0 {
             for _ in 0..fields.number()? {
@@ -319,6 +326,7 @@ impl Inputs {
     pub fn has_come_to(&self, board: &Board, plan: &Plan) -> bool {
         let chosen = plan.steps.iter().map(|step| Chosen {
             endpoint: board.entry(step.entry).id,
+            tier: board.entry(step.entry).asks,
             dialect: step.dialect,
             reluctant: step.reluctant,
             pinned: step.pinned,
@@ -350,7 +358,6 @@ pub fn replay(board: &Board, inputs: &Inputs, serves: impl Fn(&Endpoint) -> Opti
 
 /// By their numbers in records: new ones come last.
 const ORDERS: [By; 4] = [By::Price, By::Throughput, By::Latency, By::Exacto];
-const TIERS: [Tier; 5] = [Tier::Standard, Tier::Priority, Tier::Flex, Tier::Batch, Tier::Scale];
 const STATES: [State; 3] = [State::Closed, State::Open, State::Due];
 const STANDINGS: [Standing; 3] = [Standing::Normal, Standing::Degraded, Standing::Down];
 
@@ -422,7 +429,7 @@ fn put_wishes(out: &mut Vec<u8>, wishes: &Wishes) {
     for price in [max_price.prompt, max_price.completion, max_price.request] {
         put_option(out, price.map(|price| price.0));
     }
-    put_one_of(out, &TIERS, tier.as_ref());
+    put_one_of(out, &Tier::ALL, tier.as_ref());
 }
 
 fn put_pulse(out: &mut Vec<u8>, pulse: &Pulse) {
@@ -535,7 +542,7 @@ impl Fields<'_> {
             min_throughput: self.cutoffs()?,
             max_latency: self.cutoffs()?,
             max_price: MaxPrice { prompt: self.price()?, completion: self.price()?, request: self.price()? },
-            tier: self.one_of(&TIERS)?,
+            tier: self.one_of(&Tier::ALL)?,
         })
     }
 

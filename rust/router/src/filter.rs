@@ -3,8 +3,8 @@
 use crate::board::{Board, Entry};
 use crate::names::Named;
 use crate::need::{Need, Way};
-use crate::wishes::{Tier, Wishes, covers};
-use fairlead_ir::PicoUsd;
+use crate::wishes::{MaxPrice, Wishes, covers};
+use fairlead_ir::{PicoUsd, Tier};
 use fairlead_snapshot::{Modalities, Parameters};
 
 /// Why an endpoint is out.
@@ -138,6 +138,9 @@ impl Demand<'_> {
     /// How the endpoint is spoken to, or why it is out. The cheapest tests go first.
     pub(crate) fn judge(&self, entry: &Entry, named: Named, way: Option<Way>) -> Result<Way, Reason> {
         let way = way.ok_or(Reason::NoDialect)?;
+        if entry.asks.is_some_and(|tier| tier.word(way.dialect).is_none()) {
+            return Err(Reason::NoDialect);
+        }
         if (named.variant.free || self.only_free) && !entry.is_free() {
             return Err(Reason::NotFree);
         }
@@ -150,26 +153,24 @@ impl Demand<'_> {
     }
 
     fn providers(&self, entry: &Entry, named: Named) -> Result<(), Reason> {
-        let named_in = |slugs: &[Box<str>]| slugs.iter().any(|slug| covers(slug, &entry.tag));
-        let Wishes { order, only, ignore, tier, .. } = self.wishes;
-        if !only.is_empty() && !named_in(only) {
+        let Wishes { order, only, ignore, .. } = self.wishes;
+        let asked = self.wishes.asked_tier();
+        let is_asked_for = asked.is_some_and(|asked| entry.is_of(asked)) || named.variant.opens.is_some_and(|opens| entry.is_of(opens));
+        // A base slug does not mean a tier, unless the request asks for the tier in another way.
+        let names = |slug: &str| covers(slug, &entry.tag) || is_asked_for && entry.is_sold_by(slug);
+        if !only.is_empty() && !only.iter().any(|slug| names(slug)) {
             return Err(Reason::NotAllowed);
         }
-        if named_in(ignore) {
+        if ignore.iter().any(|slug| covers(slug, &entry.tag) || entry.is_sold_by(slug)) {
             return Err(Reason::Ignored);
         }
-        let asked = tier.filter(|tier| *tier != Tier::Standard);
         match (entry.tier, asked) {
-            (None, None | Some(Tier::Priority)) => Ok(()),
-            // Where no endpoint is of the tier, the provider makes of the parameter what it can.
-            (None, Some(_)) => {
-                if self.has_tier {
-                    Err(Reason::OtherTier)
-                } else {
-                    Ok(())
-                }
-            }
-            (Some(tier), asked) if asked == Some(tier) || named.variant.opens == Some(tier) => Ok(()),
+            (None, None) => Ok(()),
+            (None, Some(asked)) if asked.is_as_good_as(Tier::Priority) => Ok(()),
+            // Where no endpoint is of the tier, the usual one serves.
+            (None, Some(_)) if !self.has_tier => Ok(()),
+            (None, Some(_)) => Err(Reason::OtherTier),
+            (Some(_), _) if is_asked_for => Ok(()),
             // Whoever spells a tier out means it.
             (Some(_), _) if order.iter().chain(only).any(|slug| **slug == *entry.tag) => Ok(()),
             (Some(_), _) => Err(Reason::OtherTier),
@@ -198,7 +199,10 @@ impl Demand<'_> {
     fn price(&self, entry: &Entry) -> Result<(), Reason> {
         let bound = self.wishes.max_price;
         let above = |most: Option<PicoUsd>, price: PicoUsd| most.is_some_and(|most| price > most);
-        match entry.price {
+        if bound == MaxPrice::NONE {
+            return Ok(());
+        }
+        match entry.prices.at(self.need.prompt_tokens, self.need.terms(entry.priced_tier())) {
             price if above(bound.prompt, price.prompt) => Err(Reason::TooDear(PriceMember::Prompt(price.prompt))),
             price if above(bound.completion, price.completion) => Err(Reason::TooDear(PriceMember::Completion(price.completion))),
             price if above(bound.request, price.request) => Err(Reason::TooDear(PriceMember::Request(price.request))),

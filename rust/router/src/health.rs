@@ -25,6 +25,7 @@ pub(crate) use breaker::FULL as FULL_SHARE;
 pub use breaker::{Admission, State};
 pub use quota::{Meter, Quota};
 pub use registry::Registry;
+pub(crate) use registry::Shelves;
 pub use report::{Quantiles, Report};
 pub use retry_after::{LONGEST_MS as LONGEST_RETRY_AFTER_MS, retry_after_ms};
 pub use rolling::{Percentiles, Window};

@@ -3,7 +3,8 @@
 
 use crate::board::Board;
 use crate::random::{Draws, hash, join};
-use crate::wishes::{By, Partition, Sort, Tier, Wishes, shown};
+use crate::wishes::{By, Partition, Sort, Wishes, shown};
+use fairlead_ir::Tier;
 use fairlead_snapshot::{Found, Split, did_you_mean};
 
 mod auto;

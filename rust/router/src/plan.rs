@@ -4,11 +4,11 @@ use crate::board::{Board, Entry};
 use crate::filter::{Demand, Reason};
 use crate::health::{Pace, Pulse};
 use crate::names::{Named, Pick};
-use crate::need::{Need, Way, expected_pico};
+use crate::need::{Need, Way};
 use crate::random::Draws;
 use crate::sticky::{Pin, ROUTER_HASH, key};
 use crate::strategy::{self, auto};
-use crate::wishes::{Tier, Wishes};
+use crate::wishes::Wishes;
 use fairlead_ir::Dialect;
 use fairlead_snapshot::{Endpoint, Parameters};
 
@@ -222,16 +222,21 @@ pub(crate) fn collect(
     serves: &impl Fn(&Endpoint) -> Option<Way>,
     plan: &mut Plan,
 ) {
-    let tier = order.wishes.tier.filter(|tier| *tier != Tier::Standard);
-    let positions = || models.iter().flat_map(|named| board.entries_of(named.model));
-    let has_tier = tier.is_some() && positions().any(|position| board.entry(position).tier == tier);
+    let asked = order.wishes.asked_tier();
+    let spells_a_tier = order.wishes.spells_a_tier();
+    // Tiers are looked at where one is asked for in whichever way.
+    let positions = |named: &Named| {
+        let tiers = if asked.is_some() || spells_a_tier || named.variant.opens.is_some() { board.tiers_of(named.model) } else { 0..0 };
+        board.entries_of(named.model).chain(tiers)
+    };
+    let has_tier = asked.is_some_and(|asked| models.iter().flat_map(&positions).any(|position| board.entry(position).is_of(asked)));
     let only_free = matches!(order.pick, Pick::Free);
     let tools = Parameters::one("tools").filter(|_| order.need.has_tools).unwrap_or(Parameters::NONE);
     let demand = Demand { board, need: order.need, wishes: order.wishes, has_tier, only_free, tools };
     for (model, named) in models.iter().enumerate() {
         // A model may be listed again, with another suffix: what it adds is new, what is there stays.
         let is_again = models[..model].iter().any(|earlier| earlier.model == named.model);
-        for position in board.entries_of(named.model) {
+        for position in positions(named) {
             if is_again && plan.steps.iter().any(|step| step.entry == position) {
                 continue;
             }
@@ -258,7 +263,7 @@ fn expect_alike(board: &Board, order: &Order<'_>, model: u16, steps: &mut [Step]
     }
     let mean = (known().map(u64::from).sum::<u64>() / count) as u32;
     for step in steps.iter_mut().filter(|step| step.model == model && step.pulse.completion_tokens != mean) {
-        step.expected_pico = expected_pico(order.need, &board.entry(step.entry).price, mean, step.pinned);
+        step.expected_pico = board.entry(step.entry).expected_pico(order.need, mean, step.pinned);
     }
 }
 
@@ -272,7 +277,7 @@ fn step(order: &Order<'_>, entry: &Entry, position: usize, model: u16, way: Way,
         reluctant: way.reluctant,
         pinned: pin.is_some(),
         key: pin.map(|pin| pin.key),
-        expected_pico: expected_pico(order.need, &entry.price, pulse.completion_tokens, pin.is_some()),
+        expected_pico: entry.expected_pico(order.need, pulse.completion_tokens, pin.is_some()),
         weight: 0.0,
         pulse,
         is_slow: false,
@@ -287,7 +292,7 @@ fn without_fallbacks(board: &Board, wishes: &Wishes, plan: &mut Plan) {
     if wishes.has_order() {
         let Plan { steps, removed, .. } = plan;
         steps.retain(|step| {
-            let is_listed = strategy::listed(wishes, &board.entry(step.entry).tag).is_some();
+            let is_listed = strategy::listed(wishes, board.entry(step.entry)).is_some();
             if !is_listed {
                 removed.push(Removed { entry: step.entry, reason: Reason::NotListed });
             }

@@ -1,7 +1,7 @@
 //! The order of the endpoints that nothing speaks against. A strategy says for each step in which group it is and at which place therein;
 //! one sort does the rest.
 
-use crate::board::Board;
+use crate::board::{Board, Entry};
 use crate::health::{Pace, Standing, State};
 use crate::names::Named;
 use crate::plan::{Moment, Order, Plan, Step};
@@ -23,6 +23,8 @@ const OPEN: u8 = 4;
 const RELUCTANT: u8 = 8;
 /// Behind those that `order` names, everything else keeps its own groups.
 const UNLISTED: u8 = 16;
+/// Behind those of the tier that is asked for, the usual ones keep theirs.
+const FALLBACK: u8 = 32;
 
 /// Puts the steps in order.
 pub(crate) fn arrange(board: &Board, order: &Order<'_>, models: &[Named], moment: &mut impl Moment, draws: &mut Draws, plan: &mut Plan) {
@@ -71,16 +73,26 @@ fn group(
             }
         }
     }
+    let asked = order.wishes.asked_tier();
+    let has_tier = asked.is_some_and(|asked| plan.steps.iter().any(|step| board.entry(step.entry).is_of(asked)));
     for step in &mut plan.steps[range] {
+        let entry = board.entry(step.entry);
+        let falls_back = has_tier && asked.is_some_and(|asked| !entry.is_of(asked));
         if step.reluctant {
             step.group += RELUCTANT;
         }
-        if !order.wishes.order.is_empty() {
-            match listed(order.wishes, &board.entry(step.entry).tag) {
-                // As it was asked for, whatever its health: the breaker lets nobody in when it is his turn.
-                Some(position) => (step.group, step.place) = (0, f64::from(position) + health_place(step)),
-                None => step.group += UNLISTED,
+        match listed(order.wishes, entry) {
+            // As it was asked for, whatever its health: the breaker lets nobody in when it is his turn.
+            Some(position) => {
+                let behind_its_tier = if falls_back { 0.5 } else { 0.0 };
+                (step.group, step.place) = (0, f64::from(position) + behind_its_tier + health_place(step));
+                continue;
             }
+            None if !order.wishes.order.is_empty() => step.group += UNLISTED,
+            None => {}
+        }
+        if falls_back {
+            step.group += FALLBACK;
         }
     }
 }
@@ -90,9 +102,11 @@ fn health_place(step: &Step) -> f64 {
     f64::from(health_group(step)) / 16.0
 }
 
-/// The position in `order` that names an endpoint with this tag.
-pub(crate) fn listed(wishes: &Wishes, tag: &str) -> Option<u16> {
-    wishes.order.iter().position(|slug| covers(slug, tag)).map(|position| position as u16)
+/// The position in `order` that names an entry; of a tier, else the one that names its endpoint.
+pub(crate) fn listed(wishes: &Wishes, entry: &Entry) -> Option<u16> {
+    let position = |names: &dyn Fn(&str) -> bool| wishes.order.iter().position(|slug| names(slug));
+    let found = position(&|slug| covers(slug, &entry.tag)).or_else(|| position(&|slug| entry.is_sold_by(slug)));
+    found.map(|position| position as u16)
 }
 
 /// The group that its health puts a step into.
@@ -139,9 +153,9 @@ fn is_slow(wishes: &Wishes, pace: &Pace) -> bool {
         || throughput.samples > 0 && wishes.min_throughput.0.iter().zip(ABOVE).any(low)
 }
 
-/// The endpoint that has the prompt in its cache goes first, unless it is in no state to answer.
+/// The endpoint that has the prompt in its cache goes first, unless it is in no state to answer or of another tier than is asked for.
 fn stick(plan: &mut Plan) {
-    let pinned = plan.steps.iter().position(|step| step.pinned && health_group(step) == SOUND);
+    let pinned = plan.steps.iter().position(|step| step.pinned && health_group(step) == SOUND && step.group < FALLBACK);
     if let Some(position) = pinned.filter(|position| *position > 0) {
         plan.steps[..=position].rotate_right(1);
     }

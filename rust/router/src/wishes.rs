@@ -1,7 +1,7 @@
 //! What a request wants of the choice, typed: OpenRouter's `provider` object and what stands beside it. Where nothing is wished,
 //! [`Wishes::NONE`] costs nothing.
 
-use fairlead_ir::PicoUsd;
+use fairlead_ir::{PicoUsd, Tier};
 use fairlead_snapshot::Quantizations;
 
 mod read;
@@ -101,6 +101,16 @@ impl Wishes {
         self
     }
 
+    /// The tier that is asked for, if it is not the usual one.
+    pub(crate) fn asked_tier(&self) -> Option<Tier> {
+        self.tier.filter(|tier| *tier != Tier::Standard)
+    }
+
+    /// Whether a tier is named where endpoints are.
+    pub(crate) fn spells_a_tier(&self) -> bool {
+        self.order.iter().chain(&self.only).any(|slug| tier_of_tag(slug).is_some())
+    }
+
     /// Whether anything but the default order is asked for.
     pub(crate) fn has_order(&self) -> bool {
         !self.order.is_empty()
@@ -132,7 +142,7 @@ fn stricter(mine: Option<bool>, theirs: Option<bool>) -> Option<bool> {
 pub(crate) fn covers(slug: &str, tag: &str) -> bool {
     match tag.strip_prefix(slug) {
         Some("") => true,
-        Some(rest) => !slug.is_empty() && rest.starts_with('/') && Tier::of_tag(tag).is_none(),
+        Some(rest) => !slug.is_empty() && rest.starts_with('/') && tier_of_tag(tag).is_none(),
         None => false,
     }
 }
@@ -217,38 +227,8 @@ impl MaxPrice {
     }
 }
 
-/// A service tier. An endpoint belongs to one if its tag ends with the tier's name, such as `openai/flex`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// As always.
-    Standard,
-    /// Dearer and sooner; standard endpoints are fallbacks.
-    Priority,
-    /// Cheaper and later; never falls back to standard where a flex endpoint exists.
-    Flex,
-    /// Hours later, in batches.
-    Batch,
-    /// Bought in advance.
-    Scale,
-}
-
-impl Tier {
-    /// Words of requests and of tags; several mean the same.
-    pub(crate) const ALL: [(&'static str, Tier); 9] = [
-        ("auto", Tier::Standard),
-        ("default", Tier::Standard),
-        ("standard", Tier::Standard),
-        ("standard_only", Tier::Standard),
-        ("priority", Tier::Priority),
-        ("fast", Tier::Priority),
-        ("flex", Tier::Flex),
-        ("batch", Tier::Batch),
-        ("scale", Tier::Scale),
-    ];
-
-    /// The tier that an endpoint's tag names, if it is not the standard one.
-    pub(crate) fn of_tag(tag: &str) -> Option<Tier> {
-        let (_, last) = tag.rsplit_once('/')?;
-        Tier::ALL.iter().find(|(word, tier)| *word == last && *tier != Tier::Standard).map(|(_, tier)| *tier)
-    }
+/// The service tier that an endpoint's tag names, if it is not the standard one: its last part, as in `openai/flex`.
+pub(crate) fn tier_of_tag(tag: &str) -> Option<Tier> {
+    let (_, last) = tag.rsplit_once('/')?;
+    Tier::from_word(last.as_bytes()).filter(|tier| *tier != Tier::Standard)
 }

@@ -2,6 +2,7 @@
 //! and liberal way. Both dialects share one struct: their fields do not clash.
 
 use crate::ask::{Ask, BYTES_PER_TOKEN, Structure, TOKENS_PER_MESSAGE, ToolChoice, Tools};
+use crate::reply;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -23,6 +24,7 @@ pub(crate) struct Call<'a> {
     pub(crate) stream_options: Option<Fields<StreamOptions>>,
     pub(crate) max_tokens: Option<i64>,
     pub(crate) max_completion_tokens: Option<i64>,
+    service_tier: Option<serde_json::Value>,
     pub(crate) n: Option<i64>,
     #[serde(borrow)]
     tools: Option<Vec<&'a RawValue>>,
@@ -55,6 +57,11 @@ impl<'a> Call<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(body).map_err(|error| format!("body is not UTF-8: {error}"))?;
         serde_json::from_str(text).map(|Fields(call)| call).map_err(|error| error.to_string())
+    }
+
+    /// The service tier that serves it, in OpenAI's dialect.
+    pub(crate) fn tier(&self) -> &'static str {
+        reply::tier(self.service_tier.as_ref())
     }
 
     /// What it asks for, with the token limit that the dialect has found.

@@ -5,7 +5,7 @@ use crate::call::{Call, Fields};
 use crate::context::Context;
 use crate::ledger::Dialect;
 use crate::plan::{Model, Persona, Plan, flaky_fault};
-use crate::reply::{Refusal, Wire, Wishes};
+use crate::reply::{self, Refusal, Wire, Wishes};
 use crate::request::{Head, Request};
 use crate::script::Script;
 use crate::tally::Tally;
@@ -77,7 +77,7 @@ fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, cre
     let context = Context { shared, request, dialect, persona, credential };
     let stream = call.stream.unwrap_or(false);
     let usage = call.stream_options.as_ref().and_then(|Fields(options)| options.include_usage).unwrap_or(false);
-    let wishes = Wishes { usage, obfuscation: false };
+    let wishes = Wishes { usage, obfuscation: false, tier: call.tier() };
     let strict = script.strict.unwrap_or(persona.has_family() || shared.judging.load(Ordering::Relaxed));
     let ask = match dialect {
         Dialect::AnthropicMessages if strict => anthropic_messages::read(&context, &parse(&request.body)?)?,
@@ -102,6 +102,7 @@ fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, c
     let wishes = Wishes {
         usage: flag("/stream_options/include_usage").unwrap_or(false),
         obfuscation: flag("/stream_options/include_obfuscation").unwrap_or(true),
+        tier: reply::tier(body.get("service_tier")),
     };
     let ask = match dialect {
         Dialect::GeminiGenerate => gemini_generate::read(&context, &body)?,

@@ -80,7 +80,7 @@ pub(crate) fn unary(reply: &Reply<'_>) -> Vec<u8> {
         out.push(b',');
         push_usage(usage, &mut out);
     }
-    push(&mut out, format_args!(r#","service_tier":"default","system_fingerprint":"{FINGERPRINT}"}}"#));
+    push(&mut out, format_args!(r#","service_tier":"{}","system_fingerprint":"{FINGERPRINT}"}}"#, reply.service_tier()));
     out
 }
 
@@ -213,13 +213,13 @@ pub(crate) struct Stream<'a> {
 impl<'a> Stream<'a> {
     pub(crate) fn new(reply: &'a Reply<'a>) -> Self {
         let Reply { id, created, .. } = reply;
-        let model = quoted(reply.model);
+        let (model, tier) = (quoted(reply.model), reply.service_tier());
         let usage = if reply.wishes.usage { r#","usage":null"# } else { "" };
         Self {
             reply,
             odd: is_odd(reply).then(|| OddStream::new(reply)),
             start: format!(
-                r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"service_tier":"default","system_fingerprint":"{FINGERPRINT}","choices":["#
+                r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"service_tier":"{tier}","system_fingerprint":"{FINGERPRINT}","choices":["#
             ),
             rest: format!(r#","finish_reason":null}}]{usage}}}"#),
         }

@@ -73,10 +73,8 @@ impl Object<'_> {
         let reasoning = json!({"effort": part("effort", json!("medium")), "summary": part("summary", Value::Null)});
         let reasoning = if reply.persona.family.reasons { reasoning } else { json!({"effort": null, "summary": null}) };
         push(&mut out, format_args!(r#","reasoning":{reasoning},"safety_identifier":{}"#, echo("safety_identifier", "null")));
-        push(
-            &mut out,
-            format_args!(r#","service_tier":"default","store":{},"temperature":{}"#, echo("store", "true"), echo("temperature", "1.0")),
-        );
+        push(&mut out, format_args!(r#","service_tier":"{}","store":{}"#, reply.service_tier(), echo("store", "true")));
+        push(&mut out, format_args!(r#","temperature":{}"#, echo("temperature", "1.0")));
         push(&mut out, format_args!(r#","text":{},"tool_choice":{}"#, text_settings(given("text")), echo("tool_choice", r#""auto""#)));
         push(&mut out, format_args!(r#","tools":{},"top_logprobs":{}"#, tools(given("tools")), echo("top_logprobs", "0")));
         push(&mut out, format_args!(r#","top_p":{},"truncation":{},"usage":"#, echo("top_p", "1.0"), echo("truncation", r#""disabled""#)));

@@ -56,6 +56,14 @@ pub(crate) struct Wishes {
     pub(crate) usage: bool,
     /// With padding against eavesdroppers.
     pub(crate) obfuscation: bool,
+    /// Served in this tier, where the dialect tells.
+    pub(crate) tier: &'static str,
+}
+
+/// The tier that serves who asks so: the one that is asked for.
+pub(crate) fn tier(asked: Option<&Value>) -> &'static str {
+    let asked = asked.and_then(Value::as_str).unwrap_or_default();
+    ["flex", "priority", "fast", "ultrafast", "scale"].into_iter().find(|tier| *tier == asked).unwrap_or("default")
 }
 
 /// Token counts as reported; signed and wide, because scripts can make them absurd.
@@ -79,6 +87,11 @@ impl Usage {
 }
 
 impl Reply<'_> {
+    /// The service tier, in words that need no escapes.
+    pub(crate) fn service_tier(&self) -> &str {
+        self.script.service_tier.as_deref().unwrap_or(self.wishes.tier)
+    }
+
     /// The final usage; `None` if it is to be left out.
     pub(crate) fn usage(&self) -> Option<Usage> {
         match self.script.usage {

@@ -52,6 +52,8 @@ pub(crate) struct Script {
     /// … and those written to it.
     pub(crate) cache_write_tokens: Option<u32>,
     pub(crate) usage: UsageReport,
+    /// The tier that served, whichever was asked for; where the dialect tells.
+    pub(crate) service_tier: Option<String>,
 
     /// The reason to report; `null`: none.
     #[serde(deserialize_with = "nullable")]

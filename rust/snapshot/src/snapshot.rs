@@ -6,7 +6,7 @@ use crate::target::{Target, in_query, target};
 use crate::wire;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::UnknownTrait;
-use fairlead_ir::{Dialect, PicoUsd, Price, Traits};
+use fairlead_ir::{Dialect, Hours, Override, PicoUsd, PriceTable, Rates, Tier, Traits};
 use http::HeaderValue;
 use std::collections::HashMap;
 use std::fmt;
@@ -147,7 +147,7 @@ pub struct Endpoint {
     /// The provider's name for the model.
     pub upstream_model: Arc<str>,
     /// Prices.
-    pub price: Price,
+    pub prices: PriceTable,
     /// Most completion tokens it gives, where it differs from the model.
     pub max_completion_tokens: Option<u64>,
     /// What it does differently from its dialects.
@@ -366,7 +366,7 @@ impl<'a> Sources<'a> {
             id: endpoint.id,
             provider: index,
             upstream_model: endpoint.upstream_model.as_str().into(),
-            price: price(&endpoint.price),
+            prices: prices(&endpoint.price)?,
             max_completion_tokens: endpoint.max_completion_tokens,
             traits,
             efforts: efforts(&endpoint.efforts)?,
@@ -481,17 +481,50 @@ fn header_value(text: &str, path: impl Fn() -> String) -> Result<HeaderValue, Sn
     HeaderValue::from_str(text).map_err(|_| SnapshotError::new(path(), "a header cannot carry this name; use visible ASCII characters"))
 }
 
-fn price(wire: &wire::Price) -> Price {
-    let cache_write = wire.cache_write.unwrap_or(wire.prompt);
-    Price {
-        prompt: PicoUsd(wire.prompt),
-        completion: PicoUsd(wire.completion),
-        cache_read: PicoUsd(wire.cache_read.unwrap_or(wire.prompt)),
-        cache_write: PicoUsd(cache_write),
-        cache_write_1h: PicoUsd(wire.cache_write_1h.unwrap_or(cache_write)),
-        reasoning: PicoUsd(wire.reasoning.unwrap_or(wire.completion)),
-        request: PicoUsd(wire.request),
-        web_search: PicoUsd(wire.web_search),
+fn prices(wire: &wire::Price) -> Result<PriceTable, SnapshotError> {
+    let wire::Price { cache_read, cache_write, cache_write_1h, reasoning, .. } = *wire;
+    let base = wire::Rates {
+        prompt: Some(wire.prompt),
+        completion: Some(wire.completion),
+        cache_read,
+        cache_write,
+        cache_write_1h,
+        reasoning,
+        request: Some(wire.request),
+        web_search: Some(wire.web_search),
+    };
+    let overrides = wire.overrides.iter().enumerate().map(|(position, given)| price_override(position, given));
+    Ok(PriceTable::new(rates(&base), overrides.collect::<Result<_, _>>()?))
+}
+
+fn price_override(position: usize, wire: &wire::Override) -> Result<Override, SnapshotError> {
+    let wrong = |field: &str, message: String| SnapshotError::new(format!("price.overrides.{position}.{field}"), message);
+    let tier = match wire.service_tier.as_deref() {
+        None => None,
+        Some(word) => Some(Tier::ALL.into_iter().find(|tier| tier.name() == word).ok_or_else(|| {
+            let known = Tier::ALL.map(Tier::name).join(", ");
+            wrong("service_tier", format!("{word:?} is no service tier; there are {known}"))
+        })?),
+    };
+    const DAY: u16 = 24 * 60;
+    if let Some((from, to)) = wire.hours.iter().find(|(from, to)| !(*from < Hours::WEEK && from < to && to - from <= DAY)) {
+        let message = format!("{from} to {to} is no time of a week of {} minutes, of a day at most", Hours::WEEK);
+        return Err(wrong("hours", message));
+    }
+    let hours = wire.hours.iter().map(|(from, to)| Hours { from: *from, to: *to }).collect();
+    Ok(Override { prompt_tokens_above: wire.prompt_tokens_above, tier, hours, rates: rates(&wire.rates) })
+}
+
+fn rates(wire: &wire::Rates) -> Rates {
+    Rates {
+        prompt: wire.prompt.map(PicoUsd),
+        completion: wire.completion.map(PicoUsd),
+        cache_read: wire.cache_read.map(PicoUsd),
+        cache_write: wire.cache_write.map(PicoUsd),
+        cache_write_1h: wire.cache_write_1h.map(PicoUsd),
+        reasoning: wire.reasoning.map(PicoUsd),
+        request: wire.request.map(PicoUsd),
+        web_search: wire.web_search.map(PicoUsd),
     }
 }
 

@@ -447,7 +447,7 @@ pub struct Arm {
 }
 
 /// Prices in pico-dollars per unit.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// Uncached prompt token.
@@ -472,6 +472,41 @@ pub struct Price {
     /// Per web search.
     #[serde(default)]
     pub web_search: u64,
+    /// Other prices under conditions; later ones win, rate by rate.
+    #[serde(default)]
+    pub overrides: Vec<Override>,
+}
+
+/// Other prices under conditions, all of which must hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    /// Strictly more prompt tokens than this, cached ones included.
+    #[serde(default)]
+    pub prompt_tokens_above: Option<u64>,
+    /// The name of a [`fairlead_ir::Tier`].
+    #[serde(default)]
+    pub service_tier: Option<String>,
+    /// Times of the week in minutes from Monday 00:00 UTC: the first, and the one behind the last, at most a day later. Empty: always.
+    #[serde(default)]
+    pub hours: Vec<(u16, u16)>,
+    /// What costs something else then.
+    pub rates: Rates,
+}
+
+/// Some prices in pico-dollars per unit; what is absent is inherited.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields are those of Price")]
+pub struct Rates {
+    pub prompt: Option<u64>,
+    pub completion: Option<u64>,
+    pub cache_read: Option<u64>,
+    pub cache_write: Option<u64>,
+    pub cache_write_1h: Option<u64>,
+    pub reasoning: Option<u64>,
+    pub request: Option<u64>,
+    pub web_search: Option<u64>,
 }
 
 /// Keys that were made, changed or deleted.

@@ -23,7 +23,7 @@ GENERATION_COLUMNS = (
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",
-    "upstream_cost_nanousd", "flags",
+    "upstream_cost_nanousd", "flags", "service_tier",
 )  # fmt: skip
 LOSS_COLUMNS = ("generation_id", "n", "path", "severity", "reason")
 
@@ -343,15 +343,18 @@ END_COLUMNS = (
 
 
 def ends(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Row]:
-    """`END_COLUMNS` of those of these generations that are stored, and `endpoints`: the ids of those that were asked, in order."""
+    """`END_COLUMNS` of those of these generations that are stored, `endpoints`: the ids of those that were asked, in order,
+    and `tiers`: the service tiers that they were billed by."""
     marks = ", ".join("?" * len(ids))
     statement = f"SELECT id, {', '.join(END_COLUMNS)} FROM generations WHERE id IN ({marks})"  # noqa: S608
     found: dict[str, Row] = {}
     for id, *values in connection.execute(statement, tuple(ids)):
-        found[id] = dict(zip(END_COLUMNS, values, strict=True)) | {"endpoints": []}
-    statement = f"SELECT generation_id, endpoint_id FROM attempts WHERE generation_id IN ({marks}) ORDER BY generation_id, n"  # noqa: S608
-    for id, endpoint in connection.execute(statement, tuple(ids)):
+        found[id] = dict(zip(END_COLUMNS, values, strict=True)) | {"endpoints": [], "tiers": []}
+    columns = "generation_id, endpoint_id, service_tier"
+    statement = f"SELECT {columns} FROM attempts WHERE generation_id IN ({marks}) ORDER BY generation_id, n"  # noqa: S608
+    for id, endpoint, tier in connection.execute(statement, tuple(ids)):
         found[id]["endpoints"].append(endpoint)
+        found[id]["tiers"].append(tier)
     return found
 
 

@@ -15,9 +15,10 @@ const MAX_TOKENS: usize = FIRST_OWN;
 const METADATA: usize = FIRST_OWN + 1;
 const THREAD: usize = FIRST_OWN + 2;
 pub(crate) const TOOLS: usize = FIRST_OWN + 3;
+pub(crate) const SPEED: usize = FIRST_OWN + 4;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 4] = keys("messages", ["max_tokens", "metadata", "thread", "tools"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 5] = keys("messages", ["max_tokens", "metadata", "thread", "tools", "speed"]);
 
 /// The cap on completion tokens. Missing is the provider's to refuse; 0 only warms its cache.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {

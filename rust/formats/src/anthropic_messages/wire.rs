@@ -7,10 +7,10 @@ pub(crate) mod usage;
 
 use core::ops::Range;
 
-use fairlead_ir::{NanoUsd, Usage};
+use fairlead_ir::{NanoUsd, Tier, Usage};
 
 use crate::decimal::{count, count_in, nano_usd};
-use crate::json::walk::{self, Member};
+use crate::json::walk::{self, Member, as_str};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::wire::{is_error, is_hollow};
 use crate::patch::name;
@@ -135,6 +135,9 @@ pub(crate) struct Figures {
     /// What compaction used on the way: billed, but not in the totals.
     compaction: Usage,
     pub(crate) cost: Option<NanoUsd>,
+    tier: Option<Tier>,
+    /// Served in the tier that is asked for by `speed`.
+    is_fast: bool,
 }
 
 impl Figures {
@@ -161,6 +164,14 @@ impl Figures {
                 self.cost = nano_usd(member.value).or(self.cost);
                 return;
             }
+            b"service_tier" => {
+                self.tier = as_str(member.value).and_then(|word| Tier::from_word(word.as_bytes())).or(self.tier);
+                return;
+            }
+            b"speed" if member.kind == Kind::String => {
+                self.is_fast = member.value == br#""fast""#;
+                return;
+            }
             b"iterations" if member.kind == Kind::Array => {
                 self.compaction = compaction(member.value);
                 return;
@@ -173,7 +184,11 @@ impl Figures {
     /// What is known so far; `None` when neither input nor output was ever told.
     pub(crate) fn figured(&self) -> Option<Figured> {
         let missing = Missing { prompt: self.input.is_none(), completion: self.output.is_none() };
-        self.usage().map(|usage| Figured { usage, missing, cost: self.cost })
+        self.usage().map(|usage| Figured { usage, missing, cost: self.cost, tier: self.served_tier() })
+    }
+
+    fn served_tier(&self) -> Option<Tier> {
+        if self.is_fast { Some(Tier::Fast) } else { self.tier }
     }
 
     /// The start of a stream has a number of output tokens that counts nothing yet.

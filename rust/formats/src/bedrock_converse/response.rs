@@ -6,7 +6,7 @@ pub(crate) mod encode;
 #[cfg(test)]
 mod tests;
 
-use fairlead_ir::{Kind, block::Arguments};
+use fairlead_ir::{Kind, Tier, block::Arguments};
 
 use crate::reply::{Figured, Missing, Seen};
 use crate::text;
@@ -16,8 +16,9 @@ use crate::traits::Traits;
 pub(crate) fn read(body: &[u8], seen: &mut Seen) -> bool {
     let Ok(reply) = decode::decode(body, &Traits::NONE) else { return false };
     if let Some(usage) = reply.usage {
-        seen.take_figures(Figured { usage, missing: Missing::default(), cost: None });
+        seen.take_figures(Figured { usage, missing: Missing::default(), cost: None, tier: None });
     }
+    seen.tier = reply.service_tier.as_ref().and_then(|tier| Tier::from_word(tier.as_bytes()));
     for choice in &reply.choices {
         for block in &choice.blocks {
             let bytes = match &block.kind {

@@ -12,6 +12,7 @@ use fairlead_ir::{Delta, Event, Head};
 use self::decode::Decoder;
 use crate::error::ProviderError;
 use crate::eventstream;
+use crate::json::{Kind, walk};
 use crate::reply::{Figured, Missing, Seen};
 use crate::tap::{Action, Look};
 use crate::text;
@@ -27,6 +28,10 @@ impl MessageTap {
     pub(crate) fn read(&mut self, message: &[u8], seen: &mut Seen) -> Look {
         let mut look = Look { action: Action::Withhold, ..Look::default() };
         let read = eventstream::read(message).map_err(|fault| fault.to_string()).and_then(|message| {
+            if message.name() == Some(b"metadata") {
+                let tier = walk::member(message.data(), "serviceTier").ok().flatten().filter(|tier| tier.kind == Kind::Object);
+                seen.take_tier(tier.and_then(|tier| walk::member(tier.value, "type").ok()?).map(|word| word.value));
+            }
             let mut sink = |event: Event<'_>| note(&event, seen, &mut look);
             self.decoder.event(message.name(), message.data(), &mut sink).map_err(|fault| fault.to_string())
         });
@@ -50,7 +55,7 @@ fn note(event: &Event<'_>, seen: &mut Seen, look: &mut Look) {
             look.finish = true;
         }
         Event::Usage(usage) => {
-            seen.take_figures(Figured { usage: *usage, missing: Missing::default(), cost: None });
+            seen.take_figures(Figured { usage: *usage, missing: Missing::default(), cost: None, tier: None });
             (look.usage, look.bill) = (true, true);
         }
         Event::KeepAlive => look.keep_alive = true,

@@ -13,9 +13,10 @@ use crate::request::{Body, FIRST_OWN, Refusal, keys};
 /// Both spellings that Google takes.
 const GENERATION_CONFIG: [usize; 2] = [FIRST_OWN, FIRST_OWN + 1];
 pub(crate) const TOOLS: usize = FIRST_OWN + 2;
+pub(crate) const TIER: usize = FIRST_OWN + 3;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 3] = keys("contents", ["generationConfig", "generation_config", "tools"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 4] = keys("contents", ["generationConfig", "generation_config", "tools", "serviceTier"]);
 
 /// The cap on completion tokens of one reply, and how many replies are asked for. Where something is said twice the larger one counts, so
 /// that a reservation is never too small.

@@ -8,11 +8,11 @@ pub(crate) mod part;
 
 use core::ops::Range;
 
-use fairlead_ir::{NanoUsd, StopReason, Text, Usage};
+use fairlead_ir::{NanoUsd, StopReason, Text, Tier, Usage};
 
 use crate::decimal::{count, nano_usd};
 use crate::json::skip_space;
-use crate::json::walk::{self, Cursor};
+use crate::json::walk::{self, Cursor, as_str};
 use crate::patch::name;
 use crate::reply::{Figured, Missing};
 use crate::write::Object;
@@ -79,6 +79,7 @@ pub(crate) struct Figures {
     pub(crate) web_searches: u64,
     /// What a gateway in between put there.
     pub(crate) cost: Option<NanoUsd>,
+    tier: Option<Tier>,
 }
 
 impl Figures {
@@ -141,6 +142,10 @@ impl Figures {
                 self.cost = nano_usd(value).or(self.cost);
                 return;
             }
+            b"serviceTier" | b"trafficType" => {
+                self.tier = as_str(value).and_then(|word| tier_of(&word)).or(self.tier);
+                return;
+            }
             _ => return,
         };
         *slot = count(value).or(*slot);
@@ -168,8 +173,13 @@ impl Figures {
     pub(crate) fn figured(&self) -> Option<Figured> {
         let completion = self.candidates.is_none() && self.thoughts.is_none() && self.total.is_none();
         let missing = Missing { prompt: self.prompt.is_none(), completion };
-        self.usage().map(|usage| Figured { usage, missing, cost: self.cost })
+        self.usage().map(|usage| Figured { usage, missing, cost: self.cost, tier: self.tier })
     }
+}
+
+/// The tier in Google's words: those of Gemini's own API, and those of its cloud, which names the traffic.
+fn tier_of(word: &str) -> Option<Tier> {
+    Tier::from_word(word.strip_prefix("ON_DEMAND_").unwrap_or(word).as_bytes())
 }
 
 /// Writes the members of `usageMetadata`, with what the caller pays.

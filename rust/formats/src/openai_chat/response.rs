@@ -84,6 +84,7 @@ pub(crate) fn read(body: &[u8], part: &str, seen: &mut Seen) -> Result<bool, Rej
     }
     let Some(choices) = outline.choices else { return Ok(false) };
     seen.take_names(outline.id, outline.model, outline.created);
+    seen.take_tier(outline.tier);
     take_choices(&choices, seen);
     take_usage(outline.usage.or(choices.usage), seen);
     Ok(choices.count > 0)

@@ -58,6 +58,7 @@ impl ChunkTap {
         }
         let choices = outline.choices.unwrap_or_default();
         seen.take_names(outline.id, outline.model, outline.created);
+        seen.take_tier(outline.tier);
         let finished_before = seen.finish.is_some();
         take_choices(&choices, seen);
         if seen.error.is_some() {

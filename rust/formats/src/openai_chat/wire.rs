@@ -27,6 +27,7 @@ pub(crate) struct Outline<'a> {
     pub(crate) id: Option<&'a [u8]>,
     pub(crate) model: Option<&'a [u8]>,
     pub(crate) created: Option<&'a [u8]>,
+    pub(crate) tier: Option<&'a [u8]>,
     /// The value of a top-level `error` that is not `null`, `false` or empty.
     pub(crate) error: Option<&'a [u8]>,
     /// `None` unless `choices` is an array.
@@ -56,6 +57,7 @@ impl<'a> Outline<'a> {
                 (b"model", _) => outline.model = Some(cursor.skip()?),
                 (b"created", _) => outline.created = Some(cursor.skip()?),
                 (b"error", _) => outline.error = Some(cursor.skip()?).filter(|value| is_error(value)).or(outline.error),
+                (b"service_tier", Kind::String) => outline.tier = Some(cursor.skip()?),
                 _ => drop(cursor.skip()?),
             }
         }
@@ -231,7 +233,12 @@ pub(crate) fn read_prompt_usage(object: &[u8]) -> Option<Figured> {
     let figures = Figures::read(&mut Cursor::new(object)).ok()?;
     let prompt = figures.prompt.or(figures.total);
     let usage = Figures { prompt, completion: None, ..figures }.usage()?;
-    Some(Figured { usage: Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage }, missing: Missing::default(), cost: figures.cost })
+    Some(Figured {
+        usage: Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage },
+        missing: Missing::default(),
+        cost: figures.cost,
+        tier: None,
+    })
 }
 
 /// As [`read_usage`], for a host that is known to count reasoning beside the completion (`reasoning_outside`).
@@ -252,7 +259,7 @@ impl PlacedUsage {
         let read = match Figures::read(cursor) {
             Ok(figures) => {
                 let missing = Missing { prompt: figures.prompt.is_none(), completion: figures.completion.is_none() };
-                figures.usage().map(|usage| Figured { usage, missing, cost: figures.cost })
+                figures.usage().map(|usage| Figured { usage, missing, cost: figures.cost, tier: None })
             }
             Err(_) => {
                 *cursor = before.clone();

@@ -33,6 +33,7 @@ pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
             }
             (b"id", _) => id = Some(cursor.skip()?),
             (b"model", _) => model = Some(cursor.skip()?),
+            (b"service_tier", _) => seen.take_tier(Some(cursor.skip()?)),
             (b"error", _) => {
                 if is_error(cursor.skip()?) {
                     seen.fail(body);

@@ -32,9 +32,10 @@ pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
     Ok(true)
 }
 
-/// Takes id, model and time.
+/// Takes id, model, time and tier.
 pub(crate) fn take_names(outline: &Outline<'_>, seen: &mut Seen) {
     seen.take_names(outline.id, outline.model, outline.created);
+    seen.take_tier(outline.tier);
 }
 
 /// Takes why a reply ended, and its figures; whether there were any.

@@ -22,6 +22,7 @@ pub(crate) struct Outline<'a> {
     pub(crate) id: Option<&'a [u8]>,
     pub(crate) model: Option<&'a [u8]>,
     pub(crate) created: Option<&'a [u8]>,
+    pub(crate) tier: Option<&'a [u8]>,
     /// The word without its quotes.
     pub(crate) status: &'a [u8],
     /// The word in `incomplete_details`, without its quotes.
@@ -61,6 +62,7 @@ impl<'a> Outline<'a> {
             (b"id", Kind::String) => self.id = Some(value),
             (b"model", Kind::String) => self.model = Some(value),
             (b"created_at", Kind::Number) => self.created = Some(value),
+            (b"service_tier", Kind::String) => self.tier = Some(value),
             (b"status", Kind::String) => self.status = inside(value),
             (b"incomplete_details", Kind::Object) => self.reason = string_in(value, "reason").unwrap_or_default(),
             (b"usage", Kind::Object) => self.usage = Some(value),
@@ -248,7 +250,7 @@ impl Figures {
     /// What is known; `None` when neither input nor output was told.
     pub(crate) fn figured(&self, web_searches: u64) -> Option<Figured> {
         let missing = Missing { prompt: self.input.is_none(), completion: self.output.is_none() };
-        self.usage(web_searches).map(|usage| Figured { usage, missing, cost: self.cost })
+        self.usage(web_searches).map(|usage| Figured { usage, missing, cost: self.cost, tier: None })
     }
 
     /// Disjoint buckets.

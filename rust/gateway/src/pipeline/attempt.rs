@@ -1,17 +1,17 @@
 //! One try at one endpoint: the request as the provider shall get it, sent, and its reply's head.
 
-use super::Admitted;
 use super::call::Presence;
 use super::failure::Failure;
 use super::intake::Intake;
 use super::translate::Translated;
+use super::{Admitted, tier};
 use crate::upstream::{Exchange, ExchangeError, Outgoing};
 use crate::worker::{Worker, unix_ms};
 use bytes::Bytes;
 use fairlead_formats::request;
 use fairlead_formats::sigv4::{Credentials, Scope, Unsigned, body_sha256, sign};
 use fairlead_formats::splice::{Edits, Piece};
-use fairlead_ir::{Dialect, ErrorKind, Manner};
+use fairlead_ir::{Dialect, ErrorKind, Manner, Tier};
 use fairlead_snapshot::{Origin, Principal, Secret, Signing, Snapshot, Target};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ impl Attempting {
             manner,
             hashed_user: hashed_user.as_deref(),
             stream_options: !endpoint.traits.no_stream_options,
+            tier: tier::word(admitted, &intake.facts),
         };
         let mut edits = worker.edits.borrow_mut();
         edits.clear();
@@ -171,6 +172,12 @@ impl<'a> RequestHead<'a> {
         if dialect != choice.upstream && choice.endpoint(snapshot).traits.block_binding && choice.upstream == Dialect::AnthropicMessages {
             add("anthropic-beta", BINDING_CONTROLS);
         }
+        if choice.asks == Some(Tier::Fast)
+            && choice.upstream == Dialect::AnthropicMessages
+            && !passed().any(|(_, beta)| beta.windows(FAST_MODE_ANY.len()).any(|part| part == FAST_MODE_ANY))
+        {
+            add("anthropic-beta", FAST_MODE);
+        }
         if let Some(signing) = &self.target.signing {
             self.sign(signing, body).iter().for_each(|(name, value)| add(name, value.as_bytes()));
         }
@@ -200,6 +207,10 @@ impl<'a> RequestHead<'a> {
 
 /// Lets a request say what becomes of thoughts whose prefix has changed; translated requests say so.
 const BINDING_CONTROLS: &[u8] = b"thinking-binding-controls-2026-08-01";
+
+/// Without it Anthropic does not know `speed`.
+const FAST_MODE: &[u8] = b"fast-mode-2026-02-01";
+const FAST_MODE_ANY: &[u8] = b"fast-mode-";
 
 /// `content-length: `, twenty digits, and the two line ends.
 const LENGTH_LINE_BYTES: usize = 40;

@@ -22,10 +22,11 @@ use crate::worker::Worker;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::Missing;
 use fairlead_formats::request::Purpose;
-use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Terms, Tier, Usage};
 use fairlead_journal::ReserveRef;
+use fairlead_ledger::reserve::{self, Bounds};
 use fairlead_ledger::settle::{Bill, Seen, bill};
-use fairlead_ledger::{Outcome, Scopes, Settle, Timings, reserve};
+use fairlead_ledger::{Outcome, Scopes, Settle, Timings};
 use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
 use http::HeaderValue;
 use learning::Learning;
@@ -113,7 +114,7 @@ impl Call {
         let Admitted { worker, snapshot, choice, dialect, manner, head, principal, .. } = *admitted;
         let generation = journey.generation;
         let started_at_ms = generation.unix_ms();
-        let price = &choice.endpoint(snapshot).price;
+        let prices = &choice.endpoint(snapshot).prices;
         let prompt_tokens_estimate = likely_prompt_tokens(intake);
         let too_dear = || {
             let message = "the token limit is beyond anything that can be paid for; lower it";
@@ -121,12 +122,21 @@ impl Call {
         };
         let ceiling = |choice: Choice| {
             let completion_tokens = completion_ceiling(snapshot, choice, dialect, &intake.facts);
-            reserve::ceiling(&choice.endpoint(snapshot).price, most_prompt_tokens(intake), completion_tokens)
+            let bounds = Bounds {
+                prompt_tokens: most_prompt_tokens(intake),
+                completion_tokens,
+                // A provider may fall back to its usual tier, which may be dearer.
+                tiers: &[choice.asks.unwrap_or_default(), Tier::Standard],
+                from_ms: started_at_ms,
+                span_ms: snapshot.settings.timeouts.total_ms,
+            };
+            reserve::ceiling(&choice.endpoint(snapshot).prices, &bounds)
         };
         let mut reserved = ceiling(choice).ok_or_else(too_dear)?;
         for other in journey.choices() {
             reserved = reserved.max(ceiling(other).ok_or_else(too_dear)?);
         }
+        let terms = Terms { tier: choice.asks.unwrap_or_default(), unix_ms: started_at_ms };
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let scopes = scopes(principal);
         let reservation = ReserveRef {
@@ -137,7 +147,7 @@ impl Call {
             model: &choice.model(snapshot).id,
             provider: &choice.provider(snapshot).slug,
             prompt_tokens_estimate,
-            prompt_cost_estimate: price.cost(&prompt_usage).ok_or_else(too_dear)?,
+            prompt_cost_estimate: prices.cost(&prompt_usage, terms).ok_or_else(too_dear)?,
             price_version: snapshot.version,
         };
         worker.journal.borrow_mut().reserve(&reservation).map_err(|error| {
@@ -313,9 +323,9 @@ impl Call {
         self.upstream_done_at = Some(at);
     }
 
-    /// The provider's figures. Its own word for the cost counts only where it is known to bill by it.
-    pub(crate) fn note_usage(&mut self, usage: Option<Usage>, missing: Missing, cost: Option<NanoUsd>) {
-        self.seen.usage = usage;
+    /// The provider's figures, and the tier in which it says it served. Its own word for the cost counts only where it is known to bill by it.
+    pub(crate) fn note_usage(&mut self, usage: Option<Usage>, missing: Missing, cost: Option<NanoUsd>, tier: Option<Tier>) {
+        (self.seen.usage, self.seen.tier) = (usage, tier);
         (self.seen.prompt_missing, self.seen.completion_missing) = (missing.prompt, missing.completion);
         self.seen.reported_cost = cost.filter(|_| self.provider().reports_cost);
     }
@@ -356,7 +366,18 @@ impl Call {
 
     /// The bill as it stands: what the usage seen so far costs.
     pub(crate) fn bill(&self, outcome: Outcome) -> Bill {
-        bill(&self.choice.endpoint(&self.snapshot).price, outcome, &self.seen)
+        self.bill_of(outcome, &self.seen)
+    }
+
+    /// What the current attempt costs, of which this was seen.
+    fn bill_of(&self, outcome: Outcome, seen: &Seen) -> Bill {
+        self.bill_at(self.choice, self.attempt_at, outcome, seen)
+    }
+
+    /// What an attempt there costs. Its price is that of the tier that it asks for, and of the moment at which it began.
+    fn bill_at(&self, choice: Choice, began: Instant, outcome: Outcome, seen: &Seen) -> Bill {
+        let terms = Terms { tier: choice.asks.unwrap_or_default(), unix_ms: self.worker.unix_ms_at(began) };
+        bill(&choice.endpoint(&self.snapshot).prices, terms, outcome, seen)
     }
 
     /// Our own work so far in microseconds; final once settled.

@@ -90,7 +90,7 @@ fn answer(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: Question) -> R
     let intake = Intake { bytes: facts.body_bytes as u64, frames, facts, waited: Duration::ZERO };
     let allowed = |id: &str| models.is_empty() || models.iter().any(|pattern| fairlead_snapshot::matches(pattern, id));
     let seed = seed.unwrap_or_else(|| fairlead_router::hash(&unix_ms().to_le_bytes()));
-    let asking = Asking { allowed: &allowed, account, session: None, seed, now_ms, is_kept: false };
+    let asking = Asking { allowed: &allowed, account, session: None, seed, now_ms, unix_ms: unix_ms(), is_kept: false };
     let weighed = plan::weigh(board.clone(), pins, &asking, &intake, &ask)?;
     let explanation = Explanation::new(&weighed.board, &weighed.plan, seed);
     let refusal = weighed.plan.steps.is_empty().then(|| weighed.refusal(ask.purpose).message);

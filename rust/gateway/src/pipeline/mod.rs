@@ -21,6 +21,7 @@ mod relay;
 mod replay;
 mod reply;
 mod stateful;
+mod tier;
 mod translate;
 mod waiting;
 mod whole;

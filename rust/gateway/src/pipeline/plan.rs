@@ -10,7 +10,7 @@ use crate::routes::Ask;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::request::{Facts, Purpose};
-use fairlead_ir::{Dialect, ErrorKind, GenerationId};
+use fairlead_ir::{Dialect, ErrorKind, GenerationId, Tier};
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Sticky, Wanted};
 use fairlead_router::{
@@ -34,6 +34,8 @@ pub(crate) struct Choice {
     pub(crate) strict: bool,
     /// The preset wants cache marks where the caller put none.
     pub(crate) automatic_cache: bool,
+    /// The service tier that is asked for there because of where it goes: one that the endpoint sells beside the usual one.
+    pub(crate) asks: Option<Tier>,
 }
 
 impl Choice {
@@ -47,6 +49,11 @@ impl Choice {
 
     pub(crate) fn provider(self, snapshot: &Snapshot) -> &Provider {
         &snapshot.providers[self.endpoint(snapshot).provider]
+    }
+
+    /// Whether the endpoint is one tier by itself, as its tag says.
+    pub(crate) fn is_a_tier(self, snapshot: &Snapshot) -> bool {
+        Tier::from_word(self.endpoint(snapshot).region.as_bytes()).is_some_and(|tier| tier != Tier::Standard)
     }
 
     /// Where the request goes. `choose` found it there.
@@ -171,10 +178,11 @@ impl Journey {
 
     fn choice(&self, entry: usize, upstream: Dialect) -> Choice {
         let entry = self.board.entry(entry);
-        let (model, endpoint, strict, automatic_cache) = (entry.model, entry.endpoint, self.strict, self.automatic_cache);
+        let (model, endpoint, asks) = (entry.model, entry.endpoint, entry.asks);
+        let (strict, automatic_cache) = (self.strict, self.automatic_cache);
         let way = best_way(self.board.endpoint(entry), self.asked);
         let operation = way.map_or(self.asked.generation(), |(_, _, operation)| operation);
-        Choice { model, endpoint, upstream, operation, strict, automatic_cache }
+        Choice { model, endpoint, upstream, operation, strict, automatic_cache, asks }
     }
 }
 
@@ -191,6 +199,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) now_ms: u64,
     /// The decision will be written down.
     pub(crate) is_kept: bool,
+    /// When the request came, Unix milliseconds.
+    pub(crate) unix_ms: u64,
 }
 
 /// A decision, with what it was made from.
@@ -235,8 +245,8 @@ pub(crate) fn choose(
     let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());
     let session = head.session.and_then(|session| std::str::from_utf8(session).ok());
     let now_ms = worker.shared.routing_ms(std::time::Instant::now());
-    let asking =
-        Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms, is_kept: notes.is_some() };
+    let (allowed, unix_ms) = (|model: &str| principal.may_use(model), generation.unix_ms());
+    let asking = Asking { allowed: &allowed, account: principal.account, session, seed, now_ms, unix_ms, is_kept: notes.is_some() };
     let wants_explanation = head.wants_explanation()?;
     let weighed = weigh(board, &worker.shared.pins, &asking, intake, ask)?;
     if let Some(notes) = notes {
@@ -269,6 +279,7 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
         max_tokens: facts.max_completion_tokens,
         has_tools: facts.has_tools,
         account: asking.account,
+        unix_ms: asking.unix_ms,
         ..Need::tokens(0, None)
     };
     if has_choice {
@@ -320,11 +331,12 @@ fn shown_in_a_header(weighed: &Weighed, seed: u64) -> Option<HeaderValue> {
 /// What the request wishes itself.
 fn wishes(board: &Board, intake: &Intake) -> Result<Wishes, Failure> {
     let (provider, route) = (intake.facts.extension("provider", &intake.frames), intake.facts.extension("route", &intake.frames));
+    let tier = intake.facts.tier;
     if provider.is_none() && route.is_none() {
-        return Ok(Wishes::NONE);
+        return Ok(Wishes { tier, ..Wishes::NONE });
     }
-    let members = Members { provider: provider.as_deref(), route: route.as_deref(), ..Members::default() };
-    fairlead_router::read(members, board).map_err(wrong_wish)
+    let members = Members { provider: provider.as_deref(), route: route.as_deref() };
+    fairlead_router::read(members, board).map(|said| Wishes { tier, ..said }).map_err(wrong_wish)
 }
 
 fn wrong_wish(error: WishError) -> Failure {

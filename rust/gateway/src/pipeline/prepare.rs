@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::intake::Intake;
 use super::stateful::{self, Keeping, Resumed};
 use super::translate::{self, Translated};
-use super::{Admitted, Ask, Way};
+use super::{Admitted, Ask, Way, tier};
 use fairlead_ir::{Dialect, Losses};
 use tokio::time::Instant;
 
@@ -52,7 +52,8 @@ impl Prepared {
         let intake = resumed.as_ref().map_or(original, |resumed| &resumed.intake);
         let attempting = Attempting::prepare(admitted, intake, translated.as_ref(), now)?;
         let withhold_usage = intake.facts.withhold_usage(ask.manner);
-        let (losses, back) = translated.map_or_else(Default::default, |translated| (translated.losses, translated.back));
+        let as_it_is = || (tier::loss(tier::word(admitted, &intake.facts), intake).unwrap_or_default(), None);
+        let (losses, back) = translated.map_or_else(as_it_is, |translated| (translated.losses, translated.back));
         let way = back.map_or(Way::Bytes { purpose: ask.purpose, withhold_usage }, Way::Translated);
         let keeping = resumed.and_then(|resumed| resumed.keeping);
         Ok(Ready { attempting, entry: Entry { way, losses, keeping, upstream: admitted.choice.upstream } })

@@ -10,7 +10,7 @@ mod tally;
 
 use super::plan::{Asked, way};
 use crate::decisions::segment::{self, Reader, Record};
-use fairlead_ir::{GenerationId, Usage};
+use fairlead_ir::{GenerationId, Terms, Tier, Usage};
 use fairlead_ledger::settle::{Seen, bill};
 use fairlead_ledger::{Flags, Outcome};
 use fairlead_router::{Board, Inputs, Plan, Registry, replay};
@@ -94,6 +94,8 @@ struct Again {
 #[derive(Clone, Copy)]
 struct Choice {
     endpoint: u64,
+    /// The tier that it would be asked for, where it sells that beside the usual one.
+    tier: Option<Tier>,
     expected_usd: f64,
 }
 
@@ -113,6 +115,8 @@ struct Happened {
     web_searches: u64,
     /// The endpoints that were asked, one per attempt, in order.
     endpoints: Vec<u64>,
+    /// The service tiers that those were billed by; empty where the record is older than tiers.
+    tiers: Vec<String>,
 }
 
 /// What it would have cost.
@@ -167,7 +171,7 @@ impl Replay {
                 continue;
             }
             self.window.most -= 1;
-            match (Asked::from_byte(asked), Inputs::read(&inputs)) {
+            match (Asked::from_byte(asked), Inputs::read(&inputs, generation.unix_ms())) {
                 (Some(asked), Ok(inputs)) => {
                     let again = self.decide(generation, asked, &inputs);
                     self.waiting.push(again);
@@ -199,8 +203,11 @@ impl Replay {
             if plan.steps.is_empty() {
                 return Err(plan.main_reason().map_or("there is no such endpoint", |reason| reason.word()).to_owned());
             }
-            let choice =
-                |step: &fairlead_router::Step| Choice { endpoint: board.entry(step.entry).id, expected_usd: step.expected_pico / PICO };
+            let choice = |step: &fairlead_router::Step| Choice {
+                endpoint: board.entry(step.entry).id,
+                tier: board.entry(step.entry).asks,
+                expected_usd: step.expected_pico / PICO,
+            };
             Ok(plan.steps.iter().map(choice).collect())
         });
         let then = inputs.chosen.iter().map(|chosen| chosen.endpoint).collect();
@@ -219,7 +226,7 @@ impl Replay {
             let id = again.generation.to_string();
             let end = happened.get(&id);
             let then_nanousd = end.map(|end| end.charged_nanousd);
-            let now = again.now.as_ref().ok().map(|choices| self.cost(&again.then, choices, end));
+            let now = again.now.as_ref().ok().map(|choices| self.cost(&again, choices, end));
             self.tally.add(&again, then_nanousd, now);
             if wants_each {
                 each.push(tally::told(&again, id, then_nanousd, now));
@@ -233,7 +240,8 @@ impl Replay {
         self.tally.summary(self.reader.unreadable)
     }
 
-    fn cost(&self, then: &[u64], now: &[Choice], end: Option<&Happened>) -> Cost {
+    fn cost(&self, again: &Again, now: &[Choice], end: Option<&Happened>) -> Cost {
+        let then = &again.then;
         let first = now.first().map_or(0.0, |choice| choice.expected_usd);
         let Some((end, answered)) = end.and_then(|end| end.endpoints.last().map(|answered| (end, *answered))) else {
             return Cost::Expected(first);
@@ -242,7 +250,11 @@ impl Replay {
         let failed = end.endpoints.iter().filter(|id| **id != answered);
         let out: HashSet<u64> = passed_over.chain(failed).copied().collect();
         let Some(choice) = now.iter().find(|choice| !out.contains(&choice.endpoint)) else { return Cost::Failed };
-        end.cost_at(self.endpoint(choice.endpoint), choice.endpoint == answered).map_or(Cost::Expected(choice.expected_usd), Cost::Exact)
+        let is_same = choice.endpoint == answered;
+        // Who answered then is billed by the tier it said it served.
+        let served = end.tiers.last().filter(|_| is_same).and_then(|tier| Tier::from_word(tier.as_bytes()));
+        let terms = Terms { tier: served.or(choice.tier).unwrap_or_default(), unix_ms: again.generation.unix_ms() };
+        end.cost_at(self.endpoint(choice.endpoint), terms, is_same).map_or(Cost::Expected(choice.expected_usd), Cost::Exact)
     }
 
     fn endpoint(&self, id: u64) -> Option<&Endpoint> {
@@ -252,7 +264,7 @@ impl Replay {
 
 impl Happened {
     /// What the same reply costs there; `None`: there was no reply to go by. `is_same`: it is the endpoint that did answer.
-    fn cost_at(&self, endpoint: Option<&Endpoint>, is_same: bool) -> Option<i64> {
+    fn cost_at(&self, endpoint: Option<&Endpoint>, terms: Terms, is_same: bool) -> Option<i64> {
         let flags = Flags(self.flags);
         // What the provider said itself it would say again.
         if is_same && flags.has(Flags::COST_REPORTED) {
@@ -280,6 +292,6 @@ impl Happened {
             return None;
         }
         let seen = Seen { usage: Some(usage), content, billable, ..Seen::default() };
-        Some(bill(&endpoint?.price, outcome, &seen).charged.0)
+        Some(bill(&endpoint?.prices, terms, outcome, &seen).charged.0)
     }
 }

@@ -4,26 +4,26 @@
 //! events, a body that holds sealed reasoning of ours, which only we can open, one that a preset wants cache marks in, and a chat of `/api/v1`
 //! with an endpoint that has other words than OpenRouter.
 
-use super::Admitted;
 use super::attempt::hashed_user;
 use super::failure::{Failure, shown};
 use super::intake::Intake;
 use super::whole::aside;
+use super::{Admitted, tier};
 use crate::routes::Ask;
 use crate::worker::unix_ms;
 use bytes::Bytes;
 use fairlead_formats::error::{OwnWords, ProviderError};
 use fairlead_formats::identity::Identity;
-use fairlead_formats::request::{Purpose, Refusal};
+use fairlead_formats::request::{Purpose, Refusal, TierWord};
 use fairlead_formats::text;
 use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
 use fairlead_formats::translate::seals::{Keeper, StreamKeeper};
 use fairlead_formats::translate::streamed::StreamLosses;
-use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, completions, dialects};
+use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, completions, dialects, say_tier};
 use fairlead_ir::block::Maker;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::Traits;
-use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role, StopReason, Text};
+use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role, StopReason, Text, Tier};
 use fairlead_ledger::settle::Bill;
 use fairlead_snapshot::Operation;
 use std::sync::Arc;
@@ -71,7 +71,8 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         return Err(no_thread());
     }
     if natively && !ask.json_array && !wants_marks(admitted) && !intake.facts.has_tokens() {
-        return Ok(None);
+        let lost = tier::loss(tier::word(admitted, &intake.facts), intake);
+        return lost.filter(|_| admitted.is_strict()).map_or(Ok(None), |losses| refuse_losses(admitted, &losses).map(|()| None));
     }
     let job = Job::new(admitted, ask, intake)?;
     let (Encoded { body, losses, bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run()).await??;
@@ -136,6 +137,7 @@ struct Job {
     efforts: Vec<Effort>,
     max_output_tokens: Option<u64>,
     automatic_cache: bool,
+    tier: TierWord,
     keeper: Keeper,
     provider: String,
     /// A name per credential, under which the state of thoughts is known.
@@ -164,6 +166,7 @@ impl Job {
             efforts: endpoint.efforts.clone(),
             max_output_tokens: endpoint.max_completion_tokens.or(choice.model(snapshot).max_completion_tokens),
             automatic_cache: choice.automatic_cache,
+            tier: tier::word(admitted, &intake.facts),
             keeper: worker.shared.keeper.clone(),
             provider: choice.provider(snapshot).slug.clone(),
             accounts: target.credential_names.clone(),
@@ -191,6 +194,7 @@ impl Job {
         let turn = self.turn_of(&request, now_ms);
         let maker = self.maker(turn as usize % self.accounts.len().max(1));
         let mut losses = self.keeper.open(&mut request, &maker, self.scope, now_ms);
+        say_tier(&mut request, self.tier, &mut losses);
         let target = Target {
             dialect: self.upstream,
             model: &self.upstream_model,
@@ -198,6 +202,7 @@ impl Job {
             efforts: &self.efforts,
             max_output_tokens: self.max_output_tokens,
             automatic_cache: self.automatic_cache,
+            speed: self.tier == TierWord::Asked(Tier::Fast) && self.upstream == Dialect::AnthropicMessages,
         };
         // Another dialect may have words for it.
         let encoded = dialects::encode_request(&request, &target);

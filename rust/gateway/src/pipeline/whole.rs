@@ -246,7 +246,7 @@ pub(crate) fn undone(error: JoinError) -> Failure {
 }
 
 fn note(call: &mut Call, reply: &mut Reply) {
-    call.note_usage(reply.usage, reply.missing, reply.reported_cost);
+    call.note_usage(reply.usage, reply.missing, reply.reported_cost, reply.tier);
     call.seen.content = reply.content;
     call.seen.completion_tokens_estimate = estimate_tokens(reply.content_bytes);
     call.take_words(std::mem::take(&mut reply.upstream_id), reply.finish, std::mem::take(&mut reply.native_finish));

@@ -3,7 +3,7 @@
 #![allow(clippy::allow_attributes, reason = "expect would fail in the binaries that use everything")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Usage};
+use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
 use fairlead_journal::{Cursor, Durability, Options, Reader};
 use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
 use std::path::{Path, PathBuf};
@@ -108,6 +108,7 @@ pub(crate) fn settle(number: u64) -> Settle {
             latency_us: 2_000_000,
             upstream_cost: NanoUsd(5_000 + 17 * number as i64),
             flags: Flags::default(),
+            tier: Tier::Standard,
         }],
         upstream_dialect: None,
         losses: Vec::new(),

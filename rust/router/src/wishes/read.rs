@@ -1,6 +1,6 @@
 //! Wishes out of JSON, with the path of whatever is wrong. It is only run where the members exist.
 
-use super::{By, Cutoffs, MaxPrice, Partition, Sort, Tier, Wishes};
+use super::{By, Cutoffs, MaxPrice, Partition, Sort, Wishes};
 use crate::board::Board;
 use fairlead_ir::PicoUsd;
 use fairlead_ir::money::{MoneyError, parse_scaled};
@@ -40,8 +40,6 @@ pub struct Members<'a> {
     pub provider: Option<&'a [u8]>,
     /// `route`.
     pub route: Option<&'a [u8]>,
-    /// `service_tier`.
-    pub service_tier: Option<&'a [u8]>,
 }
 
 /// The wishes of a body.
@@ -55,9 +53,6 @@ pub fn read(members: Members<'_>, board: &Board) -> Read<Wishes> {
     }
     if let Some(route) = members.route {
         read_route(&json("route", route)?, &mut wishes)?;
-    }
-    if let Some(tier) = members.service_tier {
-        wishes.tier = word("service_tier", &json("service_tier", tier)?, &Tier::ALL)?;
     }
     Ok(wishes)
 }

@@ -149,10 +149,10 @@ proptest! {
             prop_assert!(wishes.only.is_empty() || named(&wishes.only));
             prop_assert!(!named(&wishes.ignore));
             let endpoint = board.endpoint(entry);
-            prop_assert!(wishes.max_price.prompt.is_none_or(|most| endpoint.price.prompt <= most));
+            prop_assert!(wishes.max_price.prompt.is_none_or(|most| endpoint.prices.base().prompt <= most));
             prop_assert!(endpoint.context_tokens.is_none_or(|context| need.prompt_tokens + need.max_tokens.unwrap_or(0) <= context));
             prop_assert!(&*entry.tag != "p3/flex" || wishes.order.iter().chain(&wishes.only).any(|slug| &**slug == "p3/flex"));
-            prop_assert!(pick != Pick::Free || endpoint.price.prompt.0 == 0);
+            prop_assert!(pick != Pick::Free || endpoint.prices.base().prompt.0 == 0);
             tried.push((one.entry, one.key));
             one.finish(&Outcome::of(Class::Broken), None, START_MS);
             attempt = run.next(&board, &made, &need, Class::Broken, START_MS);
@@ -208,9 +208,9 @@ proptest! {
         decided.write(&mut line);
         // Another board: same descriptions, other health.
         let fresh = rich_board(&specs, &[]);
-        let read = Inputs::read(&line).unwrap();
+        let read = Inputs::read(&line, need.unix_ms).unwrap();
         for length in 0..line.len() {
-            prop_assert_eq!(Inputs::read(&line[..length]).unwrap_err(), Malformed);
+            prop_assert_eq!(Inputs::read(&line[..length], need.unix_ms).unwrap_err(), Malformed);
         }
         replay(&fresh, &read, serves, &mut again).unwrap();
         prop_assert!(read.has_come_to(&fresh, &again));
@@ -225,6 +225,6 @@ proptest! {
 
     #[test]
     fn what_was_not_written_is_refused_or_decided(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Inputs::read(&bytes);
+        let _ = Inputs::read(&bytes, 0);
     }
 }

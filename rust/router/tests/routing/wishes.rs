@@ -1,10 +1,11 @@
 use crate::world::{board_of, serves, spec};
 use fairlead_ir::PicoUsd;
-use fairlead_router::names::Named;
+use fairlead_router::names::{Named, Request, resolve};
 use fairlead_router::{
     Board, By, Cutoffs, MaxPrice, Members, Need, Now, Order, Partition, Plan, Registry, Sort, Tier, Wishes, plan, read, read_models,
 };
-use fairlead_snapshot::{Modalities, Parameters, Quantizations};
+use fairlead_snapshot::{Modalities, Parameters, Quantizations, Snapshot};
+use std::sync::Arc;
 
 /// Endpoints 1 to 6, each with something of its own.
 fn shop() -> Board {
@@ -61,9 +62,9 @@ fn wishes_are_read() {
     );
     let max_price = MaxPrice { prompt: Some(PicoUsd(1_500_000)), completion: Some(PicoUsd(0)), request: Some(PicoUsd(10_000_000_000)) };
     check(r#"{"max_price":{"prompt":1.5,"completion":"0","request":0.01,"image":"0.04"}}"#, Wishes { max_price, ..Wishes::NONE });
-    let members = Members { route: Some(br#""sort""#), service_tier: Some(br#""flex""#), ..Members::default() };
+    let members = Members { route: Some(br#""sort""#), ..Members::default() };
     let wishes = read(members, &board).unwrap();
-    assert_eq!((wishes.sort.partition, wishes.tier), (Partition::None, Some(Tier::Flex)));
+    assert_eq!(wishes.sort.partition, Partition::None);
     assert_eq!(read_models(br#"["a","b","c","d","e"]"#).unwrap().len(), 5, "no cap of three");
 }
 
@@ -96,8 +97,6 @@ fn wishes_that_cannot_be_meant_name_their_place() {
     check(r#"{"max_price":{"promt":1}}"#, "provider.max_price.promt", "did you mean \"prompt\"?");
     check(r#"{"enforce_distillable_text":true}"#, "provider.enforce_distillable_text", "not in this version");
     check(r#"{"options":{}}"#, "provider.options", "not in this version");
-    let tier = read(Members { service_tier: Some(br#""turbo""#), ..Members::default() }, &board).unwrap_err();
-    assert_eq!(tier.path, "service_tier");
     assert_eq!(read_models(br#"["a",2]"#).unwrap_err().path, "models.1");
 }
 
@@ -152,6 +151,94 @@ fn tiers_are_asked_for() {
     check(Some(Tier::Priority), &[1, 2, 3, 5, 6]);
     check(Some(Tier::Flex), &[4]);
     check(Some(Tier::Scale), &[1, 2, 3, 6]);
+}
+
+/// What single endpoints of one model sell: nothing but the usual, flex and priority, priority under its other name.
+fn market() -> Board {
+    let tiers = |words: &[(&str, u64)]| {
+        let row = |(word, prompt): &(&str, u64)| format!(r#"{{"service_tier":"{word}","rates":{{"prompt":{prompt}}}}}"#);
+        let long = r#"{"prompt_tokens_above":1000,"rates":{"prompt":9000000}}"#.to_owned();
+        words.iter().map(row).chain([long]).collect::<Vec<_>>().join(",")
+    };
+    let spec = |id: u64, provider: &str, words: &[(&str, u64)]| {
+        let price = format!(r#""price":{{"prompt":2000000,"completion":0,"overrides":[{}]}}"#, tiers(words));
+        format!(r#"{{"id":{id},"provider":"{provider}","upstream_model":"m","dialects":["openai_chat"],{price}}}"#)
+    };
+    let endpoints = [
+        r#"{"id":1,"provider":"one","upstream_model":"m","price":{"prompt":3000000,"completion":0}}"#.to_owned(),
+        spec(2, "two", &[("flex", 1_000_000), ("priority", 4_000_000)]),
+        spec(3, "three", &[("fast", 5_000_000)]),
+        spec(4, "four", &[("fast", 5_000_000), ("priority", 6_000_000)]),
+    ];
+    let provider = |slug| format!(r#"{{"slug":"{slug}","name":"{slug}","dialects":{{"openai_chat":"http://p.test/v1"}}}}"#);
+    let json = format!(
+        r#"{{"version":1,"providers":[{}],"models":[{{"id":"a/b","endpoints":[{}]}}]}}"#,
+        ["one", "two", "three", "four"].map(provider).join(","),
+        endpoints.join(",")
+    );
+    Board::new(Arc::new(Snapshot::from_json(json.as_bytes()).unwrap()), &Registry::default()).unwrap()
+}
+
+/// The tags of what may be tried, in order, and what the first of them is expected to cost for that many prompt tokens.
+fn sold(name: &str, wishes: &str, tier: Option<Tier>, prompt_tokens: u64) -> (Vec<String>, f64) {
+    let board = market();
+    let request = Request { model: name, models: &[], preset: None, sticky: None };
+    let wanted = resolve(&board, request, |_: &str| true, 1).unwrap();
+    let wishes = Wishes { tier, ..provider(&board, wishes) };
+    let need = Need::tokens(prompt_tokens, Some(0));
+    let mut made = Plan::default();
+    plan(&board, &Order { wishes: &wishes, ..Order::model(&wanted.models, &need, 1) }, &mut Now(0), serves, &mut made);
+    (
+        made.steps.iter().map(|step| board.entry(step.entry).tag.to_string()).collect(),
+        made.steps.first().map_or(0.0, |step| step.expected_pico),
+    )
+}
+
+#[test]
+fn endpoints_sell_tiers() {
+    let check = |name: &str, wishes: &str, tier, expected: &[&str]| {
+        let (mut found, _) = sold(name, wishes, tier, 10);
+        if wishes == "{}" {
+            found.sort_unstable();
+        }
+        assert_eq!(found, expected, "{name} {wishes} {tier:?}");
+    };
+    let by_price = r#"{"sort":"price"}"#;
+    check("a/b", "{}", None, &["four", "one", "three", "two"]);
+    check("a/b", "{}", Some(Tier::Standard), &["four", "one", "three", "two"]);
+    // Flex does not fall back to the usual tier where anybody sells it; priority does, and the usual ones come last.
+    check("a/b", "{}", Some(Tier::Flex), &["two/flex"]);
+    check("a/b", by_price, Some(Tier::Priority), &["two/priority", "three/fast", "four/priority", "two", "three", "four", "one"]);
+    check("a/b", by_price, Some(Tier::Fast), &["two/priority", "three/fast", "four/fast", "two", "three", "four", "one"]);
+    // Nobody sells it: the usual one serves.
+    check("a/b", by_price, Some(Tier::Ultrafast), &["two", "three", "four", "one"]);
+    // Suffixes open a tier beside the usual one.
+    check("a/b:floor", "{}", None, &["four", "one", "three", "two", "two/flex"]);
+    let (floor, expected) = sold("a/b:floor", "{}", None, 10);
+    assert_eq!((floor[0].as_str(), expected), ("two/flex", 10_000_000.0));
+    // A slug means the endpoint; its tier where that is asked for or spelled out; `ignore` means all of it.
+    check("a/b", r#"{"only":["two"],"sort":"price"}"#, None, &["two"]);
+    check("a/b", r#"{"only":["two"],"sort":"price"}"#, Some(Tier::Priority), &["two/priority", "two"]);
+    check("a/b", r#"{"only":["two/flex"]}"#, None, &["two/flex"]);
+    check("a/b", r#"{"ignore":["two"],"sort":"price"}"#, Some(Tier::Flex), &[]);
+    check("a/b", r#"{"order":["one","four"],"allow_fallbacks":false}"#, Some(Tier::Priority), &["one", "four/priority", "four"]);
+    check("a/b", r#"{"order":["two/flex","two"],"allow_fallbacks":false}"#, None, &["two/flex", "two"]);
+}
+
+#[test]
+fn the_price_that_applies_is_compared() {
+    let check = |wishes: &str, tier, prompt_tokens, expected: &[&str]| {
+        let (mut found, _) = sold("a/b", wishes, tier, prompt_tokens);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{wishes} {tier:?} {prompt_tokens}");
+    };
+    check(r#"{"max_price":{"prompt":2}}"#, None, 10, &["four", "three", "two"]);
+    check(r#"{"max_price":{"prompt":2}}"#, None, 1001, &[]);
+    check(r#"{"max_price":{"prompt":3}}"#, None, 1001, &["one"]);
+    check(r#"{"max_price":{"prompt":4}}"#, Some(Tier::Priority), 10, &["four", "one", "three", "two", "two/priority"]);
+    check(r#"{"max_price":{"prompt":0.5}}"#, Some(Tier::Flex), 10, &[]);
+    assert_eq!(sold("a/b", r#"{"sort":"price"}"#, None, 1000), (["two", "three", "four", "one"].map(str::to_owned).to_vec(), 2e9));
+    assert_eq!(sold("a/b", r#"{"sort":"price"}"#, None, 1001).0[0], "one");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
+use fairlead_ir::Terms;
 
 const PROVIDERS: &str = r#"[
     {"slug":"lab","name":"Lab","dialects":{"openai_chat":"http://127.0.0.1:9000/v1/","anthropic_messages":"http://[::1]:9000/v1"},
@@ -26,8 +27,49 @@ fn names_resolve() {
     assert_eq!(snapshot.nearest("acme/fst"), Some("acme/fast"));
     assert_eq!(snapshot.nearest("something else entirely"), None);
     let endpoint = &snapshot.model("nick").unwrap().endpoints[0];
-    assert_eq!(endpoint.price.cache_read, PicoUsd(3));
-    assert_eq!(endpoint.price.reasoning, PicoUsd(5));
+    assert_eq!(endpoint.prices.base().cache_read, PicoUsd(3));
+    assert_eq!(endpoint.prices.base().reasoning, PicoUsd(5));
+}
+
+/// The table of an endpoint with these overrides of the price 3, 5.
+fn table(overrides: &str) -> Result<PriceTable, SnapshotError> {
+    let price = format!(r#"{{"prompt":3,"completion":5,"overrides":{overrides}}}"#);
+    let models = format!(r#"[{{"id":"a/b","endpoints":[{{"id":1,"provider":"open","upstream_model":"up","price":{price}}}]}}]"#);
+    compile(PROVIDERS, &models).map(|snapshot| snapshot.models[0].endpoints[0].prices.clone())
+}
+
+#[test]
+fn prices_have_conditions() {
+    let check = |overrides: &str, prompt_tokens, tier, expected: [u64; 3]| {
+        let price = table(overrides).unwrap().at(prompt_tokens, Terms { tier, unix_ms: 0 });
+        assert_eq!([price.prompt, price.completion, price.cache_read].map(|price| price.0), expected, "{overrides}");
+    };
+    check("[]", 9, Tier::Standard, [3, 5, 3]);
+    check(r#"[{"rates":{"completion":6}}]"#, 9, Tier::Standard, [3, 6, 3]);
+    let long = r#"[{"prompt_tokens_above":8,"rates":{"prompt":7}},{"service_tier":"flex","rates":{"cache_read":1}}]"#;
+    check(long, 8, Tier::Standard, [3, 5, 3]);
+    check(long, 9, Tier::Standard, [7, 5, 7]);
+    check(long, 9, Tier::Flex, [7, 5, 1]);
+    // The first minute of 1970 was one of a Thursday.
+    check(r#"[{"hours":[[4320,4321]],"rates":{"prompt":7}}]"#, 0, Tier::Standard, [7, 5, 7]);
+    check(r#"[{"hours":[[4321,4400]],"rates":{"prompt":7}}]"#, 0, Tier::Standard, [3, 5, 3]);
+}
+
+#[test]
+fn wrong_conditions_are_told() {
+    let check = |overrides: &str, words: &str| {
+        let error = table(overrides).unwrap_err().to_string();
+        assert!(error.contains(words), "{overrides}: {error}");
+    };
+    let place = "models.a/b.endpoints.0.price.overrides.0";
+    check(
+        r#"[{"service_tier":"slow","rates":{}}]"#,
+        &format!("{place}.service_tier: \"slow\" is no service tier; there are default, flex"),
+    );
+    check(r#"[{"hours":[[10080,10090]],"rates":{}}]"#, &format!("{place}.hours: 10080 to 10090 is no time of a week"));
+    check(r#"[{"hours":[[9,9]],"rates":{}}]"#, "9 to 9 is no time");
+    check(r#"[{"hours":[[0,1441]],"rates":{}}]"#, "of a day at most");
+    check(r#"[{"rates":{"image":1}}]"#, "unknown field `image`");
 }
 
 #[test]

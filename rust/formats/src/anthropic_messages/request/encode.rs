@@ -9,7 +9,7 @@ mod sampling;
 mod thinking;
 mod tools;
 
-use fairlead_ir::{Losses, Param, Request, Severity};
+use fairlead_ir::{Losses, Param, Request, Severity, Tier};
 
 use crate::request::Refusal;
 use crate::translate::calling::Calling;
@@ -154,6 +154,10 @@ fn write_labels(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     }
     job.lose_metadata();
     job.lose_keeping();
+    if job.target.speed {
+        body.text("speed", Tier::Fast.name());
+        return;
+    }
     match labels.service_tier.as_ref().map(|tier| tier.as_bytes()) {
         Some(tier @ (b"auto" | b"standard_only")) => {
             body.raw("service_tier", &[b"\"", tier, b"\""].concat());

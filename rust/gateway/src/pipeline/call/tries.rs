@@ -6,8 +6,8 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::plan::{Choice, Leg};
 use crate::upstream::exchange::Stale;
 use fairlead_formats::error::Previous;
-use fairlead_ir::NanoUsd;
-use fairlead_ledger::settle::{Bill, Seen, bill};
+use fairlead_ir::{NanoUsd, Tier};
+use fairlead_ledger::settle::{Bill, Seen};
 use fairlead_ledger::{Attempt, Flags, Outcome, Scopes, Timings};
 use fairlead_router::health::outcome::{Class, Outcome as Ended};
 use std::rc::Rc;
@@ -22,6 +22,7 @@ pub(super) struct Past {
     latency_us: u64,
     upstream_cost: NanoUsd,
     flags: Flags,
+    tier: Tier,
     /// The provider had all of the request.
     pub(super) sent: bool,
     /// What the client would have been told, as word and status; `None` of a try on a connection that was dead.
@@ -102,7 +103,7 @@ impl Call {
         let sent = presence.dispatch.sent_at.get().is_some();
         let billable = sent && (status == 0 || (200..300).contains(&status));
         let seen = Seen { billable, prompt_tokens_estimate: self.prompt_tokens_estimate, ..Seen::default() };
-        let Bill { upstream_cost, flags, .. } = bill(&leg.choice.endpoint(&self.snapshot).price, Outcome::Failed, &seen);
+        let Bill { upstream_cost, flags, tier, .. } = self.bill_at(leg.choice, began, Outcome::Failed, &seen);
         self.past.push(Past {
             choice: leg.choice,
             upstream_id: String::new(),
@@ -111,6 +112,7 @@ impl Call {
             latency_us: microseconds(began, now),
             upstream_cost,
             flags,
+            tier,
             sent,
             told: None,
         });
@@ -129,7 +131,7 @@ impl Call {
         let began_at = stale.map_or(self.attempt_at, |stale| stale.failed_at);
         // Nobody has seen what it had of a reply.
         let seen = Seen { content: false, ..self.seen };
-        let Bill { upstream_cost, flags, .. } = bill(&self.endpoint().price, Outcome::Failed, &seen);
+        let Bill { upstream_cost, flags, tier, .. } = self.bill_of(Outcome::Failed, &seen);
         self.past.push(Past {
             choice: self.choice,
             upstream_id,
@@ -138,6 +140,7 @@ impl Call {
             latency_us: microseconds(began_at, over_at),
             upstream_cost,
             flags,
+            tier,
             sent: self.seen.billable,
             told: over.map(|over| (over.word, if status >= 400 { status } else { over.status })),
         });
@@ -174,12 +177,13 @@ impl Call {
             latency_us: microseconds(began_at, now),
             upstream_cost: bill.upstream_cost,
             flags: bill.flags,
+            tier: bill.tier,
             ..self.row(self.choice)
         };
         let past = self.past.iter().map(|past| self.past_row(past));
         let stale = stale.map(|stale| {
-            let Past { status, error, latency_us, upstream_cost, flags, .. } = self.past_stale(stale);
-            Attempt { status, error, latency_us, upstream_cost, flags, ..self.row(self.choice) }
+            let Past { status, error, latency_us, upstream_cost, flags, tier, .. } = self.past_stale(stale);
+            Attempt { status, error, latency_us, upstream_cost, flags, tier, ..self.row(self.choice) }
         });
         past.chain(stale).chain([last]).collect()
     }
@@ -192,7 +196,7 @@ impl Call {
     /// The try on a connection that was dead. What the provider may have got of the request whole, it may bill.
     fn past_stale(&self, stale: Stale) -> Past {
         let uncertain = Seen { billable: stale.sent, prompt_tokens_estimate: self.prompt_tokens_estimate, ..Seen::default() };
-        let Bill { upstream_cost, mut flags, .. } = bill(&self.endpoint().price, Outcome::Failed, &uncertain);
+        let Bill { upstream_cost, mut flags, tier, .. } = self.bill_of(Outcome::Failed, &uncertain);
         flags.add(Flags::RESENT);
         Past {
             choice: self.choice,
@@ -202,6 +206,7 @@ impl Call {
             latency_us: microseconds(self.attempt_at, stale.failed_at),
             upstream_cost,
             flags,
+            tier,
             sent: stale.sent,
             told: None,
         }
@@ -215,6 +220,7 @@ impl Call {
             latency_us: past.latency_us,
             upstream_cost: past.upstream_cost,
             flags: past.flags,
+            tier: past.tier,
             ..self.row(past.choice)
         }
     }

@@ -53,7 +53,7 @@ pub(super) fn note(call: &mut Call, tap: &Tap) {
     let (finish, native) = tap.finish();
     call.note_finish(finish, native);
     call.note_upstream_id(tap.upstream_id());
-    call.note_usage(tap.usage().copied(), tap.missing(), tap.reported_cost());
+    call.note_usage(tap.usage().copied(), tap.missing(), tap.reported_cost(), tap.tier());
     call.note_stream_losses(tap.losses());
     call.seen.content = tap.saw_content();
     call.seen.completion_tokens_estimate = whole::estimate_tokens(tap.content_bytes());

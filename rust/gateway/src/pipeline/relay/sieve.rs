@@ -482,7 +482,7 @@ mod tests {
 
     use super::*;
     use fairlead_formats::identity::Identity;
-    use fairlead_ir::{Dialect, Manner, Usage};
+    use fairlead_ir::{Dialect, Manner, Tier, Usage};
     use fairlead_ledger::Flags;
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -500,7 +500,7 @@ mod tests {
     }
 
     fn judge(_: &Tap, sight: &Sight) -> Result<Option<Bill>, &'static str> {
-        let bill = Bill { charged: COST, upstream_cost: COST, usage: Usage::default(), flags: Flags::default() };
+        let bill = Bill { charged: COST, upstream_cost: COST, usage: Usage::default(), tier: Tier::Standard, flags: Flags::default() };
         if sight.error { Err("error") } else { Ok(sight.bill.then_some(bill)) }
     }
 

@@ -1,0 +1,44 @@
+//! Service tiers on the way out: what an endpoint is asked for, given what the client asks for and where the request goes.
+//!
+//! An endpoint that sells tiers is several choices, each at its own price, and the router picks among them. What was picked is what is
+//! asked for. Nothing is changed where the client's own words already say so, and on `/v1` where nothing is known of the endpoint's tiers.
+
+use super::Admitted;
+use super::intake::Intake;
+use fairlead_formats::request::{Facts, TierWord};
+use fairlead_formats::translate::NO_SUCH_TIER;
+use fairlead_ir::{Dialect, Losses, Manner, Severity, Tier};
+
+/// What becomes of the tier that the client asks for.
+pub(crate) fn word(admitted: &Admitted<'_>, facts: &Facts) -> TierWord {
+    let asked = facts.tier.filter(|tier| *tier != Tier::Standard);
+    match (asked, admitted.choice.asks) {
+        (None, None) => TierWord::Kept,
+        (Some(asked), Some(asks)) if asked == asks && admitted.choice.upstream == admitted.dialect => TierWord::Kept,
+        (_, Some(asks)) => TierWord::Asked(asks),
+        (Some(asked), None) if is_unknown_here(admitted, asked) => TierWord::Removed,
+        (Some(_), None) => TierWord::Kept,
+    }
+}
+
+/// Whether the usual tier is meant although another one is asked for: the other one was passed over, or is known not to be sold there.
+/// A provider that names its own cost knows best what it sells; so does whoever runs an endpoint that is a tier by itself.
+fn is_unknown_here(admitted: &Admitted<'_>, asked: Tier) -> bool {
+    let Admitted { snapshot, choice, manner, .. } = *admitted;
+    let is_passed_over = choice.endpoint(snapshot).prices.tiers().any(|sold| sold.is_as_good_as(asked));
+    is_passed_over || manner == Manner::Openrouter && !choice.provider(snapshot).reports_cost && !choice.is_a_tier(snapshot)
+}
+
+/// The loss of a tier that is taken out of a body that is not translated otherwise.
+pub(crate) fn loss(word: TierWord, intake: &Intake) -> Option<Losses> {
+    (word == TierWord::Removed).then(|| {
+        let mut losses = Losses::new();
+        let path = match (intake.facts.dialect, intake.facts.tier) {
+            (Dialect::AnthropicMessages, Some(Tier::Fast)) => "speed",
+            (Dialect::GeminiGenerate, _) => "serviceTier",
+            _ => "service_tier",
+        };
+        losses.at(path.to_owned(), Severity::Changed, NO_SUCH_TIER);
+        losses
+    })
+}
