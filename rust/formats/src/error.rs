@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use fairlead_ir::{Dialect, ErrorKind, Manner, Text};
 use serde_json::Value;
 
+use crate::availability::Availability;
 use crate::text;
 use crate::write::Object;
 use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
@@ -43,6 +44,8 @@ pub struct Details<'a> {
     pub status: Option<u16>,
     /// Attempts before this one that failed too; told on OpenRouter's manner only.
     pub previous: &'a [Previous<'a>],
+    /// Why nothing can serve the request; told on OpenRouter's manner only.
+    pub availability: Option<&'a Availability>,
 }
 
 /// The failure of an attempt that was followed by another.
@@ -57,7 +60,7 @@ pub struct Previous<'a> {
 }
 
 impl Previous<'_> {
-    /// Adds the failures before this one to an error's metadata, where there are any.
+    /// Adds the failures before this one to an error or its metadata, where there are any.
     pub(crate) fn write(all: &[Previous<'_>], metadata: &mut Object<'_>) {
         if all.is_empty() {
             return;

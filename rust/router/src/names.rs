@@ -98,6 +98,8 @@ pub struct NameError {
 pub enum NameErrorKind {
     /// There is no such model: 404.
     Unknown,
+    /// Nobody serves the model for nothing: 404.
+    NotFree,
     /// The name asks for what makes no sense here: 400.
     Senseless,
     /// This key may not use it: 403.
@@ -205,7 +207,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         }
         if variant.free && !self.board.entries_of(found.model).any(|position| self.board.entry(position).is_free()) {
             let message = format!("no endpoint of the model {:?} is free; leave :free away", model.id);
-            return Err(error(path, NameErrorKind::Unknown, message));
+            return Err(error(path, NameErrorKind::NotFree, message));
         }
         self.wanted.strict_translation |= found.strict_translation;
         self.wanted.automatic_cache |= found.automatic_cache;

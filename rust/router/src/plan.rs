@@ -161,6 +161,12 @@ impl Plan {
         self.removed.iter().map(|removed| removed.reason).max_by_key(|reason| same(*reason))
     }
 
+    /// How long until the limits that are configured for keys allow the request somewhere; `None` where they never do.
+    pub fn wait_ms(&self, board: &Board, need: &Need, now_ms: u64) -> Option<u64> {
+        let turns = self.steps.iter().flat_map(|step| &board.entry(step.entry).turns);
+        turns.filter_map(|turn| turn.wait_ms(now_ms, need.tokens_at_most())).min()
+    }
+
     /// Why nothing can be tried, and what would change that; for a 404.
     pub fn refusal(&self, board: &Board) -> String {
         const SHOWN: usize = 5;

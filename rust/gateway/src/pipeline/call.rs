@@ -13,6 +13,7 @@ use super::head::Head;
 use super::intake::Intake;
 use super::plan::{Choice, Journey, Leg};
 use super::stateful::Keeping;
+use super::telling::Telling;
 use super::whole;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
@@ -51,6 +52,8 @@ pub(crate) struct Call {
     learning: Learning,
     /// Why it went where it went, for a client that asked.
     pub(crate) explanation: Option<HeaderValue>,
+    /// What a client that asked is told of the routing.
+    telling: Option<Rc<Telling>>,
     /// An attempt of another model may follow.
     changes_model: bool,
     prompt_tokens_estimate: u64,
@@ -154,6 +157,7 @@ impl Call {
             attempt: Tried::default(),
             learning: Learning::new(journey, leg),
             explanation: journey.explanation.clone(),
+            telling: journey.telling.clone(),
             changes_model: false,
             prompt_tokens_estimate,
             timings: Timings::default(),

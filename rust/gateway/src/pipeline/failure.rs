@@ -1,5 +1,6 @@
 //! A call that cannot go on: what to tell the caller, and what to record.
 
+use fairlead_formats::availability::Availability;
 use fairlead_formats::error::OwnWords;
 use fairlead_ir::{Elsewhere, ErrorKind};
 use http::HeaderValue;
@@ -24,6 +25,10 @@ pub(crate) struct Failure {
     pub(crate) code: Option<String>,
     /// The provider's own words where its error is the caller's answer, redacted.
     pub(crate) own: Option<Box<OwnWords>>,
+    /// Why nothing can serve the request.
+    pub(crate) availability: Option<Box<Availability>>,
+    /// What the caller is told of the routing, where it asked: the member of the error's body.
+    pub(crate) metadata: Option<Box<[u8]>>,
     /// The provider's status where the caller shall see it rather than the kind's.
     pub(crate) status: Option<u16>,
     /// The provider's hints about retrying, which may pass.
@@ -45,6 +50,8 @@ impl Failure {
             raw: None,
             code: None,
             own: None,
+            availability: None,
+            metadata: None,
             status: None,
             hints: Vec::new(),
             allow: None,
@@ -69,6 +76,16 @@ impl Failure {
 
     pub(crate) fn param(mut self, param: Option<&'static str>) -> Failure {
         self.param = param;
+        self
+    }
+
+    pub(crate) fn unavailable(mut self, availability: Option<Availability>) -> Failure {
+        self.availability = availability.map(Box::new);
+        self
+    }
+
+    pub(crate) fn telling(mut self, metadata: Vec<u8>) -> Failure {
+        self.metadata = Some(metadata.into_boxed_slice());
         self
     }
 

@@ -18,6 +18,7 @@ mod prepare;
 mod relay;
 mod reply;
 mod stateful;
+mod telling;
 mod translate;
 mod whole;
 
@@ -220,9 +221,11 @@ async fn infer(
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let leg = journey.first(worker.shared.routing_ms(std::time::Instant::now()))?;
+    let now_ms = worker.shared.routing_ms(std::time::Instant::now());
+    let leg = journey.first(now_ms, &intake.facts).map_err(|failure| journey.tell_with(failure))?;
     (admitted.choice, admitted.turn) = (leg.choice, leg.turn());
-    let (mut prepared, leg) = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await?;
+    let prepared = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await;
+    let (mut prepared, leg) = prepared.map_err(|failure| journey.tell_with(failure))?;
     let mut call = Call::reserve(&admitted, &journey, leg, prepared.intake(&mut intake), arrival.began)?;
     let ready = prepared.ready(&admitted, &ask, &intake, call.attempt_at())?;
     let streams = intake.facts.stream;

@@ -5,11 +5,12 @@ use super::call::likely_prompt_tokens;
 use super::failure::{Failure, shown};
 use super::head::Head;
 use super::intake::Intake;
+use super::telling::{self, Telling};
 use crate::routes::Ask;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::request::{Facts, Purpose};
-use fairlead_ir::{Dialect, ErrorKind};
+use fairlead_ir::{Dialect, ErrorKind, Manner};
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Wanted};
 use fairlead_router::{
@@ -18,6 +19,7 @@ use fairlead_router::{
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
 use http::HeaderValue;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An endpoint in a snapshot, as indexes, so that it can outlive the borrow, and the dialect it is spoken to in.
@@ -66,6 +68,8 @@ pub(crate) struct Journey {
     pub(crate) require_parameters: bool,
     /// What `X-Fairlead-Explain` asked for.
     pub(crate) explanation: Option<HeaderValue>,
+    /// What `X-OpenRouter-Metadata` asked for.
+    pub(crate) telling: Option<Rc<Telling>>,
 }
 
 /// Where an attempt goes. It holds its place there (a key's concurrency, a probe) until it is learned from or dropped.
@@ -92,12 +96,25 @@ impl Journey {
     }
 
     /// The first attempt, or what stands in the way of it.
-    pub(crate) fn first(&mut self, now_ms: u64) -> Result<Leg, Failure> {
-        let attempt = self.run.first(&self.board, &self.plan, &self.need, now_ms);
-        attempt.map(|attempt| self.leg(attempt)).ok_or_else(|| {
-            let message = "every key of every endpoint that may serve this is at its limit; try again in a moment";
-            Failure::new(ErrorKind::RateLimited, message).word("keys_at_their_limits")
-        })
+    pub(crate) fn first(&mut self, now_ms: u64, facts: &Facts) -> Result<Leg, Failure> {
+        match self.run.first(&self.board, &self.plan, &self.need, now_ms) {
+            Some(attempt) => Ok(self.leg(attempt)),
+            None => Err(self.full(now_ms, facts)),
+        }
+    }
+
+    fn full(&self, now_ms: u64, facts: &Facts) -> Failure {
+        let wait_ms = self.plan.wait_ms(&self.board, &self.need, now_ms);
+        let when = wait_ms
+            .map_or("as they are configured that never ends".to_owned(), |wait_ms| format!("try again in {} s", telling::seconds(wait_ms)));
+        let message = format!("every key of every endpoint that may serve this is at its limit; {when}");
+        let availability = telling::full(&self.board, &self.plan, telling::requested(facts), wait_ms);
+        let mut failure = Failure::new(ErrorKind::RateLimited, message).word("keys_at_their_limits").unavailable(Some(availability));
+        if let Some(wait_ms) = wait_ms {
+            failure.hints =
+                vec![("retry-after", HeaderValue::from(telling::seconds(wait_ms))), ("retry-after-ms", HeaderValue::from(wait_ms.max(1)))];
+        }
+        failure
     }
 
     /// The attempt in place of one that was never sent.
@@ -110,6 +127,14 @@ impl Journey {
     pub(crate) fn next(&mut self, failed: Class, now_ms: u64) -> Option<Leg> {
         let attempt = self.run.next(&self.board, &self.plan, &self.need, failed, now_ms)?;
         Some(self.leg(attempt))
+    }
+
+    /// A failure before anything was sent, with what the caller wants to know of the routing.
+    pub(crate) fn tell_with(&self, failure: Failure) -> Failure {
+        match &self.telling {
+            Some(telling) => telling.before_any(self.board.snapshot(), failure),
+            None => failure,
+        }
     }
 
     /// Whether another attempt may follow the current one.
@@ -173,6 +198,11 @@ impl Weighed {
         self.need.prompt_tokens
     }
 
+    fn telling(&self, facts: &Facts) -> Telling {
+        let named = [&facts.model].into_iter().chain(&facts.fallback_models).find(|name| !name.is_empty());
+        Telling::new(&self.board, &self.plan, &self.wanted, named.map_or("", String::as_str))
+    }
+
     /// What to say where nothing can be tried.
     pub(crate) fn refusal(&self, purpose: Purpose) -> Failure {
         no_endpoint(&self.board, &self.plan, &self.wanted, purpose)
@@ -190,15 +220,23 @@ pub(crate) fn choose(worker: &Worker, principal: &Principal, head: &Head<'_>, in
     let asking = Asking { allowed: &|model| principal.may_use(model), account: principal.account, session, seed, now_ms };
     let wants_explanation = head.wants_explanation()?;
     let weighed = weigh(worker.shared.board(), &worker.shared.pins, &asking, intake, ask)?;
+    let wants_metadata = ask.manner == Manner::Openrouter && head.wants_metadata();
+    let telling = wants_metadata.then(|| Rc::new(weighed.telling(&intake.facts)));
     if weighed.plan.steps.is_empty() {
-        return Err(weighed.refusal(ask.purpose));
+        let requested = telling::requested(&intake.facts);
+        let availability = telling::filtered(&weighed.board, &weighed.plan, requested);
+        let refusal = weighed.refusal(ask.purpose).unavailable(Some(availability));
+        return Err(match &telling {
+            Some(telling) => telling.before_any(weighed.board.snapshot(), refusal),
+            None => refusal,
+        });
     }
     let explanation = wants_explanation.then(|| shown_in_a_header(&weighed, seed)).flatten();
     let Weighed { board, plan, wanted, wishes, need, asked } = weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
     let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
     let require_parameters = wishes.require_parameters == Some(true);
-    Ok(Journey { plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, board })
+    Ok(Journey { plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, telling, board })
 }
 
 /// Filters and orders the endpoints that may serve a request. The plan may be empty.
@@ -210,6 +248,10 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
         models: &facts.fallback_models,
         preset: facts.preset.as_deref(),
         sticky: session.or(facts.user.as_deref()),
+    };
+    let wrong_name = |error: NameError| {
+        let availability = telling::unnamed(board.snapshot(), &error, facts);
+        wrong_name(error).unavailable(availability)
     };
     let wanted = names::resolve(&board, names, asking.allowed, asking.seed).map_err(wrong_name)?;
     let wishes = wishes(&board, intake, &wanted)?;
@@ -285,7 +327,7 @@ fn wrong_wish(error: WishError) -> Failure {
 
 fn wrong_name(error: NameError) -> Failure {
     let kind = match error.kind {
-        NameErrorKind::Unknown => ErrorKind::ModelNotFound,
+        NameErrorKind::Unknown | NameErrorKind::NotFree => ErrorKind::ModelNotFound,
         NameErrorKind::Senseless => ErrorKind::InvalidRequest,
         NameErrorKind::Forbidden => ErrorKind::PermissionDenied,
     };
@@ -398,7 +440,6 @@ mod tests {
 
     use super::*;
     use fairlead_formats::request::RequestScan;
-    use fairlead_ir::Manner;
 
     /// A model with an endpoint that speaks these dialects.
     fn snapshot(dialects: &[&str], quirks: &[&str]) -> Snapshot {

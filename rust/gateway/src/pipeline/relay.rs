@@ -19,6 +19,7 @@ use super::{Sending, Way};
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::Details;
+use fairlead_formats::metadata;
 use fairlead_formats::request::Purpose;
 use fairlead_formats::tap::Tap;
 use fairlead_formats::translate::wire::Wire;
@@ -504,6 +505,7 @@ impl Relay {
                 if self.call.is_kept() {
                     self.keep(Bytes::copy_from_slice(&last));
                 }
+                self.sieve.write_postscript(true, &mut last, 0);
                 self.ready.extend_from_slice(&last);
             }
             Err(failure) => self.tell(&failure),
@@ -540,11 +542,15 @@ impl Relay {
             param: None,
             status: None,
             previous: &previous,
+            availability: None,
         };
         let mut frames = Vec::new();
         match self.sieve.weave() {
             Some(weave) => weave.fail(failure.kind, &failure.message, &details, &mut frames),
             None => self.sieve.tap.write_error(failure.kind, &failure.message, &details, &mut frames),
+        }
+        if let Some(metadata) = self.call.metadata_of(failure) {
+            metadata::add_to_last_event(self.call.dialect(), &metadata, &mut frames, 0);
         }
         self.ready.extend_from_slice(&frames);
     }
@@ -632,6 +638,9 @@ fn sieve(call: &Call, way: Way, leaves: bool) -> Sieve {
     let mut sieve = Sieve::new(tap, wire, weave);
     if call.is_kept() {
         sieve.keep_end();
+    }
+    if let Some(metadata) = call.metadata(200) {
+        sieve.add_postscript(call.dialect(), metadata);
     }
     if numbers {
         sieve.sleep(None, BytesMut::new());

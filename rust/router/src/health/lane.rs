@@ -40,6 +40,17 @@ impl Pace {
         ends_us <= now_ms * 1000 + MINUTE_US || amount > per_minute && self.0.load(Ordering::Relaxed) <= now_ms * 1000
     }
 
+    /// How long until [`Pace::has`] so much.
+    fn wait_ms(&self, now_ms: u64, amount: u64, per_minute: u64) -> Option<u64> {
+        if per_minute == 0 {
+            return None;
+        }
+        let ends_us = self.0.load(Ordering::Relaxed).max(now_ms * 1000);
+        let allowed_us =
+            if amount > per_minute { ends_us } else { ends_us.saturating_add(cost_us(amount, per_minute)).saturating_sub(MINUTE_US) };
+        Some(allowed_us.div_ceil(1000).saturating_sub(now_ms))
+    }
+
     fn take(&self, now_ms: u64, amount: u64, per_minute: u64) {
         let taken = |ends_us: u64| Some(ends_us.max(now_ms * 1000).saturating_add(cost_us(amount, per_minute)));
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
@@ -63,6 +74,17 @@ impl Key {
         limits.max_concurrency.is_none_or(|most| u64::from(self.in_flight.load(Ordering::Relaxed)) < most)
             && limits.rpm.is_none_or(|rpm| self.requests.has(now_ms, 1, rpm))
             && limits.tpm.is_none_or(|tpm| self.tokens.has(now_ms, tokens, tpm))
+    }
+
+    /// How long until it is within its limits, if nothing else is sent. When a request in flight ends nobody knows.
+    fn wait_ms(&self, now_ms: u64, tokens: u64, limits: &CredentialLimits) -> Option<u64> {
+        let wait = |pace: &Pace, amount, per_minute: Option<u64>| per_minute.map_or(Some(0), |rate| pace.wait_ms(now_ms, amount, rate));
+        let is_busy = limits.max_concurrency.is_some_and(|most| u64::from(self.in_flight.load(Ordering::Relaxed)) >= most);
+        let busy_ms = match limits.max_concurrency {
+            Some(0) => return None,
+            _ => u64::from(is_busy) * FIRST_MS,
+        };
+        Some(wait(&self.requests, 1, limits.rpm)?.max(wait(&self.tokens, tokens, limits.tpm)?).max(busy_ms))
     }
 
     /// The provider refused it.
@@ -201,6 +223,11 @@ impl Turn {
         self.key.is_within(now_ms, tokens, &self.limits)
     }
 
+    /// How long until what is configured allows it; `None` where it never does.
+    pub(crate) fn wait_ms(&self, now_ms: u64, tokens: u64) -> Option<u64> {
+        self.key.wait_ms(now_ms, tokens, &self.limits)
+    }
+
     pub(crate) fn take(&self, now_ms: u64, tokens: u64) {
         for in_flight in [&self.lane.in_flight, &self.key.in_flight] {
             in_flight.fetch_add(1, Ordering::Relaxed);
@@ -293,6 +320,30 @@ mod tests {
         assert!(!turn.is_free(999, 10) && turn.is_free(1_000, 10));
         assert!(!turn.is_free(1_000, 600), "400 tokens are left");
         assert!(!turn.is_free(30_000, 2_000) && turn.is_free(60_000, 2_000), "more than the limit goes out alone");
+    }
+
+    #[test]
+    fn the_wait_ends_when_the_limit_does() {
+        let check = |rpm, tpm, taken: &[u64], tokens, expected| {
+            let turn = turn(CredentialLimits { rpm, tpm, ..CredentialLimits::NONE });
+            taken.iter().for_each(|tokens| turn.take(7, *tokens));
+            assert_eq!(turn.wait_ms(7, tokens), expected, "{rpm:?} {tpm:?} {taken:?} {tokens}");
+            if let Some(wait_ms) = expected.filter(|wait_ms| *wait_ms > 0) {
+                assert!(!turn.is_free(7 + wait_ms - 1, tokens) && turn.is_free(7 + wait_ms, tokens), "{wait_ms}");
+            }
+        };
+        check(None, None, &[1], 1, Some(0));
+        check(Some(1), None, &[1], 1, Some(60_000));
+        check(Some(60), None, &[1; 60], 1, Some(1_000));
+        check(Some(60), None, &[1; 59], 1, Some(0));
+        check(Some(2), Some(1_000), &[500, 500], 250, Some(30_000));
+        check(None, Some(1_000), &[1_000], 250, Some(15_000));
+        check(None, Some(1_000), &[500], 2_000, Some(30_000));
+        check(Some(0), None, &[], 1, None);
+        let busy = turn(CredentialLimits { max_concurrency: Some(1), ..CredentialLimits::NONE });
+        busy.take(7, 1);
+        assert_eq!(busy.wait_ms(7, 1), Some(FIRST_MS));
+        assert_eq!(turn(CredentialLimits { max_concurrency: Some(0), ..CredentialLimits::NONE }).wait_ms(7, 1), None);
     }
 
     #[test]
