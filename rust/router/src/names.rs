@@ -169,10 +169,11 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         if let Some(pick) = router(name) {
             return self.router(path, pick);
         }
-        let plain = name.strip_prefix("openrouter/").unwrap_or(name);
-        if let Some((model, preset)) = plain.split_once("@preset/") {
-            self.preset(path, preset, model.is_empty())?;
-            return if model.is_empty() { Ok(()) } else { self.name(path, model) };
+        if let Some((model, preset)) = name.split_once("@preset/") {
+            // A router is a name with the prefix.
+            let is_alone = model.is_empty() || model == "openrouter/";
+            self.preset(path, preset, is_alone)?;
+            return if is_alone { Ok(()) } else { self.name(path, model) };
         }
         if let Some(split) = self.board.snapshot().splits.iter().position(|split| split.name == name) {
             return self.split(path, split);

@@ -161,6 +161,11 @@ impl Plan {
         self.removed.iter().map(|removed| removed.reason).max_by_key(|reason| same(*reason))
     }
 
+    /// The position on the board of the endpoint that has the conversation's prompt in its cache, if it may be tried.
+    pub fn pinned(&self) -> Option<usize> {
+        self.steps.iter().find(|step| step.pinned).map(|step| step.entry)
+    }
+
     /// How long until the limits that are configured for keys allow the request somewhere; `None` where they never do.
     pub fn wait_ms(&self, board: &Board, need: &Need, now_ms: u64) -> Option<u64> {
         let turns = self.steps.iter().flat_map(|step| &board.entry(step.entry).turns);

@@ -14,7 +14,7 @@ use fairlead_ir::{Dialect, ErrorKind, Manner};
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Wanted};
 use fairlead_router::{
-    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pins, Reason, Run, Way as RouterWay, WishError, Wishes,
+    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pins, Reason, Run, Told, Way as RouterWay, WishError, Wishes,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
@@ -90,9 +90,11 @@ impl Journey {
         &self.board
     }
 
-    /// What the router needs to know of the reply: the conversation, and whether a router picked the model. `None` of one that is nobody's.
-    pub(crate) fn conversation(&self) -> Option<Box<(Need, bool)>> {
-        self.need.conversation.is_some().then(|| Box::new((self.need, self.plan.through_router)))
+    /// What the router needs to know of the reply, but for what the reply itself tells: the conversation, whether a router picked the model, and
+    /// where the conversation is pinned. `None` of one that is nobody's.
+    pub(crate) fn conversation(&self) -> Option<Box<(Need, Told)>> {
+        let told = || Told { through_router: self.plan.through_router, pinned: self.plan.pinned(), used_cache: false, cache_seconds: None };
+        self.need.conversation.is_some().then(|| Box::new((self.need, told())))
     }
 
     /// The first attempt, or what stands in the way of it.
