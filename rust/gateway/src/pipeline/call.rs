@@ -106,7 +106,7 @@ impl Call {
         intake: &mut Intake,
         began: Instant,
     ) -> Result<Box<Call>, Failure> {
-        let Admitted { worker, snapshot, choice, dialect, manner, head, principal, .. } = *admitted;
+        let Admitted { worker, snapshot, choice, dialect, answers, manner, head, principal, .. } = *admitted;
         let started_at_ms = worker.unix_ms_at(began);
         let price = &choice.endpoint(snapshot).price;
         let prompt_tokens_estimate = likely_prompt_tokens(intake);
@@ -148,7 +148,7 @@ impl Call {
             generation,
             started_at_ms,
             scopes,
-            dialect,
+            dialect: answers,
             manner,
             streamed: intake.facts.stream,
             reserved,

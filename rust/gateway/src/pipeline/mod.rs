@@ -126,6 +126,8 @@ pub(crate) struct Admitted<'a> {
     /// Another credential has failed: thoughts that are bound to it do not bring the request back there.
     turn_is_bound: bool,
     dialect: Dialect,
+    /// The dialect of the reply.
+    answers: Dialect,
     manner: Manner,
     head: &'a Head<'a>,
     /// The caller or its key would rather have it refused than lose anything in a translation.
@@ -195,7 +197,11 @@ async fn infer(
     }
     let principal = admit::inference(worker, &head, arrival.known_key).inspect_err(|_| body.forget_if(head.expects))?;
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
-    let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
+    let otherwise = ask.answers.map(|_| RequestScan::new(Dialect::OpenaiResponses, snapshot.settings.limits.json_depth));
+    let mut intake = intake::read(worker, &head, body.take()?, scan, otherwise, &snapshot.settings, arrival.began).await?;
+    if ask.answers.is_some() {
+        ask.dialect = intake.facts.dialect;
+    }
     let mut journey = plan::choose(worker, &principal, &head, &intake, &ask)?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
@@ -209,6 +215,7 @@ async fn infer(
         turn: None,
         turn_is_bound: false,
         dialect,
+        answers: ask.reply_dialect(),
         manner,
         head: &head,
         strict,

@@ -464,7 +464,7 @@ mod tests {
     }
 
     fn check(snapshot: &Snapshot, purpose: Purpose, dialect: Dialect, members: &str, expected: Option<(Way, Dialect, Operation)>) {
-        let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false };
+        let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false, answers: None };
         let facts = facts(dialect, &format!(r#"{{"model":"a/b","messages":[]{members}}}"#));
         let way = best_way(&snapshot.models[0].endpoints[0], Asked::new(&ask, &facts));
         assert_eq!(way, expected, "{purpose:?} {dialect:?} {members}");
