@@ -190,3 +190,18 @@ def test_a_key_at_its_limit_says_when_it_is_free(gateway: Gateway) -> None:
     assert (availability["code"], availability["retryable"], availability["retry_after"]) == ("capacity_exhausted", True, seconds)
     assert (availability["affected_providers"], availability["requested_models"]) == (["scarce"], ["acme/scarce"])
     assert refused.json()["openrouter_metadata"]["summary"] == "available=1, selected=none"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"provider": {"max_price": {"prompt": "cheap"}}}, "provider.max_price.prompt"),
+        ({"provider": {"order": ["cheap", "chep"]}}, "provider.order.1"),
+        ({"models": ["acme/cheap", "acme/chep"]}, "models[1]"),
+        ({"model": "acme/bth"}, "model"),
+        ({"preset": "nobody"}, "preset"),
+    ],
+    ids=str,
+)
+def test_the_wrong_member_is_named(gateway: Gateway, fields: dict[str, Any], param: str) -> None:
+    assert ask(gateway, **fields).json()["error"]["metadata"]["param"] == param

@@ -4,6 +4,7 @@ use fairlead_formats::availability::Availability;
 use fairlead_formats::error::OwnWords;
 use fairlead_ir::{Elsewhere, ErrorKind};
 use http::HeaderValue;
+use std::borrow::Cow;
 
 /// The record's word for a call that a stop of the process ended.
 pub(crate) const SHUTTING_DOWN: &str = "shutting_down";
@@ -18,7 +19,7 @@ pub(crate) struct Failure {
     pub(crate) elsewhere: Elsewhere,
     pub(crate) message: String,
     /// The request field that is wrong.
-    pub(crate) param: Option<&'static str>,
+    pub(crate) param: Option<Cow<'static, str>>,
     /// What the provider said, redacted.
     pub(crate) raw: Option<String>,
     /// The provider's own code, redacted.
@@ -74,8 +75,8 @@ impl Failure {
         self
     }
 
-    pub(crate) fn param(mut self, param: Option<&'static str>) -> Failure {
-        self.param = param;
+    pub(crate) fn param(mut self, param: Option<impl Into<Cow<'static, str>>>) -> Failure {
+        self.param = param.map(Into::into);
         self
     }
 

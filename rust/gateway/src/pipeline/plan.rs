@@ -323,8 +323,7 @@ fn wishes(board: &Board, intake: &Intake, wanted: &Wanted) -> Result<Wishes, Fai
 }
 
 fn wrong_wish(error: WishError) -> Failure {
-    let member = if error.path.starts_with("route") { "route" } else { "provider" };
-    Failure::new(ErrorKind::InvalidRequest, format!("\"{}\": {}", error.path, error.message)).param(Some(member))
+    Failure::new(ErrorKind::InvalidRequest, format!("\"{}\": {}", error.path, error.message)).param(Some(error.path))
 }
 
 fn wrong_name(error: NameError) -> Failure {
@@ -333,8 +332,8 @@ fn wrong_name(error: NameError) -> Failure {
         NameErrorKind::Senseless => ErrorKind::InvalidRequest,
         NameErrorKind::Forbidden => ErrorKind::PermissionDenied,
     };
-    let member = ["models", "preset"].into_iter().find(|member| error.path.starts_with(member));
-    Failure::new(kind, error.message).param(Some(member.unwrap_or("model")))
+    let path = error.path.strip_prefix("models.").map(|position| format!("models[{position}]"));
+    Failure::new(kind, error.message).param(Some(path.unwrap_or(error.path)))
 }
 
 fn is_of_size(reason: Reason) -> bool {

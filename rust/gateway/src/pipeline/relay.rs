@@ -539,7 +539,7 @@ impl Relay {
             provider_code: failure.code.as_deref(),
             own: failure.own.as_deref(),
             generation_id: std::str::from_utf8(&text).ok(),
-            param: None,
+            param: failure.param.as_deref(),
             status: None,
             previous: &previous,
             availability: None,

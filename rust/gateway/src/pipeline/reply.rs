@@ -226,7 +226,7 @@ fn error_response(face: Face, failure: &Failure, details: Details<'_>, metadata:
         raw: failure.raw.as_deref(),
         provider_code: failure.code.as_deref(),
         own: failure.own.as_deref(),
-        param: failure.param,
+        param: failure.param.as_deref(),
         availability: failure.availability.as_deref(),
         ..details
     };

@@ -628,6 +628,41 @@ mod tests {
         assert_eq!(failures, 4, "two golden streams fail, on both manners");
     }
 
+    /// With a postscript a stream is the same but for one member in its last event, whatever the pieces.
+    #[test]
+    fn a_postscript_stands_in_the_last_event_alone() {
+        let sift = |dialect, pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let mut sieve = self::sieve(dialect, Manner::Openrouter);
+            sieve.add_postscript(dialect, b",\"postscript\":1".to_vec());
+            let mut out = Vec::new();
+            for piece in pieces {
+                out.extend_from_slice(&sieve.take(Bytes::copy_from_slice(piece), &mut judge).bytes);
+            }
+            String::from_utf8(out).unwrap()
+        };
+        for (dialect, usage, end) in [
+            (
+                Dialect::OpenaiChat,
+                "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n",
+                "data: [DONE]\n\n",
+            ),
+            (Dialect::AnthropicMessages, "", "event: message_stop\r\ndata: {\"type\":\"message_stop\"}\r\n\r\n"),
+        ] {
+            let index = usize::from(dialect == Dialect::AnthropicMessages);
+            let stream = [BEFORE[index], usage, end].concat();
+            let (plain, _) = self::sift(dialect, Manner::Openrouter, &[stream.as_bytes()]);
+            let whole = sift(dialect, &mut [stream.as_bytes()].into_iter());
+            assert_eq!(whole.replacen(",\"postscript\":1", "", 1).as_bytes(), plain);
+            let last = whole.split_inclusive("\n\n").filter(|event| event.contains('{')).next_back().unwrap();
+            assert!(last.contains("postscript"), "{whole}");
+            assert_eq!(sift(dialect, &mut stream.as_bytes().chunks(1)), whole);
+            // Without figures chat has a chunk more, before the end.
+            let bare = sift(dialect, &mut [[BEFORE[index], end].concat().as_bytes()].into_iter());
+            assert_eq!(bare.matches("postscript").count(), 1, "{bare}");
+            assert!(dialect != Dialect::OpenaiChat || bare.contains("\"choices\":[],\"postscript\":1}\n\ndata: [DONE]"), "{bare}");
+        }
+    }
+
     const BEFORE: [&str; 2] = [
         "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n",
         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n",
