@@ -19,17 +19,15 @@ pub(crate) struct Failure {
     pub(crate) elsewhere: Elsewhere,
     pub(crate) message: String,
     /// The request field that is wrong.
-    pub(crate) param: Option<Cow<'static, str>>,
+    pub(crate) param: Option<Box<str>>,
     /// What the provider said, redacted.
     pub(crate) raw: Option<String>,
     /// The provider's own code, redacted.
     pub(crate) code: Option<String>,
     /// The provider's own words where its error is the caller's answer, redacted.
     pub(crate) own: Option<Box<OwnWords>>,
-    /// Why nothing can serve the request.
-    pub(crate) availability: Option<Box<Availability>>,
-    /// What the caller is told of the routing, where it asked: the member of the error's body.
-    pub(crate) metadata: Option<Box<[u8]>>,
+    /// What the caller is told of the routing.
+    pub(crate) routing: Option<Box<Routing>>,
     /// The provider's status where the caller shall see it rather than the kind's.
     pub(crate) status: Option<u16>,
     /// The provider's hints about retrying, which may pass.
@@ -38,6 +36,15 @@ pub(crate) struct Failure {
     pub(crate) allow: Option<&'static str>,
     /// Whether the connection cannot be used again.
     pub(crate) close: bool,
+}
+
+/// What a failure before anything was sent tells of the routing.
+#[derive(Debug, Default)]
+pub(crate) struct Routing {
+    /// Why nothing can serve the request.
+    pub(crate) availability: Option<Availability>,
+    /// How far it got, where the caller asked: the member of the error's body.
+    pub(crate) metadata: Option<Vec<u8>>,
 }
 
 impl Failure {
@@ -51,8 +58,7 @@ impl Failure {
             raw: None,
             code: None,
             own: None,
-            availability: None,
-            metadata: None,
+            routing: None,
             status: None,
             hints: Vec::new(),
             allow: None,
@@ -76,17 +82,19 @@ impl Failure {
     }
 
     pub(crate) fn param(mut self, param: Option<impl Into<Cow<'static, str>>>) -> Failure {
-        self.param = param.map(Into::into);
+        self.param = param.map(|param| param.into().into());
         self
     }
 
     pub(crate) fn unavailable(mut self, availability: Option<Availability>) -> Failure {
-        self.availability = availability.map(Box::new);
+        if availability.is_some() {
+            self.routing.get_or_insert_default().availability = availability;
+        }
         self
     }
 
     pub(crate) fn telling(mut self, metadata: Vec<u8>) -> Failure {
-        self.metadata = Some(metadata.into_boxed_slice());
+        self.routing.get_or_insert_default().metadata = Some(metadata);
         self
     }
 

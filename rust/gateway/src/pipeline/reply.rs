@@ -176,7 +176,8 @@ fn redacted(value: &HeaderValue, secrets: &[&str]) -> Option<HeaderValue> {
 
 /// A request that was refused before it had a generation.
 pub(crate) fn refusal(face: Face, failure: &Failure) -> Response<ReplyBody> {
-    error_response(face, failure, Details::default(), failure.metadata.as_deref())
+    let metadata = failure.routing.as_ref().and_then(|routing| routing.metadata.as_deref());
+    error_response(face, failure, Details::default(), metadata)
 }
 
 /// The whole reply, as written, to a head that hyper could not read or that never came to its end.
@@ -227,7 +228,7 @@ fn error_response(face: Face, failure: &Failure, details: Details<'_>, metadata:
         provider_code: failure.code.as_deref(),
         own: failure.own.as_deref(),
         param: failure.param.as_deref(),
-        availability: failure.availability.as_deref(),
+        availability: failure.routing.as_ref().and_then(|routing| routing.availability.as_ref()),
         ..details
     };
     let body = error::body(face.dialect, face.manner, failure.kind, &failure.message, &details);
