@@ -409,7 +409,7 @@ def test_models_are_tried_in_their_order(house: House) -> None:
     alone = house.ask(CHAT, f"pair/{CHAT}-{CHAT}", provider={"allow_fallbacks": False, "order": ["first-openai-chat"]})
     assert (alone.status, alone.headers["x-fairlead-attempts"]) == (503, "1")
     unknown = house.ask(CHAT, f"first/{CHAT}", models=["nobody/knows"])
-    assert (unknown.status, unknown.json()["error"]["param"]) == (404, "models")
+    assert (unknown.status, unknown.json()["error"]["param"]) == (404, "models[0]")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -189,6 +189,8 @@ def test_routes_of_the_traffic_port() -> None:
     assert len(inferring) > 5 and actions and probes
     expected = forwarded | {f"POST {prefix}{path}" for prefix in ("/v1", "/api/v1") for path in inferring}
     expected |= {f"POST /v1beta/models/{{model}}{action}" for action in actions} | {f"GET {path}" for path in probes}
+    assert '"/cursor/chat/completions"' in routes
+    expected |= {f"POST {prefix}/cursor/chat/completions" for prefix in ("/v1", "/api/v1")}
     stated = {name.partition("?")[0] for name in documented if name.startswith(("GET /", "POST /", "/"))}
     assert stated - {"GET /v1/models", "GET /api/v1/…", "/v1"} == expected
 

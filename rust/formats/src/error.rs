@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use fairlead_ir::{Dialect, ErrorKind, Manner, Text};
 use serde_json::Value;
 
+use crate::availability::Availability;
 use crate::text;
 use crate::write::Object;
 use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
@@ -43,6 +44,8 @@ pub struct Details<'a> {
     pub status: Option<u16>,
     /// Attempts before this one that failed too; told on OpenRouter's manner only.
     pub previous: &'a [Previous<'a>],
+    /// Why nothing can serve the request; told on OpenRouter's manner only.
+    pub availability: Option<&'a Availability>,
 }
 
 /// The failure of an attempt that was followed by another.
@@ -57,7 +60,7 @@ pub struct Previous<'a> {
 }
 
 impl Previous<'_> {
-    /// Adds the failures before this one to an error's metadata, where there are any.
+    /// Adds the failures before this one to an error or its metadata, where there are any.
     pub(crate) fn write(all: &[Previous<'_>], metadata: &mut Object<'_>) {
         if all.is_empty() {
             return;
@@ -215,6 +218,8 @@ pub fn read_response(status: u16, body: &[u8]) -> ProviderError {
         (403, Some(ErrorKind::ProviderRejected)) if reading.has_word(&POLICY_WORDS) => ErrorKind::ProviderRejected,
         // What is not found is the caller's conversation, not our model.
         (404, _) if reading.has_word(&[THREAD_NOT_FOUND]) => ErrorKind::ProviderRejected,
+        // What is not found, or (Google) may not be seen, is a file or the like, whose id only the caller can have.
+        (403 | 404, _) if reading.is_about_the_callers_own() => ErrorKind::ProviderRejected,
         // What is not found is something that the caller named, such as an item of a conversation that was not kept.
         (404, _) if reading.own.param.as_deref().is_some_and(|param| param != "model") => ErrorKind::ProviderRejected,
         _ => by_status,
@@ -356,6 +361,12 @@ impl Reading {
         }
     }
 
+    /// It is about something that the caller named by its id. Whoever speaks of a model means what we called it.
+    fn is_about_the_callers_own(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        !message.contains("model") && OF_THE_CALLER.iter().any(|words| message.contains(words))
+    }
+
     fn has_word(&self, words: &[&str]) -> bool {
         self.words.iter().any(|own| words.iter().any(|word| own.eq_ignore_ascii_case(word)))
     }
@@ -457,6 +468,23 @@ const OF_THIS_MODEL: [&str; 10] = [
     "violating our usage policy",
     "content management policy",
     "content filtering policy",
+];
+
+/// Words of messages about things at a provider that callers name by their ids: files, containers, cached prompts, skills, stores of vectors.
+const OF_THE_CALLER: [&str; 13] = [
+    "file_id",
+    "file_0",
+    "file-",
+    "files/",
+    "file not found",
+    "access the file",
+    "cachedcontent",
+    "cached content",
+    "container_",
+    "container with id",
+    "container not found",
+    "skill_0",
+    "vector store",
 ];
 
 /// What a code or type word of a provider means. Unknown words mean nothing.
@@ -676,6 +704,24 @@ mod tests {
             assert_eq!((error.kind, error.message.as_str()), (kind, "m"), "{status} {body}");
         }
         assert_eq!(read_response(500, b"").message, "the provider answered 500 without a message");
+    }
+
+    #[test]
+    fn what_the_caller_named_is_the_callers() {
+        let check = |status: u16, message: &str, kind: K| {
+            let body = format!(r#"{{"type":"error","error":{{"type":"not_found_error","message":"{message}"}}}}"#);
+            assert_eq!(read_response(status, body.as_bytes()).kind, kind, "{status} {message}");
+        };
+        check(404, "File not found: file_011CNha8iCJcU1wXNR6q4V8w", K::ProviderRejected);
+        check(404, "No such file_id", K::ProviderRejected);
+        check(404, "No file found with id 'file-abc123'", K::ProviderRejected);
+        check(404, "Container with id 'cntr_1' not found.", K::ProviderRejected);
+        check(403, "You do not have permission to access the File abc or it may not exist.", K::ProviderRejected);
+        check(403, "CachedContent not found (or permission denied)", K::ProviderRejected);
+        check(404, "model: claude-old", K::ProviderCredential);
+        check(404, "The model `file-reader` does not exist", K::ProviderCredential);
+        check(403, "Your key may not do this", K::ProviderCredential);
+        check(401, "file_id", K::ProviderCredential);
     }
 
     #[test]

@@ -13,7 +13,9 @@
 //! * [`reply`] reads and edits whole replies, [`tap`] streams; [`identity`] is what they say about themselves on `/api/v1`;
 //! * [`conversation`] is what of a Responses reply is kept, to be looked at and gone on from;
 //! * [`counted`] answers who asks how many tokens a prompt has;
-//! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them.
+//! * [`metadata`] is what a reply tells of its routing where that is asked for;
+//! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them, and
+//!   [`availability`] says in them why nothing can serve a request.
 //!
 //! * [`translate`] goes from one dialect to another through `fairlead_ir`; [`traits`] are what endpoints do differently, [`text`] the
 //!   two spellings of a text.
@@ -25,6 +27,7 @@
 //! key order have to survive (prompt caches and signatures depend on them).
 
 mod anthropic_messages;
+pub mod availability;
 mod bedrock_converse;
 pub mod conversation;
 pub mod counted;
@@ -35,6 +38,7 @@ pub mod extension;
 mod gemini_generate;
 pub mod identity;
 pub mod json;
+pub mod metadata;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;

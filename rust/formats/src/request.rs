@@ -37,13 +37,13 @@ pub struct Refusal {
     pub kind: ErrorKind,
     /// What is wrong, where, and what to do about it.
     pub message: String,
-    /// The top-level member it is about.
-    pub param: Option<&'static str>,
+    /// The member it is about, as a path from the top such as `messages[3].content`.
+    pub param: Option<Cow<'static, str>>,
 }
 
 impl Refusal {
     pub(crate) fn field(param: &'static str, message: String) -> Refusal {
-        Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(param) }
+        Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(Cow::Borrowed(param)) }
     }
 }
 
@@ -405,7 +405,7 @@ fn refuse_json(keys: &'static [&'static str], reject: &Reject) -> Refusal {
         }
         _ => ("", format!("the body is not acceptable: {reject}; send one JSON object")),
     };
-    let param = keys.iter().find(|key| **key == name).copied();
+    let param = keys.iter().find(|key| **key == name).map(|key| Cow::Borrowed(*key));
     Refusal { kind: ErrorKind::InvalidRequest, message, param }
 }
 

@@ -20,7 +20,7 @@ use crate::reply::{Missing, Seen};
 use crate::splice::Edits;
 use crate::sse;
 use crate::template::Template;
-use crate::{openai_completions, openai_responses};
+use crate::{metadata, openai_completions, openai_responses};
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,6 +252,14 @@ impl Tap {
                 openai_completions::error::write_event(identity.manner(), &skeleton, kind, message, details, out);
             }
             _ => error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out),
+        }
+    }
+
+    /// Appends a chunk of chat that holds nothing but `member`: for the end of a stream that had no other place for it.
+    pub fn write_chunk(&self, member: &[u8], out: &mut Vec<u8>) {
+        if let Spoken::Chat(tap) = &self.spoken {
+            let object = if tap.is_legacy() { "text_completion" } else { "chat.completion.chunk" };
+            metadata::write_chunk(object, &self.identity, member, out);
         }
     }
 

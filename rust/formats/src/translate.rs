@@ -10,6 +10,7 @@
 
 use fairlead_ir::request::{Effort, Show};
 use fairlead_ir::{Dialect, ErrorKind, Losses, Origin, Param, Request, Severity, Text};
+use std::borrow::Cow;
 
 use crate::identity::Identity;
 use crate::read::Malformed;
@@ -148,7 +149,8 @@ pub struct Face<'a> {
 
 /// Turns a fault of the caller's body into its refusal.
 pub(crate) fn refusal(fault: Malformed) -> Refusal {
-    Refusal { kind: ErrorKind::InvalidRequest, message: format!("{fault}"), param: None }
+    let message = fault.to_string();
+    Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(fault.path).filter(|path| !path.is_empty()).map(Cow::Owned) }
 }
 
 /// A name as dialects with a narrow alphabet take it: `[a-zA-Z0-9_-]`, at most `limit` long, everything else becomes `_`; a name that had to be

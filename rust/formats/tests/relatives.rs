@@ -51,7 +51,7 @@ fn upstream(facts: &Facts, body: &str, manner: Manner) -> String {
 
 fn refused(read: Result<Facts, Refusal>, param: Option<&str>, message: &str) {
     let refusal = read.unwrap_err();
-    assert_eq!((refusal.kind, refusal.param, refusal.message.as_str()), (ErrorKind::InvalidRequest, param, message));
+    assert_eq!((refusal.kind, refusal.param.as_deref(), refusal.message.as_str()), (ErrorKind::InvalidRequest, param, message));
 }
 
 // --- requests ---------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ fn check_refused(dialect: Dialect, body: &str, param: Option<&str>, message: &st
     for step in [1, 7, body.len().max(1)] {
         let refusal = scan(dialect, body.as_bytes(), step).unwrap_err();
         assert_eq!(refusal.message, message, "{body}");
-        assert_eq!((refusal.kind, refusal.param), (ErrorKind::InvalidRequest, param), "{body}");
+        assert_eq!((refusal.kind, refusal.param.as_deref()), (ErrorKind::InvalidRequest, param), "{body}");
     }
 }
 

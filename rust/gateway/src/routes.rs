@@ -3,6 +3,7 @@
 use fairlead_formats::request::{Address, Purpose};
 use fairlead_ir::{Dialect, Manner, percent};
 use http::Method;
+use std::borrow::Cow;
 
 /// What a request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,15 @@ pub(crate) struct Ask {
     pub(crate) address: Option<Address>,
     /// A stream comes as one JSON array, not as events (Gemini without `alt=sse`).
     pub(crate) json_array: bool,
+    /// Cursor asks for chat in bodies that are often those of Responses: the reply is in this dialect whatever the request is in.
+    pub(crate) answers: Option<Dialect>,
+}
+
+impl Ask {
+    /// The dialect of the reply.
+    pub(crate) fn reply_dialect(&self) -> Dialect {
+        self.answers.unwrap_or(self.dialect)
+    }
 }
 
 /// What is wanted of a response that was kept.
@@ -117,6 +127,7 @@ fn generate_content(method: &Method, model: &str, action: Option<bool>, query: O
         purpose: if action.is_some() { Purpose::Generate } else { Purpose::CountTokens },
         address: Some(Address { model, stream }),
         json_array: stream && !events,
+        answers: None,
         dialect: GEMINI.dialect,
         manner: GEMINI.manner,
     };
@@ -124,9 +135,24 @@ fn generate_content(method: &Method, model: &str, action: Option<bool>, query: O
 }
 
 fn split(path: &str) -> (Manner, &str) {
-    match path.strip_prefix("/api/v1") {
+    let (manner, rest) = match path.strip_prefix("/api/v1") {
         Some(rest) => (Manner::Openrouter, rest),
         None => (Manner::Native, path.strip_prefix("/v1").filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or("")),
+    };
+    (manner, below_cursor(rest).unwrap_or(rest))
+}
+
+/// What of a path lies below `/cursor`, where everything is once more.
+fn below_cursor(rest: &str) -> Option<&str> {
+    rest.strip_prefix("/cursor").filter(|below| below.starts_with('/'))
+}
+
+/// A path of the public API as the control plane knows it.
+pub(crate) fn without_cursor(target: &str) -> Cow<'_, str> {
+    let base = ["/api/v1", "/v1"].into_iter().find(|base| target.starts_with(base)).unwrap_or("");
+    match below_cursor(&target[base.len()..]) {
+        Some(below) if !base.is_empty() => Cow::Owned(format!("{base}{below}")),
+        _ => Cow::Borrowed(target),
     }
 }
 
@@ -151,7 +177,9 @@ fn route(method: &Method, path: &str, rest: &str, manner: Manner) -> Route {
         _ if rest.starts_with("/v1/") => return Route::Unknown,
         _ => return kept(method, rest).unwrap_or(Route::Control),
     };
-    post(method, Route::Infer(Ask { purpose, dialect: dialect(rest), manner, address: None, json_array: false }))
+    let is_cursor = rest == "/chat/completions" && path.ends_with("/cursor/chat/completions");
+    let answers = is_cursor.then_some(Dialect::OpenaiChat);
+    post(method, Route::Infer(Ask { purpose, dialect: dialect(rest), manner, address: None, json_array: false, answers }))
 }
 
 fn kept(method: &Method, rest: &str) -> Option<Route> {
@@ -192,7 +220,7 @@ mod tests {
     use super::*;
 
     fn ask(purpose: Purpose, dialect: Dialect, manner: Manner) -> Route {
-        Route::Infer(Ask { purpose, dialect, manner, address: None, json_array: false })
+        Route::Infer(Ask { purpose, dialect, manner, address: None, json_array: false, answers: None })
     }
 
     fn kept_route(id: &str, wish: Wish) -> Route {
@@ -201,7 +229,7 @@ mod tests {
 
     fn gemini_ask(purpose: Purpose, model: &str, stream: bool, json_array: bool) -> Route {
         let address = Some(Address { model: model.to_owned(), stream });
-        Route::Infer(Ask { purpose, dialect: Dialect::GeminiGenerate, manner: Manner::Native, address, json_array })
+        Route::Infer(Ask { purpose, dialect: Dialect::GeminiGenerate, manner: Manner::Native, address, json_array, answers: None })
     }
 
     #[test]
@@ -262,6 +290,26 @@ mod tests {
             let (bare, query) = path.split_once('?').map_or((path, None), |(bare, query)| (bare, Some(query)));
             assert_eq!(find(&method, bare, query).0, route, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn cursor_has_all_of_it_once_more() {
+        let check = |path: &str, route: Route, there: &str| {
+            let method = if matches!(route, Route::Infer(_)) { Method::POST } else { Method::GET };
+            assert_eq!((find(&method, path, None).0, &*without_cursor(path)), (route, there), "{path}");
+        };
+        let chat = |manner| {
+            let Route::Infer(ask) = ask(Purpose::Generate, Dialect::OpenaiChat, manner) else { return Route::Unknown };
+            Route::Infer(Ask { answers: Some(Dialect::OpenaiChat), ..ask })
+        };
+        check("/v1/cursor/chat/completions", chat(Manner::Native), "/v1/chat/completions");
+        check("/api/v1/cursor/chat/completions", chat(Manner::Openrouter), "/api/v1/chat/completions");
+        check("/v1/cursor/responses", ask(Purpose::Generate, Dialect::OpenaiResponses, Manner::Native), "/v1/responses");
+        check("/v1/cursor/models", Route::Control, "/v1/models");
+        check("/api/v1/cursor/models?limit=2", Route::Control, "/api/v1/models?limit=2");
+        check("/v1/cursors/models", Route::Control, "/v1/cursors/models");
+        check("/cursor/models", Route::Unknown, "/cursor/models");
+        assert!(is_catalogue("/v1/cursor/models"));
     }
 
     #[test]

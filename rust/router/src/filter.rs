@@ -83,6 +83,29 @@ impl Reason {
         matches!(self, Reason::Context(_) | Reason::Prompt(_) | Reason::Completion(_))
     }
 
+    /// The member of a request that it comes from, as clients of OpenRouter write it; `None` where it is the model's own nature.
+    pub const fn field(self) -> Option<&'static str> {
+        Some(match self {
+            Reason::NoDialect => return None,
+            Reason::NotFree => "model",
+            Reason::NotAllowed => "provider.only",
+            Reason::NotListed => "provider.order",
+            Reason::Ignored => "provider.ignore",
+            Reason::OtherTier => "service_tier",
+            Reason::DataCollection => "provider.data_collection",
+            Reason::NotZdr => "provider.zdr",
+            Reason::Quantization => "provider.quantizations",
+            Reason::TooDear(PriceMember::Prompt(_)) => "provider.max_price.prompt",
+            Reason::TooDear(PriceMember::Completion(_)) => "provider.max_price.completion",
+            Reason::TooDear(PriceMember::Request(_)) => "provider.max_price.request",
+            Reason::Context(_) | Reason::Prompt(_) | Reason::Inputs(_) => "messages",
+            Reason::Completion(_) => "max_tokens",
+            Reason::Outputs(_) => "modalities",
+            Reason::Tools => "tools",
+            Reason::Parameters(_) => "provider.require_parameters",
+        })
+    }
+
     /// What would let the endpoint in.
     pub fn relax(self) -> String {
         let list = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");

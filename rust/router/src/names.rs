@@ -98,6 +98,8 @@ pub struct NameError {
 pub enum NameErrorKind {
     /// There is no such model: 404.
     Unknown,
+    /// Nobody serves the model for nothing: 404.
+    NotFree,
     /// The name asks for what makes no sense here: 400.
     Senseless,
     /// This key may not use it: 403.
@@ -185,10 +187,11 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         if let Some(pick) = router(name) {
             return self.router(path, pick);
         }
-        let plain = name.strip_prefix("openrouter/").unwrap_or(name);
-        if let Some((model, preset)) = plain.split_once("@preset/") {
-            self.preset(path, preset, model.is_empty())?;
-            return if model.is_empty() { Ok(()) } else { self.name(path, model) };
+        if let Some((model, preset)) = name.split_once("@preset/") {
+            // A router is a name with the prefix.
+            let is_alone = model.is_empty() || model == "openrouter/";
+            self.preset(path, preset, is_alone)?;
+            return if is_alone { Ok(()) } else { self.name(path, model) };
         }
         if let Some(split) = self.board.snapshot().splits.iter().position(|split| split.name == name) {
             return self.split(path, split);
@@ -223,7 +226,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         }
         if variant.free && !self.board.entries_of(found.model).any(|position| self.board.entry(position).is_free()) {
             let message = format!("no endpoint of the model {:?} is free; leave :free away", model.id);
-            return Err(error(path, NameErrorKind::Unknown, message));
+            return Err(error(path, NameErrorKind::NotFree, message));
         }
         self.wanted.strict_translation |= found.strict_translation;
         self.wanted.automatic_cache |= found.automatic_cache;

@@ -161,6 +161,11 @@ impl Plan {
         self.removed.iter().map(|removed| removed.reason).max_by_key(|reason| same(*reason))
     }
 
+    /// The position on the board of the endpoint that has the conversation's prompt in its cache, if it may be tried.
+    pub fn pinned(&self) -> Option<usize> {
+        self.steps.iter().find(|step| step.pinned).map(|step| step.entry)
+    }
+
     /// Why nothing can be tried, and what would change that; for a 404.
     pub fn refusal(&self, board: &Board) -> String {
         const SHOWN: usize = 5;

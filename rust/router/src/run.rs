@@ -70,6 +70,8 @@ pub struct Told {
     pub used_cache: bool,
     /// How long the caller asked the prompt to be kept.
     pub cache_seconds: Option<u64>,
+    /// Where the conversation was pinned when the plan was made ([`Plan::pinned`]).
+    pub pinned: Option<usize>,
 }
 
 /// What a step must satisfy to be taken.
@@ -266,6 +268,10 @@ impl Attempt {
     /// Pins the conversation to where it went well, if it is one to be pinned. `cache_seconds`: how long the caller asked the prompt to be
     /// kept. Also called for a reply that was refreshed from the cache, which refreshes the pin.
     pub fn remember(&self, board: &Board, pins: &Pins, need: &Need, told: Told, now_ms: u64) {
+        // Where the pinned endpoint failed or was passed over, its cache is still the one that the conversation comes back to.
+        if told.pinned.is_some_and(|pinned| pinned != self.entry) {
+            return;
+        }
         let reply =
             Reply { key: u16::try_from(self.key).unwrap_or_default(), used_cache: told.used_cache, cache_seconds: told.cache_seconds };
         sticky::remember(pins, board, board.entry(self.entry), need, told.through_router, &reply, now_ms);

@@ -2,7 +2,7 @@
 
 use fairlead_ir::{ErrorKind, Manner};
 
-use crate::error::{Details, with_provider_text};
+use crate::error::{Details, Previous, with_provider_text};
 use crate::write::Object;
 
 /// Appends the body of an error response.
@@ -14,6 +14,10 @@ pub(crate) fn write_body(manner: Manner, kind: ErrorKind, message: &str, details
         error.text("type", word).text("message", &with_provider_text(message, details));
         if manner == Manner::Openrouter {
             error.text("error_type", row.openrouter);
+            Previous::write(details.previous, error);
+            if let Some(availability) = details.availability {
+                availability.write(error);
+            }
         }
         // By this word, not by the type, the SDKs know what they can recover from.
         if let Some(code) = details.own.and_then(|own| own.code.as_deref()) {
@@ -58,6 +62,20 @@ mod tests {
         write_body(Manner::Openrouter, ErrorKind::ProviderOverloaded, "Overloaded", &details, &mut out);
         let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded","error_type":"provider_overloaded"},"request_id":"gen-1"}"#;
         assert_eq!(std::str::from_utf8(&out).unwrap(), body);
+        out.clear();
+        let previous = [Previous { provider: "First", code: "timeout", status: 504 }];
+        let details = Details { previous: &previous, ..Details::default() };
+        write_event(Manner::Openrouter, ErrorKind::ProviderTimeout, "late", &details, &mut out);
+        let event = concat!(
+            "event: error\n",
+            r#"data: {"type":"error","error":{"type":"timeout_error","message":"late","error_type":"timeout","#,
+            r#""previous_errors":[{"provider":"First","code":"timeout","status":504}]}}"#,
+            "\n\n"
+        );
+        assert_eq!(std::str::from_utf8(&out).unwrap(), event);
+        out.clear();
+        write_body(Manner::Native, ErrorKind::ProviderTimeout, "late", &details, &mut out);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), r#"{"type":"error","error":{"type":"timeout_error","message":"late"}}"#);
         out.clear();
         write_event(Manner::Native, ErrorKind::ProviderTimeout, "late", &Details::default(), &mut out);
         let event = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"timeout_error\",\"message\":\"late\"}}\n\n";

@@ -85,17 +85,23 @@ fn write_native(kind: ErrorKind, message: &str, details: &Details<'_>, error: &m
 }
 
 fn write_openrouter(kind: ErrorKind, message: &str, details: &Details<'_>, error: &mut Object<'_>) {
-    let row = kind.row();
-    error.number("code", u64::from(details.status.unwrap_or(row.status))).text("message", message).object("metadata", |metadata| {
-        metadata.text("error_type", row.openrouter);
-        metadata.optional_text("provider_name", details.provider_name);
-        metadata.optional_text("raw", details.raw);
-        // The older name of the same thing, for sample code that still reads it.
-        metadata.optional_text("provider_error", details.raw);
-        metadata.optional_text("provider_code", details.provider_code);
-        metadata.optional_text("param", details.param.or(details.own.and_then(|own| own.param.as_deref())));
-        Previous::write(details.previous, metadata);
-    });
+    let status = u64::from(details.status.unwrap_or(kind.row().status));
+    error.number("code", status).text("message", message).object("metadata", |metadata| write_metadata(kind, details, metadata));
+    if let Some(availability) = details.availability {
+        availability.write(error);
+    }
+}
+
+/// What OpenRouter says of an error beside its code and message.
+pub(crate) fn write_metadata(kind: ErrorKind, details: &Details<'_>, metadata: &mut Object<'_>) {
+    metadata.text("error_type", kind.row().openrouter);
+    metadata.optional_text("provider_name", details.provider_name);
+    metadata.optional_text("raw", details.raw);
+    // The older name of the same thing, for sample code that still reads it.
+    metadata.optional_text("provider_error", details.raw);
+    metadata.optional_text("provider_code", details.provider_code);
+    metadata.optional_text("param", details.param.or(details.own.and_then(|own| own.param.as_deref())));
+    Previous::write(details.previous, metadata);
 }
 
 /// OpenAI's `error.code`: its own word where it has one, so that code written against OpenAI finds what it looks for.
@@ -114,6 +120,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use crate::availability::{Availability, AvailabilityCode, Constraint};
 
     const DETAILS: Details<'_> = Details {
         provider_name: Some("Lab"),
@@ -124,6 +131,7 @@ mod tests {
         param: None,
         status: None,
         previous: &[Previous { provider: "First", code: "provider_overloaded", status: 529 }],
+        availability: None,
     };
 
     const SKELETON: Skeleton<'_> = Skeleton { id: "chatcmpl-1", model: "acme/fast", provider: "Lab", created_s: 7, sequence_number: 0 };
@@ -174,6 +182,41 @@ mod tests {
                 r#""previous_errors":[{"provider":"First","code":"provider_overloaded","status":529}]}}}"#
             ),
         );
+        let availability = Availability {
+            code: AvailabilityCode::ConstraintFiltered,
+            retry_after_s: None,
+            requested_models: vec!["a/b".to_owned()],
+            affected_providers: vec!["lab".to_owned(), "two".to_owned()],
+            excluded_by: vec!["max_price"],
+            fallback_models: Vec::new(),
+            constraint: Some(Constraint { field: "provider.max_price.prompt", detail: "raise it".to_owned() }),
+        };
+        let unavailable = Details { availability: Some(&availability), ..Details::default() };
+        check_body(
+            Manner::Openrouter,
+            ErrorKind::NotFound,
+            &unavailable,
+            concat!(
+                r#"{"error":{"code":404,"message":"no","metadata":{"error_type":"not_found"},"availability":{"code":"constraint_filtered","#,
+                r#""retryable":false,"retry_after":null,"requested_models":["a/b"],"affected_providers":["lab","two"],"#,
+                r#""excluded_by":["max_price"],"fallback_models":[],"#,
+                r#""constraint":{"field":"provider.max_price.prompt","detail":"raise it"},"docs_url":null}}}"#
+            ),
+        );
+        check_body(
+            Manner::Native,
+            ErrorKind::NotFound,
+            &unavailable,
+            r#"{"error":{"message":"no","type":"invalid_request_error","param":null,"code":"not_found"}}"#,
+        );
+        let full =
+            Availability { code: AvailabilityCode::CapacityExhausted, retry_after_s: Some(7), constraint: None, ..availability.clone() };
+        let mut out = Vec::new();
+        let full = Details { availability: Some(&full), ..Details::default() };
+        write_body(Manner::Openrouter, ErrorKind::RateLimited, "no", &full, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(r#""code":"capacity_exhausted","retryable":true,"retry_after":7,"#), "{text}");
+        assert!(text.contains(r#""constraint":null"#), "{text}");
         check_body(
             Manner::Openrouter,
             ErrorKind::Authentication,

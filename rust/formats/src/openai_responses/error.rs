@@ -12,8 +12,8 @@ use crate::write::Object;
 pub(crate) fn failure<'a>(manner: Manner, kind: ErrorKind, message: &'a str, details: &Details<'a>) -> Status<'a> {
     // OpenAI's own words on its own route: clients look for `context_length_exceeded` and the like.
     let own = details.own.and_then(|own| own.code.as_deref()).filter(|_| manner == Manner::Native);
-    let error_type = (manner == Manner::Openrouter).then(|| kind.row().openrouter);
-    Status::Failed { code: own.unwrap_or(code(kind)), message, error_type }
+    let more = (manner == Manner::Openrouter).then_some((kind, *details));
+    Status::Failed { code: own.unwrap_or(code(kind)), message, more }
 }
 
 /// The nearest of the few codes that strict clients know.
@@ -61,7 +61,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::error::OwnWords;
+    use crate::error::{OwnWords, Previous};
 
     fn check(manner: Manner, kind: ErrorKind, details: &Details<'_>, pieces: &[&str]) {
         let skeleton = Skeleton { id: "resp_1", model: "acme/fast", provider: "Lab", created_s: 7, sequence_number: 12 };
@@ -93,5 +93,13 @@ mod tests {
         check(Manner::Native, ErrorKind::ProviderRejected, &own, &[r#""code":"context_length_exceeded""#]);
         let openrouter = [r#""code":"invalid_prompt""#, r#""error_type":"invalid_request""#, r#""provider":"Lab""#];
         check(Manner::Openrouter, ErrorKind::ProviderRejected, &own, &openrouter);
+        let previous = [Previous { provider: "First", code: "timeout", status: 504 }];
+        let trail = Details { provider_name: Some("Lab"), raw: Some("oops"), previous: &previous, ..Details::default() };
+        let metadata = concat!(
+            r#""error":{"code":"server_error","message":"no","metadata":{"error_type":"provider_unavailable","provider_name":"Lab","raw":"oops","#,
+            r#""provider_error":"oops","previous_errors":[{"provider":"First","code":"timeout","status":504}]}}"#
+        );
+        check(Manner::Openrouter, ErrorKind::ProviderUnavailable, &trail, &[metadata]);
+        check(Manner::Native, ErrorKind::ProviderUnavailable, &trail, &[r#""error":{"code":"server_error","message":"no"}"#]);
     }
 }

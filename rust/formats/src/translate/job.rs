@@ -1,6 +1,6 @@
 //! A request while it is written, for writers in several steps.
 
-use fairlead_ir::{Dialect, ErrorKind, Losses, Member, Param, Request, Severity};
+use fairlead_ir::{Dialect, Losses, Member, Param, Request, Severity};
 
 use super::{Bridge, Target};
 use crate::request::Refusal;
@@ -55,22 +55,27 @@ impl<'j, 'r> Job<'j, 'r> {
         let model = self.target.model;
         let message =
             format!("the conversation ends with the assistant, whose message \"{model}\" does not continue; end with a user's message");
-        Refusal { kind: ErrorKind::InvalidRequest, message, param: None }
+        Refusal::field(self.conversation(), message)
+    }
+
+    /// The member that holds the conversation, as the caller has it.
+    fn conversation(&self) -> &'static str {
+        match self.request.source {
+            Dialect::OpenaiChat | Dialect::AnthropicMessages | Dialect::BedrockConverse => "messages",
+            Dialect::OpenaiResponses => "input",
+            Dialect::GeminiGenerate => "contents",
+        }
     }
 
     /// The refusal of a conversation of which nothing is left: what was left out, so that its writer sees which words were not understood.
     pub(crate) fn nothing_left(&self) -> Refusal {
         const NAMED: usize = 3;
-        let place = match self.request.source {
-            Dialect::OpenaiChat | Dialect::AnthropicMessages | Dialect::BedrockConverse => "messages",
-            Dialect::OpenaiResponses => "input",
-            Dialect::GeminiGenerate => "contents",
-        };
+        let place = self.conversation();
         let gone = self.losses.as_slice().iter().filter(|loss| loss.severity == Severity::Dropped);
         let gone: Vec<String> = gone.take(NAMED).map(|loss| format!("{} ({})", loss.path, loss.reason)).collect();
         let left_out = if gone.is_empty() { String::new() } else { format!("; left out: {}", gone.join(", ")) };
         let message = format!("nothing of \"{place}\" can be sent to this model{left_out}; add a user's message with text");
-        Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(place) }
+        Refusal::field(place, message)
     }
 }
 

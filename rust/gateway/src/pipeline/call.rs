@@ -15,6 +15,7 @@ use super::intake::Intake;
 use super::plan::{Choice, Journey, Leg};
 use super::receipt::Receipt;
 use super::stateful::Keeping;
+use super::telling::Telling;
 use super::whole;
 use crate::routes::Face;
 use crate::upstream::{Exchange, ExchangeError};
@@ -57,6 +58,8 @@ pub(crate) struct Call {
     learning: Learning,
     /// Why it went where it went, for a client that asked.
     pub(crate) explanation: Option<HeaderValue>,
+    /// What a client that asked is told of the routing.
+    telling: Option<Rc<Telling>>,
     /// An attempt of another model may follow.
     changes_model: bool,
     prompt_tokens_estimate: u64,
@@ -111,7 +114,7 @@ impl Call {
         intake: &mut Intake,
         began: Instant,
     ) -> Result<Box<Call>, Failure> {
-        let Admitted { worker, snapshot, choice, dialect, manner, head, principal, .. } = *admitted;
+        let Admitted { worker, snapshot, choice, dialect, answers, manner, head, principal, .. } = *admitted;
         let generation = journey.generation;
         let started_at_ms = generation.unix_ms();
         let prices = &choice.endpoint(snapshot).prices;
@@ -162,7 +165,7 @@ impl Call {
             generation,
             started_at_ms,
             scopes,
-            dialect,
+            dialect: answers,
             manner,
             streamed: intake.facts.stream,
             reserved,
@@ -172,6 +175,7 @@ impl Call {
             beside: None,
             learning: Learning::new(journey, leg),
             explanation: journey.explanation.clone(),
+            telling: journey.telling.clone(),
             changes_model: false,
             prompt_tokens_estimate,
             timings: Timings::default(),

@@ -69,7 +69,7 @@ pub(crate) fn explain(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: &[
         .map_err(|error| Failure::new(ErrorKind::InvalidRequest, format!("the question: {error}")))
         .and_then(|question| answer(board, pins, now_ms, question));
     answered.unwrap_or_else(|failure| {
-        let wrong = Wrong { status: failure.status(), message: &failure.message, param: failure.param };
+        let wrong = Wrong { status: failure.status(), message: &failure.message, param: failure.param.as_deref() };
         serde_json::to_vec(&serde_json::json!({ "error": wrong })).unwrap_or_default()
     })
 }
@@ -81,7 +81,7 @@ fn answer(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: Question) -> R
         Failure::new(ErrorKind::InvalidRequest, format!("dialect: one of {known} is expected")).param(Some("dialect"))
     })?;
     let address = model.map(|model| Address { model, stream });
-    let mut ask = Ask { purpose: Purpose::Generate, dialect, manner: Manner::Openrouter, address, json_array: false };
+    let mut ask = Ask { purpose: Purpose::Generate, dialect, manner: Manner::Openrouter, address, json_array: false, answers: None };
     let mut scan = scan(&mut ask, board.snapshot().settings.limits.json_depth);
     let body = Bytes::copy_from_slice(body.get().as_bytes());
     scan.feed(&body).map_err(refused)?;

@@ -124,6 +124,7 @@ impl Standby {
             turn,
             turn_is_bound: true,
             dialect: ask.dialect,
+            answers: ask.reply_dialect(),
             manner: ask.manner,
             head: &head,
             strict: *strict,

@@ -1,8 +1,10 @@
 //! A call that cannot go on: what to tell the caller, and what to record.
 
+use fairlead_formats::availability::Availability;
 use fairlead_formats::error::OwnWords;
 use fairlead_ir::{Elsewhere, ErrorKind};
 use http::HeaderValue;
+use std::borrow::Cow;
 
 /// The record's word for a call that a stop of the process ended.
 pub(crate) const SHUTTING_DOWN: &str = "shutting_down";
@@ -17,13 +19,15 @@ pub(crate) struct Failure {
     pub(crate) elsewhere: Elsewhere,
     pub(crate) message: String,
     /// The request field that is wrong.
-    pub(crate) param: Option<&'static str>,
+    pub(crate) param: Option<Box<str>>,
     /// What the provider said, redacted.
     pub(crate) raw: Option<String>,
     /// The provider's own code, redacted.
     pub(crate) code: Option<String>,
     /// The provider's own words where its error is the caller's answer, redacted.
     pub(crate) own: Option<Box<OwnWords>>,
+    /// What the caller is told of the routing.
+    pub(crate) routing: Option<Box<Routing>>,
     /// The provider's status where the caller shall see it rather than the kind's.
     pub(crate) status: Option<u16>,
     /// The provider's hints about retrying, which may pass.
@@ -32,6 +36,15 @@ pub(crate) struct Failure {
     pub(crate) allow: Option<&'static str>,
     /// Whether the connection cannot be used again.
     pub(crate) close: bool,
+}
+
+/// What a failure before anything was sent tells of the routing.
+#[derive(Debug, Default)]
+pub(crate) struct Routing {
+    /// Why nothing can serve the request.
+    pub(crate) availability: Option<Availability>,
+    /// How far it got, where the caller asked: the member of the error's body.
+    pub(crate) metadata: Option<Vec<u8>>,
 }
 
 impl Failure {
@@ -45,6 +58,7 @@ impl Failure {
             raw: None,
             code: None,
             own: None,
+            routing: None,
             status: None,
             hints: Vec::new(),
             allow: None,
@@ -67,8 +81,20 @@ impl Failure {
         self
     }
 
-    pub(crate) fn param(mut self, param: Option<&'static str>) -> Failure {
-        self.param = param;
+    pub(crate) fn param(mut self, param: Option<impl Into<Cow<'static, str>>>) -> Failure {
+        self.param = param.map(|param| param.into().into());
+        self
+    }
+
+    pub(crate) fn unavailable(mut self, availability: Option<Availability>) -> Failure {
+        if availability.is_some() {
+            self.routing.get_or_insert_default().availability = availability;
+        }
+        self
+    }
+
+    pub(crate) fn telling(mut self, metadata: Vec<u8>) -> Failure {
+        self.routing.get_or_insert_default().metadata = Some(metadata);
         self
     }
 

@@ -46,12 +46,12 @@ pub(crate) async fn to_control(
 ) -> Result<Response<ReplyBody>, Failure> {
     let principal = principal(worker, snapshot, parts, head, caller)?;
     let frames = intake::read_small(worker, body.take()?, body.began, &snapshot.settings, BODY_BYTES).await?;
-    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let target = routes::without_cursor(parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
     let malformed = |_| Failure::new(ErrorKind::InvalidRequest, "a header holds characters that cannot be passed on");
     // What GET gives; whoever sends the reply to HEAD leaves the body out and says how long it would have been.
     let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
     let mut text = Vec::with_capacity(512);
-    let mut writing = RequestHead::start(&mut text, method.as_str(), target, "control")
+    let mut writing = RequestHead::start(&mut text, method.as_str(), &target, "control")
         .map_err(malformed)?
         .header("x-fairlead-principal", principal.as_bytes())
         .map_err(malformed)?;

@@ -31,6 +31,9 @@ fn flag(name: &str, value: Option<&[u8]>) -> Result<bool, Failure> {
 /// Headers a key may come in, besides `Authorization: Bearer`, in the order of preference.
 const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
 
+/// How the headers begin that are OpenRouter's own.
+const OPENROUTER: &str = "x-openrouter-";
+
 /// What a request's headers say.
 #[derive(Default)]
 pub(crate) struct Head<'a> {
@@ -47,6 +50,8 @@ pub(crate) struct Head<'a> {
     strict: Option<&'a [u8]>,
     /// `X-Fairlead-Explain`.
     explain: Option<&'a [u8]>,
+    /// `X-OpenRouter-Metadata`.
+    metadata: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
     /// The client waits for `100 Continue` before it sends its body.
     pub(crate) expects: bool,
@@ -74,7 +79,12 @@ impl<'a> Head<'a> {
             "http-referer" => self.referer = Some(value),
             "referer" => self.referer = self.referer.or(Some(value)),
             "x-title" => self.title = Some(value),
-            "x-openrouter-title" => self.openrouter_title = Some(value),
+            _ if name.starts_with(OPENROUTER) => match &name[OPENROUTER.len()..] {
+                "title" => self.openrouter_title = Some(value),
+                // The second is its older name.
+                "metadata" | "experimental-metadata" => self.metadata = Some(value),
+                _ => {}
+            },
             "x-session-id" => self.session = Some(value),
             "x-fairlead-strict" => self.strict = Some(value),
             "x-fairlead-explain" => self.explain = Some(value),
@@ -113,6 +123,11 @@ impl<'a> Head<'a> {
     /// Whether the client wants to know why its request went where it went.
     pub(crate) fn wants_explanation(&self) -> Result<bool, Failure> {
         flag("X-Fairlead-Explain", self.explain)
+    }
+
+    /// Whether the client wants `openrouter_metadata`. As OpenRouter has it, any other word than the one means no.
+    pub(crate) fn wants_metadata(&self) -> bool {
+        self.metadata.is_some_and(|value| value.eq_ignore_ascii_case(b"enabled"))
     }
 
     /// The bearer token alone.
@@ -252,6 +267,19 @@ mod tests {
         check(&[("authorization", "Bearer sk-3")], Some("key=sk-1"), Some("sk-3"));
         check(&[], Some("keys=sk-1"), None);
         check(&[], None, None);
+    }
+
+    #[test]
+    fn metadata_is_asked_for_by_one_word() {
+        let check = |name: &'static str, value: &'static str, wants| {
+            assert_eq!(Head::read(&map(&[(name, value)])).wants_metadata(), wants, "{name}: {value}");
+        };
+        check("x-openrouter-metadata", "enabled", true);
+        check("x-openrouter-metadata", "Enabled", true);
+        check("x-openrouter-experimental-metadata", "enabled", true);
+        check("x-openrouter-metadata", "disabled", false);
+        check("x-openrouter-metadata", "true", false);
+        check("x-openrouter-title", "enabled", false);
     }
 
     #[test]

@@ -61,12 +61,14 @@ pub(crate) struct Intake {
 /// After this much of a body the worker's other connections get their turn: scanning it takes less than 100 µs.
 pub(crate) const YIELD_AFTER_BYTES: usize = 256 << 10;
 
-/// Reads the body of an inference request, and checks it with `scan`.
+/// Reads the body of an inference request, and checks it with `scan`. One without a conversation may be of another dialect, where `otherwise`
+/// finds one in it.
 pub(crate) async fn read(
     worker: &Worker,
     head: &Head<'_>,
     body: Arriving,
     mut scan: RequestScan,
+    otherwise: Option<RequestScan>,
     settings: &Settings,
     began: Instant,
 ) -> Result<Intake, Failure> {
@@ -95,6 +97,10 @@ pub(crate) async fn read(
             tokio::task::yield_now().await;
         }
     };
+    let scanned = match (scanned, otherwise) {
+        (Err(failure), Some(other)) => rescan(other, &frames.done).await.ok_or(failure),
+        (scanned, _) => scanned,
+    };
     match scanned {
         Ok(facts) => Ok(Intake { frames: frames.done, bytes: reader.bytes, facts, waited: reader.waited }),
         Err(failure) => {
@@ -102,6 +108,17 @@ pub(crate) async fn read(
             Err(failure)
         }
     }
+}
+
+/// What a body that came whole says in another dialect, if it holds a conversation there.
+async fn rescan(mut scan: RequestScan, frames: &[Bytes]) -> Option<Facts> {
+    for frame in frames {
+        for piece in frame.chunks(YIELD_AFTER_BYTES) {
+            scan.feed(piece).ok()?;
+            tokio::task::yield_now().await;
+        }
+    }
+    scan.finish(frames).ok().filter(|facts| !facts.messages_range.is_empty())
 }
 
 /// Takes a body off the wire that nobody wants, so that a client that is still sending reads the refusal.

@@ -21,6 +21,7 @@ mod relay;
 mod replay;
 mod reply;
 mod stateful;
+mod telling;
 mod tier;
 mod translate;
 mod waiting;
@@ -157,6 +158,8 @@ pub(crate) struct Admitted<'a> {
     /// Another credential has failed: thoughts that are bound to it do not bring the request back there.
     turn_is_bound: bool,
     dialect: Dialect,
+    /// The dialect of the reply.
+    answers: Dialect,
     manner: Manner,
     head: &'a Head<'a>,
     /// The caller or its key would rather have it refused than lose anything in a translation.
@@ -228,7 +231,11 @@ async fn infer(
     }
     let principal = admit::inference(worker, &head, arrival.caller).inspect_err(|_| body.forget_if(head.expects))?;
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
-    let mut intake = intake::read(worker, &head, body.take()?, scan, &snapshot.settings, arrival.began).await?;
+    let otherwise = ask.answers.map(|_| RequestScan::new(Dialect::OpenaiResponses, snapshot.settings.limits.json_depth));
+    let mut intake = intake::read(worker, &head, body.take()?, scan, otherwise, &snapshot.settings, arrival.began).await?;
+    if ask.answers.is_some() {
+        ask.dialect = intake.facts.dialect;
+    }
     let generation = worker.generation(worker.unix_ms_at(arrival.began));
     let mut journey = plan::choose(worker, &principal, &head, &intake, &ask, generation)?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
@@ -243,6 +250,7 @@ async fn infer(
         turn: None,
         turn_is_bound: false,
         dialect,
+        answers: ask.reply_dialect(),
         manner,
         head: &head,
         strict,
@@ -256,9 +264,10 @@ async fn infer(
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let leg = waiting::first(worker, &mut journey, principal.key, &mut intake).await?;
+    let leg = waiting::first(worker, &mut journey, principal.key, &mut intake).await.map_err(|failure| journey.tell_with(failure))?;
     (admitted.choice, admitted.turn) = (leg.choice, leg.turn());
-    let (mut prepared, leg) = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await?;
+    let prepared = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await;
+    let (mut prepared, leg) = prepared.map_err(|failure| journey.tell_with(failure))?;
     let mut call = Call::reserve(&admitted, &journey, leg, prepared.intake(&mut intake), arrival.began)?;
     let ready = prepared.ready(&admitted, &ask, &intake, call.attempt_at())?;
     let streams = intake.facts.stream;

@@ -6,20 +6,22 @@ use super::decided;
 use super::failure::{Failure, shown};
 use super::head::Head;
 use super::intake::Intake;
+use super::telling::{self, Telling};
 use crate::routes::Ask;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::request::{Facts, Purpose};
-use fairlead_ir::{Dialect, ErrorKind, GenerationId, Tier};
+use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, Tier};
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Sticky, Wanted};
 use fairlead_router::{
-    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Way as RouterWay, WishError,
-    Wishes,
+    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Told, Way as RouterWay,
+    WishError, Wishes,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
 use http::HeaderValue;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An endpoint in a snapshot, as indexes, so that it can outlive the borrow, and the dialect it is spoken to in.
@@ -77,6 +79,8 @@ pub(crate) struct Journey {
     pub(crate) require_parameters: bool,
     /// What `X-Fairlead-Explain` asked for.
     pub(crate) explanation: Option<HeaderValue>,
+    /// What `X-OpenRouter-Metadata` asked for.
+    pub(crate) telling: Option<Rc<Telling>>,
 }
 
 /// Where an attempt goes. It holds its place there (a key's concurrency, a probe) until it is learned from or dropped.
@@ -97,9 +101,11 @@ impl Journey {
         &self.board
     }
 
-    /// What the router needs to know of the reply: the conversation, and whether a router picked the model. `None` of one that is nobody's.
-    pub(crate) fn conversation(&self) -> Option<Box<(Need, bool)>> {
-        self.need.conversation.is_some().then(|| Box::new((self.need, self.plan.through_router)))
+    /// What the router needs to know of the reply, but for what the reply itself tells: the conversation, whether a router picked the model, and
+    /// where the conversation is pinned. `None` of one that is nobody's.
+    pub(crate) fn conversation(&self) -> Option<Box<(Need, Told)>> {
+        let told = || Told { through_router: self.plan.through_router, pinned: self.plan.pinned(), used_cache: false, cache_seconds: None };
+        self.need.conversation.is_some().then(|| Box::new((self.need, told())))
     }
 
     /// The first attempt, with a key that is free.
@@ -122,6 +128,18 @@ impl Journey {
     /// The endpoints that may serve it, by their ids.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = u64> {
         self.plan.steps.iter().map(|step| self.board.entry(step.entry).id)
+    }
+
+    /// Every key that could serve it is in use, and will be for so long, or nobody knows how long.
+    pub(crate) fn full(&self, wait_ms: u64, facts: &Facts) -> Failure {
+        // Where it is up to other requests, nobody knows.
+        let wait_ms = wait_ms.max(1000);
+        let seconds = telling::seconds(wait_ms);
+        let message = format!("every key of every endpoint that may serve this is at its limit; try again in {seconds} s");
+        let availability = telling::full(&self.board, &self.plan, telling::requested(facts), Some(wait_ms));
+        let mut failure = Failure::new(ErrorKind::RateLimited, message).word("keys_at_their_limits").unavailable(Some(availability));
+        failure.hints = vec![("retry-after", HeaderValue::from(seconds)), ("retry-after-ms", HeaderValue::from(wait_ms))];
+        failure
     }
 
     /// The attempt in place of one that was never sent.
@@ -150,6 +168,14 @@ impl Journey {
     /// The attempt beside the current one is over.
     pub(crate) fn rejoin(&mut self) {
         self.run.rejoin();
+    }
+
+    /// A failure before anything was sent, with what the caller wants to know of the routing.
+    pub(crate) fn tell_with(&self, failure: Failure) -> Failure {
+        match &self.telling {
+            Some(telling) => telling.before_any(self.board.snapshot(), failure),
+            None => failure,
+        }
     }
 
     /// Whether another attempt may follow the current one.
@@ -222,6 +248,11 @@ impl Weighed {
         self.need.prompt_tokens
     }
 
+    fn telling(&self, facts: &Facts) -> Telling {
+        let named = [&facts.model].into_iter().chain(&facts.fallback_models).find(|name| !name.is_empty());
+        Telling::new(&self.board, &self.plan, &self.wanted, named.map_or("", String::as_str))
+    }
+
     /// What to say where nothing can be tried.
     pub(crate) fn refusal(&self, purpose: Purpose) -> Failure {
         no_endpoint(&self.board, &self.plan, &self.wanted, purpose)
@@ -252,21 +283,33 @@ pub(crate) fn choose(
     if let Some(notes) = notes {
         decided::note(notes, generation, &weighed, principal.models(), &asking, &intake.facts);
     }
+    let wants_metadata = ask.manner == Manner::Openrouter && head.wants_metadata();
+    let telling = wants_metadata.then(|| Rc::new(weighed.telling(&intake.facts)));
     if weighed.plan.steps.is_empty() {
-        return Err(weighed.refusal(ask.purpose));
+        let requested = telling::requested(&intake.facts);
+        let availability = telling::filtered(&weighed.board, &weighed.plan, requested);
+        let refusal = weighed.refusal(ask.purpose).unavailable(Some(availability));
+        return Err(match &telling {
+            Some(telling) => telling.before_any(weighed.board.snapshot(), refusal),
+            None => refusal,
+        });
     }
     let explanation = wants_explanation.then(|| shown_in_a_header(&weighed, seed)).flatten();
     let Weighed { board, plan, wanted, wishes, need, asked, .. } = weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
     let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
     let require_parameters = wishes.require_parameters == Some(true);
-    Ok(Journey { generation, plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, board })
+    Ok(Journey { generation, plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, telling, board })
 }
 
 /// Filters and orders the endpoints that may serve a request. The plan may be empty.
 pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake: &Intake, ask: &Ask) -> Result<Weighed, Failure> {
     let (facts, frames, now_ms) = (&intake.facts, &intake.frames[..], asking.now_ms);
     let session = facts.session_id.as_deref().or(asking.session);
+    let wrong_name = |error: NameError| {
+        let availability = telling::unnamed(board.snapshot(), &error, facts);
+        wrong_name(error).unavailable(availability)
+    };
     let wanted = names::resolve(&board, named(facts, session), asking.allowed, asking.seed).map_err(wrong_name)?;
     let wishes = wishes(&board, intake)?;
     let said = if asking.is_kept { wishes.clone() } else { Wishes::NONE };
@@ -340,18 +383,17 @@ fn wishes(board: &Board, intake: &Intake) -> Result<Wishes, Failure> {
 }
 
 fn wrong_wish(error: WishError) -> Failure {
-    let member = if error.path.starts_with("route") { "route" } else { "provider" };
-    Failure::new(ErrorKind::InvalidRequest, format!("\"{}\": {}", error.path, error.message)).param(Some(member))
+    Failure::new(ErrorKind::InvalidRequest, format!("\"{}\": {}", error.path, error.message)).param(Some(error.path))
 }
 
 fn wrong_name(error: NameError) -> Failure {
     let kind = match error.kind {
-        NameErrorKind::Unknown => ErrorKind::ModelNotFound,
+        NameErrorKind::Unknown | NameErrorKind::NotFree => ErrorKind::ModelNotFound,
         NameErrorKind::Senseless => ErrorKind::InvalidRequest,
         NameErrorKind::Forbidden => ErrorKind::PermissionDenied,
     };
-    let member = ["models", "preset"].into_iter().find(|member| error.path.starts_with(member));
-    Failure::new(kind, error.message).param(Some(member.unwrap_or("model")))
+    let path = error.path.strip_prefix("models.").map(|position| format!("models[{position}]"));
+    Failure::new(kind, error.message).param(Some(path.unwrap_or(error.path)))
 }
 
 /// What the request belongs to: by the caller's name for it, else by how it begins.
@@ -460,7 +502,6 @@ mod tests {
 
     use super::*;
     use fairlead_formats::request::RequestScan;
-    use fairlead_ir::Manner;
 
     /// A model with an endpoint that speaks these dialects.
     fn snapshot(dialects: &[&str], quirks: &[&str]) -> Snapshot {
@@ -483,7 +524,7 @@ mod tests {
     }
 
     fn check(snapshot: &Snapshot, purpose: Purpose, dialect: Dialect, members: &str, expected: Option<(Way, Dialect, Operation)>) {
-        let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false };
+        let ask = Ask { purpose, dialect, manner: Manner::Native, address: None, json_array: false, answers: None };
         let facts = facts(dialect, &format!(r#"{{"model":"a/b","messages":[]{members}}}"#));
         let way = best_way(&snapshot.models[0].endpoints[0], Asked::new(&ask, &facts));
         assert_eq!(way, expected, "{purpose:?} {dialect:?} {members}");

@@ -75,7 +75,7 @@ impl Receipt {
 
     /// In place of an event in the stream.
     pub(crate) fn fail(&self, failure: &Failure, details: &Details<'_>) {
-        let details = Details { status: failure.status, param: failure.param, ..*details };
+        let details = Details { status: failure.status, param: failure.param.as_deref(), ..*details };
         let Face { dialect, manner } = Receipt::FACE;
         let body = error::body(dialect, manner, failure.kind, &failure.message, &details);
         *self.failure.borrow_mut() = Some(Told { status: failure.status(), body });

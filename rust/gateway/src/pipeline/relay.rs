@@ -21,6 +21,7 @@ use super::{Sending, Way};
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::Details;
+use fairlead_formats::metadata;
 use fairlead_formats::request::Purpose;
 use fairlead_formats::tap::Tap;
 use fairlead_formats::translate::wire::Wire;
@@ -611,6 +612,7 @@ impl Relay {
                 if self.call.is_kept() {
                     self.keep(Bytes::copy_from_slice(&last));
                 }
+                self.sieve.write_postscript(true, &mut last, 0);
                 self.ready.extend_from_slice(&last);
             }
             Err(failure) => self.tell(&failure),
@@ -645,9 +647,10 @@ impl Relay {
             provider_code: failure.code.as_deref(),
             own: failure.own.as_deref(),
             generation_id: std::str::from_utf8(&text).ok(),
-            param: None,
+            param: failure.param.as_deref(),
             status: None,
             previous: &previous,
+            availability: None,
         };
         if let Some(receipt) = self.call.receipt() {
             return receipt.fail(failure, &details);
@@ -656,6 +659,9 @@ impl Relay {
         match self.sieve.weave() {
             Some(weave) => weave.fail(failure.kind, &failure.message, &details, &mut frames),
             None => self.sieve.tap.write_error(failure.kind, &failure.message, &details, &mut frames),
+        }
+        if let Some(metadata) = self.call.metadata_of(failure) {
+            metadata::add_to_last_event(self.call.dialect(), &metadata, &mut frames, 0);
         }
         self.ready.extend_from_slice(&frames);
     }
@@ -743,6 +749,9 @@ fn sieve(call: &Call, way: Way, leaves: bool) -> Sieve {
     let mut sieve = Sieve::new(tap, wire, weave);
     if call.is_kept() {
         sieve.keep_end();
+    }
+    if let Some(metadata) = call.metadata(200) {
+        sieve.add_postscript(call.dialect(), metadata);
     }
     if numbers {
         sieve.sleep(None, BytesMut::new());

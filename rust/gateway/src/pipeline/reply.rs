@@ -6,6 +6,7 @@ use super::relay::Relay;
 use crate::routes::Face;
 use bytes::Bytes;
 use fairlead_formats::error::{self, Details};
+use fairlead_formats::metadata;
 use fairlead_formats::redact::redact;
 use fairlead_ir::{ErrorKind, Loss};
 use fairlead_snapshot::Model;
@@ -38,6 +39,19 @@ impl std::error::Error for Broken {}
 impl ReplyBody {
     pub(crate) fn empty() -> ReplyBody {
         ReplyBody::from(Bytes::new())
+    }
+
+    /// A body of JSON with one more member at its end.
+    fn with_member(self, member: Vec<u8>) -> ReplyBody {
+        let ReplyBody::Whole { first, more, .. } = self else { return self };
+        let mut pieces: Vec<Bytes> = [first].into_iter().chain(more).filter(|piece| !piece.is_empty()).collect();
+        let last = pieces.iter().rposition(|piece| !piece.trim_ascii_end().is_empty());
+        let place = last.and_then(|at| Some((at, metadata::place_in_body(&pieces[at])?)));
+        if let Some((at, place)) = place {
+            let brace = pieces[at].split_off(place);
+            pieces.splice(at + 1..at + 1, [Bytes::from(member), brace]);
+        }
+        ReplyBody::pieces(pieces)
     }
 
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> ReplyBody {
@@ -100,6 +114,10 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// A unary answer.
 pub(crate) fn answer(call: &Call, passed: HeaderMap, body: ReplyBody) -> Response<ReplyBody> {
+    let body = match call.metadata(200) {
+        Some(metadata) => body.with_member(metadata),
+        None => body,
+    };
     let mut response = Response::new(body);
     *response.headers_mut() = passed;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
@@ -143,7 +161,7 @@ pub(crate) fn failed(call: &Call, failure: &Failure, passed: HeaderMap) -> Respo
         previous: &previous,
         ..Details::default()
     };
-    let mut response = error_response(call.face(), failure, details);
+    let mut response = error_response(call.face(), failure, details, call.metadata_of(failure).as_deref());
     let secrets = call.provider().exposed_secrets();
     response.headers_mut().extend(passed.into_iter().filter_map(|(name, value)| Some((name?, redacted(&value, &secrets)?))));
     mark(response.headers_mut(), call, true);
@@ -157,7 +175,8 @@ fn redacted(value: &HeaderValue, secrets: &[&str]) -> Option<HeaderValue> {
 
 /// A request that was refused before it had a generation.
 pub(crate) fn refusal(face: Face, failure: &Failure) -> Response<ReplyBody> {
-    error_response(face, failure, Details::default())
+    let metadata = failure.routing.as_ref().and_then(|routing| routing.metadata.as_deref());
+    error_response(face, failure, Details::default(), metadata)
 }
 
 /// The whole reply, as written, to a head that hyper could not read or that never came to its end.
@@ -201,17 +220,22 @@ pub(crate) fn text(status: u16, content_type: &'static str, text: impl Into<Byte
     response
 }
 
-fn error_response(face: Face, failure: &Failure, details: Details<'_>) -> Response<ReplyBody> {
+fn error_response(face: Face, failure: &Failure, details: Details<'_>, metadata: Option<&[u8]>) -> Response<ReplyBody> {
     let details = Details {
         status: failure.status,
         raw: failure.raw.as_deref(),
         provider_code: failure.code.as_deref(),
         own: failure.own.as_deref(),
-        param: failure.param,
+        param: failure.param.as_deref(),
+        availability: failure.routing.as_ref().and_then(|routing| routing.availability.as_ref()),
         ..details
     };
     let body = error::body(face.dialect, face.manner, failure.kind, &failure.message, &details);
-    let mut response = Response::new(ReplyBody::from(body));
+    let body = ReplyBody::from(body);
+    let mut response = Response::new(match metadata {
+        Some(metadata) => body.with_member(metadata.to_vec()),
+        None => body,
+    });
     *response.status_mut() = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, JSON);

@@ -57,6 +57,10 @@ pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) 
     if ask.dialect != Dialect::OpenaiResponses || !matches!(ask.purpose, Purpose::Generate | Purpose::CountTokens) {
         return Ok(None);
     }
+    if ask.reply_dialect() != ask.dialect {
+        // There is no response to go on from, and none to keep.
+        return refuse_dependence(intake).map(|()| None);
+    }
     let generates = ask.purpose == Purpose::Generate;
     let native = generates && choice.upstream == Dialect::OpenaiResponses;
     let Some((_, bounds)) = worker.shared.kept(snapshot) else {

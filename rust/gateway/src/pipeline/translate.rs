@@ -65,7 +65,10 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     let natively = match ask.purpose {
         Purpose::Embeddings | Purpose::CountTokens => return Ok(None),
         Purpose::Completions => admitted.choice.operation == Operation::Completions,
-        Purpose::Generate => admitted.choice.upstream == ask.dialect && !has_other_words(admitted, ask, intake),
+        Purpose::Generate => {
+            let is_spoken = admitted.choice.upstream == ask.dialect && ask.reply_dialect() == ask.dialect;
+            is_spoken && !has_other_words(admitted, ask, intake)
+        }
     };
     if intake.facts.is_threaded && (!natively || ask.manner == Manner::Openrouter) {
         return Err(no_thread());
@@ -75,7 +78,9 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         return lost.filter(|_| admitted.is_strict()).map_or(Ok(None), |losses| refuse_losses(admitted, &losses).map(|()| None));
     }
     let job = Job::new(admitted, ask, intake)?;
-    let (Encoded { body, losses, bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run()).await??;
+    let (Encoded { body, losses, mut bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run()).await??;
+    // Who asks for chat in other words has no way to ask for the figures.
+    bridge.include_usage |= ask.reply_dialect() != ask.dialect;
     if admitted.is_strict() {
         refuse_losses(admitted, &losses)?;
     }
@@ -84,7 +89,7 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         let sealing = Sealing { keeper: worker.shared.keeper.clone(), maker, scope: principal.account };
         Box::new(Back {
             upstream: choice.upstream,
-            client: ask.dialect,
+            client: ask.reply_dialect(),
             purpose: ask.purpose,
             json_array: ask.json_array,
             traits: choice.endpoint(snapshot).traits,
@@ -251,7 +256,7 @@ fn says_nothing(client: Dialect) -> Refusal {
         Dialect::GeminiGenerate => "contents",
     };
     let message = format!("\"{param}\" is empty; send at least one message");
-    Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(param) }
+    Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(param.into()) }
 }
 
 /// One piece of memory; a body that came as one is not copied.

@@ -4,8 +4,7 @@ use super::failure::Failure;
 use super::intake::Intake;
 use super::plan::{Journey, Leg};
 use crate::worker::Worker;
-use fairlead_ir::ErrorKind;
-use http::HeaderValue;
+use fairlead_formats::request::Facts;
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -23,20 +22,20 @@ pub(crate) async fn first(worker: &Worker, journey: &mut Journey, payer: u64, in
         return Ok(leg);
     }
     // Boxed: the rare case should not make every connection's task larger.
-    let leg = Box::pin(wait(worker, journey, payer, now)).await;
+    let leg = Box::pin(wait(worker, journey, payer, now, &intake.facts)).await;
     intake.waited += now.elapsed();
     leg
 }
 
-async fn wait(worker: &Worker, journey: &mut Journey, payer: u64, since: Instant) -> Result<Leg, Failure> {
+async fn wait(worker: &Worker, journey: &mut Journey, payer: u64, since: Instant, facts: &Facts) -> Result<Leg, Failure> {
     let now_ms = || worker.shared.routing_ms(Instant::now().into_std());
     let most_ms = journey.board().snapshot().settings.timeouts.queue_ms;
     let deadline = since + Duration::from_millis(most_ms);
     if journey.wait_ms(now_ms()) >= most_ms {
-        return regardless(journey, now_ms());
+        return regardless(journey, now_ms(), facts);
     }
     let line = journey.board().queue().clone();
-    let Some(place) = line.enter(payer, journey.endpoints().collect()) else { return Err(full(journey.wait_ms(now_ms()))) };
+    let Some(place) = line.enter(payer, journey.endpoints().collect()) else { return Err(journey.full(journey.wait_ms(now_ms()), facts)) };
     // What was given back before this one stood in line called nobody.
     line.call_first();
     loop {
@@ -55,22 +54,13 @@ async fn wait(worker: &Worker, journey: &mut Journey, payer: u64, since: Instant
             return Ok(leg);
         }
         if is_late {
-            return regardless(journey, now_ms());
+            return regardless(journey, now_ms(), facts);
         }
         place.call_next();
     }
 }
 
 /// The last resort: what a provider said of its limits may be outdated. What is configured is not.
-fn regardless(journey: &mut Journey, now_ms: u64) -> Result<Leg, Failure> {
-    journey.first_regardless(now_ms).ok_or_else(|| full(journey.wait_ms(now_ms)))
-}
-
-fn full(wait_ms: u64) -> Failure {
-    let message = "every key of every endpoint that may serve this is at its limit; try again in a moment";
-    let mut failure = Failure::new(ErrorKind::RateLimited, message).word("keys_at_their_limits");
-    // Where it is up to other requests, nobody knows.
-    let wait_ms = wait_ms.max(1000);
-    failure.hints = vec![("retry-after", HeaderValue::from(wait_ms.div_ceil(1000))), ("retry-after-ms", HeaderValue::from(wait_ms))];
-    failure
+fn regardless(journey: &mut Journey, now_ms: u64, facts: &Facts) -> Result<Leg, Failure> {
+    journey.first_regardless(now_ms).ok_or_else(|| journey.full(journey.wait_ms(now_ms), facts))
 }

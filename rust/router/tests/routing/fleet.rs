@@ -52,8 +52,12 @@ impl<'a> Fleet<'a> {
             let id = self.board.entry(made.entry).id;
             let outcome = self.answer(id);
             if outcome.class == Class::Success {
-                let told =
-                    Told { through_router: self.plan.through_router, used_cache: outcome.completion_tokens > 1, cache_seconds: None };
+                let told = Told {
+                    through_router: self.plan.through_router,
+                    used_cache: outcome.completion_tokens > 1,
+                    cache_seconds: None,
+                    pinned: self.plan.pinned(),
+                };
                 made.remember(&self.board, &self.pins, &self.need, told, self.now_ms);
             }
             made.finish(&outcome, None, self.now_ms);

@@ -44,7 +44,22 @@ fn names_become_models() {
     check("@preset/team", &[], &["acme/fast", "acme/gift"]);
     check("lab/llama3:8b@preset/team", &[], &["lab/llama3:8b", "acme/gift"]);
     check("@preset/team", &["lab/llama3:8b"], &["acme/fast", "lab/llama3:8b"]);
+    check("openrouter/@preset/team", &[], &["acme/fast", "acme/gift"]);
+    check("openrouter/lab/llama3:8b@preset/team", &[], &["lab/llama3:8b", "acme/gift"]);
     check("openrouter/free", &["acme/fast"], &["acme/fast"]);
+}
+
+#[test]
+fn routers_take_presets() {
+    let board = names();
+    let check = |model: &str, preset: Option<&str>, pick: Pick, expected: &[&str]| {
+        let wanted = wanted(&board, Request { model, preset, ..Request::default() }).unwrap();
+        assert_eq!((wanted.pick.clone(), ids(&board, &wanted)), (pick, expected.iter().map(|id| (*id).to_owned()).collect()), "{model}");
+        assert_eq!(wanted.wishes.sort.by, Some(By::Price), "{model}: the preset's wishes");
+    };
+    check("openrouter/auto@preset/team", None, Pick::Auto(Auto::default()), &["acme/gift"]);
+    check("openrouter/auto", Some("team"), Pick::Auto(Auto::default()), &["acme/gift"]);
+    check("openrouter/free@preset/team", None, Pick::Free, &["acme/gift"]);
 }
 
 #[test]
@@ -74,11 +89,11 @@ fn names_that_are_no_good_say_why() {
         assert_eq!((error.path.as_str(), error.kind), ("model", kind), "{model}: {}", error.message);
         assert!(error.message.contains(part), "{model}: {}", error.message);
     };
-    use NameErrorKind::{Forbidden, Senseless, Unknown};
+    use NameErrorKind::{Forbidden, NotFree, Senseless, Unknown};
     check("acme/fats", Unknown, "did you mean \"acme/fast\"?");
     check("nobody/nothing:nitro", Unknown, "no model");
     check("acme/fast:thinking", Forbidden, "may not use");
-    check("acme/fast:free", Unknown, "free");
+    check("acme/fast:free", NotFree, "free");
     check("acme/fast:nitr", Senseless, "did you mean \"nitro\"?");
     check("acme/fast:online", Senseless, "web_search_options");
     check("acme/gift:thinking", Senseless, "reasoning");

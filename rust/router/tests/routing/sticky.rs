@@ -64,8 +64,23 @@ fn an_error_falls_through_without_moving_the_pin() {
     fleet.board.entry(position).health.note(&Outcome::of(Class::Overloaded), fleet.now_ms, 1);
     fleet.need.conversation = Some(Conversation { explicit: false, ..SESSION });
     assert_ne!(fleet.plan()[0], pinned);
+    // Neither does a good reply from elsewhere, also of a conversation that is pinned at once.
+    fleet.need.conversation = Some(SESSION);
+    for _ in 0..3 {
+        assert_ne!(fleet.request().0[0], pinned);
+    }
     fleet.now_ms += 31_000;
     assert_eq!(fleet.plan()[0], pinned);
+}
+
+#[test]
+fn a_pin_that_is_out_of_the_question_makes_room() {
+    let mut fleet = fleet(true, "", SESSION);
+    let pinned = fleet.request().0[0];
+    fleet.wishes.ignore = vec![format!("p{pinned}").into()];
+    let other = fleet.request().0[0];
+    fleet.wishes.ignore.clear();
+    assert_eq!((fleet.plan()[0], pinned == other), (other, false));
 }
 
 #[test]

@@ -74,12 +74,10 @@ fn fits(name: &[u8]) -> bool {
 }
 
 fn refuse_prefill(request: &Request<'_>, target: &Target<'_>) -> Result<(), Refusal> {
-    let is_prefill = request.turns.last().is_some_and(|turn| turn.role == Role::Assistant);
-    if !is_prefill || !target.traits.no_prefill {
-        return Ok(());
-    }
+    let prefill = request.turns.last().filter(|turn| turn.role == Role::Assistant);
+    let Some(prefill) = prefill.filter(|_| target.traits.no_prefill) else { return Ok(()) };
     let message = format!("{} does not go on with an assistant's message; end the conversation with the user", target.model);
-    Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: None })
+    Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(prefill.origin.to_string().into()) })
 }
 
 fn write_labels(writing: &mut Writing<'_, '_>, body: &mut Object<'_>) {

@@ -542,7 +542,7 @@ fn labels_of_other_dialects() {
 fn a_prefill_is_refused_where_the_endpoint_refuses_it() {
     let request = own(json!({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "{"}]}));
     let encoded = encode(&request, &target(&["no_prefill"]), &mut Vec::new(), &mut Losses::new(), &mut Bridge::default());
-    assert_eq!(encoded.unwrap_err().param, Some("messages"));
+    assert_eq!(encoded.unwrap_err().param.as_deref(), Some("messages"));
     check(&request, &[], &json!({}), &[]);
 }
 

@@ -64,7 +64,7 @@ impl<'e, 'a> Input<'e, 'a> {
         }
         if self.target.traits.no_prefill {
             let message = format!("\"{}\": the provider refuses a conversation that ends with the assistant", last.origin);
-            return Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: None });
+            return Err(Refusal { kind: ErrorKind::InvalidRequest, message, param: Some(last.origin.to_string().into()) });
         }
         self.losses.block(last.origin, Severity::Changed, "the reply starts anew: the provider does not continue given words");
         Ok(())

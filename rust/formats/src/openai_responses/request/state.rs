@@ -154,7 +154,7 @@ mod tests {
     fn what_is_of_another_type_is_refused() {
         for (member, param) in [(r#""store":"no""#, "store"), (r#""previous_response_id":7"#, "previous_response_id")] {
             let body = format!(r#"{{"model":"m",{member}}}"#);
-            assert_eq!(facts(body.as_bytes()).state(&[body.as_bytes()]).unwrap_err().param, Some(param));
+            assert_eq!(facts(body.as_bytes()).state(&[body.as_bytes()]).unwrap_err().param.as_deref(), Some(param));
         }
     }
 

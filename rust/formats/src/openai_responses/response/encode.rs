@@ -33,7 +33,7 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
     let details = choice.stop.as_ref().and_then(|stop| stop.details.as_ref()).filter(|_| own);
     let failure = details.map(|details| error::read(details.as_bytes()));
     if let (Status::Failed { .. }, Some(failure)) = (&status, &failure) {
-        status = Status::Failed { code: &failure.code, message: &failure.message, error_type: None };
+        status = Status::Failed { code: &failure.code, message: &failure.message, more: None };
     }
     let mut output = Vec::new();
     items.write(choice, matches!(status, Status::Incomplete(_)), &mut output);

@@ -662,7 +662,7 @@ fn nothing_follows_a_failure() {
     assert_eq!(out.len(), length);
     let last = frames(&out).pop().unwrap();
     assert_eq!(last["type"], "response.failed");
-    let error = json!({"code": "server_error", "message": "late"});
+    let error = json!({"code": "server_error", "message": "late", "metadata": {"error_type": "timeout"}});
     assert_eq!((&last["response"]["error"], &last["response"]["error_type"]), (&error, &json!("timeout")));
 }
 

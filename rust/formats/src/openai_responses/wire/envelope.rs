@@ -2,8 +2,10 @@
 //!
 //! Strict clients want all of its members. What OpenAI repeats of the request is not known here and stands as its default.
 
-use fairlead_ir::{NanoUsd, StopReason, Usage};
+use fairlead_ir::{ErrorKind, NanoUsd, StopReason, Usage};
 
+use crate::error::Details;
+use crate::openai_chat::error::write_metadata;
 use crate::write::Object;
 
 /// What an envelope says.
@@ -38,7 +40,8 @@ pub(crate) enum Status<'a> {
     Failed {
         code: &'a str,
         message: &'a str,
-        error_type: Option<&'a str>,
+        /// On `/api/v1`: what else is known of it.
+        more: Option<(ErrorKind, Details<'a>)>,
     },
 }
 
@@ -59,7 +62,7 @@ impl Status<'_> {
             StopReason::MaxTokens | StopReason::ContextWindow => Status::Incomplete("max_output_tokens"),
             StopReason::ContentFilter => Status::Incomplete("content_filter"),
             StopReason::Refusal if !refusal => Status::Incomplete("content_filter"),
-            StopReason::Failed => Status::Failed { code: "server_error", message: native, error_type: None },
+            StopReason::Failed => Status::Failed { code: "server_error", message: native, more: None },
             _ => Status::Completed,
         }
     }
@@ -77,11 +80,14 @@ impl Envelope<'_> {
         json.raw("id", self.id).text("object", "response").number("created_at", self.created_s).text("status", self.status.word());
         json.raw("background", b"false").raw("completed_at", b"null");
         match self.status {
-            Status::Failed { code, message, error_type } => {
+            Status::Failed { code, message, more } => {
                 json.object("error", |error| {
                     error.text("code", code).text("message", message);
+                    if let Some((kind, details)) = &more {
+                        error.object("metadata", |metadata| write_metadata(*kind, details, metadata));
+                    }
                 });
-                json.optional_text("error_type", error_type);
+                json.optional_text("error_type", more.map(|(kind, _)| kind.row().openrouter));
             }
             _ => {
                 json.raw("error", b"null");

@@ -14,12 +14,15 @@ use fairlead_router::{Attempt, Board, Need, Told};
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// The longer of the two times that Anthropic's models keep a prompt.
+const HOUR_SECONDS: u64 = 3_600;
+
 /// The attempt in progress, as the router knows it.
 pub(super) struct Learning {
     board: Arc<Board>,
     /// Taken when it is over.
     attempt: Option<Attempt>,
-    conversation: Option<Box<(Need, bool)>>,
+    conversation: Option<Box<(Need, Told)>>,
     /// How it failed, where that is known.
     failed: Option<Class>,
     retry_after_ms: Option<u64>,
@@ -109,9 +112,10 @@ impl Call {
         if class == Class::Success
             && let (Some(attempt), Some(conversation)) = (&self.learning.attempt, &self.learning.conversation)
         {
-            let (need, through_router) = &**conversation;
-            let used_cache = usage.is_some_and(|usage| usage.cache_read_tokens + usage.cache_write_tokens > 0);
-            let told = Told { through_router: *through_router, used_cache, cache_seconds: None };
+            let (need, told) = &**conversation;
+            let wrote_for_an_hour = usage.is_some_and(|usage| usage.cache_write_1h_tokens > 0);
+            let used_cache = wrote_for_an_hour || usage.is_some_and(|usage| usage.cache_read_tokens + usage.cache_write_tokens > 0);
+            let told = Told { used_cache, cache_seconds: wrote_for_an_hour.then_some(HOUR_SECONDS), ..*told };
             let shared = &self.worker.shared;
             attempt.remember(&self.learning.board, &shared.pins, need, told, shared.routing_ms(at.into_std()));
         }

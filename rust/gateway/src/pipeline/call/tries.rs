@@ -159,6 +159,19 @@ impl Call {
         self.past.len() + 1 + usize::from(self.presence.dispatch.stale.get().is_some())
     }
 
+    /// What a client that asked is told of the routing, should the attempt in progress end with this status.
+    pub(crate) fn metadata(&self, status: u16) -> Option<Vec<u8>> {
+        let telling = self.telling.as_deref()?;
+        let past = self.past.iter().filter_map(|past| Some((past.choice, past.told?.1)));
+        let attempts: Vec<_> = past.chain([(self.choice, status)]).collect();
+        Some(telling.member(&self.snapshot, &attempts))
+    }
+
+    /// As [`Call::metadata`], of an attempt that failed so.
+    pub(crate) fn metadata_of(&self, failure: &Failure) -> Option<Vec<u8>> {
+        self.metadata(if self.attempt.status >= 400 { self.attempt.status } else { failure.status() })
+    }
+
     /// The failures before the last one, for who asks on OpenRouter's routes.
     pub(crate) fn previous_errors(&self) -> Vec<Previous<'_>> {
         let told = |past: &Past| past.told.map(|told| (past.choice, told));

@@ -6,9 +6,10 @@
 use super::weave::Weave;
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::ProviderError;
+use fairlead_formats::metadata;
 use fairlead_formats::tap::{Action, Sight, Tap};
 use fairlead_formats::translate::wire::Wire;
-use fairlead_ir::NanoUsd;
+use fairlead_ir::{Dialect, NanoUsd};
 use fairlead_ledger::settle::Bill;
 use std::ops::Range;
 
@@ -76,6 +77,15 @@ pub(super) struct Sieve {
     keeps_end: bool,
     /// What the client gets of the dialect's last event.
     end: Option<Bytes>,
+    postscript: Option<Postscript>,
+}
+
+/// A member for the last event of a stream, in the client's dialect.
+struct Postscript {
+    dialect: Dialect,
+    member: Vec<u8>,
+    /// It stands in an event already: chat has it beside the figures, before `[DONE]`.
+    written: bool,
 }
 
 impl Sieve {
@@ -92,6 +102,28 @@ impl Sieve {
             passes_line_feed: false,
             keeps_end: false,
             end: None,
+            postscript: None,
+        }
+    }
+
+    /// The last event has a member more, which `dialect` is the client's to say where.
+    pub(super) fn add_postscript(&mut self, dialect: Dialect, member: Vec<u8>) {
+        self.postscript = Some(Postscript { dialect, member, written: false });
+    }
+
+    /// Writes the postscript into the last of the events `out[from..]`, which may be the last of all.
+    pub(super) fn write_postscript(&mut self, is_last: bool, out: &mut Vec<u8>, from: usize) {
+        let Some(Postscript { dialect, member, written }) = &mut self.postscript else { return };
+        let is_chat = *dialect == Dialect::OpenaiChat;
+        // Chat's last event may be the bare word, and the figures then came before it.
+        if !is_last && !is_chat || is_last && is_chat && *written {
+            return;
+        }
+        *written |= metadata::add_to_last_event(*dialect, member, out, from);
+        if is_last && is_chat && !*written {
+            let end = out.split_off(from);
+            self.tap.write_chunk(member, out);
+            out.extend_from_slice(&end);
         }
     }
 
@@ -207,7 +239,7 @@ impl Sieve {
             Err(failure) => return Sifted { bytes: Bytes::new(), stop: Some(Stop::Failed(failure)) },
         };
         self.ended = sight.end;
-        let bytes = match (&mut self.weave, sight.action) {
+        let mut bytes = match (&mut self.weave, sight.action) {
             (Some(weave), _) => {
                 let mut out = rewritten.unwrap_or_default();
                 if let Some(bill) = bill.filter(|_| sight.end) {
@@ -224,6 +256,11 @@ impl Sieve {
             })),
         };
         self.note_end(&bytes);
+        if self.postscript.is_some() && bill.is_some() {
+            let mut out = Vec::from(bytes);
+            self.write_postscript(sight.end, &mut out, 0);
+            bytes = Bytes::from(out);
+        }
         self.after_cr = self.wire.is_text() && event.ends_with(b"\r");
         self.passes_line_feed = self.weave.is_none() && bytes.ends_with(b"\r");
         Sifted { bytes, stop: None }
@@ -343,11 +380,22 @@ impl Sieve {
                 weave.finish(&bill, out);
             }
             self.note_end(&out[before..]);
+            if sight.end {
+                self.write_postscript(true, out, before);
+            }
             return Ok(());
         }
         let bill = judge(&self.tap, &sight)?;
         self.ended = sight.end;
         self.passes_line_feed = match sight.action {
+            Action::Pass if sight.end && self.postscript.is_some() => {
+                let out = batch.change(place);
+                let before = out.len();
+                self.note_end(event);
+                out.extend_from_slice(event);
+                self.write_postscript(true, out, before);
+                out.ends_with(b"\r")
+            }
             Action::Pass => {
                 self.note_end(event);
                 self.after_cr
@@ -361,6 +409,9 @@ impl Sieve {
                 let before = out.len();
                 self.tap.rewrite(event, cost(&sight, bill), out);
                 self.note_end(&out[before..]);
+                if bill.is_some() {
+                    self.write_postscript(sight.end, out, before);
+                }
                 out.ends_with(b"\r")
             }
         };
@@ -575,6 +626,41 @@ mod tests {
             }
         }
         assert_eq!(failures, 4, "two golden streams fail, on both manners");
+    }
+
+    /// With a postscript a stream is the same but for one member in its last event, whatever the pieces.
+    #[test]
+    fn a_postscript_stands_in_the_last_event_alone() {
+        let sift = |dialect, pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let mut sieve = self::sieve(dialect, Manner::Openrouter);
+            sieve.add_postscript(dialect, b",\"postscript\":1".to_vec());
+            let mut out = Vec::new();
+            for piece in pieces {
+                out.extend_from_slice(&sieve.take(Bytes::copy_from_slice(piece), &mut judge).bytes);
+            }
+            String::from_utf8(out).unwrap()
+        };
+        for (dialect, usage, end) in [
+            (
+                Dialect::OpenaiChat,
+                "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n",
+                "data: [DONE]\n\n",
+            ),
+            (Dialect::AnthropicMessages, "", "event: message_stop\r\ndata: {\"type\":\"message_stop\"}\r\n\r\n"),
+        ] {
+            let index = usize::from(dialect == Dialect::AnthropicMessages);
+            let stream = [BEFORE[index], usage, end].concat();
+            let (plain, _) = self::sift(dialect, Manner::Openrouter, &[stream.as_bytes()]);
+            let whole = sift(dialect, &mut [stream.as_bytes()].into_iter());
+            assert_eq!(whole.replacen(",\"postscript\":1", "", 1).as_bytes(), plain);
+            let last = whole.rfind('{').unwrap();
+            assert!(whole[last..].contains("postscript"), "{whole}");
+            assert_eq!(sift(dialect, &mut stream.as_bytes().chunks(1)), whole);
+            // Without figures chat has a chunk more, before the end.
+            let bare = sift(dialect, &mut [[BEFORE[index], end].concat().as_bytes()].into_iter());
+            assert_eq!(bare.matches("postscript").count(), 1, "{bare}");
+            assert!(dialect != Dialect::OpenaiChat || bare.contains("\"choices\":[],\"postscript\":1}\n\ndata: [DONE]"), "{bare}");
+        }
     }
 
     const BEFORE: [&str; 2] = [
