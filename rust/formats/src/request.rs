@@ -207,6 +207,18 @@ impl Facts {
         self.members.files()
     }
 
+    /// Bytes of top-level members that are no part of the prompt, as far as they are known: names, labels, switches, what is ours to read.
+    pub fn aside_bytes(&self) -> usize {
+        let metadata = match (self.purpose, self.dialect) {
+            (Purpose::Generate | Purpose::CountTokens, Dialect::OpenaiChat) => Some(openai_chat::request::METADATA),
+            (Purpose::Generate | Purpose::CountTokens, Dialect::OpenaiResponses) => Some(openai_responses::request::METADATA),
+            (Purpose::Generate | Purpose::CountTokens, Dialect::AnthropicMessages) => Some(anthropic_messages::request::METADATA),
+            _ => None,
+        };
+        let is_aside = |index: usize| index < FIRST_OWN && index != MESSAGES || Some(index) == metadata;
+        self.members.found().iter().filter(|found| is_aside(found.index())).map(|found| found.member.len()).sum()
+    }
+
     /// Whether the body may hold one of our sealed tokens: then it must not go to a provider as it is.
     pub fn has_tokens(&self) -> bool {
         self.members.has_tokens()

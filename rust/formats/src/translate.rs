@@ -36,6 +36,7 @@ pub mod seals;
 pub mod stream;
 pub mod streamed;
 pub(crate) mod thinking;
+pub(crate) mod tier;
 pub(crate) mod tools;
 pub mod wire;
 

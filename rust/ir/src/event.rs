@@ -62,6 +62,8 @@ pub enum Event<'a> {
         /// Why.
         stop: Stop<'a>,
     },
+    /// The service tier that serves it, in the provider's word.
+    Tier(Text<'a>),
     /// What was used so far; replaces what was said before.
     Usage(Usage),
     /// The provider lives but says nothing.

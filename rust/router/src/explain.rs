@@ -85,7 +85,15 @@ const MEDIAN: usize = 3;
 impl<'a> Explanation<'a> {
     /// Explains a plan that was made on this board.
     pub fn new(board: &'a Board, plan: &Plan, seed: u64) -> Explanation<'a> {
-        let total = |model: u16| plan.steps.iter().filter(|step| step.model == model).map(|step| step.weight).sum::<f64>();
+        // Of a model's endpoints only those of its front group are drawn; the others stand behind whoever is.
+        let front = |model: u16| plan.steps.iter().find(|step| step.model == model);
+        let is_drawn =
+            |step: &crate::Step| front(step.model).is_some_and(|front| (front.is_slow, front.group) == (step.is_slow, step.group));
+        let total = |model: u16| {
+            let drawn = plan.steps.iter().filter(|step| step.model == model && is_drawn(step));
+            drawn.map(|step| step.weight).sum::<f64>()
+        };
+        let chance = |step: &crate::Step| if is_drawn(step) { step.weight / total(step.model) } else { 0.0 };
         let candidate = |step: &crate::Step| {
             let entry = board.entry(step.entry);
             let pace = plan.paces.iter().find(|(position, _)| *position == step.entry).map(|(_, pace)| pace);
@@ -95,7 +103,7 @@ impl<'a> Explanation<'a> {
                 provider: &entry.tag,
                 dialect: step.dialect.name(),
                 expected_usd: step.expected_pico / PICO,
-                chance: (step.weight > 0.0).then(|| step.weight / total(step.model)),
+                chance: (step.weight > 0.0).then(|| chance(step)),
                 pinned: step.pinned,
                 slow: step.is_slow,
                 reluctant: step.reluctant,

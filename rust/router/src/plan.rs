@@ -234,11 +234,12 @@ pub(crate) fn collect(
         let tiers = if asked.is_some() || spells_a_tier || named.variant.opens.is_some() { board.tiers_of(named.model) } else { 0..0 };
         board.entries_of(named.model).chain(tiers)
     };
-    let has_tier = asked.is_some_and(|asked| models.iter().flat_map(&positions).any(|position| board.entry(position).is_of(asked)));
     let only_free = matches!(order.pick, Pick::Free);
     let tools = Parameters::one("tools").filter(|_| order.need.has_tools).unwrap_or(Parameters::NONE);
-    let demand = Demand { board, need: order.need, wishes: order.wishes, has_tier, only_free, tools };
     for (model, named) in models.iter().enumerate() {
+        // A model that nobody sells in the tier is served in the usual one, whatever the others are sold in.
+        let has_tier = asked.is_some_and(|asked| positions(named).any(|position| board.entry(position).is_of(asked)));
+        let demand = Demand { board, need: order.need, wishes: order.wishes, has_tier, only_free, tools };
         // A model may be listed again, with another suffix: what it adds is new, what is there stays.
         let is_again = models[..model].iter().any(|earlier| earlier.model == named.model);
         for position in positions(named) {

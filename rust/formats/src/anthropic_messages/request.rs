@@ -12,7 +12,7 @@ use crate::request::{Body, FIRST_OWN, Refusal, USER, keys};
 use crate::splice::MemberEdits;
 
 const MAX_TOKENS: usize = FIRST_OWN;
-const METADATA: usize = FIRST_OWN + 1;
+pub(crate) const METADATA: usize = FIRST_OWN + 1;
 const THREAD: usize = FIRST_OWN + 2;
 pub(crate) const TOOLS: usize = FIRST_OWN + 3;
 pub(crate) const SPEED: usize = FIRST_OWN + 4;

@@ -27,11 +27,22 @@ pub(crate) const TOOLS: usize = FIRST_OWN + 4;
 const EFFORT: usize = FIRST_OWN + 5;
 const REASONING: usize = FIRST_OWN + 6;
 pub(crate) const CACHE_KEY: usize = FIRST_OWN + 7;
+pub(crate) const METADATA: usize = FIRST_OWN + 8;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 8] = keys(
+pub(crate) static KEYS: [&str; FIRST_OWN + 9] = keys(
     "messages",
-    ["stream_options", "max_completion_tokens", "max_tokens", "n", "tools", "reasoning_effort", "reasoning", "prompt_cache_key"],
+    [
+        "stream_options",
+        "max_completion_tokens",
+        "max_tokens",
+        "n",
+        "tools",
+        "reasoning_effort",
+        "reasoning",
+        "prompt_cache_key",
+        "metadata",
+    ],
 );
 
 /// The cap on completion tokens; of the old and the new name the larger one, so that a reservation is never too small.

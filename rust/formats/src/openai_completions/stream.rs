@@ -58,7 +58,7 @@ impl Encoder {
                 self.choice(*choice).stop = Some(stop);
             }
             Event::KeepAlive => self.keep_alive(out),
-            Event::Delta { .. } | Event::Close { .. } | Event::Usage(_) | Event::Fail { .. } | Event::End => {}
+            Event::Delta { .. } | Event::Close { .. } | Event::Tier(_) | Event::Usage(_) | Event::Fail { .. } | Event::End => {}
         }
     }
 

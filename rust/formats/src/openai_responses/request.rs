@@ -17,11 +17,22 @@ const PREVIOUS_RESPONSE: usize = FIRST_OWN + 4;
 const CONVERSATION: usize = FIRST_OWN + 5;
 pub(crate) const TOOLS: usize = FIRST_OWN + 6;
 pub(crate) const CACHE_KEY: usize = FIRST_OWN + 7;
+pub(crate) const METADATA: usize = FIRST_OWN + 8;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 8] = keys(
+pub(crate) static KEYS: [&str; FIRST_OWN + 9] = keys(
     "input",
-    ["max_output_tokens", "background", "store", "include", "previous_response_id", "conversation", "tools", "prompt_cache_key"],
+    [
+        "max_output_tokens",
+        "background",
+        "store",
+        "include",
+        "previous_response_id",
+        "conversation",
+        "tools",
+        "prompt_cache_key",
+        "metadata",
+    ],
 );
 
 /// The cap on output tokens.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Request, Response, Usage};
+use fairlead_ir::{Dialect, ErrorKind, Event, Losses, NanoUsd, Request, Response, Text, Usage};
 
 use super::calls::CallIds;
-use super::{Bridge, Face, Target, refusal};
+use super::{Bridge, Face, Target, refusal, tier};
 use crate::error::Details;
 use crate::identity::Identity;
 use crate::json::is_complete;
@@ -168,7 +168,11 @@ impl StreamDecoder {
 
 /// Writes a stream for a caller, event by event.
 #[derive(Debug)]
-pub struct StreamEncoder(Encoder);
+pub struct StreamEncoder {
+    source: Dialect,
+    dialect: Dialect,
+    encoder: Encoder,
+}
 
 #[derive(Debug)]
 enum Encoder {
@@ -197,7 +201,7 @@ impl StreamEncoder {
     /// Before the first event.
     pub fn new(dialect: Dialect, wanted: Wanted) -> StreamEncoder {
         let Wanted { source, identity, bridge, json_array } = wanted;
-        StreamEncoder(match dialect {
+        let encoder = match dialect {
             Dialect::OpenaiChat => Encoder::Chat(Box::new(openai_chat::stream::encode::Encoder::new(identity, bridge))),
             Dialect::OpenaiResponses => Encoder::Responses(Box::new(openai_responses::stream::encode::Encoder::new(identity, bridge))),
             Dialect::AnthropicMessages => {
@@ -212,39 +216,53 @@ impl StreamEncoder {
                 Encoder::Gemini(Box::new(gemini_generate::stream::encode::Encoder::new(source, framing, identity, bridge)))
             }
             Dialect::BedrockConverse => Encoder::Converse(Box::new(bedrock_converse::stream::encode::Encoder::new(identity, bridge))),
-        })
+        };
+        StreamEncoder { source, dialect, encoder }
     }
 
     /// Before the first event, of a stream of legacy completions.
     pub fn completions(wanted: Wanted) -> StreamEncoder {
-        StreamEncoder(Encoder::Completions(Box::new(openai_completions::stream::Encoder::new(wanted.identity, wanted.bridge))))
+        let encoder = Encoder::Completions(Box::new(openai_completions::stream::Encoder::new(wanted.identity, wanted.bridge)));
+        StreamEncoder { source: wanted.source, dialect: Dialect::OpenaiChat, encoder }
     }
 
     /// Appends what the event becomes. Ends and usage are kept for [`finish`](StreamEncoder::finish).
     pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder + Completions, encoder => encoder.event(event, out));
+        if let Event::Tier(word) = event {
+            return self.tier(word, out);
+        }
+        each!(&mut self.encoder, Encoder + Completions, encoder => encoder.event(event, out));
+    }
+
+    /// A tier in the reader's words; one that it has no word for is left out.
+    #[cold]
+    fn tier(&mut self, word: &Text<'_>, out: &mut Vec<u8>) {
+        if let Some(word) = tier::told(self.source, self.dialect, word) {
+            let event = Event::Tier(word);
+            each!(&mut self.encoder, Encoder + Completions, encoder => encoder.event(&event, out));
+        }
     }
 
     /// Appends the end of the stream with what was used and what it cost.
     pub fn finish(&mut self, usage: Option<&Usage>, cost: Option<NanoUsd>, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder + Completions, encoder => encoder.finish(usage, cost, out));
+        each!(&mut self.encoder, Encoder + Completions, encoder => encoder.finish(usage, cost, out));
     }
 
     /// Appends the failure that ends the stream, in the dialect's own way.
     pub fn fail(&mut self, kind: ErrorKind, message: &str, details: &Details<'_>, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder + Completions, encoder => encoder.fail(kind, message, details, out));
+        each!(&mut self.encoder, Encoder + Completions, encoder => encoder.fail(kind, message, details, out));
     }
 
     /// Goes on after another stream for the same caller that said nothing but that it lives: in dialects that number their events, this one's
     /// follow.
     pub fn continue_after(&mut self, other: StreamEncoder) {
-        if let (Encoder::Responses(encoder), Encoder::Responses(other)) = (&mut self.0, other.0) {
+        if let (Encoder::Responses(encoder), Encoder::Responses(other)) = (&mut self.encoder, other.encoder) {
             encoder.continue_after(*other);
         }
     }
 
     /// Appends a sign of life, where the dialect has one.
     pub fn keep_alive(&mut self, out: &mut Vec<u8>) {
-        each!(&mut self.0, Encoder + Completions, encoder => encoder.keep_alive(out));
+        each!(&mut self.encoder, Encoder + Completions, encoder => encoder.keep_alive(out));
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn kept(event: &Event<'_>) -> Event<'static> {
                 details: stop.details.clone().map(Raw::into_owned),
             },
         },
+        Event::Tier(tier) => Event::Tier(text(tier)),
         Event::Usage(usage) => Event::Usage(*usage),
         Event::KeepAlive => Event::KeepAlive,
         Event::Fail { kind, message, code } => Event::Fail { kind: *kind, message: text(message), code: maybe(code) },
@@ -131,7 +132,7 @@ impl Seen {
             Event::Close { choice, block } => self.choice(*choice)?.close(*block)?,
             Event::Logprobs { choice, .. } => drop(self.choice(*choice)?),
             Event::Stop { choice, .. } => self.choice(*choice)?.stop()?,
-            Event::Usage(_) | Event::KeepAlive => {}
+            Event::Tier(_) | Event::Usage(_) | Event::KeepAlive => {}
             Event::Fail { .. } => self.ended = true,
             Event::End => self.end()?,
         }

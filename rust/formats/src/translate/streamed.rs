@@ -3,6 +3,7 @@
 use fairlead_ir::block::{Media, MediaClass, MediaSource};
 use fairlead_ir::{Delta, Dialect, Event, Head, Losses, Severity};
 
+use super::tier;
 use crate::text;
 
 /// The losses of one stream, each told once.
@@ -43,6 +44,9 @@ impl StreamLosses {
             Event::Open { choice, block, head } => self.open(&format!("choices[{choice}].blocks[{block}]"), head),
             Event::Delta { choice, block, delta: Delta::Citation(citation) } if citation.url.is_none() => {
                 self.cite_without_address(format!("choices[{choice}].blocks[{block}].citations"));
+            }
+            Event::Tier(word) if tier::told(self.source, self.caller, word).is_none() => {
+                self.lose("service_tier".to_owned(), Severity::Hint, "the reader's dialect has no word for this tier");
             }
             Event::Logprobs { choice, .. } if matches!(self.caller, Dialect::AnthropicMessages | Dialect::BedrockConverse) => {
                 self.lose(format!("choices[{choice}].logprobs"), Severity::Dropped, "a reply has no probabilities here");

@@ -530,13 +530,13 @@ fn most_prompt_tokens(intake: &Intake) -> u64 {
     intake.facts.prompt_tokens.unwrap_or(0).max(reserve::prompt_tokens(intake.bytes))
 }
 
-/// Tokens that the prompt likely has: its text by size, its files by what they are.
+/// Tokens that the prompt likely has: its text by size, its files by what they are. What is not for the model does not count.
 pub(crate) fn likely_prompt_tokens(intake: &Intake) -> u64 {
     if let Some(tokens) = intake.facts.prompt_tokens {
         return tokens;
     }
     let files = intake.facts.files();
-    reserve::likely_prompt_tokens(intake.bytes.saturating_sub(files.bytes)) + files.tokens
+    reserve::likely_prompt_tokens(intake.bytes.saturating_sub(files.bytes + intake.facts.aside_bytes() as u64)) + files.tokens
 }
 
 /// Most completion tokens the call may produce: what it asks for, else the setting, never more than the model gives.

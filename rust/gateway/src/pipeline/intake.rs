@@ -68,7 +68,7 @@ pub(crate) async fn read(
     head: &Head<'_>,
     body: Arriving,
     mut scan: RequestScan,
-    otherwise: Option<RequestScan>,
+    otherwise: Option<Box<RequestScan>>,
     settings: &Settings,
     began: Instant,
 ) -> Result<Intake, Failure> {
@@ -98,7 +98,7 @@ pub(crate) async fn read(
         }
     };
     let scanned = match (scanned, otherwise) {
-        (Err(failure), Some(other)) => rescan(other, &frames.done).await.ok_or(failure),
+        (Err(failure), Some(other)) => Box::pin(rescan(*other, &frames.done)).await.ok_or(failure),
         (scanned, _) => scanned,
     };
     match scanned {

@@ -231,7 +231,8 @@ async fn infer(
     }
     let principal = admit::inference(worker, &head, arrival.caller).inspect_err(|_| body.forget_if(head.expects))?;
     let scan = scan(&mut ask, snapshot.settings.limits.json_depth);
-    let otherwise = ask.answers.map(|_| RequestScan::new(Dialect::OpenaiResponses, snapshot.settings.limits.json_depth));
+    // Boxed: the rare case should not make every request's task larger.
+    let otherwise = ask.answers.map(|_| Box::new(RequestScan::new(Dialect::OpenaiResponses, snapshot.settings.limits.json_depth)));
     let mut intake = intake::read(worker, &head, body.take()?, scan, otherwise, &snapshot.settings, arrival.began).await?;
     if ask.answers.is_some() {
         ask.dialect = intake.facts.dialect;

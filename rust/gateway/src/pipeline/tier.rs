@@ -16,17 +16,17 @@ pub(crate) fn word(admitted: &Admitted<'_>, facts: &Facts) -> TierWord {
         (None, None) => TierWord::Kept,
         (Some(asked), Some(asks)) if asked == asks && admitted.choice.upstream == admitted.dialect => TierWord::Kept,
         (_, Some(asks)) => TierWord::Asked(asks),
-        (Some(asked), None) if is_unknown_here(admitted, asked) => TierWord::Removed,
+        (Some(_), None) if is_unknown_here(admitted) => TierWord::Removed,
         (Some(_), None) => TierWord::Kept,
     }
 }
 
-/// Whether the usual tier is meant although another one is asked for: the other one was passed over, or is known not to be sold there.
+/// Whether the usual tier is meant although another one is asked for: of an endpoint that sells tiers, those are all that it sells.
 /// A provider that names its own cost knows best what it sells; so does whoever runs an endpoint that is a tier by itself.
-fn is_unknown_here(admitted: &Admitted<'_>, asked: Tier) -> bool {
+fn is_unknown_here(admitted: &Admitted<'_>) -> bool {
     let Admitted { snapshot, choice, manner, .. } = *admitted;
-    let is_passed_over = choice.endpoint(snapshot).prices.tiers().any(|sold| sold.is_as_good_as(asked));
-    is_passed_over || manner == Manner::Openrouter && !choice.provider(snapshot).reports_cost && !choice.is_a_tier(snapshot)
+    let sells_tiers = choice.endpoint(snapshot).prices.tiers().next().is_some();
+    sells_tiers || manner == Manner::Openrouter && !choice.provider(snapshot).reports_cost && !choice.is_a_tier(snapshot)
 }
 
 /// The loss of a tier that is taken out of a body that is not translated otherwise.

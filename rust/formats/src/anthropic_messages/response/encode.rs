@@ -6,6 +6,7 @@ use fairlead_ir::{Block, Choice, Dialect, Kind, Losses, NanoUsd, Response, Sever
 use crate::anthropic_messages::wire::stop::Ending;
 use crate::anthropic_messages::wire::{citation, usage};
 use crate::text::{join, quote};
+use crate::translate::tier;
 use crate::translate::{Face, arguments};
 use crate::write::{Array, Object};
 
@@ -36,27 +37,16 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
         losses.at("stop_reason".to_owned(), Severity::Changed, "a failure of the model has no word here; it was told as a refusal");
     }
     Ending::new(choice.stop.as_ref(), own, called).write(&mut message);
-    let tier = response.service_tier.as_ref().and_then(|tier| if own { Some(tier.clone()) } else { known_tier(tier, losses) });
+    let tier = response.service_tier.as_ref().and_then(|word| tier::told(response.source, Dialect::AnthropicMessages, word));
+    if tier.is_none() && response.service_tier.is_some() {
+        losses.at("service_tier".to_owned(), Severity::Hint, "messages have no word for this tier");
+    }
     let beside = usage::Beside { cost, openrouter: identity.is_openrouter(), service_tier: tier.as_ref() };
     usage::write(&response.usage.unwrap_or_default(), &beside, &mut message);
     for member in response.rest.iter().filter(|member| own && !(identity.is_openrouter() && member.name.is("provider"))) {
         message.members(std::slice::from_ref(member));
     }
     message.close();
-}
-
-/// Another dialect's tier in the words that typed clients know.
-fn known_tier(tier: &Text<'_>, losses: &mut Losses) -> Option<Text<'static>> {
-    let word = match tier.as_bytes() {
-        b"default" | b"standard" | b"on_demand" => "standard",
-        b"priority" => "priority",
-        b"batch" => "batch",
-        _ => {
-            losses.at("service_tier".to_owned(), Severity::Hint, "messages have no word for this tier");
-            return None;
-        }
-    };
-    Some(Text::word(word))
 }
 
 /// What a message has no place for.

@@ -150,6 +150,12 @@ impl Decoder {
             self.figures.merge(usage);
             // A number is always there and counts nothing yet.
             self.figures.forget_output();
+            if let Some(tier) = crate::json::walk::member(usage, "service_tier")? {
+                let tier = sound_or_empty(inside(tier.value));
+                if !tier.is_empty() {
+                    sink(Event::Tier(tier));
+                }
+            }
             self.figures.usage().into_iter().for_each(|usage| sink(Event::Usage(usage)));
         }
         Ok(())

@@ -28,6 +28,7 @@ pub(crate) struct Encoder {
     called: bool,
     stop: Option<Stop<'static>>,
     usage: Option<Usage>,
+    tier: Option<Text<'static>>,
     ended: bool,
 }
 
@@ -83,6 +84,7 @@ impl Encoder {
             called: false,
             stop: None,
             usage: None,
+            tier: None,
             ended: false,
         }
     }
@@ -102,6 +104,7 @@ impl Encoder {
             }
             Event::Stop { choice: 0, stop } => self.stop = Some(owned(stop)),
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Tier(tier) => self.tier = Some(tier.clone().into_owned()),
             Event::KeepAlive => self.keep_alive(out),
             _ => {}
         }
@@ -122,7 +125,7 @@ impl Encoder {
         }
         self.ended = true;
         let figures = usage.copied().or(self.usage).unwrap_or_default();
-        let beside = usage::Beside { cost, openrouter: self.identity.is_openrouter(), service_tier: None };
+        let beside = usage::Beside { cost, openrouter: self.identity.is_openrouter(), service_tier: self.tier.as_ref() };
         lines::event("message_delta", out, |event| {
             event.object("delta", |delta| Ending::new(self.stop.as_ref(), self.own, self.called).write(delta));
             usage::write(&figures, &beside, event);

@@ -39,6 +39,7 @@ fn shown(event: &Event<'_>) -> String {
         },
         Event::Close { block, .. } => format!("close {block}"),
         Event::Stop { stop, .. } => format!("stop {:?} {}", stop.reason, plain(&stop.native)),
+        Event::Tier(tier) => format!("tier {}", String::from_utf8_lossy(tier.as_bytes())),
         Event::Usage(usage) => format!("usage {}+{}", usage.total_prompt_tokens(), usage.completion_tokens),
         Event::KeepAlive => "alive".to_owned(),
         Event::Fail { kind, message, code } => format!("fail {kind:?} {} {}", plain(message), code.as_ref().map_or(String::new(), plain)),

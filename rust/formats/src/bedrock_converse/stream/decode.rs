@@ -12,6 +12,7 @@ use crate::bedrock_converse::wire::{citation, read_usage, required, stop_reason,
 use crate::error::ProviderError;
 use crate::json::is_complete;
 use crate::read::{Malformed, Reader};
+use crate::text;
 use crate::text::{escape, is_sound};
 use crate::traits::Traits;
 
@@ -293,15 +294,22 @@ impl Decoder {
     }
 
     fn metadata(&mut self, data: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        let mut usage = None;
+        let (mut usage, mut tier) = (None, None);
         Reader::new(data).object(|key, reader| {
             match key.name() {
+                "serviceTier" => {
+                    tier = reader.peek("type");
+                    reader.skip()?;
+                }
                 "usage" => usage = reader.optional(read_usage)?.flatten(),
                 _ => reader.skip()?,
             }
             Ok(())
         })?;
         self.start(sink);
+        if let Some(tier) = tier.filter(|tier| text::decode(tier).is_some()) {
+            sink(Event::Tier(tier));
+        }
         if let Some(usage) = usage {
             sink(Event::Usage(usage));
         }

@@ -57,6 +57,7 @@ fn shown(event: &Event<'_>) -> String {
             let sequence = stop.sequence.as_ref().map(|sequence| format!(" at {}", text(sequence))).unwrap_or_default();
             format!("stop {:?} {}{sequence}", stop.reason, text(&stop.native))
         }
+        Event::Tier(tier) => format!("tier {}", String::from_utf8_lossy(tier.as_bytes())),
         Event::Usage(usage) => format!("usage {}+{}", usage.prompt_tokens, usage.completion_tokens),
         Event::KeepAlive => "alive".to_owned(),
         Event::Fail { kind, message, code } => format!("fail {kind:?} {} {}", code.as_ref().map(text).unwrap_or_default(), text(message)),

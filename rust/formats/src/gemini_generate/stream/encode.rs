@@ -112,7 +112,7 @@ impl Encoder {
         let choice = match event {
             Event::Open { choice, .. } | Event::Delta { choice, .. } | Event::Close { choice, .. } => *choice,
             Event::Logprobs { choice, .. } | Event::Stop { choice, .. } => *choice,
-            Event::Start { .. } | Event::Usage(_) | Event::KeepAlive | Event::Fail { .. } | Event::End => 0,
+            Event::Start { .. } | Event::Tier(_) | Event::Usage(_) | Event::KeepAlive | Event::Fail { .. } | Event::End => 0,
         };
         if self.ended || choice >= MAX_CHOICES {
             return;
@@ -130,7 +130,7 @@ impl Encoder {
                 self.channel(*choice).stop = Some((native, message));
             }
             // `finish` and `fail` are told what there is to tell.
-            Event::Usage(_) | Event::KeepAlive | Event::Fail { .. } | Event::End => {}
+            Event::Tier(_) | Event::Usage(_) | Event::KeepAlive | Event::Fail { .. } | Event::End => {}
         }
     }
 

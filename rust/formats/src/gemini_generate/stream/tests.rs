@@ -54,6 +54,7 @@ fn words(events: &[Event<'_>]) -> String {
         Event::Close { .. } => "close".to_owned(),
         Event::Logprobs { .. } => "logprobs".to_owned(),
         Event::Stop { choice, stop } => format!("{choice}:{:?}({})", stop.reason, text(&stop.native)),
+        Event::Tier(tier) => format!("tier {}", String::from_utf8_lossy(tier.as_bytes())),
         Event::Usage(usage) => format!("usage({}+{})", usage.total_prompt_tokens(), usage.completion_tokens),
         Event::KeepAlive => "alive".to_owned(),
         Event::Fail { kind, message, .. } => format!("fail({kind:?},{})", text(message)),

@@ -11,6 +11,7 @@ use crate::openai_chat::wire::parts::write_address;
 use crate::openai_chat::wire::thoughts::Details;
 use crate::openai_chat::wire::usage::write_usage;
 use crate::text::{join, quote};
+use crate::translate::tier;
 use crate::translate::{Bridge, Face};
 use crate::write::{Object, write_escaped};
 
@@ -29,7 +30,7 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
     if let Some(usage) = usage {
         body.object("usage", |object| write_usage(&usage, cost, identity.is_openrouter(), object));
     }
-    write_tier(response, own, &mut body, losses);
+    write_tier(response, &mut body, losses);
     write_rest(response, own, &mut body, losses);
     body.close();
 }
@@ -58,15 +59,13 @@ pub(crate) fn write_or(own: &Text<'_>, otherwise: &str, key: &str, body: &mut Ob
     }
 }
 
-fn write_tier(response: &Response<'_>, own: bool, body: &mut Object<'_>, losses: &mut Losses) {
-    const WORDS: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
-    let Some(tier) = &response.service_tier else { return };
-    if own || response.source == Dialect::OpenaiResponses || WORDS.iter().any(|word| tier.is(word)) {
-        body.escaped("service_tier", tier);
-    } else if tier.is("standard") || tier.is("STANDARD") {
-        body.text("service_tier", "default");
-    } else {
-        losses.at("service_tier".to_owned(), Severity::Hint, "chat has no word for this tier");
+fn write_tier(response: &Response<'_>, body: &mut Object<'_>, losses: &mut Losses) {
+    let Some(word) = &response.service_tier else { return };
+    match tier::told(response.source, Dialect::OpenaiChat, word) {
+        Some(told) => {
+            body.escaped("service_tier", &told);
+        }
+        None => losses.at("service_tier".to_owned(), Severity::Hint, "chat has no word for this tier"),
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Decoder {
     traits: Traits,
     salt: u32,
     started: bool,
+    tier_told: bool,
     ended: bool,
     choices: Vec<Choice>,
     plain: Plain,
@@ -46,7 +47,7 @@ struct Plain {
 impl Decoder {
     /// At the start of a stream from an endpoint with these traits.
     pub(crate) fn new(traits: Traits) -> Decoder {
-        Decoder { traits, salt: 0, started: false, ended: false, choices: Vec::new(), plain: Plain::default() }
+        Decoder { traits, salt: 0, started: false, tier_told: false, ended: false, choices: Vec::new(), plain: Plain::default() }
     }
 
     /// Takes one event: its name, if it has one, and its data.
@@ -107,6 +108,7 @@ impl Decoder {
             return Ok(());
         }
         self.start(&frame, sink);
+        self.tier(&frame, sink);
         let mut usage = frame.usage;
         for (at, choice) in frame.first.iter().chain(&frame.others).enumerate() {
             if let Some(error) = choice.error {
@@ -142,6 +144,16 @@ impl Decoder {
         let created_s = frame.created.and_then(count).filter(|created| *created > 0);
         self.salt = salt(id.as_bytes(), model.as_bytes(), created_s);
         sink(Event::Start { id, model, created_s });
+    }
+
+    /// Every chunk may say it; the first one counts.
+    fn tier(&mut self, frame: &Frame<'_>, sink: Sink<'_>) {
+        if let (Some([b'"', inside @ .., b'"']), false) = (frame.tier, self.tier_told)
+            && is_sound(inside)
+        {
+            self.tier_told = true;
+            sink(Event::Tier(Text::escaped(inside)));
+        }
     }
 
     /// The place in the list of the choice that this is about.

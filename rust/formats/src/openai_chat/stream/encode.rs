@@ -116,6 +116,7 @@ impl Encoder {
                 let sequence = stop.sequence.clone().map(Text::into_owned);
                 self.choice(*choice).stop = Some((stop.reason, stop.native.clone().into_owned(), sequence));
             }
+            Event::Tier(tier) => self.head.tier(tier),
             Event::KeepAlive => self.keep_alive(out),
             Event::Usage(_) | Event::Fail { .. } | Event::End => {}
         }

@@ -12,6 +12,7 @@ pub(super) struct Frame<'d> {
     pub(super) id: Option<&'d [u8]>,
     pub(super) model: Option<&'d [u8]>,
     pub(super) created: Option<&'d [u8]>,
+    pub(super) tier: Option<&'d [u8]>,
     pub(super) usage: Option<&'d [u8]>,
     /// The chunk reports an error, itself or inside `x_groq`.
     pub(super) error: Option<&'d [u8]>,
@@ -59,6 +60,7 @@ impl<'d> Frame<'d> {
                 (b"id", Kind::String) => frame.id = Some(cursor.skip()?),
                 (b"model", Kind::String) => frame.model = Some(cursor.skip()?),
                 (b"created", Kind::Number) => frame.created = Some(cursor.skip()?),
+                (b"service_tier", Kind::String) => frame.tier = Some(cursor.skip()?),
                 (b"usage", Kind::Object) => frame.usage = Some(cursor.skip()?),
                 (b"error", _) => frame.error = Some(cursor.skip()?).filter(|value| is_error(value)).map(|_| data).or(frame.error),
                 (b"x_groq", Kind::Object) => frame.read_groq(&mut cursor)?,

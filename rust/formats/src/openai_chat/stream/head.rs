@@ -20,6 +20,7 @@ pub(crate) struct ChunkHead {
     id: String,
     model: String,
     created_s: u64,
+    tier: Option<Text<'static>>,
     /// A chunk up to the list of choices.
     bytes: Vec<u8>,
 }
@@ -29,7 +30,7 @@ impl ChunkHead {
     pub(crate) fn new(identity: Arc<Identity>, object: &'static str) -> ChunkHead {
         let (id, model) = (identity.generation_id().to_owned(), identity.model().to_owned());
         let created_s = identity.created_s();
-        let mut head = ChunkHead { identity, object, id, model, created_s, bytes: Vec::new() };
+        let mut head = ChunkHead { identity, object, id, model, created_s, tier: None, bytes: Vec::new() };
         head.render();
         head
     }
@@ -45,6 +46,12 @@ impl ChunkHead {
         self.render();
     }
 
+    /// From here on each chunk says who serves it.
+    pub(crate) fn tier(&mut self, tier: &Text<'_>) {
+        self.tier = Some(tier.clone().into_owned());
+        self.render();
+    }
+
     fn render(&mut self) {
         self.bytes.clear();
         self.bytes.extend_from_slice(b"data: ");
@@ -53,6 +60,7 @@ impl ChunkHead {
         if self.identity.is_openrouter() {
             chunk.raw("provider", self.identity.provider_json()).raw("system_fingerprint", b"null");
         }
+        chunk.optional_escaped("service_tier", self.tier.as_ref());
         chunk.key("choices").push(b'[');
     }
 

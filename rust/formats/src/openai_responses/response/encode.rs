@@ -14,6 +14,7 @@ use crate::openai_responses::wire::items::OF_MESSAGE;
 use crate::openai_responses::wire::stem;
 use crate::read::Reader;
 use crate::text::{self, decode};
+use crate::translate::tier;
 use crate::translate::{Bridge, Face};
 use crate::write::{Array, Object, write_escaped};
 
@@ -46,10 +47,16 @@ pub(crate) fn encode(response: &Response<'_>, face: &Face<'_>, cost: Option<Nano
         json
     });
     let (id, model) = (shown(&response.id, identity.generation_id(), openrouter), shown(&response.model, identity.model(), openrouter));
-    let tier = response.service_tier.as_ref().filter(|tier| own || is_tier(tier)).map(|tier| {
-        let mut json = Vec::new();
-        write_escaped(&mut json, tier);
-        json
+    let tier = response.service_tier.as_ref().and_then(|word| {
+        let told = tier::told(response.source, Dialect::OpenaiResponses, word);
+        if told.is_none() {
+            losses.at("service_tier".to_owned(), Severity::Hint, "responses have no word for this tier");
+        }
+        told.map(|told| {
+            let mut json = Vec::new();
+            write_escaped(&mut json, &told);
+            json
+        })
     });
     let envelope = Envelope {
         id: &id,
@@ -79,11 +86,6 @@ pub(crate) fn shown(theirs: &Text<'_>, ours: &str, openrouter: bool) -> Vec<u8> 
         write_escaped(&mut json, theirs);
     }
     json
-}
-
-/// Tiers that strict clients know.
-fn is_tier(tier: &Text<'_>) -> bool {
-    ["auto", "default", "flex", "scale", "priority"].iter().any(|word| tier.is(word))
 }
 
 fn lose_rest(response: &Response<'_>, choice: &Choice<'_>, own: bool, losses: &mut Losses) {

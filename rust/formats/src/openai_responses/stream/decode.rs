@@ -651,6 +651,9 @@ impl Decoder {
             let output_index = self.items[at].output_index;
             self.close_item(Some(output_index), sink);
         }
+        if let Some(tier) = outline.tier.map(crate::openai_responses::wire::inside).map(Text::escaped).filter(sound_text) {
+            sink(Event::Tier(tier));
+        }
         if let Some(usage) = usage(&outline, &self.traits) {
             sink(Event::Usage(usage));
         }

@@ -37,6 +37,8 @@ pub(crate) struct Encoder {
     message: Option<usize>,
     stop: Option<(StopReason, String)>,
     refusal: bool,
+    /// The tier that serves it, with its quotes.
+    tier: Option<Vec<u8>>,
     done: bool,
 }
 
@@ -144,6 +146,7 @@ impl Encoder {
             message: None,
             stop: None,
             refusal: false,
+            tier: None,
             done: false,
         }
     }
@@ -166,6 +169,11 @@ impl Encoder {
             Event::Logprobs { choice: 0, logprobs } => self.take_logprobs(logprobs),
             Event::Stop { choice: 0, stop } => {
                 self.stop = Some((stop.reason, decode(&stop.native).unwrap_or_default().into_owned()));
+            }
+            Event::Tier(tier) => {
+                let mut json = Vec::new();
+                write_escaped(&mut json, tier);
+                self.tier = Some(json);
             }
             // The figures come with `finish`, failures with `fail`, silence with `keep_alive`.
             _ => {}
@@ -239,7 +247,7 @@ impl Encoder {
             status,
             output,
             usage,
-            service_tier: None,
+            service_tier: self.tier.as_deref(),
             provider,
             kept_after: self.identity.kept_after_json(),
         };

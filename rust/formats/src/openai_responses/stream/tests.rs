@@ -53,6 +53,7 @@ fn told(events: &[Event<'_>]) -> Vec<String> {
         Event::Close { block, .. } => format!("{block}."),
         Event::Logprobs { logprobs, .. } => format!("logprobs {}", String::from_utf8_lossy(logprobs.as_bytes())),
         Event::Stop { stop, .. } => format!("stop {:?} {}", stop.reason, plain(&stop.native)),
+        Event::Tier(tier) => format!("tier {}", String::from_utf8_lossy(tier.as_bytes())),
         Event::Usage(usage) => format!("usage {}+{}", usage.total_prompt_tokens(), usage.completion_tokens),
         Event::KeepAlive => "alive".to_owned(),
         Event::Fail { kind, message, code } => format!("fail {kind:?} {} {}", plain(message), code.as_ref().map(plain).unwrap_or_default()),

@@ -6,7 +6,7 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::plan::{Choice, Leg};
 use crate::upstream::exchange::Stale;
 use fairlead_formats::error::Previous;
-use fairlead_ir::{NanoUsd, Tier};
+use fairlead_ir::{ErrorKind, NanoUsd, Tier};
 use fairlead_ledger::settle::{Bill, Seen};
 use fairlead_ledger::{Attempt, Flags, Outcome, Scopes, Timings};
 use fairlead_router::health::outcome::{Class, Outcome as Ended};
@@ -114,7 +114,8 @@ impl Call {
             flags,
             tier,
             sent,
-            told: None,
+            told: (class != Class::Cancelled)
+                .then(|| (ErrorKind::ProviderUnavailable.row().openrouter, if status >= 400 { status } else { 502 })),
         });
         leg.attempt.finish(&Ended::of(class), None, self.worker.shared.routing_ms(now.into_std()));
     }
@@ -162,8 +163,10 @@ impl Call {
     /// What a client that asked is told of the routing, should the attempt in progress end with this status.
     pub(crate) fn metadata(&self, status: u16) -> Option<Vec<u8>> {
         let telling = self.telling.as_deref()?;
-        let past = self.past.iter().filter_map(|past| Some((past.choice, past.told?.1)));
-        let attempts: Vec<_> = past.chain([(self.choice, status)]).collect();
+        // Those that were cut off, by us or by a dead connection, have no status of their own.
+        let past = self.past.iter().map(|past| (past.choice, past.told.map_or(CUT_OFF, |told| told.1)));
+        let stale = self.presence.dispatch.stale.get().map(|_| (self.choice, CUT_OFF));
+        let attempts: Vec<_> = past.chain(stale).chain([(self.choice, status)]).collect();
         Some(telling.member(&self.snapshot, &attempts))
     }
 
@@ -249,6 +252,9 @@ impl Call {
         }
     }
 }
+
+/// What a client is told as the status of an attempt that never had one: nginx's word for a request that was closed.
+const CUT_OFF: u16 = 499;
 
 /// The record's word for an attempt that another was faster than.
 const OVERTAKEN: &str = "overtaken";
