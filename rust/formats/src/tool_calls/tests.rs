@@ -1,9 +1,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use fairlead_ir::Manner;
+use proptest::prelude::{any, proptest};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::identity::Identity;
 use crate::request::{Address, RequestScan};
+use crate::tap::{Action, Tap};
 
 const DIALECTS: [Dialect; 5] =
     [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::GeminiGenerate, Dialect::BedrockConverse];
@@ -296,5 +300,40 @@ fn only_calls_are_read() {
         let mut watch = Watch::new(offer_of(Dialect::OpenaiChat, &[("now", None)], &[]).unwrap(), None);
         watch.read(dialect, None, data.as_bytes());
         assert_eq!(watch.has_begun(), expected, "{data}");
+    }
+}
+
+/// Frames that differ in their texts only are recognised without being read: those with pieces of arguments must not be.
+#[test]
+fn pieces_of_arguments_are_seen_among_frames_that_are_alike() {
+    let chat = |delta: &Value| format!("data: {}\n\n", json!({"id": "r", "choices": [{"index": 0, "delta": delta}]}));
+    let piece = |text: &str| chat(&json!({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}));
+    let begin =
+        chat(&json!({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "weather", "arguments": ""}}]}));
+    let offer = offer_of(Dialect::OpenaiChat, &[("weather", Some(weather()))], &[]).unwrap();
+    for manner in [Manner::Native, Manner::Openrouter] {
+        for (arguments, expected) in [(r#"{"city":"Rome"}"#, true), (r#"{"city":123456}"#, false)] {
+            let identity = Identity::new(manner, "gen-1", "acme/m", "Acme", 1);
+            let mut tap = Tap::new(Dialect::OpenaiChat, Arc::new(identity), false);
+            tap.watch(Box::new(Watch::new(offer.clone(), None)));
+            let texts = (0..8).map(|number| chat(&json!({"content": format!("word{number}")})));
+            let pieces = arguments.split_inclusive(|_| true).map(&piece);
+            let mut out = Vec::new();
+            for event in texts.chain([begin.clone()]).chain(pieces) {
+                if tap.inspect(event.as_bytes()).action == Action::Rewrite {
+                    tap.rewrite(event.as_bytes(), None, &mut out);
+                }
+            }
+            assert_eq!(tap.has_sound_calls(), Some(expected), "{manner:?} {arguments}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn anything_is_judged_or_not(schema in any::<Vec<u8>>(), value in any::<Vec<u8>>(), keyword in "[a-zA-Z$]{0,12}", text in ".{0,20}") {
+        let _ = schema::check(&schema, &value, &mut schema::Fuel::new());
+        let schema = json!({keyword: {"type": text.clone()}, "properties": {text.clone(): {"enum": [text]}}}).to_string();
+        let _ = schema::check(schema.as_bytes(), &value, &mut schema::Fuel::new());
     }
 }
