@@ -117,6 +117,9 @@ def _candidate(place: int, candidate: dict[str, Any]) -> tuple[str, ...]:
     notes += [name for name in ("outage", "full") if health[name]]
     notes += [health["standing"]] if health["standing"] != "normal" else []
     notes += [name for name in ("pinned", "slow", "reluctant") if candidate[name]]
+    if calls := health.get("tool_calls"):
+        judged = calls["sound"] + calls["unsound"]
+        notes += [f"tool calls {calls['sound'] / judged:.1%} of {judged}"]
     return (
         str(place),
         candidate["model"],

@@ -18,6 +18,15 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99: float
 
 
+class ToolCalls(msgspec.Struct, frozen=True):
+    """Replies of the last two hours that called tools, of models with a choice of endpoints."""
+
+    sound: int
+    """Every call was of a tool on offer, with arguments that fit it."""
+    unsound: int
+    """Some call was not."""
+
+
 class Report(msgspec.Struct, frozen=True):
     """What is known of an endpoint that was used, as the data plane tells it."""
 
@@ -36,6 +45,8 @@ class Report(msgspec.Struct, frozen=True):
     """Percent, of five minutes, thirty minutes and a day; None below a hundred attempts."""
     first_token_ms: Quantiles | None
     tokens_per_second: Quantiles | None
+    tool_calls: ToolCalls | None
+    """None before the first."""
     keys: tuple[int, int]
     """Provider keys that may be used now, and all of them."""
 

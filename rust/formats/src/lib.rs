@@ -14,6 +14,7 @@
 //! * [`conversation`] is what of a Responses reply is kept, to be looked at and gone on from;
 //! * [`counted`] answers who asks how many tokens a prompt has;
 //! * [`metadata`] is what a reply tells of its routing where that is asked for;
+//! * [`tool_calls`] judges whether the calls of a reply are what the request's tools ask for;
 //! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them, and
 //!   [`availability`] says in them why nothing can serve a request.
 //!
@@ -54,6 +55,7 @@ pub mod sse;
 pub mod tap;
 mod template;
 pub mod text;
+pub mod tool_calls;
 pub mod translate;
 mod write;
 

@@ -597,17 +597,22 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
 
     /// Whether there is a tool in the list, whatever kind it is.
     fn has_tools(&self) -> bool {
+        self.tools().is_some_and(|range| {
+            let start = range.start + 1..(range.end - 1).min(range.start + LOOKED_AT_BYTES);
+            !is_blank(&self.text(start))
+        })
+    }
+
+    /// Where the list of tools lies.
+    fn tools(&self) -> Option<Range<usize>> {
         let tools = match self.dialect {
             Dialect::OpenaiChat => openai_chat::request::TOOLS,
             Dialect::OpenaiResponses => openai_responses::request::TOOLS,
             Dialect::AnthropicMessages => anthropic_messages::request::TOOLS,
             Dialect::GeminiGenerate => gemini_generate::request::TOOLS,
-            Dialect::BedrockConverse => return false,
+            Dialect::BedrockConverse => return None,
         };
-        self.value(tools).is_some_and(|(kind, range)| {
-            let start = range.start + 1..(range.end - 1).min(range.start + LOOKED_AT_BYTES);
-            kind == Kind::Array && !is_blank(&self.text(start))
-        })
+        self.value(tools).filter(|(kind, _)| *kind == Kind::Array).map(|(_, range)| range)
     }
 
     /// A gateway-only member.

@@ -20,6 +20,7 @@ use crate::reply::{Missing, Seen};
 use crate::splice::Edits;
 use crate::sse;
 use crate::template::Template;
+use crate::tool_calls::Watch;
 use crate::{metadata, openai_completions, openai_responses};
 
 /// What to do with an event.
@@ -73,6 +74,8 @@ pub struct Tap {
     template: Template,
     edits: Edits,
     scratch: Vec<u8>,
+    /// The tool calls, where somebody wants to know whether they are sound.
+    watch: Option<Box<Watch>>,
 }
 
 /// What one dialect's tap found in an event.
@@ -113,6 +116,18 @@ enum Spoken {
     Converse(Box<MessageTap>),
 }
 
+impl Spoken {
+    fn dialect(&self) -> Dialect {
+        match self {
+            Spoken::Chat(_) => Dialect::OpenaiChat,
+            Spoken::Responses(_) => Dialect::OpenaiResponses,
+            Spoken::Messages(_) => Dialect::AnthropicMessages,
+            Spoken::Generate(_) => Dialect::GeminiGenerate,
+            Spoken::Converse(_) => Dialect::BedrockConverse,
+        }
+    }
+}
+
 impl Tap {
     /// A tap on a stream in `dialect`. `withhold_usage`: the client did not ask for the usage
     /// chunk that we had the provider send ([`Facts::withhold_usage`](crate::request::Facts::withhold_usage)).
@@ -145,7 +160,18 @@ impl Tap {
             template: Template::default(),
             edits: Edits::new(),
             scratch: Vec::new(),
+            watch: None,
         }
+    }
+
+    /// Has the tool calls watched. Those of a translated stream are seen by whoever reads it: then the watch comes here at the end.
+    pub fn watch(&mut self, watch: Box<Watch>) {
+        self.watch = Some(watch);
+    }
+
+    /// Whether the tool calls of the stream, which is over, are sound. `None` where nobody watches, there are none, or nobody can say.
+    pub fn has_sound_calls(&self) -> Option<bool> {
+        self.watch.as_ref()?.verdict()
     }
 
     /// Looks at one complete event, with its blank line.
@@ -277,13 +303,7 @@ impl Tap {
 
     /// The dialect of the stream.
     pub fn dialect(&self) -> Dialect {
-        match self.spoken {
-            Spoken::Chat(_) => Dialect::OpenaiChat,
-            Spoken::Responses(_) => Dialect::OpenaiResponses,
-            Spoken::Messages(_) => Dialect::AnthropicMessages,
-            Spoken::Generate(_) => Dialect::GeminiGenerate,
-            Spoken::Converse(_) => Dialect::BedrockConverse,
-        }
+        self.spoken.dialect()
     }
 
     fn ordinary_action(&self) -> Action {
@@ -361,6 +381,9 @@ impl Tap {
         };
         match look {
             Ok(look) => {
+                if let Some(watch) = &mut self.watch {
+                    watch.read(self.spoken.dialect(), sse::event_name(event), data);
+                }
                 if look.ordinary && !self.rewrites_ordinary() {
                     self.learn(event, false);
                 }
@@ -383,6 +406,10 @@ impl Tap {
 
     /// Remembers `event`, as it came or as edited, so that its like need no reading.
     fn learn(&mut self, event: &[u8], edited: bool) {
+        // What is recognised is not read, and pieces of arguments must be.
+        if self.watch.as_ref().is_some_and(|watch| watch.has_begun()) {
+            return;
+        }
         let Some(range) = sse::data_range(event).filter(|_| self.template.is_curious()) else { return };
         let mut texts = Vec::new();
         let found = match &self.spoken {

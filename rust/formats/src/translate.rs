@@ -130,6 +130,11 @@ impl Bridge {
         }
     }
 
+    /// Whether a tool stands for the form of the reply.
+    pub(crate) fn is_format(&self, sent: &Text<'_>) -> bool {
+        self.format_tool.as_deref().is_some_and(|tool| sent.is(tool))
+    }
+
     /// The caller's name of a tool, and whether the caller gave it as one that takes free text.
     pub fn original<'t>(&'t self, sent: &'t Text<'_>) -> (Text<'t>, bool) {
         match self.tools.iter().find(|tool| tool.sent == sent.as_bytes()) {

@@ -171,6 +171,11 @@ impl Board {
         entries.len() > 1 || entries.iter().any(|entry| entry.turns.len() > 1)
     }
 
+    /// Whether the model of an entry has another endpoint.
+    pub fn has_rivals(&self, entry: usize) -> bool {
+        self.models[self.entries[entry].model].entries.len() > 1
+    }
+
     /// Whether what a prompt holds beside text decides among the endpoints of these models: they do not all take the same.
     pub fn inputs_matter(&self, models: &[Named]) -> bool {
         let mut inputs = models.iter().flat_map(|named| self.entries_of(named.model)).map(|position| {

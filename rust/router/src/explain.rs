@@ -1,7 +1,7 @@
 //! Why a decision fell as it did.
 
 use crate::board::Board;
-use crate::health::{Pace, Pulse};
+use crate::health::{Pace, Pulse, ToolCalls};
 use crate::plan::Plan;
 use serde::Serialize;
 
@@ -53,6 +53,9 @@ pub struct Shown {
     /// The median throughput, where the order needed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_per_second: Option<f64>,
+    /// How many replies called tools soundly, and how many did not, where the order needed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<ToolCalls>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,5 +136,6 @@ fn shown(pulse: &Pulse, pace: Option<&Pace>) -> Shown {
         state,
         first_token_ms: latency.map(|latency| latency.values[MEDIAN]),
         tokens_per_second: throughput.map(|throughput| f64::from(throughput.values[MEDIAN]) / 10.0),
+        tool_calls: pace.and_then(|pace| ToolCalls::of(pace.tools)),
     }
 }

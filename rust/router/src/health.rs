@@ -26,7 +26,7 @@ pub use breaker::{Admission, State};
 pub use quota::{Meter, Quota};
 pub use registry::Registry;
 pub(crate) use registry::Shelves;
-pub use report::{Quantiles, Report};
+pub use report::{Quantiles, Report, ToolCalls};
 pub use retry_after::{LONGEST_MS as LONGEST_RETRY_AFTER_MS, retry_after_ms};
 pub use rolling::{Percentiles, Window};
 
@@ -300,9 +300,15 @@ impl Endpoint {
         let (first_token_ms, throughput) = self.percentiles(now_ms, Window::Five);
         self.fresh.first_token_ms.store(&first_token_ms);
         self.fresh.throughput.store(&throughput);
-        let Counted { good, bad } = self.tools.sum(now_ms, 8, 0);
-        self.fresh.tools.store(u64::from(good) << 32 | u64::from(bad), Ordering::Relaxed);
+        let (sound, unsound) = self.tool_calls(now_ms);
+        self.fresh.tools.store(u64::from(sound) << 32 | u64::from(unsound), Ordering::Relaxed);
         self.fresh.day.store(self.hours.sum(now_ms, 24, 0).total(), Ordering::Relaxed);
+    }
+
+    /// Replies of the last two hours whose tool calls were sound, and those whose were not.
+    pub(crate) fn tool_calls(&self, now_ms: u64) -> (u32, u32) {
+        let Counted { good, bad } = self.tools.sum(now_ms, 8, 0);
+        (good, bad)
     }
 
     /// Time to the first content in milliseconds, and throughput in tenths of a token per second: for showing.

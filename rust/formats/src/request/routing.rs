@@ -29,6 +29,12 @@ impl Facts {
         as_str(&gather(frames, range)).map(Cow::into_owned).filter(|key| !key.is_empty())
     }
 
+    /// The list of tools as it is written, if it is one of at most so many bytes; `frames` are the slices that were scanned.
+    pub(crate) fn tools<'a, F: AsRef<[u8]>>(&'a self, frames: &'a [F], most_bytes: usize) -> Option<Cow<'a, [u8]>> {
+        let range = self.body(frames).tools().filter(|range| self.has_tools && range.len() <= most_bytes)?;
+        Some(gather(frames, range))
+    }
+
     /// How the conversation begins: the first instruction, empty where it stands elsewhere, and the first message of anybody else, as they
     /// are written. Longer conversations begin with the same bytes.
     pub fn beginning<F: AsRef<[u8]>>(&self, frames: &[F]) -> (Vec<u8>, Vec<u8>) {

@@ -23,6 +23,7 @@ use crate::worker::Worker;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::Missing;
 use fairlead_formats::request::Purpose;
+use fairlead_formats::tool_calls::Offer;
 use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Terms, Tier, Usage};
 use fairlead_journal::ReserveRef;
 use fairlead_ledger::reserve::{self, Bounds};
@@ -56,6 +57,8 @@ pub(crate) struct Call {
     /// One that runs at the same time.
     beside: Option<Box<Beside>>,
     learning: Learning,
+    /// The tools, where it is learned whether the reply calls them as it should.
+    pub(crate) offer: Option<Arc<Offer>>,
     /// Why it went where it went, for a client that asked.
     pub(crate) explanation: Option<HeaderValue>,
     /// What a client that asked is told of the routing.
@@ -174,6 +177,7 @@ impl Call {
             attempt: Tried::default(),
             beside: None,
             learning: Learning::new(journey, leg),
+            offer: journey.judges_calls.then(|| Offer::keep(&intake.facts, &intake.frames)).flatten(),
             explanation: journey.explanation.clone(),
             telling: journey.telling.clone(),
             changes_model: false,

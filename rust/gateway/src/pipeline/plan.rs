@@ -15,7 +15,7 @@ use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, Tier};
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Sticky, Wanted};
 use fairlead_router::{
-    Attempt, Board, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Told, Way as RouterWay,
+    Attempt, Board, By, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Told, Way as RouterWay,
     WishError, Wishes,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
@@ -77,6 +77,8 @@ pub(crate) struct Journey {
     automatic_cache: bool,
     /// `provider.require_parameters`: rather refused than said in other words.
     pub(crate) require_parameters: bool,
+    /// Whether tool calls are judged.
+    pub(crate) judges_calls: bool,
     /// What `X-Fairlead-Explain` asked for.
     pub(crate) explanation: Option<HeaderValue>,
     /// What `X-OpenRouter-Metadata` asked for.
@@ -248,6 +250,16 @@ impl Weighed {
         self.need.prompt_tokens
     }
 
+    /// Whether it is worth knowing how sound the reply's tool calls are: another endpoint could be asked next time, or the order goes by it. Where
+    /// there is no choice nobody would ever look.
+    fn judges_calls(&self) -> bool {
+        let exacto = || {
+            let variants = self.wanted.models.iter().map(|named| named.variant.sort);
+            variants.chain([self.wishes.sort.by]).any(|by| by == Some(By::Exacto))
+        };
+        self.need.has_tools && (self.plan.steps.iter().any(|step| self.board.has_rivals(step.entry)) || exacto())
+    }
+
     fn telling(&self, facts: &Facts) -> Telling {
         let named = [&facts.model].into_iter().chain(&facts.fallback_models).find(|name| !name.is_empty());
         Telling::new(&self.board, &self.plan, &self.wanted, named.map_or("", String::as_str))
@@ -295,11 +307,25 @@ pub(crate) fn choose(
         });
     }
     let explanation = wants_explanation.then(|| shown_in_a_header(&weighed, seed)).flatten();
+    let judges_calls = weighed.judges_calls();
     let Weighed { board, plan, wanted, wishes, need, asked, .. } = weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
     let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
     let require_parameters = wishes.require_parameters == Some(true);
-    Ok(Journey { generation, plan, run, need, asked, strict, automatic_cache, require_parameters, explanation, telling, board })
+    Ok(Journey {
+        generation,
+        plan,
+        run,
+        need,
+        asked,
+        strict,
+        automatic_cache,
+        require_parameters,
+        judges_calls,
+        explanation,
+        telling,
+        board,
+    })
 }
 
 /// Filters and orders the endpoints that may serve a request. The plan may be empty.

@@ -24,6 +24,7 @@ use fairlead_formats::error::Details;
 use fairlead_formats::metadata;
 use fairlead_formats::request::Purpose;
 use fairlead_formats::tap::Tap;
+use fairlead_formats::tool_calls::Watch;
 use fairlead_formats::translate::wire::Wire;
 use fairlead_ir::{Dialect, Elsewhere, ErrorKind};
 use fairlead_ledger::Outcome;
@@ -713,7 +714,7 @@ impl Relay {
     /// What numbers the events of Responses anew.
     fn numbering(&self) -> Box<Weave> {
         let traits = self.call.endpoint().traits;
-        Box::new(Weave::new(&Back::same(Dialect::OpenaiResponses, traits), Arc::new(self.call.identity())))
+        Box::new(Weave::new(&Back::same(Dialect::OpenaiResponses, traits), Arc::new(self.call.identity()), None))
     }
 
     /// Responses' signs of life are events with numbers, so those of the provider must be numbered anew.
@@ -736,14 +737,18 @@ impl Relay {
 /// What the attempt's stream goes through. `leaves`: another may follow, so that nothing is numbered before there is content.
 fn sieve(call: &Call, way: Way, leaves: bool) -> Sieve {
     let identity = Arc::new(call.identity());
-    let (tap, weave) = match way {
+    let (mut tap, weave) = match way {
         Way::Bytes { purpose: Purpose::Completions, withhold_usage } => (Tap::completions(identity, withhold_usage), None),
         Way::Bytes { withhold_usage, .. } => (Tap::new(call.dialect(), identity, withhold_usage), None),
         Way::Translated(back) => {
-            let weave = Weave::new(&back, identity.clone());
+            let watch = call.offer.as_ref().map(|offer| back.watch(offer));
+            let weave = Weave::new(&back, identity.clone(), watch);
             (Tap::new(back.upstream(), identity, false), Some(Box::new(weave)))
         }
     };
+    if let (Some(offer), None) = (&call.offer, &weave) {
+        tap.watch(Box::new(Watch::new(offer.clone(), None)));
+    }
     let numbers = weave.is_some() && leaves && call.dialect() == Dialect::OpenaiResponses;
     let wire = Wire::new(tap.dialect(), call.snapshot.settings.limits.event_bytes);
     let mut sieve = Sieve::new(tap, wire, weave);

@@ -16,6 +16,7 @@ use fairlead_formats::error::{OwnWords, ProviderError};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::request::{Purpose, Refusal, TierWord};
 use fairlead_formats::text;
+use fairlead_formats::tool_calls::{Offer, Watch};
 use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
 use fairlead_formats::translate::seals::{Keeper, StreamKeeper};
 use fairlead_formats::translate::streamed::StreamLosses;
@@ -306,17 +307,24 @@ impl Back {
         self.json_array
     }
 
-    /// A whole reply as the client shall see it, and what was lost of it. The bill's usage stands in for figures that the provider did not
-    /// give.
+    /// A whole reply as the client shall see it, what was lost of it, and whether its calls of the tools on offer are sound. The bill's usage
+    /// stands in for figures that the provider did not give.
     ///
     /// # Errors
     /// It is no reply.
-    pub(crate) fn reply(&self, body: &[u8], identity: &Identity, bill: &Bill) -> Result<(Vec<u8>, Losses), ProviderError> {
+    pub(crate) fn reply(
+        &self,
+        body: &[u8],
+        identity: &Identity,
+        bill: &Bill,
+        offer: Option<&Offer>,
+    ) -> Result<(Vec<u8>, Losses, Option<bool>), ProviderError> {
         let read = dialects::decode_scanned_response(self.upstream, body, &self.traits);
         let mut response = read.map_err(|fault| ProviderError::garbage(&fault.to_string()))?;
         if let Some(failure) = self.untellable(&response) {
             return Err(failure);
         }
+        let sound = offer.and_then(|offer| offer.judge_reply(&response, Some(&self.bridge)));
         if let Some(Sealing { keeper, maker, scope }) = &self.sealing {
             keeper.wrap(&mut response, maker, *scope, unix_ms());
             if self.marks_thoughts() {
@@ -326,7 +334,7 @@ impl Back {
         response.usage.get_or_insert(bill.usage);
         let mut out = Vec::with_capacity(body.len() + 512);
         let losses = self.encode(&response, &Face { identity, bridge: &self.bridge }, bill.charged, &mut out);
-        Ok((out, losses))
+        Ok((out, losses, sound))
     }
 
     /// A failure of the model that the client's dialect has no word for in a reply: a stream ends with an error there.
@@ -357,6 +365,11 @@ impl Back {
     /// What a stream loses on its way, nothing so far.
     pub(crate) fn losses(&self) -> StreamLosses {
         StreamLosses::new(self.upstream, self.client)
+    }
+
+    /// What watches the calls of the tools on offer in a stream.
+    pub(crate) fn watch(&self, offer: &Arc<Offer>) -> Box<Watch> {
+        Box::new(Watch::new(offer.clone(), Some(self.bridge.clone())))
     }
 
     /// The two ends of a stream, and what is put between them.

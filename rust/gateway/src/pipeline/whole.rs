@@ -181,6 +181,10 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
     if let Way::Translated(back) = way {
         return translated(call, *back, body).await;
     }
+    if let Some(offer) = &call.offer {
+        let sound = offer.judge_body(call.dialect(), &body);
+        call.note_calls(sound);
+    }
     let identity = if call.manner() == Manner::Openrouter || call.is_kept() { call.identity() } else { Identity::unnamed() };
     let bill = call.bill(Outcome::Completed);
     let spliced = if body.len() < COPY_BELOW_BYTES {
@@ -208,14 +212,15 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
 
 /// The reply in the client's dialect. What it costs is known before it is written, and settled once that has gone well.
 async fn translated(call: &mut Call, back: Back, body: Bytes) -> Result<ReplyBody, Failure> {
-    let (identity, bill) = (call.identity(), call.bill(Outcome::Completed));
-    let written = aside(body.len(), move || back.reply(&body, &identity, &bill)).await?;
-    let (reply, losses) = written.map_err(|error| {
+    let (identity, bill, offer) = (call.identity(), call.bill(Outcome::Completed), call.offer.clone());
+    let written = aside(body.len(), move || back.reply(&body, &identity, &bill, offer.as_deref())).await?;
+    let (reply, losses, sound) = written.map_err(|error| {
         // It is no answer to anybody.
         call.nothing_was_shown();
         reported(call, &error).word("garbage")
     })?;
     call.note_losses(&losses);
+    call.note_calls(sound);
     call.settle(Outcome::Completed, 200, "")?;
     Ok(ReplyBody::from(reply))
 }

@@ -29,8 +29,26 @@ pub struct Report<'a> {
     pub first_token_ms: Option<Quantiles<u32>>,
     /// Tokens per second of the last thirty minutes.
     pub tokens_per_second: Option<Quantiles<f64>>,
+    /// Replies of the last two hours that called tools, by whether all their calls were sound. `None` before the first.
+    pub tool_calls: Option<ToolCalls>,
     /// Credentials that may be used now, and all of them.
     pub keys: [usize; 2],
+}
+
+/// Replies that called tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ToolCalls {
+    /// Every call was of a known tool, with arguments that fit it.
+    pub sound: u32,
+    /// Some call was not.
+    pub unsound: u32,
+}
+
+impl ToolCalls {
+    /// Of the counts, unless there are none.
+    pub(crate) fn of((sound, unsound): (u32, u32)) -> Option<ToolCalls> {
+        (sound + unsound > 0).then_some(ToolCalls { sound, unsound })
+    }
 }
 
 /// OpenRouter's percentiles.
@@ -77,6 +95,7 @@ impl Board {
             uptime: [5, 30, DAY_MINUTES].map(|minutes| entry.health.uptime(now_ms, minutes).map(|share| share * 100.0)),
             first_token_ms: Quantiles::of(&latency, |ms| ms),
             tokens_per_second: Quantiles::of(&throughput, |tenths| f64::from(tenths) / 10.0),
+            tool_calls: ToolCalls::of(entry.health.tool_calls(now_ms)),
             keys: [free, entry.turns.len()],
         }
     }

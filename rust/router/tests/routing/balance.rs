@@ -90,6 +90,39 @@ fn requests_with_tools_avoid_what_is_clearly_slower_than_its_peers() {
     assert!(last(false) < 50);
 }
 
+/// The order of two endpoints, of which so many of two hundred replies with tool calls were sound, by many seeds.
+fn check_two(sound: [u64; 2], sort: Option<By>, has_tools: bool, firsts: std::ops::RangeInclusive<usize>) {
+    let board = board_of(&[spec("a/b", "p0", 1_000, ""), spec("a/b", "p1", 1_000, "")], &[], "", &Registry::default());
+    for (id, sound) in [1, 2].into_iter().zip(sound) {
+        for number in 0..200 {
+            let outcome = Outcome { tools: Some(number < sound), ..Outcome::of(Class::Success) };
+            board.find(id).unwrap().health.note(&outcome, START_MS + number, 1);
+        }
+    }
+    let (need, models) = (Need { has_tools, ..Need::tokens(100, Some(100)) }, [Named::model(0)]);
+    let wishes = Wishes { sort: Sort { by: sort, partition: Partition::Model }, ..Wishes::NONE };
+    let second_is_first = |seed: &u64| {
+        let mut made = Plan::default();
+        let order = Order { wishes: &wishes, ..Order::model(&models, &need, *seed) };
+        plan(&board, &order, &mut Now(START_MS + 1_000), serves, &mut made);
+        board.entry(made.steps[0].entry).id == 2
+    };
+    let count = (0..100).filter(second_is_first).count();
+    assert!(firsts.contains(&count), "{sound:?} {sort:?} {has_tools}: {count}");
+}
+
+#[test]
+fn of_two_endpoints_the_one_with_sound_tool_calls_is_preferred() {
+    check_two([140, 200], None, true, 100..=100);
+    check_two([140, 200], Some(By::Exacto), true, 100..=100);
+    check_two([200, 140], Some(By::Exacto), true, 0..=0);
+    // Not by who calls no tools, by price, or where the difference may be chance.
+    check_two([140, 200], None, false, 30..=70);
+    check_two([140, 200], Some(By::Price), true, 0..=0);
+    check_two([194, 200], None, true, 30..=70);
+    check_two([194, 200], Some(By::Exacto), true, 100..=100);
+}
+
 #[test]
 fn hedges_wait_for_the_slow_and_only_where_cancelling_stops_the_meter() {
     let board = used();

@@ -6,7 +6,7 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::plan::{Journey, Leg};
 use crate::upstream::Exchange;
 use crate::worker::unix_ms;
-use fairlead_ir::{Elsewhere, ErrorKind, Usage};
+use fairlead_ir::{Elsewhere, ErrorKind, Finish, Usage};
 use fairlead_ledger::Outcome as Settled;
 use fairlead_router::health::outcome::{Class, Outcome};
 use fairlead_router::health::{Quota, retry_after_ms};
@@ -27,6 +27,8 @@ pub(super) struct Learning {
     failed: Option<Class>,
     retry_after_ms: Option<u64>,
     quota: Option<Quota>,
+    /// Whether the reply's tool calls are sound.
+    sound: Option<bool>,
 }
 
 impl Learning {
@@ -38,13 +40,14 @@ impl Learning {
             failed: None,
             retry_after_ms: None,
             quota: None,
+            sound: None,
         }
     }
 
     /// Another attempt begins.
     pub(super) fn begin_again(&mut self, attempt: Attempt) {
         self.attempt = Some(attempt);
-        (self.failed, self.retry_after_ms, self.quota) = (None, None, None);
+        (self.failed, self.retry_after_ms, self.quota, self.sound) = (None, None, None, None);
     }
 
     /// What the head of a reply says of limits and of when to come again.
@@ -60,6 +63,12 @@ impl Learning {
 }
 
 impl Call {
+    /// Whether the tool calls of the reply, which has come whole, are sound. One that ended at its limit or was filtered may have been cut within
+    /// one, which is nobody's fault.
+    pub(crate) fn note_calls(&mut self, sound: Option<bool>) {
+        self.learning.sound = sound.filter(|_| !matches!(self.finish, Some(Finish::Length | Finish::ContentFilter)));
+    }
+
     /// Why the attempt failed; the first reason counts.
     pub(crate) fn note_failure(&mut self, failure: &Failure) {
         if self.learning.failed.is_none() {
@@ -133,7 +142,7 @@ impl Call {
             first_token_ms: (content_us > 0).then(|| since_attempt_ms(content_us)),
             total_ms: Some(since_attempt_ms(self.since_began(at))),
             completion_tokens: u32::try_from(completion_tokens).unwrap_or(u32::MAX),
-            tools: None,
+            tools: self.learning.sound.filter(|_| class == Class::Success),
         };
         attempt.finish(&outcome, self.learning.quota.as_ref(), self.worker.shared.routing_ms(at.into_std()));
     }

@@ -69,6 +69,7 @@ pub(super) fn note(call: &mut Call, tap: &Tap) {
 /// The whole answer has come: settle before its end is passed on.
 pub(super) fn complete(call: &mut Call, tap: &Tap, read_at: Instant) -> Result<Bill, Failure> {
     note(call, tap);
+    call.note_calls(tap.has_sound_calls());
     call.upstream_done(read_at);
     call.settle(Outcome::Completed, 200, "")
 }

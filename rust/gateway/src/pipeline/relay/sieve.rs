@@ -464,7 +464,15 @@ impl Sieve {
         let Some(weave) = &mut self.weave else { return Ok(()) };
         let closed = weave.close(out);
         self.tap.know_losses(weave.losses());
+        take_watch(weave, &mut self.tap);
         closed
+    }
+}
+
+/// The stream is over: the tap is asked about its tool calls.
+fn take_watch(weave: &mut Weave, tap: &mut Tap) {
+    if let Some(watch) = weave.take_watch() {
+        tap.watch(watch);
     }
 }
 
@@ -472,6 +480,9 @@ impl Sieve {
 fn woven(weave: &mut Weave, tap: &mut Tap, event: &[u8], sight: Sight, out: &mut Vec<u8>) -> Sight {
     let written = weave.write(event, out);
     tap.know_losses(weave.losses());
+    if sight.end {
+        take_watch(weave, tap);
+    }
     match written {
         Ok(()) => sight,
         Err(error) => {

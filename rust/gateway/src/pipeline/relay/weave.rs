@@ -4,6 +4,7 @@ use crate::pipeline::translate::Back;
 use crate::worker::unix_ms;
 use fairlead_formats::error::{Details, ProviderError};
 use fairlead_formats::identity::Identity;
+use fairlead_formats::tool_calls::Watch;
 use fairlead_formats::translate::dialects::{StreamDecoder, StreamEncoder};
 use fairlead_formats::translate::seals::StreamKeeper;
 use fairlead_formats::translate::streamed::StreamLosses;
@@ -25,16 +26,18 @@ struct Passage {
     marks_thoughts: bool,
     encoder: StreamEncoder,
     lost: StreamLosses,
+    watch: Option<Box<Watch>>,
     usage: Option<Usage>,
     /// The first failure of the event, or of the end, that is being read.
     failed: Option<ProviderError>,
 }
 
 impl Weave {
-    pub(super) fn new(back: &Back, identity: Arc<Identity>) -> Weave {
+    /// `watch`: of its tool calls, where somebody wants to know whether they are sound.
+    pub(super) fn new(back: &Back, identity: Arc<Identity>, watch: Option<Box<Watch>>) -> Weave {
         let (decoder, keeper, encoder) = back.stream(identity);
         let marks_thoughts = back.marks_thoughts();
-        let passage = Passage { keeper, marks_thoughts, encoder, lost: back.losses(), usage: None, failed: None };
+        let passage = Passage { keeper, marks_thoughts, encoder, lost: back.losses(), watch, usage: None, failed: None };
         Weave { decoder, passage, scratch: Vec::new() }
     }
 
@@ -75,6 +78,11 @@ impl Weave {
         encoder.finish(Some(usage.as_ref().unwrap_or(&bill.usage)), Some(bill.charged), out);
     }
 
+    /// What watched the tool calls, for whoever judges the stream, which is over.
+    pub(super) fn take_watch(&mut self) -> Option<Box<Watch>> {
+        self.passage.watch.take()
+    }
+
     /// What the client's dialect had no place for so far.
     pub(super) fn losses(&self) -> &Losses {
         self.passage.lost.losses()
@@ -92,6 +100,9 @@ impl Weave {
 impl Passage {
     /// Writes an event, its state of thoughts sealed; a failure is kept instead.
     fn take(&mut self, event: Event<'_>, now_ms: u64, out: &mut Vec<u8>) {
+        if let Some(watch) = &mut self.watch {
+            watch.event(&event);
+        }
         if let Some(mark) = self.mark(&event) {
             self.encoder.event(&mark, out);
         }
