@@ -207,6 +207,8 @@ class When(File, kw_only=True):
     """ISO weekdays of the window's start."""
     region: str | None = None
 
+    outside_region: str | None = None
+    """Any other region than this one."""
 
 class Override(File, kw_only=True):
     """Prices that replace some of the base prices under a condition. Later ones win, key by key."""
