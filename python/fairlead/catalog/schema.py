@@ -105,6 +105,7 @@ QUIRKS = (
     "adaptive_thinking",
     "always_thinking",
     "native_schema",
+    "raw_predict",
     "block_binding",
     "no_function_ids",
     "thinking_level",
