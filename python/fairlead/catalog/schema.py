@@ -207,9 +207,9 @@ class When(File, kw_only=True):
     days: list[Annotated[int, Meta(ge=1, le=7)]] | None = None
     """ISO weekdays of the window's start."""
     region: str | None = None
-
     outside_region: str | None = None
     """Any other region than this one."""
+
 
 class Override(File, kw_only=True):
     """Prices that replace some of the base prices under a condition. Later ones win, key by key."""
