@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from token_server import EMAIL, TokenServer, key_file, pem
 
-from e2e.house import ADMIN_TOKEN, KEY, Gateway, until
+from e2e.house import ADMIN_TOKEN, KEY, Gateway, run, until
 from e2e.stub import Stub, Visit, completion, sized
 from e2e.wire import Wire, body_of
 
@@ -23,6 +23,14 @@ def head_of(request: bytes) -> dict[str, str]:
     """The first line of a request under no name, and its headers."""
     first, *lines = request.partition(b"\r\n\r\n")[0].decode().split("\r\n")
     return {"": first} | {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def claude(visit: Visit) -> None:
+    """Answers one request as Claude."""
+    visit.request()
+    usage = {"input_tokens": 1000, "output_tokens": 100}
+    reply = {"id": "msg_vrtx_1", "type": "message", "role": "assistant", "model": "claude-opus-5-5", "content": [], "usage": usage}
+    visit.say(sized(json.dumps(reply | {"stop_reason": "end_turn", "stop_sequence": None}).encode()))
 
 
 def gemini(visit: Visit) -> None:
@@ -57,7 +65,8 @@ def vertex(stub: Stub, tokens: TokenServer, folder: Path, number: int = 0) -> Ga
     """A gateway before the stub, which it takes for Vertex AI."""
     (folder / "service-account.json").write_text(key_file(tokens.uri, number))
     root = f"http://{stub.address}/v1/projects/{{project}}/locations/{{region}}"
-    urls = f'base_url = "{root}/publishers/google"\nbase_urls = {{ openai_chat = "{root}/endpoints/openapi" }}\n'
+    others = f'openai_chat = "{root}/endpoints/openapi", anthropic_messages = "{root}/publishers/anthropic"'
+    urls = f'base_url = "{root}/publishers/google"\nbase_urls = {{ {others} }}\n'
     table = f'[providers.google-vertex]\nregion = "us-east5"\nkeys = ["file:service-account.json"]\n{urls}'
     return Gateway(USUAL + table, folder=folder)
 
@@ -112,6 +121,27 @@ def test_tokens_change_and_no_request_notices(stub: Stub, tokens: TokenServer, t
     assert {head[""] for head in heads} == {f"POST {model}:generateContent HTTP/1.1"}
     assert not any("x-goog-api-key" in head or "cookie" in head for head in heads)
     assert "ya29" not in told and pem().splitlines()[1] not in told
+
+
+def test_claude_is_there_with_the_same_token_and_at_the_regions_price(stub: Stub, tokens: TokenServer, tmp_path: Path) -> None:
+    """At 4.40 and 22 dollars: a tenth more than everywhere."""
+    stub.play(claude)
+    with vertex(stub, tokens, tmp_path) as gateway:
+        reply = gateway.post(MESSAGES, {"model": "claude-opus-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]})
+        assert (reply.status, gateway.generation(reply.generation)["charged_nanousd"]) == (200, 1000 * 4_400 + 100 * 22_000), reply
+        listed = run(["models", "claude-opus-5.5", "--config", str(gateway.config)], gateway.folder).stdout
+    (head,) = sent(stub)
+    assert head[""] == "POST /v1/projects/acme-1/locations/us-east5/publishers/anthropic/models/claude-opus-5-5:rawPredict HTTP/1.1"
+    assert head["authorization"].startswith("Bearer ya29.") and "anthropic-version" not in head
+    assert listed.splitlines()[1].split() == [
+        "anthropic/claude-opus-5.5",
+        "google-vertex",
+        "4.4",
+        "22",
+        "0.22",
+        "1000000",
+        "anthropic_messages",
+    ]
 
 
 def test_without_a_token_it_is_told_and_goes_on_when_there_is_one(stub: Stub, tokens: TokenServer, tmp_path: Path) -> None:

@@ -115,6 +115,22 @@ def test_quirks_follow_from_rules(tmp_path: Path, row: dict[str, str], quirks: l
     assert described(tmp_path, row)["endpoint"][0]["quirks"] == quirks
 
 
+def test_an_uplift_is_a_price_of_every_token_once_more(tmp_path: Path) -> None:
+    row = {
+        "model": "anthropic/claude-ode-5.5", "provider": "google-vertex", "upstream_model": "claude-ode-5-5",
+        "tiers": ">100000:prompt=4", "other_prices": "per_1000_web_searches=10",
+    }  # fmt: skip
+    home = row | {"provider": "anthropic"}
+    _, endpoint = described(tmp_path, home, row)["endpoint"]
+    assert (endpoint["dialect"], endpoint["quirks"]) == ("anthropic_messages", ["block_binding"])
+    assert endpoint["price"][0]["override"] == [
+        {"when": {"prompt_tokens_above": 100_000}, "usd_per_million": {"prompt": "4"}},
+        {"when": {"outside_region": "global"}, "usd_per_million": {"prompt": "2.2", "completion": "8.8", "cache_read": "0.22"}},
+        {"when": {"prompt_tokens_above": 100_000, "outside_region": "global"}, "usd_per_million": {"prompt": "4.4"}},
+    ]
+    assert "usd_each" in endpoint["price"][0]
+
+
 def run(folder: Path, overlay: Path | None = None, *rows: dict[str, str]) -> int:
     words = ["--table", str(table(folder, *rows)), "--as-of", "2026-11-21", "--models", str(folder / "catalog/models")]
     return rebuild.main([*words, "--overlay", str(overlay or folder / "none")])

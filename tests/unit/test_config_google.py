@@ -94,8 +94,35 @@ def test_the_project_is_that_of_the_key_where_none_is_named(folder: Path, lines:
 )
 def test_some_regions_have_a_host_of_their_own(folder: Path, lines: str, host: str) -> None:
     found = first_provider(compiled(folder, "[providers.google-vertex]\n" + KEYS + lines))["dialects"]
-    assert found.keys() == {"gemini_generate", "openai_chat"}
+    assert found.keys() == {"gemini_generate", "openai_chat", "anthropic_messages"}
     assert all(url.startswith(host) for url in found.values()), found
+
+
+def claude(folder: Path, lines: str) -> Any:
+    """The catalogue's endpoint of a Claude there, as the data plane has it."""
+    wire = json.loads(compiled(folder, f"[providers.google-vertex]\n{KEYS}\n{lines}").snapshot)
+    [model] = [model for model in wire["models"] if model["id"] == "anthropic/claude-opus-5.5"]
+    [endpoint] = model["endpoints"]
+    return endpoint
+
+
+def test_claude_is_called_in_a_way_of_its_own_and_costs_more_where_it_is_held(folder: Path) -> None:
+    everywhere, held = claude(folder, "region = 'global'"), claude(folder, "region = 'us-east5'")
+    assert (everywhere["upstream_model"], everywhere["dialects"]) == ("claude-opus-5-5", ["anthropic_messages"])
+    assert everywhere["price"]["prompt"] == 4_000_000
+    assert held["price"] == {
+        "prompt": 4_400_000,
+        "completion": 22_000_000,
+        "cache_read": 220_000,
+        "cache_write": 5_500_000,
+        "cache_write_1h": 8_800_000,
+        "web_search": everywhere["price"]["web_search"],
+    }
+    provider = first_provider(compiled(folder, "[providers.google-vertex]\nregion = 'eu'\n" + KEYS))
+    assert provider["dialects"]["anthropic_messages"] == (
+        "https://aiplatform.eu.rep.googleapis.com/v1/projects/acme-1/locations/eu/publishers/anthropic"
+    )
+    assert "raw_predict" in provider["quirks"]
 
 
 def test_an_own_provider_may_sign_in_too(folder: Path) -> None:

@@ -42,14 +42,50 @@ SIX = {"prompt": 6_000_000}
         ({"when": {"utc": "22:00-02:00", "days": [7]}, **PRICES}, {"rates": SIX, "hours": [[6 * DAY + 1320, 7 * DAY + 120]]}),
         ({"when": {"utc": "00:00-00:00", "days": [6, 7]}, **PRICES}, {"rates": SIX, "hours": [[5 * DAY, 6 * DAY], [6 * DAY, 7 * DAY]]}),
         ({"when": {"days": [2]}, **PRICES}, {"rates": SIX, "hours": [[DAY, 2 * DAY]]}),
-        ({"when": {"region": "eu"}, **PRICES}, {"rates": SIX}),
+        ({"when": {"region": "eu", "service_tier": "flex"}, **PRICES}, {"rates": SIX, "service_tier": "flex"}),
         ({"when": {"region": "us"}, **PRICES}, None),
+        ({"when": {"outside_region": "us", "service_tier": "flex"}, **PRICES}, {"rates": SIX, "service_tier": "flex"}),
+        ({"when": {"outside_region": "eu"}, **PRICES}, None),
+        ({"when": {"outside_region": "us", "region": "us"}, **PRICES}, None),
         ({"when": {"days": [1]}, "usd_each": {"web_search": "0.01"}}, {"rates": {"web_search": 10**10}, "hours": [[0, DAY]]}),
         ({"when": {"service_tier": "flex"}, "usd_each": {"file_search": "1"}}, None),
     ],
 )
 def test_what_is_charged_by(row: dict[str, Any], expected: dict[str, Any] | None) -> None:
     assert [*made(row, region="eu")] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("region", "rows", "prompt", "left"),
+    [
+        ("eu", [{"when": {"region": "eu"}, **PRICES}], 6_000_000, []),
+        ("us", [{"when": {"region": "eu"}, **PRICES}], 3_000_000, []),
+        ("eu", [{"when": {"outside_region": "global"}, **PRICES}], 6_000_000, []),
+        ("global", [{"when": {"outside_region": "global"}, **PRICES}], 3_000_000, []),
+        # What does not say where it is, is outside.
+        ("", [{"when": {"outside_region": "global"}, **PRICES}], 6_000_000, []),
+        # What came before it is no more, name by name; what comes after it stays.
+        (
+            "eu",
+            [
+                {"when": {"prompt_tokens_above": 9}, "usd_per_million": {"prompt": "5", "completion": "20"}},
+                {"when": {"days": [1]}, "usd_per_million": {"prompt": "5"}},
+                {"when": {"region": "eu"}, **PRICES},
+                {"when": {"prompt_tokens_above": 99}, "usd_per_million": {"prompt": "7"}},
+            ],
+            6_000_000,
+            [
+                {"rates": {"completion": 20_000_000}, "prompt_tokens_above": 9},
+                {"rates": {"prompt": 7_000_000}, "prompt_tokens_above": 99},
+            ],
+        ),
+        ("eu", [{"when": {"region": "eu"}, "multiplier": "1.1"}], 3_300_000, []),
+    ],
+)
+def test_what_always_holds_is_the_price_itself(region: str, rows: list[dict[str, Any]], prompt: int, left: list[Any]) -> None:
+    made = price(UsdPerMillion(prompt="3", completion="15"), UsdEach(), overrides(*rows), region)
+    assert made.prompt == prompt
+    assert msgspec.json.decode(msgspec.json.encode(made)).get("overrides", []) == left
 
 
 def test_multipliers_apply_after_all_others_and_round_up_once() -> None:

@@ -140,7 +140,7 @@ def _can_be_called(fact: Fact, author: str) -> bool:
             # Profiles of a geography work from its own regions only, and embeddings are no part of its dialect.
             return fact.mode == "chat" and not re.match(r"(us|eu|jp|apac|au|ca|us-gov)\.|arn:", name) and "/" not in name
         case "google-vertex":
-            return fact.mode == "chat" and author != "anthropic" and "@" not in name
+            return fact.mode == "chat" and "@" not in name
         case "azure":
             return not name.startswith(("eu/", "us/", "global/", "global-standard/"))
         case "fireworks":

@@ -32,7 +32,11 @@ _DIALECTS: dict[str, dict[str, Table]] = {
         "openai": {"dialects": ["openai_responses", "openai_chat"]},
         "*": {"dialect": "openai_chat"},
     },
-    "google-vertex": {"google": {"dialect": "gemini_generate"}, "*": {"dialect": "openai_chat"}},
+    "google-vertex": {
+        "google": {"dialect": "gemini_generate"},
+        "anthropic": {"dialect": "anthropic_messages"},
+        "*": {"dialect": "openai_chat"},
+    },
 }
 """Provider → author → what it is spoken to in, where that is not all of the provider's dialects."""
 
@@ -173,7 +177,24 @@ def _endpoint(model: Chosen, fact: Fact, table: Table, rules: list[Rule]) -> Tab
     if quirks:
         own["quirks"] = list(dict.fromkeys(quirks))
     own["price"] = [price(model, fact)]
+    for rule in rules:
+        if rule.uplift and rule.fits_provider(fact.provider):
+            own["price"][0].setdefault("override", []).extend(_uplifted(own["price"][0], rule.uplift))
     return own
+
+
+def _uplifted(block: Table, uplift: Table) -> list[Table]:
+    """Every price of tokens once more, dearer where the rule says; what is charged by the piece stays."""
+    where = {"outside_region": uplift["outside_region"]}
+    factor = Decimal(uplift["multiplier"])
+    rows = [{"when": {}, "usd_per_million": block["usd_per_million"]}, *block.get("override", ())]
+    return [
+        {
+            "when": row["when"] | where,
+            "usd_per_million": {name: usd(Decimal(text) * factor) for name, text in row["usd_per_million"].items()},
+        }
+        for row in rows
+    ]
 
 
 def _dialect(model: Chosen, fact: Fact) -> Table:

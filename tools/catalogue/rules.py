@@ -18,6 +18,7 @@ class Rule:
     refuses: tuple[str, ...]
     capabilities: dict[str, Any]
     reasoning: dict[str, Any]
+    uplift: dict[str, Any]
 
     def fits_model(self, id: str, capabilities: dict[str, Any], style: str) -> bool:
         """Whether it is about this model."""
@@ -36,7 +37,7 @@ def read(path: Path) -> list[Rule]:
         ValueError: a rule has a key that there is not.
     """
     rules = []
-    known = {"models", "providers", "when", "quirks", "refuses", "capabilities", "reasoning"}
+    known = {"models", "providers", "when", "quirks", "refuses", "capabilities", "reasoning", "uplift"}
     for row in tomllib.loads(path.read_text(encoding="utf-8"))["rule"]:
         if unknown := row.keys() - known:
             raise ValueError(f"{path.name}: unknown key {sorted(unknown)[0]!r}")
@@ -49,6 +50,7 @@ def read(path: Path) -> list[Rule]:
                 refuses=tuple(row.get("refuses", ())),
                 capabilities=row.get("capabilities", {}),
                 reasoning=row.get("reasoning", {}),
+                uplift=row.get("uplift", {}),
             )
         )
     return rules

@@ -105,6 +105,7 @@ QUIRKS = (
     "adaptive_thinking",
     "always_thinking",
     "native_schema",
+    "raw_predict",
     "block_binding",
     "no_function_ids",
     "thinking_level",
@@ -206,6 +207,8 @@ class When(File, kw_only=True):
     days: list[Annotated[int, Meta(ge=1, le=7)]] | None = None
     """ISO weekdays of the window's start."""
     region: str | None = None
+    outside_region: str | None = None
+    """Any other region than this one."""
 
 
 class Override(File, kw_only=True):

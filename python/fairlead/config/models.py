@@ -154,8 +154,8 @@ def _own_endpoints(context: Context, id: str, endpoints: list[Endpoint], model: 
         if identity in seen:
             document.report(place, f"the endpoint {endpoint.upstream_model} at {endpoint.provider} is listed twice")
         seen.add(identity)
-        price = _own_price(document, place, endpoint)
         source = context.sources.get(endpoint.provider)
+        price = _own_price(document, place, endpoint, source.region if source else "")
         if source is None:
             if endpoint.provider not in context.declared:
                 document.report((*place, "provider"), off_message(endpoint.provider, context.loaded, context.catalogue))
@@ -189,7 +189,7 @@ def _shipped_endpoint(
     context: Context, file: ModelFile, endpoint: CatalogueEndpoint, source: Source, dialects: tuple[str, ...]
 ) -> EndpointView:
     dated = _price_of(endpoint.price, context.today)
-    price = overrides.price(dated.usd_per_million, dated.usd_each, dated.override, endpoint.region)
+    price = overrides.price(dated.usd_per_million, dated.usd_each, dated.override, endpoint.region or source.region)
     return EndpointView(
         id=context.endpoint_id(file.model.id, endpoint.provider, endpoint.upstream_model, endpoint.region),
         provider=endpoint.provider,
@@ -278,7 +278,8 @@ def _inherit(
     )
 
 
-def _own_price(document: Document, place: Place, endpoint: Endpoint) -> Price | None:
+def _own_price(document: Document, place: Place, endpoint: Endpoint, region: str) -> Price | None:
+    """`region` is the provider's, for endpoints that name none."""
     usd_per_million = endpoint.usd_per_million or UsdPerMillion(prompt="0", completion="0")
     before = len(document.errors)
     check_prices(document, place, usd_per_million, endpoint.usd_each)
@@ -288,7 +289,7 @@ def _own_price(document: Document, place: Place, endpoint: Endpoint) -> Price | 
             document.report((*place, "usd_per_million"), f'"{name}" is missing')
     if len(document.errors) > before:
         return None
-    return overrides.price(usd_per_million, endpoint.usd_each, endpoint.override, endpoint.region)
+    return overrides.price(usd_per_million, endpoint.usd_each, endpoint.override, endpoint.region or region)
 
 
 def _price_of(prices: list[DatedPrice], today: date) -> DatedPrice:

@@ -52,7 +52,7 @@ def price(usd_per_million: UsdPerMillion, usd_each: UsdEach, overrides: list[Ove
     rows: list[tuple[_Condition, _Pico]] = []
     multipliers: list[tuple[_Condition, Fraction]] = []
     for override in overrides:
-        if override.when.region not in (None, region) or override.when.service_tier == "batch":
+        if not _is_there(override.when, region) or override.when.service_tier == "batch":
             continue
         condition = _condition(override.when)
         if rates := _rates(override.usd_per_million or UsdPerMillion(), override.usd_each or UsdEach()):
@@ -64,11 +64,29 @@ def price(usd_per_million: UsdPerMillion, usd_each: UsdEach, overrides: list[Ove
         for other, rates in [(_Condition(), base), *rows]:
             if (common := condition.and_(other)) is not None:
                 rows.append((common, {name: rate * multiplier for name, rate in rates.items()}))
+    base, rows = _without_what_always_holds(base, rows)
     made = tuple(
         PriceOverride(Rates(**_whole(rates)), prompt_tokens_above=condition.above, service_tier=condition.tier, hours=condition.hours)
         for condition, rates in rows
     )
     return Price(**_whole(base), overrides=made)
+
+
+def _without_what_always_holds(base: _Pico, rows: list[tuple[_Condition, _Pico]]) -> tuple[_Pico, list[tuple[_Condition, _Pico]]]:
+    """It is the price itself, and wins over all that stood before it."""
+    kept: list[tuple[_Condition, _Pico]] = []
+    for condition, rates in rows:
+        if condition == _Condition():
+            base = base | rates
+            kept = [(earlier, {name: rate for name, rate in told.items() if name not in rates}) for earlier, told in kept]
+        else:
+            kept.append((condition, rates))
+    return base, [(condition, rates) for condition, rates in kept if rates]
+
+
+def _is_there(when: When, region: str) -> bool:
+    """Where it is not known where an endpoint is, it is outside of every region: the dearer side."""
+    return when.region in (None, region) and (when.outside_region is None or when.outside_region != region)
 
 
 def tiers(price: Price) -> list[str]:

@@ -45,6 +45,8 @@ class Source(NamedTuple):
     wire: wire.Provider
     view: ProviderView
     takes_key: bool
+    region: str
+    """Where it is called, as far as it says; empty: it does not."""
     sign_ins: tuple[SignIn, ...] = ()
 
 
@@ -153,6 +155,7 @@ def _source(
             status_page=(facts.status_page if facts else None) or "",
         ),
         takes_key=facts is None or facts.needs_key,
+        region=places["region"] or "",
         sign_ins=tuple(SignIn(provider=slug, key=account, ca_file=ca_file) for account in found.accounts),
     )
 

@@ -118,8 +118,14 @@ fn request(body: &[u8]) -> usize {
     scan.feed(body).unwrap();
     let facts = scan.finish(&[body]).unwrap();
     let mut list = Edits::new();
-    let target =
-        Target { upstream_model: "gpt-5-mini", manner: Manner::Native, hashed_user: None, stream_options: true, tier: TierWord::Kept };
+    let target = Target {
+        upstream_model: "gpt-5-mini",
+        manner: Manner::Native,
+        hashed_user: None,
+        stream_options: true,
+        raw_predict: false,
+        tier: TierWord::Kept,
+    };
     edits(&facts, &target, &mut list).unwrap();
     list.result_len(body.len())
 }

@@ -271,6 +271,8 @@ pub struct Target<'a> {
     pub hashed_user: Option<&'a str>,
     /// Whether this provider understands `stream_options`. False for the few that answer 400 to it.
     pub stream_options: bool,
+    /// Whether the path names the model of Messages, and the body the version.
+    pub raw_predict: bool,
     /// What becomes of the service tier.
     pub tier: TierWord,
 }
@@ -296,6 +298,10 @@ pub fn edits(facts: &Facts, target: &Target<'_>, out: &mut Edits) -> Result<(), 
     match facts.dialect {
         // The path says it, and nothing else may.
         Dialect::GeminiGenerate => changes.remove(MODEL),
+        Dialect::AnthropicMessages if target.raw_predict => {
+            changes.remove(MODEL);
+            anthropic_messages::request::name_version(&mut changes);
+        }
         _ => changes.set(MODEL, "model", quoted(target.upstream_model)),
     }
     (0..EXTENSIONS.len()).for_each(|row| changes.remove(FIRST_EXTENSION + row));

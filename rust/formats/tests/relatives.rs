@@ -42,7 +42,14 @@ fn embeddings(body: &str) -> Result<Facts, Refusal> {
 }
 
 fn upstream(facts: &Facts, body: &str, manner: Manner) -> String {
-    let target = Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true, tier: TierWord::Kept };
+    let target = Target {
+        upstream_model: "up-1",
+        manner,
+        hashed_user: Some("h4sh"),
+        stream_options: true,
+        raw_predict: false,
+        tier: TierWord::Kept,
+    };
     let (mut list, mut out) = (Edits::new(), Vec::new());
     edits(facts, &target, &mut list).unwrap();
     list.apply(body.as_bytes(), &mut out).unwrap();

@@ -29,7 +29,7 @@ fn upstream(facts: &Facts, body: &[u8], target: &Target<'_>) -> String {
 }
 
 fn target(manner: Manner) -> Target<'static> {
-    Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true, tier: TierWord::Kept }
+    Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true, raw_predict: false, tier: TierWord::Kept }
 }
 
 fn check_refused(dialect: Dialect, body: &str, param: Option<&str>, message: &str) {
@@ -186,8 +186,36 @@ fn other_models_may_answer() {
 fn the_list_of_models_stays_here() {
     let body = r#"{"models":["a","b"],"messages":[]}"#;
     let facts = scan(CHAT, body.as_bytes(), 5).unwrap();
-    let target = Target { upstream_model: "up-1", manner: Manner::Native, hashed_user: None, stream_options: true, tier: TierWord::Kept };
+    let target = Target {
+        upstream_model: "up-1",
+        manner: Manner::Native,
+        hashed_user: None,
+        stream_options: true,
+        raw_predict: false,
+        tier: TierWord::Kept,
+    };
     assert_eq!(upstream(&facts, body.as_bytes(), &target), r#"{"model":"up-1","messages":[]}"#);
+}
+
+/// Claude on Vertex AI: nothing changes but where the model stands, and the version.
+#[test]
+fn a_raw_prediction_has_its_version_in_the_body() {
+    let check = |body: &str, expected: &str| {
+        let facts = scan(Dialect::AnthropicMessages, body.as_bytes(), 7).unwrap();
+        let target = Target { raw_predict: true, ..target(Manner::Native) };
+        assert_eq!(upstream(&facts, body.as_bytes(), &target), expected, "{body}");
+    };
+    const VERSION: &str = r#""anthropic_version":"vertex-2023-10-16""#;
+    check(r#"{"model":"m","messages":[ ],"max_tokens":1}"#, &format!(r#"{{{VERSION},"messages":[ ],"max_tokens":1}}"#));
+    check(r#"{ "max_tokens":1, "messages":[], "model":"m" }"#, &format!(r#"{{{VERSION}, "max_tokens":1, "messages":[] }}"#));
+    // A client that has it there already, whatever it says.
+    for theirs in [r#""2026-10-21""#, "null", "[1]"] {
+        let body = format!(r#"{{"anthropic_version":{theirs},"stream":true,"model":"m","messages":[],"user":"u"}}"#);
+        check(&body, &format!(r#"{{{VERSION},"stream":true,"messages":[],"user":"u"}}"#));
+    }
+    let chat = br#"{"model":"m","messages":[]}"#;
+    let target = Target { raw_predict: true, ..target(Manner::Native) };
+    assert_eq!(upstream(&scan(CHAT, chat, 7).unwrap(), chat, &target), r#"{"model":"up-1","messages":[]}"#, "no word of other dialects");
 }
 
 fn scan_addressed(body: &str, model: &str, step: usize) -> Result<Facts, Refusal> {

@@ -68,6 +68,7 @@ traits! {
     adaptive_thinking: "thinks with `thinking.type = adaptive` and `output_config.effort` (Anthropic's newer models)",
     always_thinking: "refuses to have its thinking switched off",
     native_schema: "takes `output_config.format` (Anthropic's newer models)",
+    raw_predict: "takes Messages with the model in the path (`:rawPredict`) and the version in the body (Claude on Vertex AI)",
     block_binding: "checks the prefix of thoughts and can be asked to drop those that do not fit (Anthropic's newest models)",
     no_function_ids: "refuses `id` on function calls and results (Vertex)",
     thinking_level: "takes `thinkingLevel` instead of `thinkingBudget` (Gemini 3)",

@@ -3,7 +3,7 @@
 mod rules;
 mod shapes;
 
-pub(crate) use rules::{count, read};
+pub(crate) use rules::{NEW_VERSION, count, read};
 
 use crate::ask::Dropped;
 use crate::call::Call;

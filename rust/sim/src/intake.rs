@@ -1,5 +1,6 @@
 //! Everything that is checked before a reply begins, and what the reply will be.
 
+use crate::anthropic_vertex::Unwrapped;
 use crate::ask::Ask;
 use crate::call::{Call, Fields};
 use crate::context::Context;
@@ -10,8 +11,8 @@ use crate::request::{Head, Request};
 use crate::script::Script;
 use crate::tally::Tally;
 use crate::{
-    Shared, anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_embeddings, openai_responses,
-    sigv4,
+    Shared, anthropic_messages, anthropic_vertex, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_embeddings,
+    openai_responses, sigv4,
 };
 use serde_json::Value;
 use std::sync::atomic::Ordering;
@@ -80,7 +81,7 @@ fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, cre
     let wishes = Wishes { usage, obfuscation: false, tier: call.tier() };
     let strict = script.strict.unwrap_or(persona.has_family() || shared.judging.load(Ordering::Relaxed));
     let ask = match dialect {
-        Dialect::AnthropicMessages if strict => anthropic_messages::read(&context, &parse(&request.body)?)?,
+        Dialect::AnthropicMessages if strict => anthropic_messages::read(&context, &parse(&request.body)?, version_header(request))?,
         _ if strict => openai_chat::read(&context, &parse(&request.body)?)?,
         _ => call.ask(max_tokens),
     };
@@ -90,6 +91,10 @@ fn prepare_fast<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, cre
 /// The dialects that are always judged.
 fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, credential: String) -> Result<Prepared<'r>, Refusal> {
     let body = parse(&request.body)?;
+    let Unwrapped { body, version } = match dialect {
+        Dialect::AnthropicVertex => anthropic_vertex::unwrap(request, body)?,
+        _ => Unwrapped { body, version: "" },
+    };
     let target = Target::of(request, &body, dialect);
     let name = target.model.as_str();
     if name.is_empty() {
@@ -105,6 +110,7 @@ fn prepare_judged<'r>(shared: &Shared, request: &'r Request, dialect: Dialect, c
         tier: reply::tier(body.get("service_tier")),
     };
     let ask = match dialect {
+        Dialect::AnthropicVertex => anthropic_messages::read(&context, &body, version)?,
         Dialect::GeminiGenerate => gemini_generate::read(&context, &body)?,
         Dialect::BedrockConverse => bedrock_converse::read(&context, &body)?,
         Dialect::OpenaiCompletions => openai_completions::read(&context, &body)?,
@@ -264,6 +270,9 @@ fn blocked(dialect: Dialect) -> Result<(), Refusal> {
 pub(crate) fn find(name: &str, dialect: Dialect) -> Result<Persona, Refusal> {
     Persona::find(name).ok_or_else(|| match dialect {
         Dialect::AnthropicMessages => Refusal::new(404, format!("model: {name}")),
+        Dialect::AnthropicVertex => {
+            Refusal::new(404, format!("Publisher Model `{name}` was not found or your project does not have access to it."))
+        }
         Dialect::BedrockConverse => Refusal::bad_request("The provided model identifier is invalid."),
         Dialect::GeminiGenerate => {
             let what = "is not found for API version v1beta, or is not supported for generateContent";
@@ -287,7 +296,12 @@ pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dial
         let query = request.head.query.as_deref().filter(|_| dialect == Dialect::GeminiGenerate)?;
         query.split('&').find_map(|pair| pair.strip_prefix("key=")).map(percent_decoded)
     };
-    let given = request.head.credential.clone().or_else(in_query).unwrap_or_default();
+    let given = match dialect {
+        // Google takes tokens there, and no keys.
+        Dialect::AnthropicVertex => request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned),
+        _ => request.head.credential.clone().or_else(in_query),
+    };
+    let given = given.unwrap_or_default();
     if given.is_empty() {
         return match dialect {
             Dialect::BedrockConverse => {
@@ -295,6 +309,7 @@ pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dial
                 sigv4::verify(request, "bedrock", &shared.options.aws_secret_access_key, now).map(str::to_owned)
             }
             Dialect::AnthropicMessages => Err(Refusal::new(401, "x-api-key header is required")),
+            Dialect::AnthropicVertex => Err(Refusal::new(401, "Request is missing required authentication credential.")),
             Dialect::GeminiGenerate => Err(Refusal::new(
                 403,
                 "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API.",
@@ -305,6 +320,9 @@ pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dial
     if shared.options.api_key.as_deref().is_some_and(|expected| expected != given) {
         return Err(match dialect {
             Dialect::AnthropicMessages => Refusal::new(401, "invalid x-api-key"),
+            Dialect::AnthropicVertex => {
+                Refusal::new(401, "Request had invalid authentication credentials.").code("ACCESS_TOKEN_TYPE_UNSUPPORTED")
+            }
             Dialect::BedrockConverse => {
                 Refusal::new(403, "The security token included in the request is invalid.").code("UnrecognizedClientException")
             }
@@ -313,6 +331,11 @@ pub(crate) fn check_credential(shared: &Shared, request: &Request, dialect: Dial
         });
     }
     Ok(given)
+}
+
+/// The version that Anthropic's own API is told in a header.
+pub(crate) fn version_header(request: &Request) -> &str {
+    request.header("anthropic-version").unwrap_or_default()
 }
 
 pub(crate) fn check_headers(head: &Head, dialect: Dialect) -> Result<(), Refusal> {

@@ -14,6 +14,8 @@ const MAX_NAMES: usize = 1_024;
 pub(crate) enum Dialect {
     OpenaiChat,
     AnthropicMessages,
+    /// The same, at Vertex AI.
+    AnthropicVertex,
     OpenaiResponses,
     GeminiGenerate,
     BedrockConverse,
@@ -26,6 +28,7 @@ impl Dialect {
         match self {
             Self::OpenaiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
+            Self::AnthropicVertex => "anthropic_vertex",
             Self::OpenaiResponses => "openai_responses",
             Self::GeminiGenerate => "gemini_generate",
             Self::BedrockConverse => "bedrock_converse",
@@ -39,6 +42,7 @@ impl Dialect {
         match self {
             Self::OpenaiChat => identity::id("chatcmpl-", 29, seed, request),
             Self::AnthropicMessages => identity::id("msg_01", 22, seed, request),
+            Self::AnthropicVertex => identity::id("msg_vrtx_01", 22, seed, request),
             Self::OpenaiResponses => identity::id("resp_", 50, seed, request),
             Self::GeminiGenerate => identity::id("", 22, seed, request),
             // Bedrock's replies have no id of their own.

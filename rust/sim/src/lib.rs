@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod anthropic_messages;
+mod anthropic_vertex;
 mod ask;
 mod base64;
 mod bedrock_converse;

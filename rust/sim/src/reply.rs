@@ -8,7 +8,10 @@ use crate::ledger::Dialect;
 use crate::plan::{Finish, Persona, Plan, Segment};
 use crate::script::{LineEnding, Script, UsageReport};
 use crate::seal::Sealer;
-use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_embeddings, openai_responses};
+use crate::{
+    anthropic_messages, anthropic_vertex, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_embeddings,
+    openai_responses,
+};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -154,7 +157,7 @@ impl Reply<'_> {
         match (&self.script.reply, self.dialect) {
             (Some(reply), _) => reply.get().as_bytes().to_vec(),
             (None, Dialect::OpenaiChat) => openai_chat::unary(self),
-            (None, Dialect::AnthropicMessages) => anthropic_messages::unary(self),
+            (None, Dialect::AnthropicMessages | Dialect::AnthropicVertex) => anthropic_messages::unary(self),
             (None, Dialect::OpenaiResponses) => openai_responses::unary(self),
             (None, Dialect::GeminiGenerate) => gemini_generate::unary(self),
             (None, Dialect::BedrockConverse) => bedrock_converse::unary(self),
@@ -190,7 +193,7 @@ impl Reply<'_> {
     pub(crate) fn error_event(&self, written: u64, frames: &mut Frames) -> String {
         match self.dialect {
             Dialect::OpenaiChat | Dialect::OpenaiCompletions | Dialect::OpenaiEmbeddings => openai_chat::error_event(frames),
-            Dialect::AnthropicMessages => anthropic_messages::error_event(frames),
+            Dialect::AnthropicMessages | Dialect::AnthropicVertex => anthropic_messages::error_event(frames),
             Dialect::OpenaiResponses => openai_responses::error_event(self, written, frames),
             Dialect::GeminiGenerate => gemini_generate::error_event(self, written, frames),
             Dialect::BedrockConverse => bedrock_converse::error_event(frames),
@@ -220,6 +223,7 @@ impl Reply<'_> {
 pub(crate) fn headers(dialect: Dialect, request_id: &str) -> Vec<(&'static str, String)> {
     match dialect {
         Dialect::AnthropicMessages => anthropic_messages::headers(request_id),
+        Dialect::AnthropicVertex => anthropic_vertex::headers(request_id),
         Dialect::GeminiGenerate => gemini_generate::headers(),
         Dialect::BedrockConverse => bedrock_converse::headers(request_id),
         _ => openai_chat::headers(request_id),
@@ -243,7 +247,7 @@ impl<'a> StreamWriter<'a> {
             // Nobody can ask for a stream of embeddings.
             Dialect::OpenaiChat | Dialect::OpenaiEmbeddings => Self::OpenaiChat(openai_chat::Stream::new(reply)),
             Dialect::OpenaiCompletions => Self::OpenaiCompletions(openai_completions::Stream::new(reply)),
-            Dialect::AnthropicMessages => Self::AnthropicMessages(anthropic_messages::Stream::new(reply)),
+            Dialect::AnthropicMessages | Dialect::AnthropicVertex => Self::AnthropicMessages(anthropic_messages::Stream::new(reply)),
             Dialect::OpenaiResponses => Self::OpenaiResponses(openai_responses::Stream::new(reply)),
             Dialect::GeminiGenerate => Self::GeminiGenerate(gemini_generate::Stream::new(reply)),
             Dialect::BedrockConverse => Self::BedrockConverse(bedrock_converse::Stream::new(reply)),
@@ -377,6 +381,7 @@ impl Refusal {
     pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
         match dialect {
             Dialect::AnthropicMessages => anthropic_messages::error_body(self, request_id),
+            Dialect::AnthropicVertex => anthropic_vertex::error_body(self, request_id),
             Dialect::GeminiGenerate => gemini_generate::error_body(self),
             Dialect::BedrockConverse => bedrock_converse::error_body(self),
             _ => openai_chat::error_body(self),

@@ -1,17 +1,18 @@
 //! Paths: who answers what.
 
+use crate::anthropic_vertex::Unwrapped;
 use crate::call::Call;
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::exchange::{After, Exchange, respond};
-use crate::intake::{Target, check_credential, check_headers, check_method, find, parse, prepare};
+use crate::intake::{Target, check_credential, check_headers, check_method, find, parse, prepare, version_header};
 use crate::ledger::{Dialect, Outcome};
 use crate::reply::{Refusal, Reply};
 use crate::request::Request;
 use crate::tally::Tally;
-use crate::{Shared, anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_responses};
+use crate::{Shared, anthropic_messages, anthropic_vertex, bedrock_converse, gemini_generate, openai_chat, openai_responses};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 /// When the models were made, in their own listing.
@@ -22,6 +23,9 @@ pub(crate) async fn answer(connection: &mut Connection, shared: &Shared, request
     let path = request.head.path.as_str();
     if let Some(path) = path.strip_prefix("/sim/") {
         return control(connection, shared, request, path).await;
+    }
+    if anthropic_vertex::is_path(path) {
+        return vertex(connection, shared, request).await;
     }
     if path.contains("/models/") && is_gemini_action(path) {
         return gemini(connection, shared, request).await;
@@ -69,6 +73,14 @@ async fn gemini(connection: &mut Connection, shared: &Shared, request: &Request)
     chat(connection, shared, request, dialect).await
 }
 
+async fn vertex(connection: &mut Connection, shared: &Shared, request: &Request) -> After {
+    let dialect = Dialect::AnthropicVertex;
+    if anthropic_vertex::is_count(&request.head.path) {
+        return plain(connection, shared, request, dialect, count_vertex_tokens).await;
+    }
+    chat(connection, shared, request, dialect).await
+}
+
 async fn bedrock(connection: &mut Connection, shared: &Shared, request: &Request) -> After {
     let dialect = Dialect::BedrockConverse;
     match request.head.path.rsplit('/').next().unwrap_or_default() {
@@ -84,6 +96,16 @@ fn count_bedrock_tokens(shared: &Shared, request: &Request, dialect: Dialect) ->
     check_headers(&request.head, dialect)?;
     let persona = find(&Target::of_bedrock(request).model, dialect)?;
     bedrock_converse::count_tokens(&Context { shared, request, dialect, persona, credential })
+}
+
+fn count_vertex_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
+    check_method(&request.head, "POST")?;
+    let credential = check_credential(shared, request, dialect)?;
+    check_headers(&request.head, dialect)?;
+    let Unwrapped { body, version } = anthropic_vertex::unwrap(request, parse(&request.body)?)?;
+    let persona = find(body.get("model").and_then(Value::as_str).unwrap_or_default(), dialect)?;
+    let tokens = anthropic_messages::count(&Context { shared, request, dialect, persona, credential }, &body, version)?;
+    Ok(json!({"input_tokens": tokens}).to_string())
 }
 
 fn count_gemini_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<String, Refusal> {
@@ -200,7 +222,11 @@ fn count_tokens(shared: &Shared, request: &Request, dialect: Dialect) -> Result<
     let call = Call::parse(&request.body).map_err(Refusal::bad_request)?;
     let persona = find(call.model.as_ref().map(|model| model.0.as_ref()).unwrap_or_default(), dialect)?;
     let tokens = if persona.has_family() || shared.judging.load(Ordering::Relaxed) {
-        anthropic_messages::count(&Context { shared, request, dialect, persona, credential }, &parse(&request.body)?)?
+        anthropic_messages::count(
+            &Context { shared, request, dialect, persona, credential },
+            &parse(&request.body)?,
+            version_header(request),
+        )?
     } else {
         call.prompt_tokens()
     };

@@ -20,5 +20,5 @@ pub mod wire;
 pub use directory::{Directory, KeyHasher, Principal, matches};
 pub use facts::{CredentialLimits, Modalities, Parameters, Quantizations};
 pub use snapshot::{Endpoint, Found, Model, Preset, Provider, Secret, Snapshot, SnapshotError, Split, did_you_mean};
-pub use target::{Operation, Origin, Signing, SigningKey, Target};
+pub use target::{ANTHROPIC_VERSION, Operation, Origin, Signing, SigningKey, Target};
 pub use wire::{Arm, DataPolicy, Limits, Settings, Status, Timeouts};

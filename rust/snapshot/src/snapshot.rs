@@ -346,6 +346,9 @@ impl<'a> Sources<'a> {
 
     fn endpoint(&self, endpoint: &wire::Endpoint, index: usize) -> Result<Endpoint, SnapshotError> {
         let provider = &self.providers[index];
+        // The provider's were checked by themselves.
+        quirks("quirks", &endpoint.quirks)?;
+        let traits = quirks("quirks", provider.quirks.iter().chain(&endpoint.quirks))?;
         let named =
             if endpoint.dialects.is_empty() { provider.dialects.keys().collect() } else { endpoint.dialects.iter().collect::<Vec<_>>() };
         let mut targets = [const { None }; Dialect::ALL.len()];
@@ -354,14 +357,11 @@ impl<'a> Sources<'a> {
             let Some(base_url) = provider.dialects.get(name) else {
                 return Err(SnapshotError::new("dialects", format!("provider {:?} does not speak {name:?}", provider.slug)));
             };
-            let (dialect, target) = target(provider, name, base_url, &endpoint.upstream_model)?;
+            let (dialect, target) = target(provider, name, base_url, &endpoint.upstream_model, &traits)?;
             if targets[usize::from(dialect.number())].replace(target).is_none() {
                 dialects.push(dialect);
             }
         }
-        // The provider's were checked by themselves.
-        quirks("quirks", &endpoint.quirks)?;
-        let traits = quirks("quirks", provider.quirks.iter().chain(&endpoint.quirks))?;
         Ok(Endpoint {
             id: endpoint.id,
             provider: index,
@@ -395,7 +395,7 @@ impl<'a> Sources<'a> {
 /// What is wrong with a provider also where no model is served by it.
 fn check_provider(provider: &wire::Provider) -> Result<(), SnapshotError> {
     for (dialect, base_url) in &provider.dialects {
-        target(provider, dialect, base_url, "")?;
+        target(provider, dialect, base_url, "", &Traits::NONE)?;
     }
     if let Some(unknown) = provider.dialect_auth.keys().find(|name| !provider.dialects.contains_key(*name)) {
         let path = format!("providers.{}.dialect_auth.{unknown}", provider.slug);

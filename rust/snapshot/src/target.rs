@@ -2,7 +2,7 @@
 
 use crate::snapshot::{Secret, SnapshotError};
 use crate::wire;
-use fairlead_ir::{Dialect, percent};
+use fairlead_ir::{Dialect, Traits, percent};
 use std::sync::Arc;
 
 /// What is asked of an endpoint; dialects have a path for each that they know.
@@ -117,16 +117,18 @@ pub(crate) fn target(
     dialect_name: &str,
     base_url: &str,
     model: &str,
+    traits: &Traits,
 ) -> Result<(Dialect, Target), SnapshotError> {
     let here = |message: String| SnapshotError::new(format!("providers.{}.dialects.{dialect_name}", provider.slug), message);
     let dialect = Dialect::from_name(dialect_name).ok_or_else(|| here("unknown dialect".to_owned()))?;
     let base = BaseUrl::parse(base_url).map_err(|message| here(format!("{base_url:?}: {message}")))?;
-    let (fixed, defaults) = headers(provider, dialect, &base).map_err(&here)?;
+    let (fixed, defaults) = headers(provider, dialect, traits, &base).map_err(&here)?;
     let auth = provider.dialect_auth.get(dialect_name).unwrap_or(&provider.auth);
     let heads = heads(provider, auth, fixed).map_err(&here)?;
     let signing = signing(provider, auth, &base.authority).map_err(&here)?;
-    let lines = Operation::ALL
-        .map(|operation| base.path_of(operation, dialect, model).map(|path| format!("{METHOD}{path}{VERSION}").into_bytes().into()));
+    let lines = Operation::ALL.map(|operation| {
+        base.path_of(operation, dialect, model, traits).map(|path| format!("{METHOD}{path}{VERSION}").into_bytes().into())
+    });
     let key = format!("{}|{}://{}:{}|{}", provider.slug, base.scheme(), base.host, base.port, provider.ca_file.as_deref().unwrap_or(""));
     let origin = Origin { key, tls: base.tls, host: base.host, port: base.port, ca_file: provider.ca_file.clone() };
     let queries = queries(provider, auth).map_err(&here)?;
@@ -150,8 +152,8 @@ fn credential_names(provider: &wire::Provider) -> Arc<[String]> {
 const METHOD: &str = "POST ";
 const VERSION: &str = " HTTP/1.1\r\n";
 
-/// The version of one dialect's API: no word of the others, which a provider may speak too.
-const ANTHROPIC_VERSION: &str = "anthropic-version";
+/// The version of one dialect's API: no word of the others, which a provider may speak too, nor where the body says it.
+pub const ANTHROPIC_VERSION: &str = "anthropic-version";
 
 /// Fixed headers that are only defaults: the client's own value says which API version and features it understands.
 const CLIENT_MAY_REPLACE: [&str; 2] = [ANTHROPIC_VERSION, "user-agent"];
@@ -159,13 +161,13 @@ const CLIENT_MAY_REPLACE: [&str; 2] = [ANTHROPIC_VERSION, "user-agent"];
 type Defaults = Vec<(String, Box<[u8]>)>;
 
 /// The headers that do not depend on the credential: those that are always sent, and those that a client's own replace.
-fn headers(provider: &wire::Provider, dialect: Dialect, base: &BaseUrl) -> Result<(String, Defaults), String> {
+fn headers(provider: &wire::Provider, dialect: Dialect, traits: &Traits, base: &BaseUrl) -> Result<(String, Defaults), String> {
     let mut fixed = format!("host: {}\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n", base.authority);
     let mut defaults = Vec::new();
     for (name, value) in &provider.headers {
         check_header(name, value)?;
         let name = name.to_ascii_lowercase();
-        if name == ANTHROPIC_VERSION && dialect != Dialect::AnthropicMessages {
+        if name == ANTHROPIC_VERSION && (dialect != Dialect::AnthropicMessages || traits.raw_predict) {
             continue;
         }
         let line = format!("{name}: {value}\r\n");
@@ -308,10 +310,11 @@ impl BaseUrl {
     }
 
     /// Path and query of an operation under this base, which is what the dialect's official SDK takes. `None`: the dialect has none.
-    fn path_of(&self, operation: Operation, dialect: Dialect, model: &str) -> Option<String> {
+    fn path_of(&self, operation: Operation, dialect: Dialect, model: &str, traits: &Traits) -> Option<String> {
         match dialect {
             Dialect::OpenaiChat => self.chat(operation),
             Dialect::OpenaiResponses => self.responses(operation),
+            Dialect::AnthropicMessages if traits.raw_predict => self.raw_predict(operation, model),
             Dialect::AnthropicMessages => self.messages(operation),
             Dialect::GeminiGenerate => self.gemini(operation, model),
             Dialect::BedrockConverse => self.converse(operation, model),
@@ -344,6 +347,19 @@ impl BaseUrl {
             Operation::Completions | Operation::Embeddings => return None,
         };
         Some(format!("{}/v1/{name}", self.path.strip_suffix("/v1").unwrap_or(&self.path)))
+    }
+
+    /// Under Vertex's `/v1/projects/…/publishers/anthropic`. Dates of models stand behind an `@`, as Google writes them.
+    fn raw_predict(&self, operation: Operation, model: &str) -> Option<String> {
+        let action = match operation {
+            Operation::Generate => "rawPredict",
+            Operation::Stream => "streamRawPredict",
+            // The model would stand in the body after all; counts are made here.
+            Operation::CountTokens | Operation::Completions | Operation::Embeddings => return None,
+        };
+        let mut path = format!("{}/models/", self.path);
+        percent::encode(model, b"@", &mut path);
+        Some(format!("{path}:{action}"))
     }
 
     /// A base that names its version (`/v1`, `/v1beta`), and Vertex's (`/v1/projects/…/publishers/google`), stand as they are.

@@ -16,9 +16,14 @@ pub(crate) const METADATA: usize = FIRST_OWN + 1;
 const THREAD: usize = FIRST_OWN + 2;
 pub(crate) const TOOLS: usize = FIRST_OWN + 3;
 pub(crate) const SPEED: usize = FIRST_OWN + 4;
+const VERSION: usize = FIRST_OWN + 5;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 5] = keys("messages", ["max_tokens", "metadata", "thread", "tools", "speed"]);
+pub(crate) static KEYS: [&str; FIRST_OWN + 6] = keys("messages", ["max_tokens", "metadata", "thread", "tools", "speed", VERSION_NAME]);
+
+/// Where the path names the model, the body has this member, and no other version is known there.
+const VERSION_NAME: &str = "anthropic_version";
+const RAW_PREDICT_VERSION: &str = "vertex-2023-10-16";
 
 /// The cap on completion tokens. Missing is the provider's to refuse; 0 only warms its cache.
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {
@@ -52,6 +57,13 @@ pub(crate) fn move_user(members: &Members, hashed: Option<&str>, changes: &mut M
         metadata.push(b'}');
         changes.set(METADATA, "metadata", Cow::Owned(metadata));
     }
+}
+
+/// Puts the version of a body whose model stands in the path, whatever version it had.
+pub(crate) fn name_version(changes: &mut MemberEdits<'_, '_>) {
+    let mut version = Vec::new();
+    write_string(&mut version, RAW_PREDICT_VERSION);
+    changes.set(VERSION, VERSION_NAME, version);
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use fairlead_formats::request;
 use fairlead_formats::sigv4::{Credentials, Scope, Unsigned, body_sha256, sign};
 use fairlead_formats::splice::{Edits, Piece};
 use fairlead_ir::{Dialect, ErrorKind, Manner, Tier};
-use fairlead_snapshot::{Origin, Principal, Secret, Signing, Snapshot, Target};
+use fairlead_snapshot::{ANTHROPIC_VERSION, Origin, Principal, Secret, Signing, Snapshot, Target};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -60,6 +60,7 @@ impl Attempting {
             manner,
             hashed_user: hashed_user.as_deref(),
             stream_options: !endpoint.traits.no_stream_options,
+            raw_predict: endpoint.traits.raw_predict,
             tier: tier::word(admitted, &intake.facts),
         };
         let mut edits = worker.edits.borrow_mut();
@@ -152,7 +153,9 @@ impl<'a> RequestHead<'a> {
     fn write(&self, room: usize, body: &[Bytes]) -> Vec<u8> {
         let Admitted { choice, dialect, head: client, snapshot, .. } = *self.admitted;
         let prepared = &self.target.heads[self.turn as usize % self.target.heads.len()];
-        let passed = || client.passed_to(dialect, choice.upstream);
+        // Where the body says the version, no header says another.
+        let version_in_body = choice.endpoint(snapshot).traits.raw_predict;
+        let passed = || client.passed_to(dialect, choice.upstream).filter(|(name, _)| !version_in_body || *name != ANTHROPIC_VERSION);
         let passed_bytes: usize = passed().map(|(name, value)| name.len() + value.len() + 4).sum();
         let defaults: usize = self.target.defaults.iter().map(|(_, line)| line.len()).sum();
         let mut head = Vec::with_capacity(self.line.len() + prepared.len() + passed_bytes + defaults + LENGTH_LINE_BYTES + room);

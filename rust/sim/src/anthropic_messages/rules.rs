@@ -15,7 +15,8 @@ use std::collections::HashSet;
 
 const MAX_MARKS: usize = 4;
 const MAX_TOOL_NAME_LETTERS: usize = 128;
-const NEW_VERSION: &str = "2026-10-21";
+/// The first version without sampling.
+pub(crate) const NEW_VERSION: &str = "2026-10-21";
 /// How the types of tools begin that Anthropic has the schema of, or runs itself.
 const OWN_TOOLS: &[&str] = &[
     "bash_",
@@ -30,10 +31,9 @@ const OWN_TOOLS: &[&str] = &[
     "mcp_toolset",
 ];
 
-/// Judges `body`, and reads what it asks for.
-pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, Refusal> {
+/// Judges `body` by the rules of an API version, and reads what it asks for.
+pub(crate) fn read(context: &Context<'_>, body: &Value, version: &str) -> Result<Ask<'static>, Refusal> {
     shape::check(body, &REQUEST).map_err(|misfit| refusal(&misfit))?;
-    let version = context.request.header("anthropic-version").unwrap_or_default();
     check_betas(context, body)?;
     refuse_thread(body)?;
     check_sampling(context, body, version)?;
@@ -67,13 +67,12 @@ pub(crate) fn read(context: &Context<'_>, body: &Value) -> Result<Ask<'static>, 
 }
 
 /// The tokens of a prompt that is only to be counted.
-pub(crate) fn count(context: &Context<'_>, body: &Value) -> Result<u64, Refusal> {
+pub(crate) fn count(context: &Context<'_>, body: &Value, version: &str) -> Result<u64, Refusal> {
     shape::check(body, &REQUEST).map_err(|misfit| refusal(&misfit))?;
     if let Some(name) = ["max_tokens", "stream"].into_iter().find(|name| body.get(name).is_some()) {
         return Err(extra(name));
     }
     read_tools(body)?;
-    let version = context.request.header("anthropic-version").unwrap_or_default();
     Ok(Walk::over(context, body, version, Wish::default(), true)?.transcript.tokens())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 /// The target of one provider with this JSON after its name.
 fn only(dialect: Dialect, base_url: &str, model: &str, rest: &str) -> Target {
     let provider = format!(r#"{{"slug":"lab","name":"Lab","dialects":{{"{}":"{base_url}"}}{rest}}}"#, dialect.name());
-    target(&serde_json::from_str(&provider).unwrap(), dialect.name(), base_url, model).unwrap().1
+    target(&serde_json::from_str(&provider).unwrap(), dialect.name(), base_url, model, &Traits::NONE).unwrap().1
 }
 
 fn texts(heads: &[Box<[u8]>]) -> Vec<&str> {
@@ -123,6 +123,27 @@ fn every_operation_has_its_path() {
 }
 
 #[test]
+fn a_raw_prediction_has_its_model_in_the_path() {
+    let base = "http://h/v1/projects/p/locations/us-east5/publishers/anthropic";
+    let provider = format!(r#"{{"slug":"lab","name":"Lab","dialects":{{"anthropic_messages":"{base}/","gemini_generate":"{base}"}}}}"#);
+    let provider = serde_json::from_str(&provider).unwrap();
+    let traits = Traits { raw_predict: true, ..Traits::NONE };
+    let check = |dialect: Dialect, model: &str, expected: [Option<&str>; 5]| {
+        let target = target(&provider, dialect.name(), &provider.dialects[dialect.name()], model, &traits).unwrap().1;
+        for (operation, expected) in Operation::ALL.into_iter().zip(expected) {
+            let expected = expected.map(|path| format!("/v1/projects/p/locations/us-east5/publishers/anthropic/models/{path}"));
+            assert_eq!(target.path_and_query(operation).map(|(path, _)| path), expected.as_deref(), "{model} {operation:?}");
+        }
+    };
+    for (model, written) in [("claude-sonnet-4@20250514", "claude-sonnet-4@20250514"), ("sim/a:b?", "sim%2Fa%3Ab%3F")] {
+        let path = |action: &str| Some(&*format!("{written}:{action}").leak());
+        check(Dialect::AnthropicMessages, model, [path("rawPredict"), path("streamRawPredict"), None, None, None]);
+    }
+    let others = [Some("m:generateContent"), Some("m:streamGenerateContent"), Some("m:countTokens"), None, None];
+    check(Dialect::GeminiGenerate, "m", others);
+}
+
+#[test]
 fn paths_and_queries_are_those_of_the_line() {
     let gemini = only(Dialect::GeminiGenerate, "https://h", "m", "");
     assert_eq!(gemini.path_and_query(Operation::Stream), Some(("/v1beta/models/m:streamGenerateContent", "alt=sse")));
@@ -168,7 +189,7 @@ fn a_credential_may_travel_in_the_query() {
     let target = |auth: &str, keys: &str| {
         let json = format!(r#"{{"slug":"q","name":"Q","dialects":{{"gemini_generate":"https://h"}},"auth":{auth},"keys":{keys}}}"#);
         let provider: wire::Provider = serde_json::from_str(&json).unwrap();
-        super::target(&provider, "gemini_generate", "https://h", "m").map(|(_, target)| target)
+        super::target(&provider, "gemini_generate", "https://h", "m", &Traits::NONE).map(|(_, target)| target)
     };
     let written = |target: &Target, operation: Operation, turn: usize| {
         let mut head = Vec::new();

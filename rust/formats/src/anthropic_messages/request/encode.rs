@@ -9,8 +9,9 @@ mod sampling;
 mod thinking;
 mod tools;
 
-use fairlead_ir::{Losses, Param, Request, Severity, Tier};
+use fairlead_ir::{Losses, Member, Param, Request, Severity, Tier};
 
+use super::{RAW_PREDICT_VERSION, VERSION_NAME};
 use crate::request::Refusal;
 use crate::translate::calling::Calling;
 use crate::translate::message::Speaker;
@@ -66,7 +67,11 @@ impl<'r> Parts<'r> {
 
     fn write(&self, job: &mut Job<'_, 'r>, out: &mut Vec<u8>) {
         let mut body = Object::open(out);
-        body.text("model", job.target.model).number("max_tokens", self.limit);
+        match job.target.traits.raw_predict {
+            true => body.text(VERSION_NAME, RAW_PREDICT_VERSION),
+            false => body.text("model", job.target.model),
+        };
+        body.number("max_tokens", self.limit);
         if job.request.stream {
             body.flag("stream", true);
         }
@@ -178,8 +183,14 @@ fn write_rest(job: &mut Job<'_, '_>, body: &mut Object<'_>) {
     for member in &job.request.rest {
         if !job.own {
             job.lose_parameter(member);
-        } else if !PARTLY_KNOWN.iter().any(|name| member.name.is(name)) {
+        } else if !is_written(job, member) {
             body.members(std::slice::from_ref(member));
         }
     }
+}
+
+/// Whether the member stands in the body already, as its object or as the version that is known there.
+fn is_written(job: &Job<'_, '_>, member: &Member<'_>) -> bool {
+    let is_version = job.target.traits.raw_predict && member.name.is(VERSION_NAME);
+    is_version || PARTLY_KNOWN.iter().any(|name| member.name.is(name))
 }

@@ -47,6 +47,29 @@ fn check(target: &Target<'_>, body: &Value, edit: impl FnOnce(&mut Request<'_>),
     assert_eq!(met, losses);
 }
 
+#[test]
+fn a_raw_prediction_has_its_version_in_the_body() {
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [user("hi")]});
+    check(
+        &target(&["raw_predict"]),
+        &body,
+        |_| {},
+        &json!({"model": null, "anthropic_version": "vertex-2023-10-16", "max_tokens": 9}),
+        &[],
+    );
+    check(&target(&[]), &body, |_| {}, &json!({"model": "claude-x", "anthropic_version": null}), &[]);
+    // One version, also where the client's own body has one.
+    let own = json!({"model": "m", "max_tokens": 9, "messages": [user("hi")], "anthropic_version": "2026-10-21", "inference_geo": "eu"})
+        .to_string();
+    let (mut out, mut losses, mut bridge) = (Vec::new(), Losses::new(), Bridge::default());
+    encode(&decode(own.as_bytes()).unwrap(), &target(&["raw_predict"]), &mut out, &mut losses, &mut bridge).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(
+        (text.matches("anthropic_version").count(), text.contains("vertex-2023-10-16"), text.contains("inference_geo")),
+        (1, true, true)
+    );
+}
+
 fn user(text: &str) -> Value {
     json!({"role": "user", "content": [{"type": "text", "text": text}]})
 }
