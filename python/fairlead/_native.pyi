@@ -355,6 +355,10 @@ class JournalBatch:
         """Rows in the order of `ATTEMPT_COLUMNS`."""
 
     @property
+    def shadows(self) -> list[tuple[Any, ...]]:
+        """What came of shadows, in the order of `GENERATION_COLUMNS`; their attempts are among the others."""
+
+    @property
     def losses(self) -> list[tuple[Any, ...]]:
         """Rows in the order of `LOSS_COLUMNS`."""
 

@@ -1,6 +1,8 @@
 """Presets and splits as the file has them, seen by clients: chains, wishes, suffixes, shares."""
 
+import json
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 
@@ -84,3 +86,22 @@ def test_a_split_shares_and_keeps_sessions_together(house: Gateway) -> None:
     assert {*models} == {"acme/echo", "acme/fast"}
     listed = {model["id"] for model in house.get("/api/v1/models").json()["data"]}
     assert listed == {"acme/echo", "acme/fast", "acme/broken"}
+
+
+def test_what_came_of_each_arm_is_summed(house: Gateway) -> None:
+    before = {row["arm"]: row for row in house.operate("GET", "/admin/usage?by=split").json()["data"]}
+    replies = [ask(house, "acme/assistant", session_id=f"session-{number}") for number in range(20)]
+    rows = [house.generation(reply.generation) for reply in replies]
+    assert {(row["split"], row["arm"].partition(":")[0] == row["model"]) for row in rows} == {("acme/assistant", True)}
+    assert house.generation(ask(house, "acme/echo").generation)["split"] == ""
+    after = {row["arm"]: row for row in json.loads(house.run("usage", "--by", "split", "--json").stdout)["data"]}
+    assert {*after} == {"acme/echo:floor", "acme/fast"}
+    for arm, sums in after.items():
+        own = [row for row in rows if row["arm"] == arm]
+        more = {name: sums[name] - (before[arm][name] if arm in before else 0) for name in ("requests", "completed", "failed", "errors")}
+        assert more == {"requests": len(own), "completed": len(own), "failed": 0, "errors": 0}
+        charged = Decimal(sums["charged_usd"]) - Decimal(before[arm]["charged_usd"] if arm in before else 0)
+        assert charged * 10**9 == sum(row["charged_nanousd"] for row in own) > 0
+        assert sums["split"] == "acme/assistant" and sums["total_ms"] > 0
+    shown = house.run("usage", "--by", "split").stdout.splitlines()
+    assert shown[0].split()[:3] == ["SPLIT", "ARM", "REQUESTS"] and len(shown) == 3

@@ -60,6 +60,12 @@ def test_misuse_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert "usage: fairlead" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("other", ["key", "shadow"])
+def test_arms_are_rows_of_their_own(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "--by", "split", "--by", other]) == 2
+    assert "--by split has rows of its own and cannot be combined" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [["--from", "2026-01-01"], ["--to", "2026-01-01"], ["--by", "key"]])
 def test_sums_and_a_generation_at_once_are_misuse(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["usage", "--generation", "gen-1", *option]) == 2
@@ -73,7 +79,7 @@ ROW = {
     "status": 200, "error": "", "requested_model": "claude\x1b[2J", "model": "acme/fast", "provider": "lab",
     "dialect": "anthropic_messages", "upstream_dialect": "", "finish_reason": "stop", "prompt_tokens": 10, "cache_read_tokens": 0,
     "cache_write_tokens": 0, "cache_write_1h_tokens": 0, "completion_tokens": 4, "reasoning_tokens": 0, "charged_usd": "0.000018",
-    "upstream_cost_usd": "0.000018", "attempts": [], "translation_losses": [], "translation_losses_more": 0,
+    "upstream_cost_usd": "0.000018", "split": "", "arm": "", "attempts": [], "translation_losses": [], "translation_losses_more": 0,
 }  # fmt: skip
 FIELDS = """id                 gen-1
 started_at         2026-11-20T10:00:00.000Z
@@ -92,9 +98,14 @@ upstream_cost_usd  0.000018
 """
 ATTEMPT = {
     "provider": "lab", "upstream_model": "x", "service_tier": "flex", "status": 0, "error": "connect", "latency_us": 1_600,
-    "upstream_cost_usd": "0",
+    "upstream_cost_usd": "0", "flags": [],
 }  # fmt: skip
 TRIED = "PROVIDER  MODEL  TIER  STATUS  ERROR    MS  UPSTREAM $\nlab       x      flex  -       connect   2           0\n"
+SPLIT = "split              acme/assistant\narm                acme/fast:nitro\n"
+SHADOWED = """PROVIDER  MODEL  TIER  STATUS  ERROR            MS  UPSTREAM $
+lab       x      flex  -       connect           2           0
+lab       x      flex  -       shadow: connect   2           0
+"""
 LOST = "LOST     WHERE            WHY\ndropped  tools[0].strict  no place\n"
 
 
@@ -106,6 +117,10 @@ LOST = "LOST     WHERE            WHY\ndropped  tools[0].strict  no place\n"
         (
             {"translation_losses": [{"path": "tools[0].strict", "severity": "dropped", "reason": "no place"}]},
             f"{FIELDS}\n{LOST}",
+        ),
+        (
+            {"split": "acme/assistant", "arm": "acme/fast:nitro", "attempts": [ATTEMPT, ATTEMPT | {"flags": ["estimated", "shadow"]}]},
+            f"{FIELDS.replace('model              ', SPLIT + 'model              ')}\n{SHADOWED}",
         ),
         ({"translation_losses_more": 2}, f"{FIELDS}\nand 2 more losses\n"),
         ({"upstream_dialect": "openai_chat"}, FIELDS.replace("finish_reason ", "upstream_dialect   openai_chat\nfinish_reason ")),

@@ -82,6 +82,15 @@ def test_presets_and_splits_reach_the_snapshot() -> None:
     assert (snapshot("")["presets"], snapshot("")["splits"]) == ([], [])
 
 
+def test_shadows_reach_the_snapshot() -> None:
+    found = snapshot(LAB + "[shadows.nick]\nmodel = 'sim/fast'\nshare = 0.1\n[shadows.'sim/echo']\nmodel = 'nick'\nshare = 1\n")
+    assert found["shadows"] == [
+        {"of": "acme/fast", "model": "sim/fast", "share_millionths": 100_000},
+        {"of": "sim/echo", "model": "acme/fast", "share_millionths": 1_000_000},
+    ]
+    assert snapshot("")["shadows"] == []
+
+
 WISHES: list[tuple[str, dict[str, Any]]] = [
     ("order = ['lab/eu', 'The Lab', 'SIM']", {"order": ["lab/eu", "The Lab", "SIM"]}),
     ("only = []", {"only": []}),
@@ -161,11 +170,12 @@ def test_commands_list_them(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert main(["models", *arguments]) == 0
     models, names = capsys.readouterr().out.split("\n\n")
-    assert models.startswith("MODEL") and len(names.splitlines()) == 1 + 2 + 1
+    assert models.startswith("MODEL") and len(names.splitlines()) == 1 + 2 + 1 + 1
+    assert re.fullmatch(r"acme/fast +sim/claude +shadow, gets a copy of 10 % of the requests", names.splitlines()[-1])
     assert main(["models", "acme/assistant", "--json", *arguments]) == 0
     found = json.loads(capsys.readouterr().out)
     arms = [{"model": "acme/fast", "weight": 90}, {"model": "sim/claude:floor", "weight": 10}]
-    assert found == {"data": [], "presets": [], "splits": [{"name": "acme/assistant", "arms": arms}]}
+    assert found == {"data": [], "presets": [], "splits": [{"name": "acme/assistant", "arms": arms}], "shadows": []}
     assert main(["models", "acme", "--provider", "lab", "--json", *arguments]) == 0
     found = json.loads(capsys.readouterr().out)
     assert ([model["id"] for model in found["data"]], found["presets"], found["splits"]) == (["acme/fast"], [], [])
@@ -175,7 +185,9 @@ def test_commands_list_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["presets"][1]["provider"]["max_price"] == {"prompt": "5", "completion": "20", "request": "0.01"}
     assert found["splits"][0]["arms"] == arms
     assert main(["check", *arguments]) == 0
-    assert "presets        resilient, frugal\nsplits         acme/assistant\n" in capsys.readouterr().out
+    assert found["shadows"] == [{"model": "acme/fast", "shadow": "sim/claude", "share": 0.1}]
+    lines = "presets        resilient, frugal\nsplits         acme/assistant\nshadows        sim/claude of acme/fast\n"
+    assert lines in capsys.readouterr().out
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------------
@@ -405,3 +417,36 @@ def test_both_sides_refuse_the_same() -> None:
     assert least and int(least[1]) == routing.LEAST_PICO_PER_TOKEN
     refused = {row.pattern[-1] for row in UNBUILT if row.pattern[:3] == ("presets", "*", "provider")}
     assert refused == {*re.findall(r'"(\w+)" => (?:not_yet|return Err)\(', READ_RS)}
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "expected"),
+    [
+        ("nick", "model = 'sim/fast'", '1: shadows.nick: "share" is missing'),
+        ("nick", "model = 'sim/fast'\nshare = 0", "3: shadows.nick.share: expected a number from 0.000001 to 1, got 0"),
+        ("nick", "model = 'sim/fast'\nshare = 1.5", "3: shadows.nick.share: expected a number from 0.000001 to 1, got 1.5"),
+        ("nick", "model = 'acme/fast'\nshare = 1", '2: shadows.nick.model: "acme/fast" is the model itself: a shadow is another one'),
+        (
+            "nick",
+            "model = 'sim/fsat'\nshare = 1",
+            '2: shadows.nick.model: no model is called "sim/fsat" here; did you mean "sim/fast"?',
+        ),
+        (
+            "acme/fsat",
+            "model = 'sim/fast'\nshare = 1",
+            '1: shadows."acme/fsat": no model is called "acme/fsat" here; did you mean "acme/fast"?',
+        ),
+        (
+            "nick",
+            "model = 'sim/fast:nitro'\nshare = 1",
+            '2: shadows.nick.model: "sim/fast:nitro": a model is named here without suffixes, as "sim/fast"',
+        ),
+        (
+            "nick",
+            "model = 'sim/fast'\nshare = 1\n[shadows.'acme/fast']\nmodel = 'sim/echo'\nshare = 1",
+            '4: shadows."acme/fast": the model "acme/fast" has a shadow already: "sim/fast"',
+        ),
+    ],
+)
+def test_mistakes_of_shadows(name: str, lines: str, expected: str) -> None:
+    check(f"[shadows.'{name}']\n{lines}", [expected])

@@ -77,6 +77,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "`max_price`": schema.MaxPrice,
     "`[splits.NAME]`": schema.Split,
     "`arms`": schema.Arm,
+    "`[shadows.MODEL]`": schema.Shadow,
     "`[timeouts]`": schema.Timeouts,
     "`[limits]`": schema.Limits,
     "`[routing]`": schema.Routing,
@@ -122,7 +123,8 @@ def test_the_small_tables_and_nothing_else() -> None:
     tables = {field.encode_name: field.type for field in msgspec.structs.fields(schema.Config)}
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
-    assert tables.keys() == {"server", "providers", "models", "keys", "presets", "splits", "timeouts", "limits", "routing", *SMALL_TABLES}
+    named = {"providers", "models", "keys", "presets", "splits", "shadows"}
+    assert tables.keys() == {"server", *named, "timeouts", "limits", "routing", *SMALL_TABLES}
 
 
 def test_quirks() -> None:

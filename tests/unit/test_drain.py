@@ -15,7 +15,7 @@ from fairlead.control.db import Database, queries
 from fairlead.control.db.connection import transact
 from fairlead.control.drain import Behind, Drainer
 
-TABLES = ("generations", "attempts", "translation_losses", "cursors", "usage_days", "keys")
+TABLES = ("generations", "attempts", "translation_losses", "cursors", "usage_days", "arm_days", "keys")
 
 
 def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
@@ -65,6 +65,66 @@ def test_a_batch_becomes_rows(tmp_path: Path) -> None:
         (1, 2, day + 1, "acme/fast", "lab", 1, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002),
     ]
     assert [row[14] for row in state["keys"]] == [NOW_MS - 1500]
+    connection.close()
+
+
+SPLIT = {"split": "acme/assistant", "arm": "acme/fast:nitro"}
+SHADOW = {
+    "split": "acme/fast", "arm": "other/model", "model": "other/model", "provider": "two", "flags": 128, "charged_nanousd": 0,
+    "upstream_cost_nanousd": 7,
+}  # fmt: skip
+DAY = NOW_MS // DAY_MS
+
+
+def test_arms_are_summed(tmp_path: Path) -> None:
+    connection = fresh(tmp_path / "a.db")
+    rows = [
+        generation(1, **SPLIT),
+        generation(2, **SPLIT, streamed=False, total_us=499_400),
+        generation(3, **SPLIT, outcome="failed", charged_nanousd=0, content_us=0),
+        generation(4, **SPLIT | {"arm": "sim/fast"}, outcome="cancelled"),
+        generation(5),
+    ]
+    tries = [
+        attempt(1, 0, error="provider_status"),
+        attempt(1, 1),
+        attempt(2, 0),
+        attempt(2, 1, error="overtaken"),
+        attempt(3, error="connect_failed"),
+        attempt(4, error="client_gone"),
+        attempt(5, error="provider_status"),
+    ]
+    transact(connection, lambda connection: drain.apply(connection, FakeBatch(rows, tries, [(0, 1, 0, 1, 100)])))
+    place = (1, DAY, "split", "acme/assistant")
+    assert dump(connection)["arm_days"] == [
+        (*place, "acme/fast:nitro", 3, 2, 1, 2, 300, 60, 21, 150, 30, 2_000_000_002, 3_000_000_006, 1, 250_400, 2_000_000),
+        (*place, "sim/fast", 1, 0, 0, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002, 1, 250_400, 0),
+    ]
+    connection.close()
+
+
+@pytest.mark.parametrize("shadow_first", [True, False])
+def test_a_shadow_is_an_attempt_and_nobodys_request(tmp_path: Path, shadow_first: bool) -> None:
+    connection = fresh(tmp_path / "a.db")
+    own = FakeBatch([generation(1)], [attempt(1, 0)], [(0, 1, 0, 1, 100)])
+    copy = FakeBatch(
+        [], [attempt(1, 64, flags=128, provider="two", upstream_cost_nanousd=7)], [(0, 1, 1, 1, 100)], shadows=[generation(1, **SHADOW)]
+    )
+    batches = [copy, own] if shadow_first else [own, copy]
+    # Read again, and both at once.
+    both = FakeBatch(own.generations, own.attempts + copy.attempts, own.cursors + copy.cursors, shadows=copy.shadows)
+    for batch in [*batches, *batches, both]:
+        transact(connection, lambda connection, batch=batch: drain.apply(connection, batch))  # type: ignore[misc]
+    state = dump(connection)
+    assert state["generations"] == [generation(1)]
+    assert [row[1:3] for row in state["attempts"]] == [(0, "lab"), (64, "two")]
+    assert state["usage_days"] == [
+        (1, 1, DAY, "acme/fast", "lab", 1, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002),
+        (1, 1, DAY, "other/model", "two", 0, 0, 0, 0, 0, 0, 0, 0, 7),
+    ]
+    assert state["arm_days"] == [
+        (1, DAY, "shadow", "acme/fast", "other/model", 1, 1, 0, 0, 100, 20, 7, 50, 10, 0, 7, 1, 250_400, 1_500_600)
+    ]
     connection.close()
 
 

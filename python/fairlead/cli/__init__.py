@@ -21,7 +21,7 @@ COMMANDS: dict[str, str] = {
     "check": "say what a configuration would run, or everything that is wrong with it",
     "explain": "say which endpoints would serve a request, in what order, and why not the others",
     "replay": "say what logged requests would have chosen and cost by another configuration",
-    "models": "list models with prices and endpoints, presets and splits",
+    "models": "list models with prices and endpoints, presets, splits and shadows",
     "keys": "create, list, disable, enable and delete gateway keys",
     "usage": "show what was used and what it cost",
     "doctor": "look for what is wrong with this installation",

@@ -9,7 +9,7 @@ import msgspec
 from fairlead import config
 from fairlead.cli import FINE, MISUSE
 from fairlead.cli.configured import add_config_option, configured
-from fairlead.config import Compiled, Mistakes, PresetView, SplitView, report
+from fairlead.config import Compiled, Mistakes, PresetView, ShadowView, SplitView, report
 
 NAME = "check"
 HELP = "say what a configuration would run, or everything that is wrong with it"
@@ -56,6 +56,7 @@ def _summary(compiled: Compiled, path: str | None) -> dict[str, object]:
         "models": [model.id for model in compiled.models],
         "presets": compiled.presets,
         "splits": compiled.splits,
+        "shadows": compiled.shadows,
         "keys": [
             {"name": key.name, "models": key.models, "management": key.management, "strict_translation": key.strict_translation}
             for key in compiled.keys
@@ -75,6 +76,7 @@ def _text(compiled: Compiled, path: str | None) -> str:
         f"models         {len(compiled.models)}",
         *_names("presets", compiled.presets),
         *_names("splits", compiled.splits),
+        *_shadows(compiled.shadows),
         f"keys           {len(compiled.keys)} in the configuration",
         *(f"  {key.name:<18} {'management' if key.management else ', '.join(key.models) or 'all models'}" for key in compiled.keys),
     ]
@@ -83,6 +85,10 @@ def _text(compiled: Compiled, path: str | None) -> str:
 
 def _names(kind: str, named: Sequence[PresetView | SplitView]) -> list[str]:
     return [f"{kind:<14} {', '.join(each.name for each in named)}"] if named else []
+
+
+def _shadows(shadows: Sequence[ShadowView]) -> list[str]:
+    return [f"{'shadows':<14} {', '.join(f'{each.shadow} of {each.model}' for each in shadows)}"] if shadows else []
 
 
 def _credential(provider: config.ProviderView) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 from fairlead.cli.table import table
 
 _FIELDS = (
-    "id", "started_at", "settled_at", "outcome", "status", "error", "requested_model", "model", "provider", "dialect", "upstream_dialect",
-    "finish_reason", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "completion_tokens",
-    "reasoning_tokens", "charged_usd", "upstream_cost_usd",
+    "id", "started_at", "settled_at", "outcome", "status", "error", "requested_model", "split", "arm", "model", "provider", "dialect",
+    "upstream_dialect", "finish_reason", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "completion_tokens", "reasoning_tokens", "charged_usd", "upstream_cost_usd",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def _attempt(attempt: dict[str, Any]) -> tuple[str, ...]:
         _plain(attempt["upstream_model"]),
         attempt["service_tier"] or "-",
         status,
-        attempt["error"],
+        ": ".join(word for word in ("shadow" if "shadow" in attempt["flags"] else "", attempt["error"]) if word),
         milliseconds,
         attempt["upstream_cost_usd"],
     )

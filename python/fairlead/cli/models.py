@@ -1,4 +1,4 @@
-"""`fairlead models`: which models requests can name here, what they cost and where they are served; presets and splits; `sync`."""
+"""`fairlead models`: which models requests can name here, what they cost and where they are served; presets, splits and shadows; `sync`."""
 
 import argparse
 import os
@@ -13,12 +13,12 @@ from fairlead.catalog.prices import usd_per_million_text
 from fairlead.cli import FAILED, FINE, MISUSE, sync
 from fairlead.cli.configured import add_config_option, configured
 from fairlead.cli.table import table
-from fairlead.config import Compiled, EndpointView, Mistakes, ModelView, PresetView, Price, SplitView, report
+from fairlead.config import Compiled, EndpointView, Mistakes, ModelView, PresetView, Price, ShadowView, SplitView, report
 from fairlead.config.overrides import words
 from fairlead.config.view import Rates
 
 NAME = "models"
-HELP = "list models with prices and endpoints, presets and splits"
+HELP = "list models with prices and endpoints, presets, splits and shadows"
 
 _HEADINGS = ("MODEL", "PROVIDER", "PROMPT $/M", "COMPLETION $/M", "CACHE READ $/M", "CONTEXT", "DIALECTS", "NOTES")
 _NUMBERS = frozenset({2, 3, 4, 5})
@@ -71,17 +71,19 @@ class _Found(TypedDict):
     data: list[ModelView]
     presets: list[PresetView]
     splits: list[SplitView]
+    shadows: list[ShadowView]
 
 
 def _found(compiled: Compiled, arguments: argparse.Namespace) -> _Found:
-    """Presets and splits are no models: where models are narrowed down, they are left out."""
+    """Presets, splits and shadows are no models: where models are narrowed down, they are left out."""
     query = arguments.query or ""
     is_narrowed = any(option is not None for option in (arguments.provider, arguments.input, arguments.parameter, arguments.context))
-    presets, splits = ((), ()) if is_narrowed else (compiled.presets, compiled.splits)
+    presets, splits, shadows = ((), (), ()) if is_narrowed else (compiled.presets, compiled.splits, compiled.shadows)
     return {
         "data": [narrowed for model in compiled.models if (narrowed := _narrowed(model, arguments)) is not None],
         "presets": [preset for preset in presets if _matches(query, f"@preset/{preset.name}", *preset.models)],
         "splits": [split for split in splits if _matches(query, split.name, *(arm.model for arm in split.arms))],
+        "shadows": [shadow for shadow in shadows if _matches(query, shadow.model, shadow.shadow)],
     }
 
 
@@ -109,7 +111,7 @@ def _words(model: ModelView) -> Iterator[str]:
 def _tables(found: _Found) -> Iterator[str]:
     if found["data"]:
         yield table(_HEADINGS, [row for model in found["data"] for row in _rows(model)], _NUMBERS)
-    names = [*map(_preset_row, found["presets"]), *map(_split_row, found["splits"])]
+    names = [*map(_preset_row, found["presets"]), *map(_split_row, found["splits"]), *map(_shadow_row, found["shadows"])]
     if names:
         yield table(_NAME_HEADINGS, names)
 
@@ -124,6 +126,10 @@ def _preset_row(preset: PresetView) -> tuple[str, ...]:
 
 def _split_row(split: SplitView) -> tuple[str, ...]:
     return split.name, ", ".join(f"{arm.model} ({arm.weight})" for arm in split.arms), ""
+
+
+def _shadow_row(shadow: ShadowView) -> tuple[str, ...]:
+    return shadow.model, shadow.shadow, f"shadow, gets a copy of {shadow.share * 100:.6g} % of the requests"
 
 
 def _rows(model: ModelView) -> list[tuple[str, ...]]:

@@ -1,4 +1,5 @@
-"""`fairlead usage`: exact sums of what was used and what it cost, by key, model and provider; or one generation in full."""
+"""`fairlead usage`: exact sums of what was used and what it cost, by key, model and provider, or what came of the arms of splits and of
+shadows; or one generation in full."""
 
 import argparse
 import sys
@@ -15,6 +16,8 @@ NAME = "usage"
 HELP = "show what was used and what it cost"
 
 GROUPS = {"key": ("key_id", "key_name"), "model": ("model",), "provider": ("provider",)}
+# What a row is named by that is about one arm of a split, or one model's shadow at another.
+ARMS = {"split": ("split", "arm"), "shadow": ("model", "shadow")}
 _COUNTS = ("requests", "failed", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "completion_tokens")
 _MONEY = ("charged_usd", "upstream_cost_usd")
 
@@ -24,7 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
     parser.add_argument("--from", dest="first", type=day, metavar="DAY", help="first UTC day, such as 2026-11-20 (default: since ever)")
     parser.add_argument("--to", dest="last", type=day, metavar="DAY", help="last UTC day (default: today)")
-    parser.add_argument("--by", choices=[*GROUPS], action="append", help="group by this; may be repeated (default: key and model)")
+    parser.add_argument(
+        "--by",
+        choices=[*GROUPS, *ARMS],
+        action="append",
+        help="group by this; key, model and provider may be combined (default: key and model)",
+    )
     parser.add_argument("--generation", metavar="ID", help="show this generation instead: what it cost, what was tried, what was lost")
 
 
@@ -34,7 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.first or arguments.last or arguments.by:
             return _misuse("--generation is about one call, --from, --to and --by about sums of many", arguments)
         return run_reached(arguments, lambda installation: _show_one(installation, arguments))
-    return run_reached(arguments, lambda installation: _show(installation, arguments))
+    arms = [group for group in arguments.by or () if group in ARMS]
+    if arms and len(arguments.by) > 1:
+        return _misuse(f"--by {arms[0]} has rows of its own and cannot be combined", arguments)
+    show = _show_arms if arms else _show
+    return run_reached(arguments, lambda installation: show(installation, arguments))
 
 
 def _misuse(text: str, arguments: argparse.Namespace) -> int:
@@ -78,6 +90,33 @@ def _show(installation: Installation, arguments: argparse.Namespace) -> int:
     return FINE
 
 
+def _show_arms(installation: Installation, arguments: argparse.Namespace) -> int:
+    by = arguments.by[0]
+    reply = installation.request("GET", path_of("admin", "usage", **{"from": arguments.first, "to": arguments.last, "by": by}))
+    if arguments.json:
+        print_json(reply)
+        return FINE
+    names = ARMS[by]
+    headings = (
+        *(name.upper() for name in names),
+        "REQUESTS",
+        "COMPLETED",
+        "FAILED",
+        "ERRORS",
+        "PROMPT",
+        "CACHED",
+        "WRITTEN",
+        "COMPLETION",
+        "CHARGED $",
+        "UPSTREAM $",
+        "FIRST TOKEN MS",
+        "TOTAL MS",
+    )
+    lines = [tuple(row[name] for name in names) + _figures_of_arm(row) for row in reply["data"]]
+    sys.stdout.write(table(headings, lines, frozenset(range(len(names), len(headings)))))
+    return FINE
+
+
 def grouped(rows: list[dict[str, Any]], groups: list[str]) -> list[dict[str, Any]]:
     """Adds up what falls together, exactly; the dearest first."""
     fields = [field for group in groups for field in GROUPS[group]]
@@ -95,6 +134,12 @@ def _shown(row: dict[str, Any], group: str) -> str:
     if group == "key":
         return row["key_name"] or f"key {row['key_id']}"
     return str(row[group]) or "-"
+
+
+def _figures_of_arm(row: dict[str, Any]) -> tuple[str, ...]:
+    counts = ("requests", "completed", "failed", "errors", *_COUNTS[2:])
+    times = ("-" if row[name] is None else f"{row[name]:.0f}" for name in ("first_token_ms", "total_ms"))
+    return (*(str(row[name]) for name in counts), *(row[name] for name in _MONEY), *times)
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:

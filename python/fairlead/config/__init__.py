@@ -9,7 +9,7 @@ from fairlead.config.compile import Compiled, ConfigKey, compile, hashed_endpoin
 from fairlead.config.google import KeyFile, SignIn, with_tokens
 from fairlead.config.load import Loaded, find, load, read
 from fairlead.config.providers import simulator_is_on
-from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, Price, ProviderView, SplitView
+from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, Price, ProviderView, ShadowView, SplitView
 
 __all__ = [
     "ArmView",
@@ -24,6 +24,7 @@ __all__ = [
     "Price",
     "Problem",
     "ProviderView",
+    "ShadowView",
     "SignIn",
     "SplitView",
     "compile",

@@ -14,9 +14,9 @@ from fairlead.config.google import SignIn
 from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
 from fairlead.config.providers import sources
-from fairlead.config.routing import Routes, preset_views, split_views
+from fairlead.config.routing import Routes, preset_views, shadow_views, split_views
 from fairlead.config.schema import Server
-from fairlead.config.view import EndpointView, ModelView, PresetView, ProviderView, SplitView
+from fairlead.config.view import EndpointView, ModelView, PresetView, ProviderView, ShadowView, SplitView
 
 _SHORT_KEY_CHARACTERS = 20
 
@@ -45,6 +45,7 @@ class Compiled(Struct, frozen=True, kw_only=True):
     models: tuple[ModelView, ...]
     presets: tuple[PresetView, ...]
     splits: tuple[SplitView, ...]
+    shadows: tuple[ShadowView, ...]
     keys: tuple[ConfigKey, ...]
     sign_ins: tuple[SignIn, ...]
     """The service accounts that tokens are minted for; until `with_tokens` the snapshot has none of theirs."""
@@ -101,7 +102,7 @@ def compile(
     )
     views = models(context)
     routes = Routes(context, views)
-    presets, splits = routes.presets(), routes.splits()
+    presets, splits, shadows = routes.presets(), routes.splits(), routes.shadows()
     keys = _keys(loaded)
     _check_addresses(loaded)
     if loaded.document.errors:
@@ -115,6 +116,7 @@ def compile(
         models=[_wire_model(view) for view in views],
         presets=presets,
         splits=splits,
+        shadows=shadows,
     )
     return Compiled(
         snapshot=msgspec.json.encode(snapshot),
@@ -123,6 +125,7 @@ def compile(
         models=tuple(views),
         presets=tuple(preset_views(presets)),
         splits=tuple(split_views(splits)),
+        shadows=tuple(shadow_views(shadows)),
         keys=keys,
         sign_ins=tuple(sign_in for source in found.values() for sign_in in source.sign_ins),
         simulator="sim" in found,

@@ -1,4 +1,4 @@
-"""Names that stand for more than one model: presets and splits, judged against the models and providers that are on.
+"""Names that stand for more than one model (presets and splits) and models that others shadow, judged against what is on.
 
 What is let through here, `rust/router` does not refuse: the suffixes are those of its `names.rs`, the wishes those of its `wishes/read.rs`.
 """
@@ -18,7 +18,7 @@ from fairlead.config import wire
 from fairlead.config.models import Context, why_unserved
 from fairlead.config.providers import off_message
 from fairlead.config.schema import MaxPrice, Preset, ProviderWishes, Split
-from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, SplitView
+from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, ShadowView, SplitView
 
 ROUTERS = ("openrouter/auto", "openrouter/free")
 """Names that pick a model themselves."""
@@ -43,7 +43,7 @@ class Named(NamedTuple):
 
 
 class Routes:
-    """Judges the presets and splits of a configuration. Mistakes go to its document."""
+    """Judges the presets, splits and shadows of a configuration. Mistakes go to its document."""
 
     def __init__(self, context: Context, views: Sequence[ModelView]) -> None:
         self._context = context
@@ -61,6 +61,30 @@ class Routes:
         """Those without a mistake."""
         judged = (self._split(name, split) for name, split in self._config.splits.items())
         return [split for split in judged if split is not None]
+
+    def shadows(self) -> list[wire.Shadow]:
+        """Those without a mistake, by the ids of their models."""
+        found: dict[str, wire.Shadow] = {}
+        for name, shadow in self._config.shadows.items():
+            place: Place = ("shadows", name)
+            of, model = self._plain(place, name), self._plain((*place, "model"), shadow.model)
+            if of is None or model is None:
+                continue
+            if of is model:
+                self._document.report((*place, "model"), f'"{shadow.model}" is the model itself: a shadow is another one')
+            elif of.id in found:
+                self._document.report(place, f'the model "{of.id}" has a shadow already: "{found[of.id].model}"')
+            else:
+                found[of.id] = wire.Shadow(of=of.id, model=model.id, share_millionths=round(shadow.share * 1_000_000))
+        return list(found.values())
+
+    def _plain(self, place: Place, name: str) -> ModelView | None:
+        """A model by its id or alias."""
+        named = self._named(place, name)
+        if named is not None and named.suffixes:
+            self._document.report(place, f'"{name}": a model is named here without suffixes, as "{named.model.id}"')
+            return None
+        return None if named is None else named.model
 
     def _preset(self, name: str, preset: Preset) -> wire.Preset | None:
         place: Place = ("presets", name)
@@ -223,6 +247,12 @@ def split_views(splits: Sequence[wire.Split]) -> Iterator[SplitView]:
     """The splits, for whoever shows them."""
     for split in splits:
         yield SplitView(name=split.name, arms=tuple(ArmView(arm.model, arm.share) for arm in split.arms))
+
+
+def shadow_views(shadows: Sequence[wire.Shadow]) -> Iterator[ShadowView]:
+    """The shadows, for whoever shows them."""
+    for shadow in shadows:
+        yield ShadowView(model=shadow.of, shadow=shadow.model, share=shadow.share_millionths / 1_000_000)
 
 
 def _tags(context: Context, views: Sequence[ModelView]) -> dict[str, str]:

@@ -381,6 +381,15 @@ class Split(Table):
     arms: Annotated[list[Arm], Meta(min_length=1)]
 
 
+class Shadow(Table):
+    """`[shadows.x]`: some of a model's requests are also sent to a second model, whose replies nobody sees."""
+
+    model: str
+    """The second model's id or alias."""
+    share: Annotated[float, Meta(ge=0.000001, le=1, description="a number from 0.000001 to 1")]
+    """Of all requests to the model, so many; 1: every one."""
+
+
 class Credits(Table):
     """`[credits]`."""
 
@@ -431,6 +440,8 @@ class Config(Table):
     keys: dict[KeyName, Key] = {}
     presets: dict[KeyName, Preset] = {}
     splits: dict[SplitName, Split] = {}
+    shadows: dict[str, Shadow] = {}
+    """By the model's id or alias."""
     credits: Credits = field(default_factory=Credits)
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)

@@ -169,6 +169,14 @@ class ArmView(Struct, frozen=True):
     weight: int
 
 
+class ShadowView(Struct, frozen=True):
+    """Some of a model's requests are also sent to a second model."""
+
+    model: str
+    shadow: str
+    share: float
+
+
 class SplitView(Struct, frozen=True):
     """A name for several models, each for a share of the sessions."""
 

@@ -131,6 +131,14 @@ class Split(Struct, frozen=True, kw_only=True):
     arms: list[Arm]
 
 
+class Shadow(Struct, frozen=True, kw_only=True):
+    """Some of a model's requests are also sent to a second model."""
+
+    of: str
+    model: str
+    share_millionths: int
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Timeouts, limits and switches."""
 
@@ -158,3 +166,4 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     models: list[Model]
     presets: list[Preset]
     splits: list[Split]
+    shadows: list[Shadow]

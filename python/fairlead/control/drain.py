@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from fairlead.control.db import Database, queries
-from fairlead.control.db.queries import DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
+from fairlead.control.db.queries import ATTEMPT_COLUMNS, DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
 from fairlead.control.engine import Batch, Journal, OpenReader, Reader
 
 log = logging.getLogger("fairlead.drain")
@@ -30,6 +30,8 @@ IDLE_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 # A reported count above this is a provider's mistake; it is stored with its generation and kept out of the sums.
 MOST_CREDIBLE_TOKENS = 10**12
+# How attempts end that did not fail: another was faster, the client left, or the process stopped.
+NOBODYS_FAULT = frozenset({"overtaken", "client_gone", "shutting_down", "interrupted"})
 
 
 class Behind(Exception):
@@ -190,6 +192,9 @@ class _Waiter(NamedTuple):
 def apply(connection: sqlite3.Connection, batch: Batch) -> None:
     """Stores a batch and moves the cursors, inside the caller's transaction. Any number of times has the effect of one."""
     # The native batch makes a new list at every look.
+    shadows = batch.shadows
+    if shadows:
+        _apply_shadows(connection, shadows, batch.attempts)
     generations = batch.generations
     if generations:
         fresh = _fresh(connection, generations)
@@ -199,8 +204,24 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> None:
         if losses:
             queries.insert_losses(connection, losses)
         queries.add_usage(connection, _usage(fresh))
+        if any(row[_SPLIT] for row in fresh):
+            queries.add_arms(connection, _arms("split", [row for row in fresh if row[_SPLIT]], batch.attempts))
         queries.touch_keys(connection, _last_used(fresh))
     queries.move_cursors(connection, batch.cursors)
+
+
+def _apply_shadows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> None:
+    """What came of shadows: attempts of their generations, a cost where they were made, and nobody's request. They may come before the
+    generation."""
+    known = queries.known_shadows(connection, [row[_ID] for row in rows])
+    first = {row[_ID]: row for row in reversed(rows) if row[_ID] not in known}
+    fresh = list(first.values())
+    shadows = [row for row in attempts if row[_FLAGS_OF_ATTEMPT] & queries.SHADOW_FLAG]
+    _insert(queries.insert_attempts, connection, shadows)
+    costs = ((*_place(row), row[_UPSTREAM_COST]) for row in fresh)
+    zeros = (0,) * 8
+    queries.add_usage(connection, [(account, key, at // DAY_MS, *rest, *zeros, cost) for account, key, at, *rest, cost in costs])
+    queries.add_arms(connection, _arms("shadow", fresh, shadows))
 
 
 def _fresh(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
@@ -230,6 +251,9 @@ def _storable(value: Any) -> Any:
 
 _COLUMN = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
 _ID, _KEY, _STARTED = (_COLUMN[name] for name in ("id", "key_id", "started_at_ms"))
+_SPLIT, _ARM, _OUTCOME, _STREAMED = (_COLUMN[name] for name in ("split", "arm", "outcome", "streamed"))
+_CONTENT, _TOTAL, _UPSTREAM_COST = (_COLUMN[name] for name in ("content_us", "total_us", "upstream_cost_nanousd"))
+_ERROR_OF_ATTEMPT, _FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("error"), ATTEMPT_COLUMNS.index("flags")
 _place = itemgetter(*(_COLUMN[name] for name in ("account_id", "key_id", "settled_at_ms", "model", "provider")))
 _summed = itemgetter(
     *(_COLUMN[f"{name}_tokens"] for name in ("prompt", "cache_read", "cache_write", "cache_write_1h", "completion", "reasoning")),
@@ -259,6 +283,35 @@ def _sums(group: list[tuple[Any, ...]]) -> tuple[int, ...]:
         _credible(reasoning),
         sum(charged),
         sum(upstream_cost),
+    )
+
+
+def _arms(kind: str, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Sums per account, day, split and arm, in the order of the table."""
+    errors: dict[str, int] = {}
+    for attempt in attempts:
+        if attempt[_ERROR_OF_ATTEMPT] and attempt[_ERROR_OF_ATTEMPT] not in NOBODYS_FAULT:
+            errors[attempt[0]] = errors.get(attempt[0], 0) + 1
+    groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for row in rows:
+        account, _, settled_at_ms, *_ = _place(row)
+        groups.setdefault((account, settled_at_ms // DAY_MS, kind, row[_SPLIT], row[_ARM]), []).append(row)
+    return [(*place, *_arm_sums(group, errors)) for place, group in groups.items()]
+
+
+def _arm_sums(group: list[tuple[Any, ...]], errors: dict[str, int]) -> tuple[int, ...]:
+    requests, failed, *sums = _sums([_summed(row) for row in group])
+    completed = [row for row in group if row[_OUTCOME] == "completed"]
+    first_tokens = [row[_CONTENT] for row in group if row[_STREAMED] and row[_CONTENT]]
+    return (
+        requests,
+        len(completed),
+        failed,
+        sum(errors.get(row[_ID], 0) for row in group),
+        *sums,
+        len(first_tokens),
+        sum(first_tokens),
+        sum(row[_TOTAL] for row in completed),
     )
 
 

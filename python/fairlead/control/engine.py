@@ -60,6 +60,11 @@ class Batch(Protocol):
         ...
 
     @property
+    def shadows(self) -> Sequence[tuple[Any, ...]]:
+        """What came of shadows, in the order of `GENERATION_COLUMNS`; their attempts are among the others."""
+        ...
+
+    @property
     def losses(self) -> Sequence[tuple[Any, ...]]:
         """Rows in the order of `LOSS_COLUMNS`."""
         ...

@@ -27,7 +27,9 @@ async def show(call: Call) -> Response:
         if row is None:
             return None
         id_found = row["id"]
-        attempts, losses = queries.attempts(connection, [id_found])[id_found], queries.losses(connection, [id_found])[id_found]
+        # A shadow is the operator's, and no answer to this request.
+        attempts = [attempt for attempt in queries.attempts(connection, [id_found])[id_found] if not attempt["flags"] & queries.SHADOW_FLAG]
+        losses = queries.losses(connection, [id_found])[id_found]
         return describe(row, attempts, losses, queries.account_name(connection, row["account_id"]), call.desk.offer.provider_name)
 
     found = await call.desk.database.read(work)

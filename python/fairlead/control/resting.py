@@ -45,6 +45,7 @@ class NothingToRead:
     generations: tuple[Any, ...] = ()
     attempts: tuple[Any, ...] = ()
     losses: tuple[Any, ...] = ()
+    shadows: tuple[Any, ...] = ()
     caught_up = True
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`GET /admin/usage`: exact sums by key, model and provider over whole UTC days."""
+"""`GET /admin/usage`: exact sums over whole UTC days, by key, model and provider; or by the arms of splits, or by shadows."""
 
 import sqlite3
 from datetime import date
@@ -7,21 +7,28 @@ from typing import Any
 from starlette.responses import Response
 
 from fairlead.control.db import queries
-from fairlead.control.db.queries import UsageRow
+from fairlead.control.db.queries import ArmRow, UsageRow
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
 from fairlead.control.replies import invalid, reply
 from fairlead.control.windows import day_number
 
+ARMS = {"split": ("split", "arm"), "shadow": ("model", "shadow")}
+"""What `by` may be → what its rows are named by."""
 FIRST_DAY, LAST_DAY = 0, 2**31
 _SUMS = tuple(name for name in UsageRow.__struct_fields__ if name not in ("key_id", "model", "provider"))
 
 
 async def show(call: Call) -> Response:
-    """`from` and `to` are dates, both included; absent: since ever, until now."""
+    """`from` and `to` are dates, both included; absent: since ever, until now. `by=split` and `by=shadow`: what came of each arm."""
+    by = call.query("by")
+    if by is not None and by not in ARMS:
+        raise invalid(f"by: {' or '.join(ARMS)} is expected, got {by[:40]!r}; without it the sums are by key, model and provider")
     first, last = _day(call.query("from"), FIRST_DAY), _day(call.query("to"), LAST_DAY)
     await call.caught_up()
-    return reply(await call.desk.database.read(lambda connection: report(connection, first, last)))
+    if by is None:
+        return reply(await call.desk.database.read(lambda connection: report(connection, first, last)))
+    return reply(await call.desk.database.read(lambda connection: report_arms(connection, by, first, last)))
 
 
 def report(connection: sqlite3.Connection, first_day: int, last_day: int) -> dict[str, Any]:
@@ -29,6 +36,26 @@ def report(connection: sqlite3.Connection, first_day: int, last_day: int) -> dic
     rows = queries.usage_rows(connection, first_day, last_day)
     labels = queries.key_labels(connection)
     return {"data": [_row(row, labels) for row in rows], "total": _shown({name: sum(getattr(row, name) for row in rows) for name in _SUMS})}
+
+
+def report_arms(connection: sqlite3.Connection, by: str, first_day: int, last_day: int) -> dict[str, Any]:
+    """A row for each arm of a split, or each model's shadow at another. Times are means in milliseconds, null where none is known."""
+    name, arm = ARMS[by]
+    rows = queries.arm_rows(connection, by, first_day, last_day)
+    return {"data": [{name: row.name, arm: row.arm} | _shown(_arm_sums(row)) | _means(row) for row in rows]}
+
+
+def _arm_sums(row: ArmRow) -> dict[str, int]:
+    shown = ("requests", "completed", "failed", "errors")
+    return {name: getattr(row, name) for name in row.__struct_fields__ if name in shown or name.endswith(("_tokens", "_nanousd"))}
+
+
+def _means(row: ArmRow) -> dict[str, float | None]:
+    return {"first_token_ms": _mean_ms(row.first_token_us, row.first_tokens), "total_ms": _mean_ms(row.completed_us, row.completed)}
+
+
+def _mean_ms(sum_us: int, count: int) -> float | None:
+    return round(sum_us / count / 1000, 3) if count else None
 
 
 def _row(row: UsageRow, labels: dict[int, tuple[str, str]]) -> dict[str, Any]:

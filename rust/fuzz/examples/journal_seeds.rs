@@ -1,4 +1,4 @@
-//! Writes a reservation and settlements of both versions as seeds into corpus/journal.
+//! Writes a reservation and settlements of the first version and of this one as seeds into corpus/journal.
 
 use fairlead_ir::{GenerationId, NanoUsd};
 use fairlead_journal::record;
@@ -28,8 +28,8 @@ fn main() -> io::Result<()> {
     fs::write("corpus/journal/settle", settle)
 }
 
-/// The last dialect, one loss (dropped, a path of one byte, a reason of none), 7 more.
-const TRANSLATED: [u8; 12] = [5, 1, 2, 1, 0, b'n', 0, 0, 7, 0, 0, 0];
+/// The last dialect, one loss (dropped, a path of one byte, a reason of none), 7 more; the usual tier; a split and an arm of one byte each.
+const TRANSLATED: [u8; 19] = [5, 1, 2, 1, 0, b'n', 0, 0, 7, 0, 0, 0, 0, 1, 0, b's', 1, 0, b'a'];
 
 /// A cut byte, 226 bytes of fields, 11 texts of no length, one attempt with 30 bytes of fields and 4 texts.
 fn settlement_of_zeros() -> Vec<u8> {

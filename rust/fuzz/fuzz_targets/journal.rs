@@ -27,15 +27,18 @@ fn round_trip(payload: &[u8]) {
         again.clear();
         if let Ok(settle) = record::decode_settle(payload, version) {
             record::encode_settle(&settle, &mut again);
-            assert_eq!(again.strip_prefix(payload), Some(added_since(version)));
+            assert_eq!(again.strip_prefix(payload), Some(&added_since(version, settle.attempts.len())[..]));
             assert_eq!(record::generation(payload), Ok(settle.generation));
         }
     }
 }
 
 /// What a settlement of that version has more when it is written again.
-fn added_since(version: u8) -> &'static [u8] {
-    if version == 1 { &[0; 6] } else { &[] }
+fn added_since(version: u8, attempts: usize) -> Vec<u8> {
+    let translation = if version < 2 { 6 } else { 0 };
+    let tiers = if version < 3 { attempts } else { 0 };
+    let split = if version < 4 { 4 } else { 0 };
+    vec![0; translation + tiers + split]
 }
 
 /// The bytes as a segment's content.

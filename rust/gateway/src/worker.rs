@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     stopping: Cell<bool>,
     /// Held by whatever a drain waits for beside the connections.
     awaited: Rc<()>,
+    /// Held by every shadow.
+    shadows: Rc<()>,
     /// A moment on both clocks, renewed at every tick, so that a request asks only one of them.
     epoch: Cell<(Instant, u64)>,
     /// Edits of one body at a time; its buffers are kept.
@@ -60,6 +62,13 @@ impl Books {
             Books::Told => Ok(()),
         }
     }
+
+    pub(crate) fn shadow(&mut self, record: &Settle<&str>) -> Result<(), journal::Error> {
+        match self {
+            Books::Journal(writer) => writer.shadow(record),
+            Books::Told => Ok(()),
+        }
+    }
 }
 
 /// Wakers by place, with the places that are free.
@@ -82,6 +91,7 @@ impl Worker {
             draining: Cell::new(false),
             stopping: Cell::new(false),
             awaited: Rc::default(),
+            shadows: Rc::default(),
             epoch: Cell::new((Instant::now(), unix_ms())),
             edits: RefCell::default(),
             counters,
@@ -135,6 +145,16 @@ impl Worker {
     /// Whether a drain has nothing to wait for but the connections.
     pub(crate) fn is_idle(&self) -> bool {
         Rc::strong_count(&self.awaited) == 1
+    }
+
+    /// A shadow's place, until it is dropped.
+    pub(crate) fn shadow(&self) -> Rc<()> {
+        self.shadows.clone()
+    }
+
+    /// How many of them are taken.
+    pub(crate) fn shadows(&self) -> usize {
+        Rc::strong_count(&self.shadows) - 1
     }
 
     /// Unix milliseconds at `moment`, which is recent. Follows the system's clock with a delay of one tick.

@@ -151,5 +151,7 @@ fn settle() -> Settle {
         upstream_dialect: None,
         losses: Vec::new(),
         losses_more: 0,
+        split: String::new(),
+        arm: String::new(),
     }
 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | 4 | CRC-32 (IEEE) of everything after it, started from the segment header's own CRC, so that a record is valid in its segment only |
 //! | 4 | length of everything after this field |
-//! | 1 | kind: RESERVE 1, SETTLE 2; kept for later: PROGRESS 3, VOID 4, LEASE 5, CURSOR 6 |
-//! | 1 | version of the record: of RESERVE 1, of SETTLE 1 to 3 |
+//! | 1 | kind: RESERVE 1, SETTLE 2, SHADOW 7; kept for later: PROGRESS 3, VOID 4, LEASE 5, CURSOR 6 |
+//! | 1 | version of the record: of RESERVE 1, of SETTLE 1 to 4, of SHADOW 4 |
 //! | 8 | sequence number in the chain, from 1, without gaps |
 //! | … | payload ([`crate::record`]) |
 //!
@@ -19,17 +19,27 @@ pub enum Kind {
     Reserve = 1,
     /// A [`fairlead_ledger::Settle`].
     Settle = 2,
+    /// What came of a shadow: the same content, but no terminal of its generation. It has no reservation.
+    Shadow = 7,
 }
 
 impl Kind {
-    const ALL: [Kind; 2] = [Kind::Reserve, Kind::Settle];
+    const ALL: [Kind; 3] = [Kind::Reserve, Kind::Settle, Kind::Shadow];
 
-    /// The version of its records that this build writes. It reads this one and all before it, from 1.
+    /// The version of its records that this build writes. It reads this one and all before it.
     pub const fn version(self) -> u8 {
         match self {
             Kind::Reserve => 1,
-            // 1 ended behind the attempts, 2 behind the losses.
-            Kind::Settle => 3,
+            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers.
+            Kind::Settle | Kind::Shadow => 4,
+        }
+    }
+
+    /// The oldest version that there ever was.
+    const fn first_version(self) -> u8 {
+        match self {
+            Kind::Reserve | Kind::Settle => 1,
+            Kind::Shadow => 4,
         }
     }
 }
@@ -63,7 +73,7 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// The kind, unless it or its version is newer than this build.
     pub fn known_kind(&self) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| *kind as u8 == self.kind && (1..=kind.version()).contains(&self.version))
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == self.kind && (kind.first_version()..=kind.version()).contains(&self.version))
     }
 }
 
@@ -149,7 +159,7 @@ mod tests {
         #[test]
         fn a_record_reads_back_and_every_prefix_is_short(payload in prop::collection::vec(any::<u8>(), 0..300), sequence: u64, seed: u32) {
             let bytes = frame(&payload, sequence, seed);
-            let expected = Frame { kind: 2, version: 3, sequence, payload: &payload, size: bytes.len() };
+            let expected = Frame { kind: 2, version: 4, sequence, payload: &payload, size: bytes.len() };
             prop_assert_eq!(read(&bytes, bytes.len(), seed), Step::Record(expected));
             for length in 0..bytes.len() {
                 prop_assert_eq!(read(&bytes[..length], bytes.len(), seed), Step::Short);
@@ -179,10 +189,14 @@ mod tests {
             (2, 1, Some(Kind::Settle)),
             (2, 2, Some(Kind::Settle)),
             (2, 3, Some(Kind::Settle)),
+            (2, 4, Some(Kind::Settle)),
+            (7, 4, Some(Kind::Shadow)),
             (1, 0, None),
             (1, 2, None),
             (2, 0, None),
-            (2, 4, None),
+            (2, 5, None),
+            (7, 3, None),
+            (7, 5, None),
             (0, 1, None),
             (3, 1, None),
         ] {

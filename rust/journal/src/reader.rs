@@ -51,7 +51,7 @@ impl Reader {
         Ok(Reader { directory, chains, buffer: vec![0; READ_BYTES], turn: 0 })
     }
 
-    /// Appends up to `max_records` settlements to `out`.
+    /// Appends up to `max_records` settlements to `out`, those of shadows ([`fairlead_ledger::Flags::SHADOW`]) among them.
     ///
     /// A record that is still being written is left for the next call. Damage in a segment ends that segment: it is reported and the
     /// next one goes on. An error (I/O, a newer format) leaves the reader where it was for another try; what `out` got stays valid.
@@ -241,7 +241,7 @@ impl Follower {
                 }
                 match frame.known_kind() {
                     Some(Kind::Reserve) => {}
-                    Some(Kind::Settle) => match record::decode_settle(frame.payload, frame.version) {
+                    Some(Kind::Settle | Kind::Shadow) => match record::decode_settle(frame.payload, frame.version) {
                         Ok(settle) => pass.out.push(settle),
                         Err(record::Malformed) => return Ok(Halt::NoRecord),
                     },

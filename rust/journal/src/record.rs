@@ -120,6 +120,8 @@ pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_dialect(out, record.upstream_dialect);
     put_losses(out, &record.losses, record.losses_more);
     put_tiers(out, &record.attempts);
+    put_text(out, record.split.as_ref());
+    put_text(out, record.arm.as_ref());
 }
 
 /// Reads what [`encode_settle`] wrote, here or in an earlier build that wrote `version`.
@@ -156,6 +158,8 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
         upstream_dialect: None,
         losses: Vec::new(),
         losses_more: 0,
+        split: String::new(),
+        arm: String::new(),
     };
     for text in [
         &mut record.error,
@@ -182,6 +186,9 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
         for attempt in &mut record.attempts {
             attempt.tier = Tier::from_number(fields.u8()?).ok_or(Malformed)?;
         }
+    }
+    if version > 3 {
+        (record.split, record.arm) = (fields.text()?, fields.text()?);
     }
     fields.end()?;
     Ok(record)

@@ -83,6 +83,8 @@ fn settlement(orphan: &Reserve, now_ms: u64) -> Settle {
         upstream_dialect: None,
         losses: Vec::new(),
         losses_more: 0,
+        split: String::new(),
+        arm: String::new(),
     }
 }
 
@@ -230,6 +232,8 @@ impl Found {
             match kind {
                 Kind::Reserve => drop(open.insert(generation, frame.payload)),
                 Kind::Settle => self.settle(generation, open.remove(&generation).is_some(), applied),
+                // Its generation has, or gets, a terminal of its own.
+                Kind::Shadow => {}
             }
         };
         for payload in open.into_values() {

@@ -94,6 +94,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes what came of a shadow. Nothing was reserved for it and its generation has a terminal of its own, so it must not take the room of
+    /// those: where there is no other it is refused, and lost.
+    pub fn shadow<T: AsRef<str>>(&mut self, record: &Settle<T>) -> Result<(), Error> {
+        if let Some(reason) = self.shared.failure() {
+            return Err(Error::Failed(reason.to_owned()));
+        }
+        self.keep_room_for_settlements()?;
+        frame::begin(&mut self.buffer);
+        record::encode_settle(record, &mut self.buffer);
+        self.append(Kind::Shadow)
+    }
+
     /// The end of the chain.
     pub fn position(&self) -> Cursor {
         self.chain.id.cursor(self.number, self.offset)
@@ -164,7 +176,7 @@ impl Writer {
         self.sequence += 1;
         self.offset += size;
         self.chain.publish(self.number, self.offset);
-        if kind == Kind::Settle {
+        if kind != Kind::Reserve {
             // Before the request for a sync: the round that answers it takes the news along, and there may be no other for long.
             self.shared.signal.settled();
         }

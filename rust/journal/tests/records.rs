@@ -30,8 +30,21 @@ fn usual_tiers(mut record: Settle) -> Settle {
     record
 }
 
+fn no_split(record: Settle) -> Settle {
+    Settle { split: String::new(), arm: String::new(), ..record }
+}
+
+/// What version 3 lacks, as version 4 writes it where no split was named: two texts of no length.
+const NO_SPLIT: [u8; 4] = [0; 4];
+
+/// What version 3 wrote: it ends before the split.
+fn without_split(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(&NO_SPLIT).unwrap()
+}
+
 /// What versions before 3 wrote: they end before the tiers.
 fn without_tiers<'b>(bytes: &'b [u8], record: &Settle) -> &'b [u8] {
+    let bytes = without_split(bytes);
     &bytes[..bytes.len() - record.attempts.len()]
 }
 
@@ -82,7 +95,7 @@ prop_compose! {
         (generation, scopes, flags, status, amounts) in (any::<u128>(), scopes(), any::<u32>(), any::<u16>(), any::<[i64; 2]>()),
         (dialect, outcome) in (prop::sample::select(Dialect::ALL.to_vec()), prop::sample::select(Outcome::ALL.to_vec())),
         (openrouter, streamed) in (any::<bool>(), any::<bool>()),
-        texts in prop::collection::vec(text(), 11),
+        texts in prop::collection::vec(text(), 13),
         attempts in prop::collection::vec(attempt(), 0..5),
         (upstream_dialect, losses, losses_more) in
             (prop::option::of(prop::sample::select(Dialect::ALL.to_vec())), prop::collection::vec(loss(), 0..5), any::<u32>()),
@@ -103,7 +116,7 @@ prop_compose! {
             reserved: NanoUsd(amounts[0]), charged: NanoUsd(amounts[1]), price_version: number(),
             timings: Timings { sent_us: number(), head_us: number(), content_us: number(), total_us: number(), own_us: number() },
             referer: text(), title: text(), user_agent: text(), end_user: text(), session: text(), attempts,
-            upstream_dialect, losses, losses_more,
+            upstream_dialect, losses, losses_more, split: text(), arm: text(),
         }
     }
 }
@@ -121,7 +134,7 @@ proptest! {
 
     #[test]
     fn a_settlement_of_version_1_reads_as_one_without_a_translation(record in any_settle()) {
-        let plain = usual_tiers(Settle { upstream_dialect: None, losses: Vec::new(), losses_more: 0, ..record });
+        let plain = no_split(usual_tiers(Settle { upstream_dialect: None, losses: Vec::new(), losses_more: 0, ..record }));
         let bytes = settle_bytes(&plain);
         let old = without_tiers(&bytes, &plain).strip_suffix(&NOTHING_TRANSLATED).unwrap();
         prop_assert_eq!(fairlead_journal::record::decode_settle(old, 1), Ok(plain));
@@ -131,11 +144,20 @@ proptest! {
 
     #[test]
     fn a_settlement_of_version_2_reads_as_one_of_the_usual_tier(record in any_settle()) {
-        let plain = usual_tiers(record);
+        let plain = no_split(usual_tiers(record));
         let bytes = settle_bytes(&plain);
         let old = without_tiers(&bytes, &plain);
-        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 2), Ok(plain.clone()));
-        prop_assert_eq!(decode_settle(old).is_err(), !plain.attempts.is_empty());
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 2), Ok(plain));
+        prop_assert!(decode_settle(old).is_err());
+    }
+
+    #[test]
+    fn a_settlement_of_version_3_reads_as_one_of_no_split(record in any_settle()) {
+        let plain = no_split(record);
+        let bytes = settle_bytes(&plain);
+        let old = without_split(&bytes);
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 3), Ok(plain));
+        prop_assert!(decode_settle(old).is_err());
     }
 
     #[test]
@@ -177,7 +199,8 @@ fn unknown_numbers_are_refused() {
     }
     // The tier of the only attempt.
     let mut bytes = good;
-    *bytes.last_mut().unwrap() = Tier::ALL.len() as u8;
+    let tier = without_split(&bytes).len() - 1;
+    bytes[tier] = Tier::ALL.len() as u8;
     assert!(decode_settle(&bytes).is_err());
 }
 
@@ -235,6 +258,8 @@ fn the_largest_record_fits() {
         user_agent: text.clone(),
         end_user: text.clone(),
         session: text.clone(),
+        split: text.clone(),
+        arm: text.clone(),
         attempts: vec![attempt; ATTEMPTS_MAX],
         losses: vec![Loss { path: text.clone(), reason: text, severity: Severity::Dropped }; LOSSES_MAX],
         ..sample::settle(1)

@@ -43,9 +43,18 @@ fn settle_version_2_is_taken_over() {
 }
 
 #[test]
-fn settle_version_3_is_read() {
+fn settle_version_3_is_taken_over() {
     let mut second = settle_with_losses(2);
     second.losses.truncate(3);
     second.attempts[0].tier = Tier::Flex;
     check(include_bytes!("golden/settle_version_3.segment"), &second);
+}
+
+#[test]
+fn settle_version_4_is_read() {
+    let mut second = settle_with_losses(2);
+    second.losses.truncate(3);
+    second.attempts[0].tier = Tier::Flex;
+    (second.split, second.arm) = ("acme/assistant".to_owned(), "acme/fast:nitro".to_owned());
+    check(include_bytes!("golden/settle_version_4.segment"), &second);
 }

@@ -95,6 +95,8 @@ impl Flags {
     pub const COST_REPORTED: Flags = Flags(1 << 5);
     /// Content had been delivered when the generation ended.
     pub const CONTENT: Flags = Flags(1 << 6);
+    /// A copy of the request, sent to a second model. Nobody waited for it, and nobody is charged.
+    pub const SHADOW: Flags = Flags(1 << 7);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Flags) -> bool {
@@ -222,6 +224,10 @@ pub struct Settle<T = String> {
     pub losses: Vec<Loss<T>>,
     /// How many more there were than `losses` has.
     pub losses_more: u32,
+    /// The split that the requested model was a name of; empty where it was none.
+    pub split: T,
+    /// The arm of it that was drawn, as the configuration names it. The model that answered may be another: one to fall back to.
+    pub arm: T,
 }
 
 impl<T> Settle<T> {

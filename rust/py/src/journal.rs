@@ -1,8 +1,9 @@
 //! The journal as rows: what the drain writes into SQL.
 
 use fairlead_ir::{Dialect, Manner};
+use fairlead_journal::record::ATTEMPTS_MAX;
 use fairlead_journal::{Cursor, Reader};
-use fairlead_ledger::{Attempt, Loss, Scopes, Settle};
+use fairlead_ledger::{Attempt, Flags, Loss, Scopes, Settle};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -76,6 +77,8 @@ row!(GENERATION_COLUMNS, generation_row, settle: Settle, id: &str, {
     "session_id" => settle.session.as_str(),
     "upstream_dialect" => settle.upstream_dialect.map_or("", Dialect::name),
     "translation_losses_more" => settle.losses_more,
+    "split" => settle.split.as_str(),
+    "arm" => settle.arm.as_str(),
 });
 
 row!(ATTEMPT_COLUMNS, attempt_row, attempt: Attempt, place: (&str, usize), {
@@ -113,6 +116,8 @@ pub(crate) struct JournalBatch {
     generations: Vec<Py<PyTuple>>,
     /// Rows in the order of `ATTEMPT_COLUMNS`.
     attempts: Vec<Py<PyTuple>>,
+    /// What came of shadows, in the order of `GENERATION_COLUMNS`; their attempts are among the others.
+    shadows: Vec<Py<PyTuple>>,
     /// Rows in the order of `LOSS_COLUMNS`.
     losses: Vec<Py<PyTuple>>,
     /// Where reading goes on, to be stored in the same transaction.
@@ -150,9 +155,18 @@ impl JournalReader {
             .map_err(|error| PyOSError::new_err(error.to_string()))?;
         let mut generations = Vec::with_capacity(settled.len());
         let mut attempts = Vec::with_capacity(settled.len());
-        let mut losses = Vec::new();
+        let (mut shadows, mut losses) = (Vec::new(), Vec::new());
         for settle in &settled {
             let id = settle.generation.to_string();
+            if settle.flags.has(Flags::SHADOW) {
+                shadows.push(generation_row(py, settle, &id)?.unbind());
+                for (place, attempt) in settle.attempts.iter().enumerate() {
+                    // All of a shadow's are, also the one on a connection that was dead.
+                    let flags = Flags(attempt.flags.0 | Flags::SHADOW.0);
+                    attempts.push(attempt_row(py, &Attempt { flags, ..attempt.clone() }, (&id, ATTEMPTS_MAX + place))?.unbind());
+                }
+                continue;
+            }
             generations.push(generation_row(py, settle, &id)?.unbind());
             for (place, attempt) in settle.attempts.iter().enumerate() {
                 attempts.push(attempt_row(py, attempt, (&id, place))?.unbind());
@@ -164,6 +178,7 @@ impl JournalReader {
         Ok(JournalBatch {
             generations,
             attempts,
+            shadows,
             losses,
             cursors: state.cursors.into_iter().map(from_cursor).collect(),
             caught_up: state.caught_up,

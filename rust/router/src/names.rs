@@ -5,7 +5,7 @@ use crate::board::Board;
 use crate::random::{Draws, hash, join};
 use crate::wishes::{By, Partition, Sort, Wishes, shown};
 use fairlead_ir::Tier;
-use fairlead_snapshot::{Found, Split, did_you_mean};
+use fairlead_snapshot::{Found, Snapshot, Split, did_you_mean};
 
 mod auto;
 
@@ -80,6 +80,14 @@ pub struct Arm {
     pub split: usize,
     /// Index into its arms.
     pub arm: usize,
+}
+
+impl Arm {
+    /// The split's name and the arm's, as the configuration has them.
+    pub fn names(self, snapshot: &Snapshot) -> (&str, &str) {
+        let split = &snapshot.splits[self.split];
+        (&split.name, &split.arms[self.arm].model)
+    }
 }
 
 /// A name that stands for nothing that can be had.

@@ -135,6 +135,17 @@ pub struct Model {
     pub max_completion_tokens: Option<u64>,
     /// Where it is served, in the order of preference.
     pub endpoints: Vec<Endpoint>,
+    /// Where copies of some of its requests go.
+    pub shadow: Option<Shadow>,
+}
+
+/// A second model, and how many of a model's requests it gets a copy of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Index into [`Snapshot::models`].
+    pub model: usize,
+    /// Of a million requests, so many; at least one, at most all.
+    pub share_millionths: u32,
 }
 
 /// A model at a provider.
@@ -236,6 +247,7 @@ impl Snapshot {
         add_presets(&mut names, &wire.presets)?;
         let presets = wire.presets.into_iter().map(|given| preset(given, &names)).collect::<Result<_, _>>()?;
         let splits = splits(wire.splits, &names)?;
+        add_shadows(&mut models, wire.shadows, &names)?;
         let providers = wire.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
         let admin_token_hash = admin_token_hash(&wire.admin_token_hash)?;
         Ok(Snapshot { version: wire.version, settings: wire.settings, admin_token_hash, providers, models, presets, splits, names })
@@ -297,6 +309,25 @@ fn splits(given: Vec<wire::Split>, names: &HashMap<String, Found>) -> Result<Vec
     Ok(splits)
 }
 
+fn add_shadows(models: &mut [Model], given: Vec<wire::Shadow>, names: &HashMap<String, Found>) -> Result<(), SnapshotError> {
+    for wire::Shadow { of, model, share_millionths } in given {
+        let path = format!("shadows.{of}");
+        let shadowed = known(names, &of, || path.clone())?.model;
+        let shadow = known(names, &model, || format!("{path}.model"))?.model;
+        let message = match () {
+            () if shadow == shadowed => "a model cannot be its own shadow",
+            () if !(1..=1_000_000).contains(&share_millionths) => "the share is not between 1 and 1000000 millionths",
+            () if models[shadowed].shadow.is_some() => "the model has a shadow already",
+            () => {
+                models[shadowed].shadow = Some(Shadow { model: shadow, share_millionths });
+                continue;
+            }
+        };
+        return Err(SnapshotError::new(path, message));
+    }
+    Ok(())
+}
+
 /// A name with as few of its suffixes taken off as it needs to be known: what `:nitro` and the like wish is the router's to read.
 fn known(names: &HashMap<String, Found>, model: &str, path: impl Fn() -> String) -> Result<Found, SnapshotError> {
     let mut shorter = std::iter::successors(Some(model), |name| Some(name.rsplit_once(':')?.0));
@@ -341,7 +372,7 @@ impl<'a> Sources<'a> {
             endpoints.push(self.endpoint(endpoint, index).map_err(|error| SnapshotError::new(path(position, &error.path), error.message))?);
         }
         let id_header = header_value(&model.id, || format!("models.{}", model.id))?;
-        Ok(Model { id_header, id: model.id.into(), max_completion_tokens: model.max_completion_tokens, endpoints })
+        Ok(Model { id_header, id: model.id.into(), max_completion_tokens: model.max_completion_tokens, endpoints, shadow: None })
     }
 
     fn endpoint(&self, endpoint: &wire::Endpoint, index: usize) -> Result<Endpoint, SnapshotError> {

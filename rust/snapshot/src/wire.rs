@@ -26,6 +26,9 @@ pub struct Snapshot {
     /// Names for several models with shares.
     #[serde(default)]
     pub splits: Vec<Split>,
+    /// Copies of requests that go to a second model.
+    #[serde(default)]
+    pub shadows: Vec<Shadow>,
 }
 
 /// Timeouts, limits and switches.
@@ -434,6 +437,18 @@ pub struct Split {
     pub name: String,
     /// At least one.
     pub arms: Vec<Arm>,
+}
+
+/// Some of a model's requests are also sent to a second model.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shadow {
+    /// The model's id or alias; no other shadow may be of it.
+    pub of: String,
+    /// Id or alias of the second model, which is another one.
+    pub model: String,
+    /// Of a million requests, so many; 1 to 1,000,000.
+    pub share_millionths: u32,
 }
 
 /// One side of a [`Split`].

@@ -19,13 +19,16 @@ GENERATION_COLUMNS = (
     "native_finish_reason", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "completion_tokens", "reasoning_tokens", "web_searches", "reserved_nanousd", "charged_nanousd", "upstream_cost_nanousd",
     "price_version", "sent_us", "head_us", "content_us", "total_us", "own_us", "referer", "title", "user_agent", "end_user",
-    "session_id", "upstream_dialect", "translation_losses_more",
+    "session_id", "upstream_dialect", "translation_losses_more", "split", "arm",
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",
     "upstream_cost_nanousd", "flags", "service_tier",
 )  # fmt: skip
 LOSS_COLUMNS = ("generation_id", "n", "path", "severity", "reason")
+
+SHADOW_FLAG = 1 << 7
+"""Marks an attempt as a copy of the request that nobody waited for (`rust/ledger/src/record.rs`)."""
 
 Cursor = tuple[int, int, int, int, int]
 """Node, epoch, worker, segment, byte offset."""
@@ -78,6 +81,27 @@ class UsageRow(msgspec.Struct, frozen=True):
     reasoning_tokens: int
     charged_nanousd: int
     upstream_cost_nanousd: int
+
+
+class ArmRow(msgspec.Struct, frozen=True):
+    """Sums of the generations of one arm of a split, or of the shadows of one model at another. Times are sums, in microseconds."""
+
+    name: str
+    arm: str
+    requests: int
+    completed: int
+    failed: int
+    errors: int
+    prompt_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    charged_nanousd: int
+    upstream_cost_nanousd: int
+    first_tokens: int
+    first_token_us: int
+    completed_us: int
 
 
 Row = dict[str, Any]
@@ -275,6 +299,30 @@ def add_usage(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> 
     connection.executemany(_ADD_USAGE, rows)
 
 
+_ARM_PLACE = ("account_id", "day", "kind", "name", "arm")
+_ARM_SUMS = tuple(name for name in ArmRow.__struct_fields__ if name not in _ARM_PLACE)
+_ADD_ARMS = (
+    f"INSERT INTO arm_days ({', '.join(_ARM_PLACE + _ARM_SUMS)})"  # noqa: S608
+    f" VALUES ({', '.join('?' * (len(_ARM_PLACE) + len(_ARM_SUMS)))}) ON CONFLICT ({', '.join(_ARM_PLACE)}) DO UPDATE SET "
+    + ", ".join(f"{name} = arm_days.{name} + excluded.{name}" for name in _ARM_SUMS)
+)
+
+
+def add_arms(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Adds sums to `arm_days`: account, day, kind, name, arm, then the sums in the order of the table."""
+    connection.executemany(_ADD_ARMS, rows)
+
+
+def known_shadows(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Which of these generations have a shadow stored already."""
+    marks = ", ".join("?" * len(ids))
+    rows = connection.execute(
+        f"SELECT generation_id FROM attempts WHERE generation_id IN ({marks}) AND flags & ? <> 0",  # noqa: S608
+        (*ids, SHADOW_FLAG),
+    )
+    return {str(row[0]) for row in rows}
+
+
 def touch_keys(connection: sqlite3.Connection, last_used: Iterable[tuple[int, int]]) -> None:
     """Moves keys' `last_used_at_ms` forward: pairs of key id and moment."""
     connection.executemany(
@@ -314,6 +362,16 @@ def usage_rows(connection: sqlite3.Connection, first_day: int, last_day: int) ->
     return [UsageRow(*row) for row in rows]
 
 
+def arm_rows(connection: sqlite3.Connection, kind: str, first_day: int, last_day: int) -> list[ArmRow]:
+    """Sums by split and arm, or by model and shadow, over whole UTC days, both ends included."""
+    sums = ", ".join(f"SUM({name})" for name in _ARM_SUMS)
+    rows = connection.execute(
+        f"SELECT name, arm, {sums} FROM arm_days WHERE kind = ? AND day BETWEEN ? AND ? GROUP BY name, arm ORDER BY name, arm",  # noqa: S608
+        (kind, first_day, last_day),
+    )
+    return [ArmRow(*row) for row in rows]
+
+
 # --- generations ----------------------------------------------------------------------------------------------------------
 
 _SELECT_GENERATION = f"SELECT {', '.join(GENERATION_COLUMNS)} FROM generations"  # noqa: S608
@@ -351,8 +409,8 @@ def ends(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Row]:
     for id, *values in connection.execute(statement, tuple(ids)):
         found[id] = dict(zip(END_COLUMNS, values, strict=True)) | {"endpoints": [], "tiers": []}
     columns = "generation_id, endpoint_id, service_tier"
-    statement = f"SELECT {columns} FROM attempts WHERE generation_id IN ({marks}) ORDER BY generation_id, n"  # noqa: S608
-    for id, endpoint, tier in connection.execute(statement, tuple(ids)):
+    statement = f"SELECT {columns} FROM attempts WHERE generation_id IN ({marks}) AND flags & ? = 0 ORDER BY generation_id, n"  # noqa: S608
+    for id, endpoint, tier in connection.execute(statement, (*ids, SHADOW_FLAG)):
         found[id]["endpoints"].append(endpoint)
         found[id]["tiers"].append(tier)
     return found
@@ -372,7 +430,7 @@ def newest_settled_at_ms(connection: sqlite3.Connection) -> int | None:
 
 
 def attempts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[Row]]:
-    """Generation id → its attempts in order."""
+    """Generation id → its attempts in order, shadows last."""
     found: dict[str, list[Row]] = {id: [] for id in ids}
     marks = ", ".join("?" * len(ids))
     for row in connection.execute(f"{_SELECT_ATTEMPT} WHERE generation_id IN ({marks}) ORDER BY generation_id, n", tuple(ids)):

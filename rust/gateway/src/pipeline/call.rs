@@ -28,7 +28,8 @@ use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner
 use fairlead_journal::ReserveRef;
 use fairlead_ledger::reserve::{self, Bounds};
 use fairlead_ledger::settle::{Bill, Seen, bill};
-use fairlead_ledger::{Outcome, Scopes, Settle, Timings};
+use fairlead_ledger::{Flags, Outcome, Scopes, Settle, Timings};
+use fairlead_router::names::Arm;
 use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
 use http::HeaderValue;
 use learning::Learning;
@@ -44,6 +45,10 @@ pub(crate) struct Call {
     pub(crate) snapshot: Arc<Snapshot>,
     choice: Choice,
     generation: GenerationId,
+    /// The split that it was drawn from.
+    arm: Option<Arm>,
+    /// It is a copy of a request to this model, that nobody waits for and nobody pays.
+    shadow_of: Option<usize>,
     started_at_ms: u64,
     scopes: Scopes,
     dialect: Dialect,
@@ -117,7 +122,7 @@ impl Call {
         intake: &mut Intake,
         began: Instant,
     ) -> Result<Box<Call>, Failure> {
-        let Admitted { worker, snapshot, choice, dialect, answers, manner, head, principal, .. } = *admitted;
+        let Admitted { worker, snapshot, choice, dialect, principal, .. } = *admitted;
         let generation = journey.generation;
         let started_at_ms = generation.unix_ms();
         let prices = &choice.endpoint(snapshot).prices;
@@ -144,11 +149,10 @@ impl Call {
         }
         let terms = Terms { tier: choice.asks.unwrap_or_default(), unix_ms: started_at_ms };
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
-        let scopes = scopes(principal);
         let reservation = ReserveRef {
             generation,
             started_at_ms,
-            scopes,
+            scopes: scopes(principal),
             reserved,
             model: &choice.model(snapshot).id,
             provider: &choice.provider(snapshot).slug,
@@ -161,13 +165,34 @@ impl Call {
             Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal cannot take this call: {error}"))
         })?;
         worker.counters.reserved_nanousd.add(reserved.0.unsigned_abs());
-        Ok(Box::new(Call {
+        Ok(Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began))
+    }
+
+    /// A shadow's call: nothing is reserved, and what comes of it is charged to nobody.
+    pub(crate) fn shadow(admitted: &Admitted<'_>, journey: &Journey, leg: Leg, intake: &mut Intake, began: Instant) -> Box<Call> {
+        let prompt_tokens_estimate = likely_prompt_tokens(intake);
+        Call::new(admitted, journey, leg, intake, (NanoUsd(0), prompt_tokens_estimate), began)
+    }
+
+    fn new(
+        admitted: &Admitted<'_>,
+        journey: &Journey,
+        leg: Leg,
+        intake: &mut Intake,
+        (reserved, prompt_tokens_estimate): (NanoUsd, u64),
+        began: Instant,
+    ) -> Box<Call> {
+        let Admitted { worker, snapshot, choice, answers, manner, head, principal, .. } = *admitted;
+        let generation = journey.generation;
+        Box::new(Call {
             worker: worker.clone(),
             snapshot: snapshot.clone(),
             choice,
             generation,
-            started_at_ms,
-            scopes,
+            arm: journey.arm,
+            shadow_of: journey.shadow_of,
+            started_at_ms: generation.unix_ms(),
+            scopes: scopes(principal),
             dialect: answers,
             manner,
             streamed: intake.facts.stream,
@@ -197,7 +222,7 @@ impl Call {
             kept_after: None,
             receipt: admitted.receipt.cloned(),
             open: true,
-        }))
+        })
     }
 
     pub(crate) fn generation(&self) -> GenerationId {
@@ -413,7 +438,11 @@ impl Call {
             (true, Outcome::Failed) if self.seen.billable => (outcome, 0, error),
             (true, _) => (self.outcome_of_leaving(), 0, CLIENT_GONE),
         };
-        let bill = self.bill(outcome);
+        let mut bill = self.bill(outcome);
+        if self.shadow_of.is_some() {
+            bill.charged = NanoUsd(0);
+            bill.flags.add(Flags::SHADOW);
+        }
         if !std::mem::take(&mut self.open) {
             return Ok(bill);
         }
@@ -422,8 +451,13 @@ impl Call {
         self.timings.own_us = self.own_us_at(now);
         self.timings.total_us = self.since_began(now);
         let record = self.record(&bill, outcome, status, error, now);
-        let written = self.worker.journal.borrow_mut().settle(&record);
-        self.worker.counters.settled(&record);
+        let written = if self.shadow_of.is_some() {
+            self.worker.counters.shadow_settled(&record);
+            self.worker.journal.borrow_mut().shadow(&record)
+        } else {
+            self.worker.counters.settled(&record);
+            self.worker.journal.borrow_mut().settle(&record)
+        };
         if let Some(receipt) = &self.receipt {
             receipt.settle(&record);
         }
@@ -435,6 +469,8 @@ impl Call {
     }
 
     fn record<'a>(&'a self, bill: &Bill, outcome: Outcome, status: u16, error: &'a str, now: Instant) -> Settle<&'a str> {
+        let shadow = self.shadow_of.map(|of| (&*self.snapshot.models[of].id, &*self.model().id));
+        let arm = self.arm.map(|arm| arm.names(&self.snapshot)).or(shadow);
         Settle {
             generation: self.generation,
             started_at_ms: self.started_at_ms,
@@ -466,6 +502,8 @@ impl Call {
             upstream_dialect: self.translation.upstream_dialect,
             losses: self.translation.losses(),
             losses_more: self.translation.losses_more,
+            split: arm.map_or("", |(split, _)| split),
+            arm: arm.map_or("", |(_, arm)| arm),
         }
     }
 

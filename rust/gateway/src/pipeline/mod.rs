@@ -20,6 +20,7 @@ mod receipt;
 mod relay;
 mod replay;
 mod reply;
+mod shadow;
 mod stateful;
 mod telling;
 mod tier;
@@ -271,6 +272,10 @@ async fn infer(
     let (mut prepared, leg) = prepared.map_err(|failure| journey.tell_with(failure))?;
     let mut call = Call::reserve(&admitted, &journey, leg, prepared.intake(&mut intake), arrival.began)?;
     let ready = prepared.ready(&admitted, &ask, &intake, call.attempt_at())?;
+    // The process's own calls have none: what they cost is told to whoever makes them, and a shadow's cost would be told to nobody.
+    if let Some(drawn) = journey.shadow.take().filter(|_| admitted.receipt.is_none()) {
+        shadow::follow(&call, drawn, &principal, &parts.headers, &ask, &intake);
+    }
     let streams = intake.facts.stream;
     let mut headers = std::mem::take(&mut parts.headers);
     let standby = Standby::new(journey, principal, &mut headers, ask, intake, strict);

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, Tier};
 use fairlead_router::health::outcome::Class;
-use fairlead_router::names::{self, NameError, NameErrorKind, Pick, Sticky, Wanted};
+use fairlead_router::names::{self, Arm, NameError, NameErrorKind, Named, Pick, Sticky, Wanted};
 use fairlead_router::{
     Attempt, Board, By, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Told, Way as RouterWay,
-    WishError, Wishes,
+    WishError, Wishes, is_shadowed,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
-use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Snapshot, Target};
+use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Shadow, Snapshot, Target};
 use http::HeaderValue;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -68,6 +68,12 @@ impl Choice {
 pub(crate) struct Journey {
     /// What the request is known by from here on.
     pub(crate) generation: GenerationId,
+    /// The split whose name was asked for, and the arm that was drawn.
+    pub(crate) arm: Option<Arm>,
+    /// A copy of the request goes to a second model.
+    pub(crate) shadow: Option<Box<Drawn>>,
+    /// Of such a copy: the model whose request it is a copy of.
+    pub(crate) shadow_of: Option<usize>,
     board: Arc<Board>,
     plan: fairlead_router::Plan,
     run: Run,
@@ -83,6 +89,25 @@ pub(crate) struct Journey {
     pub(crate) explanation: Option<HeaderValue>,
     /// What `X-OpenRouter-Metadata` asked for.
     pub(crate) telling: Option<Rc<Telling>>,
+}
+
+/// What a shadow's plan is made from. It is made once the caller's request is on its way.
+pub(crate) struct Drawn {
+    generation: GenerationId,
+    board: Arc<Board>,
+    wishes: Wishes,
+    need: Need,
+    asked: Asked,
+    seed: u64,
+    of: usize,
+    model: usize,
+    automatic_cache: bool,
+}
+
+impl Drawn {
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
 }
 
 /// Where an attempt goes. It holds its place there (a key's concurrency, a probe) until it is learned from or dropped.
@@ -101,6 +126,36 @@ impl Leg {
 impl Journey {
     pub(crate) fn board(&self) -> &Arc<Board> {
         &self.board
+    }
+
+    /// A shadow's way: what the request wishes holds for it too, but it is nobody's conversation, so that it follows no pin and makes none.
+    pub(crate) fn of_shadow(drawn: Drawn, intake: &Intake, now_ms: u64) -> Journey {
+        let Drawn { generation, board, wishes, mut need, asked, seed, of, model, automatic_cache } = drawn;
+        let models = [Named::model(model)];
+        need.conversation = None;
+        if board.inputs_matter(&models) {
+            need.inputs = names_of(&intake.facts.inputs(&intake.frames));
+        }
+        let order = Order { wishes: &wishes, ..Order::model(&models, &need, seed) };
+        let mut plan = fairlead_router::Plan::default();
+        fairlead_router::decide(&board, &order, &mut Now(now_ms), |endpoint| way(endpoint, asked), &mut plan);
+        Journey {
+            generation,
+            arm: None,
+            shadow: None,
+            shadow_of: Some(of),
+            plan,
+            run: Run::new(seed, 1),
+            need,
+            asked,
+            strict: false,
+            automatic_cache,
+            require_parameters: false,
+            judges_calls: false,
+            explanation: None,
+            telling: None,
+            board,
+        }
     }
 
     /// What the router needs to know of the reply, but for what the reply itself tells: the conversation, whether a router picked the model, and
@@ -312,8 +367,17 @@ pub(crate) fn choose(
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
     let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
     let require_parameters = wishes.require_parameters == Some(true);
+    let first = board.entry(plan.steps[0].entry).model;
+    let shadow = board.snapshot().models[first].shadow.filter(|shadow| ask.purpose != Purpose::CountTokens && is_shadowed(*shadow, seed));
+    let shadow = shadow.map(|Shadow { model, .. }| {
+        let board = board.clone();
+        Box::new(Drawn { generation, board, wishes, need, asked, seed, of: first, model, automatic_cache })
+    });
     Ok(Journey {
         generation,
+        arm: wanted.arm,
+        shadow,
+        shadow_of: None,
         plan,
         run,
         need,

@@ -47,6 +47,12 @@ pub(crate) async fn answer(call: Box<Call>, sending: Sending, headers: HeaderMap
     }
 }
 
+/// Runs a call whose stream nobody reads, to its end.
+pub(crate) async fn unheard(call: Box<Call>, sending: Sending) {
+    let mut relay = Box::new(Relay::new(call, sending, HeaderMap::new()));
+    while poll_fn(|context| relay.poll_output(context)).await.is_some() {}
+}
+
 /// What decides the response's head.
 enum Commit {
     /// Content has come, or nothing for so long that the client gets its head now: 200, and it stays 200.

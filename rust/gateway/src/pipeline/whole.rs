@@ -47,6 +47,11 @@ fn begin(call: Box<Call>, sending: Sending, headers: HeaderMap) -> Attended<Answ
     Attended::new(Answering { presence, answer: Box::pin(finish(call, sending, headers)) })
 }
 
+/// Runs a call whose answer nobody reads, to its end.
+pub(crate) async fn unheard(call: Box<Call>, sending: Sending) {
+    finish(call, sending, HeaderMap::new()).await;
+}
+
 /// Attempt after attempt, until one answers or none is left.
 async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMap) -> Response<ReplyBody> {
     loop {

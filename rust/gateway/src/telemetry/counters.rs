@@ -74,6 +74,9 @@ pub(crate) struct Counters {
     pub(crate) requests_open: Count,
     pub(crate) pool_idle: Count,
     pub(crate) journal_failures: Count,
+    pub(crate) shadows_sent: Count,
+    pub(crate) shadows_failed: Count,
+    pub(crate) shadows_dropped: Count,
     pub(crate) duration: Histogram,
     pub(crate) content: Histogram,
     pub(crate) own: Histogram,
@@ -102,6 +105,14 @@ impl Counters {
     /// A reply with this status; 0 when the client left before one.
     pub(crate) fn replied(&self, status: u16) {
         self.replies[usize::from(status / 100).min(5)].add(1);
+    }
+
+    /// What came of a shadow. It is no generation: nobody asked for it.
+    pub(crate) fn shadow_settled<T>(&self, settle: &Settle<T>) {
+        if settle.outcome != Outcome::Completed {
+            self.shadows_failed.add(1);
+        }
+        self.upstream_cost_nanousd.add(settle.attempts.iter().map(|attempt| attempt.upstream_cost.0.unsigned_abs()).sum());
     }
 
     pub(crate) fn settled<T>(&self, settle: &Settle<T>) {
@@ -164,6 +175,8 @@ mod tests {
             upstream_dialect,
             losses: severities.iter().map(|severity| Loss { path: "", reason: "", severity: *severity }).collect(),
             losses_more: 0,
+            split: "",
+            arm: "",
         }
     }
 

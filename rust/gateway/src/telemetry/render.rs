@@ -112,6 +112,14 @@ const PLAIN: &[(&str, &str, &str, Field)] = &[
         &counters.resent
     }),
     ("fairlead_journal_failures_total", "counter", "Records the journal refused.", |counters| &counters.journal_failures),
+    ("fairlead_shadows_sent_total", "counter", "Copies of requests that were sent to a second model.", |counters| &counters.shadows_sent),
+    ("fairlead_shadows_failed_total", "counter", "Those of them that did not complete.", |counters| &counters.shadows_failed),
+    (
+        "fairlead_shadows_dropped_total",
+        "counter",
+        "Copies that should have been sent and were not: too many, too large, or no key was free.",
+        |counters| &counters.shadows_dropped,
+    ),
     ("fairlead_connections_accepted_total", "counter", "Client connections accepted.", |counters| &counters.connections_accepted),
     ("fairlead_connections_open", "gauge", "Client connections open.", |counters| &counters.connections_open),
     ("fairlead_requests_open", "gauge", "Requests in progress.", |counters| &counters.requests_open),

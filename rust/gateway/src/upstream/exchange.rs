@@ -141,6 +141,8 @@ pub(crate) struct Dispatch {
     pub(crate) sent_at: Cell<Option<Instant>>,
     /// It went out on a kept-alive connection first, which turned out to be dead.
     pub(crate) stale: Cell<Option<Stale>>,
+    /// What is to be done once it has been sent. Quick, as the reply waits for it.
+    pub(crate) then: Cell<Option<Box<dyn FnOnce()>>>,
 }
 
 /// A kept-alive connection that was dead.
@@ -259,6 +261,9 @@ impl Exchange {
             .map_err(|error| Failed { error, replied: false })?;
         let sent_at = Instant::now();
         dispatch.sent_at.set(Some(sent_at));
+        if let Some(then) = dispatch.then.take() {
+            then();
+        }
         connection.deadline.set(sent_at + waits.head);
         let mut interim = 0;
         let head = poll_fn(|context| poll_head(&mut connection, &limits, &mut interim, context)).await?;

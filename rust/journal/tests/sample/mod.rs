@@ -113,6 +113,8 @@ pub(crate) fn settle(number: u64) -> Settle {
         upstream_dialect: None,
         losses: Vec::new(),
         losses_more: 0,
+        split: String::new(),
+        arm: String::new(),
     }
 }
 

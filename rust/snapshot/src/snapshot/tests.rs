@@ -255,6 +255,10 @@ fn mistakes_name_their_place() {
     split(&format!(r#"{{"name":"nick","arms":[{arm}]}}"#), "splits.nick", "taken twice");
     split(r#"{"name":"s","arms":[{"model":"nix:nitro","share":1}]}"#, "splits.s.arms.0.model", "no model");
     split(r#"{"name":"s","arms":[{"model":"nick","share":0}]}"#, "splits.s.arms", "no arm has a share");
+    let shadow = |shadows: &str, path: &str, part: &str| named(&format!(r#""shadows":[{shadows}]"#), path, part);
+    shadow(r#"{"of":"acme/fats","model":"nick","share_millionths":1}"#, "shadows.acme/fats", "did you mean \"acme/fast\"?");
+    shadow(r#"{"of":"nick","model":"nik","share_millionths":1}"#, "shadows.nick.model", "did you mean \"nick\"?");
+    shadow(r#"{"of":"nick","model":"acme/fast","share_millionths":1}"#, "shadows.nick", "its own shadow");
 }
 
 #[test]
