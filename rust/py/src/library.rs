@@ -18,7 +18,7 @@ pub(crate) const READY: i32 = -2;
 /// Calls of this process, made by a thread that never runs Python.
 #[pyclass(frozen, module = "fairlead._native")]
 pub(crate) struct Calls {
-    library: Mutex<Option<Arc<Library>>>,
+    running: Mutex<Option<Arc<Library>>>,
     /// The thread is this process's alone: a fork does not have it.
     pid: u32,
 }
@@ -30,33 +30,33 @@ impl Calls {
         let options: LibraryOptions =
             serde_json::from_slice(options).map_err(|error| PyValueError::new_err(format!("options: {error}")))?;
         let library = py.detach(|| Library::start(&options)).map_err(|error| PyOSError::new_err(error.to_string()))?;
-        Ok(Calls { library: Mutex::new(Some(Arc::new(library))), pid: std::process::id() })
+        Ok(Calls { running: Mutex::new(Some(Arc::new(library))), pid: std::process::id() })
     }
 
     /// Puts a new configuration in force; returns its version. A wrong one raises ValueError and changes nothing.
     fn load_snapshot(&self, py: Python<'_>, blob: &[u8]) -> PyResult<u64> {
-        let library = self.library()?;
+        let library = self.running()?;
         py.detach(|| library.load_snapshot(blob)).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     /// Begins a call under the caller's own number; false where the thread is too far behind to take it.
     fn begin(&self, call: u64, path: String, body: &[u8], headers: Vec<(String, String)>) -> PyResult<bool> {
-        Ok(self.library()?.begin(Order { call, path, headers, body: Bytes::copy_from_slice(body) }))
+        Ok(self.running()?.begin(Order { call, path, headers, body: Bytes::copy_from_slice(body) }))
     }
 
     /// Ends a call that nobody waits for any more. Also when that cannot be told, it is over once the thread has ended.
     fn cancel(&self, call: u64) -> bool {
-        self.library().is_ok_and(|library| library.cancel(call))
+        self.running().is_ok_and(|library| library.cancel(call))
     }
 
     /// A descriptor that is readable while `take` has news.
     fn fileno(&self) -> PyResult<i32> {
-        Ok(self.library()?.events().descriptor())
+        Ok(self.running()?.events().descriptor())
     }
 
     /// Whether the journal has grown, and the news of calls, oldest first.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<(bool, Bound<'py, PyList>)> {
-        let library = self.library()?;
+        let library = self.running()?;
         let grown = library.events().take().fold(false, |grown, event| grown | (event == Event::Journal));
         let news = library.take().into_iter().map(|news| told(py, news)).collect::<PyResult<Vec<_>>>()?;
         Ok((grown, PyList::new(py, news)?))
@@ -64,14 +64,14 @@ impl Calls {
 
     /// The end of every journal chain now: node, epoch, worker, segment, offset.
     fn position(&self, py: Python<'_>) -> PyResult<Vec<PyCursor>> {
-        let library = self.library()?;
+        let library = self.running()?;
         let journal = journal(&library)?;
         Ok(py.detach(|| journal.position()).into_iter().map(from_cursor).collect())
     }
 
     /// SQL has committed everything before these cursors: the journal may free what lies before.
     fn applied(&self, py: Python<'_>, cursors: Vec<PyCursor>) -> PyResult<()> {
-        let library = self.library()?;
+        let library = self.running()?;
         let journal = journal(&library)?;
         let cursors: Vec<_> = cursors.into_iter().map(to_cursor).collect();
         py.detach(|| journal.applied(&cursors));
@@ -80,14 +80,14 @@ impl Calls {
 
     /// Lets what is running come to its end within `grace_ms`, then ends it. News can be taken meanwhile and afterwards.
     fn stop(&self, py: Python<'_>, grace_ms: u64) -> PyResult<()> {
-        let library = self.library()?;
+        let library = self.running()?;
         py.detach(|| library.stop(Duration::from_millis(grace_ms)));
         Ok(())
     }
 
     /// Ends everything now and closes the journal. May be called again; other calls then raise RuntimeError.
     fn close(&self, py: Python<'_>) {
-        let library = self.library.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let library = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.is_forked() {
             return std::mem::forget(library);
         }
@@ -96,11 +96,11 @@ impl Calls {
 }
 
 impl Calls {
-    fn library(&self) -> PyResult<Arc<Library>> {
+    fn running(&self) -> PyResult<Arc<Library>> {
         if self.is_forked() {
             return Err(PyRuntimeError::new_err("this process is a fork of the one that it belongs to"));
         }
-        let library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let library = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         library.clone().ok_or_else(|| PyRuntimeError::new_err("it has been closed"))
     }
 
@@ -112,7 +112,7 @@ impl Calls {
 impl Drop for Calls {
     /// Whoever forgot to close it does not wait for it while holding the interpreter; a fork has no thread that could be waited for.
     fn drop(&mut self) {
-        let library = self.library.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let library = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if self.pid != std::process::id() {
             std::mem::forget(library);
         } else if library.is_some() {
