@@ -92,6 +92,11 @@ def rooms() -> Iterator[House]:
 
 @pytest.fixture
 def house(rooms: House) -> House:
+    return rested(rooms)
+
+
+def rested(rooms: House) -> House:
+    """With nothing left of the test before."""
     rooms.first.forget_scripts()
     rooms.second.forget_scripts()
     rooms.gateway.forget_health()

@@ -11,7 +11,7 @@ import pytest
 
 from e2e.house import Gateway, until
 from e2e.judge import Judge
-from e2e.test_failover import CHAT, CLIENTS, INSURED, MESSAGES, RESPONSES, House, configuration, text_of
+from e2e.test_failover import CHAT, CLIENTS, INSURED, MESSAGES, RESPONSES, House, configuration, rested, text_of
 
 PAIRS = [(client, client, CHAT if client != CHAT else MESSAGES) for client in CLIENTS] + [(CHAT, CHAT, CHAT)]
 """The client's dialect, and those of the first and the second endpoint."""
@@ -29,10 +29,7 @@ def rooms() -> Iterator[House]:
 
 @pytest.fixture
 def house(rooms: House) -> House:
-    rooms.first.forget_scripts()
-    rooms.second.forget_scripts()
-    rooms.gateway.forget_health()
-    return rooms
+    return rested(rooms)
 
 
 def warm(house: House, client: str, model: str) -> None:

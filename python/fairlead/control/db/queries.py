@@ -287,11 +287,18 @@ _USAGE_SUMS = (
     "requests", "failed", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens",
     "charged_nanousd", "upstream_cost_nanousd",
 )  # fmt: skip
-_ADD_USAGE = (
-    f"INSERT INTO usage_days ({', '.join(_USAGE_PLACE + _USAGE_SUMS)})"  # noqa: S608
-    f" VALUES ({', '.join('?' * (len(_USAGE_PLACE) + len(_USAGE_SUMS)))}) ON CONFLICT ({', '.join(_USAGE_PLACE)}) DO UPDATE SET "
-    + ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in _USAGE_SUMS)
-)
+
+
+def _adding(table: str, place: Sequence[str], sums: Sequence[str]) -> str:
+    """The statement that adds a row's sums to those that stand at its place."""
+    columns = (*place, *sums)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        f" ON CONFLICT ({', '.join(place)}) DO UPDATE SET " + ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
+    )
+
+
+_ADD_USAGE = _adding("usage_days", _USAGE_PLACE, _USAGE_SUMS)
 
 
 def add_usage(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -301,11 +308,7 @@ def add_usage(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> 
 
 _ARM_PLACE = ("account_id", "day", "kind", "name", "arm")
 _ARM_SUMS = tuple(name for name in ArmRow.__struct_fields__ if name not in _ARM_PLACE)
-_ADD_ARMS = (
-    f"INSERT INTO arm_days ({', '.join(_ARM_PLACE + _ARM_SUMS)})"  # noqa: S608
-    f" VALUES ({', '.join('?' * (len(_ARM_PLACE) + len(_ARM_SUMS)))}) ON CONFLICT ({', '.join(_ARM_PLACE)}) DO UPDATE SET "
-    + ", ".join(f"{name} = arm_days.{name} + excluded.{name}" for name in _ARM_SUMS)
-)
+_ADD_ARMS = _adding("arm_days", _ARM_PLACE, _ARM_SUMS)
 
 
 def add_arms(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:

@@ -132,6 +132,17 @@ impl Checking<'_> {
     }
 
     fn members(&mut self, properties: &[u8], value: &[u8], depth: usize) -> Fit {
+        self.each_member(properties, value, depth, |property| property.map(|property| property.value))
+    }
+
+    /// Each member of `value` by the schema that `rule` has for it, given what `properties` says of its name.
+    fn each_member<'s>(
+        &mut self,
+        properties: &'s [u8],
+        value: &[u8],
+        depth: usize,
+        rule: impl Fn(Option<Member<'s>>) -> Option<&'s [u8]>,
+    ) -> Fit {
         let mut fit = Fit::Fits;
         for member in walk::members(value) {
             let Ok(member) = member else { return Fit::Unknown };
@@ -139,8 +150,8 @@ impl Checking<'_> {
                 return fit.and(Fit::Unknown);
             }
             let Some(name) = unescape(member.key) else { return Fit::Unknown };
-            if let Some(property) = find(properties, &name) {
-                fit = fit.and(self.schema(property.value, member.value, depth + 1));
+            if let Some(schema) = rule(find(properties, &name)) {
+                fit = fit.and(self.schema(schema, member.value, depth + 1));
             }
         }
         fit
@@ -168,18 +179,7 @@ impl Checking<'_> {
         }
         let properties = find(schema, "properties");
         let properties = properties.as_ref().map_or(&b"{}"[..], |properties| properties.value);
-        let mut fit = Fit::Fits;
-        for member in walk::members(value) {
-            let Ok(member) = member else { return Fit::Unknown };
-            if !self.fuel.burn(properties.len()) {
-                return fit.and(Fit::Unknown);
-            }
-            let Some(name) = unescape(member.key) else { return Fit::Unknown };
-            if find(properties, &name).is_none() {
-                fit = fit.and(self.schema(rule, member.value, depth + 1));
-            }
-        }
-        fit
+        self.each_member(properties, value, depth, |property| property.is_none().then_some(rule))
     }
 
     fn elements(&mut self, rule: &[u8], value: &[u8], depth: usize) -> Fit {
