@@ -83,16 +83,21 @@ impl Patch {
     }
 
     /// Writes the insertion into `object`, whose first byte stands at `base` of the edited text.
-    pub(crate) fn write(mut self, object: &[u8], base: usize, edits: &mut Edits) -> Result<(), Unspliced> {
+    pub(crate) fn write(self, object: &[u8], base: usize, edits: &mut Edits) -> Result<(), Unspliced> {
+        let brace = object.iter().position(|byte| *byte == b'{').unwrap_or(0);
+        let is_empty = object.get(brace + 1..).is_some_and(|inside| inside.trim_ascii_start().starts_with(b"}"));
+        self.write_behind(base + brace, is_empty, edits)
+    }
+
+    /// Writes the insertion into the object whose `{` stands at `brace` of the edited text, and which has no members so far or some.
+    pub(crate) fn write_behind(mut self, brace: usize, is_empty: bool, edits: &mut Edits) -> Result<(), Unspliced> {
         if self.members.is_empty() {
             return Ok(());
         }
-        let brace = object.iter().position(|byte| *byte == b'{').unwrap_or(0);
-        let is_empty = object.get(brace + 1..).is_some_and(|inside| inside.trim_ascii_start().starts_with(b"}"));
         if !is_empty {
             self.members.push(b',');
         }
-        Ok(edits.insert(base + brace + 1, &self.members)?)
+        Ok(edits.insert(brace + 1, &self.members)?)
     }
 }
 

@@ -91,6 +91,22 @@ pub fn member<'a>(object: &'a [u8], name: &str) -> Result<Option<Member<'a>>, Re
     Ok(None)
 }
 
+/// The first member of `object` of each of these decoded names, in one pass.
+///
+/// # Errors
+/// What is wrong with the object.
+pub(crate) fn first_members<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> Result<[Option<Member<'a>>; N], Reject> {
+    let mut found = [const { None }; N];
+    for member in members(object) {
+        let member = member?;
+        let decoded = unescape(member.key);
+        if let Some(at) = decoded.and_then(|decoded| names.iter().position(|name| decoded == **name)) {
+            found[at].get_or_insert(member);
+        }
+    }
+    Ok(found)
+}
+
 /// The decoded text of a string value, quotes included in `value`. Borrowed when it holds no escape.
 ///
 /// `None` when `value` is no string, is not UTF-8, or holds a malformed escape, half of a surrogate pair or a control
@@ -350,6 +366,13 @@ pub(crate) struct Cursor<'a> {
 pub(crate) struct Level {
     close: u8,
     begun: bool,
+}
+
+impl Level {
+    /// Whether nothing was found in it so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.begun
+    }
 }
 
 impl<'a> Cursor<'a> {

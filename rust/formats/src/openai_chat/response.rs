@@ -5,6 +5,7 @@ pub(crate) mod encode;
 #[cfg(test)]
 mod tests;
 
+use core::ops::Range;
 use std::sync::LazyLock;
 
 use fairlead_ir::{Finish, NanoUsd, Usage};
@@ -12,7 +13,7 @@ use memchr::memmem::Finder;
 
 use super::wire::{Choices, Outline, PlacedUsage, TEXT_PART, read_usage, word};
 use crate::identity::Identity;
-use crate::json::walk::{self, Member, as_u64};
+use crate::json::walk::{self, Cursor, Member, as_u64};
 use crate::json::{Kind, Reject};
 use crate::patch::{Patch, Unspliced, name, shifted};
 use crate::reply::Seen;
@@ -163,20 +164,31 @@ struct Editor<'a> {
 impl Editor<'_> {
     /// `/v1`: the usage object gains the cost, wherever it is.
     fn edit_native(&mut self, object: &[u8], base: usize) -> Result<(), Unspliced> {
-        for member in walk::members(object) {
-            let member = member?;
-            match (&*name(member.key), member.kind) {
-                (b"usage", Kind::Object) => self.edit_usage(member.value, base + member.value_range.start)?,
-                (b"choices", Kind::Array) => {
-                    let base = base + member.value_range.start;
-                    for choice in walk::elements(member.value) {
-                        let choice = choice?;
-                        if choice.kind == Kind::Object {
-                            self.edit_usage_of(choice.value, base + choice.value_range.start)?;
-                        }
-                    }
+        let mut cursor = Cursor::new(object);
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (&*name(key), cursor.kind()?) {
+                (b"usage", Kind::Object) => self.edit_usage(&mut cursor, base)?,
+                (b"choices", Kind::Array) => self.edit_usage_of_choices(&mut cursor, base)?,
+                _ => drop(cursor.skip()?),
+            }
+        }
+        Ok(cursor.end()?)
+    }
+
+    fn edit_usage_of_choices(&mut self, cursor: &mut Cursor<'_>, base: usize) -> Result<(), Unspliced> {
+        let mut level = cursor.enter(b'[')?;
+        while cursor.next_element(&mut level)? {
+            if cursor.kind()? != Kind::Object {
+                cursor.skip()?;
+                continue;
+            }
+            let mut level = cursor.enter(b'{')?;
+            while let Some(key) = cursor.next_key(&mut level)? {
+                match (&*name(key), cursor.kind()?) {
+                    (b"usage", Kind::Object) => self.edit_usage(cursor, base)?,
+                    _ => drop(cursor.skip()?),
                 }
-                _ => {}
             }
         }
         Ok(())
@@ -187,27 +199,35 @@ impl Editor<'_> {
         let identity = self.identity;
         let (mut id, mut kind, mut created, mut model, mut provider, mut fingerprint, mut choices, mut usage) =
             (true, true, true, true, true, true, true, true);
-        for member in walk::members(object) {
-            let member = member?;
-            let place = shifted(&member.value_range, base);
-            match &*name(member.key) {
+        let mut cursor = Cursor::new(object);
+        let brace = base + cursor.at();
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            let (name, member_kind) = (name(key), cursor.kind()?);
+            match (&*name, member_kind) {
+                (b"choices", Kind::Array) => {
+                    choices = false;
+                    self.edit_choices(&mut cursor, base)?;
+                    continue;
+                }
+                (b"usage", Kind::Object) => {
+                    usage = false;
+                    self.edit_usage(&mut cursor, base)?;
+                    continue;
+                }
+                _ => {}
+            }
+            let (value, place) = skip(&mut cursor, base)?;
+            match &*name {
                 b"id" => self.replace_missing(&mut id, place, identity.generation_id_json())?,
                 b"model" => self.replace_missing(&mut model, place, identity.model_json())?,
                 b"provider" => self.replace_missing(&mut provider, place, identity.provider_json())?,
-                b"object" if member.value == self.shape.object() => kind = false,
+                b"object" if value == self.shape.object() => kind = false,
                 b"object" => self.replace_missing(&mut kind, place, self.shape.object())?,
-                b"created" if as_u64(member.value).is_some() => created = false,
+                b"created" if as_u64(value).is_some() => created = false,
                 b"created" => self.replace_missing(&mut created, place, &self.created())?,
                 b"system_fingerprint" => fingerprint = false,
-                b"choices" if member.kind == Kind::Array => {
-                    choices = false;
-                    self.edit_choices(member.value, place.start)?;
-                }
                 b"choices" => self.replace_missing(&mut choices, place, b"[]")?,
-                b"usage" if member.kind == Kind::Object => {
-                    usage = false;
-                    self.edit_usage(member.value, place.start)?;
-                }
                 b"usage" => {
                     if let Some(billed) = self.stand_in() {
                         self.replace_missing(&mut usage, place, &billed)?;
@@ -216,6 +236,7 @@ impl Editor<'_> {
                 _ => {}
             }
         }
+        cursor.end()?;
         let mut patch = Patch::default();
         if usage && let Some(billed) = self.stand_in() {
             patch.insert("usage", &billed);
@@ -229,7 +250,7 @@ impl Editor<'_> {
         patch.insert_if(provider, "provider", identity.provider_json());
         patch.insert_if(fingerprint, "system_fingerprint", b"null");
         patch.insert_if(choices, "choices", b"[]");
-        patch.write(object, base, self.edits)
+        patch.write_behind(brace, level.is_empty(), self.edits)
     }
 
     /// A usage object for a completion that has none.
@@ -257,114 +278,128 @@ impl Editor<'_> {
         text
     }
 
-    fn replace_missing(&mut self, missing: &mut bool, place: core::ops::Range<usize>, value: &[u8]) -> Result<(), Unspliced> {
+    fn replace_missing(&mut self, missing: &mut bool, place: Range<usize>, value: &[u8]) -> Result<(), Unspliced> {
         *missing = false;
         Ok(self.edits.replace(place, value)?)
     }
 
-    fn edit_choices(&mut self, array: &[u8], base: usize) -> Result<(), Unspliced> {
-        for (number, choice) in walk::elements(array).enumerate() {
-            let choice = choice?;
-            if choice.kind == Kind::Object {
-                self.edit_choice(choice.value, base + choice.value_range.start, number)?;
+    fn edit_choices(&mut self, cursor: &mut Cursor<'_>, base: usize) -> Result<(), Unspliced> {
+        let mut level = cursor.enter(b'[')?;
+        let mut number = 0;
+        while cursor.next_element(&mut level)? {
+            match cursor.kind()? {
+                Kind::Object => self.edit_choice(cursor, base, number)?,
+                _ => drop(cursor.skip()?),
             }
+            number += 1;
         }
         Ok(())
     }
 
-    fn edit_choice(&mut self, choice: &[u8], base: usize, number: usize) -> Result<(), Unspliced> {
+    fn edit_choice(&mut self, cursor: &mut Cursor<'_>, base: usize, number: u64) -> Result<(), Unspliced> {
         let (mut index, mut finish, mut native, mut part) = (true, true, true, true);
         let mut finish_value: &[u8] = b"null";
-        for member in walk::members(choice) {
-            let member = member?;
-            let place = shifted(&member.value_range, base);
-            match &*name(member.key) {
+        let brace = base + cursor.at();
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            let (name, kind) = (name(key), cursor.kind()?);
+            let is_part = *name == *self.shape.part().as_bytes();
+            part &= !is_part;
+            if is_part && kind == Kind::Object && self.shape.part_kind() == Kind::Object {
+                self.edit_part(cursor, base)?;
+                continue;
+            }
+            if *name == *b"usage" && kind == Kind::Object {
+                self.edit_usage(cursor, base)?;
+                continue;
+            }
+            let (value, place) = skip(cursor, base)?;
+            match &*name {
                 b"index" => index = false,
                 b"native_finish_reason" => native = false,
                 b"finish_reason" => {
                     finish = false;
-                    finish_value = self.edit_finish(&member, place)?;
+                    finish_value = self.edit_finish(value, kind, place)?;
                 }
-                b"usage" if member.kind == Kind::Object => self.edit_usage(member.value, place.start)?,
-                key if key == self.shape.part().as_bytes() => {
-                    part = false;
-                    match member.kind {
-                        Kind::Object if self.shape.part_kind() == Kind::Object => self.edit_part(member.value, place.start)?,
-                        kind if kind == self.shape.part_kind() => {}
-                        _ => self.edits.replace(place, self.shape.empty_part())?,
-                    }
-                }
+                _ if is_part && kind != self.shape.part_kind() => self.edits.replace(place, self.shape.empty_part())?,
                 _ => {}
             }
         }
         let mut patch = Patch::default();
         if index {
             let mut text = Vec::new();
-            write_number(&mut text, number as u64);
+            write_number(&mut text, number);
             patch.insert("index", &text);
         }
         patch.insert_if(part, self.shape.part(), self.shape.empty_part());
         patch.insert_if(finish, "finish_reason", b"null");
         patch.insert_if(native, "native_finish_reason", finish_value);
-        patch.write(choice, base, self.edits)
+        patch.write_behind(brace, level.is_empty(), self.edits)
     }
 
     /// Maps the reason to one of the five words; returns the provider's own, as JSON.
-    fn edit_finish<'v>(&mut self, member: &Member<'v>, place: core::ops::Range<usize>) -> Result<&'v [u8], Unspliced> {
-        match word(member.value) {
+    fn edit_finish<'v>(&mut self, value: &'v [u8], kind: Kind, place: Range<usize>) -> Result<&'v [u8], Unspliced> {
+        match word(value) {
             Some(native) => {
                 let mapped = Finish::from_native(&native).name();
                 if mapped != native {
                     self.edits.replace(place, format!("\"{mapped}\"").as_bytes())?;
                 }
-                Ok(member.value)
+                Ok(value)
             }
-            None if member.kind == Kind::Null => Ok(b"null"),
+            None if kind == Kind::Null => Ok(b"null"),
             None => self.edits.replace(place, b"null").map(|()| &b"null"[..]).map_err(Unspliced::from),
         }
     }
 
-    fn edit_part(&mut self, part: &[u8], base: usize) -> Result<(), Unspliced> {
+    fn edit_part(&mut self, cursor: &mut Cursor<'_>, base: usize) -> Result<(), Unspliced> {
         let mut role = self.shape != Shape::Chunk;
-        for member in walk::members(part) {
-            let member = member?;
-            let place = shifted(&member.value_range, base);
-            match (&*name(member.key), member.kind) {
-                (b"role", Kind::String) => role = false,
-                (b"role", _) => self.replace_missing(&mut role, place, br#""assistant""#)?,
-                (b"tool_calls", Kind::Array) => self.edit_tool_calls(member.value, place.start)?,
-                _ => {}
+        let brace = base + cursor.at();
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            match (&*name(key), cursor.kind()?) {
+                (b"tool_calls", Kind::Array) => self.edit_tool_calls(cursor, base)?,
+                (b"role", kind) => {
+                    let (_, place) = skip(cursor, base)?;
+                    match kind {
+                        Kind::String => role = false,
+                        _ => self.replace_missing(&mut role, place, br#""assistant""#)?,
+                    }
+                }
+                _ => drop(cursor.skip()?),
             }
         }
         let mut patch = Patch::default();
         patch.insert_if(role, "role", br#""assistant""#);
-        patch.write(part, base, self.edits)
+        patch.write_behind(brace, level.is_empty(), self.edits)
     }
 
-    fn edit_tool_calls(&mut self, array: &[u8], base: usize) -> Result<(), Unspliced> {
-        for call in walk::elements(array) {
-            let call = call?;
-            if call.kind == Kind::Object {
-                self.edit_tool_call(call.value, base + call.value_range.start)?;
+    fn edit_tool_calls(&mut self, cursor: &mut Cursor<'_>, base: usize) -> Result<(), Unspliced> {
+        let mut level = cursor.enter(b'[')?;
+        while cursor.next_element(&mut level)? {
+            match cursor.kind()? {
+                Kind::Object => self.edit_tool_call(cursor, base)?,
+                _ => drop(cursor.skip()?),
             }
         }
         Ok(())
     }
 
-    fn edit_tool_call(&mut self, call: &[u8], base: usize) -> Result<(), Unspliced> {
+    fn edit_tool_call(&mut self, cursor: &mut Cursor<'_>, base: usize) -> Result<(), Unspliced> {
         let (mut index, mut id, mut id_place, mut has_name, mut kind) = (None, false, None, false, None);
-        for member in walk::members(call) {
-            let member = member?;
-            match &*name(member.key) {
-                b"index" => index = as_u64(member.value),
+        let brace = base + cursor.at();
+        let mut level = cursor.enter(b'{')?;
+        while let Some(key) = cursor.next_key(&mut level)? {
+            let (name, is_object) = (name(key), cursor.kind()? == Kind::Object);
+            let (value, place) = skip(cursor, base)?;
+            match &*name {
+                b"index" => index = as_u64(value),
                 b"id" => {
-                    id = word(member.value).is_some();
-                    id_place = Some(shifted(&member.value_range, base));
+                    id = word(value).is_some();
+                    id_place = Some(place);
                 }
-                b"type" => kind = Some((word(member.value).is_some(), shifted(&member.value_range, base))),
-                b"function" if member.kind == Kind::Object => {
-                    has_name = walk::member(member.value, "name")?.is_some_and(|name| word(name.value).is_some());
-                }
+                b"type" => kind = Some((word(value).is_some(), place)),
+                b"function" if is_object => has_name = walk::member(value, "name")?.is_some_and(|name| word(name.value).is_some()),
                 _ => {}
             }
         }
@@ -397,17 +432,13 @@ impl Editor<'_> {
                 None => patch.insert("id", &minted),
             }
         }
-        patch.write(call, base, self.edits)
+        patch.write_behind(brace, level.is_empty(), self.edits)
     }
 
-    fn edit_usage_of(&mut self, choice: &[u8], base: usize) -> Result<(), Unspliced> {
-        match walk::member(choice, "usage")? {
-            Some(usage) if usage.kind == Kind::Object => self.edit_usage(usage.value, base + usage.value_range.start),
-            _ => Ok(()),
-        }
-    }
-
-    fn edit_usage(&mut self, usage: &[u8], base: usize) -> Result<(), Unspliced> {
+    /// Edits the usage object that is next.
+    fn edit_usage(&mut self, cursor: &mut Cursor<'_>, base: usize) -> Result<(), Unspliced> {
+        let base = base + cursor.at();
+        let usage = cursor.skip()?;
         let mut patch = Patch::default();
         set_cost(usage, base, self.cost, &mut patch, self.edits)?;
         if self.identity.is_openrouter() {
@@ -420,22 +451,26 @@ impl Editor<'_> {
     fn complete_usage(&mut self, usage: &[u8], base: usize, patch: &mut Patch) -> Result<(), Unspliced> {
         let figures = read_usage(usage).map(|figured| figured.usage).unwrap_or_default();
         let prompt = figures.total_prompt_tokens();
+        let [prompt_tokens, completion_tokens, total_tokens, prompt_details, completion_details, is_byok] = walk::first_members(
+            usage,
+            ["prompt_tokens", "completion_tokens", "total_tokens", PROMPT_DETAILS, COMPLETION_DETAILS, "is_byok"],
+        )?;
         let numbers = [
-            ("prompt_tokens", prompt),
-            ("completion_tokens", figures.completion_tokens),
-            ("total_tokens", prompt.saturating_add(figures.completion_tokens)),
+            (prompt_tokens, "prompt_tokens", prompt),
+            (completion_tokens, "completion_tokens", figures.completion_tokens),
+            (total_tokens, "total_tokens", prompt.saturating_add(figures.completion_tokens)),
         ];
-        for (key, value) in numbers {
-            set_number(usage, base, key, value, patch, self.edits)?;
+        for (member, key, value) in numbers {
+            put_number(member, base, key, value, patch, self.edits)?;
         }
         let details = [
-            ("prompt_tokens_details", "cached_tokens", figures.cache_read_tokens),
-            ("completion_tokens_details", "reasoning_tokens", figures.reasoning_tokens),
+            (prompt_details, PROMPT_DETAILS, "cached_tokens", figures.cache_read_tokens),
+            (completion_details, COMPLETION_DETAILS, "reasoning_tokens", figures.reasoning_tokens),
         ];
-        for (group, key, value) in details {
-            self.complete_details(usage, base, (group, key, value), patch)?;
+        for (member, group, key, value) in details {
+            self.complete_details(member, base, (group, key, value), patch)?;
         }
-        match walk::member(usage, "is_byok")? {
+        match is_byok {
             Some(member) if member.value == b"false" => Ok(()),
             Some(member) => Ok(self.edits.replace(shifted(&member.value_range, base), b"false")?),
             None => {
@@ -447,13 +482,13 @@ impl Editor<'_> {
 
     fn complete_details(
         &mut self,
-        usage: &[u8],
+        details: Option<Member<'_>>,
         base: usize,
         (group, key, value): (&'static str, &'static str, u64),
         patch: &mut Patch,
     ) -> Result<(), Unspliced> {
         let whole = || format!("{{\"{key}\":{value}}}").into_bytes();
-        match walk::member(usage, group)? {
+        match details {
             Some(details) if details.kind == Kind::Object => {
                 let base = base + details.value_range.start;
                 let mut inner = Patch::default();
@@ -465,6 +500,16 @@ impl Editor<'_> {
         }
         Ok(())
     }
+}
+
+const PROMPT_DETAILS: &str = "prompt_tokens_details";
+const COMPLETION_DETAILS: &str = "completion_tokens_details";
+
+/// Steps over the next value: as written, and its place when the text begins at `base`.
+fn skip<'a>(cursor: &mut Cursor<'a>, base: usize) -> Result<(&'a [u8], Range<usize>), Reject> {
+    let start = base + cursor.at();
+    let value = cursor.skip()?;
+    Ok((value, start..start + value.len()))
 }
 
 static COST_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cost\""));
@@ -500,7 +545,18 @@ pub(crate) fn set_number(
     patch: &mut Patch,
     edits: &mut Edits,
 ) -> Result<(), Unspliced> {
-    let member = walk::member(object, key)?;
+    put_number(walk::member(object, key)?, base, key, value, patch, edits)
+}
+
+/// As [`set_number`], of the member as it was found.
+fn put_number(
+    member: Option<Member<'_>>,
+    base: usize,
+    key: &'static str,
+    value: u64,
+    patch: &mut Patch,
+    edits: &mut Edits,
+) -> Result<(), Unspliced> {
     if member.as_ref().is_some_and(|member| member.kind == Kind::Number) {
         return Ok(());
     }
