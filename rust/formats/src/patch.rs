@@ -3,7 +3,7 @@
 use core::fmt;
 use std::borrow::Cow;
 
-use crate::json::walk::as_str;
+use crate::json::walk::decoded;
 use crate::json::{Reject, plain_ascii};
 use crate::splice::{Edits, Misplaced};
 
@@ -41,11 +41,7 @@ impl From<Misplaced> for Unspliced {
 
 /// A member's name with its escapes decoded: nobody writes `"\u0063hoices"`, but it means the same to every client.
 pub(crate) fn name(key: &[u8]) -> Cow<'_, [u8]> {
-    if plain_ascii(key).is_some() || !key.contains(&b'\\') {
-        return Cow::Borrowed(key);
-    }
-    let quoted = [b"\"", key, b"\""].concat();
-    as_str(&quoted).map_or(Cow::Borrowed(key), |name| Cow::Owned(name.into_owned().into_bytes()))
+    if plain_ascii(key).is_some() || !key.contains(&b'\\') { Cow::Borrowed(key) } else { decoded(key) }
 }
 
 /// Members to be inserted into one object.

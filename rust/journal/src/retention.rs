@@ -74,7 +74,7 @@ impl Held {
 #[derive(Default)]
 pub(crate) struct Holdings {
     segments: VecDeque<Held>,
-    open: HashMap<GenerationId, SegmentId>,
+    open: HashMap<GenerationId, SegmentId, foldhash::fast::RandomState>,
 }
 
 impl Holdings {

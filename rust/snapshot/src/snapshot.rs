@@ -29,7 +29,7 @@ pub struct Snapshot {
     pub presets: Vec<Preset>,
     /// Splits; their names stand where a model is named.
     pub splits: Vec<Split>,
-    names: HashMap<String, Found>,
+    names: Known,
 }
 
 /// What a preset asks for beside what [`Found`] says.
@@ -225,6 +225,9 @@ impl fmt::Display for SnapshotError {
 
 impl std::error::Error for SnapshotError {}
 
+/// What the names of models, aliases and presets stand for.
+type Known = HashMap<String, Found, foldhash::fast::RandomState>;
+
 impl Snapshot {
     /// Reads and validates the JSON of [`wire::Snapshot`]. What comes out cannot be wrong in itself.
     ///
@@ -234,7 +237,7 @@ impl Snapshot {
         let wire: wire::Snapshot = serde_json::from_slice(json).map_err(|error| SnapshotError::new("snapshot", error.to_string()))?;
         let sources = Sources::new(&wire.providers)?;
         let mut models = Vec::with_capacity(wire.models.len());
-        let mut names = HashMap::new();
+        let mut names = Known::default();
         for model in wire.models {
             let index = models.len();
             for name in std::iter::once(&model.id).chain(&model.aliases) {
@@ -270,7 +273,7 @@ impl Snapshot {
 }
 
 /// Presets are names too. They stand for a model or an alias, not for each other.
-fn add_presets(names: &mut HashMap<String, Found>, presets: &[wire::Preset]) -> Result<(), SnapshotError> {
+fn add_presets(names: &mut Known, presets: &[wire::Preset]) -> Result<(), SnapshotError> {
     let mut found = Vec::with_capacity(presets.len());
     for preset in presets {
         let Found { model, .. } = known(names, &preset.model, || format!("presets.{}.model", preset.name))?;
@@ -284,7 +287,7 @@ fn add_presets(names: &mut HashMap<String, Found>, presets: &[wire::Preset]) -> 
     Ok(())
 }
 
-fn preset(given: wire::Preset, names: &HashMap<String, Found>) -> Result<Preset, SnapshotError> {
+fn preset(given: wire::Preset, names: &Known) -> Result<Preset, SnapshotError> {
     for (position, model) in given.models.iter().enumerate() {
         known(names, model, || format!("presets.{}.models.{position}", given.name))?;
     }
@@ -292,7 +295,7 @@ fn preset(given: wire::Preset, names: &HashMap<String, Found>) -> Result<Preset,
     Ok(Preset { name: given.name, model: given.model, models: given.models, provider })
 }
 
-fn splits(given: Vec<wire::Split>, names: &HashMap<String, Found>) -> Result<Vec<Split>, SnapshotError> {
+fn splits(given: Vec<wire::Split>, names: &Known) -> Result<Vec<Split>, SnapshotError> {
     let mut splits: Vec<Split> = Vec::with_capacity(given.len());
     for wire::Split { name, arms } in given {
         if names.contains_key(&name) || splits.iter().any(|split| split.name == name) {
@@ -309,7 +312,7 @@ fn splits(given: Vec<wire::Split>, names: &HashMap<String, Found>) -> Result<Vec
     Ok(splits)
 }
 
-fn add_shadows(models: &mut [Model], given: Vec<wire::Shadow>, names: &HashMap<String, Found>) -> Result<(), SnapshotError> {
+fn add_shadows(models: &mut [Model], given: Vec<wire::Shadow>, names: &Known) -> Result<(), SnapshotError> {
     for wire::Shadow { of, model, share_millionths } in given {
         let path = format!("shadows.{of}");
         let shadowed = known(names, &of, || path.clone())?.model;
@@ -329,7 +332,7 @@ fn add_shadows(models: &mut [Model], given: Vec<wire::Shadow>, names: &HashMap<S
 }
 
 /// A name with as few of its suffixes taken off as it needs to be known: what `:nitro` and the like wish is the router's to read.
-fn known(names: &HashMap<String, Found>, model: &str, path: impl Fn() -> String) -> Result<Found, SnapshotError> {
+fn known(names: &Known, model: &str, path: impl Fn() -> String) -> Result<Found, SnapshotError> {
     let mut shorter = std::iter::successors(Some(model), |name| Some(name.rsplit_once(':')?.0));
     shorter.find_map(|name| names.get(name)).copied().ok_or_else(|| {
         let message = format!("no model {model:?}{}", did_you_mean(names.keys().map(String::as_str), model));

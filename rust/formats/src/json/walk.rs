@@ -79,7 +79,7 @@ pub fn elements(array: &[u8]) -> ElementIter<'_> {
 pub fn member<'a>(object: &'a [u8], name: &str) -> Result<Option<Member<'a>>, Reject> {
     let mut cursor = Cursor::new(object);
     let mut level = cursor.enter(b'{')?;
-    while let Some(key_range) = cursor.next_key_range(&mut level)? {
+    while let Some((key_range, _)) = cursor.next_key_range(&mut level)? {
         let kind = cursor.kind()?;
         let value_range = cursor.skip_range(kind)?;
         let key = &object[key_range.clone()];
@@ -274,7 +274,7 @@ impl<'a> Iterator for MemberIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.walk.next(|cursor, level| {
-            let Some(key_range) = cursor.next_key_range(level)? else { return Ok(None) };
+            let Some((key_range, _)) = cursor.next_key_range(level)? else { return Ok(None) };
             let kind = cursor.kind()?;
             let value_range = cursor.skip_range(kind)?;
             let (key, value) = (&cursor.text[key_range.clone()], &cursor.text[value_range.clone()]);
@@ -427,11 +427,21 @@ impl<'a> Cursor<'a> {
     /// Steps to the next member's value; returns its key as written, or `None` behind the object's end.
     #[inline]
     pub(crate) fn next_key(&mut self, level: &mut Level) -> Result<Option<&'a [u8]>, Reject> {
-        Ok(self.next_key_range(level)?.map(|range| &self.text[range]))
+        Ok(self.next_key_range(level)?.map(|(range, _)| &self.text[range]))
     }
 
+    /// As `next_key`, with its escapes decoded: nobody writes `"\u0063hoices"`, but it means the same to every client.
     #[inline]
-    fn next_key_range(&mut self, level: &mut Level) -> Result<Option<Range<usize>>, Reject> {
+    pub(crate) fn next_name(&mut self, level: &mut Level) -> Result<Option<Cow<'a, [u8]>>, Reject> {
+        Ok(self.next_key_range(level)?.map(|(range, has_escape)| {
+            let key = &self.text[range];
+            if has_escape { decoded(key) } else { Cow::Borrowed(key) }
+        }))
+    }
+
+    /// Where the next member's key stands, and whether it holds an escape.
+    #[inline]
+    fn next_key_range(&mut self, level: &mut Level) -> Result<Option<(Range<usize>, bool)>, Reject> {
         if !self.next_element(level)? {
             return Ok(None);
         }
@@ -439,13 +449,13 @@ impl<'a> Cursor<'a> {
         if self.text.get(start) != Some(&b'"') {
             return Err(self.unexpected("a member name"));
         }
-        let end = skip_string(self.text, start, &mut self.window)?;
+        let (end, has_escape) = skip_text(self.text, start, &mut self.window)?;
         self.at = skip_space(self.text, end);
         if self.text.get(self.at) != Some(&b':') {
             return Err(self.unexpected("':'"));
         }
         self.at = skip_space(self.text, self.at + 1);
-        Ok(Some(start + 1..end - 1))
+        Ok(Some((start + 1..end - 1, has_escape)))
     }
 
     /// Steps to the next element; `false` behind the array's end.
@@ -478,16 +488,31 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A member's name, as written, with its escapes decoded; as it is where they are damaged.
+#[cold]
+pub(crate) fn decoded(key: &[u8]) -> Cow<'_, [u8]> {
+    unescape(key).map_or(Cow::Borrowed(key), |name| Cow::Owned(name.into_owned().into_bytes()))
+}
+
 /// Behind the string whose opening quote stands at `start`.
 #[inline]
 fn skip_string(text: &[u8], start: usize, window: &mut Window) -> Result<usize, Reject> {
-    let mut high = false;
+    Ok(skip_text(text, start, window)?.0)
+}
+
+/// As `skip_string`, and whether it holds an escape.
+#[inline]
+fn skip_text(text: &[u8], start: usize, window: &mut Window) -> Result<(usize, bool), Reject> {
+    let (mut high, mut has_escape) = (false, false);
     let mut at = start + 1;
     loop {
         at = skip_plain(baseline(), text, at, window, &mut high);
         match text.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at = (at + 2).min(text.len()),
+            Some(b'"') => return Ok((at + 1, has_escape)),
+            Some(b'\\') => {
+                has_escape = true;
+                at = (at + 2).min(text.len());
+            }
             Some(_) => return Err(Reject::new(at, Reason::ControlCharacter)),
             None => return Err(Reject::new(at, Reason::Truncated)),
         }
@@ -535,6 +560,15 @@ fn skip_container(text: &[u8], start: usize, window: &mut Window) -> Result<usiz
 #[inline]
 fn skip_scalar(text: &[u8], start: usize, kind: Kind) -> Result<usize, Reject> {
     let mut end = start + 1;
+    // Counts are most of what there is.
+    if matches!(text[start], b'1'..=b'9') {
+        while text.get(end).is_some_and(u8::is_ascii_digit) {
+            end += 1;
+        }
+        if matches!(text.get(end), Some(b',' | b'}' | b']')) {
+            return Ok(end);
+        }
+    }
     while text.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')) {
         end += 1;
     }
@@ -567,7 +601,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::{Kind, Reason, Reject};
-    use super::{as_bool, as_str, as_u64, elements, member, members, write_string};
+    use super::{Cursor, as_bool, as_str, as_u64, elements, first_members, member, members, write_string};
 
     /// The members as `(key, value)` texts, or the reason and offset of the first fault.
     fn list(object: &str) -> Result<Vec<(String, String)>, (Reason, usize)> {
@@ -629,6 +663,36 @@ mod tests {
         check("{\"a\":tru", Reason::Truncated, 8);
         check(&format!("{{\"a\":{}", "[".repeat(100_000)), Reason::TooDeep(128), 132);
         check(&format!("{{\"a\":{}", "{\"b\":".repeat(100_000)), Reason::TooDeep(128), 640);
+    }
+
+    #[test]
+    fn first_members_table() {
+        let check = |object: &str, expected: [Option<&str>; 2]| {
+            let found = first_members(object.as_bytes(), ["a", "b"]).unwrap();
+            assert_eq!(found.map(|member| member.map(|member| member.value)), expected.map(|value| value.map(str::as_bytes)), "{object}");
+        };
+        check("{}", [None, None]);
+        check(r#"{"b":2,"c":3,"a":1,"b":4}"#, [Some("1"), Some("2")]);
+        check(r#"{"\u0061":1,"a":2}"#, [Some("1"), None]);
+        assert!(first_members(br#"{"a":1"#, ["a"]).is_err());
+    }
+
+    #[test]
+    fn names_table() {
+        let check = |object: &str, expected: &[&[u8]]| {
+            let mut cursor = Cursor::new(object.as_bytes());
+            let mut level = cursor.enter(b'{').unwrap();
+            let mut found = Vec::new();
+            while let Some(name) = cursor.next_name(&mut level).unwrap() {
+                found.push(name.into_owned());
+                cursor.skip().unwrap();
+            }
+            assert_eq!(found, expected, "{object}");
+        };
+        check("{}", &[]);
+        check(r#"{"a":"\n","\u0063hoices":1,"":2}"#, &[b"a", b"choices", b""]);
+        // Damaged ones stay what they are.
+        check(r#"{"\ud800":1}"#, &[br"\ud800"]);
     }
 
     #[test]

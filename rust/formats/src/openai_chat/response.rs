@@ -5,6 +5,7 @@ pub(crate) mod encode;
 #[cfg(test)]
 mod tests;
 
+use core::cell::LazyCell;
 use core::ops::Range;
 use std::sync::LazyLock;
 
@@ -15,7 +16,7 @@ use super::wire::{Choices, Outline, PlacedUsage, TEXT_PART, read_usage, word};
 use crate::identity::Identity;
 use crate::json::walk::{self, Cursor, Member, as_u64};
 use crate::json::{Kind, Reject};
-use crate::patch::{Patch, Unspliced, name, shifted};
+use crate::patch::{Patch, Unspliced, shifted};
 use crate::reply::Seen;
 use crate::splice::Edits;
 use crate::write::{Object, write_number};
@@ -166,8 +167,8 @@ impl Editor<'_> {
     fn edit_native(&mut self, object: &[u8], base: usize) -> Result<(), Unspliced> {
         let mut cursor = Cursor::new(object);
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"usage", Kind::Object) => self.edit_usage(&mut cursor, base)?,
                 (b"choices", Kind::Array) => self.edit_usage_of_choices(&mut cursor, base)?,
                 _ => drop(cursor.skip()?),
@@ -184,8 +185,8 @@ impl Editor<'_> {
                 continue;
             }
             let mut level = cursor.enter(b'{')?;
-            while let Some(key) = cursor.next_key(&mut level)? {
-                match (&*name(key), cursor.kind()?) {
+            while let Some(key) = cursor.next_name(&mut level)? {
+                match (&*key, cursor.kind()?) {
                     (b"usage", Kind::Object) => self.edit_usage(cursor, base)?,
                     _ => drop(cursor.skip()?),
                 }
@@ -202,9 +203,8 @@ impl Editor<'_> {
         let mut cursor = Cursor::new(object);
         let brace = base + cursor.at();
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            let (name, member_kind) = (name(key), cursor.kind()?);
-            match (&*name, member_kind) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"choices", Kind::Array) => {
                     choices = false;
                     self.edit_choices(&mut cursor, base)?;
@@ -218,7 +218,7 @@ impl Editor<'_> {
                 _ => {}
             }
             let (value, place) = skip(&mut cursor, base)?;
-            match &*name {
+            match &*key {
                 b"id" => self.replace_missing(&mut id, place, identity.generation_id_json())?,
                 b"model" => self.replace_missing(&mut model, place, identity.model_json())?,
                 b"provider" => self.replace_missing(&mut provider, place, identity.provider_json())?,
@@ -301,20 +301,20 @@ impl Editor<'_> {
         let mut finish_value: &[u8] = b"null";
         let brace = base + cursor.at();
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            let (name, kind) = (name(key), cursor.kind()?);
-            let is_part = *name == *self.shape.part().as_bytes();
+        while let Some(key) = cursor.next_name(&mut level)? {
+            let kind = cursor.kind()?;
+            let is_part = *key == *self.shape.part().as_bytes();
             part &= !is_part;
             if is_part && kind == Kind::Object && self.shape.part_kind() == Kind::Object {
                 self.edit_part(cursor, base)?;
                 continue;
             }
-            if *name == *b"usage" && kind == Kind::Object {
+            if *key == *b"usage" && kind == Kind::Object {
                 self.edit_usage(cursor, base)?;
                 continue;
             }
             let (value, place) = skip(cursor, base)?;
-            match &*name {
+            match &*key {
                 b"index" => index = false,
                 b"native_finish_reason" => native = false,
                 b"finish_reason" => {
@@ -356,8 +356,8 @@ impl Editor<'_> {
         let mut role = self.shape != Shape::Chunk;
         let brace = base + cursor.at();
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"tool_calls", Kind::Array) => self.edit_tool_calls(cursor, base)?,
                 (b"role", kind) => {
                     let (_, place) = skip(cursor, base)?;
@@ -389,10 +389,10 @@ impl Editor<'_> {
         let (mut index, mut id, mut id_place, mut has_name, mut kind) = (None, false, None, false, None);
         let brace = base + cursor.at();
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            let (name, is_object) = (name(key), cursor.kind()? == Kind::Object);
+        while let Some(key) = cursor.next_name(&mut level)? {
+            let is_object = cursor.kind()? == Kind::Object;
             let (value, place) = skip(cursor, base)?;
-            match &*name {
+            match &*key {
                 b"index" => index = as_u64(value),
                 b"id" => {
                     id = word(value).is_some();
@@ -449,26 +449,27 @@ impl Editor<'_> {
 
     /// The figures whose absence or wrong type breaks strict clients.
     fn complete_usage(&mut self, usage: &[u8], base: usize, patch: &mut Patch) -> Result<(), Unspliced> {
-        let figures = read_usage(usage).map(|figured| figured.usage).unwrap_or_default();
-        let prompt = figures.total_prompt_tokens();
+        // Most say everything, and need not be read again.
+        let figures = LazyCell::new(|| read_usage(usage).map(|figured| figured.usage).unwrap_or_default());
+        let figures = || &*figures;
         let [prompt_tokens, completion_tokens, total_tokens, prompt_details, completion_details, is_byok] = walk::first_members(
             usage,
             ["prompt_tokens", "completion_tokens", "total_tokens", PROMPT_DETAILS, COMPLETION_DETAILS, "is_byok"],
         )?;
         let numbers = [
-            (prompt_tokens, "prompt_tokens", prompt),
-            (completion_tokens, "completion_tokens", figures.completion_tokens),
-            (total_tokens, "total_tokens", prompt.saturating_add(figures.completion_tokens)),
+            (prompt_tokens, "prompt_tokens", Usage::total_prompt_tokens as fn(&Usage) -> u64),
+            (completion_tokens, "completion_tokens", |usage| usage.completion_tokens),
+            (total_tokens, "total_tokens", |usage| usage.total_prompt_tokens().saturating_add(usage.completion_tokens)),
         ];
         for (member, key, value) in numbers {
-            put_number(member, base, key, value, patch, self.edits)?;
+            put_number(member, base, key, || value(figures()), patch, self.edits)?;
         }
         let details = [
-            (prompt_details, PROMPT_DETAILS, "cached_tokens", figures.cache_read_tokens),
-            (completion_details, COMPLETION_DETAILS, "reasoning_tokens", figures.reasoning_tokens),
+            (prompt_details, PROMPT_DETAILS, "cached_tokens", (|usage| usage.cache_read_tokens) as fn(&Usage) -> u64),
+            (completion_details, COMPLETION_DETAILS, "reasoning_tokens", |usage| usage.reasoning_tokens),
         ];
         for (member, group, key, value) in details {
-            self.complete_details(member, base, (group, key, value), patch)?;
+            self.complete_details(member, base, (group, key), || value(figures()), patch)?;
         }
         match is_byok {
             Some(member) if member.value == b"false" => Ok(()),
@@ -484,15 +485,16 @@ impl Editor<'_> {
         &mut self,
         details: Option<Member<'_>>,
         base: usize,
-        (group, key, value): (&'static str, &'static str, u64),
+        (group, key): (&'static str, &'static str),
+        value: impl Fn() -> u64,
         patch: &mut Patch,
     ) -> Result<(), Unspliced> {
-        let whole = || format!("{{\"{key}\":{value}}}").into_bytes();
+        let whole = || format!("{{\"{key}\":{}}}", value()).into_bytes();
         match details {
             Some(details) if details.kind == Kind::Object => {
                 let base = base + details.value_range.start;
                 let mut inner = Patch::default();
-                set_number(details.value, base, key, value, &mut inner, self.edits)?;
+                put_number(walk::member(details.value, key)?, base, key, value, &mut inner, self.edits)?;
                 inner.write(details.value, base, self.edits)?;
             }
             Some(details) => self.edits.replace(shifted(&details.value_range, base), &whole())?,
@@ -545,7 +547,7 @@ pub(crate) fn set_number(
     patch: &mut Patch,
     edits: &mut Edits,
 ) -> Result<(), Unspliced> {
-    put_number(walk::member(object, key)?, base, key, value, patch, edits)
+    put_number(walk::member(object, key)?, base, key, || value, patch, edits)
 }
 
 /// As [`set_number`], of the member as it was found.
@@ -553,7 +555,7 @@ fn put_number(
     member: Option<Member<'_>>,
     base: usize,
     key: &'static str,
-    value: u64,
+    value: impl FnOnce() -> u64,
     patch: &mut Patch,
     edits: &mut Edits,
 ) -> Result<(), Unspliced> {
@@ -561,7 +563,7 @@ fn put_number(
         return Ok(());
     }
     let mut text = Vec::new();
-    write_number(&mut text, value);
+    write_number(&mut text, value());
     match member {
         Some(member) => edits.replace(shifted(&member.value_range, base), &text)?,
         None => patch.insert(key, &text),

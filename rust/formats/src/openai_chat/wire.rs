@@ -49,8 +49,8 @@ impl<'a> Outline<'a> {
         let mut outline = Outline::default();
         let mut cursor = Cursor::new(object);
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"choices", Kind::Array) => outline.choices = Some(Choices::read(&mut cursor, part)?),
                 (b"usage", Kind::Object) => outline.usage = Some(PlacedUsage::read(&mut cursor)?),
                 (b"id", _) => outline.id = Some(cursor.skip()?),
@@ -117,8 +117,8 @@ impl<'a> Choices<'a> {
 
     fn read_one(&mut self, cursor: &mut Cursor<'a>, part: &str) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (key, Kind::Object) if key == part.as_bytes() => self.read_part(cursor)?,
                 (key, Kind::String) if key == b"text" && part == TEXT_PART => {
                     let bytes = text_bytes(cursor.skip()?);
@@ -143,8 +143,8 @@ impl<'a> Choices<'a> {
         let before = self.content_bytes;
         let mut reasoning_bytes = 0;
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"content" | b"refusal", Kind::String) => self.add(text_bytes(cursor.skip()?)),
                 // One and the same text under two names, where a host serves two kinds of clients.
                 (b"reasoning" | b"reasoning_content", Kind::String) => reasoning_bytes = text_bytes(cursor.skip()?).max(reasoning_bytes),
@@ -177,8 +177,8 @@ impl<'a> Choices<'a> {
 
     fn read_tool_call(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"function", Kind::Object) => self.read_function(cursor)?,
                 _ => drop(cursor.skip()?),
             }
@@ -188,9 +188,9 @@ impl<'a> Choices<'a> {
 
     fn read_function(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
+        while let Some(key) = cursor.next_name(&mut level)? {
             let bytes = text_bytes(cursor.skip()?);
-            self.begins_call |= bytes > 0 && *name(key) == *b"name";
+            self.begins_call |= bytes > 0 && *key == *b"name";
             self.add(bytes);
         }
         Ok(())
@@ -288,10 +288,10 @@ impl Figures {
     fn read(cursor: &mut Cursor<'_>) -> Result<Figures, Reject> {
         let mut figures = Figures::default();
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
+        while let Some(key) = cursor.next_name(&mut level)? {
             match cursor.kind()? {
-                Kind::Object => figures.read_details(&name(key), cursor)?,
-                _ => figures.read_number(&name(key), cursor.skip()?),
+                Kind::Object => figures.read_details(&key, cursor)?,
+                _ => figures.read_number(&key, cursor.skip()?),
             }
         }
         Ok(figures)
@@ -313,9 +313,9 @@ impl Figures {
 
     fn read_details(&mut self, group: &[u8], cursor: &mut Cursor<'_>) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
+        while let Some(key) = cursor.next_name(&mut level)? {
             let value = cursor.skip()?;
-            match (group, &*name(key)) {
+            match (group, &*key) {
                 (b"prompt_tokens_details", b"cached_tokens") => self.cached = count(value).or(self.cached),
                 (b"prompt_tokens_details", b"cache_write_tokens") => self.cache_write = count(value),
                 (b"completion_tokens_details", b"reasoning_tokens") => self.reasoning = count(value).or(self.reasoning),

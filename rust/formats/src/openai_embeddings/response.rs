@@ -7,7 +7,7 @@ use crate::json::walk::{Cursor, as_u64};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::response::{set_cost, set_number};
 use crate::openai_chat::wire::{is_error, read_prompt_usage};
-use crate::patch::{Patch, Unspliced, name};
+use crate::patch::{Patch, Unspliced};
 use crate::reply::Seen;
 use crate::splice::Edits;
 use crate::write::{Object, write_number};
@@ -17,8 +17,8 @@ pub(crate) fn read(body: &[u8], seen: &mut Seen) -> Result<bool, Reject> {
     let (mut is_list, mut id, mut model) = (false, None, None);
     let mut cursor = Cursor::new(body);
     let mut level = cursor.enter(b'{')?;
-    while let Some(key) = cursor.next_key(&mut level)? {
-        match (&*name(key), cursor.kind()?) {
+    while let Some(key) = cursor.next_name(&mut level)? {
+        match (&*key, cursor.kind()?) {
             (b"data", Kind::Array) => {
                 is_list = true;
                 seen.content = !is_empty(cursor.skip()?);
@@ -62,8 +62,8 @@ pub(crate) fn edit(body: &[u8], identity: &Identity, cost: Option<NanoUsd>, bill
     let (mut found, mut has_usage) = ([false; 4], false);
     let mut cursor = Cursor::new(body);
     let mut level = cursor.enter(b'{')?;
-    while let Some(key) = cursor.next_key(&mut level)? {
-        let (key, kind, start) = (name(key), cursor.kind()?, cursor.at());
+    while let Some(key) = cursor.next_name(&mut level)? {
+        let (kind, start) = (cursor.kind()?, cursor.at());
         if *key == *b"data" && kind == Kind::Array {
             edit_data(&mut cursor, body, edits)?;
             continue;
@@ -135,8 +135,8 @@ fn edit_data(cursor: &mut Cursor<'_>, body: &[u8], edits: &mut Edits) -> Result<
 fn edit_embedding(cursor: &mut Cursor<'_>, body: &[u8], number: usize, edits: &mut Edits) -> Result<(), Unspliced> {
     let (mut has_kind, mut has_index, begin) = (false, false, cursor.at());
     let mut level = cursor.enter(b'{')?;
-    while let Some(key) = cursor.next_key(&mut level)? {
-        let (key, start) = (name(key), cursor.at());
+    while let Some(key) = cursor.next_name(&mut level)? {
+        let (key, start) = (key, cursor.at());
         let value = cursor.skip()?;
         match &*key {
             b"object" => {

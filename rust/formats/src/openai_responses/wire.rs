@@ -42,8 +42,8 @@ impl<'a> Outline<'a> {
         let mut outline = Outline::default();
         let mut cursor = Cursor::new(object);
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"output", Kind::Array) => outline.content = Some(Content::read(&mut cursor)?),
                 (b"usage", Kind::Object) => {
                     outline.usage_start = cursor.at();
@@ -132,8 +132,8 @@ impl Content {
         let (mut word, mut action, mut sealed) = (&b""[..], None, false);
         let (mut texts, mut call_bytes) = (Content::default(), 0);
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"type", Kind::String) => word = inside(cursor.skip()?),
                 (b"content" | b"summary", Kind::Array) => texts.read_texts(cursor)?,
                 (b"encrypted_content", Kind::String) => sealed = !inside(cursor.skip()?).is_empty(),
@@ -168,8 +168,8 @@ impl Content {
                 continue;
             }
             let mut level = cursor.enter(b'{')?;
-            while let Some(key) = cursor.next_key(&mut level)? {
-                match (&*name(key), cursor.kind()?) {
+            while let Some(key) = cursor.next_name(&mut level)? {
+                match (&*key, cursor.kind()?) {
                     (b"type", Kind::String) => self.refusal |= inside(cursor.skip()?) == b"refusal",
                     (b"text" | b"refusal", Kind::String) => self.bytes += inside(cursor.skip()?).len() as u64,
                     _ => drop(cursor.skip()?),

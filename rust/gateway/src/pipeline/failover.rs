@@ -30,7 +30,7 @@ pub(crate) struct Standby {
     /// As it came.
     intake: Intake,
     strict: bool,
-    journey: Journey,
+    journey: Box<Journey>,
 }
 
 /// The next attempt.
@@ -44,7 +44,7 @@ pub(crate) struct Next {
 impl Standby {
     /// Whatever the next attempt needs; `None` where there is none.
     pub(crate) fn new(
-        journey: Journey,
+        journey: Box<Journey>,
         principal: Arc<Principal>,
         headers: &mut HeaderMap,
         ask: Ask,

@@ -337,7 +337,7 @@ pub(crate) fn choose(
     intake: &Intake,
     ask: &Ask,
     generation: GenerationId,
-) -> Result<Journey, Failure> {
+) -> Result<Box<Journey>, Failure> {
     let board = worker.shared.board();
     let notes = decided::notes(worker, &board, ask);
     let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());
@@ -373,7 +373,8 @@ pub(crate) fn choose(
         let board = board.clone();
         Box::new(Drawn { generation, board, wishes, need, asked, seed, of: first, model, automatic_cache })
     });
-    Ok(Journey {
+    // Boxed: it is handed on several times, and is large.
+    Ok(Box::new(Journey {
         generation,
         arm: wanted.arm,
         shadow,
@@ -389,7 +390,7 @@ pub(crate) fn choose(
         explanation,
         telling,
         board,
-    })
+    }))
 }
 
 /// Filters and orders the endpoints that may serve a request. The plan may be empty.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// Idle connections by origin. A connection comes back only after a complete exchange, so nobody meets another's bytes.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<String, Vec<Idle>>>,
+    idle: RefCell<HashMap<String, Vec<Idle>, foldhash::fast::RandomState>>,
 }
 
 struct Idle {

@@ -6,7 +6,6 @@ use super::decode::inside;
 use crate::json::walk::{Cursor, Level, as_u64};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::wire::is_error;
-use crate::patch::name;
 
 /// What an event says.
 #[derive(Debug, Default)]
@@ -50,8 +49,8 @@ impl<'a> Frame<'a> {
         let mut frame = Frame::default();
         let mut cursor = Cursor::new(data);
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match &*name(key) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match &*key {
                 b"type" => frame.kind = word(cursor.skip()?),
                 b"index" => frame.index = as_u64(cursor.skip()?),
                 b"delta" if cursor.kind()? == Kind::Object => frame.read_delta(&mut cursor)?,
@@ -68,9 +67,9 @@ impl<'a> Frame<'a> {
 
     fn read_delta(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let mut level: Level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
+        while let Some(key) = cursor.next_name(&mut level)? {
             let value = cursor.skip()?;
-            match &*name(key) {
+            match &*key {
                 b"type" => self.piece.kind = kind_of(value),
                 b"text" | b"thinking" | b"partial_json" | b"signature" | b"content" => self.piece.text = inside(value),
                 b"citation" => self.piece.citation = object(value),

@@ -8,7 +8,6 @@ use super::{Figures, stop_reason};
 use crate::json::walk::{self, Cursor, as_str};
 use crate::json::{Kind, Reject};
 use crate::openai_chat::wire::{is_error, is_hollow};
-use crate::patch::name;
 use crate::reply::Seen;
 
 /// What a reply or chunk says.
@@ -40,8 +39,8 @@ impl<'a> Outline<'a> {
         let mut outline = Outline::default();
         let mut cursor = Cursor::new(object);
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"candidates", Kind::Array) => outline.read_candidates(&mut cursor)?,
                 (b"usageMetadata", Kind::Object) => {
                     let start = cursor.at();
@@ -102,8 +101,8 @@ impl<'a> Outline<'a> {
 
     fn read_candidate(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"content", Kind::Object) => self.read_content(cursor)?,
                 (b"finishReason", Kind::String) => self.finish = self.finish.or(Some(cursor.skip()?)),
                 (b"groundingMetadata", Kind::Object) => {
@@ -118,8 +117,8 @@ impl<'a> Outline<'a> {
 
     fn read_content(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            if &*name(key) != b"parts" || cursor.kind()? != Kind::Array {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            if &*key != b"parts" || cursor.kind()? != Kind::Array {
                 cursor.skip()?;
                 continue;
             }
@@ -136,8 +135,8 @@ impl<'a> Outline<'a> {
 
     fn read_part(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Reject> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"text", Kind::String) => {
                     let length = cursor.skip()?.len() as u64 - 2;
                     self.content |= length > 0;

@@ -3,7 +3,6 @@
 use crate::json::Kind;
 use crate::json::walk::{Cursor, as_u64};
 use crate::openai_chat::wire::is_error;
-use crate::patch::name;
 use crate::read::Malformed;
 
 /// What a chunk holds. Values are as written.
@@ -53,8 +52,8 @@ impl<'d> Frame<'d> {
         let mut frame = Frame::default();
         let mut cursor = Cursor::new(data);
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (_, Kind::Null) => drop(cursor.skip()?),
                 (b"choices", Kind::Array) => frame.read_choices(&mut cursor)?,
                 (b"id", Kind::String) => frame.id = Some(cursor.skip()?),
@@ -111,8 +110,8 @@ impl<'d> Choice<'d> {
         let mut choice = Choice::default();
         let mut has_delta = false;
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (_, Kind::Null) => drop(cursor.skip()?),
                 (b"index", Kind::Number) => choice.index = as_u64(cursor.skip()?),
                 (b"delta", Kind::Object) => {
@@ -138,8 +137,8 @@ impl<'d> Parts<'d> {
     fn read(cursor: &mut Cursor<'d>) -> Result<Parts<'d>, Malformed> {
         let mut parts = Parts::default();
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (_, Kind::Null) => drop(cursor.skip()?),
                 (b"content", _) => parts.content = Some(cursor.skip()?),
                 // One and the same text under two names, where a host serves two kinds of clients.
@@ -210,8 +209,8 @@ impl<'d> Fragment<'d> {
     pub(super) fn read(cursor: &mut Cursor<'d>) -> Result<Fragment<'d>, Malformed> {
         let mut fragment = Fragment::default();
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"index", Kind::Number) => fragment.index = as_u64(cursor.skip()?),
                 (b"id", Kind::String) => fragment.id = word(cursor.skip()?),
                 (b"function", Kind::Object) => fragment.read_function(cursor)?,
@@ -245,8 +244,8 @@ impl<'d> Fragment<'d> {
 
     fn read_function(&mut self, cursor: &mut Cursor<'d>) -> Result<(), Malformed> {
         let mut level = cursor.enter(b'{')?;
-        while let Some(key) = cursor.next_key(&mut level)? {
-            match (&*name(key), cursor.kind()?) {
+        while let Some(key) = cursor.next_name(&mut level)? {
+            match (&*key, cursor.kind()?) {
                 (b"name", Kind::String) => self.name = word(cursor.skip()?),
                 (_, Kind::Null) => drop(cursor.skip()?),
                 (b"arguments" | b"input", _) => self.arguments = Some(cursor.skip()?),
