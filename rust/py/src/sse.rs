@@ -42,21 +42,40 @@ impl Event {
 /// Decodes a stream of server-sent events that arrives in any pieces.
 #[pyclass(frozen, module = "fairlead.sse")]
 pub(crate) struct Decoder {
-    decoder: Mutex<sse::Decoder>,
+    state: Mutex<State>,
+}
+
+struct State {
+    decoder: sse::Decoder,
+    names: Repeated,
+    ids: Repeated,
 }
 
 const DEFAULT_EVENT_BYTES: usize = 32 << 20;
+
+/// Up to here letting other threads run takes longer than the work itself; `hashlib` draws the same line at 2 KiB.
+const SMALL_BYTES: usize = 4 << 10;
 
 #[pymethods]
 impl Decoder {
     #[new]
     #[pyo3(signature = (max_event_bytes = DEFAULT_EVENT_BYTES))]
-    fn new(max_event_bytes: usize) -> Decoder {
-        Decoder { decoder: Mutex::new(sse::Decoder::new(max_event_bytes)) }
+    fn new(py: Python<'_>, max_event_bytes: usize) -> Decoder {
+        let (names, ids) = (Repeated::new(py), Repeated::new(py));
+        Decoder { state: Mutex::new(State { decoder: sse::Decoder::new(max_event_bytes), names, ids }) }
     }
 
     /// Takes the next bytes and returns the events they complete. Raises ValueError when an event exceeds the limit.
     fn feed<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        if bytes.len() <= SMALL_BYTES {
+            // A collection of garbage could call this decoder again, and this one makes a list, which can begin one: before the lock.
+            let list = PyList::empty(py);
+            // Whoever holds it may be at work on more, with the GIL released.
+            if let Ok(mut state) = self.state.try_lock() {
+                state.feed_small(py, bytes, &list)?;
+                return Ok(list);
+            }
+        }
         self.run(py, bytes.len(), |decoder, batch| decoder.feed_each(bytes, |event| batch.push(event)))
     }
 
@@ -69,6 +88,26 @@ impl Decoder {
     }
 }
 
+impl State {
+    /// Makes the events as they are found. Neither texts nor events are what a collection of garbage counts.
+    fn feed_small(&mut self, py: Python<'_>, bytes: &[u8], list: &Bound<'_, PyList>) -> PyResult<()> {
+        let State { decoder, names, ids } = self;
+        let mut made = Ok(());
+        let fed = decoder.feed_each(bytes, |event| {
+            if made.is_ok() {
+                let (name, id) = (names.of(py, event.event), ids.of(py, event.id));
+                let data = PyString::new(py, event.data).unbind();
+                made = Bound::new(py, Event { event: name, data, id, retry: event.retry }).and_then(|event| list.append(event));
+            }
+        });
+        made.and(fed.map_err(too_large))
+    }
+}
+
+fn too_large(error: sse::TooLarge) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
 impl Decoder {
     fn run<'py>(
         &self,
@@ -77,8 +116,7 @@ impl Decoder {
         work: impl FnOnce(&mut sse::Decoder, &mut Batch) -> Result<(), sse::TooLarge> + Send,
     ) -> PyResult<Bound<'py, PyList>> {
         let mut batch = Batch { text: String::with_capacity(expected_bytes), events: Vec::new() };
-        py.detach(|| work(&mut self.decoder.lock().unwrap_or_else(PoisonError::into_inner), &mut batch))
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        py.detach(|| work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).decoder, &mut batch)).map_err(too_large)?;
         batch.into_list(py)
     }
 }
@@ -121,22 +159,23 @@ impl Batch {
 }
 
 /// A text that is mostly the same from event to event.
-struct Repeated<'t> {
-    text: &'t str,
+struct Repeated {
+    text: String,
     made: Py<PyString>,
 }
 
-impl<'t> Repeated<'t> {
-    fn new(py: Python<'_>) -> Repeated<'t> {
-        Repeated { text: "", made: PyString::new(py, "").unbind() }
+impl Repeated {
+    fn new(py: Python<'_>) -> Repeated {
+        Repeated { text: String::new(), made: PyString::new(py, "").unbind() }
     }
 
-    fn of(&mut self, py: Python<'_>, text: &'t str) -> Py<PyString> {
+    fn of(&mut self, py: Python<'_>, text: &str) -> Py<PyString> {
         // No comparison of nothing: a slice without bytes points nowhere, and glibc's `memcmp` touches it with a masked load, whose
         // suppressed fault takes longer than everything else here.
         let same = self.text.len() == text.len() && (text.is_empty() || self.text == text);
         if !same {
-            *self = Repeated { text, made: PyString::new(py, text).unbind() };
+            text.clone_into(&mut self.text);
+            self.made = PyString::new(py, text).unbind();
         }
         self.made.clone_ref(py)
     }
