@@ -1,5 +1,5 @@
-//! What every other crate talks in: dialects and what endpoints do differently from them ([`traits`]), ids, money, usage, finish reasons,
-//! the error table, and the canonical representation.
+//! What every other crate talks in: dialects and what endpoints do differently from them ([`traits`]), ids, money, the calendar, usage, finish
+//! reasons, the error table, and the canonical representation.
 //!
 //! The canonical representation is what requests, replies and streams are translated through: [`Request`], [`Response`], [`Event`],
 //! made of [`block`]s. Its texts are JSON as written ([`text`]), borrowed from the body they were read from. What a dialect says that
@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod calendar;
 pub mod dialect;
 pub mod error;
 pub mod event;
@@ -28,6 +29,7 @@ pub mod traits;
 pub mod usage;
 
 pub use block::{Block, Kind, Origin};
+pub use calendar::Interval;
 pub use dialect::{Dialect, Manner};
 pub use error::{Elsewhere, ErrorKind, Fault};
 pub use event::{Delta, Event, Head};

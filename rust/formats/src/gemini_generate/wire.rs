@@ -8,6 +8,7 @@ pub(crate) mod part;
 
 use core::ops::Range;
 
+use fairlead_ir::calendar::{civil_from_days, days_from_civil};
 use fairlead_ir::{NanoUsd, StopReason, Text, Tier, Usage};
 
 use crate::decimal::{count, nano_usd};
@@ -221,23 +222,13 @@ pub(crate) fn unix_seconds(time: &[u8]) -> Option<u64> {
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    // Years that begin in March, so that the leap day is the last one (Hinnant, "chrono-compatible low-level date algorithms").
-    let (shifted_year, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * shifted_year + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + (153 * shifted_month + 2) / 5 + day - 1;
     let seconds = (number(11, 13)? * 60 + number(14, 16)?) * 60 + number(17, 19)?;
-    Some((days.checked_sub(719_468)?) * 86_400 + seconds)
+    Some(days_from_civil(year, month, day) * 86_400 + seconds)
 }
 
 /// The same time as RFC 3339 writes it.
 pub(crate) fn rfc3339(unix_seconds: u64) -> String {
-    let days = unix_seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (year, month, day) = civil_from_days(unix_seconds / 86_400);
     let second = unix_seconds % 86_400;
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
 }
