@@ -1,0 +1,34 @@
+//! Limits: rates of requests and tokens, places for calls at the same time, and counters per day, week and month.
+//!
+//! Pure: no clock, no I/O, no allocation. `now` is an argument, nanoseconds (`now_ns`) or Unix milliseconds (`now_ms`), and everything is
+//! integers, so that the same calls give the same answers, exactly, for years. Absent on purpose: locks (who shares a limit holds one around
+//! it), the place where limits are kept by their owner's id, money (`ledger`), and the words of a refusal in a reply.
+//!
+//! * [`Bucket`]: so many units per period, refilled continuously, with a burst ([`Rate`]).
+//! * [`Window`]: so many units per calendar day, week or month of UTC, or in total.
+//! * [`Concurrency`]: so many at the same time.
+//! * [`Lease`]: what somebody else granted of such a limit, where several processes share it.
+//! * [`FreeTier`]: the two limits of free models.
+//! * [`take_all`]: from several of them or from none.
+//!
+//! Why not the `governor` crate: one quota per limiter instead of per key, and nothing can be given back or charged afterwards.
+
+#![forbid(unsafe_code)]
+
+mod bucket;
+mod claim;
+mod concurrency;
+mod free_tier;
+mod lease;
+mod rate;
+mod refusal;
+mod window;
+
+pub use bucket::{Bucket, Level, SKEW_NS};
+pub use claim::{Claim, Refused, take_all};
+pub use concurrency::Concurrency;
+pub use free_tier::{FreeTier, FreeTierLimits};
+pub use lease::Lease;
+pub use rate::{InvalidRate, MINUTE_NS, Rate};
+pub use refusal::Refusal;
+pub use window::{SET_BACK_MS, Window};
