@@ -1,9 +1,10 @@
-"""The native half of the package. Of this, `fairlead.sse`, `fairlead.tokens` and `fairlead.translate` are public; everything else is how
-the package starts and follows the data plane.
+"""The native half of the package. Of this, `fairlead.limits`, `fairlead.sse`, `fairlead.tokens` and `fairlead.translate` are public;
+everything else is how the package starts and follows the data plane.
 
 `make test` compares this file with the module.
 """
 
+from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Self, TypeAlias, final
 
@@ -14,7 +15,9 @@ __all__ = [
     "LOSS_COLUMNS",
     "QUIRKS",
     "READY",
+    "Bucket",
     "Calls",
+    "Concurrency",
     "Decoder",
     "Engine",
     "Event",
@@ -28,12 +31,14 @@ __all__ = [
     "StreamCounter",
     "Translated",
     "Usage",
+    "Window",
     "__version__",
     "count_request_tokens",
     "count_tokens",
     "estimate_tokens",
     "explain",
     "hash_key",
+    "take_all",
     "translate_request",
     "translate_response",
 ]
@@ -246,6 +251,154 @@ def translate_request(
 
 def translate_response(body: bytes, *, source: str, target: str, request: Translated | None = None, traits: list[str] = ...) -> Translated:
     """See `fairlead.translate.response`."""
+
+@final
+class Bucket:
+    """A rate limit: so many units per second, minute, hour or day, refilled continuously; a new one is full.
+
+    Over any time it gives at most its burst and what its rate makes in that time, and at a clock that stands still exactly its burst.
+    `now_ns` is a time of one clock, always the same; without it `time.monotonic_ns()`. A clock that is set back costs a refill of a second
+    at most and gains nothing.
+    """
+
+    def __new__(
+        cls,
+        *,
+        rate_per_second: int | None = None,
+        rate_per_minute: int | None = None,
+        rate_per_hour: int | None = None,
+        rate_per_day: int | None = None,
+        burst: int | None = None,
+    ) -> Self:
+        """One rate, from 1 to 10**18; `burst` is the most that can be taken at once, without it as much as the rate.
+
+        Raises ValueError for anything else.
+        """
+
+    def take(self, n: int = 1, *, now_ns: int | None = None) -> None:
+        """Takes `n` units. Raises `fairlead.limits.Refused` where they are not there; in debt not even 0 are."""
+
+    def wait_ns(self, n: int = 1, *, now_ns: int | None = None) -> int | None:
+        """After how many nanoseconds `n` units can be taken: 0 is now, None is never. Takes nothing."""
+
+    def refund(self, n: int) -> None:
+        """Gives back `n` units that were taken and not used; never above the burst."""
+
+    def charge(self, n: int, *, now_ns: int | None = None) -> None:
+        """Takes `n` units that have been used already. What is missing is a debt, which is refilled before anything else is given."""
+
+    def remaining(self, *, now_ns: int | None = None) -> int:
+        """Whole units that can be taken now."""
+
+    def debt(self, *, now_ns: int | None = None) -> int:
+        """Units of debt, begun ones counted whole."""
+
+    def full_after_ns(self, *, now_ns: int | None = None) -> int:
+        """After how many nanoseconds it is full, if nobody takes anything."""
+
+    def change(
+        self,
+        *,
+        rate_per_second: int | None = None,
+        rate_per_minute: int | None = None,
+        rate_per_hour: int | None = None,
+        rate_per_day: int | None = None,
+        burst: int | None = None,
+        now_ns: int | None = None,
+    ) -> None:
+        """Another rate from now on, as for a new one.
+
+        What was taken stays taken, but is never more than the new burst; a debt stays whole.
+        """
+
+    def save(self) -> tuple[int, int, int, int, int]:
+        """Rate and level as five integers, for `load`.
+
+        They are of use where the same clock goes on: over a restart of the machine, give `now_ns` from `time.time_ns()`.
+        """
+
+    @staticmethod
+    def load(saved: tuple[int, int, int, int, int]) -> Bucket:
+        """The bucket that was saved. Raises ValueError for what is no such thing."""
+
+@final
+class Concurrency:
+    """So many at the same time. `with` takes a place and gives it back."""
+
+    def __new__(cls, limit: int) -> Self:
+        """Places, from 1 to 2**32 - 1. Raises ValueError for anything else."""
+
+    def acquire(self) -> None:
+        """Takes a place. Raises `fairlead.limits.Refused` where none is free; nobody waits here."""
+
+    def release(self) -> None:
+        """Gives a place back. Raises ValueError where none is held."""
+
+    @property
+    def held(self) -> int:
+        """Places that are held."""
+
+    @property
+    def remaining(self) -> int:
+        """Places that are free."""
+
+    @property
+    def limit(self) -> int:
+        """How many there are. Those that are held stay held when it changes."""
+
+    @limit.setter
+    def limit(self, limit: int, /) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class Window:
+    """So many units per day, week or month of UTC, or in total; weeks begin on Monday.
+
+    `now_ms` is Unix time, without it `time.time_ns()`. A clock up to an hour behind the beginning of a window that it has already been in
+    goes on counting in that window; one that is further back had been wrong, and what was used so far counts in the window that it shows.
+    """
+
+    def __new__(cls, limit: int, *, limit_reset: str | None, start_ms: int | None = None, used: int | None = None) -> Self:
+        """`limit_reset` is "daily", "weekly", "monthly" or None for a total.
+
+        `start_ms` and `used` are those of an earlier one to go on from. Raises ValueError for anything else. A limit of 0 admits nothing.
+        """
+
+    def take(self, n: int = 1, *, now_ms: int | None = None) -> None:
+        """Takes `n` units. Raises `fairlead.limits.Refused` where they do not fit."""
+
+    def charge(self, n: int, *, now_ms: int | None = None) -> None:
+        """Counts `n` units that have been used already, whether they fit or not."""
+
+    def refund(self, n: int, *, start_ms: int) -> None:
+        """Gives back `n` units that were taken in the window that began at `start_ms`; what was taken in an earlier one is gone with it."""
+
+    def used(self, *, now_ms: int | None = None) -> int:
+        """Units used in this window."""
+
+    def remaining(self, *, now_ms: int | None = None) -> int:
+        """Units that are left in this window."""
+
+    def reset_ms(self, *, now_ms: int | None = None) -> int | None:
+        """When the next window begins, Unix milliseconds; None for a total."""
+
+    @property
+    def start_ms(self) -> int:
+        """When the window began that was last counted in, Unix milliseconds: after `take`, what `refund` asks for."""
+
+    @property
+    def limit(self) -> int:
+        """Units per window. What is used stays used when it changes."""
+
+    @limit.setter
+    def limit(self, limit: int, /) -> None: ...
+
+def take_all(wanted: Iterable[tuple[Bucket, int]], *, now_ns: int | None = None) -> None:
+    """Takes from several buckets or from none.
+
+    Raises `fairlead.limits.Refused` with the `index` of the one that is refused the longest, and ValueError where a bucket stands twice.
+    """
 
 @final
 class Engine:

@@ -10,12 +10,13 @@ from typing import Any
 
 import fairlead
 import pytest
-from fairlead import _native, errors, router, sse, tokens, translate
+from fairlead import _native, errors, limits, router, sse, tokens, translate
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC: dict[Any, list[str]] = {
-    fairlead: ["Router", "SyncRouter", "__version__", "errors", "router", "sse", "tokens", "translate"],
+    fairlead: ["Router", "SyncRouter", "__version__", "errors", "limits", "router", "sse", "tokens", "translate"],
     errors: ["CallError", "ClosedError", "ConfigurationError", "ForkedError", "OpeningError", "RouterError"],
+    limits: ["Bucket", "Concurrency", "Refused", "Window", "take_all"],
     router: ["Receipt", "Reply", "Router", "Stream", "SyncRouter", "SyncStream"],
     sse: ["Decoder", "Event"],
     tokens: ["StreamCounter", "count", "count_request", "estimate"],

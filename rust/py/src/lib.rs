@@ -3,6 +3,7 @@
 mod engine;
 mod journal;
 mod library;
+mod limits;
 mod replay;
 mod simulator;
 mod sse;
@@ -22,6 +23,8 @@ mod _native {
     use super::journal::{JournalBatch, JournalReader};
     #[pymodule_export]
     use super::library::{Calls, Feed};
+    #[pymodule_export]
+    use super::limits::{Bucket, Concurrency, Window, take_all};
     #[pymodule_export]
     use super::replay::Replay;
     #[pymodule_export]
