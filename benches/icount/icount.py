@@ -1,5 +1,5 @@
 """Instructions of translating: 40 KB of a chat request into each dialect, and a frame of a stream from each dialect into each other one.
-And of routing: a decision between one endpoint and between twenty.
+And of routing, a decision between one endpoint and between twenty; and of limits, four of them at once.
 
     python benches/icount/icount.py
 
@@ -28,9 +28,9 @@ PARSES = 4.0
 INSTRUCTIONS_OF_A_FRAME = 12_000
 """What 2 µs are at 3 GHz with two instructions in a cycle."""
 NS_OF_A_FRAME = 2000
-ROUTING = ("route.", "attempt.")
-INSTRUCTIONS_OF_A_DECISION = {"route.1": 1_200, "route.20": 18_000}
-"""What 200 ns and 3 µs are, counted the same way; by the beginning of the name."""
+DECISIONS = ("route.", "attempt.", "limits.")
+INSTRUCTIONS_OF_A_DECISION = {"route.1": 1_200, "route.20": 18_000, "limits.4": 600}
+"""What 200 ns, 3 µs and 100 ns are, counted the same way; by the beginning of the name."""
 COUNTED = "fairlead_icount::counted"
 DRIFT = 1.15
 DIALECTS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini_generate", "bedrock_converse")
@@ -83,11 +83,11 @@ def tables(figures: dict[str, float], unit: str, form: str) -> None:
 
 
 def frames(figures: dict[str, float]) -> dict[str, float]:
-    return {name: figure for name, figure in figures.items() if not name.startswith(("request.", *ROUTING))}
+    return {name: figure for name, figure in figures.items() if not name.startswith(("request.", *DECISIONS))}
 
 
 def decisions(figures: dict[str, float]) -> dict[str, float]:
-    return {name: figure for name, figure in figures.items() if name.startswith(ROUTING)}
+    return {name: figure for name, figure in figures.items() if name.startswith(DECISIONS)}
 
 
 def goals_missed(figures: dict[str, float], most_of_a_frame: float) -> list[str]:

@@ -1,4 +1,4 @@
-//! The cases: a request read and written, and frames of a stream from every dialect to every other one.
+//! The cases: a request read and written, a decision, limits, and frames of a stream from every dialect to every other one.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use fairlead_ir::{Dialect, Manner};
 use serde_json::Value;
 
 use crate::frames::{self, Kind};
+use crate::limits;
 use crate::request;
 use crate::routing;
 
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut all = vec![parse()];
     all.extend(Dialect::ALL.map(request_to));
     all.extend(routing::cases());
+    all.extend(limits::cases());
     for kind in [Kind::Text, Kind::Arguments] {
         for source in Dialect::ALL {
             let targets = Dialect::ALL.into_iter().filter(|target| *target != source);

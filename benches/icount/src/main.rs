@@ -1,4 +1,5 @@
-//! `fairlead-icount`: pieces of work of the translation library and of routing, one after the other, for a counter of instructions or for a clock.
+//! `fairlead-icount`: pieces of work of the translation library, of routing and of limits, one after the other, for a counter of
+//! instructions or for a clock.
 //!
 //! Without an argument it does each case once inside [`counted`] and prints the cases' names and numbers of items; `icount.py` runs it
 //! so under callgrind, which writes down after each call of [`counted`] what it took. With `--time` it prints the nanoseconds per item.
@@ -8,6 +9,7 @@
 
 mod cases;
 mod frames;
+mod limits;
 mod request;
 mod routing;
 
