@@ -126,7 +126,7 @@ async fn serve(mut telling: Telling, order: Order) {
     // Boxed: it is large, and what is spawned is moved more than once.
     let response = Box::pin(pipeline::answer(&worker, request(order), arrival)).await;
     let status = response.status().as_u16();
-    if let ReplyBody::Relay(_) = response.body() {
+    if response.body().is_stream() {
         let feed = telling.begin(&response);
         relay(&telling, &feed, response.into_body(), worker.shared.snapshot().settings.limits.event_bytes).await;
     } else {

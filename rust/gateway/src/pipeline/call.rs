@@ -78,6 +78,8 @@ pub(crate) struct Call {
     pub(crate) seen: Seen,
     presence: Rc<Presence>,
     began: Instant,
+    /// When the request had come whole: a client has waited in silence since then.
+    whole_at: Instant,
     /// When the attempt began: what lies before was our own work, but for `waited_us`, which others took.
     attempt_at: Instant,
     waited_us: u64,
@@ -214,8 +216,9 @@ impl Call {
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
             presence: Rc::new(Presence::new(worker.clone(), principal.key, !choice.provider(snapshot).cancel_stops_billing)),
             began,
+            whole_at: began + intake.waited,
             attempt_at: Instant::now(),
-            waited_us: intake.waited.as_micros() as u64,
+            waited_us: (intake.waited + intake.queued).as_micros() as u64,
             upstream_done_at: None,
             wants_nothing: intake.facts.purpose == Purpose::Generate && intake.facts.max_completion_tokens == Some(0),
             keeping: None,
@@ -262,14 +265,16 @@ impl Call {
         self.began
     }
 
+    pub(crate) fn whole_at(&self) -> Instant {
+        self.whole_at
+    }
+
     pub(crate) fn attempt_at(&self) -> Instant {
         self.attempt_at
     }
 
     pub(crate) fn identity(&self) -> Identity {
-        let text = self.generation.text();
-        let id = std::str::from_utf8(&text).unwrap_or_default();
-        let identity = Identity::new(self.manner, id, &self.model().id, &self.provider().name, self.started_at_ms / 1000);
+        let identity = self.choice.identity(&self.snapshot, self.manner, self.generation);
         match &self.kept_after {
             Some(previous) => identity.kept(previous.as_deref()),
             None => identity,

@@ -87,7 +87,7 @@ fn answer(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: Question) -> R
     scan.feed(&body).map_err(refused)?;
     let frames = vec![body];
     let facts = scan.finish(&frames).map_err(refused)?;
-    let intake = Intake { bytes: facts.body_bytes as u64, frames, facts, waited: Duration::ZERO };
+    let intake = Intake { bytes: facts.body_bytes as u64, frames, facts, waited: Duration::ZERO, queued: Duration::ZERO };
     let allowed = |id: &str| models.is_empty() || models.iter().any(|pattern| fairlead_snapshot::matches(pattern, id));
     let seed = seed.unwrap_or_else(|| fairlead_router::hash(&unix_ms().to_le_bytes()));
     let asking = Asking { allowed: &allowed, account, session: None, seed, now_ms, unix_ms: unix_ms(), is_kept: false };

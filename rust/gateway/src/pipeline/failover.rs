@@ -139,9 +139,7 @@ impl Next {
     /// The call goes on with it.
     pub(crate) fn begin(self, call: &mut Call) -> Sending {
         call.begin_again(self.leg);
-        call.set_may_change_model(self.standby.as_ref().is_some_and(|standby| standby.leads_to_another_model()));
-        let (attempting, way) = self.ready.enter(call);
-        Sending { attempting, way, standby: self.standby }
+        self.ready.begin(call, self.standby)
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Intake {
     pub(crate) facts: Facts,
     /// How long we waited for the client to send it.
     pub(crate) waited: Duration,
+    /// How long it stood in line.
+    pub(crate) queued: Duration,
 }
 
 /// After this much of a body the worker's other connections get their turn: scanning it takes less than 100 µs.
@@ -102,7 +104,7 @@ pub(crate) async fn read(
         (scanned, _) => scanned,
     };
     match scanned {
-        Ok(facts) => Ok(Intake { frames: frames.done, bytes: reader.bytes, facts, waited: reader.waited }),
+        Ok(facts) => Ok(Intake { frames: frames.done, bytes: reader.bytes, facts, waited: reader.waited, queued: Duration::ZERO }),
         Err(failure) => {
             reader.discard().await;
             Err(failure)

@@ -1,5 +1,5 @@
-//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `waiting`, `prepare`, `call` (reserve
-//! and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
+//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `waiting` (`queued`, where there is a
+//! line), `prepare`, `call` (reserve and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
 //! `stateful` and `kept` are for replies that are kept.
 
 mod admit;
@@ -16,6 +16,7 @@ mod intake;
 mod kept;
 mod plan;
 mod prepare;
+mod queued;
 mod receipt;
 mod relay;
 mod replay;
@@ -46,11 +47,13 @@ use fairlead_formats::request::{Purpose, RequestScan};
 use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Manner};
 use fairlead_snapshot::{Limits, Principal, Snapshot};
 use head::Head;
+use http::HeaderMap;
 use http::Response;
 use http::request::Parts;
 use intake::Intake;
 use plan::{Choice, Journey, Leg};
-use prepare::Prepared;
+use prepare::{Prepared, Ready};
+use queued::Queued;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -266,16 +269,15 @@ async fn infer(
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    let leg = waiting::first(worker, &mut journey, principal.key, &mut intake).await.map_err(|failure| journey.tell_with(failure))?;
-    (admitted.choice, admitted.turn) = (leg.choice, leg.turn());
-    let prepared = prepare_first(&mut admitted, &mut journey, leg, &ask, &intake).await;
-    let (mut prepared, leg) = prepared.map_err(|failure| journey.tell_with(failure))?;
-    let mut call = Call::reserve(&admitted, &journey, leg, prepared.intake(&mut intake), arrival.began)?;
-    let ready = prepared.ready(&admitted, &ask, &intake, call.attempt_at())?;
-    // The process's own calls have none: what they cost is told to whoever makes them, and a shadow's cost would be told to nobody.
-    if let Some(drawn) = journey.shadow.take().filter(|_| admitted.receipt.is_none()) {
-        shadow::follow(&call, drawn, &principal, &parts.headers, &ask, &intake);
-    }
+    let Some(leg) = waiting::at_once(worker, &mut journey) else {
+        let (receipt, worker) = (admitted.receipt.cloned(), worker.clone());
+        let (headers, began) = (std::mem::take(&mut parts.headers), arrival.began);
+        let queued = Queued { worker, snapshot, principal, journey, choice, headers, ask, intake, strict, began, receipt };
+        // Boxed: the rare case should not make every connection's task larger.
+        return Box::pin(queued.answer()).await;
+    };
+    let ready = ready(&mut admitted, &mut journey, leg, &ask, &mut intake, (&principal, &parts.headers), arrival.began).await?;
+    let (mut call, ready) = ready;
     let streams = intake.facts.stream;
     let mut headers = std::mem::take(&mut parts.headers);
     let standby = Standby::new(journey, principal, &mut headers, ask, intake, strict);
@@ -285,10 +287,30 @@ async fn infer(
         // Nothing of the request lies in hyper's buffer any more, so that it is read into again and no new one made.
         parts.uri = http::Uri::default();
     }
-    call.set_may_change_model(standby.as_ref().is_some_and(|standby| standby.leads_to_another_model()));
-    let (attempting, way) = ready.enter(&mut call);
-    let sending = Sending { attempting, way, standby };
+    let sending = ready.begin(&mut call, standby);
     if streams { Ok(relay::answer(call, sending, headers).await) } else { Ok(whole::answer(call, sending, headers).await) }
+}
+
+/// With a credential: the call, reserved, and what is sent for it.
+async fn ready(
+    admitted: &mut Admitted<'_>,
+    journey: &mut Journey,
+    leg: Leg,
+    ask: &Ask,
+    intake: &mut Intake,
+    (principal, headers): (&Arc<Principal>, &HeaderMap),
+    began: Instant,
+) -> Result<(Box<Call>, Ready), Failure> {
+    (admitted.choice, admitted.turn) = (leg.choice, leg.turn());
+    let prepared = prepare_first(admitted, journey, leg, ask, intake).await;
+    let (mut prepared, leg) = prepared.map_err(|failure| journey.tell_with(failure))?;
+    let call = Call::reserve(admitted, journey, leg, prepared.intake(intake), began)?;
+    let ready = prepared.ready(admitted, ask, intake, call.attempt_at())?;
+    // The process's own calls have none: what they cost is told to whoever makes them, and a shadow's cost would be told to nobody.
+    if let Some(drawn) = journey.shadow.take().filter(|_| admitted.receipt.is_none()) {
+        shadow::follow(&call, drawn, principal, headers, ask, intake);
+    }
+    Ok((call, ready))
 }
 
 /// The request as the first endpoint gets it that it can be said to; those before it are passed over.

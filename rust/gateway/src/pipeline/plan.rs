@@ -10,6 +10,7 @@ use super::telling::{self, Telling};
 use crate::routes::Ask;
 use crate::worker::Worker;
 use bytes::Bytes;
+use fairlead_formats::identity::Identity;
 use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, Tier};
 use fairlead_router::health::outcome::Class;
@@ -51,6 +52,13 @@ impl Choice {
 
     pub(crate) fn provider(self, snapshot: &Snapshot) -> &Provider {
         &snapshot.providers[self.endpoint(snapshot).provider]
+    }
+
+    /// What a reply from there says about itself.
+    pub(crate) fn identity(self, snapshot: &Snapshot, manner: Manner, generation: GenerationId) -> Identity {
+        let text = generation.text();
+        let id = std::str::from_utf8(&text).unwrap_or_default();
+        Identity::new(manner, id, &self.model(snapshot).id, &self.provider(snapshot).name, generation.unix_ms() / 1000)
     }
 
     /// Whether the endpoint is one tier by itself, as its tag says.

@@ -2,11 +2,12 @@
 
 use super::attempt::Attempting;
 use super::call::Call;
+use super::failover::Standby;
 use super::failure::Failure;
 use super::intake::Intake;
 use super::stateful::{self, Keeping, Resumed};
 use super::translate::{self, Translated};
-use super::{Admitted, Ask, Way, tier};
+use super::{Admitted, Ask, Sending, Way, tier};
 use fairlead_ir::{Dialect, Losses};
 use tokio::time::Instant;
 
@@ -61,9 +62,11 @@ impl Prepared {
 }
 
 impl Ready {
-    /// It is the call's attempt now.
-    pub(crate) fn enter(self, call: &mut Call) -> (Attempting, Way) {
-        (self.attempting, self.entry.enter(call))
+    /// It is the call's attempt now; after it `standby` may follow.
+    pub(crate) fn begin(self, call: &mut Call, standby: Option<Box<Standby>>) -> Sending {
+        call.set_may_change_model(standby.as_ref().is_some_and(|standby| standby.leads_to_another_model()));
+        let way = self.entry.enter(call);
+        Sending { attempting: self.attempting, way, standby }
     }
 }
 

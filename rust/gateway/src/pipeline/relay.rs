@@ -1,10 +1,13 @@
 //! A streamed answer. Head and frames are held until the first content, so that a failure before it keeps its real status; then frames
 //! pass as they come, and only those the tap points at are changed. The terminal is released after the settlement is written.
 
+mod early;
 mod hedge;
 mod judging;
 mod sieve;
 mod weave;
+
+pub(crate) use self::early::{Early, Said, Voice};
 
 use self::hedge::{Course, Hedge, Racer};
 use self::judging::{complete, judge, note};
@@ -13,6 +16,7 @@ use self::weave::Weave;
 use super::call::{Attended, Call, Presence, Work};
 use super::failover::{self, Next, Standby};
 use super::failure::Failure;
+use super::queued::Departed;
 use super::reply::{self, Broken, ReplyBody};
 use super::stateful;
 use super::translate::Back;
@@ -145,13 +149,25 @@ impl Relay {
             pending_failure: None,
             read_at: now,
             passed: headers,
-            quiet: Deadline::after(now, Duration::from_millis(settings.timeouts.early_head_ms)),
+            quiet: Deadline::after(call.whole_at(), Duration::from_millis(settings.timeouts.early_head_ms)),
             content_at: now,
             stage: Stage::Attempting(Box::pin(attempting.send(call.presence().clone()))),
             hedge: Hedge::new(&call, standby.as_deref(), now),
             standby,
             call,
         }
+    }
+
+    /// One whose client has its head already, and what `spoken` has written. The next sign of life is due at `quiet_at`.
+    fn behind(departed: Departed, spoken: Option<Box<Weave>>, quiet_at: Instant) -> Relay {
+        let Departed { call, sending, headers } = departed;
+        let mut relay = Relay::new(call, sending, headers);
+        relay.committed = true;
+        relay.quiet = Deadline::at(quiet_at);
+        if let Some(spoken) = spoken {
+            relay.continue_after(*spoken);
+        }
+        relay
     }
 
     /// Whether another attempt may still answer in place of this one.
@@ -257,12 +273,7 @@ impl Relay {
         let spoken = self.sieve.take_sleeper().filter(|_| self.committed);
         self.sieve = sieve(&self.call, way, standby.is_some());
         if let Some(spoken) = spoken {
-            if !self.sieve.has_weave() {
-                self.sieve.sleep(Some(self.numbering()), BytesMut::new());
-            }
-            if let Some(weave) = self.sieve.weave() {
-                weave.continue_after(*spoken);
-            }
+            self.continue_after(*spoken);
         }
         (self.unsifted, self.pending_failure, self.unyielded) = (Bytes::new(), None, 0);
         self.held.clear();
@@ -271,6 +282,16 @@ impl Relay {
         }
         self.passed.clear();
         (self.standby, self.hedge) = (standby, None);
+    }
+
+    /// The client has signs of life that `spoken` has numbered: what comes is numbered on.
+    fn continue_after(&mut self, spoken: Weave) {
+        if !self.sieve.has_weave() {
+            self.sieve.sleep(Some(self.numbering()), BytesMut::new());
+        }
+        if let Some(weave) = self.sieve.weave() {
+            weave.continue_after(spoken);
+        }
     }
 
     /// Runs until it is known what the head of the response is.
@@ -323,8 +344,10 @@ impl Relay {
         if !early {
             self.settle_on_it();
         }
-        let passed = if early { HeaderMap::with_capacity(8) } else { std::mem::take(&mut self.passed) };
-        Poll::Ready(Commit::Stream(reply::stream_headers(&self.call, passed, self.json_array, early)))
+        Poll::Ready(Commit::Stream(match early {
+            true => reply::early_headers(self.call.generation(), self.json_array),
+            false => reply::stream_headers(&self.call, std::mem::take(&mut self.passed), self.json_array),
+        }))
     }
 
     /// Whether the attempt is the one that answers, with so many bytes held back.
@@ -662,15 +685,9 @@ impl Relay {
         if let Some(receipt) = self.call.receipt() {
             return receipt.fail(failure, &details);
         }
-        let mut frames = Vec::new();
-        match self.sieve.weave() {
-            Some(weave) => weave.fail(failure.kind, &failure.message, &details, &mut frames),
-            None => self.sieve.tap.write_error(failure.kind, &failure.message, &details, &mut frames),
-        }
-        if let Some(metadata) = self.call.metadata_of(failure) {
-            metadata::add_to_last_event(self.call.dialect(), &metadata, &mut frames, 0);
-        }
-        self.ready.extend_from_slice(&frames);
+        let (dialect, metadata) = (self.call.dialect(), self.call.metadata_of(failure));
+        let (weave, tap) = self.sieve.voices();
+        self.ready.extend_from_slice(&write_failure(weave, tap, dialect, failure, &details, metadata.as_deref()));
     }
 
     /// Output that precedes a failure must reach the client before the failure is told.
@@ -709,11 +726,7 @@ impl Relay {
         if !self.sieve.has_weave() && self.call.dialect() == Dialect::OpenaiResponses {
             self.leave_byte_path();
         }
-        match (self.sieve.weave(), self.call.dialect()) {
-            (Some(weave), _) => weave.keep_alive(&mut frame),
-            (None, Dialect::AnthropicMessages) => frame.extend_from_slice(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
-            (None, _) => frame.extend_from_slice(b": keep-alive\n\n"),
-        }
+        sign_of_life(self.sieve.weave(), self.call.dialect(), &mut frame);
         self.ready.extend_from_slice(&frame);
     }
 
@@ -738,6 +751,35 @@ impl Relay {
             Err(_) => self.ready = passed,
         }
     }
+}
+
+/// Proof of life in the client's dialect: by what writes its events, where something does.
+fn sign_of_life(weave: Option<&mut Weave>, dialect: Dialect, out: &mut Vec<u8>) {
+    match (weave, dialect) {
+        (Some(weave), _) => weave.keep_alive(out),
+        (None, Dialect::AnthropicMessages) => out.extend_from_slice(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+        (None, _) => out.extend_from_slice(b": keep-alive\n\n"),
+    }
+}
+
+/// The end of a stream that has failed, with what the client asked to be told of the routing.
+fn write_failure(
+    weave: Option<&mut Weave>,
+    tap: &Tap,
+    dialect: Dialect,
+    failure: &Failure,
+    details: &Details<'_>,
+    metadata: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut frames = Vec::new();
+    match weave {
+        Some(weave) => weave.fail(failure.kind, &failure.message, details, &mut frames),
+        None => tap.write_error(failure.kind, &failure.message, details, &mut frames),
+    }
+    if let Some(metadata) = metadata {
+        metadata::add_to_last_event(dialect, metadata, &mut frames, 0);
+    }
+    frames
 }
 
 /// What the attempt's stream goes through. `leaves`: another may follow, so that nothing is numbered before there is content.

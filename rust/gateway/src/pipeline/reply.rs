@@ -2,24 +2,26 @@
 
 use super::call::{Attended, Call};
 use super::failure::Failure;
-use super::relay::Relay;
+use super::relay::{Early, Relay, Said};
 use crate::routes::Face;
 use bytes::Bytes;
 use fairlead_formats::error::{self, Details};
 use fairlead_formats::metadata;
 use fairlead_formats::redact::redact;
-use fairlead_ir::{ErrorKind, Loss};
+use fairlead_ir::{ErrorKind, GenerationId, Loss};
 use fairlead_snapshot::Model;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A reply's body.
 pub(crate) enum ReplyBody {
     /// Known bytes, in slices.
     Whole { first: Bytes, more: std::vec::IntoIter<Bytes>, bytes: u64 },
+    /// A stream whose request stands in line.
+    Early(Box<Early>),
     /// A stream in progress.
     Relay(Attended<Box<Relay>>),
 }
@@ -54,6 +56,11 @@ impl ReplyBody {
         ReplyBody::pieces(pieces)
     }
 
+    /// Whether it comes as it is made.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, ReplyBody::Early(_) | ReplyBody::Relay(_))
+    }
+
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> ReplyBody {
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         ReplyBody::Whole { first: Bytes::new(), more: pieces.into_iter(), bytes }
@@ -72,7 +79,16 @@ impl Body for ReplyBody {
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match self.get_mut() {
+        let body = self.get_mut();
+        if let ReplyBody::Early(early) = body {
+            match ready!(early.poll(context)) {
+                Said::Bytes(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Said::End => return Poll::Ready(None),
+                Said::Departed(relay) => *body = ReplyBody::Relay(relay),
+            }
+        }
+        match body {
+            ReplyBody::Early(_) => Poll::Ready(None),
             ReplyBody::Whole { first, more, bytes } => {
                 let next = Some(std::mem::take(first)).filter(|first| !first.is_empty()).or_else(|| more.next());
                 Poll::Ready(next.map(|piece| {
@@ -89,14 +105,14 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             ReplyBody::Whole { bytes, .. } => *bytes == 0,
-            ReplyBody::Relay(_) => false,
+            ReplyBody::Early(_) | ReplyBody::Relay(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             ReplyBody::Whole { bytes, .. } => SizeHint::with_exact(*bytes),
-            ReplyBody::Relay(_) => SizeHint::default(),
+            ReplyBody::Early(_) | ReplyBody::Relay(_) => SizeHint::default(),
         }
     }
 }
@@ -121,7 +137,7 @@ pub(crate) fn answer(call: &Call, passed: HeaderMap, body: ReplyBody) -> Respons
     let mut response = Response::new(body);
     *response.headers_mut() = passed;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    mark(response.headers_mut(), call, true);
+    mark(response.headers_mut(), call);
     response
 }
 
@@ -140,10 +156,29 @@ pub(crate) fn stream(relay: Attended<Box<Relay>>, headers: HeaderMap) -> Respons
     response
 }
 
-/// The headers of a streamed answer. `early`: they go out before the provider has said anything, so what is not known is left out.
-pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, json_array: bool, early: bool) -> HeaderMap {
+/// A streamed answer whose request stands in line.
+pub(crate) fn early(early: Early) -> Response<ReplyBody> {
+    let headers = early_headers(early.generation(), false);
+    let mut response = Response::new(ReplyBody::Early(Box::new(early)));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The headers of a streamed answer.
+pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, json_array: bool) -> HeaderMap {
     let mut headers = passed;
-    mark(&mut headers, call, !early);
+    mark(&mut headers, call);
+    streaming(headers, json_array)
+}
+
+/// The same before the provider has said anything: what is not known is left out.
+pub(crate) fn early_headers(generation: GenerationId, json_array: bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    mark_generation(&mut headers, generation);
+    streaming(headers, json_array)
+}
+
+fn streaming(mut headers: HeaderMap, json_array: bool) -> HeaderMap {
     let content_type = if json_array { JSON } else { HeaderValue::from_static("text/event-stream") };
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
@@ -164,7 +199,7 @@ pub(crate) fn failed(call: &Call, failure: &Failure, passed: HeaderMap) -> Respo
     let mut response = error_response(call.face(), failure, details, call.metadata_of(failure).as_deref());
     let secrets = call.provider().exposed_secrets();
     response.headers_mut().extend(passed.into_iter().filter_map(|(name, value)| Some((name?, redacted(&value, &secrets)?))));
-    mark(response.headers_mut(), call, true);
+    mark(response.headers_mut(), call);
     response
 }
 
@@ -255,14 +290,15 @@ fn error_response(face: Face, failure: &Failure, details: Details<'_>, metadata:
     response
 }
 
-/// The contract's headers. The routing ones are left out of an early head.
-fn mark(headers: &mut HeaderMap, call: &Call, final_values: bool) {
-    if let Ok(id) = HeaderValue::from_bytes(&call.generation().text()) {
+fn mark_generation(headers: &mut HeaderMap, generation: GenerationId) {
+    if let Ok(id) = HeaderValue::from_bytes(&generation.text()) {
         headers.insert(GENERATION, id);
     }
-    if !final_values {
-        return;
-    }
+}
+
+/// The contract's headers.
+fn mark(headers: &mut HeaderMap, call: &Call) {
+    mark_generation(headers, call.generation());
     headers.insert(MODEL, call.model().id_header.clone());
     headers.insert(PROVIDER, call.provider().slug_header.clone());
     headers.insert(ATTEMPTS, HeaderValue::from(call.attempts()));

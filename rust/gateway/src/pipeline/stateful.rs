@@ -11,13 +11,14 @@ use super::reply::ReplyBody;
 use super::whole::{aside, undone};
 use crate::responses::{Bounds, Head, Response};
 use crate::routes::Ask;
-use crate::worker::{Shared, unix_ms};
+use crate::worker::{Shared, Worker, unix_ms};
 use bytes::Bytes;
 use fairlead_formats::conversation;
 use fairlead_formats::error::OwnWords;
 use fairlead_formats::request::{Facts, Purpose, Refusal, RequestScan, Resume};
 use fairlead_ir::request::Effort;
 use fairlead_ir::{Dialect, Elsewhere, ErrorKind};
+use fairlead_snapshot::Snapshot;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -86,10 +87,20 @@ pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) 
     let (body, facts) = rewritten.await?.map_err(refused)?;
     check_size(body.len() as u64, snapshot.settings.limits.body_bytes)?;
     let input = body.slice(facts.messages_range.clone());
-    let intake = Intake { bytes: body.len() as u64, frames: vec![body], facts, waited: intake.waited };
+    let intake = Intake { bytes: body.len() as u64, frames: vec![body], facts, waited: intake.waited, queued: intake.queued };
     let (account, key) = (principal.account, principal.key);
     let keeping = Keeping { shared: worker.shared.clone(), bounds, account, key, input, previous: state.previous };
     Ok(Some(Resumed { intake, keeping: (generates && state.keeps).then(|| Box::new(keeping)) }))
+}
+
+/// Of a request whose reply will be kept, wherever it goes: the response that it goes on from.
+pub(crate) fn keeps(worker: &Worker, snapshot: &Snapshot, ask: &Ask, intake: &Intake) -> Option<Option<String>> {
+    if ask.dialect != Dialect::OpenaiResponses || ask.reply_dialect() != ask.dialect || ask.purpose != Purpose::Generate {
+        return None;
+    }
+    worker.shared.kept(snapshot)?;
+    let state = intake.facts.state(&intake.frames).ok()?;
+    state.keeps.then_some(state.previous)
 }
 
 /// The items of the conversation that ends with the response `id`.
@@ -175,6 +186,6 @@ impl Keeping {
 pub(crate) fn whole(body: &ReplyBody) -> Option<Reply> {
     match body {
         ReplyBody::Whole { first, more, .. } => Some(Reply::Whole(std::iter::once(first).chain(more.as_slice()).cloned().collect())),
-        ReplyBody::Relay(_) => None,
+        ReplyBody::Early(_) | ReplyBody::Relay(_) => None,
     }
 }

@@ -29,6 +29,10 @@ impl Deadline {
         Deadline::at(now + wait)
     }
 
+    pub(crate) fn moment(&self) -> Instant {
+        self.at
+    }
+
     /// Moves the moment.
     pub(crate) fn set(&mut self, at: Instant) {
         self.at = at;

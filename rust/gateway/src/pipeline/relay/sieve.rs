@@ -178,6 +178,11 @@ impl Sieve {
         self.weave.as_deref_mut().or(self.asleep.as_mut().map(|asleep| &mut *asleep.weave))
     }
 
+    /// What could write to the client: the weave, where there is one, and the tap.
+    pub(super) fn voices(&mut self) -> (Option<&mut Weave>, &Tap) {
+        (self.weave.as_deref_mut().or(self.asleep.as_mut().map(|asleep| &mut *asleep.weave)), &self.tap)
+    }
+
     /// Wakes the weave: what has waited is written.
     pub(super) fn wake(&mut self, out: &mut Vec<u8>) -> Result<(), ProviderError> {
         let Some(Asleep { weave, events }) = self.asleep.take() else { return Ok(()) };
