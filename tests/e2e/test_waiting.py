@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.house import KEY, OTHER_KEY, Gateway, Provider, Reply, configuration, split, sse_data, until
+from e2e.house import KEY, OTHER_KEY, PROVIDER_SECRET, Gateway, Provider, Reply, configuration, split, sse_data, until
 
 CHAT = "/v1/chat/completions"
 SLOW_MS = 300
@@ -238,3 +238,28 @@ def test_what_fails_at_the_provider_behind_an_early_head_is_told_in_the_stream(q
     check_numbers(RESPONSES, events)
     assert quick.generation(reply.generation)["outcome"] == "failed"
     asking.all()
+
+
+# --- more than a key's minute -----------------------------------------------------------------------------------------
+
+
+def test_what_no_key_will_ever_take_goes_elsewhere_or_is_told_so(provider: Provider) -> None:
+    text = configuration(provider.address).replace(f'keys = ["{PROVIDER_SECRET}"]', f'keys = [{{ secret = "{PROVIDER_SECRET}", tpm = 1000 }}]')
+    text += f'[providers.wide]\ndialects = ["openai_chat"]\nbase_url = "http://{provider.address}/v1"\nkeys = ["wide"]\n'
+    text += 'cancel_stops_billing = true\n[[models."lab/both".endpoints]]\nprovider = "lab"\nupstream_model = "sim/echo"\n'
+    text += 'usd_per_million = { prompt = "1", completion = "1" }\n[[models."lab/both".endpoints]]\nprovider = "wide"\n'
+    text += 'upstream_model = "sim/echo"\nusd_per_million = { prompt = "9", completion = "9" }\n'
+    large, order = {"messages": SAYS, "max_tokens": 5_000}, {"order": ["lab"]}
+    with Gateway(text) as gateway:
+        for stream in (False, True):
+            refused = gateway.post("/api" + CHAT, large | {"model": "lab/echo", "stream": stream})
+            assert (refused.status, refused.headers["retry-after"], refused.headers["x-should-retry"]) == (404, None, "false")
+            error = refused.json()["error"]
+            assert "lab/echo at lab (provider_tpm: its keys are limited to 1000 tokens a minute (tpm)" in error["message"]
+            assert "needs about 50" in error["message"], error
+            available = error["availability"]
+            assert (available["retryable"], available["retry_after"], available["excluded_by"]) == (False, None, ["provider_tpm"])
+        assert gateway.post(CHAT, {"model": "lab/echo", "messages": SAYS, "max_tokens": 500}).status == 200
+        reply = gateway.post(CHAT, large | {"model": "lab/both", "provider": order})
+        assert (reply.status, reply.headers["x-fairlead-provider"], reply.headers["x-fairlead-attempts"]) == (200, "wide", "1")
+        assert len(gateway.generations()) == 2

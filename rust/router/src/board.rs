@@ -105,7 +105,16 @@ impl Entry {
 
     /// How long until time alone could give a request with so many tokens a credential; 0 where that is up to other requests.
     pub(crate) fn wait_ms(&self, now_ms: u64, tokens: u64) -> u64 {
-        self.turns.iter().map(|turn| turn.wait_ms(now_ms, tokens)).min().unwrap_or(0)
+        let may = self.turns.iter().filter(|turn| turn.is_ever_free(tokens));
+        may.map(|turn| turn.wait_ms(now_ms, tokens)).min().unwrap_or(0)
+    }
+
+    /// The most tokens that any of its credentials may ever take with one request, where that is less than `tokens`.
+    pub(crate) fn key_tokens_below(&self, tokens: u64) -> Option<u64> {
+        if self.turns.iter().any(|turn| turn.is_ever_free(tokens)) {
+            return None;
+        }
+        self.turns.iter().filter_map(|turn| turn.limits.tpm).max()
     }
 
     /// What every decision needs to know, of a request with so many tokens.

@@ -125,7 +125,8 @@ impl Decided<'_> {
         let Decided { board, names, patterns, wishes, need, pin, seed, plan, recording } = *self;
         let names::Request { model, models, preset, sticky } = names;
         // The conversation is only good for looking up the pin; the moment is that of the generation.
-        let Need { prompt_tokens, max_tokens, inputs, outputs, parameters, has_tools, account, conversation: _, unix_ms: _ } = *need;
+        let Need { prompt_tokens, max_tokens, inputs, outputs, parameters, has_tools, account, conversation: _, unix_ms: _, is_unsized: _ } =
+            *need;
         let read = recording.read.as_deref();
         let others = read.map_or_else(Vec::new, |read| others(board, plan, &read.pulses));
         let paces = paces(board, plan, read);

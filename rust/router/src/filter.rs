@@ -36,6 +36,13 @@ pub enum Reason {
     Prompt(u64),
     /// The caller wants more tokens than the so many it gives.
     Completion(u64),
+    /// The request takes more tokens than the provider's keys are allowed in a minute.
+    KeyTokens {
+        /// The largest `tpm` among them.
+        tpm: u64,
+        /// What the request takes: its prompt, estimated, and `max_tokens`.
+        needs: u64,
+    },
     /// It does not take these.
     Inputs(Modalities),
     /// It does not give these.
@@ -71,6 +78,7 @@ impl Reason {
             Reason::TooDear(_) => "max_price",
             Reason::Context(_) | Reason::Prompt(_) => "context_length",
             Reason::Completion(_) => "max_tokens",
+            Reason::KeyTokens { .. } => "provider_tpm",
             Reason::Inputs(_) => "input_modalities",
             Reason::Outputs(_) => "output_modalities",
             Reason::Tools => "tools",
@@ -98,7 +106,7 @@ impl Reason {
             Reason::TooDear(PriceMember::Prompt(_)) => "provider.max_price.prompt",
             Reason::TooDear(PriceMember::Completion(_)) => "provider.max_price.completion",
             Reason::TooDear(PriceMember::Request(_)) => "provider.max_price.request",
-            Reason::Context(_) | Reason::Prompt(_) | Reason::Inputs(_) => "messages",
+            Reason::Context(_) | Reason::Prompt(_) | Reason::KeyTokens { .. } | Reason::Inputs(_) => "messages",
             Reason::Completion(_) => "max_tokens",
             Reason::Outputs(_) => "modalities",
             Reason::Tools => "tools",
@@ -125,6 +133,9 @@ impl Reason {
             Reason::Context(tokens) => format!("prompt and max_tokens must fit into {tokens} tokens together"),
             Reason::Prompt(tokens) => format!("the prompt must fit into {tokens} tokens"),
             Reason::Completion(tokens) => format!("lower max_tokens to {tokens}"),
+            Reason::KeyTokens { tpm, needs } => format!(
+                "its keys are limited to {tpm} tokens a minute (tpm) and the request needs about {needs}: shorten the prompt, lower max_tokens, or have tpm raised"
+            ),
             Reason::Inputs(missing) => format!("it does not take: {}", list(&mut missing.names())),
             Reason::Outputs(missing) => format!("it does not give: {}", list(&mut missing.names())),
             Reason::Tools => "leave the tools away".to_owned(),
@@ -170,7 +181,10 @@ impl Demand<'_> {
         self.providers(entry, named)?;
         self.policy(entry)?;
         self.price(entry)?;
-        self.size(entry)?;
+        if !self.need.is_unsized {
+            self.size(entry)?;
+        }
+        self.keys(entry)?;
         self.abilities(entry)?;
         Ok(way)
     }
@@ -244,6 +258,12 @@ impl Demand<'_> {
         }
         let gives = endpoint.max_completion_tokens.or(self.board.model(entry).max_completion_tokens);
         gives.filter(|gives| most > *gives).map_or(Ok(()), |gives| Err(Reason::Completion(gives)))
+    }
+
+    /// What is configured is no estimate: no key will ever take a request that is larger.
+    fn keys(&self, entry: &Entry) -> Result<(), Reason> {
+        let needs = self.need.tokens_at_most();
+        entry.key_tokens_below(needs).map_or(Ok(()), |tpm| Err(Reason::KeyTokens { tpm, needs }))
     }
 
     fn abilities(&self, entry: &Entry) -> Result<(), Reason> {

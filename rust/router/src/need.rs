@@ -11,6 +11,8 @@ pub struct Need {
     pub prompt_tokens: u64,
     /// The caller's bound on the completion.
     pub max_tokens: Option<u64>,
+    /// Its size is not held against an endpoint's windows: it is estimated, and the provider says itself that it is too much.
+    pub is_unsized: bool,
     /// What the prompt holds.
     pub inputs: Modalities,
     /// What the reply shall hold; none: text, or what the model gives.
@@ -33,6 +35,7 @@ impl Need {
         Need {
             prompt_tokens,
             max_tokens,
+            is_unsized: false,
             inputs: Modalities::NONE,
             outputs: Modalities::NONE,
             parameters: Parameters::NONE,

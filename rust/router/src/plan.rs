@@ -213,7 +213,7 @@ pub fn plan(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: 
 pub fn decide(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: impl Fn(&Endpoint) -> Option<Way>, made: &mut Plan) {
     plan(board, order, moment, &serves, made);
     if made.steps.is_empty() && made.removed.iter().any(|removed| removed.reason.is_of_size()) {
-        let unsized_need = Need { prompt_tokens: 0, max_tokens: None, ..*order.need };
+        let unsized_need = Need { is_unsized: true, ..*order.need };
         plan(board, &Order { need: &unsized_need, ..*order }, moment, &serves, made);
     }
 }

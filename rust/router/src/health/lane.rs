@@ -39,17 +39,16 @@ const MINUTE_US: u64 = 60_000_000;
 impl Pace {
     fn has(&self, now_ms: u64, amount: u64, per_minute: u64) -> bool {
         let ends_us = self.0.load(Ordering::Relaxed).max(now_ms * 1000).saturating_add(cost_us(amount, per_minute));
-        // More than a whole minute's worth goes out alone.
-        ends_us <= now_ms * 1000 + MINUTE_US || amount > per_minute && self.0.load(Ordering::Relaxed) <= now_ms * 1000
+        ends_us <= now_ms * 1000 + MINUTE_US
     }
 
-    /// How long until it [`has`](Pace::has) so much, if nobody takes any before.
+    /// How long until it [`has`](Pace::has) so much, if nobody takes any before. More than a minute's worth it never has.
     fn wait_ms(&self, now_ms: u64, amount: u64, per_minute: u64) -> u64 {
         if self.has(now_ms, amount, per_minute) {
             return 0;
         }
         let taken_us = self.0.load(Ordering::Relaxed).saturating_sub(now_ms * 1000);
-        let spare_us = MINUTE_US.saturating_sub(cost_us(amount.min(per_minute), per_minute));
+        let spare_us = MINUTE_US.saturating_sub(cost_us(amount, per_minute));
         taken_us.saturating_sub(spare_us).div_ceil(1000).max(1)
     }
 
@@ -212,6 +211,11 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Whether what is configured would ever let a request of so many tokens out.
+    pub(crate) fn is_ever_free(&self, tokens: u64) -> bool {
+        self.limits.tpm.is_none_or(|tpm| tokens <= tpm)
+    }
+
     /// Whether a request of so many tokens may go out with it now.
     pub(crate) fn is_free(&self, now_ms: u64, tokens: u64) -> bool {
         self.lane.may_take(now_ms, tokens) && self.key.may_take(now_ms, tokens, &self.limits)
@@ -222,7 +226,8 @@ impl Turn {
         self.key.is_within(now_ms, tokens, &self.limits)
     }
 
-    /// How long until time alone could make it free; what only another request's end can give does not count.
+    /// How long until time alone could make it free for a request that [`is ever`](Turn::is_ever_free) let out; what only another request's end can
+    /// give does not count.
     pub(crate) fn wait_ms(&self, now_ms: u64, tokens: u64) -> u64 {
         let Turn { lane, key, limits } = self;
         let until = |until_ms: &AtomicU64| until_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
@@ -329,7 +334,8 @@ mod tests {
         assert_eq!(taken, 60);
         assert!(!turn.is_free(999, 10) && turn.is_free(1_000, 10));
         assert!(!turn.is_free(1_000, 600), "400 tokens are left");
-        assert!(!turn.is_free(30_000, 2_000) && turn.is_free(60_000, 2_000), "more than the limit goes out alone");
+        assert!(turn.is_free(60_000, 1_000) && turn.is_ever_free(1_000));
+        assert!(!turn.is_free(600_000, 1_001) && !turn.is_ever_free(1_001), "more than the limit never goes out");
     }
 
     #[test]
@@ -345,7 +351,7 @@ mod tests {
         check(&paced, 0, 10, 1_000);
         check(&paced, 300, 10, 700);
         check(&paced, 1_000, 600, 11_000);
-        check(&paced, 0, 2_000, 36_000);
+        check(&paced, 0, 1_000, 36_000);
         let cooled = turn(CredentialLimits::NONE);
         cooled.lane.limited(0, Some(7_000));
         check(&cooled, 2_000, 1, 5_000);

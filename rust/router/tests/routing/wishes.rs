@@ -1,8 +1,9 @@
-use crate::world::{board_of, serves, spec};
+use crate::world::{Spec, board_of, serves, spec};
 use fairlead_ir::PicoUsd;
 use fairlead_router::names::{Named, Request, resolve};
 use fairlead_router::{
-    Board, By, Cutoffs, MaxPrice, Members, Need, Now, Order, Partition, Plan, Registry, Sort, Tier, Wishes, plan, read, read_models,
+    Board, By, Cutoffs, MaxPrice, Members, Need, Now, Order, Partition, Plan, Registry, Run, Sort, Tier, Wishes, decide, plan, read,
+    read_models,
 };
 use fairlead_snapshot::{Modalities, Parameters, Quantizations, Snapshot};
 use std::sync::Arc;
@@ -140,6 +141,51 @@ fn filters_remove_and_say_why() {
     let top_k = Need { parameters: Parameters::one("top_k").unwrap(), ..small };
     check("{}", top_k, &[1, 2, 3, 6], "");
     check(r#"{"require_parameters":true}"#, top_k, &[3, 6], "require_parameters");
+}
+
+#[test]
+fn a_request_that_no_key_will_ever_take_goes_elsewhere_or_nowhere() {
+    let small = spec("a/b", "small", 1, "");
+    let keys = |tpm: &[u64]| {
+        let keys: Vec<String> = tpm.iter().map(|tpm| format!(r#"{{"secret":"k{tpm}","tpm":{tpm}}}"#)).collect();
+        format!(r#""keys":[{}]"#, keys.join(","))
+    };
+    let check = |specs: &[Spec], tpm: &[u64], prompt_tokens, max_tokens, expected: &[u64], refusal: &str| {
+        let board = board_of(specs, &[("small", &keys(tpm))], "", &Registry::default());
+        let (need, mut made) = (Need::tokens(prompt_tokens, max_tokens), Plan::default());
+        let models = [Named::model(0)];
+        let order = Order { wishes: &provider(&board, r#"{"order":["small"]}"#), ..Order::model(&models, &need, 1) };
+        decide(&board, &order, &mut Now(0), serves, &mut made);
+        let steps: Vec<u64> = made.steps.iter().map(|step| board.entry(step.entry).id).collect();
+        assert_eq!(steps, expected, "{tpm:?} {need:?}");
+        assert!(made.refusal(&board).contains(refusal), "{}", made.refusal(&board));
+        // Whatever is in the plan has a key for it, also where its size was not held against it.
+        let mut run = Run::new(1, 3);
+        assert_eq!(run.wait_ms(&board, &made, &need, 0), 0);
+        assert_eq!(run.first(&board, &made, &need, 0).is_some(), !expected.is_empty());
+    };
+    let limit = "small (provider_tpm: its keys are limited to 1000 tokens a minute (tpm) and the request needs about 1001";
+    check(std::slice::from_ref(&small), &[1_000], 900, Some(100), &[1], "");
+    check(std::slice::from_ref(&small), &[1_000], 900, Some(101), &[], limit);
+    check(std::slice::from_ref(&small), &[1_000, 500], 1_001, None, &[], limit);
+    check(std::slice::from_ref(&small), &[500, 1_001], 1_001, None, &[1], "");
+    check(&[small.clone(), spec("a/b", "other", 2, "")], &[1_000], 1_001, None, &[2], limit);
+    // Windows are estimates and are asked all the same; a key's limit is none.
+    let narrow = spec("a/b", "other", 2, r#""context_tokens":10"#);
+    check(&[small, narrow], &[1_000], 1_001, None, &[2], limit);
+}
+
+#[test]
+fn one_key_may_be_too_small_and_another_not() {
+    let keys = r#""keys":[{"secret":"small","tpm":100},{"secret":"large","tpm":1000}]"#;
+    let board = board_of(&[spec("a/b", "p", 1, "")], &[("p", keys)], "", &Registry::default());
+    let (need, mut made) = (Need::tokens(600, None), Plan::default());
+    plan(&board, &Order::model(&[Named::model(0)], &need, 1), &mut Now(0), serves, &mut made);
+    let mut run = Run::new(1, 3);
+    let held = run.first(&board, &made, &need, 0);
+    assert_eq!(held.map(|attempt| attempt.key), Some(1));
+    assert!(Run::new(1, 3).first(&board, &made, &need, 0).is_none(), "the large one has 400 left");
+    assert_eq!(Run::new(1, 3).wait_ms(&board, &made, &need, 0), 12_000, "the small one will never do");
 }
 
 #[test]
