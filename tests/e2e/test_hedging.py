@@ -3,6 +3,7 @@
 The two simulators of `test_failover`, with `routing.hedge` on.
 """
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from e2e.house import Gateway, until
 from e2e.judge import Judge
-from e2e.test_failover import CHAT, CLIENTS, INSURED, MESSAGES, RESPONSES, House, configuration, rested, text_of
+from e2e.stub import Stub, Visit, chunked, frames, head
+from e2e.test_failover import CHAT, CLIENTS, INSURED, MESSAGES, RESPONSES, House, asked, configuration, rested, text_of
+from e2e.wire import Wire
 
 PAIRS = [(client, client, CHAT if client != CHAT else MESSAGES) for client in CLIENTS] + [(CHAT, CHAT, CHAT)]
 """The client's dialect, and those of the first and the second endpoint."""
@@ -119,3 +122,79 @@ def test_nothing_is_hedged_that_is_not_slow_or_is_no_stream(house: House) -> Non
     for _ in range(10):
         assert house.ask(CHAT, f"pair/{CHAT}-{CHAT}", stream=True).headers["x-fairlead-attempts"] == "1"
     assert house.second.mark() == mark
+
+
+# --- clients that leave while both run --------------------------------------------------------------------------------
+
+
+def left(house: House, awaited: Judge) -> dict[str, Any]:
+    """The row of a call whose client left once the second provider was at work."""
+    before = len(house.gateway.generations())
+    with Wire(house.gateway.address) as wire:
+        path, body = asked(CHAT, f"pair/{CHAT}-{CHAT}", True)
+        wire.post(path, body)
+        until(lambda: awaited.open_requests() > 0, "both are asked")
+        # What the second provider has read, the gateway has sent: the moment in between is over.
+        time.sleep(0.05)
+    [row] = until(lambda: house.gateway.generations()[before:], "the call is settled")
+    return house.gateway.generation(row["id"])
+
+
+def test_who_leaves_while_both_run_pays_for_the_first(house: House) -> None:
+    for _ in range(3):
+        warm(house, CHAT, f"pair/{CHAT}-{CHAT}")
+        house.first.script({"delay_ms": 5_000})
+        house.second.script({"delay_ms": 5_000})
+        marks = house.first.mark(), house.second.mark()
+        row = left(house, house.second)
+        lost, paid = row["attempts"]
+        assert (row["outcome"], row["error"]) == ("cancelled", "client_gone")
+        assert [(each["provider"].split("-")[0], each["error"]) for each in (lost, paid)] == [
+            ("second", "overtaken"),
+            ("first", "client_gone"),
+        ]
+        assert row["charged_nanousd"] == paid["upstream_cost_nanousd"] > 0
+        assert lost["flags"] & INSURED and lost["upstream_cost_nanousd"] > 0
+        # Both were cut off at once, and each provider's invoice has its request once.
+        assert [len(judge.since(mark, 1)) for judge, mark in zip((house.first, house.second), marks, strict=True)] == [1, 1]
+
+
+def test_who_leaves_pays_for_the_second_where_that_one_alone_has_the_request() -> None:
+    quick, refusing = threading.Event(), threading.Event()
+
+    def first(visit: Visit) -> None:
+        while True:
+            visit.request()
+            if quick.is_set():
+                # A refusal whose body does not come: this provider does nothing that anybody pays for.
+                visit.say(head("content-length: 100", status="503 Service Unavailable"))
+                refusing.wait()
+            visit.say(head("transfer-encoding: chunked", type="text/event-stream") + chunked(*frames()))
+
+    def second(visit: Visit) -> None:
+        visit.request()
+        asked_second.set()
+        refusing.wait()
+
+    asked_second = threading.Event()
+    with Stub() as one, Stub() as other:
+        one.play(first)
+        other.play(second)
+        text = configuration(one.address, other.address) + "\n[routing]\nhedge = true\n"
+        with Gateway(text.replace("2000", "20000").replace("early_head_ms = 500", "early_head_ms = 20000")) as gateway:
+            house = House(gateway, None, None)  # type: ignore[arg-type]
+            warm(house, CHAT, f"pair/{CHAT}-{CHAT}")
+            quick.set()
+            before = len(gateway.generations())
+            with Wire(gateway.address) as wire:
+                wire.post(*asked(CHAT, f"pair/{CHAT}-{CHAT}", True))
+                assert asked_second.wait(10)
+                time.sleep(0.05)
+            [row] = until(lambda: gateway.generations()[before:], "the call is settled")
+            row = gateway.generation(row["id"])
+            refusing.set()
+    lost, paid = row["attempts"]
+    assert (row["outcome"], row["error"], lost["status"]) == ("cancelled", "client_gone", 503)
+    assert [(each["provider"].split("-")[0], each["error"]) for each in (lost, paid)] == [("first", "overtaken"), ("second", "client_gone")]
+    assert lost["upstream_cost_nanousd"] == 0
+    assert row["charged_nanousd"] == paid["upstream_cost_nanousd"] > 0

@@ -537,6 +537,7 @@ impl Drop for Call {
             return;
         }
         self.end_early();
+        self.settle_race();
         // Of an unstreamed answer that is dropped before its end, the bytes that came are all there is to count by.
         if self.seen.completion_tokens_estimate == 0 {
             self.seen.completion_tokens_estimate = whole::estimate_tokens(self.presence.held_bytes.get() as u64);

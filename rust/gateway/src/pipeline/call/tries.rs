@@ -95,6 +95,16 @@ impl Call {
         self.presence = presence;
     }
 
+    /// Nobody waits for the call any more while two attempts run. The caller pays for one of them as for any call that is left: for the first, or for
+    /// the second where that one's provider alone has the request.
+    pub(super) fn settle_race(&mut self) {
+        let second_was_sent = self.beside.as_ref().is_some_and(|beside| beside.presence.dispatch.sent_at.get().is_some());
+        if second_was_sent && !self.seen.billable {
+            self.overtake();
+            self.end_early();
+        }
+    }
+
     /// The attempt beside the current one is over, if there was one: that one was faster, or it `failed` by itself.
     pub(crate) fn end_beside(&mut self, failed: Option<Lost>) {
         let Some(beside) = self.beside.take() else { return };
