@@ -244,7 +244,9 @@ def test_what_fails_at_the_provider_behind_an_early_head_is_told_in_the_stream(q
 
 
 def test_what_no_key_will_ever_take_goes_elsewhere_or_is_told_so(provider: Provider) -> None:
-    text = configuration(provider.address).replace(f'keys = ["{PROVIDER_SECRET}"]', f'keys = [{{ secret = "{PROVIDER_SECRET}", tpm = 1000 }}]')
+    text = configuration(provider.address).replace(
+        f'keys = ["{PROVIDER_SECRET}"]', f'keys = [{{ secret = "{PROVIDER_SECRET}", tpm = 1000 }}]'
+    )
     text += f'[providers.wide]\ndialects = ["openai_chat"]\nbase_url = "http://{provider.address}/v1"\nkeys = ["wide"]\n'
     text += 'cancel_stops_billing = true\n[[models."lab/both".endpoints]]\nprovider = "lab"\nupstream_model = "sim/echo"\n'
     text += 'usd_per_million = { prompt = "1", completion = "1" }\n[[models."lab/both".endpoints]]\nprovider = "wide"\n'

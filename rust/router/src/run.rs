@@ -3,7 +3,7 @@
 use crate::board::{Board, Entry};
 use crate::health::lane::{Turn, choose, mark};
 use crate::health::outcome::{Circuit, Class, Cools, Outcome, Retry};
-use crate::health::{Admission, Endpoint as Health, Quota};
+use crate::health::{Admission, Endpoint as Health, Quota, Standing, State};
 use crate::hedge;
 use crate::need::Need;
 use crate::plan::{Plan, Step};
@@ -93,6 +93,9 @@ impl Run {
 
     /// The first attempt, with a key that is free. `None`: none is; the caller may wait.
     pub fn first(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        if let Some(attempt) = self.spared(board, plan, need, now_ms) {
+            return Some(attempt);
+        }
         self.next = 0;
         let attempt = self.find(board, plan, need, now_ms, Care::Full).or_else(|| {
             self.next = 0;
@@ -100,6 +103,34 @@ impl Run {
         })?;
         board.budget(board.entry(attempt.entry).provider).deposit();
         Some(attempt)
+    }
+
+    /// The first attempt where the provider of the first choice has used up its retries: a failure there could not be followed by another attempt,
+    /// so the request goes to an endpoint of the same model that is well, if there is one. Its deposit is the first choice's, which is asked
+    /// again once it can afford a failure: no request is answered by its failure as long as somebody else is well, and attempts remain within a
+    /// fifth more than requests.
+    fn spared(&mut self, board: &Board, plan: &Plan, need: &Need, now_ms: u64) -> Option<Attempt> {
+        let choice = plan.steps.first()?;
+        let wanted = board.entry(choice.entry);
+        let budget = board.budget(wanted.provider);
+        // Where the breaker keeps it out, nobody is spared it.
+        if !budget.is_low() || choice.pulse.state != State::Closed {
+            return None;
+        }
+        for (position, step) in plan.steps.iter().enumerate().skip(1) {
+            let entry = board.entry(step.entry);
+            let is_well = step.pulse.state == State::Closed && step.pulse.standing == Standing::Normal && !step.pulse.outage;
+            if entry.model != wanted.model || step.reluctant || !is_well || board.budget(entry.provider).is_low() {
+                continue;
+            }
+            (self.next, self.keys) = (position, 0);
+            if let Some(attempt) = self.take(entry, step, need, now_ms, Care::Full) {
+                budget.deposit();
+                return Some(attempt);
+            }
+        }
+        self.keys = 0;
+        None
     }
 
     /// The first attempt, whatever providers said of their limits. `None`: every key of every endpoint is at a configured limit.

@@ -11,6 +11,8 @@ const TIMEOUT_WITHDRAWAL: u64 = 10;
 const CAPACITY: u64 = 500;
 /// Enough for the twenty attempts that may fail before a breaker opens.
 const AT_FIRST: u64 = 100;
+/// Below this, first attempts go elsewhere if they can: those under way may still need ten.
+const LOW: u64 = 50;
 
 /// The retry budget of a provider.
 #[derive(Debug)]
@@ -23,7 +25,12 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A first attempt goes out.
+    /// Whether so little is left that it is kept for attempts that are under way.
+    pub(crate) fn is_low(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < LOW
+    }
+
+    /// A first attempt goes out, or would have gone.
     pub(crate) fn deposit(&self) {
         let more = |left: u64| (left < CAPACITY).then_some(left + DEPOSIT);
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);

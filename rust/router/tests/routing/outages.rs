@@ -61,6 +61,25 @@ fn a_brown_out_of_rate_limits_costs_a_fifth_at_most() {
 }
 
 #[test]
+fn who_prefers_a_provider_that_often_fails_is_answered_all_the_same() {
+    // Two of five fail, never five in a row: no breaker opens, and a fifth of retries is not enough.
+    let brown_out = |id, number| if id == 1 && number % 5 < 2 { Outcome::of(Class::Unavailable) } else { good() };
+    let check = |specs: &[Spec], failed: bool| {
+        let mut fleet = Fleet::new(specs, &[], |id, _, number| brown_out(id, number));
+        fleet.wishes.order = vec!["p1".into()];
+        fleet.load(20_000, 200_000, 1);
+        assert_eq!(fleet.failed > 0, failed, "{}", fleet.failed);
+        assert!(fleet.total_attempts() * 10 <= fleet.requests * 12 + 10 * 20, "{} {}", fleet.total_attempts(), fleet.requests);
+        // It keeps as many requests as retries can be paid for, in bad times and after.
+        assert!(failed || fleet.attempts[&1] * 10 >= fleet.requests * 4, "{:?}", fleet.attempts);
+    };
+    check(&specs(&[1_000, 2_000]), false);
+    check(&specs(&[1_000]), true);
+    let other_model = [spec("a/b", "p1", 1_000, ""), spec("c/d", "p2", 1_000, "")];
+    check(&other_model, true);
+}
+
+#[test]
 fn everything_failing_is_not_made_worse() {
     let mut fleet = Fleet::new(&specs(&[1_000, 1_000, 1_000]), &[], |_, _, _| Outcome::of(Class::Unavailable));
     fleet.load(5_000, 50_000, 1);
