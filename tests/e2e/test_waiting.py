@@ -167,7 +167,7 @@ def test_a_stream_in_line_has_its_head_and_signs_of_life(quick: Gateway, provide
     check_numbers(path, events)
     row = quick.generation(reply.generation)
     assert (row["outcome"], len(row["attempts"])) == ("completed", 1)
-    assert [status for status in (reply.status for _, reply in asking.all())] == [200]
+    assert [each.status for _, each in asking.all()] == [200]
 
 
 @pytest.mark.parametrize("path", BODIES)

@@ -201,6 +201,10 @@ usd_per_million = { prompt = "3", completion = "15" }
             'when = { utc = "10:00-24:00" }\nmultiplier = "2"',
             '11: {}.when.utc: "24:00" is no time of day: 00:00 to 23:59 are',
         ),
+        (
+            'when = { utc = "22:00-22:00" }\nmultiplier = "2"',
+            '11: {}.when.utc: "22:00-22:00" ends when it begins: for whole days leave it out, or write "00:00-00:00"',
+        ),
         ('when = { days = [0] }\nmultiplier = "2"', "11: {}.when.days[0]: expected an integer from 1 to 7, got 0"),
         (
             'when = { days = [] }\nmultiplier = "2"',
@@ -222,6 +226,39 @@ def test_mistakes(rest: str, expected: str) -> None:
         config.compile(config.read(LAB + rest, file, {}), shipped(), {}, today=TODAY)
     said = report.text(caught.value.problems).splitlines()
     assert said == ["/etc/fairlead.toml:" + expected.format('models."acme/fast".endpoints[0].override[0]')]
+
+
+@pytest.mark.parametrize(
+    ("where", "when", "said"),
+    [
+        (
+            'region = "us"',
+            'region = "eu"',
+            'region: "eu" never holds: the endpoint is in "us"; correct one of the two, or leave this override out',
+        ),
+        (
+            "",
+            'region = "eu"',
+            'region: "eu" never holds: neither the endpoint nor its provider says in which region it is; correct one of the two, or leave '
+            "this override out",
+        ),
+        (
+            'region = "us"',
+            'outside_region = "us"',
+            'outside_region: "us" never holds: the endpoint is in "us"; correct one of the two, or leave this override out',
+        ),
+        ('region = "eu"', 'region = "eu"', None),
+        ('region = "eu"', 'outside_region = "us"', None),
+        ("", 'outside_region = "us"', None),
+        ('region = "us"', 'utc = "00:00-00:00"', None),
+    ],
+)
+def test_a_place_where_the_endpoint_is_not(where: str, when: str, said: str | None) -> None:
+    text = LAB.replace('upstream_model = "gpt-x"', f'upstream_model = "gpt-x"\n{where}') + f'when = {{ {when} }}\nmultiplier = "2"\n'
+    compiled = config.compile(config.read(text, Path("/etc/fairlead.toml"), {}), shipped(), {}, today=TODAY)
+    told = [(problem.path, problem.message) for problem in compiled.warnings]
+    place = 'models."acme/fast".endpoints[0].override[0].when.'
+    assert told == ([] if said is None else [(place + said.split(":")[0], said.split(": ", 1)[1])])
 
 
 def test_a_file_is_charged_by_as_the_catalogue_is() -> None:

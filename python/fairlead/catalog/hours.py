@@ -17,18 +17,20 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 
 
 class BadHours(ValueError):
-    """Hours that no clock shows."""
+    """Hours that no clock shows, or that are none."""
 
 
 def hours_of(utc: str | None, days: Iterable[int] | None) -> Hours:
     """A window of the day on these ISO weekdays, which are those of its start. Without a window: the whole day; without days: every day.
 
     Raises:
-        BadHours: it is no time of a clock.
+        BadHours: it is no time of a clock, or a window without a length.
     """
     if utc is None and days is None:
         return ALWAYS
     start, end = map(_minute, (utc or "00:00-00:00").split("-"))
+    if start == end != 0:
+        raise BadHours(f'"{utc}" ends when it begins: for whole days leave it out, or write "00:00-00:00"')
     length = (end - start) % DAY or DAY
     return tuple((day * DAY + start, day * DAY + start + length) for day in sorted({day - 1 for day in days or range(1, 8)}))
 

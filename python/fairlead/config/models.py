@@ -289,6 +289,9 @@ def _own_price(document: Document, place: Place, endpoint: Endpoint, region: str
             document.report((*place, "usd_per_million"), f'"{name}" is missing')
     if len(document.errors) > before:
         return None
+    for index, override in enumerate(endpoint.override):
+        for name, problem in overrides.misplaced(override.when, endpoint.region or region):
+            document.report((*place, "override", index, "when", name), problem, "warning")
     return overrides.price(usd_per_million, endpoint.usd_each, endpoint.override, endpoint.region or region)
 
 

@@ -89,6 +89,15 @@ def _is_there(when: When, region: str) -> bool:
     return when.region in (None, region) and (when.outside_region is None or when.outside_region != region)
 
 
+def misplaced(when: When, region: str) -> Iterator[tuple[str, str]]:
+    """Conditions of place that never hold for an endpoint in this region, by their names, with what to do."""
+    here = f'the endpoint is in "{region}"' if region else "neither the endpoint nor its provider says in which region it is"
+    if when.region not in (None, region):
+        yield "region", f'"{when.region}" never holds: {here}; correct one of the two, or leave this override out'
+    if when.outside_region is not None and when.outside_region == region:
+        yield "outside_region", f'"{when.outside_region}" never holds: {here}; correct one of the two, or leave this override out'
+
+
 def tiers(price: Price) -> list[str]:
     """The service tiers with prices of their own."""
     return list(dict.fromkeys(override.service_tier for override in price.overrides if override.service_tier))
