@@ -472,9 +472,10 @@ class Calls:
     def fileno(self) -> int:
         """A descriptor that is readable while `take` has news."""
 
-    def take(self) -> tuple[bool, list[tuple[int, int, Any, Any]]]:
+    def take(self) -> tuple[bool, list[tuple[int, int, Any, Any, bytes | None, int | None]]]:
         """Whether the journal has grown, and the news of calls, oldest first: the caller's number, and the status with the body and the
-        receipt of one that is over (status 0: cancelled or lost); or `BEGAN` with the feed and the generation id; or `READY`."""
+        receipt of one that is over (status 0: cancelled or lost); or `BEGAN` with the feed and the generation id; or `READY`. Then, once
+        and where that was asked for, why it went where it went, as JSON; and of a failure, when to come again in milliseconds."""
 
     def position(self) -> list[_Cursor]:
         """The end of every journal chain now. Raises RuntimeError where there is no journal."""

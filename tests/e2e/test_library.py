@@ -271,6 +271,126 @@ def test_misuse_is_told(config: Path) -> None:
         asyncio.run(fairlead.Router(config, environ={}).chat(model="lab/echo", messages=HELLO))
 
 
+# --- why, and when again ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_why_a_call_went_where_it_went(config: Path, name: str, stream: bool) -> None:
+    dialect = DIALECTS[name]
+
+    async def work(router: fairlead.Router) -> list[Any]:
+        ask = getattr(router, dialect.method)
+        more = {"stream": True} if stream else {}
+        found = []
+        for asked in ({"explain": True}, {"extra_headers": {"x-fairlead-explain": "true"}}, {}):
+            answer = await ask(model="lab/both", **dialect.fields, **asked, **more)
+            if stream:
+                async for _ in answer:
+                    pass
+            found.append(answer.explanation)
+        return found
+
+    *explained, unasked = asyncio.run(opened(config, work))
+    assert unasked is None
+    for explanation in explained:
+        assert isinstance(explanation, fairlead.router.Explanation)
+        assert {candidate.provider for candidate in explanation.candidates} == {"dead", "lab"}
+        assert all(candidate.expected_usd > 0 and candidate.health.breaker in ("closed", "open") for candidate in explanation.candidates)
+        assert explanation.removed == () and explanation.seed > 0
+
+
+def test_why_nothing_can_serve_it(config: Path) -> None:
+    async def work(router: fairlead.Router) -> list[errors.CallError]:
+        found = []
+        for stream in (False, True):
+            for asked in (
+                {"model": "lab/both", "provider": {"max_price": {"prompt": "0.1"}}, "explain": True},
+                {"model": "lab/nothing"},
+                {"model": "lab/echo", "sim": {"fault": {"kind": "status", "status": 429, "retry_after": "7"}}, "explain": True},
+            ):
+                with pytest.raises(errors.CallError) as caught:
+                    await router.chat(messages=HELLO, stream=stream, **asked)
+                found.append(caught.value)
+        return found
+
+    dear, unknown, limited, *streamed = asyncio.run(opened(config, work))
+    for error in (dear, streamed[0]):
+        assert error.status == 404 and error.retry_after_ms is None
+        assert isinstance(error.availability, errors.Availability)
+        assert (error.availability.code, error.availability.retryable) == ("constraint_filtered", False)
+        assert error.availability.excluded_by == ["max_price"] and set(error.availability.affected_providers) == {"dead", "lab"}
+        assert error.availability.constraint == errors.Constraint("provider.max_price.prompt", "raise provider.max_price.prompt to 3")
+        assert error.explanation is not None and error.explanation.candidates == ()
+        assert [removed.excluded_by for removed in error.explanation.removed] == ["max_price"] * 2
+    for error in (unknown, streamed[1]):
+        assert error.availability is not None and error.availability.code == "model_not_found"
+        assert error.explanation is None and error.retry_after_ms is None
+    for error in (limited, streamed[2]):
+        assert (error.status, error.retry_after_ms, error.availability) == (429, 7_000, None)
+        assert error.explanation is not None and len(error.explanation.candidates) == 1
+
+
+def test_who_waits_too_long_is_told_when_to_come_again(provider: Provider, tmp_path: Path) -> None:
+    """In line, where a stream's failure comes behind its early head."""
+    text = configuration(provider.address, tables="[timeouts]\nqueue_ms = 400\nearly_head_ms = 100\nkeepalive_ms = 50\n")
+    (tmp_path / "fairlead.toml").write_text(
+        text.replace(f'"{PROVIDER_SECRET}"', f'{{ secret = "{PROVIDER_SECRET}", max_concurrency = 1 }}')
+    )
+
+    async def work(router: fairlead.Router) -> list[errors.CallError]:
+        mark = provider.mark()
+        first = asyncio.create_task(router.chat(model="lab/echo", messages=HELLO, sim={"delay_ms": 2_000}))
+        await asyncio.to_thread(until, lambda: provider.open_requests() == 1, "the only key is in use")
+        found = []
+        with pytest.raises(errors.CallError) as caught:
+            await router.chat(model="lab/echo", messages=HELLO)
+        found.append(caught.value)
+        stream = await router.chat(model="lab/echo", messages=HELLO, stream=True, explain=True)
+        assert stream.receipt is None and stream.explanation is not None, "its head came early"
+        with pytest.raises(errors.CallError) as caught:
+            await anext(stream)
+        found.append(caught.value)
+        await first
+        assert provider.mark() == mark + 1
+        return found
+
+    unary, streamed = asyncio.run(opened(tmp_path / "fairlead.toml", work))
+    for error in (unary, streamed):
+        assert (error.status, error.error_type, error.receipt) == (429, "rate_limit_exceeded", None)
+        assert error.retry_after_ms == 1_000
+        assert error.availability is not None and (error.availability.code, error.availability.retry_after) == ("capacity_exhausted", 1)
+    assert unary.explanation is None and streamed.explanation is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"temperature": float("nan")}, "temperature: nan is"),
+        ({"temperature": float("-inf")}, "temperature: -inf is"),
+        (
+            {"messages": [HELLO[0], {"role": "user", "content": [{"weight": [1.5, float("inf")]}]}]},
+            "messages[1].content[0].weight[1]: inf is",
+        ),
+        ({"logit_bias": {"50256": float("nan")}}, "logit_bias.50256: nan is"),
+    ],
+)
+def test_numbers_that_json_has_not_are_refused(config: Path, provider: Provider, fields: dict[str, Any], said: str) -> None:
+    mark = provider.mark()
+
+    async def work(router: fairlead.Router) -> None:
+        for asked in (router.chat, router.responses, router.messages, router.embeddings):
+            for body in ((), (fields,)):
+                with pytest.raises(ValueError) as caught:
+                    await asked(*body, model="lab/echo", **({} if body else fields))  # type: ignore[operator]
+                assert str(caught.value) == said + " no number that JSON has; give a finite one or leave it out"
+        # What is none at all is, and so is a text that speaks of it.
+        await router.chat(model="lab/echo", messages=[{"role": "user", "content": "null, nan"}], temperature=None, top_p=0.5)
+
+    asyncio.run(opened(config, work))
+    assert provider.mark() == mark + 1
+
+
 # --- leaving ----------------------------------------------------------------------------------------------------------
 
 
@@ -519,6 +639,34 @@ def test_a_data_folder_has_its_rows(loop: Runner, config: Path, provider: Provid
         with pytest.raises(errors.OpeningError, match="is in use by process"):
             loop(opened(config, work, data_dir=data))
         assert gateway.run("usage", "--json").returncode == 0
+
+
+def test_decisions_are_logged_as_a_server_does(config: Path, provider: Provider, tmp_path: Path) -> None:
+    """With a data folder; `fairlead replay` makes them again."""
+    data = tmp_path / "data"
+
+    async def work(router: fairlead.Router) -> None:
+        for _ in range(3):
+            await router.chat(model="lab/both", messages=HELLO, session_id="one")
+            stream = await router.messages(model="lab/echo", messages=HELLO, max_tokens=9, stream=True)
+            assert [event async for event in stream]
+        with pytest.raises(errors.CallError):
+            await router.chat(model="lab/both", messages=HELLO, provider={"max_price": {"prompt": "0.1"}})
+
+    def replayed(*words: str) -> tuple[int, dict[str, Any]]:
+        done = run(["replay", "--config", str(config), "--data-dir", str(data), "--json", *words], tmp_path)
+        return done.returncode, json.loads(done.stdout)
+
+    asyncio.run(opened(config, work, data_dir=data))
+    code, summary = replayed("--check")
+    assert (code, summary["decisions"], summary["same"]) == (0, 7, 7)
+    # A second one goes on with the same log; a configuration may switch it off.
+    asyncio.run(opened(config, work, data_dir=data))
+    assert replayed("--check")[1]["decisions"] == 14
+    off = tmp_path / "off.toml"
+    off.write_text(config.read_text() + "[logging]\ndecisions = false\n")
+    asyncio.run(opened(off, work, data_dir=data))
+    assert replayed("--check")[1]["decisions"] == 14
 
 
 def test_configuration_errors_are_those_of_check(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from fairlead import _native, errors, limits, router, sse, tokens, translate
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC: dict[Any, list[str]] = {
     fairlead: ["Router", "SyncRouter", "__version__", "errors", "limits", "router", "sse", "tokens", "translate"],
-    errors: ["CallError", "ClosedError", "ConfigurationError", "ForkedError", "OpeningError", "RouterError"],
+    errors: ["Availability", "CallError", "ClosedError", "ConfigurationError", "Constraint", "ForkedError", "OpeningError", "RouterError"],
     limits: ["Bucket", "Concurrency", "Refused", "Window", "take_all"],
-    router: ["Receipt", "Reply", "Router", "Stream", "SyncRouter", "SyncStream"],
+    router: [
+        *("Candidate", "Explanation", "Health", "Receipt", "Removed", "Reply", "Router", "Stream", "SyncRouter", "SyncStream", "ToolCalls"),
+    ],
     sse: ["Decoder", "Event"],
     tokens: ["StreamCounter", "count", "count_request", "estimate"],
     translate: ["Loss", "Stream", "Translated", "Usage", "request", "response"],
@@ -62,7 +64,8 @@ TYPED = """
 import fairlead
 from decimal import Decimal
 from typing import Any, assert_type
-from fairlead.router import Receipt, Reply, Stream, SyncStream
+from fairlead.errors import Availability
+from fairlead.router import Explanation, Receipt, Reply, Stream, SyncStream
 
 async def calls(router: fairlead.Router, wanted: dict[str, Any]) -> None:
     reply = await router.chat(model="a/b", messages=[])
@@ -71,6 +74,7 @@ async def calls(router: fairlead.Router, wanted: dict[str, Any]) -> None:
     assert_type((reply.cost, reply.cost_nanousd, reply.model, reply.usage.prompt_tokens), tuple[Decimal, int, str, int])
     assert_type([loss.reason for loss in reply.losses], list[str])
     assert_type(await router.messages(wanted, stream=False), Reply)
+    assert_type((await router.messages(wanted, explain=True)).explanation, Explanation | None)
     assert_type(await router.embeddings(b"{}", extra_headers={"x-title": "t"}), Reply)
     stream = await router.responses(model="a/b", input="x", stream=True)
     assert_type(stream, Stream)
@@ -89,6 +93,8 @@ def without_a_loop() -> None:
             router.close(grace_seconds=1)
         except fairlead.errors.CallError as error:
             assert_type((error.status, error.error_type, error.provider, error.receipt), tuple[int, str, str | None, Receipt | None])
+            assert_type((error.availability, error.retry_after_ms), tuple[Availability | None, int | None])
+            assert_type(error.explanation, Explanation | None)
 """
 
 

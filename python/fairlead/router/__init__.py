@@ -10,6 +10,19 @@ never, and hands over what has come in batches.
 
 from fairlead.router.asynchronous import Router
 from fairlead.router.blocking import SyncRouter, SyncStream
+from fairlead.router.explanation import Candidate, Explanation, Health, Removed, ToolCalls
 from fairlead.router.reply import Receipt, Reply, Stream
 
-__all__ = ["Receipt", "Reply", "Router", "Stream", "SyncRouter", "SyncStream"]
+__all__ = [
+    "Candidate",
+    "Explanation",
+    "Health",
+    "Receipt",
+    "Removed",
+    "Reply",
+    "Router",
+    "Stream",
+    "SyncRouter",
+    "SyncStream",
+    "ToolCalls",
+]

@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, overload
@@ -171,66 +172,94 @@ class Router:
 
     @overload
     async def chat(
-        self, body: Body = None, /, *, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any
+        self, body: Body = None, /, *, stream: Literal[False] = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
     ) -> Reply: ...
     @overload
-    async def chat(self, body: Body = None, /, *, stream: Literal[True], extra_headers: Headers = None, **fields: Any) -> Stream: ...
-    async def chat(self, body: Body = None, /, *, stream: bool = False, extra_headers: Headers = None, **fields: Any) -> Reply | Stream:
+    async def chat(
+        self, body: Body = None, /, *, stream: Literal[True], explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Stream: ...
+    async def chat(
+        self, body: Body = None, /, *, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Reply | Stream:
         """OpenAI's chat completions: `model`, `messages` and whatever else the dialect, OpenRouter or the provider knows.
 
         Args:
             body: the request, where it is not made of keyword arguments.
             stream: whether to get events as they come. JSON given as `body` has to say so itself.
+            explain: whether to say why it went where it went: in `explanation` of the reply, the stream or the error.
             extra_headers: what the server takes as headers, such as `X-Fairlead-Strict`.
             fields: members of the body.
 
         Raises:
+            ValueError: a number that JSON has not (`nan`, `inf`), with its path.
             CallError: as the server would refuse or fail it.
             ClosedError, ForkedError: the Router cannot be used.
         """
-        return await self._call("/v1/chat/completions", _body(body, fields, stream), stream, extra_headers)
+        return await self._call("/v1/chat/completions", _body(body, fields, stream), stream, _headers(explain, extra_headers))
 
     @overload
     async def responses(
-        self, body: Body = None, /, *, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any
+        self, body: Body = None, /, *, stream: Literal[False] = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
     ) -> Reply: ...
     @overload
-    async def responses(self, body: Body = None, /, *, stream: Literal[True], extra_headers: Headers = None, **fields: Any) -> Stream: ...
     async def responses(
-        self, body: Body = None, /, *, stream: bool = False, extra_headers: Headers = None, **fields: Any
+        self, body: Body = None, /, *, stream: Literal[True], explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Stream: ...
+    async def responses(
+        self, body: Body = None, /, *, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
     ) -> Reply | Stream:
         """OpenAI's Responses, as `chat`. Nothing is kept here, so that `previous_response_id` is refused."""
-        return await self._call("/v1/responses", _body(body, fields, stream), stream, extra_headers)
+        return await self._call("/v1/responses", _body(body, fields, stream), stream, _headers(explain, extra_headers))
 
     @overload
     async def messages(
-        self, body: Body = None, /, *, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any
+        self, body: Body = None, /, *, stream: Literal[False] = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
     ) -> Reply: ...
     @overload
-    async def messages(self, body: Body = None, /, *, stream: Literal[True], extra_headers: Headers = None, **fields: Any) -> Stream: ...
-    async def messages(self, body: Body = None, /, *, stream: bool = False, extra_headers: Headers = None, **fields: Any) -> Reply | Stream:
+    async def messages(
+        self, body: Body = None, /, *, stream: Literal[True], explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Stream: ...
+    async def messages(
+        self, body: Body = None, /, *, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Reply | Stream:
         """Anthropic's messages, as `chat`."""
-        return await self._call("/v1/messages", _body(body, fields, stream), stream, extra_headers)
+        return await self._call("/v1/messages", _body(body, fields, stream), stream, _headers(explain, extra_headers))
 
     @overload
     async def generate_content(
-        self, body: Body = None, /, *, model: str, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any
+        self,
+        body: Body = None,
+        /,
+        *,
+        model: str,
+        stream: Literal[False] = False,
+        explain: bool = False,
+        extra_headers: Headers = None,
+        **fields: Any,
     ) -> Reply: ...
     @overload
     async def generate_content(
-        self, body: Body = None, /, *, model: str, stream: Literal[True], extra_headers: Headers = None, **fields: Any
+        self,
+        body: Body = None,
+        /,
+        *,
+        model: str,
+        stream: Literal[True],
+        explain: bool = False,
+        extra_headers: Headers = None,
+        **fields: Any,
     ) -> Stream: ...
     async def generate_content(
-        self, body: Body = None, /, *, model: str, stream: bool = False, extra_headers: Headers = None, **fields: Any
+        self, body: Body = None, /, *, model: str, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
     ) -> Reply | Stream:
         """Google's Gemini, as `chat`. The dialect names the model and the streaming outside of the body."""
         action = "streamGenerateContent?alt=sse" if stream else "generateContent"
         path = f"/v1beta/models/{quote(model, safe='')}:{action}"
-        return await self._call(path, _body(body, fields, False), stream, extra_headers)
+        return await self._call(path, _body(body, fields, False), stream, _headers(explain, extra_headers))
 
-    async def embeddings(self, body: Body = None, /, *, extra_headers: Headers = None, **fields: Any) -> Reply:
+    async def embeddings(self, body: Body = None, /, *, explain: bool = False, extra_headers: Headers = None, **fields: Any) -> Reply:
         """OpenAI's embeddings: `model`, `input`, …, as `chat`."""
-        answer = await self._call("/v1/embeddings", _body(body, fields, False), False, extra_headers)
+        answer = await self._call("/v1/embeddings", _body(body, fields, False), False, _headers(explain, extra_headers))
         assert isinstance(answer, Reply)
         return answer
 
@@ -302,15 +331,15 @@ class Router:
         if grown and self._drainer is not None:
             self._drainer.wake()
         flying = self._flying
-        for call, status, what, more in news:
+        for call, status, what, more, explained, retry_after_ms in news:
             if status >= 0:
-                self._over(flying.pop(call), (status, what, more))
+                self._over(flying.pop(call), (status, what, more, explained, retry_after_ms))
                 continue
             waits = flying[call]
             if isinstance(waits, Line):
                 waits.wake()
             elif status == _native.BEGAN and not waits.done():
-                flying[call] = line = Line(call, what, more)
+                flying[call] = line = Line(call, what, more, explained)
                 waits.set_result(line)
 
     def _over(self, waits: "asyncio.Future[Line | Outcome] | Line", outcome: Outcome) -> None:
@@ -334,6 +363,10 @@ class Router:
         self._flying.clear()
 
 
+def _headers(explain: bool, extra_headers: Headers) -> Headers:
+    return {**(extra_headers or {}), "X-Fairlead-Explain": "true"} if explain else extra_headers
+
+
 def _body(body: Body, fields: dict[str, Any], stream: bool) -> bytes:
     if isinstance(body, bytes):
         if fields:
@@ -343,4 +376,22 @@ def _body(body: Body, fields: dict[str, Any], stream: bool) -> bytes:
         fields = {**body, **fields}
     if stream:
         fields["stream"] = True
-    return _encode(fields)
+    encoded = _encode(fields)
+    # The encoder writes null for what is no number of JSON: only then is it looked for.
+    if b"null" in encoded and (found := _unwritable(msgspec.to_builtins(fields), "")) is not None:
+        path, number = found
+        raise ValueError(f"{path}: {number} is no number that JSON has; give a finite one or leave it out")
+    return encoded
+
+
+def _unwritable(value: Any, path: str) -> tuple[str, float] | None:
+    """The first number of a body that is none of JSON's, with its path."""
+    if isinstance(value, float):
+        return None if isfinite(value) else (path, value)
+    if isinstance(value, dict):
+        places = ((f"{path}.{name}" if path else str(name), item) for name, item in value.items())
+    elif isinstance(value, list | tuple):
+        places = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    else:
+        return None
+    return next((found for place, item in places if (found := _unwritable(item, place)) is not None), None)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 from fairlead.errors import ClosedError, ForkedError
 from fairlead.router.asynchronous import Body, Headers, Router
+from fairlead.router.explanation import Explanation
 from fairlead.router.reply import Receipt, Reply, Stream
 
 T = TypeVar("T")
@@ -40,49 +41,81 @@ class SyncRouter:
             raise
 
     @overload
-    def chat(self, body: Body = None, /, *, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any) -> Reply: ...
+    def chat(
+        self, body: Body = None, /, *, stream: Literal[False] = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Reply: ...
     @overload
-    def chat(self, body: Body = None, /, *, stream: Literal[True], extra_headers: Headers = None, **fields: Any) -> "SyncStream": ...
-    def chat(self, body: Body = None, /, *, stream: bool = False, extra_headers: Headers = None, **fields: Any) -> "Reply | SyncStream":
+    def chat(
+        self, body: Body = None, /, *, stream: Literal[True], explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> "SyncStream": ...
+    def chat(
+        self, body: Body = None, /, *, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> "Reply | SyncStream":
         """As `Router.chat`."""
-        return self._call(self._router.chat(body, stream=stream, extra_headers=extra_headers, **fields))  # type: ignore[call-overload]
+        return self._call(self._router.chat(body, stream=stream, explain=explain, extra_headers=extra_headers, **fields))  # type: ignore[call-overload]
 
     @overload
-    def responses(self, body: Body = None, /, *, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any) -> Reply: ...
-    @overload
-    def responses(self, body: Body = None, /, *, stream: Literal[True], extra_headers: Headers = None, **fields: Any) -> "SyncStream": ...
     def responses(
-        self, body: Body = None, /, *, stream: bool = False, extra_headers: Headers = None, **fields: Any
+        self, body: Body = None, /, *, stream: Literal[False] = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Reply: ...
+    @overload
+    def responses(
+        self, body: Body = None, /, *, stream: Literal[True], explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> "SyncStream": ...
+    def responses(
+        self, body: Body = None, /, *, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
     ) -> "Reply | SyncStream":
         """As `Router.responses`."""
-        return self._call(self._router.responses(body, stream=stream, extra_headers=extra_headers, **fields))  # type: ignore[call-overload]
+        return self._call(self._router.responses(body, stream=stream, explain=explain, extra_headers=extra_headers, **fields))  # type: ignore[call-overload]
 
     @overload
-    def messages(self, body: Body = None, /, *, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any) -> Reply: ...
+    def messages(
+        self, body: Body = None, /, *, stream: Literal[False] = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> Reply: ...
     @overload
-    def messages(self, body: Body = None, /, *, stream: Literal[True], extra_headers: Headers = None, **fields: Any) -> "SyncStream": ...
-    def messages(self, body: Body = None, /, *, stream: bool = False, extra_headers: Headers = None, **fields: Any) -> "Reply | SyncStream":
+    def messages(
+        self, body: Body = None, /, *, stream: Literal[True], explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> "SyncStream": ...
+    def messages(
+        self, body: Body = None, /, *, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
+    ) -> "Reply | SyncStream":
         """As `Router.messages`."""
-        return self._call(self._router.messages(body, stream=stream, extra_headers=extra_headers, **fields))  # type: ignore[call-overload]
+        return self._call(self._router.messages(body, stream=stream, explain=explain, extra_headers=extra_headers, **fields))  # type: ignore[call-overload]
 
     @overload
     def generate_content(
-        self, body: Body = None, /, *, model: str, stream: Literal[False] = False, extra_headers: Headers = None, **fields: Any
+        self,
+        body: Body = None,
+        /,
+        *,
+        model: str,
+        stream: Literal[False] = False,
+        explain: bool = False,
+        extra_headers: Headers = None,
+        **fields: Any,
     ) -> Reply: ...
     @overload
     def generate_content(
-        self, body: Body = None, /, *, model: str, stream: Literal[True], extra_headers: Headers = None, **fields: Any
+        self,
+        body: Body = None,
+        /,
+        *,
+        model: str,
+        stream: Literal[True],
+        explain: bool = False,
+        extra_headers: Headers = None,
+        **fields: Any,
     ) -> "SyncStream": ...
     def generate_content(
-        self, body: Body = None, /, *, model: str, stream: bool = False, extra_headers: Headers = None, **fields: Any
+        self, body: Body = None, /, *, model: str, stream: bool = False, explain: bool = False, extra_headers: Headers = None, **fields: Any
     ) -> "Reply | SyncStream":
         """As `Router.generate_content`."""
-        call = self._router.generate_content(body, model=model, stream=stream, extra_headers=extra_headers, **fields)  # type: ignore[call-overload]
+        call = self._router.generate_content(body, model=model, stream=stream, explain=explain, extra_headers=extra_headers, **fields)  # type: ignore[call-overload]
         return self._call(call)
 
-    def embeddings(self, body: Body = None, /, *, extra_headers: Headers = None, **fields: Any) -> Reply:
+    def embeddings(self, body: Body = None, /, *, explain: bool = False, extra_headers: Headers = None, **fields: Any) -> Reply:
         """As `Router.embeddings`."""
-        return self._run(self._router.embeddings(body, extra_headers=extra_headers, **fields))
+        return self._run(self._router.embeddings(body, explain=explain, extra_headers=extra_headers, **fields))
 
     def close(self, grace_seconds: float | None = None) -> None:
         """As `Router.close`."""
@@ -146,6 +179,11 @@ class SyncStream:
     def receipt(self) -> Receipt | None:
         """What it came to; as `Stream.receipt`."""
         return self._stream.receipt
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """Why it went where it went; as `Stream.explanation`."""
+        return self._stream.explanation
 
     def __iter__(self) -> Self:
         return self

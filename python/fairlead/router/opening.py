@@ -74,7 +74,8 @@ def _open(
         stack.callback(database.close)
         check_secret(database, server_secret)
         journal_dir = data_dir / place.JOURNAL
-        options |= {"journal_dir": str(journal_dir)} | database.read_now(_stored)
+        folders = {"journal_dir": str(journal_dir), "decisions_dir": str(data_dir / place.DECISIONS)}
+        options |= folders | database.read_now(_stored)
     simulator_address = None
     if config.simulator_is_on(loaded, catalogue, environ):
         simulator = _native.Simulator()

@@ -9,7 +9,9 @@ from typing import Any, Self
 import msgspec
 
 from fairlead._native import Feed, Loss, Usage
-from fairlead.errors import CallError, ClosedError
+from fairlead.errors import Availability, CallError, ClosedError
+from fairlead.router.explanation import Explanation
+from fairlead.router.explanation import decode as decode_explanation
 
 _decode_events = msgspec.json.Decoder(list[Any]).decode
 _decode_body = msgspec.json.Decoder(dict[str, Any]).decode
@@ -52,39 +54,55 @@ class Reply(Receipt, frozen=True):
 
     body: dict[str, Any]
     """The reply, in the dialect that was asked in."""
+    explanation: Explanation | None = None
+    """Why it went where it went, where the call was made with `explain=True`."""
 
 
-Outcome = tuple[int, bytes, tuple[Any, ...] | None]
-"""The end of a call: status, body or error, receipt."""
+Outcome = tuple[int, bytes, tuple[Any, ...] | None, bytes | None, int | None]
+"""The end of a call: status, body or error, receipt, explanation, and when to come again in milliseconds."""
 
 
 def reply(outcome: Outcome) -> Reply:
     """The reply of a call that went well. Raises the `CallError` of one that did not."""
-    status, body, receipt = outcome
+    status, body, receipt, explained, _ = outcome
     if receipt is None or not 200 <= status < 300:
         raise failure(outcome)
-    return Reply(*(*receipt, _decode_body(body)))
+    return Reply(*(*receipt, _decode_body(body), _explanation(explained)))
+
+
+def _explanation(explained: bytes | None) -> Explanation | None:
+    return None if explained is None else decode_explanation(explained)
 
 
 def failure(outcome: Outcome) -> CallError:
     """What is wrong with a call that did not go well."""
-    status, body, receipt = outcome
+    status, body, receipt, explained, retry_after_ms = outcome
     came_to = Receipt(*receipt) if receipt is not None else None
     if not status:
         message = "the call was lost: its thread failed, and standard error says how; please report this"
         return CallError(message, status=500, error_type="server", receipt=came_to)
     error = _decode_body(body)["error"]
     metadata = error.get("metadata") or {}
-    return CallError(error["message"], status=status, error_type=metadata.get("error_type", ""), metadata=metadata, receipt=came_to)
+    available = error.get("availability")
+    return CallError(
+        error["message"],
+        status=status,
+        error_type=metadata.get("error_type", ""),
+        metadata=metadata,
+        receipt=came_to,
+        availability=None if available is None else msgspec.convert(available, Availability),
+        retry_after_ms=retry_after_ms,
+        explanation=_explanation(explained),
+    )
 
 
 class Line:
     """What the Router knows of a stream in progress. It outlives a stream that nobody reads any more, until its call is over."""
 
-    __slots__ = ("call", "closed", "feed", "generation", "outcome", "waiter")
+    __slots__ = ("call", "closed", "explained", "feed", "generation", "outcome", "waiter")
 
-    def __init__(self, call: int, feed: Feed, generation: str) -> None:
-        self.call, self.feed, self.generation = call, feed, generation
+    def __init__(self, call: int, feed: Feed, generation: str, explained: bytes | None) -> None:
+        self.call, self.feed, self.generation, self.explained = call, feed, generation, explained
         self.outcome: Outcome | None = None
         self.closed = False
         """The Router was closed before it was over."""
@@ -130,6 +148,11 @@ class Stream:
         outcome = self._line.outcome
         return Receipt(*outcome[2]) if outcome is not None and outcome[2] is not None else None
 
+    @property
+    def explanation(self) -> Explanation | None:
+        """Why it went where it went, where the call was made with `explain=True`."""
+        return _explanation(self._line.explained)
+
     def __aiter__(self) -> Self:
         return self
 
@@ -153,7 +176,8 @@ class Stream:
                 raise ClosedError("the Router was closed while the stream was being read")
             if line.outcome is not None:
                 if line.outcome[0] != 200:
-                    raise failure(line.outcome)
+                    status, body, receipt, _, retry_after_ms = line.outcome
+                    raise failure((status, body, receipt, line.explained, retry_after_ms))
                 break
             await line.wait()
         return []

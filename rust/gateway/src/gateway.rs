@@ -68,6 +68,15 @@ pub(crate) struct Shared {
     failure: Mutex<Option<String>>,
 }
 
+/// Begins the log of decisions in this folder, for workers that are made from then on.
+pub(crate) fn log_decisions(shared: &Arc<Shared>, folder: &Path) -> Result<(), StartError> {
+    let weak = Arc::downgrade(shared);
+    let rules = move || weak.upgrade().and_then(|shared| shared.decision_rules());
+    let decisions = Decisions::start(folder, rules).map_err(|error| failed("the log of decisions", &error))?;
+    let _ = shared.decisions.set(decisions);
+    Ok(())
+}
+
 impl Shared {
     /// Everything that a data plane needs of itself, without the ways in: no socket, no key, no kept response.
     pub(crate) fn new(secret: &[u8], journal: Option<Arc<Journal>>, node: u16, workers: usize) -> Result<Shared, StartError> {
@@ -267,10 +276,7 @@ impl Gateway {
             tending.map_err(|error| failed("cannot start a thread", &error))?;
         }
         if let Some(folder) = &options.decisions_dir {
-            let weak = Arc::downgrade(&shared);
-            let rules = move || weak.upgrade().and_then(|shared| shared.decision_rules());
-            let decisions = Decisions::start(folder, rules).map_err(|error| failed("the log of decisions", &error))?;
-            let _ = shared.decisions.set(decisions);
+            log_decisions(&shared, folder)?;
         }
         Ok(Gateway {
             shared,

@@ -9,7 +9,7 @@ mod thread;
 pub use feed::Feed;
 
 use crate::events::{Event, Events};
-use crate::gateway::{Shared, StartError, failed, open_journal, secret_bytes, wake_at_settlements};
+use crate::gateway::{Shared, StartError, failed, log_decisions, open_journal, secret_bytes, wake_at_settlements};
 use crate::pipeline::Settlement;
 use crate::worker::Books;
 use bytes::Bytes;
@@ -33,6 +33,9 @@ pub struct LibraryOptions {
     /// Folder of the journal; none: nothing is written anywhere.
     #[serde(default)]
     pub journal_dir: Option<PathBuf>,
+    /// Folder of the log of decisions; none: none are logged.
+    #[serde(default)]
+    pub decisions_dir: Option<PathBuf>,
     /// This node's number, 0 to 4095.
     #[serde(default)]
     pub node: u16,
@@ -69,6 +72,8 @@ pub enum News {
         generation: String,
         /// The events.
         feed: Arc<Feed>,
+        /// Why it went where it went, as JSON, where the order asked for that (`X-Fairlead-Explain`).
+        explanation: Option<Vec<u8>>,
     },
     /// Its feed, which was empty when it was last asked, has events.
     Ready {
@@ -90,6 +95,10 @@ pub struct Over {
     pub body: Vec<Bytes>,
     /// What it came to, if it came so far that there was something to settle.
     pub settlement: Option<Box<Settlement>>,
+    /// As of [`News::Began`], of a call that never was a stream.
+    pub explanation: Option<Vec<u8>>,
+    /// Of a failure: when to come again, in milliseconds, where that is known.
+    pub retry_after_ms: Option<u64>,
 }
 
 /// What is told to the thread.
@@ -125,7 +134,7 @@ impl Library {
     /// Starts the thread. Calls are refused until a snapshot is loaded.
     ///
     /// # Errors
-    /// When the secret, the journal's folder or the random source cannot be used, or the thread cannot be started.
+    /// When the secret, the folder of the journal or of decisions, or the random source cannot be used, or the thread cannot be started.
     pub fn start(options: &LibraryOptions) -> Result<Library, StartError> {
         let secret = secret_bytes(&options.secret)?;
         let open = |folder| open_journal(folder, options.node, &options.cursors, 1);
@@ -139,6 +148,9 @@ impl Library {
         SystemRandom::new().fill(&mut salt).map_err(|_| StartError("the system's random source failed".to_owned()))?;
         let shared = Arc::new(Shared::new(&secret, journal.clone(), options.node, 1)?);
         wake_at_settlements(&shared);
+        if let Some(folder) = &options.decisions_dir {
+            log_decisions(&shared, folder)?;
+        }
         let outbox = Arc::new(Outbox { shared: shared.clone(), news: Mutex::default() });
         let (commands, orders) = channel(options.queue.max(1));
         let seat = Seat {
@@ -193,6 +205,9 @@ impl Library {
             let _ = self.commands.blocking_send(Command::Stop { grace });
             // A panic in there was printed when it happened.
             let _ = thread.join();
+            if let Some(decisions) = self.shared.decisions.get() {
+                decisions.close();
+            }
         }
     }
 }

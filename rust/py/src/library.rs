@@ -137,16 +137,23 @@ impl Feed {
     }
 }
 
-/// The caller's number, the status or what stands in its place, and what belongs to it.
+/// The caller's number, the status or what stands in its place, what belongs to it, and what only some calls have: why it went where it went, as
+/// JSON, and after how many milliseconds to come again.
 fn told(py: Python<'_>, news: News) -> PyResult<Bound<'_, PyTuple>> {
     match news {
-        News::Over(Over { call, status, body, settlement }) => {
-            (call, i32::from(status), joined(py, &body)?, settlement.map(|settlement| receipt(py, *settlement)).transpose()?)
-                .into_pyobject(py)
+        News::Over(Over { call, status, body, settlement, explanation, retry_after_ms }) => {
+            let settlement = settlement.map(|settlement| receipt(py, *settlement)).transpose()?;
+            (call, i32::from(status), joined(py, &body)?, settlement, said(py, explanation), retry_after_ms).into_pyobject(py)
         }
-        News::Began { call, generation, feed } => (call, BEGAN, Feed(feed), generation).into_pyobject(py),
-        News::Ready { call } => (call, READY, py.None(), py.None()).into_pyobject(py),
+        News::Began { call, generation, feed, explanation } => {
+            (call, BEGAN, Feed(feed), generation, said(py, explanation), py.None()).into_pyobject(py)
+        }
+        News::Ready { call } => (call, READY, py.None(), py.None(), py.None(), py.None()).into_pyobject(py),
     }
+}
+
+fn said(py: Python<'_>, text: Option<Vec<u8>>) -> Option<Bound<'_, PyBytes>> {
+    text.map(|text| PyBytes::new(py, &text))
 }
 
 fn joined<'py>(py: Python<'py>, pieces: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {

@@ -3,9 +3,10 @@
 use super::{Command, Feed, News, Order, Outbox, Over, Seat};
 use crate::pipeline::{self, Arrival, Arriving, Caller, Own, Receipt, ReplyBody};
 use crate::server;
-use crate::worker::{Books, Worker};
+use crate::worker::{Books, Worker, unix_ms};
 use bytes::Bytes;
 use fairlead_formats::sse::Decoder;
+use fairlead_router::health::retry_after_ms;
 use fairlead_snapshot::Principal;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri, Version};
@@ -126,6 +127,9 @@ async fn serve(mut telling: Telling, order: Order) {
     // Boxed: it is large, and what is spawned is moved more than once.
     let response = Box::pin(pipeline::answer(&worker, request(order), arrival)).await;
     let status = response.status().as_u16();
+    if status >= 400 {
+        telling.retry_after_ms = retry_hint(response.headers());
+    }
     if response.body().is_stream() {
         let feed = telling.begin(&response);
         relay(&telling, &feed, response.into_body(), worker.shared.snapshot().settings.limits.event_bytes).await;
@@ -151,6 +155,12 @@ fn request(order: Order) -> Request<Arriving> {
 fn headers(given: &[(String, String)]) -> HeaderMap {
     let header = |(name, value): &(String, String)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?));
     given.iter().filter_map(header).collect()
+}
+
+/// When a reply says to come again.
+fn retry_hint(headers: &HeaderMap) -> Option<u64> {
+    let texts: Vec<_> = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    retry_after_ms(texts.into_iter(), None, unix_ms())
 }
 
 async fn whole(body: ReplyBody) -> Vec<Bytes> {
@@ -199,17 +209,19 @@ struct Telling {
     receipt: Rc<Receipt>,
     status: u16,
     body: Vec<Bytes>,
+    retry_after_ms: Option<u64>,
 }
 
 impl Telling {
     fn new(desk: &Rc<Desk>, call: u64) -> Telling {
-        Telling { desk: desk.clone(), call, receipt: Rc::default(), status: 0, body: Vec::new() }
+        Telling { desk: desk.clone(), call, receipt: Rc::default(), status: 0, body: Vec::new(), retry_after_ms: None }
     }
 
     fn begin(&self, response: &Response<ReplyBody>) -> Arc<Feed> {
         let generation = response.headers().get("x-generation-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let feed = Arc::new(Feed::default());
-        self.desk.outbox.put(News::Began { call: self.call, generation, feed: feed.clone() });
+        let explanation = self.receipt.take_explanation();
+        self.desk.outbox.put(News::Began { call: self.call, generation, feed: feed.clone(), explanation });
         feed
     }
 }
@@ -217,12 +229,12 @@ impl Telling {
 impl Drop for Telling {
     fn drop(&mut self) {
         self.desk.calls.borrow_mut().remove(&self.call);
-        let (status, body) = match self.receipt.take_failure() {
-            Some(told) => (told.status, vec![told.body.into()]),
-            None => (self.status, std::mem::take(&mut self.body)),
+        let (status, body, retry_after_ms) = match self.receipt.take_failure() {
+            Some(told) => (told.status, vec![told.body.into()], told.retry_after_ms),
+            None => (self.status, std::mem::take(&mut self.body), self.retry_after_ms),
         };
-        let settlement = self.receipt.take_settlement();
-        self.desk.outbox.put(News::Over(Over { call: self.call, status, body, settlement }));
+        let (settlement, explanation) = (self.receipt.take_settlement(), self.receipt.take_explanation());
+        self.desk.outbox.put(News::Over(Over { call: self.call, status, body, settlement, explanation, retry_after_ms }));
         self.desk.over.notify_one();
     }
 }

@@ -1,8 +1,10 @@
 //! A call that cannot go on: what to tell the caller, and what to record.
 
+use crate::worker::unix_ms;
 use fairlead_formats::availability::Availability;
 use fairlead_formats::error::OwnWords;
 use fairlead_ir::{Elsewhere, ErrorKind};
+use fairlead_router::health::retry_after_ms;
 use http::HeaderValue;
 use std::borrow::Cow;
 
@@ -106,6 +108,12 @@ impl Failure {
     pub(crate) fn closing(mut self) -> Failure {
         self.close = true;
         self
+    }
+
+    /// When the provider, or a line of ours, wants to be asked again.
+    pub(crate) fn retry_after_ms(&self) -> Option<u64> {
+        let hints = self.hints.iter().filter_map(|(name, value)| Some((*name, value.to_str().ok()?)));
+        retry_after_ms(hints, None, unix_ms())
     }
 
     pub(crate) fn status(&self) -> u16 {

@@ -242,7 +242,7 @@ async fn infer(
         ask.dialect = intake.facts.dialect;
     }
     let generation = worker.generation(worker.unix_ms_at(arrival.began));
-    let mut journey = plan::choose(worker, &principal, &head, &intake, &ask, generation)?;
+    let mut journey = plan::choose(worker, &principal, &head, &intake, &ask, generation, arrival.caller.receipt())?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
     let snapshot = journey.board().snapshot().clone();

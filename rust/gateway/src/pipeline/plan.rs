@@ -6,6 +6,7 @@ use super::decided;
 use super::failure::{Failure, shown};
 use super::head::Head;
 use super::intake::Intake;
+use super::receipt::Receipt;
 use super::telling::{self, Telling};
 use crate::routes::Ask;
 use crate::worker::Worker;
@@ -345,6 +346,7 @@ pub(crate) fn choose(
     intake: &Intake,
     ask: &Ask,
     generation: GenerationId,
+    receipt: Option<&Rc<Receipt>>,
 ) -> Result<Box<Journey>, Failure> {
     let board = worker.shared.board();
     let notes = decided::notes(worker, &board, ask);
@@ -359,6 +361,9 @@ pub(crate) fn choose(
         decided::note(notes, generation, &weighed, principal.models(), &asking, &intake.facts);
     }
     let wants_metadata = ask.manner == Manner::Openrouter && head.wants_metadata();
+    if wants_explanation && let Some(receipt) = receipt {
+        receipt.explain(&Explanation::new(&weighed.board, &weighed.plan, seed));
+    }
     let telling = wants_metadata.then(|| Rc::new(weighed.telling(&intake.facts)));
     if weighed.plan.steps.is_empty() {
         let requested = telling::requested(&intake.facts);
@@ -369,7 +374,7 @@ pub(crate) fn choose(
             None => refusal,
         });
     }
-    let explanation = wants_explanation.then(|| shown_in_a_header(&weighed, seed)).flatten();
+    let explanation = (wants_explanation && receipt.is_none()).then(|| shown_in_a_header(&weighed, seed)).flatten();
     let judges_calls = weighed.judges_calls();
     let Weighed { board, plan, wanted, wishes, need, asked, .. } = weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));

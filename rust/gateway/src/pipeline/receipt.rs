@@ -1,10 +1,12 @@
-//! What came of a call, for whoever made it from within this process: the settlement as the journal has it, and how a stream failed.
+//! What came of a call, for whoever made it from within this process: the settlement as the journal has it, how a stream failed, and why it
+//! went where it went.
 
 use super::failure::Failure;
 use crate::routes::Face;
 use fairlead_formats::error::{self, Details};
 use fairlead_ir::{Dialect, Loss, Manner, NanoUsd, Usage};
 use fairlead_ledger::{Flags, Settle};
+use fairlead_router::Explanation;
 use std::cell::RefCell;
 
 /// Filled by the call, read by who made it.
@@ -12,12 +14,14 @@ use std::cell::RefCell;
 pub(crate) struct Receipt {
     settlement: RefCell<Option<Box<Settlement>>>,
     failure: RefCell<Option<Told>>,
+    explanation: RefCell<Option<Vec<u8>>>,
 }
 
 /// How a stream failed after its head was out.
 pub(crate) struct Told {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
+    pub(crate) retry_after_ms: Option<u64>,
 }
 
 /// A settled call.
@@ -78,7 +82,16 @@ impl Receipt {
         let details = Details { status: failure.status, param: failure.param.as_deref(), ..*details };
         let Face { dialect, manner } = Receipt::FACE;
         let body = error::body(dialect, manner, failure.kind, &failure.message, &details);
-        *self.failure.borrow_mut() = Some(Told { status: failure.status(), body });
+        *self.failure.borrow_mut() = Some(Told { status: failure.status(), body, retry_after_ms: failure.retry_after_ms() });
+    }
+
+    /// Why it goes where it goes, whole: nobody carries it in a header here.
+    pub(crate) fn explain(&self, explanation: &Explanation<'_>) {
+        *self.explanation.borrow_mut() = serde_json::to_vec(explanation).ok();
+    }
+
+    pub(crate) fn take_explanation(&self) -> Option<Vec<u8>> {
+        self.explanation.take()
     }
 
     pub(crate) fn take_settlement(&self) -> Option<Box<Settlement>> {

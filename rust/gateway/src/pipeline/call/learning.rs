@@ -5,7 +5,6 @@ use super::Call;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::plan::{Journey, Leg};
 use crate::upstream::Exchange;
-use crate::worker::unix_ms;
 use fairlead_ir::{Elsewhere, ErrorKind, Finish, Usage};
 use fairlead_ledger::Outcome as Settled;
 use fairlead_router::health::outcome::{Class, Outcome};
@@ -76,8 +75,7 @@ impl Call {
         }
         if self.learning.retry_after_ms.is_none() {
             // Google says it in the body alone, from where it has become a hint.
-            let hints = failure.hints.iter().filter_map(|(name, value)| Some((*name, value.to_str().ok()?)));
-            self.learning.retry_after_ms = retry_after_ms(hints, None, unix_ms());
+            self.learning.retry_after_ms = failure.retry_after_ms();
         }
     }
 
