@@ -1,4 +1,4 @@
-"""A stream that is slow to begin is asked of a second endpoint as well: whoever speaks first answers, and what the other cost is on record.
+"""A stream that is slow to begin is asked of a second endpoint as well: whoever has content first answers, and the cost of the other is on record.
 
 The two simulators of `test_failover`, with `routing.hedge` on.
 """
@@ -96,6 +96,31 @@ def test_the_first_goes_on_where_the_second_fails(house: House) -> None:
     reply = house.ask(CHAT, f"pair/{CHAT}-{CHAT}", stream=True)
     assert text_of(CHAT, reply, stream=True)
     assert tries(house, reply) == [("second", "provider_status", 500), ("first", "", 200)]
+
+
+@pytest.mark.parametrize("model", [f"pair/{MESSAGES}-{MESSAGES}", f"pair/{CHAT}-{MESSAGES}"])
+def test_who_only_says_that_it_is_there_has_not_won(house: House, model: str) -> None:
+    """Frames without content come from the second long before its first token; the first has a token before that."""
+    warm(house, MESSAGES, model)
+    house.first.script({"delay_ms": 800})
+    house.second.script({"first_token_ms": 15_000})
+    reply = house.ask(MESSAGES, model, stream=True)
+    assert text_of(MESSAGES, reply, stream=True)
+    assert tries(house, reply) == [("second", "overtaken", 0), ("first", "", 200)]
+    until(lambda: house.second.open_requests() == 0, "the slower one is cut off")
+
+
+@pytest.mark.parametrize("model", [f"pair/{CHAT}-{CHAT}", f"pair/{CHAT}-{MESSAGES}"])
+@pytest.mark.parametrize(
+    ("fault", "word"), [({"kind": "error_event", "after_frames": 0}, "stream_error"), ({"kind": "cut", "after_frames": 1}, "truncated")]
+)
+def test_a_second_that_fails_before_its_content_leaves_the_first_alone(house: House, model: str, fault: dict[str, Any], word: str) -> None:
+    warm(house, CHAT, model)
+    house.first.script({"delay_ms": 1_000})
+    house.second.script({"fault": fault})
+    reply = house.ask(CHAT, model, stream=True)
+    assert text_of(CHAT, reply, stream=True)
+    assert tries(house, reply) == [("second", word, 200), ("first", "", 200)]
 
 
 def test_where_both_fail_it_fails_once(house: House) -> None:

@@ -71,6 +71,10 @@ impl Ready {
 }
 
 impl Entry {
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
+    }
+
     /// How the attempt's reply reaches the client.
     pub(crate) fn enter(self, call: &mut Call) -> Way {
         let Entry { way, losses, keeping, upstream } = self;

@@ -25,6 +25,7 @@ use super::{Sending, Way};
 use crate::upstream::{Deadline, Exchange, ExchangeError, Fill};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::Details;
+use fairlead_formats::identity::Identity;
 use fairlead_formats::metadata;
 use fairlead_formats::request::Purpose;
 use fairlead_formats::tap::Tap;
@@ -214,7 +215,7 @@ impl Relay {
 
     /// The second attempt takes the first one's place.
     fn overtake(&mut self, racer: Racer) {
-        let Racer { entry, standby, course } = racer;
+        let Racer { entry, standby, course, .. } = racer;
         let standby = standby.and_then(Standby::left);
         self.call.overtake();
         self.call.set_may_change_model(standby.as_ref().is_some_and(|standby| standby.leads_to_another_model()));
@@ -222,10 +223,13 @@ impl Relay {
         self.forget_attempt(way, standby);
         match course {
             Course::Attempting(attempt) => self.stage = Stage::Attempting(attempt),
-            Course::Speaking(exchange, first) => match self.head_arrived(*exchange) {
-                Ok(()) => self.unsifted = first,
-                Err(failure) => self.pending_failure = Some(Box::new(Step::Failed(failure))),
-            },
+            Course::Speaking(exchange, heard) => {
+                self.read_at = exchange.read_at;
+                match self.head_arrived(*exchange) {
+                    Ok(()) => self.unsifted = heard.into_bytes(),
+                    Err(failure) => self.pending_failure = Some(Box::new(Step::Failed(failure))),
+                }
+            }
         }
     }
 
@@ -782,16 +786,24 @@ fn write_failure(
     frames
 }
 
+/// What looks at the provider's events.
+fn tap(way: &Way, dialect: Dialect, identity: Arc<Identity>) -> Tap {
+    match way {
+        Way::Bytes { purpose: Purpose::Completions, withhold_usage } => Tap::completions(identity, *withhold_usage),
+        Way::Bytes { withhold_usage, .. } => Tap::new(dialect, identity, *withhold_usage),
+        Way::Translated(back) => Tap::new(back.upstream(), identity, false),
+    }
+}
+
 /// What the attempt's stream goes through. `leaves`: another may follow, so that nothing is numbered before there is content.
 fn sieve(call: &Call, way: Way, leaves: bool) -> Sieve {
     let identity = Arc::new(call.identity());
-    let (mut tap, weave) = match way {
-        Way::Bytes { purpose: Purpose::Completions, withhold_usage } => (Tap::completions(identity, withhold_usage), None),
-        Way::Bytes { withhold_usage, .. } => (Tap::new(call.dialect(), identity, withhold_usage), None),
+    let mut tap = tap(&way, call.dialect(), identity.clone());
+    let weave = match way {
+        Way::Bytes { .. } => None,
         Way::Translated(back) => {
             let watch = call.offer.as_ref().map(|offer| back.watch(offer));
-            let weave = Weave::new(&back, identity.clone(), watch);
-            (Tap::new(back.upstream(), identity, false), Some(Box::new(weave)))
+            Some(Box::new(Weave::new(&back, identity, watch)))
         }
     };
     if let (Some(offer), None) = (&call.offer, &weave) {
