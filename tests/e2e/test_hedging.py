@@ -1,4 +1,4 @@
-"""A stream that is slow to begin is asked of a second endpoint as well: whoever has content first answers, and the cost of the other is on record.
+"""A stream that is slow to begin is asked of a second endpoint as well: whoever has content first answers, the other's cost is on record.
 
 The two simulators of `test_failover`, with `routing.hedge` on.
 """

@@ -741,7 +741,11 @@ def test_every_dialect_without_a_loop(synchronous: fairlead.SyncRouter, name: st
 def test_errors_and_leaving_without_a_loop(synchronous: fairlead.SyncRouter, provider: Provider) -> None:
     with pytest.raises(errors.CallError) as raised:
         synchronous.chat(model="lab/none", messages=HELLO)
-    assert raised.value.status == 404
+    assert raised.value.status == 404 and raised.value.availability is not None
+    explained = synchronous.chat(model="lab/echo", messages=HELLO, explain=True).explanation
+    assert explained is not None and [candidate.provider for candidate in explained.candidates] == ["lab"]
+    with synchronous.chat(model="lab/echo", messages=HELLO, explain=True, stream=True) as stream:
+        assert stream.explanation is not None and stream.explanation.candidates[0].model == "lab/echo"
     assert len(synchronous.embeddings(model="lab/echo", input="one").body["data"]) == 1
     mark = provider.mark()
     with synchronous.chat(model="lab/fast", messages=HELLO, stream=True, sim={"tokens": 1000, "pace_ms": 20}) as stream:

@@ -47,9 +47,8 @@ use fairlead_formats::request::{Purpose, RequestScan};
 use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Manner};
 use fairlead_snapshot::{Limits, Principal, Snapshot};
 use head::Head;
-use http::HeaderMap;
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, Response};
 use intake::Intake;
 use plan::{Choice, Journey, Leg};
 use prepare::{Prepared, Ready};
@@ -276,8 +275,8 @@ async fn infer(
         // Boxed: the rare case should not make every connection's task larger.
         return Box::pin(queued.answer()).await;
     };
-    let ready = ready(&mut admitted, &mut journey, leg, &ask, &mut intake, (&principal, &parts.headers), arrival.began).await?;
-    let (mut call, ready) = ready;
+    let caller = (&principal, &parts.headers);
+    let (mut call, ready) = make_ready(&mut admitted, &mut journey, leg, &ask, &mut intake, caller, arrival.began).await?;
     let streams = intake.facts.stream;
     let mut headers = std::mem::take(&mut parts.headers);
     let standby = Standby::new(journey, principal, &mut headers, ask, intake, strict);
@@ -292,7 +291,7 @@ async fn infer(
 }
 
 /// With a credential: the call, reserved, and what is sent for it.
-async fn ready(
+async fn make_ready(
     admitted: &mut Admitted<'_>,
     journey: &mut Journey,
     leg: Leg,

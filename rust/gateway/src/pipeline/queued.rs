@@ -10,7 +10,7 @@ use super::plan::{Choice, Journey};
 use super::receipt::Receipt;
 use super::relay::{self, Early, Voice};
 use super::reply::{self, ReplyBody};
-use super::{Admitted, Ask, Sending, ready, stateful, waiting, whole};
+use super::{Admitted, Ask, Sending, make_ready, stateful, waiting, whole};
 use crate::worker::Worker;
 use fairlead_ir::Dialect;
 use fairlead_snapshot::{Principal, Snapshot};
@@ -102,7 +102,7 @@ impl Queued {
             strict,
             receipt: receipt.as_ref(),
         };
-        let (mut call, ready) = ready(&mut admitted, &mut journey, leg, &ask, &mut intake, (&principal, &headers), began).await?;
+        let (mut call, ready) = make_ready(&mut admitted, &mut journey, leg, &ask, &mut intake, (&principal, &headers), began).await?;
         let standby = Standby::new(journey, principal, &mut headers, ask, intake, strict);
         headers.clear();
         let sending = ready.begin(&mut call, standby);
