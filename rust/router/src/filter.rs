@@ -12,16 +12,20 @@ use fairlead_snapshot::{Modalities, Parameters};
 pub enum Reason {
     /// It cannot be spoken to about this at all.
     NoDialect,
-    /// It costs something, and only free ones are wanted.
+    /// It costs something, and `:free` wants what does not.
     NotFree,
+    /// The same of `openrouter/free`.
+    NotFreeToPick,
     /// `only` does not name it.
     NotAllowed,
     /// `order` does not name it, and nothing else may be tried.
     NotListed,
     /// `ignore` names it.
     Ignored,
-    /// Its service tier was not asked for, or another one was.
-    OtherTier,
+    /// Its service tier, which is this one, was not asked for, or another one was.
+    OtherTier(Tier),
+    /// The dialect that it is spoken to in has no word for its tier.
+    NoWord(Tier),
     /// Its provider may keep or train on prompts, or does not say.
     DataCollection,
     /// Its provider keeps something, or does not say.
@@ -69,9 +73,9 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         match self {
             Reason::NoDialect => "dialect",
-            Reason::NotFree => "free",
+            Reason::NotFree | Reason::NotFreeToPick => "free",
             Reason::NotAllowed | Reason::NotListed | Reason::Ignored => "allowed_providers",
-            Reason::OtherTier => "service_tier",
+            Reason::OtherTier(_) | Reason::NoWord(_) => "service_tier",
             Reason::DataCollection => "data_policy:training",
             Reason::NotZdr => "data_policy:zdr",
             Reason::Quantization => "quantization",
@@ -95,11 +99,11 @@ impl Reason {
     pub const fn field(self) -> Option<&'static str> {
         Some(match self {
             Reason::NoDialect => return None,
-            Reason::NotFree => "model",
+            Reason::NotFree | Reason::NotFreeToPick => "model",
             Reason::NotAllowed => "provider.only",
             Reason::NotListed => "provider.order",
             Reason::Ignored => "provider.ignore",
-            Reason::OtherTier => "service_tier",
+            Reason::OtherTier(_) | Reason::NoWord(_) => "service_tier",
             Reason::DataCollection => "provider.data_collection",
             Reason::NotZdr => "provider.zdr",
             Reason::Quantization => "provider.quantizations",
@@ -114,16 +118,29 @@ impl Reason {
         })
     }
 
+    /// How much of a cause it is. Where another filter takes out the tier that is asked for, that the rest is of other tiers only follows.
+    pub(crate) const fn rank(self) -> u8 {
+        match self {
+            Reason::OtherTier(_) => 0,
+            Reason::NoWord(_) => 1,
+            _ => 2,
+        }
+    }
+
     /// What would let the endpoint in.
     pub fn relax(self) -> String {
         let list = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
         match self {
             Reason::NoDialect => "nothing: it does not do this kind of work".to_owned(),
             Reason::NotFree => "leave :free away".to_owned(),
+            Reason::NotFreeToPick => "name the model itself: openrouter/free picks what costs nothing".to_owned(),
             Reason::NotAllowed => "name it in provider.only".to_owned(),
             Reason::NotListed => "name it in provider.order, or leave provider.allow_fallbacks away".to_owned(),
             Reason::Ignored => "take it out of provider.ignore".to_owned(),
-            Reason::OtherTier => "ask for its service_tier, or name it in provider.order or provider.only".to_owned(),
+            Reason::OtherTier(Tier::Standard) => "leave service_tier away".to_owned(),
+            Reason::OtherTier(Tier::Batch) => "name it in provider.order or provider.only".to_owned(),
+            Reason::OtherTier(tier) => format!("ask for service_tier {:?}, or name it in provider.order or provider.only", tier.name()),
+            Reason::NoWord(tier) => format!("nothing: its dialect has no word for service_tier {:?}", tier.name()),
             Reason::DataCollection => "set provider.data_collection to allow, or declare the provider's data_policy".to_owned(),
             Reason::NotZdr => "leave provider.zdr away, or declare the provider's data_policy".to_owned(),
             Reason::Quantization => "widen provider.quantizations".to_owned(),
@@ -172,11 +189,11 @@ impl Demand<'_> {
     /// How the endpoint is spoken to, or why it is out. The cheapest tests go first.
     pub(crate) fn judge(&self, entry: &Entry, named: Named, way: Option<Way>) -> Result<Way, Reason> {
         let way = way.ok_or(Reason::NoDialect)?;
-        if entry.asks.is_some_and(|tier| tier.word(way.dialect).is_none()) {
-            return Err(Reason::NoDialect);
+        if let Some(tier) = entry.asks.filter(|tier| tier.word(way.dialect).is_none()) {
+            return Err(Reason::NoWord(tier));
         }
         if (named.variant.free || self.only_free) && !entry.is_free() {
-            return Err(Reason::NotFree);
+            return Err(if named.variant.free { Reason::NotFree } else { Reason::NotFreeToPick });
         }
         self.providers(entry, named)?;
         self.policy(entry)?;
@@ -192,7 +209,7 @@ impl Demand<'_> {
     fn providers(&self, entry: &Entry, named: Named) -> Result<(), Reason> {
         let Wishes { order, only, ignore, .. } = self.wishes;
         let asked = self.wishes.asked_tier();
-        let is_asked_for = asked.is_some_and(|asked| entry.is_of(asked)) || named.variant.opens.is_some_and(|opens| entry.is_of(opens));
+        let is_asked_for = asked.or_else(|| self.wishes.opened_tier(named.variant)).is_some_and(|wanted| entry.is_of(wanted));
         // A base slug does not mean a tier, unless the request asks for the tier in another way.
         let names = |slug: &str| covers(slug, &entry.tag) || is_asked_for && entry.is_sold_by(slug);
         if !only.is_empty() && !only.iter().any(|slug| names(slug)) {
@@ -206,11 +223,11 @@ impl Demand<'_> {
             (None, Some(asked)) if asked.is_as_good_as(Tier::Priority) => Ok(()),
             // Where no endpoint is of the tier, the usual one serves.
             (None, Some(_)) if !self.has_tier => Ok(()),
-            (None, Some(_)) => Err(Reason::OtherTier),
+            (None, Some(_)) => Err(Reason::OtherTier(Tier::Standard)),
             (Some(_), _) if is_asked_for => Ok(()),
             // Whoever spells a tier out means it.
             (Some(_), _) if order.iter().chain(only).any(|slug| **slug == *entry.tag) => Ok(()),
-            (Some(_), _) => Err(Reason::OtherTier),
+            (Some(tier), _) => Err(Reason::OtherTier(tier)),
         }
     }
 

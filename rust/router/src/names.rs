@@ -5,7 +5,7 @@ use crate::board::Board;
 use crate::random::{Draws, hash, join};
 use crate::wishes::{By, Partition, Sort, Wishes, shown};
 use fairlead_ir::Tier;
-use fairlead_snapshot::{Found, Snapshot, Split, did_you_mean};
+use fairlead_snapshot::{Found, Snapshot, Split, did_you_mean, nearest};
 
 mod auto;
 
@@ -99,6 +99,8 @@ pub struct NameError {
     pub kind: NameErrorKind,
     /// What is wrong and what would be right.
     pub message: String,
+    /// A name that could stand there instead.
+    pub instead: Option<String>,
 }
 
 /// What follows from a name that is no good.
@@ -234,7 +236,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         }
         if variant.free && !self.board.entries_of(found.model).any(|position| self.board.entry(position).is_free()) {
             let message = format!("no endpoint of the model {:?} is free; leave :free away", model.id);
-            return Err(error(path, NameErrorKind::NotFree, message));
+            return Err(NameError { instead: Some(model.id.to_string()), ..error(path, NameErrorKind::NotFree, message) });
         }
         self.wanted.strict_translation |= found.strict_translation;
         self.wanted.automatic_cache |= found.automatic_cache;
@@ -249,9 +251,10 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
     fn preset(&mut self, path: &str, name: &str, with_model: bool) -> Result<(), NameError> {
         let found = self.board.snapshot().find(&format!("@preset/{name}"));
         let (Some(found), Some((position, wishes))) = (found, self.board.preset(name)) else {
-            let known = self.board.snapshot().presets.iter().map(|preset| preset.name.as_str());
-            let message = format!("there is no preset {name:?}{}", did_you_mean(known, name));
-            return Err(error(path, NameErrorKind::Unknown, message));
+            let known = || self.board.snapshot().presets.iter().map(|preset| preset.name.as_str());
+            let message = format!("there is no preset {name:?}{}", did_you_mean(known(), name));
+            let instead = nearest(known(), name).map(|near| format!("@preset/{near}"));
+            return Err(NameError { instead, ..error(path, NameErrorKind::Unknown, message) });
         };
         self.presets.push(position);
         // What was named first wins.
@@ -300,11 +303,12 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
 
     fn unknown(&self, path: &str, name: &str) -> NameError {
         let shown = shown(name);
-        let message = match self.board.snapshot().nearest(name) {
+        let near = self.board.snapshot().nearest(name);
+        let message = match near {
             Some(near) => format!("there is no model {shown:?}; did you mean {near:?}?"),
             None => format!("there is no model {shown:?}; GET /api/v1/models lists them"),
         };
-        error(path, NameErrorKind::Unknown, message)
+        NameError { instead: near.map(str::to_owned), ..error(path, NameErrorKind::Unknown, message) }
     }
 }
 
@@ -360,7 +364,7 @@ fn arm(split: &Split, sticky: Option<Sticky<'_>>, seed: u64) -> usize {
 }
 
 fn error(path: &str, kind: NameErrorKind, message: String) -> NameError {
-    NameError { path: path.to_owned(), kind, message }
+    NameError { path: path.to_owned(), kind, message, instead: None }
 }
 
 impl Wanted {

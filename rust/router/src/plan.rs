@@ -155,10 +155,10 @@ impl Plan {
         pace
     }
 
-    /// The reason that keeps most endpoints out, for an error.
+    /// The reason that keeps most endpoints out, for an error; that they are of another tier only where nothing else does.
     pub fn main_reason(&self) -> Option<Reason> {
         let same = |reason: Reason| self.removed.iter().filter(|removed| removed.reason.word() == reason.word()).count();
-        self.removed.iter().map(|removed| removed.reason).max_by_key(|reason| same(*reason))
+        self.removed.iter().map(|removed| removed.reason).max_by_key(|reason| (reason.rank(), same(*reason)))
     }
 
     /// The position on the board of the endpoint that has the conversation's prompt in its cache, if it may be tried.
@@ -231,7 +231,8 @@ pub(crate) fn collect(
     let spells_a_tier = order.wishes.spells_a_tier();
     // Tiers are looked at where one is asked for in whichever way.
     let positions = |named: &Named| {
-        let tiers = if asked.is_some() || spells_a_tier || named.variant.opens.is_some() { board.tiers_of(named.model) } else { 0..0 };
+        let are_looked_at = asked.is_some() || spells_a_tier || order.wishes.opened_tier(named.variant).is_some();
+        let tiers = if are_looked_at { board.tiers_of(named.model) } else { 0..0 };
         board.entries_of(named.model).chain(tiers)
     };
     let only_free = matches!(order.pick, Pick::Free);

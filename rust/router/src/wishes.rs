@@ -1,6 +1,7 @@
 //! What a request wants of the choice, typed: OpenRouter's `provider` object and what stands beside it. Where nothing is wished,
 //! [`Wishes::NONE`] costs nothing.
 
+use crate::names::Variant;
 use fairlead_ir::{PicoUsd, Tier};
 use fairlead_snapshot::Quantizations;
 
@@ -104,6 +105,11 @@ impl Wishes {
     /// The tier that is asked for, if it is not the usual one.
     pub(crate) fn asked_tier(&self) -> Option<Tier> {
         self.tier.filter(|tier| *tier != Tier::Standard)
+    }
+
+    /// The tier that a suffix opens beside the usual one. Whoever asks for a tier, be it the usual one, means that.
+    pub(crate) fn opened_tier(&self, variant: Variant) -> Option<Tier> {
+        if self.tier.is_some() { None } else { variant.opens }
     }
 
     /// Whether a tier is named where endpoints are.

@@ -567,7 +567,8 @@ pub fn did_you_mean<'a>(known: impl Iterator<Item = &'a str>, name: &str) -> Str
     nearest(known, name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
-fn nearest<'a>(known: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+/// The known name nearest to one that is not, if it is near at all.
+pub fn nearest<'a>(known: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
     known
         .map(|known| (distance(known, name), known))
         .filter(|(distance, known)| *distance * 3 <= known.len().max(3))

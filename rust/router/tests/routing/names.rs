@@ -110,6 +110,25 @@ fn names_that_are_no_good_say_why() {
 }
 
 #[test]
+fn what_could_stand_instead_is_told() {
+    let board = names();
+    let check = |model: &str, preset: Option<&str>, expected: Option<&str>| {
+        let error = wanted(&board, Request { model, preset, ..Request::default() }).unwrap_err();
+        assert_eq!(error.instead.as_deref(), expected, "{model} {preset:?}: {}", error.message);
+    };
+    check("acme/fats", None, Some("acme/fast"));
+    check("nobody/nothing", None, None);
+    check("acme/fast:free:nitro", None, Some("acme/fast"));
+    check("@preset/tem", None, Some("@preset/team"));
+    // Not the model that was asked for: it is not what is missing.
+    check("acme/fast@preset/tem", None, Some("@preset/team"));
+    check("acme/fast@preset/nope", None, None);
+    check("acme/fast", Some("tem"), Some("@preset/team"));
+    check("acme/fast", Some("nope"), None);
+    check("acme/fast:online", None, None);
+}
+
+#[test]
 fn a_preset_wishes_and_the_request_wins() {
     let board = names();
     let wanted = wanted(&board, Request { model: "acme/fast", preset: Some("team"), ..Request::default() }).unwrap();

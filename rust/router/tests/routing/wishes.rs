@@ -2,7 +2,8 @@ use crate::world::{Spec, board_of, serves, spec};
 use fairlead_ir::PicoUsd;
 use fairlead_router::names::{Named, Request, resolve};
 use fairlead_router::{
-    Board, By, Cutoffs, MaxPrice, Members, Need, Now, Order, Partition, Plan, Registry, Run, Sort, Tier, Wishes, decide, plan, read,
+    Board, By, Cutoffs, MaxPrice, Members, Need, Now, Order, Partition, Plan, Reason, Registry, Removed, Run, Sort, Tier, Wishes, decide, plan,
+    read,
     read_models,
 };
 use fairlead_snapshot::{Modalities, Parameters, Quantizations, Snapshot};
@@ -199,7 +200,7 @@ fn tiers_are_asked_for() {
     check(Some(Tier::Scale), &[1, 2, 3, 6]);
 }
 
-/// What single endpoints of one model sell: nothing but the usual, flex and priority, priority under its other name.
+/// What single endpoints of one model sell: nothing but the usual, flex and priority, priority under its other name and batches.
 fn market() -> Board {
     let tiers = |words: &[(&str, u64)]| {
         let row = |(word, prompt): &(&str, u64)| format!(r#"{{"service_tier":"{word}","rates":{{"prompt":{prompt}}}}}"#);
@@ -213,7 +214,7 @@ fn market() -> Board {
     let endpoints = [
         r#"{"id":1,"provider":"one","upstream_model":"m","price":{"prompt":3000000,"completion":0}}"#.to_owned(),
         spec(2, "two", &[("flex", 1_000_000), ("priority", 4_000_000)]),
-        spec(3, "three", &[("fast", 5_000_000)]),
+        spec(3, "three", &[("fast", 5_000_000), ("batch", 500_000)]),
         spec(4, "four", &[("fast", 5_000_000), ("priority", 6_000_000)]),
     ];
     let provider = |slug| format!(r#"{{"slug":"{slug}","name":"{slug}","dialects":{{"openai_chat":"http://p.test/v1"}}}}"#);
@@ -269,6 +270,62 @@ fn endpoints_sell_tiers() {
     check("a/b", r#"{"ignore":["two"],"sort":"price"}"#, Some(Tier::Flex), &[]);
     check("a/b", r#"{"order":["one","four"],"allow_fallbacks":false}"#, Some(Tier::Priority), &["one", "four/priority", "four"]);
     check("a/b", r#"{"order":["two/flex","two"],"allow_fallbacks":false}"#, None, &["two/flex", "two"]);
+}
+
+#[test]
+fn who_asks_for_a_tier_means_that_one() {
+    let check = |name: &str, wishes: &str, tier, expected: &[&str]| {
+        let (mut found, _) = sold(name, wishes, tier, 10);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{name} {wishes} {tier:?}");
+    };
+    let usual = ["four", "one", "three", "two"];
+    check("a/b:floor", "{}", Some(Tier::Standard), &usual);
+    check("a/b:nitro", "{}", Some(Tier::Standard), &usual);
+    check("a/b:nitro", "{}", Some(Tier::Flex), &["two/flex"]);
+    check("a/b:floor", r#"{"only":["two"]}"#, Some(Tier::Priority), &["two", "two/priority"]);
+    check("a/b:floor", r#"{"only":["two"]}"#, None, &["two", "two/flex"]);
+    // Spelled out, it is asked for as well.
+    check("a/b", r#"{"only":["two/flex"]}"#, Some(Tier::Standard), &["two/flex"]);
+}
+
+/// What stands in the way of each endpoint, and what would help; and the main reason.
+fn refused(board: &Board, name: &str, wishes: &Wishes) -> (Vec<String>, &'static str) {
+    let wanted = resolve(board, Request { model: name, ..Request::default() }, |_: &str| true, 1).unwrap();
+    let need = Need::tokens(10, Some(0));
+    let order = Order { pick: &wanted.pick, pool: &wanted.pool, wishes, ..Order::model(&wanted.models, &need, 1) };
+    let mut made = Plan::default();
+    plan(board, &order, &mut Now(0), serves, &mut made);
+    assert!(made.steps.is_empty(), "{name} {wishes:?}");
+    let told = |removed: &Removed| format!("{}: {}", board.entry(removed.entry).tag, removed.reason.relax());
+    (made.removed.iter().map(told).collect(), made.main_reason().map_or("", Reason::word))
+}
+
+#[test]
+fn the_cause_is_told_and_not_what_follows_from_it() {
+    let (shop, market) = (shop(), market());
+    let check = |board: &Board, name: &str, json: &str, tier, word: &str, expected: &[&str]| {
+        let (told, main) = refused(board, name, &Wishes { tier, ..provider(board, json) });
+        assert_eq!(main, word, "{name} {json} {tier:?}");
+        for line in expected {
+            assert!(told.iter().any(|told| told == line), "{line} in {told:?}");
+        }
+    };
+    let dear = r#"{"max_price":{"prompt":0.5}}"#;
+    let lines = [
+        "two/flex: raise provider.max_price.prompt to 1",
+        "two: leave service_tier away",
+        r#"four/fast: ask for service_tier "fast", or name it in provider.order or provider.only"#,
+    ];
+    check(&market, "a/b", dear, Some(Tier::Flex), "max_price", &lines);
+    let lines = [
+        "one: raise provider.max_price.prompt to 1",
+        r#"one/flex: ask for service_tier "flex", or name it in provider.order or provider.only"#,
+    ];
+    check(&shop, "a/b", r#"{"max_price":{"prompt":0.4}}"#, None, "max_price", &lines);
+    check(&shop, "openrouter/free", "{}", None, "free", &["one: name the model itself: openrouter/free picks what costs nothing"]);
+    let lines = [r#"three/batch: nothing: its dialect has no word for service_tier "batch""#, "one: leave service_tier away"];
+    check(&market, "a/b", "{}", Some(Tier::Batch), "service_tier", &lines);
 }
 
 #[test]
