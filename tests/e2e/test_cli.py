@@ -89,6 +89,21 @@ def test_mistakes(installation: Gateway, words: list[str], exit_code: int, text:
         assert not refusal["ok"] and text in refusal["error"]
 
 
+def test_explain(installation: Gateway) -> None:
+    """A model, or a list of them alone."""
+    for words, models in (
+        (["lab/echo"], ["lab/echo"]),
+        (["--models", "lab/fast,lab/echo"], ["lab/fast", "lab/echo"]),
+        (["lab/echo", "--models", "lab/fast"], ["lab/echo", "lab/fast"]),
+    ):
+        candidates = told(installation.run("explain", "--json", *words))["candidates"]
+        assert [candidate["model"] for candidate in candidates] == models
+    for words in ([], ["--models", "lab/echo", "--dialect", "gemini_generate"]):
+        done = installation.run("explain", *words)
+        assert (done.returncode, done.stdout) == (2, "") and "name a" in done.stderr and "Traceback" not in done.stderr
+        assert not json.loads(installation.run("explain", "--json", *words).stdout)["ok"]
+
+
 def test_usage(installation: Gateway) -> None:
     rows = installation.select("SELECT * FROM generations")
     charged = sum(row["charged_nanousd"] for row in rows)

@@ -294,6 +294,8 @@ def test_models_are_narrowed(capsys: pytest.CaptureFixture[str], monkeypatch: py
 def test_what_belongs_to_a_sync_is_refused_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--dry-run"]) == 2
     assert "go with: fairlead models sync" in capsys.readouterr().err
+    assert main(["models", "--dry-run", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["ok"] is False
     assert main(["models", "sync"]) == 2
     assert "give --from" in capsys.readouterr().err
 
@@ -333,8 +335,11 @@ def test_sim(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(waits) == 2
 
 
-def test_a_reader_that_leaves_is_no_failure() -> None:
-    code = "import sys, fairlead.cli as c; sys.exit(c.main(['models', '--json']))"
+@pytest.mark.parametrize("words", [["models", "--json"], ["models", "sim/gpt-new"], ["check"], ["check", "--help"], ["--version"]], ids=str)
+def test_a_reader_that_leaves_is_no_failure(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is to say: what fits into the buffer is only written at the end."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    code = f"import sys, fairlead.cli as c; sys.exit(c.main({words}))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -49,16 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `fairlead` script. Returns the exit code; argparse itself exits with 2 on misuse."""
     words = sys.argv[1:] if arguments is None else [*arguments]
     chosen = next((word for word in words if not word.startswith("-")), None)
-    parsed = _parser(chosen).parse_args(_json_first(words, chosen))
+    status = FINE
     try:
-        return _command(parsed.command).run(parsed)
+        try:
+            parsed = _parser(chosen).parse_args(_json_first(words, chosen))
+            status = _command(parsed.command).run(parsed)
+        finally:
+            # Here, and not when the interpreter exits, where nobody could catch it.
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader has gone (`fairlead models | head`): not a failure of ours. The descriptor is replaced so that the interpreter's own
         # flush at exit stays silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
+    return status
 
 
 def _json_first(words: list[str], chosen: str | None) -> list[str]:

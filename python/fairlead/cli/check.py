@@ -4,11 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import msgspec
-
 from fairlead import config
-from fairlead.cli import FINE, MISUSE
+from fairlead.cli import FINE
 from fairlead.cli.configured import add_config_option, configured
+from fairlead.cli.output import mistaken, print_json
 from fairlead.config import Compiled, Mistakes, PresetView, ShadowView, SplitView, report
 
 NAME = "check"
@@ -25,23 +24,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         compiled, path = configured(arguments.config)
     except Mistakes as mistakes:
-        _write_mistakes(mistakes, arguments.json)
-        return MISUSE
+        return mistaken(arguments, mistakes)
     name = str(path) if path else None
     if arguments.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(_summary(compiled, name)), indent=2).decode() + "\n")
+        print_json(_summary(compiled, name))
     else:
         sys.stdout.write(_text(compiled, name))
         sys.stderr.write(report.text(compiled.warnings))
     return FINE
-
-
-def _write_mistakes(mistakes: Mistakes, as_json: bool) -> None:
-    if as_json:
-        body = {"ok": False, **report.tree(mistakes.problems)}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(body), indent=2).decode() + "\n")
-    else:
-        sys.stderr.write(report.text(mistakes.problems))
 
 
 def _summary(compiled: Compiled, path: str | None) -> dict[str, object]:

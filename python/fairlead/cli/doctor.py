@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from fairlead import __version__, config
 from fairlead.catalog import current
 from fairlead.cli import FAILED, FINE
-from fairlead.cli.reach import Refused, add_options, path_of, print_json, reached, settings
+from fairlead.cli.output import print_json
+from fairlead.cli.reach import Refused, add_options, path_of, reached, settings
 from fairlead.config import Compiled, Mistakes, report
 from fairlead.config.schema import Server
 from fairlead.control import place

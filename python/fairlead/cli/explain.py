@@ -12,9 +12,10 @@ import msgspec
 
 from fairlead.cli import FAILED, FINE, MISUSE
 from fairlead.cli.configured import configured
-from fairlead.cli.reach import Refused, Running, add_options, print_json, settings
+from fairlead.cli.output import failed, mistaken, print_json
+from fairlead.cli.reach import Refused, Running, add_options, settings
 from fairlead.cli.table import table
-from fairlead.config import Mistakes, report
+from fairlead.config import Mistakes
 from fairlead.control import place
 
 NAME = "explain"
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--body", metavar="FILE", help="a whole request body; - for stdin")
     parser.add_argument("--dialect", metavar="D", default="openai_chat", help="what the body is written in (default: openai_chat)")
     parser.add_argument("--provider", metavar="JSON", help='provider preferences, such as \'{"sort": "price"}\'')
-    parser.add_argument("--models", metavar="A,B", help="fallback models")
+    parser.add_argument("--models", metavar="A,B", help="fallback models; without MODEL the first of them is it")
     parser.add_argument("--key", metavar="KEY", help="as if this key asked: its id, hash, name or label (a running process only)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the draw: the same one gives the same order")
 
@@ -42,14 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         question = _question(arguments)
         answer = _ask(arguments, question)
     except Mistakes as mistakes:
-        sys.stderr.write(report.text(mistakes.problems))
-        return MISUSE
+        return mistaken(arguments, mistakes)
     except (Refused, ValueError, OSError, msgspec.DecodeError) as error:
-        if arguments.json:
-            print_json({"ok": False, "error": str(error)})
-        else:
-            sys.stderr.write(f"fairlead explain: {error}\n")
-        return MISUSE
+        return failed(arguments, error, MISUSE)
     if arguments.json:
         print_json(answer)
     else:
@@ -65,14 +61,16 @@ def _question(arguments: argparse.Namespace) -> dict[str, Any]:
         body = {"messages": [{"role": "user", "content": "Hello"}]}
     if arguments.model is not None:
         body["model"] = arguments.model
-    if "model" not in body and "models" not in body:
-        raise ValueError("name a model, or a --body that does")
-    if arguments.provider is not None:
-        body["provider"] = msgspec.json.decode(arguments.provider.encode())
     if arguments.models is not None:
         body["models"] = arguments.models.split(",")
+    if "model" not in body and "models" not in body:
+        raise ValueError("name a model, give --models, or a --body that names one")
+    if arguments.provider is not None:
+        body["provider"] = msgspec.json.decode(arguments.provider.encode())
     question: dict[str, Any] = {"body": body, "dialect": arguments.dialect}
     if arguments.dialect == "gemini_generate":
+        if "model" not in body:
+            raise ValueError("name a MODEL: a request of Gemini has it in its path")
         question["model"] = body.pop("model")
     return question | ({"seed": arguments.seed} if arguments.seed is not None else {})
 

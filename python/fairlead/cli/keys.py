@@ -6,7 +6,8 @@ from typing import Any
 
 from fairlead.cli import FINE
 from fairlead.cli.arguments import moment
-from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of, print_json
+from fairlead.cli.output import print_json
+from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of
 from fairlead.cli.reach import run as run_reached
 from fairlead.cli.table import table
 

@@ -12,8 +12,9 @@ from msgspec import structs
 from fairlead.catalog.prices import usd_per_million_text
 from fairlead.cli import FAILED, FINE, MISUSE, sync
 from fairlead.cli.configured import add_config_option, configured
+from fairlead.cli.output import failed, mistaken, print_json
 from fairlead.cli.table import table
-from fairlead.config import Compiled, EndpointView, Mistakes, ModelView, PresetView, Price, ShadowView, SplitView, report
+from fairlead.config import Compiled, EndpointView, Mistakes, ModelView, PresetView, Price, ShadowView, SplitView
 from fairlead.config.overrides import words
 from fairlead.config.view import Rates
 
@@ -47,19 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.query == "sync":
         return sync.run(arguments, dict(os.environ))
     if arguments.source or arguments.dry_run or arguments.data_dir:
-        sys.stderr.write("fairlead models: --from, --dry-run and --data-dir go with: fairlead models sync\n")
-        return MISUSE
+        return failed(arguments, "--from, --dry-run and --data-dir go with: fairlead models sync", MISUSE)
     try:
         compiled, _ = configured(arguments.config)
     except Mistakes as mistakes:
-        if arguments.json:
-            sys.stdout.write(report.json(mistakes.problems).decode() + "\n")
-        else:
-            sys.stderr.write(report.text(mistakes.problems))
-        return MISUSE
+        return mistaken(arguments, mistakes)
     found = _found(compiled, arguments)
     if arguments.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        print_json(found)
     elif any(found.values()):
         sys.stdout.write("\n".join(_tables(found)))
     else:

@@ -21,9 +21,9 @@ from urllib.parse import quote, unquote, urlencode
 import msgspec
 
 from fairlead import config
-from fairlead.cli import FAILED, MISUSE
 from fairlead.cli.configured import add_config_option
-from fairlead.config import Mistakes, report
+from fairlead.cli.output import failed, mistaken
+from fairlead.config import Mistakes
 from fairlead.config.schema import Server
 from fairlead.control import place
 from fairlead.control.place import InUse, PlaceError
@@ -64,17 +64,9 @@ def run(arguments: argparse.Namespace, story: Callable[[Installation], int], may
         with reached(arguments.config, arguments.data_dir, may_make) as installation:
             return story(installation)
     except Mistakes as mistakes:
-        if arguments.json:
-            sys.stdout.write(report.json(mistakes.problems).decode() + "\n")
-        else:
-            sys.stderr.write(report.text(mistakes.problems))
-        return MISUSE
+        return mistaken(arguments, mistakes)
     except (Refused, PlaceError, sqlite3.Error, OSError) as error:
-        if arguments.json:
-            print_json({"ok": False, "error": str(error)})
-        else:
-            sys.stderr.write(f"fairlead {arguments.command}: {error}\n")
-        return FAILED
+        return failed(arguments, error)
 
 
 @contextmanager
@@ -120,11 +112,6 @@ def path_of(*parts: str, **query: str | None) -> str:
     """A path with a query string, both quoted; a query whose value is None is left out."""
     given = {name: value for name, value in query.items() if value is not None}
     return "/" + "/".join(quote(part, safe="") for part in parts) + (f"?{urlencode(given)}" if given else "")
-
-
-def print_json(value: Any) -> None:
-    """Writes JSON for people and programs."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 class Running:

@@ -20,9 +20,10 @@ from fairlead import config
 from fairlead.catalog import current
 from fairlead.cli import FAILED, FINE, MISUSE
 from fairlead.cli.arguments import since, since_ms
-from fairlead.cli.reach import add_options, print_json
+from fairlead.cli.output import failed, mistaken, print_json
+from fairlead.cli.reach import add_options
 from fairlead.cli.table import table
-from fairlead.config import Mistakes, hashed_endpoint_id, report
+from fairlead.config import Mistakes, hashed_endpoint_id
 from fairlead.control import place
 from fairlead.control.db import queries
 from fairlead.control.db.connection import open_reader
@@ -69,19 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
     first_ms = 0 if arguments.since is None else max(0, since_ms(arguments.since, now_ms))
     last_ms = _EVER if arguments.until is None else since_ms(arguments.until, now_ms)
     if first_ms > now_ms:
-        return _misuse(arguments, f"--since {arguments.since} is in the future")
+        return failed(arguments, f"--since {arguments.since} is in the future", MISUSE)
     if first_ms >= last_ms:
-        return _misuse(arguments, "--until is not after --since")
+        return failed(arguments, "--until is not after --since", MISUSE)
     try:
         summary = _replayed(arguments, first_ms, last_ms)
     except Mistakes as mistakes:
-        if arguments.json:
-            sys.stdout.write(report.json(mistakes.problems).decode() + "\n")
-        else:
-            sys.stderr.write(report.text(mistakes.problems))
-        return MISUSE
+        return mistaken(arguments, mistakes)
     except (Nothing, sqlite3.Error, OSError, ValueError) as error:
-        return _wrong(arguments, str(error), FAILED)
+        return failed(arguments, error)
     if not arguments.json:
         sys.stdout.write(text(summary))
     elif arguments.each:
@@ -96,18 +93,6 @@ def reproduced(summary: dict[str, Any]) -> bool:
     unread = summary["unreadable"]
     lost = unread["records"] + unread["blocks"] + unread["segments"]
     return bool(summary["decisions"]) and summary["same"] == summary["decisions"] and not lost
-
-
-def _misuse(arguments: argparse.Namespace, message: str) -> int:
-    return _wrong(arguments, message, MISUSE)
-
-
-def _wrong(arguments: argparse.Namespace, message: str, status: int) -> int:
-    if arguments.json:
-        print_json({"ok": False, "error": message})
-    else:
-        sys.stderr.write(f"fairlead replay: {message}\n")
-    return status
 
 
 def _replayed(arguments: argparse.Namespace, first_ms: int, last_ms: int) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from fairlead import config
 from fairlead.catalog import feeds, synced
 from fairlead.catalog.sync import Change, Outcome, compare
-from fairlead.cli import FAILED, FINE, MISUSE
+from fairlead.cli import FINE, MISUSE
+from fairlead.cli.output import failed, mistaken, print_json
 from fairlead.cli.table import table
-from fairlead.config import Mistakes, report
+from fairlead.config import Mistakes
 
 _MOST_BYTES = 64 << 20
 _FETCH_SECONDS = 60
@@ -30,19 +29,16 @@ class Unreadable(Exception):
 def run(arguments: argparse.Namespace, environ: dict[str, str]) -> int:
     """0: written, or nothing to write; 1: the feed cannot be used, and nothing was changed; 2: misuse."""
     if arguments.source is None:
-        sys.stderr.write("fairlead models sync: give --from URL or --from FILE\n")
-        return MISUSE
+        return failed(arguments, "give --from URL or --from FILE to sync", MISUSE)
     try:
         path = _data_dir(arguments, environ) / synced.NAME
         catalogue = synced.current(path.parent)
     except Mistakes as mistakes:
-        sys.stderr.write(report.text(mistakes.problems))
-        return MISUSE
+        return mistaken(arguments, mistakes)
     try:
         feed = feeds.read(fetch(arguments.source))
     except (Unreadable, feeds.BadFeed) as error:
-        sys.stderr.write(f"{arguments.source}: {error}\nNothing was changed.\n")
-        return FAILED
+        return failed(arguments, f"{arguments.source}: {error}. Nothing was changed.")
     outcome = compare(catalogue, feed, arguments.source, datetime.now(UTC).date())
     writes = bool(outcome.lines) and not arguments.dry_run
     if writes:
@@ -84,7 +80,7 @@ def fetch(source: str) -> bytes:
 def _tell(arguments: argparse.Namespace, feed: feeds.Feed, outcome: Outcome, written: Path | None) -> None:
     if arguments.json:
         body = {"shape": feed.shape, "changes": outcome.changes, "written": str(written) if written else None}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(body), indent=2).decode() + "\n")
+        print_json(body)
         return
     if outcome.changes:
         sys.stdout.write(table(_HEADINGS, [_row(change) for change in outcome.changes], frozenset()))

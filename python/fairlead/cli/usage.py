@@ -8,7 +8,8 @@ from typing import Any
 
 from fairlead.cli import FINE, MISUSE, generation
 from fairlead.cli.arguments import day
-from fairlead.cli.reach import Installation, add_options, path_of, print_json
+from fairlead.cli.output import failed, print_json
+from fairlead.cli.reach import Installation, add_options, path_of
 from fairlead.cli.reach import run as run_reached
 from fairlead.cli.table import table
 
@@ -40,21 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     """0: shown; 1: not; 2: sums and a generation at once."""
     if arguments.generation is not None:
         if arguments.first or arguments.last or arguments.by:
-            return _misuse("--generation is about one call, --from, --to and --by about sums of many", arguments)
+            return failed(arguments, "--generation is about one call, --from, --to and --by about sums of many", MISUSE)
         return run_reached(arguments, lambda installation: _show_one(installation, arguments))
     arms = [group for group in arguments.by or () if group in ARMS]
     if arms and len(arguments.by) > 1:
-        return _misuse(f"--by {arms[0]} has rows of its own and cannot be combined", arguments)
+        return failed(arguments, f"--by {arms[0]} has rows of its own and cannot be combined", MISUSE)
     show = _show_arms if arms else _show
     return run_reached(arguments, lambda installation: show(installation, arguments))
-
-
-def _misuse(text: str, arguments: argparse.Namespace) -> int:
-    if arguments.json:
-        print_json({"ok": False, "error": text})
-    else:
-        sys.stderr.write(f"fairlead usage: {text}\n")
-    return MISUSE
 
 
 def _show_one(installation: Installation, arguments: argparse.Namespace) -> int:

@@ -19,13 +19,8 @@ def text(problems: Iterable[Problem]) -> str:
     return "".join(line(problem) + "\n" for problem in problems)
 
 
-def json(problems: Iterable[Problem]) -> bytes:
-    """`{"errors": [...], "warnings": [...]}`; each with file, line, column, path, message."""
-    return msgspec.json.encode(tree(problems))
-
-
 def tree(problems: Iterable[Problem]) -> dict[str, list[dict[str, object]]]:
-    """What `json` writes, as plain values."""
+    """`{"errors": [...], "warnings": [...]}`; each with file, line, column, path, message."""
     found: dict[str, list[dict[str, object]]] = {"errors": [], "warnings": []}
     for problem in problems:
         fields = msgspec.structs.asdict(problem)
