@@ -5,6 +5,7 @@ Two simulators: one fails as it is told, which makes health differ from what it 
 
 import json
 import random
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from e2e.house import ADMIN_TOKEN, KEY, OTHER_KEY, Gateway, run, until
+from e2e.house import ADMIN_TOKEN, FAIRLEAD, KEY, OTHER_KEY, Gateway, clean_environment, run, until
 from e2e.judge import Judge
 
 PRICES = {"dear": ("20", "60"), "cheap": ("1", "2"), "odd": ("3", "5.5")}
@@ -270,6 +271,17 @@ def test_what_is_wrong_is_said(past: Past, words: list[str], status: int, said: 
     done = run(["replay", *([] if "--config" in words else ["--config", str(past.gateway.config)]), *words], folder)
     assert (done.returncode, done.stdout) == (status, ""), done
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--each"], ["--json", "--each"], []], ids=str)
+def test_a_reader_that_leaves_is_no_failure(past: Past, words: list[str]) -> None:
+    command = [FAIRLEAD, "replay", "--config", str(past.gateway.config), "--data-dir", str(past.gateway.data_dir), *words]
+    environment = clean_environment(past.gateway.folder)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_it_can_be_switched_off_and_a_dead_server_has_left_its_log(past: Past) -> None:

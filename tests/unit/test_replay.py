@@ -73,8 +73,8 @@ def test_nearly_all_is_not_all() -> None:
 
 
 def test_everything_has_a_line() -> None:
-    both = {"endpoint": 1, "model": "a/b", "provider": "p/eu"}
-    forgotten = {"endpoint": 77, "model": "", "provider": ""}
+    both = {"endpoint": 1, "tier": None, "model": "a/b", "provider": "p/eu"}
+    forgotten = {"endpoint": 77, "tier": "flex", "model": "", "provider": ""}
     row = {"decisions": 1, "then_nanousd": 2_000, "now_nanousd": 1_000}
     text = replay.text(
         summary(
@@ -92,8 +92,8 @@ def test_everything_has_a_line() -> None:
         "refused then, possible now: 3",
         "cost of 5 at the usage that there was: 0.000002 $ then, 0.000001 $ now (-50.0%)",
         "cost of 6 without a reply to go by: 7 $ then, expected 0.250000 $ now",
-        "nobody would be left who did not fail then: 8 (0.000000001 $ then)",
-        "a/b at p/eu  endpoint 77",
+        "would fail, because whoever is left failed or was full then: 8 (0.000000001 $ then)",
+        "a/b at p/eu  endpoint 77/flex",
         "and 1 more; --json has all",
         "a/c                 max_price",
         "not all could be read: 9 blocks, 1 cut off",

@@ -137,14 +137,14 @@ class _Endpoints:
         return id
 
     def named(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row whose endpoints then and now are said by name."""
+        """A row whose endpoints then and now are said by name, too."""
         return row | {when: self._shown(row[when]) for when in ("then", "now")}
 
-    def _shown(self, id: int | None) -> dict[str, Any] | None:
-        if id is None:
+    def _shown(self, place: dict[str, Any] | None) -> dict[str, Any] | None:
+        if place is None:
             return None
-        model, provider, _, region = self._names.get(id, ("", "", "", ""))
-        return {"endpoint": id, "model": model, "provider": f"{provider}/{region}" if region else provider}
+        model, provider, _, region = self._names.get(place["endpoint"], ("", "", "", ""))
+        return place | {"model": model, "provider": f"{provider}/{region}" if region else provider}
 
 
 class _Ends:
@@ -227,7 +227,8 @@ def _costs(summary: dict[str, Any]) -> str:
             f"expected {expected['now_usd']:.6f} $ now"
         )
     if failing["decisions"]:
-        lines.append(f"nobody would be left who did not fail then: {failing['decisions']} ({usd(failing['then_nanousd'])} $ then)")
+        then = usd(failing["then_nanousd"])
+        lines.append(f"would fail, because whoever is left failed or was full then: {failing['decisions']} ({then} $ then)")
     return "\n".join(lines) + "\n"
 
 
@@ -246,15 +247,19 @@ def _line(told: dict[str, Any]) -> str:
     now = _shown(told["now"]) if told["now"] else f"none: {told['reason']}"
     then = _shown(told["then"]) if told["then"] else "none"
     costs = "" if told["then_nanousd"] is None else f"  {usd(told['then_nanousd'])} $"
-    if told["now_nanousd"] is not None:
+    if told.get("would_fail"):
+        costs += " -> would fail"
+    elif told["now_nanousd"] is not None:
         costs += f" -> {usd(told['now_nanousd'])} $"
     elif "expected_usd" in told:
         costs += f" -> expected {told['expected_usd']:.6f} $"
     return f"{_moment(told['at_ms'])}  {told['id']}  {told['name']}  {then} -> {now}{'' if told['same'] else '  *'}{costs}\n"
 
 
-def _shown(endpoint: dict[str, Any]) -> str:
-    return f"{endpoint['model']} at {endpoint['provider']}" if endpoint["model"] else f"endpoint {endpoint['endpoint']}"
+def _shown(place: dict[str, Any]) -> str:
+    """As tags say it: a service tier that an endpoint sells beside the usual one stands behind a slash."""
+    endpoint = f"{place['model']} at {place['provider']}" if place["model"] else f"endpoint {place['endpoint']}"
+    return f"{endpoint}/{place['tier']}" if place["tier"] else endpoint
 
 
 def _more(rows: list[Any]) -> str:

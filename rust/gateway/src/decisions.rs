@@ -111,8 +111,17 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Writes a decision down. `asked`: how the endpoints would have been spoken to, in two bytes of the caller's.
+    /// Writes a decision down. `asked`: how the endpoints would have been spoken to, in a byte of the caller's.
     pub(crate) fn add(&self, generation: GenerationId, asked: u8, write: impl FnOnce(&mut Vec<u8>)) {
+        self.append(generation, asked, write, 1);
+    }
+
+    /// Writes down what became of a decision. It is none itself, and not counted as one.
+    pub(crate) fn add_about(&self, generation: GenerationId, word: u8) {
+        self.append(generation, word, |_| (), 0);
+    }
+
+    fn append(&self, generation: GenerationId, asked: u8, write: impl FnOnce(&mut Vec<u8>), decisions: u64) {
         let mut bytes = self.bytes.borrow_mut();
         if bytes.capacity() == 0 {
             bytes.reserve(BATCH_BYTES + (BATCH_BYTES >> 2));
@@ -126,7 +135,7 @@ impl Notes {
             return;
         }
         segment::finish_record(&mut bytes[start..], generation, asked);
-        self.count.set(self.count.get() + 1);
+        self.count.set(self.count.get() + decisions);
         let is_full = bytes.len() >= BATCH_BYTES;
         drop(bytes);
         if is_full {
@@ -136,11 +145,10 @@ impl Notes {
 
     /// Gives what there is to the thread.
     pub(crate) fn hand_over(&self) {
-        let count = self.count.take();
-        if count == 0 {
+        if self.bytes.borrow().is_empty() {
             return;
         }
-        let bytes = self.bytes.take();
+        let (bytes, count) = (self.bytes.take(), self.count.take());
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.sender.try_send(Batch::Records { bytes, count }) {
             self.tallies.dropped.fetch_add(count, Relaxed);
         }

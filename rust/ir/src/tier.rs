@@ -3,7 +3,7 @@
 use crate::dialect::Dialect;
 
 /// A service tier, as providers sell and report it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Tier {
     /// As always.

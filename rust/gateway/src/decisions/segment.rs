@@ -3,9 +3,10 @@
 //! A segment is named by the Unix millisecond in which it was begun, with 13 digits, so that names sort by age. It begins with [`MAGIC`] and
 //! goes on in blocks: length of the payload (4 bytes, little-endian), CRC-32 of the payload (4), payload. A block is one `write`; one that
 //! was cut off, or whose CRC is wrong, says nothing. The payload is records, each the length of what follows (4), the generation (16), a byte
-//! of what was asked (`pipeline/decided`), and what the router wrote. Endpoints are meant by their ids in the database.
+//! of what was asked (`pipeline/decided`), and what the router wrote. Endpoints are meant by their ids in the database. A record that says
+//! what became of an earlier one has another such byte and nothing of the router's.
 //!
-//! What changes in a record is a new number in [`MAGIC`].
+//! What changes in a record is a new number in [`MAGIC`]. Version 1 has no records about earlier ones.
 
 use super::Rules;
 use fairlead_ir::GenerationId;
@@ -15,7 +16,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The last byte is the version.
-const MAGIC: [u8; 8] = *b"fl-dec\0\x01";
+const MAGIC: [u8; 8] = *b"fl-dec\0\x02";
+/// The oldest version that can be read.
+const OLDEST: u8 = 1;
 const BLOCK_HEAD_BYTES: usize = 8;
 /// Length, generation, what was asked.
 pub(crate) const RECORD_HEAD_BYTES: usize = LENGTH_BYTES + 17;
@@ -270,7 +273,7 @@ impl Reader {
         match fill(&mut file, &mut magic)? {
             // Just made, or the disk was full.
             length if length < MAGIC.len() && magic[..length] == MAGIC[..length] => {}
-            _ if magic == MAGIC => self.open = Some(file),
+            _ if is_known(magic) => self.open = Some(file),
             _ => self.unreadable.segments += 1,
         }
         Ok(())
@@ -283,6 +286,11 @@ impl Reader {
             self.unreadable.cut_off += 1;
         }
     }
+}
+
+fn is_known(magic: [u8; MAGIC.len()]) -> bool {
+    let ([name @ .., version], [known @ .., newest]) = (magic, MAGIC);
+    name == known && (OLDEST..=newest).contains(&version)
 }
 
 /// As many bytes as there are.

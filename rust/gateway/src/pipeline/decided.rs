@@ -22,6 +22,21 @@ pub(super) fn note(notes: &Notes, generation: GenerationId, weighed: &Weighed, p
     notes.add(generation, asked.byte(), |out| decided.write(out));
 }
 
+/// In the place of what was asked: a request of which nothing was sent, because every key was at its limit for longer than it could wait.
+const GAVE_UP: u8 = 1 << 7;
+
+/// Writes down that the request whose decision was written down has given up waiting.
+pub(super) fn note_gave_up(worker: &Worker, board: &Board, ask: &Ask, generation: GenerationId) {
+    if let Some(notes) = notes(worker, board, ask) {
+        notes.add_about(generation, GAVE_UP);
+    }
+}
+
+/// Whether a record says that.
+pub(super) const fn has_given_up(asked: u8) -> bool {
+    asked == GAVE_UP
+}
+
 /// By their numbers in records: new ones come last.
 const PURPOSES: [Purpose; 4] = [Purpose::Generate, Purpose::Completions, Purpose::Embeddings, Purpose::CountTokens];
 
@@ -55,6 +70,6 @@ mod tests {
             }
         }
         assert_eq!(Asked::from_byte(7 << 2), None);
-        assert_eq!(Asked::from_byte(1 << 7), None);
+        assert_eq!(Asked::from_byte(GAVE_UP), None);
     }
 }

@@ -10,7 +10,7 @@ use super::plan::{Choice, Journey};
 use super::receipt::Receipt;
 use super::relay::{self, Early, Voice};
 use super::reply::{self, ReplyBody};
-use super::{Admitted, Ask, Sending, make_ready, stateful, waiting, whole};
+use super::{Admitted, Ask, Sending, decided, make_ready, stateful, waiting, whole};
 use crate::worker::Worker;
 use fairlead_ir::Dialect;
 use fairlead_snapshot::{Principal, Snapshot};
@@ -25,7 +25,7 @@ pub(super) struct Queued {
     pub(super) worker: Rc<Worker>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) principal: Arc<Principal>,
-    pub(super) journey: Journey,
+    pub(super) journey: Box<Journey>,
     /// What the plan prefers.
     pub(super) choice: Choice,
     pub(super) headers: HeaderMap,
@@ -83,8 +83,10 @@ impl Queued {
     async fn depart(self) -> Result<Departed, Failure> {
         let Queued { worker, snapshot, principal, mut journey, choice, mut headers, ask, mut intake, strict, began, receipt } = self;
         let since = Instant::now();
-        let leg =
-            waiting::in_line(&worker, &mut journey, principal.key, &intake.facts).await.map_err(|failure| journey.tell_with(failure))?;
+        let leg = waiting::in_line(&worker, &mut journey, principal.key, &intake.facts).await.map_err(|failure| {
+            decided::note_gave_up(&worker, journey.board(), &ask, journey.generation);
+            journey.tell_with(failure)
+        })?;
         // Waiting is no work of ours.
         intake.queued = since.elapsed();
         let head = Head::read(&headers);

@@ -4,10 +4,12 @@
 //! is a [`Replay::summary`]. One block of the log and one batch of decisions are in memory, and sums.
 //!
 //! What would have happened is taken to be what did: the reply would have had the same usage, and whoever failed, or was passed over because
-//! its keys were at their limits, would have been passed over. So the same configuration comes to the same cost to the nano-dollar.
+//! its keys were at their limits, would have been passed over. So the same configuration comes to the same cost to the nano-dollar. An
+//! endpoint counts as one for each service tier that it is asked for.
 
 mod tally;
 
+use super::decided::has_given_up;
 use super::plan::{Asked, way};
 use crate::decisions::segment::{self, Reader, Record};
 use fairlead_ir::{GenerationId, Terms, Tier, Usage};
@@ -62,6 +64,8 @@ pub struct Replay {
     board: Board,
     /// Positions on the board by stable id.
     positions: HashMap<u64, usize>,
+    /// Requests that waited in vain for a key.
+    given_up: HashSet<GenerationId>,
     reader: Reader,
     window: Window,
     /// Records of the block that is being read.
@@ -83,19 +87,28 @@ struct Again {
     generation: GenerationId,
     /// What the request called the model.
     name: String,
-    /// What was chosen, as stable ids.
-    then: Vec<u64>,
+    /// What was chosen.
+    then: Vec<Place>,
     now: Result<Vec<Choice>, String>,
     /// The order is the same to its end, and so are the dialects.
     is_same: bool,
+    /// Nothing was sent: all that was chosen was at its limits for too long.
+    has_given_up: bool,
 }
 
-/// An endpoint that this configuration would try.
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Place {
+    /// The endpoint, by its stable id.
+    endpoint: u64,
+    /// The tier that it is asked for, where it sells that beside the usual one.
+    tier: Option<Tier>,
+}
+
+/// What this configuration would try.
 #[derive(Clone, Copy)]
 struct Choice {
-    endpoint: u64,
-    /// The tier that it would be asked for, where it sells that beside the usual one.
-    tier: Option<Tier>,
+    place: Place,
     expected_usd: f64,
 }
 
@@ -140,11 +153,13 @@ impl Replay {
     pub fn new(snapshot: &[u8], folder: &Path, window: Window) -> Result<Replay, ReplayError> {
         let snapshot = Arc::new(Snapshot::from_json(snapshot).map_err(ReplayError::Snapshot)?);
         let board = Board::new(snapshot, &Registry::default()).map_err(ReplayError::Snapshot)?;
+        let given_up = given_up(folder, window.since_ms).map_err(ReplayError::Log)?;
         let reader = Reader::open(folder, window.since_ms).map_err(ReplayError::Log)?;
         let positions = board.entries().enumerate().map(|(position, entry)| (entry.id, position)).collect();
         Ok(Replay {
             board,
             positions,
+            given_up,
             reader,
             window,
             block: VecDeque::new(),
@@ -188,6 +203,7 @@ impl Replay {
         let Some(block) = self.reader.next().map_err(ReplayError::Log)? else { return Ok(false) };
         for record in segment::records(&block) {
             match record {
+                Some(Record { asked, .. }) if has_given_up(asked) => {}
                 Some(Record { generation, asked, inputs }) => self.block.push_back(Kept { generation, asked, inputs: inputs.to_vec() }),
                 None => self.tally.unreadable_records += 1,
             }
@@ -203,15 +219,15 @@ impl Replay {
             if plan.steps.is_empty() {
                 return Err(plan.main_reason().map_or("there is no such endpoint", |reason| reason.word()).to_owned());
             }
-            let choice = |step: &fairlead_router::Step| Choice {
-                endpoint: board.entry(step.entry).id,
-                tier: board.entry(step.entry).asks,
-                expected_usd: step.expected_pico / PICO,
+            let choice = |step: &fairlead_router::Step| {
+                let entry = board.entry(step.entry);
+                Choice { place: Place { endpoint: entry.id, tier: entry.asks }, expected_usd: step.expected_pico / PICO }
             };
             Ok(plan.steps.iter().map(choice).collect())
         });
-        let then = inputs.chosen.iter().map(|chosen| chosen.endpoint).collect();
-        Again { generation, name: inputs.name().to_owned(), then, now, is_same }
+        let then = inputs.chosen.iter().map(|chosen| Place { endpoint: chosen.endpoint, tier: chosen.tier }).collect();
+        let has_given_up = self.given_up.contains(&generation);
+        Again { generation, name: inputs.name().to_owned(), then, now, is_same, has_given_up }
     }
 
     /// Says what came of the decisions that were read last: JSON, an object of objects by generation; those that have not ended are not in
@@ -242,19 +258,22 @@ impl Replay {
 
     fn cost(&self, again: &Again, now: &[Choice], end: Option<&Happened>) -> Cost {
         let then = &again.then;
+        if again.has_given_up {
+            let free = now.iter().find(|choice| !then.contains(&choice.place));
+            return free.map_or(Cost::Failed, |choice| Cost::Expected(choice.expected_usd));
+        }
         let first = now.first().map_or(0.0, |choice| choice.expected_usd);
-        let Some((end, answered)) = end.and_then(|end| end.endpoints.last().map(|answered| (end, *answered))) else {
-            return Cost::Expected(first);
-        };
-        let passed_over = then.iter().take_while(|id| **id != answered && then.contains(&answered));
-        let failed = end.endpoints.iter().filter(|id| **id != answered);
-        let out: HashSet<u64> = passed_over.chain(failed).copied().collect();
-        let Some(choice) = now.iter().find(|choice| !out.contains(&choice.endpoint)) else { return Cost::Failed };
-        let is_same = choice.endpoint == answered;
+        let asked = end.map_or_else(Vec::new, |end| end.asked(then));
+        let (Some(end), Some((answered, before))) = (end, asked.split_last()) else { return Cost::Expected(first) };
+        let passed_over = then.iter().take_while(|place| *place != answered && then.contains(answered));
+        let failed = before.iter().filter(|place| *place != answered);
+        let out: HashSet<Place> = passed_over.chain(failed).copied().collect();
+        let Some(choice) = now.iter().find(|choice| !out.contains(&choice.place)) else { return Cost::Failed };
+        let is_same = choice.place == *answered;
         // Who answered then is billed by the tier it said it served.
         let served = end.tiers.last().filter(|_| is_same).and_then(|tier| Tier::from_word(tier.as_bytes()));
-        let terms = Terms { tier: served.or(choice.tier).unwrap_or_default(), unix_ms: again.generation.unix_ms() };
-        end.cost_at(self.endpoint(choice.endpoint), terms, is_same).map_or(Cost::Expected(choice.expected_usd), Cost::Exact)
+        let terms = Terms { tier: served.or(choice.place.tier).unwrap_or_default(), unix_ms: again.generation.unix_ms() };
+        end.cost_at(self.endpoint(choice.place.endpoint), terms, is_same).map_or(Cost::Expected(choice.expected_usd), Cost::Exact)
     }
 
     fn endpoint(&self, id: u64) -> Option<&Endpoint> {
@@ -262,7 +281,31 @@ impl Replay {
     }
 }
 
+/// The requests of a log that waited in vain. What says so stands behind their decisions, often in another block.
+fn given_up(folder: &Path, since_ms: u64) -> io::Result<HashSet<GenerationId>> {
+    let mut reader = Reader::open(folder, since_ms)?;
+    let mut found = HashSet::new();
+    while let Some(block) = reader.next()? {
+        let records = segment::records(&block).flatten();
+        found.extend(records.filter(|record| has_given_up(record.asked)).map(|record| record.generation));
+    }
+    Ok(found)
+}
+
 impl Happened {
+    /// What was asked, one place per attempt, in order. An attempt says by which tier it was billed: the one that was asked for, unless the
+    /// provider served another.
+    fn asked(&self, then: &[Place]) -> Vec<Place> {
+        let asked = |(attempt, endpoint): (usize, &u64)| {
+            let billed = self.tiers.get(attempt).and_then(|tier| Tier::from_word(tier.as_bytes()));
+            let mut places = then.iter().filter(|place| place.endpoint == *endpoint);
+            let is_billed_so = |place: &&Place| billed == Some(place.tier.unwrap_or_default());
+            let found = places.clone().find(is_billed_so).or_else(|| places.next());
+            found.copied().unwrap_or(Place { endpoint: *endpoint, tier: None })
+        };
+        self.endpoints.iter().enumerate().map(asked).collect()
+    }
+
     /// What the same reply costs there; `None`: there was no reply to go by. `is_same`: it is the endpoint that did answer.
     fn cost_at(&self, endpoint: Option<&Endpoint>, terms: Terms, is_same: bool) -> Option<i64> {
         let flags = Flags(self.flags);

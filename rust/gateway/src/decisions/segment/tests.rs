@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::decisions::{Bounds, Notes, Tallies};
+use crate::decisions::{Batch, Bounds, Notes, Tallies};
 use std::cell::{Cell, RefCell};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -131,6 +131,24 @@ fn another_version_is_counted_and_other_files_are_left_alone() {
 }
 
 #[test]
+fn what_an_older_version_wrote_is_read() {
+    let folder = Folder::new();
+    Log::new(&folder.0).write(&record(b"one"), &rules(NOW_MS)).unwrap();
+    let path = folder.only();
+    let written = std::fs::read(&path).unwrap();
+    let check = |version: u8, expected: usize| {
+        let mut other = written.clone();
+        other[MAGIC.len() - 1] = version;
+        std::fs::write(&path, other).unwrap();
+        assert_eq!(folder.read(0).0.len(), expected, "{version}");
+    };
+    check(0, 0);
+    check(1, 1);
+    check(2, 1);
+    check(3, 0);
+}
+
+#[test]
 fn the_disk_is_bounded_by_size_and_by_age() {
     let folder = Folder::new();
     let most_bytes = 24 << 20;
@@ -173,6 +191,27 @@ fn a_window_opens_only_the_segments_that_it_can_be_in() {
     // A clock that was set back begins no segment before those that are there.
     Log::new(&folder.0).write(&record(b"four"), &rules(NOW_MS - 50_000)).unwrap();
     assert_eq!(folder.read(0).0.last().unwrap(), b"four");
+}
+
+#[test]
+fn what_became_of_a_decision_is_handed_over_and_not_counted() {
+    let (sender, batches) = sync_channel(2);
+    let notes = Notes { sender, tallies: Arc::default(), bytes: RefCell::default(), count: Cell::new(0) };
+    notes.add(GenerationId(1), 0, |out| out.push(7));
+    notes.add_about(GenerationId(1), 200);
+    notes.hand_over();
+    notes.add_about(GenerationId(2), 200);
+    notes.hand_over();
+    notes.hand_over();
+    let handed_over: Vec<_> = batches.try_iter().collect();
+    let found: Vec<_> = handed_over
+        .iter()
+        .map(|batch| match batch {
+            Batch::Records { bytes, count } => (*count, records(bytes).flatten().map(|record| record.asked).collect::<Vec<_>>()),
+            Batch::End => (0, Vec::new()),
+        })
+        .collect();
+    assert_eq!(found, [(1, vec![0, 200]), (0, vec![200])]);
 }
 
 #[test]

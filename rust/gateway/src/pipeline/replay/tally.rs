@@ -1,8 +1,10 @@
 //! The sums of a replay, and how they are told.
 
-use super::{Again, Cost};
+use super::{Again, Cost, Place};
 use crate::decisions::segment::Unreadable;
-use serde::Serialize;
+use fairlead_ir::Tier;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// Sums over decisions.
@@ -16,7 +18,7 @@ pub(super) struct Tally {
     /// Refused then, served now.
     newly_possible: u64,
     /// By the first choices then and now.
-    changed: BTreeMap<(u64, u64), Sum>,
+    changed: BTreeMap<(Place, Place), Sum>,
     /// By the model's name and why; of those that were served then.
     impossible: BTreeMap<(String, String), Sum>,
     comparable: Sum,
@@ -54,7 +56,7 @@ impl Tally {
         let at_ms = again.generation.unix_ms();
         self.first_ms = Some(self.first_ms.map_or(at_ms, |first_ms| first_ms.min(at_ms)));
         self.last_ms = self.last_ms.max(at_ms);
-        let first = again.now.as_ref().ok().and_then(|choices| choices.first()).map(|choice| choice.endpoint);
+        let first = again.first();
         self.same += u64::from(again.is_same || again.then.is_empty() && first.is_none());
         let charged = then_nanousd.unwrap_or(0);
         match (again.then.first(), first, &again.now) {
@@ -139,9 +141,8 @@ struct Summary<'a> {
 
 #[derive(Serialize)]
 struct Changed {
-    /// Endpoints, by their stable ids.
-    then: u64,
-    now: u64,
+    then: Place,
+    now: Place,
     #[serde(flatten)]
     sum: Sum,
 }
@@ -168,9 +169,9 @@ pub(super) struct Told {
     id: String,
     at_ms: u64,
     name: String,
-    /// First choices, by their stable ids.
-    then: Option<u64>,
-    now: Option<u64>,
+    /// First choices.
+    then: Option<Place>,
+    now: Option<Place>,
     same: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -178,10 +179,29 @@ pub(super) struct Told {
     now_nanousd: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_usd: Option<f64>,
+    /// Nobody would be left who did not fail then, or had a key to spare.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    would_fail: bool,
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut place = serializer.serialize_struct("Place", 2)?;
+        place.serialize_field("endpoint", &self.endpoint)?;
+        place.serialize_field("tier", &self.tier.map(Tier::name))?;
+        place.end()
+    }
+}
+
+impl Again {
+    /// The first choice now.
+    fn first(&self) -> Option<Place> {
+        self.now.as_ref().ok()?.first().map(|choice| choice.place)
+    }
 }
 
 pub(super) fn told(again: &Again, id: String, then_nanousd: Option<i64>, now: Option<Cost>) -> Told {
-    let first = again.now.as_ref().ok().and_then(|choices| choices.first()).map(|choice| choice.endpoint);
+    let first = again.first();
     Told {
         id,
         at_ms: again.generation.unix_ms(),
@@ -191,7 +211,12 @@ pub(super) fn told(again: &Again, id: String, then_nanousd: Option<i64>, now: Op
         same: again.is_same || again.then.is_empty() && first.is_none(),
         reason: again.now.as_ref().err().cloned(),
         then_nanousd,
-        now_nanousd: if let Some(Cost::Exact(nanousd)) = now { Some(nanousd) } else { None },
+        now_nanousd: match now {
+            Some(Cost::Exact(nanousd)) => Some(nanousd),
+            Some(Cost::Failed) => Some(0),
+            Some(Cost::Expected(_)) | None => None,
+        },
         expected_usd: if let Some(Cost::Expected(usd)) = now { Some(usd) } else { None },
+        would_fail: now == Some(Cost::Failed),
     }
 }
