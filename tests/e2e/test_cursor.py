@@ -80,6 +80,25 @@ def test_failover_and_errors_are_chats(house: House) -> None:
         assert (wrong.status, wrong.json()["error"]["param"]) == (400, param), wrong.body
 
 
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"input": 5}, "input", "must be a string or an array"),
+        ({"input": {"role": "user"}}, "input", "must be a string or an array"),
+        ({"input": WORDS, "max_output_tokens": "many"}, "max_output_tokens", "max_output_tokens"),
+        ({"input": None}, "messages", "missing"),
+        ({"messages": 5}, "messages", "must be an array"),
+        # Nothing else is wrong with a chat that has no conversation.
+        ({}, "messages", "missing"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_body_is_said_in_its_own_words(house: House, fields: dict[str, Any], param: str, words: str) -> None:
+    wrong = house.gateway.post("/v1/cursor/chat/completions", {"model": f"second/{CHAT}", **fields})
+    error = wrong.json()["error"]
+    assert (wrong.status, error["param"]) == (400, param) and words in error["message"], wrong.body
+
+
 def test_all_else_is_there_too(house: House) -> None:
     assert house.gateway.get("/v1/cursor/models").json() == house.gateway.get("/v1/models").json()
     assert house.gateway.post("/v1/chat/completions", {"model": f"second/{CHAT}", "input": WORDS}).status == 400

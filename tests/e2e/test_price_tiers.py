@@ -7,6 +7,7 @@ from json import loads
 from typing import Any
 
 import pytest
+from openrouter import components
 
 from e2e.house import ADMIN_TOKEN, KEY, Gateway, Reply, cost_nanousd
 from e2e.judge import Judge
@@ -17,6 +18,7 @@ FLEX = {"prompt": "1.5", "completion": "7.5", "cache_read": "0.15", "cache_write
 PRIORITY = {"prompt": "5", "completion": "30", "cache_read": "0.5", "cache_write": "6"}
 HALF = {"prompt": "1.5", "completion": "7.5", "cache_read": "0.15", "cache_write": "1.875"}
 ABOVE = 100
+BUSY = {"fault": {"kind": "status", "status": 503}}
 
 
 def configuration(address: str) -> str:
@@ -108,6 +110,10 @@ def test_a_long_prompt_is_priced_as_a_whole(
         ({"service_tier": "fast"}, PRIORITY, "priority"),
         # Wishes that open a tier ask for it.
         ({"model": "acme/tiers:floor"}, FLEX, "flex"),
+        ({"model": "acme/tiers:floor", "service_tier": "auto"}, FLEX, "flex"),
+        # Whoever asks for the usual one means it.
+        ({"model": "acme/tiers:floor", "service_tier": "default"}, USUAL, "default"),
+        ({"model": "acme/tiers:nitro", "service_tier": "default"}, USUAL, "default"),
         ({"provider": {"only": ["tiered/priority"]}}, PRIORITY, "priority"),
         # What the provider says it served counts, whatever was asked for: cheaper or dearer.
         ({"service_tier": "priority", "sim": {"service_tier": "default"}}, USUAL, "default"),
@@ -138,8 +144,7 @@ def test_a_tier_that_nobody_sells(gateway: Gateway, judge: Judge) -> None:
 def test_flex_stays_flex_and_priority_falls_back(gateway: Gateway, judge: Judge) -> None:
     gateway.forget_health()
     mark = judge.mark()
-    busy = {"fault": {"kind": "status", "status": 503}}
-    refused = ask(gateway, "acme/both", service_tier="flex", sim=busy)
+    refused = ask(gateway, "acme/both", service_tier="flex", sim=BUSY)
     assert refused.status == 503 and len(judge.since(mark)) == 1, "only one endpoint sells flex"
     gateway.forget_health()
     mark = judge.mark()
@@ -147,7 +152,7 @@ def test_flex_stays_flex_and_priority_falls_back(gateway: Gateway, judge: Judge)
     check(gateway, judge, mark, reply, PRIORITY, "priority")
     assert reply.headers["x-fairlead-provider"] == "tiered"
     # Its first attempt fails; what follows is the usual tier, and says so.
-    judge.script(busy, {})
+    judge.script(BUSY, {})
     gateway.forget_health()
     reply = gateway.post(
         "/api/v1/chat/completions",
@@ -156,6 +161,67 @@ def test_flex_stays_flex_and_priority_falls_back(gateway: Gateway, judge: Judge)
     row = gateway.generation(reply.generation)
     assert [attempt["service_tier"] for attempt in row["attempts"]] == ["priority", "default"]
     assert "service_tier" in reply.headers["x-fairlead-loss"]
+
+
+@pytest.mark.parametrize(
+    ("model", "dialect", "fields", "scripts", "words"),
+    [
+        ("acme/tiers", "chat/completions", {"provider": {"max_price": {"prompt": "4"}}}, (), "passed over"),
+        ("acme/tiers", "chat/completions", {}, (BUSY, {}), "passed over"),
+        ("acme/tiers", "messages", {}, (BUSY, {}), "passed over"),
+        ("acme/plain", "chat/completions", {}, (), "sells no such tier"),
+    ],
+)
+def test_a_tier_that_is_passed_over_is_not_called_unknown(
+    gateway: Gateway, judge: Judge, model: str, dialect: str, fields: dict[str, Any], scripts: tuple[Any, ...], words: str
+) -> None:
+    gateway.forget_health()
+    judge.forget_scripts()
+    if scripts:
+        judge.script(*scripts)
+    body = {"model": model, "service_tier": "priority", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    reply = gateway.post(f"/api/v1/{dialect}", body)
+    assert reply.status == 200 and words in (reply.headers["x-fairlead-loss"] or ""), (reply.body, reply.headers["x-fairlead-loss"])
+
+
+def test_the_tiers_of_an_endpoint_can_be_told_apart(gateway: Gateway, judge: Judge) -> None:
+    """In what is told of the routing."""
+    gateway.forget_health()
+    body = {"model": "acme/tiers", "service_tier": "priority", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+    endpoint = {"provider": "Tiered", "model": "acme/tiers"}
+    for scripts, tried in (((), ["priority"]), ((BUSY, {}), ["priority", None])):
+        judge.forget_scripts()
+        if scripts:
+            judge.script(*scripts)
+        metadata = gateway.post("/api/v1/chat/completions", body, headers={"x-openrouter-metadata": "enabled"}).json()[
+            "openrouter_metadata"
+        ]
+        components.OpenRouterMetadata.model_validate(metadata)
+        available = [
+            {**endpoint, "service_tier": "priority", "selected": tried[-1] == "priority"},
+            {**endpoint, "selected": tried[-1] is None},
+        ]
+        assert metadata["endpoints"]["available"] == available
+        assert [attempt.get("service_tier") for attempt in metadata["attempts"]] == tried
+
+
+def test_tiers_have_figures_of_their_own(gateway: Gateway, judge: Judge) -> None:
+    judge.forget_scripts()
+    gateway.forget_health()
+    # The first of a new connection is not measured.
+    assert [ask(gateway, "acme/tiers", service_tier="flex", stream=True).status for _ in range(4)] == [200] * 4
+    listed = gateway.get("/api/v1/models/acme/tiers/endpoints").json()["data"]["endpoints"]
+    assert [(each["tag"], each["latency_last_30m"] is not None) for each in listed] == [
+        ("tiered", False),
+        ("tiered/flex", True),
+        ("tiered/priority", False),
+    ]
+    [report] = gateway.operate("GET", "/admin/health").json()["data"]
+    assert (report["provider"], report["service_tier"], report["breaker"]) == ("tiered/flex", "flex", "closed")
+    for _ in range(6):
+        assert ask(gateway, "acme/tiers", service_tier="flex", sim=BUSY).status == 503
+    listed = gateway.get("/api/v1/models/acme/tiers/endpoints").json()["data"]["endpoints"]
+    assert [each["status"] for each in listed] == [0, -2, 0], "its breaker is open, the others' are not"
 
 
 @pytest.mark.parametrize(("model", "prices"), [("acme/now", HALF), ("acme/later", USUAL)])

@@ -1,5 +1,6 @@
 """What clients of OpenRouter's routes are told of the routing: where a request went, why it could not go, and what had failed before."""
 
+import json
 from typing import Any
 
 import httpx
@@ -163,6 +164,21 @@ def test_sdks_understand_it(gateway: Gateway) -> None:
             {"model": "acme/both:free"},
             {"code": "free_variant_ended", "excluded_by": ["free"], "fallback_models": ["acme/both"]},
         ),
+        (
+            {"model": "openrouter/free"},
+            {
+                "code": "free_variant_ended",
+                "excluded_by": ["free"],
+                "constraint": {"field": "model", "detail": "name the model itself: openrouter/free picks what costs nothing"},
+            },
+        ),
+        # What is missing is not the model that was asked for.
+        ({"preset": "nope"}, {"code": "model_not_found", "requested_models": ["acme/both"], "fallback_models": []}),
+        ({"model": "acme/both@preset/nope"}, {"code": "model_not_found", "fallback_models": []}),
+        (
+            {"models": ["acme/cheap@preset/nope"]},
+            {"requested_models": ["acme/both", "acme/cheap@preset/nope"], "fallback_models": []},
+        ),
     ],
     ids=str,
 )
@@ -176,6 +192,44 @@ def test_why_nothing_can_serve_it(gateway: Gateway, fields: dict[str, Any], expe
     path, body = "/messages", {"model": "acme/both", **fields, "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]}
     assert gateway.post(f"/api/v1{path}", body).json()["error"]["availability"]["code"] == availability["code"]
     assert "availability" not in gateway.post(f"/v1{path}", body).json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields", "word", "field"),
+    [
+        ({}, {"provider": {"require_parameters": True}}, "require_parameters", "provider.require_parameters"),
+        ({"x-fairlead-strict": "true"}, {}, "strict_translation", "X-Fairlead-Strict"),
+    ],
+    ids=["require_parameters", "strict"],
+)
+def test_why_a_strict_request_cannot_be_served(
+    house: House, headers: dict[str, str], fields: dict[str, Any], word: str, field: str
+) -> None:
+    """Two endpoints would lose something: both are affected. Nothing is sent."""
+    path, body = asked(CHAT, f"first/{MESSAGES}", False, "/api", {"models": [f"second/{CONVERSE}"], "seed": 7, **fields})
+    reply = house.gateway.post(path, body, headers={**ASKED, "x-fairlead-explain": "1", **headers})
+    error = reply.json()["error"]
+    assert (reply.status, "seed" in error["message"]) == (404, True)
+    availability = error["availability"]
+    assert (availability["code"], availability["excluded_by"]) == ("constraint_filtered", [word])
+    assert availability["affected_providers"] == ["first-anthropic-messages", "second-bedrock-converse"]
+    assert availability["requested_models"] == [f"first/{MESSAGES}", f"second/{CONVERSE}"]
+    assert availability["constraint"]["field"] == field and availability["constraint"]["detail"].startswith("leave ")
+    assert availability.keys() == MEMBERS and reply.json()["openrouter_metadata"]["attempt"] == 0
+    explained = json.loads(reply.headers["x-fairlead-explain"] or "")
+    assert [candidate["provider"] for candidate in explained["candidates"]] == availability["affected_providers"]
+
+
+def test_a_refusal_has_its_explanation(gateway: Gateway) -> None:
+    reply = ask(gateway, {"x-fairlead-explain": "1"}, provider={"max_price": {"prompt": "0.5"}})
+    told = json.loads(reply.headers["x-fairlead-explain"] or "")
+    assert (reply.status, told["candidates"]) == (404, [])
+    assert [(out["provider"], out["excluded_by"]) for out in told["removed"]] == [("dear", "max_price"), ("cheap", "max_price")]
+    assert ask(gateway, provider={"max_price": {"prompt": "0.5"}}).headers["x-fairlead-explain"] is None
+    replies = [ask(gateway, {"x-fairlead-explain": "1"}, model="acme/scarce") for _ in range(2)]
+    refused = next(reply for reply in replies if reply.status != 200)
+    [candidate] = json.loads(refused.headers["x-fairlead-explain"] or "")["candidates"]
+    assert (refused.status, candidate["provider"], candidate["health"]["full"]) == (429, "scarce", True)
 
 
 def test_a_key_at_its_limit_says_when_it_is_free(gateway: Gateway) -> None:
@@ -205,3 +259,12 @@ def test_a_key_at_its_limit_says_when_it_is_free(gateway: Gateway) -> None:
 )
 def test_the_wrong_member_is_named(gateway: Gateway, fields: dict[str, Any], param: str) -> None:
     assert ask(gateway, **fields).json()["error"]["metadata"]["param"] == param
+
+
+@pytest.mark.parametrize(("models", "param"), [(["acme/bad"], "models[0]"), (["acme/cheap", "acme/both", "acme/bad"], "models[2]")])
+def test_the_wrong_model_of_a_list_is_named_where_the_list_stands_alone(gateway: Gateway, models: list[str], param: str) -> None:
+    body = {"models": models, "messages": [{"role": "user", "content": "Hello"}]}
+    error = gateway.post("/v1/chat/completions", body).json()["error"]
+    assert ("acme/bad" in error["message"], error["param"]) == (True, param)
+    error = gateway.post("/api/v1/chat/completions", body).json()["error"]
+    assert (error["metadata"]["param"], error["availability"]["requested_models"]) == (param, models)

@@ -34,7 +34,9 @@ class Report(msgspec.Struct, frozen=True):
     """Stable id."""
     model: str
     provider: str
-    """The slug, with the region behind a slash where one is named."""
+    """The slug, with the region behind a slash where one is named, and a tier."""
+    service_tier: str | None
+    """The tier that it was asked for, where the endpoint sells that beside its usual one; each has a health of its own."""
     breaker: str
     """`closed`; `open`: shut out; `due`: one request may try."""
     outage: bool
@@ -51,8 +53,12 @@ class Report(msgspec.Struct, frozen=True):
     """Provider keys that may be used now, and all of them."""
 
 
+Known = dict[tuple[int, str | None], Report]
+"""By the endpoints' ids, and the tier that they sell beside the usual one."""
+
+
 async def show(call: Call) -> Response:
-    """Every endpoint that was used."""
+    """Every endpoint that was used, and every tier of one."""
     return reply({"data": [msgspec.to_builtins(report) for report in known(call).values()]})
 
 
@@ -62,9 +68,10 @@ async def forget(call: Call) -> Response:
     return reply({"data": []})
 
 
-def known(call: Call) -> dict[int, Report]:
-    """By the endpoints' ids."""
-    return {report.endpoint: report for report in msgspec.json.decode(call.desk.engine.health(), type=list[Report])}
+def known(call: Call) -> Known:
+    """What there is."""
+    reports = msgspec.json.decode(call.desk.engine.health(), type=list[Report])
+    return {(report.endpoint, report.service_tier): report for report in reports}
 
 
 def openrouter_fields(report: Report | None) -> dict[str, Any]:

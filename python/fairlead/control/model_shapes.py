@@ -3,7 +3,7 @@
 from typing import Any
 
 from fairlead.config.view import EndpointView, ModelView, ProviderView
-from fairlead.control.health import Report, openrouter_fields
+from fairlead.control.health import Known, Report, openrouter_fields
 from fairlead.control.replies import rfc3339
 
 OPENROUTER_PREFIX = "/api/v1/"
@@ -69,10 +69,10 @@ def openrouter_model(model: ModelView) -> dict[str, Any]:
     return shown
 
 
-def openrouter_endpoints(model: ModelView, endpoint: EndpointView, report: Report | None) -> list[dict[str, Any]]:
-    """An endpoint, then each service tier that it sells beside the usual one. Of those nothing is known that could be shown."""
-    tiers = [openrouter_endpoint(model, endpoint, None, tier) for tier in endpoint.tier_pricing]
-    return [openrouter_endpoint(model, endpoint, report), *tiers]
+def openrouter_endpoints(model: ModelView, endpoint: EndpointView, known: Known) -> list[dict[str, Any]]:
+    """An endpoint, then each service tier that it sells beside the usual one; each has its own figures."""
+    tiers = (None, *endpoint.tier_pricing)
+    return [openrouter_endpoint(model, endpoint, known.get((endpoint.id, tier)), tier) for tier in tiers]
 
 
 def openrouter_endpoint(model: ModelView, endpoint: EndpointView, report: Report | None, tier: str | None = None) -> dict[str, Any]:

@@ -71,9 +71,7 @@ async def endpoints(call: Call) -> Response:
         "created": model.created,
         "description": model.description,
         "architecture": model_shapes.architecture(model),
-        "endpoints": [
-            shown for endpoint in model.endpoints for shown in model_shapes.openrouter_endpoints(model, endpoint, known.get(endpoint.id))
-        ],
+        "endpoints": [shown for endpoint in model.endpoints for shown in model_shapes.openrouter_endpoints(model, endpoint, known)],
     }
     return reply({"data": data})
 
@@ -86,7 +84,7 @@ async def endpoints_without_retention(call: Call) -> Response:
         for model in await _usable(call)
         for endpoint in model.endpoints
         if model_query.keeps_nothing(providers.get(endpoint.provider))
-        for shown in model_shapes.openrouter_endpoints(model, endpoint, known.get(endpoint.id))
+        for shown in model_shapes.openrouter_endpoints(model, endpoint, known)
     ]
     return reply({"data": data})
 
@@ -96,7 +94,7 @@ async def providers(call: Call) -> Response:
     return reply({"data": [model_shapes.openrouter_provider(provider) for provider in call.desk.offer.providers.values()]})
 
 
-def _known(call: Call) -> dict[int, health.Report]:
+def _known(call: Call) -> health.Known:
     """Statistics are for those who have a key, as with OpenRouter."""
     return health.known(call) if call.principal.kind != "anonymous" else {}
 

@@ -30,6 +30,8 @@ pub struct Offered<'a> {
     pub model: &'a str,
     /// Display name of its provider.
     pub provider: &'a str,
+    /// The service tier that it is asked for, where it sells that beside its usual one.
+    pub tier: Option<&'static str>,
     /// The last attempt went there.
     pub selected: bool,
 }
@@ -41,6 +43,8 @@ pub struct Tried<'a> {
     pub model: &'a str,
     /// Display name of its provider.
     pub provider: &'a str,
+    /// The service tier that it was asked for, where it sells that beside its usual one.
+    pub tier: Option<&'static str>,
     /// The HTTP status.
     pub status: u16,
 }
@@ -56,17 +60,21 @@ impl Metadata<'_> {
         json.text("summary", &self.summary()).number("attempt", attempts.len() as u64).flag("is_byok", false);
         json.object("endpoints", |endpoints| {
             endpoints.number("total", total as u64).array("available", |list| {
-                for Offered { model, provider, selected } in available {
+                for Offered { model, provider, tier, selected } in available {
                     list.object(|endpoint| {
-                        endpoint.text("provider", provider).text("model", model).flag("selected", *selected);
+                        endpoint.text("provider", provider).text("model", model);
+                        name_tier(endpoint, *tier);
+                        endpoint.flag("selected", *selected);
                     });
                 }
             });
         });
         json.array("attempts", |list| {
-            for Tried { model, provider, status } in attempts {
+            for Tried { model, provider, tier, status } in attempts {
                 list.object(|attempt| {
-                    attempt.text("provider", provider).text("model", model).number("status", u64::from(*status));
+                    attempt.text("provider", provider).text("model", model);
+                    name_tier(attempt, *tier);
+                    attempt.number("status", u64::from(*status));
                 });
             }
         });
@@ -78,6 +86,13 @@ impl Metadata<'_> {
     fn summary(&self) -> String {
         let selected = self.available.iter().find(|endpoint| endpoint.selected).map_or("none", |endpoint| endpoint.provider);
         format!("available={}, selected={selected}", self.available.len())
+    }
+}
+
+/// Ours, where OpenRouter's schema has no place for it: without it, an endpoint and its tiers would look the same.
+fn name_tier(json: &mut Object<'_>, tier: Option<&'static str>) {
+    if let Some(tier) = tier {
+        json.text("service_tier", tier);
     }
 }
 
@@ -142,14 +157,15 @@ mod tests {
 
     #[test]
     fn the_member_is_as_openrouter_writes_it() {
-        let available =
-            [Offered { model: "a/b", provider: "First", selected: false }, Offered { model: "a/b", provider: "Sec\"ond", selected: true }];
-        let attempts = [Tried { model: "a/b", provider: "First", status: 503 }, Tried { model: "a/b", provider: "Sec\"ond", status: 200 }];
+        let first = Offered { model: "a/b", provider: "First", tier: Some("flex"), selected: false };
+        let available = [first, Offered { provider: "Sec\"ond", tier: None, selected: true, ..first }];
+        let failed = Tried { model: "a/b", provider: "First", tier: Some("flex"), status: 503 };
+        let attempts = [failed, Tried { provider: "Sec\"ond", tier: None, status: 200, ..failed }];
         let metadata = Metadata { requested: "a/b:floor", strategy: "direct", total: 3, available: &available, attempts: &attempts };
         let expected = concat!(
             r#","openrouter_metadata":{"requested":"a/b:floor","strategy":"direct","region":null,"summary":"available=2, selected=Sec\"ond","#,
-            r#""attempt":2,"is_byok":false,"endpoints":{"total":3,"available":[{"provider":"First","model":"a/b","selected":false},"#,
-            r#"{"provider":"Sec\"ond","model":"a/b","selected":true}]},"attempts":[{"provider":"First","model":"a/b","status":503},"#,
+            r#""attempt":2,"is_byok":false,"endpoints":{"total":3,"available":[{"provider":"First","model":"a/b","service_tier":"flex","selected":false},"#,
+            r#"{"provider":"Sec\"ond","model":"a/b","selected":true}]},"attempts":[{"provider":"First","model":"a/b","service_tier":"flex","status":503},"#,
             r#"{"provider":"Sec\"ond","model":"a/b","status":200}],"params":{},"pipeline":[]}"#
         );
         assert_eq!(std::str::from_utf8(&metadata.member()).unwrap(), expected);

@@ -164,6 +164,8 @@ pub struct Facts {
     pub preset: Option<String>,
     /// Where the model's value lies in the body, quotes included. Empty where the path names the model, or `models` alone does.
     pub model_range: Range<usize>,
+    /// The model is the first of `models`, which alone name any.
+    pub model_is_listed: bool,
     /// Where the conversation lies (`messages`, `contents`, or `input` of a Responses body, which may be a text or absent), for estimates and affinity.
     /// Of completions the `prompt`, of embeddings the `input`: a text or an array.
     pub messages_range: Range<usize>,
@@ -191,7 +193,7 @@ pub struct Facts {
     pub is_threaded: bool,
     /// The wish about thinking is told in OpenRouter's own object, `reasoning` of a chat body.
     pub has_reasoning_object: bool,
-    /// The service tier that is asked for; `None` where nothing is said, or in a word that nobody here knows.
+    /// The service tier that is asked for; `None` where nothing is said, which "auto" says as well, or in a word that nobody here knows.
     pub tier: Option<Tier>,
     /// Length of the body in bytes.
     pub body_bytes: usize,
@@ -284,9 +286,30 @@ pub enum TierWord {
     #[default]
     Kept,
     /// It is taken out: the usual tier serves.
-    Removed,
+    Removed(NoTier),
     /// This one is asked for instead.
     Asked(Tier),
+}
+
+/// Why the usual tier serves where another one was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTier {
+    /// The endpoint has no other, as far as is known.
+    NotSold,
+    /// The endpoint has it, but was not to be asked for it.
+    PassedOver,
+}
+
+impl NoTier {
+    /// What a loss says of it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            NoTier::NotSold => "the endpoint sells no such tier; its usual one serves",
+            NoTier::PassedOver => {
+                "the endpoint's tier was passed over (max_price, ignore, its health, a failure or its keys' limits); its usual one serves"
+            }
+        }
+    }
 }
 
 /// Writes down the edits that make the client's body the provider's. Everything else stays byte for byte.
@@ -328,7 +351,7 @@ fn say_tier(dialect: Dialect, tier: TierWord, changes: &mut MemberEdits<'_, '_>)
     }
     match tier {
         TierWord::Asked(tier) => changes.set(place, name, quoted(tier.word(dialect).unwrap_or(tier.name()))),
-        TierWord::Kept | TierWord::Removed => changes.remove(place),
+        TierWord::Kept | TierWord::Removed(_) => changes.remove(place),
     }
 }
 
@@ -438,6 +461,7 @@ pub(crate) struct Body<'a, F> {
 impl<F: AsRef<[u8]>> Body<'_, F> {
     fn facts(&self, address: Option<Address>) -> Result<Facts, Refusal> {
         let mut fallback_models = self.fallback_models()?;
+        let listed = fallback_models.len();
         let ((model, model_range), in_path) = match address {
             Some(Address { model, stream }) => ((addressed_model(model)?, 0..0), Some(stream)),
             None => (self.model(&mut fallback_models)?, None),
@@ -460,6 +484,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             dialect: self.dialect,
             purpose: self.purpose,
             model,
+            model_is_listed: fallback_models.len() < listed,
             fallback_models,
             preset: self.short_text(extension(PRESET), MAX_MODEL_BYTES)?,
             model_range,
@@ -499,7 +524,10 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
 
     fn tier_at(&self, index: usize) -> Option<Tier> {
         let (_, range) = self.value(index).filter(|(kind, _)| *kind == Kind::String)?;
-        Tier::from_word(as_str(&self.text(range))?.as_bytes())
+        let text = self.text(range);
+        // "auto" leaves it to whoever serves, as saying nothing does.
+        let word = as_str(&text).filter(|word| !word.eq_ignore_ascii_case("auto"))?;
+        Tier::from_word(word.as_bytes())
     }
 
     /// The model, which is the first of the others where the body names them alone.

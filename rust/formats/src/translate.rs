@@ -74,10 +74,10 @@ pub fn say_tier(request: &mut Request<'_>, tier: TierWord, losses: &mut Losses) 
     let speaks_of_it = |name: &Text<'_>| name.is("speed");
     match tier {
         TierWord::Kept => return,
-        TierWord::Removed => {
+        TierWord::Removed(why) => {
             match request.labels.service_tier {
-                Some(_) => losses.param(Param::ServiceTier, request, Severity::Changed, NO_SUCH_TIER),
-                None => losses.at("speed".to_owned(), Severity::Changed, NO_SUCH_TIER),
+                Some(_) => losses.param(Param::ServiceTier, request, Severity::Changed, why.reason()),
+                None => losses.at("speed".to_owned(), Severity::Changed, why.reason()),
             }
             request.labels.service_tier = None;
         }
@@ -85,9 +85,6 @@ pub fn say_tier(request: &mut Request<'_>, tier: TierWord, losses: &mut Losses) 
     }
     request.rest.retain(|member| !speaks_of_it(&member.name));
 }
-
-/// Why a service tier that was asked for is taken out.
-pub const NO_SUCH_TIER: &str = "the endpoint sells no such tier; its usual one serves";
 
 /// What of a request the way back needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

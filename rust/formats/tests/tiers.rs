@@ -3,7 +3,7 @@
 
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::ReplyScan;
-use fairlead_formats::request::{Address, Facts, RequestScan, Target, TierWord, edits};
+use fairlead_formats::request::{Address, Facts, NoTier, RequestScan, Target, TierWord, edits};
 use fairlead_formats::splice::Edits;
 use fairlead_formats::tap::Tap;
 use fairlead_formats::translate::{self, dialects, say_tier};
@@ -33,7 +33,9 @@ fn what_requests_ask_for() {
     let check = |dialect, members: &str, tier| assert_eq!(facts(dialect, &body(dialect, members)).tier, tier, "{dialect:?} {members}");
     check(OpenaiChat, "", None);
     check(OpenaiChat, r#","service_tier":"flex""#, Some(Tier::Flex));
-    check(OpenaiChat, r#","service_tier":"auto""#, Some(Tier::Standard));
+    // It says no more than nothing does.
+    check(OpenaiChat, r#","service_tier":"auto""#, None);
+    check(OpenaiChat, r#","service_tier":"default""#, Some(Tier::Standard));
     // Of what nobody here knows the provider is the judge.
     check(OpenaiChat, r#","service_tier":"turbo""#, None);
     check(OpenaiChat, r#","service_tier":7"#, None);
@@ -63,13 +65,13 @@ fn how_it_is_said_to_the_provider() {
     };
     let flex = TierWord::Asked(Tier::Flex);
     check(OpenaiChat, r#","service_tier":"priority""#, TierWord::Kept, r#","service_tier":"priority""#);
-    check(OpenaiChat, r#","service_tier":"priority","n":1"#, TierWord::Removed, r#","n":1"#);
-    check(OpenaiChat, "", TierWord::Removed, "");
+    check(OpenaiChat, r#","service_tier":"priority","n":1"#, TierWord::Removed(NoTier::NotSold), r#","n":1"#);
+    check(OpenaiChat, "", TierWord::Removed(NoTier::NotSold), "");
     check(OpenaiChat, "", flex, r#","service_tier":"flex""#);
     check(OpenaiChat, r#","service_tier":"fast""#, TierWord::Asked(Tier::Priority), r#","service_tier":"priority""#);
     check(OpenaiResponses, r#","provider":{},"service_tier":"priority""#, flex, r#","service_tier":"flex""#);
     check(AnthropicMessages, r#","service_tier":"priority""#, TierWord::Asked(Tier::Fast), r#","speed":"fast""#);
-    check(AnthropicMessages, r#","speed":"fast","service_tier":"flex""#, TierWord::Removed, "");
+    check(AnthropicMessages, r#","speed":"fast","service_tier":"flex""#, TierWord::Removed(NoTier::NotSold), "");
     check(GeminiGenerate, r#","service_tier":"flex""#, flex, r#","serviceTier":"flex""#);
 }
 
@@ -95,11 +97,11 @@ fn how_it_is_said_in_another_dialect() {
         assert_eq!((said.unwrap_or_default().as_str(), told.as_slice()), (expected, losses), "{members} {to:?} {tier:?}");
     };
     check(OpenaiChat, r#","service_tier":"fast""#, OpenaiResponses, TierWord::Asked(Tier::Priority), r#"service_tier="priority""#, &[]);
-    check(OpenaiChat, r#","service_tier":"fast""#, OpenaiResponses, TierWord::Removed, "", &["service_tier"]);
+    check(OpenaiChat, r#","service_tier":"fast""#, OpenaiResponses, TierWord::Removed(NoTier::NotSold), "", &["service_tier"]);
     check(OpenaiChat, r#","service_tier":"fast""#, AnthropicMessages, TierWord::Asked(Tier::Fast), r#"speed="fast""#, &[]);
     check(OpenaiChat, "", GeminiGenerate, TierWord::Asked(Tier::Flex), r#"serviceTier="flex""#, &[]);
     check(AnthropicMessages, r#","speed":"fast""#, OpenaiChat, TierWord::Asked(Tier::Priority), r#"service_tier="priority""#, &[]);
-    check(AnthropicMessages, r#","speed":"fast""#, OpenaiChat, TierWord::Removed, "", &["speed"]);
+    check(AnthropicMessages, r#","speed":"fast""#, OpenaiChat, TierWord::Removed(NoTier::NotSold), "", &["speed"]);
     check(AnthropicMessages, r#","speed":"fast""#, AnthropicMessages, TierWord::Kept, r#"speed="fast""#, &[]);
 }
 

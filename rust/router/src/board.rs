@@ -210,9 +210,14 @@ impl Board {
         self.models[model].tiers.clone()
     }
 
-    /// The endpoints, in the order of positions; tiers that they sell stand behind them all.
+    /// The endpoints, in the order of positions.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.asks.is_none())
+        self.all_entries().filter(|entry| entry.asks.is_none())
+    }
+
+    /// The endpoints, and behind them all the tiers that they sell, in the order of positions.
+    pub(crate) fn all_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// An endpoint by its stable id. Linear: for showing.

@@ -69,6 +69,9 @@ pub enum PriceMember {
 }
 
 impl Reason {
+    /// The word of those that lack a parameter, or say it in another way, where that is not wanted.
+    pub const REQUIRE_PARAMETERS: &'static str = "require_parameters";
+
     /// OpenRouter's word for it in `excluded_by`, ours where they have none.
     pub const fn word(self) -> &'static str {
         match self {
@@ -86,7 +89,7 @@ impl Reason {
             Reason::Inputs(_) => "input_modalities",
             Reason::Outputs(_) => "output_modalities",
             Reason::Tools => "tools",
-            Reason::Parameters(_) => "require_parameters",
+            Reason::Parameters(_) => Reason::REQUIRE_PARAMETERS,
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Routing {
     pub(crate) availability: Option<Availability>,
     /// How far it got, where the caller asked: the member of the error's body.
     pub(crate) metadata: Option<Vec<u8>>,
+    /// Why it would go where it would go, where the caller asked.
+    pub(crate) explanation: Option<HeaderValue>,
 }
 
 impl Failure {
@@ -97,6 +99,25 @@ impl Failure {
 
     pub(crate) fn telling(mut self, metadata: Vec<u8>) -> Failure {
         self.routing.get_or_insert_default().metadata = Some(metadata);
+        self
+    }
+
+    pub(crate) fn explained(mut self, explanation: Option<HeaderValue>) -> Failure {
+        if explanation.is_some() {
+            self.routing.get_or_insert_default().explanation = explanation;
+        }
+        self
+    }
+
+    /// This failure, where another endpoint stood in line and failed in the same way: it is affected too.
+    pub(crate) fn and(mut self, other: Failure) -> Failure {
+        let theirs = other.routing.and_then(|routing| routing.availability);
+        let ours = self.routing.as_mut().and_then(|routing| routing.availability.as_mut());
+        if let (Some(ours), Some(theirs)) = (ours, theirs) {
+            let new = theirs.affected_providers.into_iter().filter(|slug| !ours.affected_providers.contains(slug));
+            let new: Vec<String> = new.collect();
+            ours.affected_providers.extend(new);
+        }
         self
     }
 

@@ -100,7 +100,7 @@ pub(crate) async fn read(
         }
     };
     let scanned = match (scanned, otherwise) {
-        (Err(failure), Some(other)) => Box::pin(rescan(*other, &frames.done)).await.ok_or(failure),
+        (Err(failure), Some(other)) => Box::pin(rescan(*other, &frames.done, failure)).await,
         (scanned, _) => scanned,
     };
     match scanned {
@@ -112,15 +112,22 @@ pub(crate) async fn read(
     }
 }
 
-/// What a body that came whole says in another dialect, if it holds a conversation there.
-async fn rescan(mut scan: RequestScan, frames: &[Bytes]) -> Option<Facts> {
+/// What a body that came whole says in another dialect, if it holds a conversation there. Where it is nothing in either, and only the
+/// conversation is missing in the first, `failure`, what is wrong in the other one is told.
+async fn rescan(mut scan: RequestScan, frames: &[Bytes], failure: Failure) -> Result<Facts, Failure> {
     for frame in frames {
         for piece in frame.chunks(YIELD_AFTER_BYTES) {
-            scan.feed(piece).ok()?;
+            if scan.feed(piece).is_err() {
+                return Err(failure);
+            }
             tokio::task::yield_now().await;
         }
     }
-    scan.finish(frames).ok().filter(|facts| !facts.messages_range.is_empty())
+    match scan.finish(frames) {
+        Ok(facts) if !facts.messages_range.is_empty() => Ok(facts),
+        Err(refusal) if failure.param.as_deref() == Some("messages") => Err(refused(refusal)),
+        Ok(_) | Err(_) => Err(failure),
+    }
 }
 
 /// Takes a body off the wire that nobody wants, so that a client that is still sending reads the refusal.

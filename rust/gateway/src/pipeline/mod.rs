@@ -320,7 +320,7 @@ async fn prepare_first(
     ask: &Ask,
     intake: &Intake,
 ) -> Result<(Prepared, Leg), Failure> {
-    let mut refused = None;
+    let mut refused: Option<Failure> = None;
     loop {
         let failure = match Prepared::make(admitted, ask, intake).await {
             Ok(prepared) => return Ok((prepared, leg)),
@@ -333,7 +333,10 @@ async fn prepare_first(
             journey.instead(admitted.worker.shared.routing_ms(std::time::Instant::now()))
         };
         // The best endpoint's reason is the one to tell.
-        let first = refused.take().unwrap_or(failure);
+        let first = match refused.take() {
+            Some(first) => first.and(failure),
+            None => failure,
+        };
         leg = match next {
             Some(next) => next,
             None => return Err(first),

@@ -11,6 +11,7 @@ use super::telling::{self, Telling};
 use crate::routes::Ask;
 use crate::worker::Worker;
 use bytes::Bytes;
+use fairlead_formats::availability::AvailabilityCode;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, Tier};
@@ -238,6 +239,11 @@ impl Journey {
 
     /// A failure before anything was sent, with what the caller wants to know of the routing.
     pub(crate) fn tell_with(&self, failure: Failure) -> Failure {
+        let mut failure = failure.explained(self.explanation.clone());
+        let unavailable = failure.routing.as_mut().and_then(|routing| routing.availability.as_mut());
+        if let Some(unavailable) = unavailable.filter(|unavailable| unavailable.code == AvailabilityCode::ConstraintFiltered) {
+            telling::add_removed(unavailable, &self.board, &self.plan);
+        }
         match &self.telling {
             Some(telling) => telling.before_any(self.board.snapshot(), failure),
             None => failure,
@@ -365,16 +371,16 @@ pub(crate) fn choose(
         receipt.explain(&Explanation::new(&weighed.board, &weighed.plan, seed));
     }
     let telling = wants_metadata.then(|| Rc::new(weighed.telling(&intake.facts)));
+    let explanation = (wants_explanation && receipt.is_none()).then(|| shown_in_a_header(&weighed, seed)).flatten();
     if weighed.plan.steps.is_empty() {
         let requested = telling::requested(&intake.facts);
         let availability = telling::filtered(&weighed.board, &weighed.plan, requested);
-        let refusal = weighed.refusal(ask.purpose).unavailable(Some(availability));
+        let refusal = weighed.refusal(ask.purpose).unavailable(Some(availability)).explained(explanation);
         return Err(match &telling {
             Some(telling) => telling.before_any(weighed.board.snapshot(), refusal),
             None => refusal,
         });
     }
-    let explanation = (wants_explanation && receipt.is_none()).then(|| shown_in_a_header(&weighed, seed)).flatten();
     let judges_calls = weighed.judges_calls();
     let Weighed { board, plan, wanted, wishes, need, asked, .. } = weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
@@ -411,8 +417,8 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
     let (facts, frames, now_ms) = (&intake.facts, &intake.frames[..], asking.now_ms);
     let session = facts.session_id.as_deref().or(asking.session);
     let wrong_name = |error: NameError| {
-        let availability = telling::unnamed(board.snapshot(), &error, facts);
-        wrong_name(error).unavailable(availability)
+        let availability = telling::unnamed(&error, facts);
+        wrong_name(error, facts).unavailable(availability)
     };
     let wanted = names::resolve(&board, named(facts, session), asking.allowed, asking.seed).map_err(wrong_name)?;
     let wishes = wishes(&board, intake)?;
@@ -490,13 +496,17 @@ fn wrong_wish(error: WishError) -> Failure {
     Failure::new(ErrorKind::InvalidRequest, format!("\"{}\": {}", error.path, error.message)).param(Some(error.path))
 }
 
-fn wrong_name(error: NameError) -> Failure {
+fn wrong_name(error: NameError, facts: &Facts) -> Failure {
     let kind = match error.kind {
         NameErrorKind::Unknown | NameErrorKind::NotFree => ErrorKind::ModelNotFound,
         NameErrorKind::Senseless => ErrorKind::InvalidRequest,
         NameErrorKind::Forbidden => ErrorKind::PermissionDenied,
     };
-    let path = error.path.strip_prefix("models.").map(|position| format!("models[{position}]"));
+    let position = match error.path.strip_prefix("models.") {
+        Some(position) => position.parse().ok().map(|position: usize| position + usize::from(facts.model_is_listed)),
+        None => (facts.model_is_listed && error.path == "model").then_some(0),
+    };
+    let path = position.map(|position| format!("models[{position}]"));
     Failure::new(kind, error.message).param(Some(path.unwrap_or(error.path)))
 }
 

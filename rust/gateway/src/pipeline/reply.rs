@@ -211,7 +211,11 @@ fn redacted(value: &HeaderValue, secrets: &[&str]) -> Option<HeaderValue> {
 /// A request that was refused before it had a generation.
 pub(crate) fn refusal(face: Face, failure: &Failure) -> Response<ReplyBody> {
     let metadata = failure.routing.as_ref().and_then(|routing| routing.metadata.as_deref());
-    error_response(face, failure, Details::default(), metadata)
+    let mut response = error_response(face, failure, Details::default(), metadata);
+    if let Some(explanation) = failure.routing.as_ref().and_then(|routing| routing.explanation.as_ref()) {
+        response.headers_mut().insert(EXPLAIN, explanation.clone());
+    }
+    response
 }
 
 /// The whole reply, as written, to a head that hyper could not read or that never came to its end.

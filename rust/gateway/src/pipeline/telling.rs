@@ -1,11 +1,13 @@
 //! What a caller is told of the routing of its request: how it went (`openrouter_metadata`), where it asked for that, and why there was
 //! nowhere to go (`error.availability`).
 
+use super::Admitted;
 use super::failure::Failure;
 use super::plan::Choice;
 use fairlead_formats::availability::{Availability, AvailabilityCode, Constraint};
 use fairlead_formats::metadata::{Metadata, Offered, Tried};
 use fairlead_formats::request::Facts;
+use fairlead_ir::Tier;
 use fairlead_router::names::{NameError, NameErrorKind, Pick, Wanted};
 use fairlead_router::{Board, Plan, Reason};
 use fairlead_snapshot::Snapshot;
@@ -23,6 +25,7 @@ pub(crate) struct Telling {
 #[derive(Clone, Debug)]
 struct Available {
     endpoint: u64,
+    tier: Option<Tier>,
     model: String,
     provider: String,
 }
@@ -32,7 +35,8 @@ impl Telling {
     pub(crate) fn new(board: &Board, plan: &Plan, wanted: &Wanted, named: &str) -> Telling {
         let available = plan.steps.iter().map(|step| {
             let entry = board.entry(step.entry);
-            Available { endpoint: entry.id, model: board.model(entry).id.to_string(), provider: board.provider(entry).name.clone() }
+            let (model, provider) = (board.model(entry).id.to_string(), board.provider(entry).name.clone());
+            Available { endpoint: entry.id, tier: entry.asks, model, provider }
         });
         Telling {
             requested: named.to_owned(),
@@ -44,15 +48,17 @@ impl Telling {
 
     /// The member for a reply or an error, after these attempts, each with its status.
     pub(crate) fn member(&self, snapshot: &Snapshot, attempts: &[(Choice, u16)]) -> Vec<u8> {
-        let last = attempts.last().map(|(choice, _)| choice.endpoint(snapshot).id);
-        let available = self.available.iter().map(|Available { endpoint, model, provider }| Offered {
+        let last = attempts.last().map(|(choice, _)| (choice.endpoint(snapshot).id, choice.asks));
+        let available = self.available.iter().map(|Available { endpoint, tier, model, provider }| Offered {
             model,
             provider,
-            selected: last == Some(*endpoint),
+            tier: tier.map(Tier::name),
+            selected: last == Some((*endpoint, *tier)),
         });
         let tried = attempts.iter().map(|(choice, status)| Tried {
             model: &choice.model(snapshot).id,
             provider: &choice.provider(snapshot).name,
+            tier: choice.asks.map(Tier::name),
             status: *status,
         });
         let (available, attempts): (Vec<_>, Vec<_>) = (available.collect(), tried.collect());
@@ -88,12 +94,7 @@ pub(crate) fn requested(facts: &Facts) -> Vec<String> {
 }
 
 /// Why a name stands for nothing that can be had; `None` where that is not for want of it.
-pub(crate) fn unnamed(snapshot: &Snapshot, error: &NameError, facts: &Facts) -> Option<Availability> {
-    let requested_models = requested(facts);
-    let wrong = match error.path.strip_prefix("models.") {
-        Some(position) => facts.fallback_models.get(position.parse::<usize>().ok()?)?,
-        None => &facts.model,
-    };
+pub(crate) fn unnamed(error: &NameError, facts: &Facts) -> Option<Availability> {
     let (code, constraint) = match error.kind {
         NameErrorKind::Unknown => (AvailabilityCode::ModelNotFound, None),
         NameErrorKind::NotFree => {
@@ -101,10 +102,9 @@ pub(crate) fn unnamed(snapshot: &Snapshot, error: &NameError, facts: &Facts) -> 
         }
         NameErrorKind::Senseless | NameErrorKind::Forbidden => return None,
     };
-    let paid = || Some(wrong.trim_end_matches(":free").to_owned());
-    let nearest = if constraint.is_some() { paid() } else { snapshot.nearest(wrong).map(str::to_owned) };
+    let fallback_models = error.instead.iter().cloned().collect();
     let excluded_by = constraint.iter().map(|_| Reason::NotFree.word()).collect();
-    Some(Availability { fallback_models: nearest.into_iter().collect(), excluded_by, constraint, ..bare(code, requested_models) })
+    Some(Availability { fallback_models, excluded_by, constraint, ..bare(code, requested(facts)) })
 }
 
 /// Why the plan is empty.
@@ -112,21 +112,47 @@ pub(crate) fn filtered(board: &Board, plan: &Plan, requested_models: Vec<String>
     let code = match plan.main_reason() {
         None => AvailabilityCode::NoEndpoints,
         Some(Reason::NoDialect) => AvailabilityCode::WrongEndpoint,
-        Some(Reason::NotFree) => AvailabilityCode::FreeVariantEnded,
+        Some(Reason::NotFree | Reason::NotFreeToPick) => AvailabilityCode::FreeVariantEnded,
         Some(Reason::DataCollection | Reason::NotZdr) => AvailabilityCode::PrivacyRestricted,
         Some(_) => AvailabilityCode::ConstraintFiltered,
     };
     let constraint = plan.main_reason().and_then(|reason| Some(Constraint { field: reason.field()?, detail: reason.relax() }));
     let mut unavailable = Availability { constraint, ..bare(code, requested_models) };
+    add_removed(&mut unavailable, board, plan);
+    unavailable
+}
+
+/// Whose endpoints the filters took out, and which filters.
+pub(crate) fn add_removed(unavailable: &mut Availability, board: &Board, plan: &Plan) {
     for removed in &plan.removed {
-        let (slug, word) = (&board.provider(board.entry(removed.entry)).slug, removed.reason.word());
-        if !unavailable.affected_providers.contains(slug) {
-            unavailable.affected_providers.push(slug.clone());
-        }
-        if !unavailable.excluded_by.contains(&word) {
-            unavailable.excluded_by.push(word);
-        }
+        let slug = &board.provider(board.entry(removed.entry)).slug;
+        add_affected(unavailable, slug, removed.reason.word());
     }
+}
+
+/// A provider whose endpoint is out, and what took it out.
+pub(crate) fn add_affected(unavailable: &mut Availability, slug: &str, word: &'static str) {
+    if !unavailable.affected_providers.iter().any(|known| known == slug) {
+        unavailable.affected_providers.push(slug.to_owned());
+    }
+    if !unavailable.excluded_by.contains(&word) {
+        unavailable.excluded_by.push(word);
+    }
+}
+
+/// An endpoint that a request would lose something at which would rather be refused.
+pub(crate) fn strict(admitted: &Admitted<'_>, facts: &Facts) -> Availability {
+    let (word, field, detail) = match () {
+        () if admitted.head.strict().is_ok_and(|strict| strict) => {
+            ("strict_translation", "X-Fairlead-Strict", "leave X-Fairlead-Strict away")
+        }
+        () if admitted.principal.strict_translation => ("strict_translation", "strict_translation", "use a key without strict_translation"),
+        () if admitted.choice.strict => ("strict_translation", "preset", "use a preset without strict_translation"),
+        () => (Reason::REQUIRE_PARAMETERS, "provider.require_parameters", "leave provider.require_parameters away"),
+    };
+    let constraint = Constraint { field, detail: format!("{detail}, or what would be lost") };
+    let mut unavailable = Availability { constraint: Some(constraint), ..bare(AvailabilityCode::ConstraintFiltered, requested(facts)) };
+    add_affected(&mut unavailable, &admitted.choice.provider(admitted.snapshot).slug, word);
     unavailable
 }
 

@@ -5,8 +5,7 @@
 
 use super::Admitted;
 use super::intake::Intake;
-use fairlead_formats::request::{Facts, TierWord};
-use fairlead_formats::translate::NO_SUCH_TIER;
+use fairlead_formats::request::{Facts, NoTier, TierWord};
 use fairlead_ir::{Dialect, Losses, Manner, Severity, Tier};
 
 /// What becomes of the tier that the client asks for.
@@ -16,9 +15,17 @@ pub(crate) fn word(admitted: &Admitted<'_>, facts: &Facts) -> TierWord {
         (None, None) => TierWord::Kept,
         (Some(asked), Some(asks)) if asked == asks && admitted.choice.upstream == admitted.dialect => TierWord::Kept,
         (_, Some(asks)) => TierWord::Asked(asks),
-        (Some(_), None) if is_unknown_here(admitted) => TierWord::Removed,
+        (Some(asked), None) if sells(admitted, asked) => TierWord::Removed(NoTier::PassedOver),
+        (Some(_), None) if is_unknown_here(admitted) => TierWord::Removed(NoTier::NotSold),
         (Some(_), None) => TierWord::Kept,
     }
+}
+
+/// Whether the endpoint could have been asked for the tier.
+fn sells(admitted: &Admitted<'_>, asked: Tier) -> bool {
+    let Admitted { snapshot, choice, .. } = *admitted;
+    let mut tiers = choice.endpoint(snapshot).prices.tiers();
+    tiers.any(|tier| tier.is_as_good_as(asked) && tier.word(choice.upstream).is_some())
 }
 
 /// Whether the usual tier is meant although another one is asked for: of an endpoint that sells tiers, those are all that it sells.
@@ -31,14 +38,13 @@ fn is_unknown_here(admitted: &Admitted<'_>) -> bool {
 
 /// The loss of a tier that is taken out of a body that is not translated otherwise.
 pub(crate) fn loss(word: TierWord, intake: &Intake) -> Option<Losses> {
-    (word == TierWord::Removed).then(|| {
-        let mut losses = Losses::new();
-        let path = match (intake.facts.dialect, intake.facts.tier) {
-            (Dialect::AnthropicMessages, Some(Tier::Fast)) => "speed",
-            (Dialect::GeminiGenerate, _) => "serviceTier",
-            _ => "service_tier",
-        };
-        losses.at(path.to_owned(), Severity::Changed, NO_SUCH_TIER);
-        losses
-    })
+    let TierWord::Removed(why) = word else { return None };
+    let mut losses = Losses::new();
+    let path = match (intake.facts.dialect, intake.facts.tier) {
+        (Dialect::AnthropicMessages, Some(Tier::Fast)) => "speed",
+        (Dialect::GeminiGenerate, _) => "serviceTier",
+        _ => "service_tier",
+    };
+    losses.at(path.to_owned(), Severity::Changed, why.reason());
+    Some(losses)
 }

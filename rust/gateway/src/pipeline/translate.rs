@@ -8,7 +8,7 @@ use super::attempt::hashed_user;
 use super::failure::{Failure, shown};
 use super::intake::Intake;
 use super::whole::aside;
-use super::{Admitted, tier};
+use super::{Admitted, telling, tier};
 use crate::routes::Ask;
 use crate::worker::unix_ms;
 use bytes::Bytes;
@@ -76,14 +76,14 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     }
     if natively && !ask.json_array && !wants_marks(admitted) && !intake.facts.has_tokens() {
         let lost = tier::loss(tier::word(admitted, &intake.facts), intake);
-        return lost.filter(|_| admitted.is_strict()).map_or(Ok(None), |losses| refuse_losses(admitted, &losses).map(|()| None));
+        return lost.filter(|_| admitted.is_strict()).map_or(Ok(None), |losses| refuse_losses(admitted, intake, &losses).map(|()| None));
     }
     let job = Job::new(admitted, ask, intake)?;
     let (Encoded { body, losses, mut bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run()).await??;
     // Who asks for chat in other words has no way to ask for the figures.
     bridge.include_usage |= ask.reply_dialect() != ask.dialect;
     if admitted.is_strict() {
-        refuse_losses(admitted, &losses)?;
+        refuse_losses(admitted, intake, &losses)?;
     }
     let Admitted { worker, snapshot, principal, choice, .. } = *admitted;
     let back = (!natively || ask.json_array).then(|| {
@@ -269,7 +269,7 @@ pub(crate) fn join(frames: &[Bytes]) -> Bytes {
 }
 
 /// Losses that a strict call is refused for, all of them named.
-fn refuse_losses(admitted: &Admitted<'_>, losses: &Losses) -> Result<(), Failure> {
+fn refuse_losses(admitted: &Admitted<'_>, intake: &Intake, losses: &Losses) -> Result<(), Failure> {
     const NAMED: usize = 20;
     let grave: Vec<String> = losses.as_slice().iter().filter(|loss| loss.severity.is_strict_refusal()).map(ToString::to_string).collect();
     if grave.is_empty() {
@@ -287,7 +287,8 @@ fn refuse_losses(admitted: &Admitted<'_>, losses: &Losses) -> Result<(), Failure
         choice.upstream.name(),
         grave[..grave.len().min(NAMED)].join("; "),
     );
-    Err(Failure::new(ErrorKind::NotFound, message).elsewhere(Elsewhere::Endpoint))
+    let availability = telling::strict(admitted, &intake.facts);
+    Err(Failure::new(ErrorKind::NotFound, message).elsewhere(Elsewhere::Endpoint).unavailable(Some(availability)))
 }
 
 impl Back {

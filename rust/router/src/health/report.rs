@@ -3,6 +3,7 @@
 use super::rolling::{POINTS, Percentiles, Window};
 use super::{Standing, State};
 use crate::board::{Board, Entry};
+use fairlead_ir::Tier;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 
@@ -15,8 +16,10 @@ pub struct Report<'a> {
     pub endpoint: u64,
     /// Catalogue id of its model.
     pub model: &'a str,
-    /// Its provider's slug, with the region behind a slash where one is named.
+    /// Its provider's slug, with the region behind a slash where one is named, and a tier.
     pub provider: &'a str,
+    /// The service tier that it was asked for, where the endpoint sells that beside its usual one: each has a health of its own.
+    pub service_tier: Option<&'static str>,
     /// What its breaker says.
     pub breaker: State,
     /// Failures weighed in the last thirty seconds.
@@ -75,10 +78,10 @@ impl<T> Quantiles<T> {
 }
 
 impl Board {
-    /// What is known of every endpoint that was used.
+    /// What is known of every endpoint that was used; tiers that they sell stand behind them all.
     pub fn reports(&self, now_ms: u64) -> impl Iterator<Item = Report<'_>> {
         let is_known = move |entry: &&Entry| entry.health.was_used() || entry.turns.iter().any(|turn| !turn.is_free(now_ms, 0));
-        self.entries().filter(is_known).map(move |entry| self.report(entry, now_ms))
+        self.all_entries().filter(is_known).map(move |entry| self.report(entry, now_ms))
     }
 
     fn report<'a>(&'a self, entry: &'a Entry, now_ms: u64) -> Report<'a> {
@@ -89,6 +92,7 @@ impl Board {
             endpoint: entry.id,
             model: &self.model(entry).id,
             provider: &entry.tag,
+            service_tier: entry.asks.map(Tier::name),
             breaker: pulse.state,
             outage: pulse.outage,
             standing: pulse.standing,
