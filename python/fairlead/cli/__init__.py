@@ -55,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed = _parser(chosen).parse_args(_json_first(words, chosen))
             status = _command(parsed.command).run(parsed)
         finally:
-            # Here, and not when the interpreter exits, where nobody could catch it.
-            sys.stdout.flush()
+            # Here, and not when the interpreter exits, where nobody could catch it. Who closes stdout (`>&-`) has none.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -1,7 +1,8 @@
 //! Decisions that were logged, made again by another configuration: what it would have chosen, and what that would have cost.
 //!
 //! Whoever embeds this reads some decisions ([`Replay::read`]), looks up what came of them, and says so ([`Replay::settle`]); at the end there
-//! is a [`Replay::summary`]. One block of the log and one batch of decisions are in memory, and sums.
+//! is a [`Replay::summary`]. One block of the log and one batch of decisions are in memory, sums, and the ids of those
+//! that waited in vain.
 //!
 //! What would have happened is taken to be what did: the reply would have had the same usage, and whoever failed, or was passed over because
 //! its keys were at their limits, would have been passed over. So the same configuration comes to the same cost to the nano-dollar. An
@@ -281,7 +282,8 @@ impl Replay {
     }
 }
 
-/// The requests of a log that waited in vain. What says so stands behind their decisions, often in another block.
+/// The requests of a log that waited in vain: at most as many as the log has room for. What says so stands behind their decisions, often in
+/// another block.
 fn given_up(folder: &Path, since_ms: u64) -> io::Result<HashSet<GenerationId>> {
     let mut reader = Reader::open(folder, since_ms)?;
     let mut found = HashSet::new();
