@@ -22,19 +22,38 @@ pub(super) fn note(notes: &Notes, generation: GenerationId, weighed: &Weighed, p
     notes.add(generation, asked.byte(), |out| decided.write(out));
 }
 
-/// In the place of what was asked: a request of which nothing was sent, because every key was at its limit for longer than it could wait.
-const GAVE_UP: u8 = 1 << 7;
+/// In the place of what was asked: a request of which nothing was sent, because every key was at its limit for longer than it, or its client,
+/// could wait.
+const IN_VAIN: u8 = 1 << 7;
 
-/// Writes down that the request whose decision was written down has given up waiting.
-pub(super) fn note_gave_up(worker: &Worker, board: &Board, ask: &Ask, generation: GenerationId) {
-    if let Some(notes) = notes(worker, board, ask) {
-        notes.add_about(generation, GAVE_UP);
+/// A request that waits. Dropping this writes down that it did so in vain.
+pub(super) struct Waiting<'a> {
+    notes: Option<&'a Notes>,
+    generation: GenerationId,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(worker: &'a Worker, board: &Board, ask: &Ask, generation: GenerationId) -> Waiting<'a> {
+        Waiting { notes: notes(worker, board, ask), generation }
+    }
+
+    /// It was not in vain.
+    pub(super) fn end_well(mut self) {
+        self.notes = None;
     }
 }
 
-/// Whether a record says that.
-pub(super) const fn has_given_up(asked: u8) -> bool {
-    asked == GAVE_UP
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(notes) = self.notes {
+            notes.add_about(self.generation, IN_VAIN);
+        }
+    }
+}
+
+/// Whether a record says that a request waited in vain.
+pub(super) const fn was_in_vain(asked: u8) -> bool {
+    asked == IN_VAIN
 }
 
 /// By their numbers in records: new ones come last.
@@ -70,6 +89,6 @@ mod tests {
             }
         }
         assert_eq!(Asked::from_byte(7 << 2), None);
-        assert_eq!(Asked::from_byte(GAVE_UP), None);
+        assert_eq!(Asked::from_byte(IN_VAIN), None);
     }
 }

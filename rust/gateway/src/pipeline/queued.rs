@@ -10,7 +10,7 @@ use super::plan::{Choice, Journey};
 use super::receipt::Receipt;
 use super::relay::{self, Early, Voice};
 use super::reply::{self, ReplyBody};
-use super::{Admitted, Ask, Sending, decided, make_ready, stateful, waiting, whole};
+use super::{Admitted, Ask, Sending, make_ready, stateful, waiting, whole};
 use crate::worker::Worker;
 use fairlead_ir::Dialect;
 use fairlead_snapshot::{Principal, Snapshot};
@@ -83,10 +83,8 @@ impl Queued {
     async fn depart(self) -> Result<Departed, Failure> {
         let Queued { worker, snapshot, principal, mut journey, choice, mut headers, ask, mut intake, strict, began, receipt } = self;
         let since = Instant::now();
-        let leg = waiting::in_line(&worker, &mut journey, principal.key, &intake.facts).await.map_err(|failure| {
-            decided::note_gave_up(&worker, journey.board(), &ask, journey.generation);
-            journey.tell_with(failure)
-        })?;
+        let leg = waiting::in_line(&worker, &mut journey, principal.key, &ask, &intake.facts).await;
+        let leg = leg.map_err(|failure| journey.tell_with(failure))?;
         // Waiting is no work of ours.
         intake.queued = since.elapsed();
         let head = Head::read(&headers);

@@ -10,7 +10,7 @@
 
 mod tally;
 
-use super::decided::has_given_up;
+use super::decided::was_in_vain;
 use super::plan::{Asked, way};
 use crate::decisions::segment::{self, Reader, Record};
 use fairlead_ir::{GenerationId, Terms, Tier, Usage};
@@ -66,7 +66,7 @@ pub struct Replay {
     /// Positions on the board by stable id.
     positions: HashMap<u64, usize>,
     /// Requests that waited in vain for a key.
-    given_up: HashSet<GenerationId>,
+    in_vain: HashSet<GenerationId>,
     reader: Reader,
     window: Window,
     /// Records of the block that is being read.
@@ -94,7 +94,7 @@ struct Again {
     /// The order is the same to its end, and so are the dialects.
     is_same: bool,
     /// Nothing was sent: all that was chosen was at its limits for too long.
-    has_given_up: bool,
+    was_in_vain: bool,
 }
 
 /// Where a request goes.
@@ -154,13 +154,13 @@ impl Replay {
     pub fn new(snapshot: &[u8], folder: &Path, window: Window) -> Result<Replay, ReplayError> {
         let snapshot = Arc::new(Snapshot::from_json(snapshot).map_err(ReplayError::Snapshot)?);
         let board = Board::new(snapshot, &Registry::default()).map_err(ReplayError::Snapshot)?;
-        let given_up = given_up(folder, window.since_ms).map_err(ReplayError::Log)?;
+        let in_vain = in_vain(folder, window.since_ms).map_err(ReplayError::Log)?;
         let reader = Reader::open(folder, window.since_ms).map_err(ReplayError::Log)?;
         let positions = board.entries().enumerate().map(|(position, entry)| (entry.id, position)).collect();
         Ok(Replay {
             board,
             positions,
-            given_up,
+            in_vain,
             reader,
             window,
             block: VecDeque::new(),
@@ -204,7 +204,7 @@ impl Replay {
         let Some(block) = self.reader.next().map_err(ReplayError::Log)? else { return Ok(false) };
         for record in segment::records(&block) {
             match record {
-                Some(Record { asked, .. }) if has_given_up(asked) => {}
+                Some(Record { asked, .. }) if was_in_vain(asked) => {}
                 Some(Record { generation, asked, inputs }) => self.block.push_back(Kept { generation, asked, inputs: inputs.to_vec() }),
                 None => self.tally.unreadable_records += 1,
             }
@@ -227,8 +227,8 @@ impl Replay {
             Ok(plan.steps.iter().map(choice).collect())
         });
         let then = inputs.chosen.iter().map(|chosen| Place { endpoint: chosen.endpoint, tier: chosen.tier }).collect();
-        let has_given_up = self.given_up.contains(&generation);
-        Again { generation, name: inputs.name().to_owned(), then, now, is_same, has_given_up }
+        let was_in_vain = self.in_vain.contains(&generation);
+        Again { generation, name: inputs.name().to_owned(), then, now, is_same, was_in_vain }
     }
 
     /// Says what came of the decisions that were read last: JSON, an object of objects by generation; those that have not ended are not in
@@ -259,7 +259,7 @@ impl Replay {
 
     fn cost(&self, again: &Again, now: &[Choice], end: Option<&Happened>) -> Cost {
         let then = &again.then;
-        if again.has_given_up {
+        if again.was_in_vain {
             let free = now.iter().find(|choice| !then.contains(&choice.place));
             return free.map_or(Cost::Failed, |choice| Cost::Expected(choice.expected_usd));
         }
@@ -284,12 +284,12 @@ impl Replay {
 
 /// The requests of a log that waited in vain: at most as many as the log has room for. What says so stands behind their decisions, often in
 /// another block.
-fn given_up(folder: &Path, since_ms: u64) -> io::Result<HashSet<GenerationId>> {
+fn in_vain(folder: &Path, since_ms: u64) -> io::Result<HashSet<GenerationId>> {
     let mut reader = Reader::open(folder, since_ms)?;
     let mut found = HashSet::new();
     while let Some(block) = reader.next()? {
         let records = segment::records(&block).flatten();
-        found.extend(records.filter(|record| has_given_up(record.asked)).map(|record| record.generation));
+        found.extend(records.filter(|record| was_in_vain(record.asked)).map(|record| record.generation));
     }
     Ok(found)
 }

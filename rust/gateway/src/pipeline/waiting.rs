@@ -1,7 +1,9 @@
 //! A request whose endpoints have no free credential waits for one, in a line in which API keys take turns, until its deadline.
 
+use super::decided::Waiting;
 use super::failure::Failure;
 use super::plan::{Journey, Leg};
+use crate::routes::Ask;
 use crate::worker::Worker;
 use fairlead_formats::request::Facts;
 use std::future::poll_fn;
@@ -17,11 +19,18 @@ pub(crate) fn at_once(worker: &Worker, journey: &mut Journey) -> Option<Leg> {
     journey.first(worker.shared.routing_ms(Instant::now().into_std()))
 }
 
-/// The first attempt, once a credential has become free.
+/// The first attempt, once a credential has become free. Where it is waited for in vain, the log of decisions says so.
 ///
 /// # Errors
 /// None became free in time, or the process stops.
-pub(crate) async fn in_line(worker: &Worker, journey: &mut Journey, payer: u64, facts: &Facts) -> Result<Leg, Failure> {
+pub(crate) async fn in_line(worker: &Worker, journey: &mut Journey, payer: u64, ask: &Ask, facts: &Facts) -> Result<Leg, Failure> {
+    let waiting = Waiting::new(worker, journey.board(), ask, journey.generation);
+    let leg = stand_in_line(worker, journey, payer, facts).await?;
+    waiting.end_well();
+    Ok(leg)
+}
+
+async fn stand_in_line(worker: &Worker, journey: &mut Journey, payer: u64, facts: &Facts) -> Result<Leg, Failure> {
     let now_ms = || worker.shared.routing_ms(Instant::now().into_std());
     let most_ms = journey.board().snapshot().settings.timeouts.queue_ms;
     let deadline = Instant::now() + Duration::from_millis(most_ms);
