@@ -125,6 +125,7 @@ fn request(body: &[u8]) -> usize {
         stream_options: true,
         raw_predict: false,
         tier: TierWord::Kept,
+        limit_name: None,
     };
     edits(&facts, &target, &mut list).unwrap();
     list.result_len(body.len())

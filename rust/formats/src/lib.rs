@@ -18,6 +18,7 @@
 //! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them, and
 //!   [`availability`] says in them why nothing can serve a request.
 //!
+//! * [`preset`] puts what a preset says into the body of a request that does not say it itself;
 //! * [`translate`] goes from one dialect to another through `fairlead_ir`; [`traits`] are what endpoints do differently, [`text`] the
 //!   two spellings of a text.
 //!
@@ -45,6 +46,7 @@ mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
 mod patch;
+pub mod preset;
 pub mod read;
 pub mod redact;
 pub mod reply;

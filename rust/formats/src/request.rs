@@ -149,6 +149,15 @@ impl RequestScan {
 
 mod routing;
 
+impl RequestScan {
+    /// A scan of a body that was made of the one that these facts are of: it asks for the same in the same way.
+    pub fn again(facts: &Facts, max_depth: u16) -> RequestScan {
+        let address = || Address { model: facts.model.clone(), stream: facts.stream };
+        let is_addressed = facts.dialect == Dialect::GeminiGenerate;
+        RequestScan { address: is_addressed.then(address), ..RequestScan::of(facts.dialect, facts.purpose, max_depth) }
+    }
+}
+
 /// What a request says, as far as the gateway cares.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -277,6 +286,17 @@ pub struct Target<'a> {
     pub raw_predict: bool,
     /// What becomes of the service tier.
     pub tier: TierWord,
+    /// The name that the endpoint knows the limit of a chat's reply by, where the limit is not the client's own.
+    pub limit_name: Option<LimitName>,
+}
+
+/// What a chat endpoint calls the limit of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitName {
+    /// `max_completion_tokens`.
+    Newer,
+    /// `max_tokens`.
+    Older,
 }
 
 /// What becomes of what a request says of its service tier.
@@ -330,6 +350,9 @@ pub fn edits(facts: &Facts, target: &Target<'_>, out: &mut Edits) -> Result<(), 
     (0..EXTENSIONS.len()).for_each(|row| changes.remove(FIRST_EXTENSION + row));
     if target.tier != TierWord::Kept {
         say_tier(facts.dialect, target.tier, &mut changes);
+    }
+    if let Some(name) = target.limit_name {
+        openai_chat::request::name_limit(facts.max_completion_tokens, name, &mut changes);
     }
     if target.manner == Manner::Openrouter && facts.user.is_some() {
         hide_user(facts, target, &mut changes, out)?;
@@ -462,9 +485,11 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
     fn facts(&self, address: Option<Address>) -> Result<Facts, Refusal> {
         let mut fallback_models = self.fallback_models()?;
         let listed = fallback_models.len();
+        let extension = |name: &str| FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == name).unwrap_or(0);
+        let preset = self.short_text(extension(PRESET), MAX_MODEL_BYTES)?;
         let ((model, model_range), in_path) = match address {
             Some(Address { model, stream }) => ((addressed_model(model)?, 0..0), Some(stream)),
-            None => (self.model(&mut fallback_models)?, None),
+            None => (self.model(&mut fallback_models, preset.as_deref())?, None),
         };
         let messages_range = self.messages()?;
         self.refuse_missing_features()?;
@@ -479,14 +504,13 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             openai_responses::request::refuse_background(self)?;
         }
         let (max_completion_tokens, choices) = self.limits()?;
-        let extension = |name: &str| FIRST_EXTENSION + EXTENSIONS.iter().position(|row| row.key == name).unwrap_or(0);
         Ok(Facts {
             dialect: self.dialect,
             purpose: self.purpose,
             model,
             model_is_listed: fallback_models.len() < listed,
             fallback_models,
-            preset: self.short_text(extension(PRESET), MAX_MODEL_BYTES)?,
+            preset,
             model_range,
             messages_range,
             prompt_tokens: self.prompt_tokens(),
@@ -530,11 +554,15 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         Tier::from_word(word.as_bytes())
     }
 
-    /// The model, which is the first of the others where the body names them alone.
-    fn model(&self, others: &mut Vec<String>) -> Result<(String, Range<usize>), Refusal> {
+    /// The model, which is the first of the others where the body names them alone, and else that of the preset.
+    fn model(&self, others: &mut Vec<String>, preset: Option<&str>) -> Result<(String, Range<usize>), Refusal> {
         let missing = || Refusal::field("model", "\"model\" is missing or empty; name a model such as \"vendor/model\"".to_owned());
         let Some((_, range)) = self.value(MODEL) else {
-            return if others.is_empty() { Err(missing()) } else { Ok((others.remove(0), 0..0)) };
+            return match preset.filter(|_| others.is_empty()) {
+                Some(preset) => Ok((format!("@preset/{}", preset.trim_start_matches("@preset/")), 0..0)),
+                None if others.is_empty() => Err(missing()),
+                None => Ok((others.remove(0), 0..0)),
+            };
         };
         let model = self.short_text(MODEL, MAX_MODEL_BYTES)?.ok_or_else(missing)?;
         Ok((model, range))

@@ -49,6 +49,7 @@ fn upstream(facts: &Facts, body: &str, manner: Manner) -> String {
         stream_options: true,
         raw_predict: false,
         tier: TierWord::Kept,
+        limit_name: None,
     };
     let (mut list, mut out) = (Edits::new(), Vec::new());
     edits(facts, &target, &mut list).unwrap();

@@ -29,7 +29,15 @@ fn upstream(facts: &Facts, body: &[u8], target: &Target<'_>) -> String {
 }
 
 fn target(manner: Manner) -> Target<'static> {
-    Target { upstream_model: "up-1", manner, hashed_user: Some("h4sh"), stream_options: true, raw_predict: false, tier: TierWord::Kept }
+    Target {
+        upstream_model: "up-1",
+        manner,
+        hashed_user: Some("h4sh"),
+        stream_options: true,
+        raw_predict: false,
+        tier: TierWord::Kept,
+        limit_name: None,
+    }
 }
 
 fn check_refused(dialect: Dialect, body: &str, param: Option<&str>, message: &str) {
@@ -193,6 +201,7 @@ fn the_list_of_models_stays_here() {
         stream_options: true,
         raw_predict: false,
         tier: TierWord::Kept,
+        limit_name: None,
     };
     assert_eq!(upstream(&facts, body.as_bytes(), &target), r#"{"model":"up-1","messages":[]}"#);
 }

@@ -54,8 +54,15 @@ fn what_requests_ask_for() {
 fn how_it_is_said_to_the_provider() {
     let check = |dialect, members: &str, tier, expected: &str| {
         let body = body(dialect, members);
-        let target =
-            Target { upstream_model: "m", manner: Manner::Native, hashed_user: None, stream_options: false, raw_predict: false, tier };
+        let target = Target {
+            upstream_model: "m",
+            manner: Manner::Native,
+            hashed_user: None,
+            stream_options: false,
+            raw_predict: false,
+            tier,
+            limit_name: None,
+        };
         let (mut changes, mut out) = (Edits::default(), Vec::new());
         edits(&facts(dialect, &body), &target, &mut changes).unwrap();
         changes.apply(body.as_bytes(), &mut out).unwrap();

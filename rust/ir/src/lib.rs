@@ -20,6 +20,7 @@ pub mod loss;
 pub mod money;
 pub mod param;
 pub mod percent;
+pub mod preset;
 pub mod price;
 pub mod request;
 pub mod response;

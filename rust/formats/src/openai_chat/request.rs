@@ -16,7 +16,7 @@ use core::ops::Range;
 
 use crate::json::Kind;
 use crate::json::walk::{self, as_bool};
-use crate::request::{Body, FIRST_OWN, Refusal, keys};
+use crate::request::{Body, FIRST_OWN, LimitName, Refusal, keys};
 use crate::splice::{Edits, MemberEdits, Misplaced};
 
 const STREAM_OPTIONS: usize = FIRST_OWN;
@@ -49,6 +49,18 @@ pub(crate) static KEYS: [&str; FIRST_OWN + 9] = keys(
 pub(crate) fn max_completion_tokens<F: AsRef<[u8]>>(body: &Body<'_, F>) -> Result<Option<u64>, Refusal> {
     let new = body.whole_number(MAX_COMPLETION_TOKENS)?;
     Ok(new.max(body.whole_number(MAX_TOKENS)?))
+}
+
+/// Says the limit under one name.
+pub(crate) fn name_limit(limit: Option<u64>, name: LimitName, changes: &mut MemberEdits<'_, '_>) {
+    let (place, other, name) = match name {
+        LimitName::Newer => (MAX_COMPLETION_TOKENS, MAX_TOKENS, "max_completion_tokens"),
+        LimitName::Older => (MAX_TOKENS, MAX_COMPLETION_TOKENS, "max_tokens"),
+    };
+    if let Some(limit) = limit {
+        changes.remove(other);
+        changes.set(place, name, limit.to_string().into_bytes());
+    }
 }
 
 /// How many choices are asked for.

@@ -62,6 +62,7 @@ impl Attempting {
             stream_options: !endpoint.traits.no_stream_options,
             raw_predict: endpoint.traits.raw_predict,
             tier: tier::word(admitted, &intake.facts),
+            limit_name: None,
         };
         let mut edits = worker.edits.borrow_mut();
         edits.clear();
