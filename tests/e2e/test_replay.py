@@ -44,6 +44,10 @@ def configuration(steady: str, shaky: str, without: str = "") -> str:
     order = ", ".join(f'"{slug}"' for slug in ("dear", "cheap") if slug != without)
     parts.append(f'[presets.firm]\nmodel = "acme/both"\nprovider = {{ order = [{order}] }}\n')
     parts.append('[presets.thrifty]\nmodels = ["acme/cross", "acme/both"]\nprovider = { sort = { by = "price", partition = "none" } }\n')
+    parts.append(
+        '[presets.sayer]\nmodels = ["acme/both", "acme/cross"]\nmax_tokens = 700\nservice_tier = "priority"\nsystem_prompt = "Be brief."\n'
+    )
+    parts.append('provider = { require_parameters = true }\n[[presets.sayer.tools]]\ntype = "function"\nfunction = { name = "see" }\n')
     parts.append('[splits."acme/house"]\narms = [{ model = "acme/both", weight = 1 }, { model = "acme/cross", weight = 1 }]\n')
     return "\n".join(parts)
 
@@ -60,7 +64,7 @@ def requests(seed: int) -> Iterator[Asked]:
     """Requests of every kind in every dialect."""
     draw = random.Random(seed)
     models = ["acme/both", "acme/cross", "acme/both:floor", "acme/both:nitro", "@preset/firm", "@preset/thrifty", "acme/house"]
-    models += ["openrouter/auto", "acme/cross@preset/firm"]
+    models += ["openrouter/auto", "acme/cross@preset/firm", "@preset/sayer", "openrouter/auto@preset/sayer"]
     wishes: list[dict[str, Any]] = [{}, {}, {}, {"sort": "price"}, {"sort": "latency"}, {"sort": "throughput"}, {"ignore": ["odd"]}]
     wishes += [{"order": ["cheap"]}, {"order": ["dear"]}, {"allow_fallbacks": False}, {"order": ["cheap", "odd"], "allow_fallbacks": False}]
     wishes += [{"preferred_max_latency": 0.001}, {"max_price": {"prompt": "10"}}]

@@ -13,7 +13,20 @@ DAY_MS = 86_400_000
 def generation(number: int = 1, **changes: Any) -> tuple[Any, ...]:
     """A row in the order of the columns; `changes` replace defaults by name."""
     row: dict[str, Any] = dict.fromkeys(GENERATION_COLUMNS, 0)
-    row |= dict.fromkeys(("error", "referer", "title", "user_agent", "end_user", "session_id", "upstream_dialect", "split", "arm"), "")
+    texts = (
+        "error",
+        "referer",
+        "title",
+        "user_agent",
+        "end_user",
+        "session_id",
+        "upstream_dialect",
+        "split",
+        "arm",
+        "preset",
+        "preset_version",
+    )
+    row |= dict.fromkeys(texts, "")
     row |= {
         "id": f"gen-{number:08x}-0000-7000-8000-000000000000",
         "started_at_ms": NOW_MS - 1500,

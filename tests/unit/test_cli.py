@@ -79,7 +79,8 @@ ROW = {
     "status": 200, "error": "", "requested_model": "claude\x1b[2J", "model": "acme/fast", "provider": "lab",
     "dialect": "anthropic_messages", "upstream_dialect": "", "finish_reason": "stop", "prompt_tokens": 10, "cache_read_tokens": 0,
     "cache_write_tokens": 0, "cache_write_1h_tokens": 0, "completion_tokens": 4, "reasoning_tokens": 0, "charged_usd": "0.000018",
-    "upstream_cost_usd": "0.000018", "split": "", "arm": "", "attempts": [], "translation_losses": [], "translation_losses_more": 0,
+    "upstream_cost_usd": "0.000018", "preset": "", "preset_version": "", "split": "", "arm": "", "attempts": [],
+    "translation_losses": [], "translation_losses_more": 0,
 }  # fmt: skip
 FIELDS = """id                 gen-1
 started_at         2026-11-20T10:00:00.000Z
@@ -121,6 +122,12 @@ LOST = "LOST     WHERE            WHY\ndropped  tools[0].strict  no place\n"
         (
             {"split": "acme/assistant", "arm": "acme/fast:nitro", "attempts": [ATTEMPT, ATTEMPT | {"flags": ["estimated", "shadow"]}]},
             f"{FIELDS.replace('model              ', SPLIT + 'model              ')}\n{SHADOWED}",
+        ),
+        (
+            {"preset": "resilient", "preset_version": "0123456789ab"},
+            FIELDS.replace(
+                "model              acme", "preset             resilient\npreset_version     0123456789ab\nmodel              acme"
+            ),
         ),
         ({"translation_losses_more": 2}, f"{FIELDS}\nand 2 more losses\n"),
         ({"upstream_dialect": "openai_chat"}, FIELDS.replace("finish_reason ", "upstream_dialect   openai_chat\nfinish_reason ")),

@@ -198,7 +198,7 @@ def test_one_mistake(text: str, expected: str) -> None:
             "presets.x.provider.enforce_distillable_text",
             "a list of what may be distilled",
         ),
-        ("[presets.x]\nmodel = 'sim/echo'\ntemperature = 1", "presets.x.temperature", "this field of a preset"),
+        ("[presets.x]\nmodel = 'sim/echo'\nplugins = []", "presets.x.plugins", "a plugin"),
         ("[teams.x]", "teams", "a team"),
         ("[users.x]", "users", "a user"),
         ("[free_tier]", "free_tier", "the free tier"),

@@ -549,7 +549,7 @@ GENERATION_FIELDS = {
     "native_tokens_reasoning", "native_tokens_cached", "native_tokens_completion_images", "num_media_prompt",
     "num_media_completion", "num_input_audio_prompt", "num_search_results", "num_fetches", "web_search_engine", "latency",
     "generation_time", "moderation_latency", "response_cache_source_id", "provider_responses",
-    "upstream_dialect", "translation_losses", "translation_losses_more",
+    "preset_version", "upstream_dialect", "translation_losses", "translation_losses_more",
 }  # fmt: skip
 
 
@@ -560,6 +560,7 @@ def test_a_generation_can_be_read_the_moment_it_is_settled(tmp_path: Path) -> No
         assert '"total_cost":1.000000001,"usage":1.000000001,"upstream_inference_cost":1.000000002' in response.text
         data = response.json()["data"]
         assert data.keys() == GENERATION_FIELDS
+        assert (data["preset_id"], data["preset_version"]) == (None, None)
         assert data["created_at"] == "2025-11-21T16:19:58.500Z"
         assert data["provider_name"] == "The Lab"
         assert (data["tokens_prompt"], data["native_tokens_cached"], data["native_tokens_reasoning"]) == (127, 20, 10)
@@ -796,7 +797,7 @@ def test_usage_by_arm(tmp_path: Path) -> None:
         refused = await house.admin.get("/admin/usage?by=colour", headers=BEARER)
         assert (refused.status_code, "by: split or shadow is expected" in refused.text) == (400, True)
         shown = (await house.admin.get("/admin/requests?limit=1", headers=BEARER)).json()["data"][0]
-        assert (shown["split"], shown["arm"]) == ("", "")
+        assert (shown["split"], shown["arm"], shown["preset"], shown["preset_version"]) == ("", "", "", "")
 
     tell(tmp_path, story)
 
@@ -809,6 +810,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 5, "integrity": "ok", "newest_settled_at_ms": None})
+        assert (status["version"], status["database"]) == ("0", {"schema": 6, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

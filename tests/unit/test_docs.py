@@ -13,6 +13,7 @@ from fairlead.catalog import shipped
 from fairlead.catalog.schema import CHARGED_EACH, CHARGED_PER_MILLION
 from fairlead.cli import COMMANDS
 from fairlead.config import schema
+from fairlead.config.fields import RequestFields
 from fairlead.config.google import TOKEN_URI
 from fairlead.config.unbuilt import UNBUILT
 from fairlead.control.app import ADMIN, FORWARDED, GEMINI
@@ -71,6 +72,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     '`[[models."VENDOR/MODEL".endpoints]]`': schema.Endpoint,
     "`[keys.NAME]`": schema.Key,
     "`[presets.NAME]`": schema.Preset,
+    "What a preset says for requests": RequestFields,
     "`provider`": schema.ProviderWishes,
     "`sort`, as a table": schema.Sort,
     "Percentiles": schema.Percentiles,
@@ -109,7 +111,9 @@ def shown_default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def keys_of(struct: type[msgspec.Struct]) -> list[tuple[str, str]]:
-    return [(f"`{field.encode_name}`", shown_default(field)) for field in msgspec.structs.fields(struct)]
+    """Without those that it has from another one, which has a table of its own."""
+    inherited = {name for base in struct.__bases__ for name in getattr(base, "__struct_fields__", ())}
+    return [(f"`{field.encode_name}`", shown_default(field)) for field in msgspec.structs.fields(struct) if field.name not in inherited]
 
 
 @pytest.mark.parametrize("heading", TABLES)

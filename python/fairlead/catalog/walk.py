@@ -52,7 +52,7 @@ class _Walk:
         for name, child in value.items():
             if name in known:
                 self.check(child, known[name].type, (*path, name))
-            else:
+            elif kind.cls.__struct_config__.forbid_unknown_fields:
                 names = [*known, *self._document.other_names(path)]
                 meant.add(nearest_name(name, names))
                 self._document.report((*path, name), f'unknown key "{name}"{did_you_mean(name, names)}')
@@ -64,6 +64,8 @@ class _Walk:
         if not isinstance(value, dict):
             self._expect(value, path, expected or "a table")
             return
+        if kind.max_length is not None and len(value) > kind.max_length:
+            self._document.report(path, f"has more than {kind.max_length} keys")
         for name, child in value.items():
             before = len(self._document.problems)
             self.check(name, kind.key_type, (*path, name), "")
@@ -76,6 +78,8 @@ class _Walk:
             return
         if len(value) < (kind.min_length or 0):
             self._document.report(path, "must not be empty")
+        if kind.max_length is not None and len(value) > kind.max_length:
+            self._document.report(path, f"has more than {kind.max_length} elements")
         for index, child in enumerate(value):
             self.check(child, kind.item_type, (*path, index))
 
@@ -103,6 +107,8 @@ def _bare(kind: inspect.Type) -> inspect.Type:
 
 def _fits(value: object, kind: inspect.Type) -> bool:
     match kind:
+        case inspect.AnyType():
+            return True
         case inspect.BoolType():
             return isinstance(value, bool)
         case inspect.IntType():

@@ -5,8 +5,9 @@ from typing import Any
 from fairlead.cli.table import table
 
 _FIELDS = (
-    "id", "started_at", "settled_at", "outcome", "status", "error", "requested_model", "split", "arm", "model", "provider", "dialect",
-    "upstream_dialect", "finish_reason", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "id", "started_at", "settled_at", "outcome", "status", "error", "requested_model", "preset", "preset_version", "split", "arm", "model",
+    "provider", "dialect", "upstream_dialect",
+    "finish_reason", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "completion_tokens", "reasoning_tokens", "charged_usd", "upstream_cost_usd",
 )  # fmt: skip
 

@@ -116,6 +116,8 @@ def _preset_row(preset: PresetView) -> tuple[str, ...]:
     notes = [f"version {preset.version}"]
     if preset.provider:
         notes.append("provider " + msgspec.json.encode(preset.provider).decode())
+    if preset.fields:
+        notes.append("says " + ", ".join(preset.fields))
     notes += [switch for switch in ("strict_translation", "automatic_cache") if getattr(preset, switch)]
     return f"@preset/{preset.name}", ", then ".join(preset.models), "; ".join(notes)
 

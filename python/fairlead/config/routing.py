@@ -14,7 +14,7 @@ from fairlead.catalog.document import did_you_mean
 from fairlead.catalog.positions import Path as Place
 from fairlead.catalog.positions import show
 from fairlead.catalog.prices import BadPrice, pico_per_token, pico_per_unit, usd_per_million_text, usd_text
-from fairlead.config import wire
+from fairlead.config import fields, wire
 from fairlead.config.models import Context, why_unserved
 from fairlead.config.providers import off_message
 from fairlead.config.schema import MaxPrice, Preset, ProviderWishes, Split
@@ -33,6 +33,10 @@ NO_VARIANTS = {
 """Suffixes that OpenRouter has → what there is instead. Where the catalogue has such a model, they belong to its name."""
 LEAST_PICO_PER_TOKEN = 500
 """A smaller price per million was meant for a single token: the cheapest real ones are some thousands of a dollar."""
+
+
+_OWN = frozenset(Preset.__struct_fields__) - fields.NAMES
+"""Keys of a preset that are its own, and `model`, `models` and `provider`, which routing reads."""
 
 
 class Named(NamedTuple):
@@ -89,8 +93,11 @@ class Routes:
     def _preset(self, name: str, preset: Preset) -> wire.Preset | None:
         place: Place = ("presets", name)
         before = len(self._document.errors)
+        said = fields.judge(self._document, place, self._document.tree["presets"][name], _OWN)
         if (preset.model is None) == (preset.models is None):
-            self._document.report(place, 'give either "model" or "models"')
+            # A misspelt key may have been meant.
+            if len(self._document.errors) == before:
+                self._document.report(place, 'give either "model" or "models"')
             return None
         if preset.model is not None:
             wanted = [((*place, "model"), preset.model)]
@@ -100,14 +107,18 @@ class Routes:
         provider = self._provider((*place, "provider"), preset.provider, models) if preset.provider is not None else None
         if len(self._document.errors) > before or not wanted:
             return None
-        return wire.Preset(
+        judged = wire.Preset(
             name=name,
             model=wanted[0][1],
             models=[model for _, model in wanted[1:]],
             provider=provider,
+            route=preset.route,
+            fields=said,
             strict_translation=preset.strict_translation,
             automatic_cache=preset.automatic_cache,
+            version="",
         )
+        return msgspec.structs.replace(judged, version=_version(judged))
 
     def _split(self, name: str, split: Split) -> wire.Split | None:
         place: Place = ("splits", name)
@@ -228,16 +239,26 @@ class Routes:
         return texts
 
 
+def _version(preset: wire.Preset) -> str:
+    """Names its content: the same has the same, whatever its name and in whatever order it is written."""
+    content = msgspec.structs.asdict(preset)
+    del content["name"], content["version"]
+    for younger in ("route", "fields"):
+        if content[younger] is None:
+            del content[younger]
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12]
+
+
 def preset_views(presets: Sequence[wire.Preset]) -> Iterator[PresetView]:
     """The presets, for whoever shows them."""
     for preset in presets:
-        content = msgspec.structs.asdict(preset)
-        content.pop("name")
         yield PresetView(
             name=preset.name,
-            version=hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12],
+            version=preset.version,
             models=(preset.model, *preset.models),
             provider=preset.provider,
+            route=preset.route,
+            fields=preset.fields,
             strict_translation=preset.strict_translation,
             automatic_cache=preset.automatic_cache,
         )

@@ -28,6 +28,7 @@ from fairlead.catalog.schema import (
     UsdEach,
     UsdPerMillion,
 )
+from fairlead.config.fields import RequestFields
 
 Address = Annotated[
     str,
@@ -351,8 +352,11 @@ class ProviderWishes(Table, omit_defaults=True):
     max_price: MaxPrice | None = None
 
 
-class Preset(Table):
-    """`[presets.x]`: a name for models with wishes, used as `@preset/x`."""
+class Preset(RequestFields):
+    """`[presets.x]`: a name for models with wishes and what else requests shall say, used as `@preset/x`.
+
+    Unknown keys are judged by `fields`: one may be a provider's own.
+    """
 
     model: str | None = None
     """A model's id or alias, with suffixes such as `:nitro`."""
@@ -360,6 +364,8 @@ class Preset(Table):
     """The model, and those to fall back to."""
     provider: ProviderWishes | None = None
     """What is wanted of routing; what a request says itself wins."""
+    route: Literal["fallback", "sort"] | None = None
+    """How the models are tried: `fallback`, one after the other; `sort`, the endpoints of all in one order."""
     strict_translation: bool = False
     """A request that would lose something in translation is refused."""
     automatic_cache: bool = False

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fairlead.catalog.document import Document
 from fairlead.catalog.positions import Path
-from fairlead.catalog.schema import CHARGED_EACH, CHARGED_PER_MILLION, PARAMETERS, UsdEach, UsdPerMillion
+from fairlead.catalog.schema import CHARGED_EACH, CHARGED_PER_MILLION, UsdEach, UsdPerMillion
 
 
 class Row(NamedTuple):
@@ -71,27 +71,14 @@ def _limits(kind: str) -> list[Row]:
     ]
 
 
-_REQUEST_FIELDS = (
-    *PARAMETERS,
-    "plugins",
-    "transforms",
-    "route",
-    "messages",
-    "input",
-    "instructions",
-    "system",
-    "stream",
-    "stream_options",
-    "n",
-    "user",
-    "metadata",
-    "service_tier",
-    "modalities",
-    "prompt_cache_key",
-    "cache_control",
-    "session_id",
-)
-"""What a request may say and a preset may one day say for it."""
+_REQUEST_FIELDS = {
+    "plugins": "a plugin",
+    "transforms": "a prompt transform",
+    "deferred_tools": "tool search",
+    "stop_server_tools_when": "a server tool",
+    "debug": "an echo of the upstream body",
+}
+"""What no request may say in this version (`rust/formats/src/extension.rs`), so that no preset may say it for one → what it would do."""
 
 
 def _prices(table: str, struct: type[UsdPerMillion] | type[UsdEach], charged: tuple[str, ...]) -> list[Row]:
@@ -101,7 +88,7 @@ def _prices(table: str, struct: type[UsdPerMillion] | type[UsdEach], charged: tu
 
 
 UNBUILT: tuple[Row, ...] = (
-    *(Row(("presets", "*", name), "this field of a preset") for name in _REQUEST_FIELDS),
+    *(Row(("presets", "*", name), what) for name, what in _REQUEST_FIELDS.items()),
     Row(("presets", "*", "provider", "options"), "an option for a single provider"),
     Row(("presets", "*", "provider", "enforce_distillable_text"), "a list of what may be distilled", _is_true),
     Row(("teams",), "a team"),

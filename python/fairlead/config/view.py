@@ -158,6 +158,9 @@ class PresetView(Struct, frozen=True):
     """As the configuration names them: the model, and those to fall back to."""
     provider: dict[str, Any] | None
     """OpenRouter's `provider` object; prices are decimal strings."""
+    route: str | None
+    fields: dict[str, Any] | None
+    """What else it says for requests."""
     strict_translation: bool
     automatic_cache: bool
 

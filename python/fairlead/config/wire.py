@@ -113,8 +113,13 @@ class Preset(Struct, frozen=True, kw_only=True):
     model: str
     models: list[str]
     provider: dict[str, Any] | None
+    route: str | None
+    fields: dict[str, Any] | None
+    """What else it says for requests: members of a chat request, and `system_prompt`."""
     strict_translation: bool
     automatic_cache: bool
+    version: str
+    """Names its content in records."""
 
 
 class Arm(Struct, frozen=True, kw_only=True):

@@ -136,7 +136,7 @@ impl Shared {
 
     /// Puts a new configuration in force for every request that starts from now on. Requests in progress keep theirs.
     pub(crate) fn load_snapshot(&self, json: &[u8]) -> Result<u64, SnapshotError> {
-        let snapshot = Snapshot::from_json(json)?;
+        let snapshot = pipeline::snapshot(json)?;
         let version = snapshot.version;
         self.board.store(Arc::new(Board::new(Arc::new(snapshot), &self.registry)?));
         Ok(version)
@@ -215,7 +215,7 @@ fn bounds(snapshot: &Snapshot) -> Bounds {
 /// # Errors
 /// The configuration is not valid.
 pub fn explain(snapshot: &[u8], question: &[u8]) -> Result<Vec<u8>, SnapshotError> {
-    let snapshot = Arc::new(Snapshot::from_json(snapshot)?);
+    let snapshot = Arc::new(pipeline::snapshot(snapshot)?);
     let board = Board::new(snapshot, &Registry::default())?;
     Ok(pipeline::explain(&Arc::new(board), &Pins::new(1), unix_ms(), question))
 }

@@ -153,5 +153,7 @@ fn settle() -> Settle {
         losses_more: 0,
         split: String::new(),
         arm: String::new(),
+        preset: String::new(),
+        preset_version: String::new(),
     }
 }

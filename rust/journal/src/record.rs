@@ -4,7 +4,7 @@
 //! Texts longer than [`TEXT_BYTES_MAX`] are clipped at a character's end, attempts beyond [`ATTEMPTS_MAX`] are merged and losses beyond
 //! [`LOSSES_MAX`] only counted, so that a settlement always fits. Reading is strict: an unknown number or a byte too many is an error,
 //! never a guess. A settlement of version 1 ends behind its attempts: nothing was translated then. One of version 2 ends behind its
-//! losses: every attempt was billed by the usual tier then.
+//! losses: every attempt was billed by the usual tier then. One of version 4 ends behind its arm: presets were not named then.
 
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
 use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
@@ -122,6 +122,8 @@ pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_tiers(out, &record.attempts);
     put_text(out, record.split.as_ref());
     put_text(out, record.arm.as_ref());
+    put_text(out, record.preset.as_ref());
+    put_text(out, record.preset_version.as_ref());
 }
 
 /// Reads what [`encode_settle`] wrote, here or in an earlier build that wrote `version`.
@@ -160,6 +162,8 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
         losses_more: 0,
         split: String::new(),
         arm: String::new(),
+        preset: String::new(),
+        preset_version: String::new(),
     };
     for text in [
         &mut record.error,
@@ -189,6 +193,9 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
     }
     if version > 3 {
         (record.split, record.arm) = (fields.text()?, fields.text()?);
+    }
+    if version > 4 {
+        (record.preset, record.preset_version) = (fields.text()?, fields.text()?);
     }
     fields.end()?;
     Ok(record)

@@ -85,6 +85,8 @@ fn settlement(orphan: &Reserve, now_ms: u64) -> Settle {
         losses_more: 0,
         split: String::new(),
         arm: String::new(),
+        preset: String::new(),
+        preset_version: String::new(),
     }
 }
 

@@ -31,15 +31,24 @@ fn usual_tiers(mut record: Settle) -> Settle {
 }
 
 fn no_split(record: Settle) -> Settle {
-    Settle { split: String::new(), arm: String::new(), ..record }
+    Settle { split: String::new(), arm: String::new(), ..no_preset(record) }
 }
 
-/// What version 3 lacks, as version 4 writes it where no split was named: two texts of no length.
-const NO_SPLIT: [u8; 4] = [0; 4];
+fn no_preset(record: Settle) -> Settle {
+    Settle { preset: String::new(), preset_version: String::new(), ..record }
+}
+
+/// What version 3 lacks, as version 4 writes it where no split was named, and 4 as 5 where no preset was: two texts of no length.
+const NO_TEXTS: [u8; 4] = [0; 4];
+
+/// What version 4 wrote: it ends before the preset.
+fn without_preset(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(&NO_TEXTS).unwrap()
+}
 
 /// What version 3 wrote: it ends before the split.
 fn without_split(bytes: &[u8]) -> &[u8] {
-    bytes.strip_suffix(&NO_SPLIT).unwrap()
+    without_preset(bytes).strip_suffix(&NO_TEXTS).unwrap()
 }
 
 /// What versions before 3 wrote: they end before the tiers.
@@ -95,7 +104,7 @@ prop_compose! {
         (generation, scopes, flags, status, amounts) in (any::<u128>(), scopes(), any::<u32>(), any::<u16>(), any::<[i64; 2]>()),
         (dialect, outcome) in (prop::sample::select(Dialect::ALL.to_vec()), prop::sample::select(Outcome::ALL.to_vec())),
         (openrouter, streamed) in (any::<bool>(), any::<bool>()),
-        texts in prop::collection::vec(text(), 13),
+        texts in prop::collection::vec(text(), 15),
         attempts in prop::collection::vec(attempt(), 0..5),
         (upstream_dialect, losses, losses_more) in
             (prop::option::of(prop::sample::select(Dialect::ALL.to_vec())), prop::collection::vec(loss(), 0..5), any::<u32>()),
@@ -116,7 +125,7 @@ prop_compose! {
             reserved: NanoUsd(amounts[0]), charged: NanoUsd(amounts[1]), price_version: number(),
             timings: Timings { sent_us: number(), head_us: number(), content_us: number(), total_us: number(), own_us: number() },
             referer: text(), title: text(), user_agent: text(), end_user: text(), session: text(), attempts,
-            upstream_dialect, losses, losses_more, split: text(), arm: text(),
+            upstream_dialect, losses, losses_more, split: text(), arm: text(), preset: text(), preset_version: text(),
         }
     }
 }
@@ -157,6 +166,15 @@ proptest! {
         let bytes = settle_bytes(&plain);
         let old = without_split(&bytes);
         prop_assert_eq!(fairlead_journal::record::decode_settle(old, 3), Ok(plain));
+        prop_assert!(decode_settle(old).is_err());
+    }
+
+    #[test]
+    fn a_settlement_of_version_4_reads_as_one_of_no_preset(record in any_settle()) {
+        let plain = no_preset(record);
+        let bytes = settle_bytes(&plain);
+        let old = without_preset(&bytes);
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 4), Ok(plain));
         prop_assert!(decode_settle(old).is_err());
     }
 
@@ -260,6 +278,8 @@ fn the_largest_record_fits() {
         session: text.clone(),
         split: text.clone(),
         arm: text.clone(),
+        preset: text.clone(),
+        preset_version: text.clone(),
         attempts: vec![attempt; ATTEMPTS_MAX],
         losses: vec![Loss { path: text.clone(), reason: text, severity: Severity::Dropped }; LOSSES_MAX],
         ..sample::settle(1)

@@ -228,6 +228,10 @@ pub struct Settle<T = String> {
     pub split: T,
     /// The arm of it that was drawn, as the configuration names it. The model that answered may be another: one to fall back to.
     pub arm: T,
+    /// The presets that the request named, in the order in which they count, a comma between two; empty where it named none.
+    pub preset: T,
+    /// Their versions, likewise: each names what its preset said at that moment.
+    pub preset_version: T,
 }
 
 impl<T> Settle<T> {

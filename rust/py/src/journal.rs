@@ -79,6 +79,8 @@ row!(GENERATION_COLUMNS, generation_row, settle: Settle, id: &str, {
     "translation_losses_more" => settle.losses_more,
     "split" => settle.split.as_str(),
     "arm" => settle.arm.as_str(),
+    "preset" => settle.preset.as_str(),
+    "preset_version" => settle.preset_version.as_str(),
 });
 
 row!(ATTEMPT_COLUMNS, attempt_row, attempt: Attempt, place: (&str, usize), {

@@ -154,8 +154,8 @@ impl Board {
     }
 
     fn preset_wishes(&self, preset: &fairlead_snapshot::Preset) -> Result<Wishes, SnapshotError> {
-        let provider = preset.provider.as_deref().map(str::as_bytes);
-        read(Members { provider, ..Members::default() }, self)
+        let [provider, route] = [&preset.provider, &preset.route].map(|text| text.as_deref().map(str::as_bytes));
+        read(Members { provider, route }, self)
             .map_err(|error| SnapshotError::new(format!("presets.{}.{}", preset.name, error.path), error.message))
     }
 

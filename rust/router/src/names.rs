@@ -28,6 +28,8 @@ pub struct Wanted {
     pub automatic_cache: bool,
     /// The split that a name was, and which of its arms was taken; for the record.
     pub arm: Option<Arm>,
+    /// The presets that were named, as indexes into the snapshot's; of two that say something, the first one does.
+    pub presets: Vec<usize>,
 }
 
 /// How models are picked.
@@ -161,14 +163,11 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
         strict_translation: false,
         automatic_cache: false,
         arm: None,
+        presets: Vec::new(),
     };
-    let mut reader = Reader { board, allowed, sticky: request.sticky, seed, wanted: &mut wanted, presets: Vec::new() };
+    let mut reader = Reader { board, allowed, sticky: request.sticky, seed, wanted: &mut wanted };
     if let Some(preset) = request.preset {
-        reader.preset(
-            "preset",
-            preset.strip_prefix("@preset/").unwrap_or(preset),
-            request.model.is_empty() && request.models.is_empty(),
-        )?;
+        reader.preset("preset", bare(preset), request.model.is_empty() && request.models.is_empty())?;
     }
     if !request.model.is_empty() {
         reader.name("model", request.model)?;
@@ -182,14 +181,31 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
     Ok(wanted)
 }
 
+/// The presets that a request names, in the order in which they count, whether or not there are such; as indexes into the snapshot's.
+pub fn presets(snapshot: &Snapshot, request: &Request<'_>) -> Vec<usize> {
+    let behind = |name: &str| name.split_once(MARK).map(|(_, preset)| preset.to_owned());
+    let names = [request.model].into_iter().chain(request.models.iter().map(String::as_str)).filter_map(behind);
+    let mut found = Vec::new();
+    for name in request.preset.map(|preset| bare(preset).to_owned()).into_iter().chain(names) {
+        let position = snapshot.presets.iter().position(|preset| preset.name == name);
+        found.extend(position.filter(|position| !found.contains(position)));
+    }
+    found
+}
+
+/// What stands before the name of a preset where a model is named.
+pub const MARK: &str = "@preset/";
+
+fn bare(preset: &str) -> &str {
+    preset.strip_prefix(MARK).unwrap_or(preset)
+}
+
 struct Reader<'a, F> {
     board: &'a Board,
     allowed: F,
     sticky: Option<Sticky<'a>>,
     seed: u64,
     wanted: &'a mut Wanted,
-    /// Those that were named, as positions among the snapshot's.
-    presets: Vec<usize>,
 }
 
 impl<F: Fn(&str) -> bool> Reader<'_, F> {
@@ -197,7 +213,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         if let Some(pick) = router(name) {
             return self.router(path, pick);
         }
-        if let Some((model, preset)) = name.split_once("@preset/") {
+        if let Some((model, preset)) = name.split_once(MARK) {
             // A router is a name with the prefix.
             let is_alone = model.is_empty() || model == "openrouter/";
             self.preset(path, preset, is_alone)?;
@@ -249,14 +265,16 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
 
     /// What a preset wishes, and its model where the request names none.
     fn preset(&mut self, path: &str, name: &str, with_model: bool) -> Result<(), NameError> {
-        let found = self.board.snapshot().find(&format!("@preset/{name}"));
+        let found = self.board.snapshot().find(&format!("{MARK}{name}"));
         let (Some(found), Some((position, wishes))) = (found, self.board.preset(name)) else {
             let known = || self.board.snapshot().presets.iter().map(|preset| preset.name.as_str());
             let message = format!("there is no preset {name:?}{}", did_you_mean(known(), name));
             let instead = nearest(known(), name).map(|near| format!("@preset/{near}"));
             return Err(NameError { instead, ..error(path, NameErrorKind::Unknown, message) });
         };
-        self.presets.push(position);
+        if !self.wanted.presets.contains(&position) {
+            self.wanted.presets.push(position);
+        }
         // What was named first wins.
         let earlier = std::mem::take(&mut self.wanted.wishes);
         self.wanted.wishes = earlier.over(wishes);
@@ -293,7 +311,8 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
     /// The models that a preset falls back to, where the request lists none itself.
     fn fallbacks_of_preset(&mut self) -> Result<(), NameError> {
         let board = self.board;
-        let models = self.presets.iter().map(|position| &board.snapshot().presets[*position]).find(|preset| !preset.models.is_empty());
+        let models =
+            self.wanted.presets.iter().map(|position| &board.snapshot().presets[*position]).find(|preset| !preset.models.is_empty());
         for name in models.into_iter().flat_map(|preset| &preset.models) {
             let (found, variant) = self.variant("preset", name)?;
             self.push("preset", found, variant)?;

@@ -4,10 +4,12 @@ use crate::directory::{KeyHash, parse_hash};
 use crate::facts::{CredentialLimits, Modalities, Names, Parameters, Quantizations, Vocabulary};
 use crate::target::{Target, in_query, target};
 use crate::wire;
+use fairlead_ir::preset::Template;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::UnknownTrait;
 use fairlead_ir::{Dialect, Hours, Override, PicoUsd, PriceTable, Rates, Tier, Traits};
 use http::HeaderValue;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +45,14 @@ pub struct Preset {
     pub models: Vec<String>,
     /// The `provider` object, as JSON.
     pub provider: Option<Box<str>>,
+    /// Its `route`, as JSON.
+    pub route: Option<Box<str>>,
+    /// Names its content in records.
+    pub version: String,
+    /// What else it says for requests, in chat's words: a JSON object.
+    pub fields: Option<Box<str>>,
+    /// The same in the words of every dialect. Whoever knows dialects puts it here.
+    pub template: Option<Template>,
 }
 
 /// A name that stands for several models, each for a share of the sessions.
@@ -291,8 +301,9 @@ fn preset(given: wire::Preset, names: &Known) -> Result<Preset, SnapshotError> {
     for (position, model) in given.models.iter().enumerate() {
         known(names, model, || format!("presets.{}.models.{position}", given.name))?;
     }
-    let provider = given.provider.map(|provider| provider.get().into());
-    Ok(Preset { name: given.name, model: given.model, models: given.models, provider })
+    let wire::Preset { name, model, models, provider, route, fields, version, .. } = given;
+    let text = |given: Option<Box<RawValue>>| given.map(|given| given.get().into());
+    Ok(Preset { name, model, models, provider: text(provider), route: text(route), version, fields: text(fields), template: None })
 }
 
 fn splits(given: Vec<wire::Split>, names: &Known) -> Result<Vec<Split>, SnapshotError> {

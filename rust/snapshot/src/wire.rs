@@ -427,6 +427,15 @@ pub struct Preset {
     /// What it wants of routing, as the `provider` object of a request; the request's own wins.
     #[serde(default)]
     pub provider: Option<Box<RawValue>>,
+    /// How its models are tried, as the `route` of a request.
+    #[serde(default)]
+    pub route: Option<Box<RawValue>>,
+    /// What else it says for requests that do not say it: members of a chat request, and `system_prompt`.
+    #[serde(default)]
+    pub fields: Option<Box<RawValue>>,
+    /// Names its content in records.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// A name that stands for several models, each for a share of the sessions.

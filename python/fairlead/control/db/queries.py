@@ -20,6 +20,7 @@ GENERATION_COLUMNS = (
     "completion_tokens", "reasoning_tokens", "web_searches", "reserved_nanousd", "charged_nanousd", "upstream_cost_nanousd",
     "price_version", "sent_us", "head_us", "content_us", "total_us", "own_us", "referer", "title", "user_agent", "end_user",
     "session_id", "upstream_dialect", "translation_losses_more", "split", "arm",
+    "preset", "preset_version",
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",

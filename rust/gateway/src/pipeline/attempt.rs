@@ -61,8 +61,8 @@ impl Attempting {
             hashed_user: hashed_user.as_deref(),
             stream_options: !endpoint.traits.no_stream_options,
             raw_predict: endpoint.traits.raw_predict,
-            tier: tier::word(admitted, &intake.facts),
-            limit_name: None,
+            tier: tier::word(admitted, intake),
+            limit_name: intake.said.as_deref().and_then(|said| said.limit_name(endpoint.traits)),
         };
         let mut edits = worker.edits.borrow_mut();
         edits.clear();

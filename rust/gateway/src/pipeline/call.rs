@@ -47,6 +47,8 @@ pub(crate) struct Call {
     generation: GenerationId,
     /// The split that it was drawn from.
     arm: Option<Arm>,
+    /// The presets that it named and their versions, as the record has them.
+    presets: Option<Box<(String, String)>>,
     /// It is a copy of a request to this model, that nobody waits for and nobody pays.
     shadow_of: Option<usize>,
     started_at_ms: u64,
@@ -192,6 +194,7 @@ impl Call {
             choice,
             generation,
             arm: journey.arm,
+            presets: presets(journey),
             shadow_of: journey.shadow_of,
             started_at_ms: generation.unix_ms(),
             scopes: scopes(principal),
@@ -509,6 +512,8 @@ impl Call {
             losses_more: self.translation.losses_more,
             split: arm.map_or("", |(split, _)| split),
             arm: arm.map_or("", |(_, arm)| arm),
+            preset: self.presets.as_ref().map_or("", |presets| &presets.0),
+            preset_version: self.presets.as_ref().map_or("", |presets| &presets.1),
         }
     }
 
@@ -526,6 +531,17 @@ impl Call {
     fn since_began(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.began).as_micros() as u64
     }
+}
+
+/// The names and versions of the presets that a request named.
+fn presets(journey: &Journey) -> Option<Box<(String, String)>> {
+    if journey.presets.is_empty() {
+        return None;
+    }
+    let named = || journey.presets.iter().map(|position| &journey.board().snapshot().presets[*position]);
+    let names: Vec<&str> = named().map(|preset| preset.name.as_str()).collect();
+    let versions: Vec<&str> = named().map(|preset| preset.version.as_str()).collect();
+    Some(Box::new((names.join(","), versions.join(","))))
 }
 
 /// The record's word for a client that left.

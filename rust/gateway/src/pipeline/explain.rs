@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::intake::Intake;
 use super::plan::{self, Asking};
+use super::preset;
 use super::scan;
 use crate::routes::Ask;
 use crate::worker::unix_ms;
@@ -87,7 +88,8 @@ fn answer(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: Question) -> R
     scan.feed(&body).map_err(refused)?;
     let frames = vec![body];
     let facts = scan.finish(&frames).map_err(refused)?;
-    let intake = Intake { bytes: facts.body_bytes as u64, frames, facts, waited: Duration::ZERO, queued: Duration::ZERO };
+    let mut intake = Intake { bytes: facts.body_bytes as u64, frames, facts, waited: Duration::ZERO, queued: Duration::ZERO, said: None };
+    preset::fill_here(board.snapshot(), &mut intake)?;
     let allowed = |id: &str| models.is_empty() || models.iter().any(|pattern| fairlead_snapshot::matches(pattern, id));
     let seed = seed.unwrap_or_else(|| fairlead_router::hash(&unix_ms().to_le_bytes()));
     let asking = Asking { allowed: &allowed, account, session: None, seed, now_ms, unix_ms: unix_ms(), is_kept: false };

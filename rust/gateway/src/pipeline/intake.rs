@@ -3,6 +3,7 @@
 
 use super::failure::Failure;
 use super::head::Head;
+use super::preset::Said;
 use crate::upstream::Deadline;
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
@@ -50,6 +51,7 @@ impl Body for Arriving {
 }
 
 /// A request body and what routing needs of it.
+#[derive(Clone)]
 pub(crate) struct Intake {
     pub(crate) frames: Vec<Bytes>,
     pub(crate) bytes: u64,
@@ -58,6 +60,8 @@ pub(crate) struct Intake {
     pub(crate) waited: Duration,
     /// How long it stood in line.
     pub(crate) queued: Duration,
+    /// Of a body that presets said something for.
+    pub(crate) said: Option<Box<Said>>,
 }
 
 /// After this much of a body the worker's other connections get their turn: scanning it takes less than 100 µs.
@@ -104,7 +108,9 @@ pub(crate) async fn read(
         (scanned, _) => scanned,
     };
     match scanned {
-        Ok(facts) => Ok(Intake { frames: frames.done, bytes: reader.bytes, facts, waited: reader.waited, queued: Duration::ZERO }),
+        Ok(facts) => {
+            Ok(Intake { frames: frames.done, bytes: reader.bytes, facts, waited: reader.waited, queued: Duration::ZERO, said: None })
+        }
         Err(failure) => {
             reader.discard().await;
             Err(failure)

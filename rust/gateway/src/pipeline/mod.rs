@@ -16,6 +16,7 @@ mod intake;
 mod kept;
 mod plan;
 mod prepare;
+mod preset;
 mod queued;
 mod receipt;
 mod relay;
@@ -32,6 +33,7 @@ mod whole;
 pub(crate) use admit::KnownKey;
 pub(crate) use explain::explain;
 pub(crate) use intake::Arriving;
+pub(crate) use preset::snapshot;
 pub(crate) use receipt::Receipt;
 pub use receipt::Settlement;
 pub use replay::{Replay, ReplayError, Window};
@@ -241,7 +243,12 @@ async fn infer(
         ask.dialect = intake.facts.dialect;
     }
     let generation = worker.generation(worker.unix_ms_at(arrival.began));
-    let mut journey = plan::choose(worker, &principal, &head, &intake, &ask, generation, arrival.caller.receipt())?;
+    let board = worker.shared.board();
+    if !board.snapshot().presets.is_empty() && preset::is_named(&intake.facts) {
+        // Boxed: the rare case should not make every request's task larger.
+        Box::pin(preset::fill(board.snapshot(), &mut intake)).await?;
+    }
+    let mut journey = plan::choose(worker, board, &principal, &head, &intake, &ask, generation, arrival.caller.receipt())?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
     let snapshot = journey.board().snapshot().clone();

@@ -80,6 +80,8 @@ pub(crate) struct Journey {
     pub(crate) generation: GenerationId,
     /// The split whose name was asked for, and the arm that was drawn.
     pub(crate) arm: Option<Arm>,
+    /// The presets that were named, as indexes into the snapshot's.
+    pub(crate) presets: Vec<usize>,
     /// A copy of the request goes to a second model.
     pub(crate) shadow: Option<Box<Drawn>>,
     /// Of such a copy: the model whose request it is a copy of.
@@ -152,6 +154,7 @@ impl Journey {
         Journey {
             generation,
             arm: None,
+            presets: Vec::new(),
             shadow: None,
             shadow_of: Some(of),
             plan,
@@ -347,6 +350,7 @@ impl Weighed {
 /// A name or wish that cannot be meant, a model that is not there or not for this key, or no endpoint that satisfies the request.
 pub(crate) fn choose(
     worker: &Worker,
+    board: Arc<Board>,
     principal: &Principal,
     head: &Head<'_>,
     intake: &Intake,
@@ -354,7 +358,6 @@ pub(crate) fn choose(
     generation: GenerationId,
     receipt: Option<&Rc<Receipt>>,
 ) -> Result<Box<Journey>, Failure> {
-    let board = worker.shared.board();
     let notes = decided::notes(worker, &board, ask);
     let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());
     let session = head.session.and_then(|session| std::str::from_utf8(session).ok());
@@ -396,6 +399,7 @@ pub(crate) fn choose(
     Ok(Box::new(Journey {
         generation,
         arm: wanted.arm,
+        presets: wanted.presets,
         shadow,
         shadow_of: None,
         plan,

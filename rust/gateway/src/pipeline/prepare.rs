@@ -38,6 +38,7 @@ impl Prepared {
     /// # Errors
     /// The request is wrong, or cannot be said to this endpoint: then [`Failure::elsewhere`] tells so.
     pub(crate) async fn make(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Prepared, Failure> {
+        translate::refuse_losses_of_presets(admitted, intake)?;
         let resumed = stateful::resume(admitted, ask, intake).await?;
         let translated = translate::request(admitted, ask, resumed.as_ref().map_or(intake, |resumed| &resumed.intake)).await?;
         Ok(Prepared { resumed, translated })
@@ -53,8 +54,11 @@ impl Prepared {
         let intake = resumed.as_ref().map_or(original, |resumed| &resumed.intake);
         let attempting = Attempting::prepare(admitted, intake, translated.as_ref(), now)?;
         let withhold_usage = intake.facts.withhold_usage(ask.manner);
-        let as_it_is = || (tier::loss(tier::word(admitted, &intake.facts), intake).unwrap_or_default(), None);
-        let (losses, back) = translated.map_or_else(as_it_is, |translated| (translated.losses, translated.back));
+        let as_it_is = || (tier::loss(tier::word(admitted, intake), intake).unwrap_or_default(), None);
+        let (mut losses, back) = translated.map_or_else(as_it_is, |translated| (translated.losses, translated.back));
+        if let Some(said) = &original.said {
+            losses.append(said.losses.clone());
+        }
         let way = back.map_or(Way::Bytes { purpose: ask.purpose, withhold_usage }, Way::Translated);
         let keeping = resumed.and_then(|resumed| resumed.keeping);
         Ok(Ready { attempting, entry: Entry { way, losses, keeping, upstream: admitted.choice.upstream } })

@@ -53,13 +53,7 @@ pub(super) fn follow(call: &Call, drawn: Box<Drawn>, principal: &Arc<Principal>,
         principal: principal.clone(),
         headers: headers.clone(),
         ask: ask.clone(),
-        intake: Intake {
-            frames: intake.frames.clone(),
-            bytes: intake.bytes,
-            facts: intake.facts.clone(),
-            waited: intake.waited,
-            queued: intake.queued,
-        },
+        intake: intake.clone(),
         _place: worker.shadow(),
     };
     let begin = move || {

@@ -87,7 +87,7 @@ pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) 
     let (body, facts) = rewritten.await?.map_err(refused)?;
     check_size(body.len() as u64, snapshot.settings.limits.body_bytes)?;
     let input = body.slice(facts.messages_range.clone());
-    let intake = Intake { bytes: body.len() as u64, frames: vec![body], facts, waited: intake.waited, queued: intake.queued };
+    let intake = Intake { bytes: body.len() as u64, frames: vec![body], facts, waited: intake.waited, queued: intake.queued, said: None };
     let (account, key) = (principal.account, principal.key);
     let keeping = Keeping { shared: worker.shared.clone(), bounds, account, key, input, previous: state.previous };
     Ok(Some(Resumed { intake, keeping: (generates && state.keeps).then(|| Box::new(keeping)) }))
@@ -125,10 +125,7 @@ pub(crate) fn find<T>(shared: &Shared, bounds: Bounds, account: u64, id: &str, r
 
 fn rewrite(facts: &Facts, frames: &[Bytes], resume: &Resume<'_>, depth: u16) -> Result<(Bytes, Facts), Refusal> {
     let body = Bytes::from(facts.resume(frames, resume)?);
-    let mut scan = match facts.purpose {
-        Purpose::CountTokens => RequestScan::count(facts.dialect, depth, None),
-        _ => RequestScan::new(facts.dialect, depth),
-    };
+    let mut scan = RequestScan::again(facts, depth);
     scan.feed(&body)?;
     let facts = scan.finish(std::slice::from_ref(&body))?;
     Ok((body, facts))

@@ -5,18 +5,18 @@
 
 use super::Admitted;
 use super::intake::Intake;
-use fairlead_formats::request::{Facts, NoTier, TierWord};
+use fairlead_formats::request::{NoTier, TierWord};
 use fairlead_ir::{Dialect, Losses, Manner, Severity, Tier};
 
 /// What becomes of the tier that the client asks for.
-pub(crate) fn word(admitted: &Admitted<'_>, facts: &Facts) -> TierWord {
-    let asked = facts.tier.filter(|tier| *tier != Tier::Standard);
+pub(crate) fn word(admitted: &Admitted<'_>, intake: &Intake) -> TierWord {
+    let asked = intake.facts.tier.filter(|tier| *tier != Tier::Standard);
     match (asked, admitted.choice.asks) {
         (None, None) => TierWord::Kept,
         (Some(asked), Some(asks)) if asked == asks && admitted.choice.upstream == admitted.dialect => TierWord::Kept,
         (_, Some(asks)) => TierWord::Asked(asks),
         (Some(asked), None) if sells(admitted, asked) => TierWord::Removed(NoTier::PassedOver),
-        (Some(_), None) if is_unknown_here(admitted) => TierWord::Removed(NoTier::NotSold),
+        (Some(_), None) if is_unknown_here(admitted, intake) => TierWord::Removed(NoTier::NotSold),
         (Some(_), None) => TierWord::Kept,
     }
 }
@@ -30,10 +30,11 @@ fn sells(admitted: &Admitted<'_>, asked: Tier) -> bool {
 
 /// Whether the usual tier is meant although another one is asked for: of an endpoint that sells tiers, those are all that it sells.
 /// A provider that names its own cost knows best what it sells; so does whoever runs an endpoint that is a tier by itself.
-fn is_unknown_here(admitted: &Admitted<'_>) -> bool {
+fn is_unknown_here(admitted: &Admitted<'_>, intake: &Intake) -> bool {
     let Admitted { snapshot, choice, manner, .. } = *admitted;
     let sells_tiers = choice.endpoint(snapshot).prices.tiers().next().is_some();
-    sells_tiers || manner == Manner::Openrouter && !choice.provider(snapshot).reports_cost && !choice.is_a_tier(snapshot)
+    let is_ours_to_say = manner == Manner::Openrouter || intake.said.as_deref().is_some_and(|said| said.has_tier);
+    sells_tiers || is_ours_to_say && !choice.provider(snapshot).reports_cost && !choice.is_a_tier(snapshot)
 }
 
 /// The loss of a tier that is taken out of a body that is not translated otherwise.

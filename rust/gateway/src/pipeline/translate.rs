@@ -1,12 +1,14 @@
 //! Where client and provider speak different dialects: the request on its way there, and its reply on the way back.
 //!
-//! A request whose own dialect the endpoint speaks stays on the byte path, but for four: a Gemini client that wants one JSON array instead of
-//! events, a body that holds sealed reasoning of ours, which only we can open, one that a preset wants cache marks in, and a chat of `/api/v1`
-//! with an endpoint that has other words than OpenRouter.
+//! A request whose own dialect the endpoint speaks stays on the byte path, but for five: a Gemini client that wants one JSON array instead of
+//! events, a body that holds sealed reasoning of ours, which only we can open, one that a preset wants cache marks in, one in which a preset says
+//! how to think or the form of the reply, which endpoints of one dialect say differently, and a chat of `/api/v1` with an endpoint that has other
+//! words than OpenRouter.
 
 use super::attempt::hashed_user;
 use super::failure::{Failure, shown};
 use super::intake::Intake;
+use super::preset::Said;
 use super::whole::aside;
 use super::{Admitted, telling, tier};
 use crate::routes::Ask;
@@ -74,8 +76,8 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     if intake.facts.is_threaded && (!natively || ask.manner == Manner::Openrouter) {
         return Err(no_thread());
     }
-    if natively && !ask.json_array && !wants_marks(admitted) && !intake.facts.has_tokens() {
-        let lost = tier::loss(tier::word(admitted, &intake.facts), intake);
+    if natively && !ask.json_array && !wants_marks(admitted) && !intake.facts.has_tokens() && !says_it_otherwise(admitted, ask, intake) {
+        let lost = tier::loss(tier::word(admitted, intake), intake);
         return lost.filter(|_| admitted.is_strict()).map_or(Ok(None), |losses| refuse_losses(admitted, intake, &losses).map(|()| None));
     }
     let job = Job::new(admitted, ask, intake)?;
@@ -106,6 +108,12 @@ fn wants_marks(admitted: &Admitted<'_>) -> bool {
     let Admitted { snapshot, choice, .. } = *admitted;
     let Traits { cache_control_parts, cache_breakpoints, .. } = choice.endpoint(snapshot).traits;
     choice.automatic_cache && (choice.upstream == Dialect::AnthropicMessages || cache_control_parts || cache_breakpoints)
+}
+
+/// Whether a preset has put something into the body that this endpoint says in its own way.
+fn says_it_otherwise(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> bool {
+    let has_other_words = |said: &Said| said.has_other_words(ask.dialect, admitted.choice.endpoint(admitted.snapshot).traits);
+    intake.said.as_deref().is_some_and(has_other_words)
 }
 
 /// Whether a client of OpenRouter's chat API would not be understood by the endpoint, or not understand it: in what is said of reasoning, or by lists
@@ -172,7 +180,7 @@ impl Job {
             efforts: endpoint.efforts.clone(),
             max_output_tokens: endpoint.max_completion_tokens.or(choice.model(snapshot).max_completion_tokens),
             automatic_cache: choice.automatic_cache,
-            tier: tier::word(admitted, &intake.facts),
+            tier: tier::word(admitted, intake),
             keeper: worker.shared.keeper.clone(),
             provider: choice.provider(snapshot).slug.clone(),
             accounts: target.credential_names.clone(),
@@ -270,25 +278,41 @@ pub(crate) fn join(frames: &[Bytes]) -> Bytes {
 
 /// Losses that a strict call is refused for, all of them named.
 fn refuse_losses(admitted: &Admitted<'_>, intake: &Intake, losses: &Losses) -> Result<(), Failure> {
+    let Some(grave) = grave(losses) else { return Ok(()) };
+    let Admitted { snapshot, choice, .. } = *admitted;
+    let message = format!(
+        "no endpoint of {} takes this strict request whole: {} speaks {}, where this would be lost: {grave}",
+        shown(&choice.model(snapshot).id),
+        choice.provider(snapshot).name,
+        choice.upstream.name(),
+    );
+    let availability = telling::strict(admitted, &intake.facts);
+    Err(Failure::new(ErrorKind::NotFound, message).elsewhere(Elsewhere::Endpoint).unavailable(Some(availability)))
+}
+
+/// Refuses a strict call whose presets say what its dialect has no words for: no endpoint would hear of it.
+///
+/// # Errors
+/// As it says.
+pub(crate) fn refuse_losses_of_presets(admitted: &Admitted<'_>, intake: &Intake) -> Result<(), Failure> {
+    let lost = intake.said.as_deref().filter(|_| admitted.is_strict()).and_then(|said| grave(&said.losses));
+    let Some(grave) = lost else { return Ok(()) };
+    let message = format!(
+        "this strict request would lose what its preset says for it, because {} has no words for it: {grave}",
+        admitted.dialect.name()
+    );
+    Err(Failure::new(ErrorKind::NotFound, message).param(Some("preset")))
+}
+
+/// What a strict call does not bear, so many of it named; `None`: nothing.
+fn grave(losses: &Losses) -> Option<String> {
     const NAMED: usize = 20;
     let grave: Vec<String> = losses.as_slice().iter().filter(|loss| loss.severity.is_strict_refusal()).map(ToString::to_string).collect();
-    if grave.is_empty() {
-        return Ok(());
-    }
-    let Admitted { snapshot, choice, .. } = *admitted;
     let more = match grave.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    let message = format!(
-        "no endpoint of {} takes this strict request whole: {} speaks {}, where this would be lost: {}{more}",
-        shown(&choice.model(snapshot).id),
-        choice.provider(snapshot).name,
-        choice.upstream.name(),
-        grave[..grave.len().min(NAMED)].join("; "),
-    );
-    let availability = telling::strict(admitted, &intake.facts);
-    Err(Failure::new(ErrorKind::NotFound, message).elsewhere(Elsewhere::Endpoint).unavailable(Some(availability)))
+    (!grave.is_empty()).then(|| grave[..grave.len().min(NAMED)].join("; ") + &more)
 }
 
 impl Back {

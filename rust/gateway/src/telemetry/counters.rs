@@ -176,6 +176,8 @@ mod tests {
             losses: severities.iter().map(|severity| Loss { path: "", reason: "", severity: *severity }).collect(),
             losses_more: 0,
             split: "",
+            preset: "",
+            preset_version: "",
             arm: "",
         }
     }

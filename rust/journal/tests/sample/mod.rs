@@ -115,6 +115,8 @@ pub(crate) fn settle(number: u64) -> Settle {
         losses_more: 0,
         split: String::new(),
         arm: String::new(),
+        preset: String::new(),
+        preset_version: String::new(),
     }
 }
 

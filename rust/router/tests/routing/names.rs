@@ -1,8 +1,8 @@
 use crate::fleet::START_MS;
 use crate::world::{board, board_of, serves, spec};
 use fairlead_router::health::outcome::{Class, Outcome};
-use fairlead_router::names::{Auto, CostTier, NameError, NameErrorKind, Pick, Request, Sticky, Wanted, resolve};
-use fairlead_router::{Board, By, Need, Now, Order, Plan, Registry, Tier, Wishes, plan};
+use fairlead_router::names::{Auto, CostTier, NameError, NameErrorKind, Pick, Request, Sticky, Wanted, presets, resolve};
+use fairlead_router::{Board, By, Need, Now, Order, Partition, Plan, Registry, Tier, Wishes, plan};
 
 fn names() -> Board {
     let specs = [
@@ -47,6 +47,34 @@ fn names_become_models() {
     check("openrouter/@preset/team", &[], &["acme/fast", "acme/gift"]);
     check("openrouter/lab/llama3:8b@preset/team", &[], &["lab/llama3:8b", "acme/gift"]);
     check("openrouter/free", &["acme/fast"], &["acme/fast"]);
+}
+
+#[test]
+fn presets_are_told_in_the_order_in_which_they_count() {
+    let board = names();
+    let check = |model: &str, models: &[&str], preset: Option<&str>, expected: &[&str]| {
+        let models: Vec<String> = models.iter().map(|name| (*name).to_owned()).collect();
+        let request = Request { model, models: &models, preset, ..Request::default() };
+        let names = |found: &[usize]| found.iter().map(|position| board.snapshot().presets[*position].name.clone()).collect::<Vec<_>>();
+        let wanted = wanted(&board, request).unwrap();
+        assert_eq!(names(&wanted.presets), expected, "{model} {models:?} {preset:?}");
+        assert_eq!(presets(board.snapshot(), &request), wanted.presets, "as they are told before anything is decided");
+    };
+    check("acme/fast", &["acme/gift"], None, &[]);
+    check("@preset/quick", &[], None, &["quick"]);
+    check("openrouter/@preset/quick", &[], Some("@preset/quick"), &["quick"]);
+    check("acme/fast@preset/quick", &["@preset/team", "acme/gift@preset/quick"], None, &["quick", "team"]);
+    check("acme/fast@preset/quick", &[], Some("team"), &["team", "quick"]);
+    check("openrouter/auto@preset/team", &[], None, &["team"]);
+}
+
+#[test]
+fn a_preset_says_how_its_models_are_tried() {
+    let specs = [spec("acme/fast", "p1", 10, ""), spec("acme/gift", "p1", 0, "")];
+    let rest = r#""presets":[{"name":"all","model":"acme/fast","models":["acme/gift"],"route":"sort"}]"#;
+    let board = board_of(&specs, &[], rest, &Registry::default());
+    let wanted = wanted(&board, Request { model: "@preset/all", ..Request::default() }).unwrap();
+    assert_eq!(wanted.wishes(Wishes::NONE).sort.partition, Partition::None);
 }
 
 #[test]

@@ -264,7 +264,8 @@ fn mistakes_name_their_place() {
 #[test]
 fn presets_and_splits_arrive() {
     let models = model("acme/fast", r#""provider":"open""#);
-    let presets = r#"[{"name":"p","model":"nick:free:nitro","models":["acme/fast:floor"],"provider":{"sort":"price"}}]"#;
+    let presets = r#"[{"name":"p","model":"nick:free:nitro","models":["acme/fast:floor"],"provider":{"sort":"price"},"route":"sort","fields":{"seed":1},
+        "version":"0a1b"}]"#;
     let splits = r#"[{"name":"s","arms":[{"model":"nick","share":1},{"model":"acme/fast:floor","share":9}]}]"#;
     let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},"presets":{presets},"splits":{splits}}}"#);
     let snapshot = Snapshot::from_json(json.as_bytes()).unwrap();
@@ -273,6 +274,10 @@ fn presets_and_splits_arrive() {
         model: "nick:free:nitro".to_owned(),
         models: vec!["acme/fast:floor".to_owned()],
         provider: Some(r#"{"sort":"price"}"#.into()),
+        route: Some(r#""sort""#.into()),
+        version: "0a1b".to_owned(),
+        fields: Some(r#"{"seed":1}"#.into()),
+        template: None,
     };
     assert_eq!(snapshot.presets, [preset]);
     assert_eq!(snapshot.model("@preset/p").unwrap().id.as_ref(), "acme/fast");
