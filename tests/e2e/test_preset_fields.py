@@ -24,6 +24,9 @@ CHOOSY = """
 [presets.chatty]
 model = "openai-chat/echo"
 reasoning = { effort = "high" }
+[presets.patient]
+model = "anthropic-messages/echo"
+service_tier = "flex"
 [presets.older]
 model = "older/echo"
 max_tokens = 66
@@ -101,6 +104,14 @@ def test_they_are_put_before_the_clients_own_bytes(gateway: Gateway, judge: Judg
     assert sent(judge) == SPOKEN[client]
 
 
+def test_a_long_conversation_stays_whole(gateway: Gateway, judge: Judge) -> None:
+    """Such a body is filled beside the worker."""
+    text = "A word. " * 60_000
+    ask(gateway, "openai_chat", "@preset/openai_chat", messages=[{"role": "user", "content": text}])
+    body = json.loads(sent(judge))
+    assert [message["content"] for message in body["messages"]] == ["Be brief.", text] and body["max_completion_tokens"] == 77
+
+
 OWN: dict[str, dict[str, Any]] = {
     "openai_chat": {
         "max_tokens": 5,
@@ -176,6 +187,15 @@ def test_an_endpoint_gets_its_own_words(gateway: Gateway, judge: Judge, prefix: 
     assert (body["reasoning_effort"], body.get("reasoning")) == ("high", None)
     ask(gateway, "anthropic_messages", model_of("anthropic_messages") + "@preset/chatty", max_tokens=9000)
     assert json.loads(sent(judge))["thinking"] == {"type": "enabled", "budget_tokens": 7200}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_tier_that_nobody_sells_there_is_not_asked_for(gateway: Gateway, judge: Judge, client: str) -> None:
+    """On `/v1` too: a client may know better than the catalogue, a preset is for every endpoint."""
+    reply = ask(gateway, client, f"{model_of(client)}@preset/patient")
+    assert {"service_tier", "serviceTier", "speed"}.isdisjoint(json.loads(sent(judge)))
+    [lost] = losses_of(reply.headers["x-fairlead-loss"])
+    assert lost.path in ("service_tier", "serviceTier") and lost.severity == "changed"
 
 
 def test_losses_are_told_and_refused_where_somebody_is_strict(gateway: Gateway, judge: Judge) -> None:
