@@ -24,6 +24,14 @@ CHOOSY = """
 [presets.chatty]
 model = "openai-chat/echo"
 reasoning = { effort = "high" }
+[presets.formed]
+model = "openai-chat/echo"
+max_tokens = 500
+[presets.formed.response_format]
+type = "json_schema"
+[presets.formed.response_format.json_schema]
+name = "a"
+schema = { type = "object", properties = { a = { type = "string" } }, required = ["a"], additionalProperties = false }
 [presets.patient]
 model = "anthropic-messages/echo"
 service_tier = "flex"
@@ -187,6 +195,40 @@ def test_an_endpoint_gets_its_own_words(gateway: Gateway, judge: Judge, prefix: 
     assert (body["reasoning_effort"], body.get("reasoning")) == ("high", None)
     ask(gateway, "anthropic_messages", model_of("anthropic_messages") + "@preset/chatty", max_tokens=9000)
     assert json.loads(sent(judge))["thinking"] == {"type": "enabled", "budget_tokens": 7200}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prefix", ["", "/api"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_thinking_is_said_in_the_endpoints_words(gateway: Gateway, judge: Judge, client: str, prefix: str, stream: bool) -> None:
+    """The request is written anew for that; the reply is the provider's own all the same."""
+    fields = {"max_tokens": 9000} if client == "anthropic_messages" else {}
+    reply = ask(gateway, client, f"{model_of(client)}@preset/chatty", prefix=prefix, stream=stream, **fields)
+    body = json.loads(sent(judge))
+    thinking: dict[str, tuple[Any, Any]] = {
+        "openai_chat": (body.get("reasoning_effort"), "high"),
+        "openai_responses": (body.get("reasoning", {}).get("effort"), "high"),
+        "anthropic_messages": (body.get("thinking"), {"type": "enabled", "budget_tokens": 7200}),
+        "gemini_generate": ("thinkingBudget" in body.get("generationConfig", {}).get("thinkingConfig", {}), True),
+    }
+    found, expected = thinking[client]
+    assert found == expected, body
+    assert {lost.severity for lost in losses_of(reply.headers["x-fairlead-loss"])} <= {"hint"}
+    row = gateway.generation(reply.generation)
+    assert (row["status"], row["outcome"], row["upstream_dialect"], row["preset"]) == (200, "completed", "", "chatty")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_form_is_said_in_the_endpoints_words(gateway: Gateway, judge: Judge, stream: bool) -> None:
+    """This one knows no form of replies: a tool stands for it, and the client of the same dialect never sees that."""
+    judge.script({"tool_calls": 1})
+    reply = ask(gateway, "anthropic_messages", f"{model_of('anthropic_messages')}@preset/formed", stream=stream)
+    body = json.loads(sent(judge))
+    assert body["tool_choice"] == {"type": "tool", "name": "reply"} and "output_config" not in body
+    assert b"tool_use" not in reply.body and b'"a' in reply.body.replace(b"\\", b"")
+    for client in ("openai_chat", "openai_responses", "gemini_generate"):
+        ask(gateway, client, f"{model_of(client)}@preset/formed", stream=stream)
+        assert '"additionalProperties": false' in json.dumps(json.loads(sent(judge)))
 
 
 @pytest.mark.parametrize("client", CLIENTS)

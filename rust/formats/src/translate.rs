@@ -60,12 +60,24 @@ pub struct Target<'a> {
     pub automatic_cache: bool,
     /// The request asks for [`Tier::Fast`] in the way of Messages, which have no other word for it.
     pub speed: bool,
+    /// What the request says of thinking and of the reply's form is not its caller's: it is said in the endpoint's words, also where the caller
+    /// speaks the target's dialect.
+    pub reworded: bool,
 }
 
 impl<'a> Target<'a> {
     /// A model that does everything as its dialect says.
     pub const fn new(dialect: Dialect, model: &'a str) -> Target<'a> {
-        Target { dialect, model, traits: Traits::NONE, efforts: &[], max_output_tokens: None, automatic_cache: false, speed: false }
+        Target {
+            dialect,
+            model,
+            traits: Traits::NONE,
+            efforts: &[],
+            max_output_tokens: None,
+            automatic_cache: false,
+            speed: false,
+            reworded: false,
+        }
     }
 }
 

@@ -156,8 +156,27 @@ impl Written {
         if !self.shows {
             fields.iter_mut().for_each(forget_display);
         }
+        // What a translation says to the model in words would be a system prompt that nobody wrote.
+        let count = fields.len();
+        fields.retain(|field| field.within.is_some() || !CONVERSATION.contains(&&*field.name));
+        let losses = if fields.len() < count { without_words(&losses) } else { losses };
         Ok(Form { fields, instruction: None, losses })
     }
+}
+
+/// Where dialects have their conversations.
+const CONVERSATION: [&str; 6] = ["system", "systemInstruction", "instructions", "messages", "contents", "input"];
+
+/// The same losses where nothing is said in words: gone is what that stood for.
+fn without_words(losses: &Losses) -> Losses {
+    let mut found = Losses::new();
+    for loss in losses.as_slice() {
+        match loss.reason.contains("in words") {
+            true => found.at(loss.path.clone(), Severity::Dropped, "a client of this dialect cannot say it"),
+            false => found.at(loss.path.clone(), loss.severity, loss.reason.clone()),
+        }
+    }
+    found
 }
 
 /// What a client of Messages is shown is as its dialect has it; only clients of other dialects expect more, and older models refuse to be asked.

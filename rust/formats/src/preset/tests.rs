@@ -3,6 +3,7 @@
 use super::*;
 use crate::request::{Facts, RequestScan};
 use fairlead_ir::Dialect::{AnthropicMessages, GeminiGenerate, OpenaiChat, OpenaiResponses};
+use fairlead_ir::Severity;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -217,6 +218,10 @@ fn what_cannot_be_said_is_a_loss() {
     check(fields(), AnthropicMessages, Purpose::Generate, "{}", &["temperature", "seed", "tomorrow"]);
     check(fields(), AnthropicMessages, Purpose::Generate, r#"{"temperature":1}"#, &["seed", "tomorrow"]);
     check(fields(), GeminiGenerate, Purpose::Generate, "{}", &["tomorrow"]);
+    // The translation would say it in words, as a system prompt.
+    let in_words = json!({"response_format": {"type": "json_object"}, "system_prompt": "p"});
+    let filled = check(in_words, AnthropicMessages, Purpose::Generate, "{}", &["response_format"]);
+    assert_eq!((text(&filled, ""), filled.losses.as_slice()[0].severity), (r#"{"system":"p"}"#.to_owned(), Severity::Dropped));
     let completions = json!({"max_tokens": 3, "tools": [tool("a")], "system_prompt": "p"});
     let filled = check(completions.clone(), OpenaiChat, Purpose::Completions, r#"{"prompt":"a"}"#, &["tools", "system_prompt"]);
     assert_eq!((text(&filled, ""), filled.has_limit), (r#"{"max_tokens":3,"prompt":"a"}"#.to_owned(), false));

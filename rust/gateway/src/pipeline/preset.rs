@@ -32,6 +32,11 @@ impl Said {
         self.has_words_of_endpoints && !(dialect == Dialect::OpenaiChat && traits.openrouter_reasoning)
     }
 
+    /// Whether a preset has said what endpoints of one dialect say differently.
+    pub(crate) fn has_words_of_endpoints(&self) -> bool {
+        self.has_words_of_endpoints
+    }
+
     /// What the endpoint calls the limit of a reply, where a preset has set it.
     pub(crate) fn limit_name(&self, traits: Traits) -> Option<LimitName> {
         self.has_limit.then_some(if traits.legacy_max_tokens { LimitName::Older } else { LimitName::Newer })

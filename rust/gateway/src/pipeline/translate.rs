@@ -82,6 +82,8 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
     }
     let job = Job::new(admitted, ask, intake)?;
     let (Encoded { body, losses, mut bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run()).await??;
+    // A form of reply that the model is given as a tool comes back as a call of it.
+    let natively = natively && bridge.format_tool.is_none();
     // Who asks for chat in other words has no way to ask for the figures.
     bridge.include_usage |= ask.reply_dialect() != ask.dialect;
     if admitted.is_strict() {
@@ -151,6 +153,8 @@ struct Job {
     efforts: Vec<Effort>,
     max_output_tokens: Option<u64>,
     automatic_cache: bool,
+    /// A preset has said how to think, or the form of the reply.
+    reworded: bool,
     tier: TierWord,
     keeper: Keeper,
     provider: String,
@@ -180,6 +184,7 @@ impl Job {
             efforts: endpoint.efforts.clone(),
             max_output_tokens: endpoint.max_completion_tokens.or(choice.model(snapshot).max_completion_tokens),
             automatic_cache: choice.automatic_cache,
+            reworded: intake.said.as_deref().is_some_and(Said::has_words_of_endpoints),
             tier: tier::word(admitted, intake),
             keeper: worker.shared.keeper.clone(),
             provider: choice.provider(snapshot).slug.clone(),
@@ -216,6 +221,7 @@ impl Job {
             efforts: &self.efforts,
             max_output_tokens: self.max_output_tokens,
             automatic_cache: self.automatic_cache,
+            reworded: self.reworded,
             speed: self.tier == TierWord::Asked(Tier::Fast) && self.upstream == Dialect::AnthropicMessages,
         };
         // Another dialect may have words for it.

@@ -48,6 +48,11 @@ struct Writing<'w, 'r> {
 }
 
 impl Writing<'_, '_> {
+    /// Whether thinking and the form of the reply are said as the caller said them.
+    fn is_as_asked(&self) -> bool {
+        self.own && !self.target.reworded
+    }
+
     fn lose(&mut self, param: Param, severity: Severity, reason: impl Into<Cow<'static, str>>) {
         self.losses.param(param, self.request, severity, reason);
     }

@@ -124,7 +124,7 @@ enum Steering {
 fn write_thinking(writing: &mut Writing<'_, '_>, config: &mut Object<'_>) {
     let mut json = Vec::new();
     let mut thinking = Object::open(&mut json);
-    match writing.own {
+    match writing.is_as_asked() {
         true => write_thinking_as_asked(writing, &mut thinking),
         false => write_steered_thinking(writing, &mut thinking),
     }
@@ -226,7 +226,7 @@ fn off(writing: &mut Writing<'_, '_>) -> Steering {
 fn write_format(writing: &mut Writing<'_, '_>, config: &mut Object<'_>) {
     const JSON: &str = "application/json";
     let traits = writing.target.traits;
-    let beside_tools = traits.schema_without_tools && !writing.request.tools.is_empty() && !writing.own;
+    let beside_tools = traits.schema_without_tools && !writing.request.tools.is_empty() && !writing.is_as_asked();
     match &writing.request.output.format {
         None => {}
         Some(Format::Text) if !writing.own => {}

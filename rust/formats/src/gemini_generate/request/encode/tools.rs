@@ -105,7 +105,7 @@ fn write_custom(tool: &Tool<'_>, format: Option<&Raw<'_>>, writing: &mut Writing
 
 /// The schema that a tool stands for, where the model takes none beside tools.
 fn format_tool(writing: &Writing<'_, '_>) -> Option<Raw<'static>> {
-    let beside_tools = writing.target.traits.schema_without_tools && !writing.own;
+    let beside_tools = writing.target.traits.schema_without_tools && !writing.is_as_asked();
     match &writing.request.output.format {
         Some(Format::JsonSchema { schema, .. }) if beside_tools && writing.request.tool_choice != Some(ToolChoice::None) => {
             Some(without_const(schema))
