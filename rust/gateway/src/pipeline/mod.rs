@@ -248,7 +248,7 @@ async fn infer(
         // Boxed: the rare case should not make every request's task larger.
         Box::pin(preset::fill(board.snapshot(), &mut intake)).await?;
     }
-    let mut journey = plan::choose(worker, board, &principal, &head, &intake, &ask, generation, arrival.caller.receipt())?;
+    let mut journey = plan::choose(worker, board, (&principal, arrival.caller.receipt()), &head, &intake, &ask, generation)?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
     let snapshot = journey.board().snapshot().clone();

@@ -351,12 +351,11 @@ impl Weighed {
 pub(crate) fn choose(
     worker: &Worker,
     board: Arc<Board>,
-    principal: &Principal,
+    (principal, receipt): (&Principal, Option<&Rc<Receipt>>),
     head: &Head<'_>,
     intake: &Intake,
     ask: &Ask,
     generation: GenerationId,
-    receipt: Option<&Rc<Receipt>>,
 ) -> Result<Box<Journey>, Failure> {
     let notes = decided::notes(worker, &board, ask);
     let seed = u64::from(worker.turn()) << 32 | u64::from(worker.turn());

@@ -2,9 +2,8 @@ use crate::world::{Spec, board_of, serves, spec};
 use fairlead_ir::PicoUsd;
 use fairlead_router::names::{Named, Request, resolve};
 use fairlead_router::{
-    Board, By, Cutoffs, MaxPrice, Members, Need, Now, Order, Partition, Plan, Reason, Registry, Removed, Run, Sort, Tier, Wishes, decide, plan,
-    read,
-    read_models,
+    Board, By, Cutoffs, MaxPrice, Members, Need, Now, Order, Partition, Plan, Reason, Registry, Removed, Run, Sort, Tier, Wishes, decide,
+    plan, read, read_models,
 };
 use fairlead_snapshot::{Modalities, Parameters, Quantizations, Snapshot};
 use std::sync::Arc;
