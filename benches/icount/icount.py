@@ -29,7 +29,7 @@ INSTRUCTIONS_OF_A_FRAME = 12_000
 """What 2 µs are at 3 GHz with two instructions in a cycle."""
 NS_OF_A_FRAME = 2000
 DECISIONS = ("route.", "attempt.", "limits.")
-INSTRUCTIONS_OF_A_DECISION = {"route.1": 1_200, "route.20": 18_000, "limits.4": 600}
+INSTRUCTIONS_OF_A_DECISION = {"route.1": 1_200, "route.20": 21_000, "limits.4": 600}
 """What 200 ns, 3 µs and 100 ns are, counted the same way; by the beginning of the name."""
 COUNTED = "fairlead_icount::counted"
 DRIFT = 1.15
