@@ -153,7 +153,7 @@ def past() -> Iterator[Past]:
 def test_the_same_configuration_decides_the_same(past: Past) -> None:
     settled = past.gateway.generations()
     failed = [row for row in past.gateway.select("SELECT * FROM attempts") if row["error"]]
-    assert len(failed) > 20 and {row["provider"] for row in settled} == {"dear", "cheap", "odd"}
+    assert len(failed) > 10 and {row["provider"] for row in settled} == {"dear", "cheap", "odd"}
     status, summary = past.replay("--check")
     assert (status, summary["decisions"], summary["same"], summary["same_first"]) == (0, DECISIONS, DECISIONS, DECISIONS)
     assert summary["changed"] == summary["impossible"] == [] and set(summary["unreadable"].values()) == {0}

@@ -97,8 +97,9 @@ def test_what_cannot_be_is_refused_with_what_would_be_right(gateway: Gateway, fi
 
 
 def test_cheap_endpoints_are_drawn_more_often(gateway: Gateway) -> None:
-    """Twenty times the price is one in four hundred."""
-    assert {ask(gateway).headers["x-fairlead-provider"] for _ in range(12)} == {"cheap"}
+    """Twenty times the price is one in four hundred, so that three of twelve are one in three hundred thousand."""
+    drawn = [ask(gateway).headers["x-fairlead-provider"] for _ in range(12)]
+    assert drawn.count("cheap") >= 10, drawn
 
 
 def test_a_session_stays_where_it_began(gateway: Gateway) -> None:
