@@ -150,7 +150,8 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
     let mut valid = Ok(());
     let until = total_deadline(call);
     let held_bytes = &call.presence().held_bytes;
-    let body = read(&mut exchange, most_bytes, until, |piece| {
+    let content_idle = Duration::from_millis(call.snapshot.settings.timeouts.content_idle_ms);
+    let body = read(&mut exchange, most_bytes, until, content_idle, |piece| {
         held_bytes.set(held_bytes.get() + piece.len());
         if valid.is_ok() {
             valid = scan.feed(piece)
@@ -289,14 +290,23 @@ pub(crate) fn total_deadline(call: &Call) -> Instant {
 }
 
 /// Reads a reply's body as one piece. `watch` sees every slice as it comes.
-async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watch: impl FnMut(&[u8])) -> Result<Bytes, ExchangeError> {
+///
+/// White space keeps the connection alive while the provider works, and is as good as silence for `content_idle`.
+async fn read(
+    exchange: &mut Exchange,
+    most_bytes: u64,
+    until: Instant,
+    content_idle: Duration,
+    mut watch: impl FnMut(&[u8]),
+) -> Result<Bytes, ExchangeError> {
+    let mut content_at = exchange.head_at;
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     let mut unyielded = 0;
     loop {
         let fill = poll_fn(|context| match exchange.poll_fill(context) {
             Poll::Pending => {
-                let until = until.min(exchange.silent_at());
+                let until = until.min(exchange.silent_at()).min(content_at + content_idle);
                 exchange.poll_until(until, context).map(|()| Err(ExchangeError::IdleTimeout))
             }
             ready => ready,
@@ -310,6 +320,9 @@ async fn read(exchange: &mut Exchange, most_bytes: u64, until: Instant, mut watc
             return Err(ExchangeError::TooLarge);
         }
         watch(&piece);
+        if !piece.trim_ascii_start().is_empty() {
+            content_at = exchange.read_at;
+        }
         if first.is_empty() {
             first = piece;
             continue;
@@ -375,8 +388,9 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(10);
 /// Reads what a provider says to a status that is no success.
 pub(crate) async fn read_refusal(mut exchange: Exchange, until: Instant, worker: Rc<Worker>, snapshot: Arc<Snapshot>) -> Refusal {
     let status = exchange.status();
-    let body =
-        read(&mut exchange, error::MAX_READ_BYTES as u64, until.min(Instant::now() + REFUSAL_WAIT), |_| ()).await.unwrap_or_default();
+    let body = read(&mut exchange, error::MAX_READ_BYTES as u64, until.min(Instant::now() + REFUSAL_WAIT), REFUSAL_WAIT, |_| ())
+        .await
+        .unwrap_or_default();
     // AWS names the class of an error in a header.
     let mut error = match exchange.header("x-amzn-errortype").map(String::from_utf8_lossy) {
         Some(class) => error::read_response_of_class(status, Some(&class), &body),

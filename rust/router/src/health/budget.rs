@@ -8,9 +8,9 @@ const DEPOSIT: u64 = 1;
 const WITHDRAWAL: u64 = 5;
 /// A further attempt after a timeout costs twice as much: the provider may still work on the first.
 const TIMEOUT_WITHDRAWAL: u64 = 10;
-const CAPACITY: u64 = 500;
-/// Enough for the twenty attempts that may fail before a breaker opens.
-const AT_FIRST: u64 = 100;
+/// Enough for the twenty attempts that may fail before a breaker opens. Good times save no more than that: what they saved would be spent in a
+/// brown-out that breakers do not see.
+const CAPACITY: u64 = 100;
 /// Below this, first attempts go elsewhere if they can: those under way may still need ten.
 const LOW: u64 = 50;
 
@@ -20,7 +20,7 @@ pub(crate) struct Budget(AtomicU64);
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget(AtomicU64::new(AT_FIRST))
+        Budget(AtomicU64::new(CAPACITY))
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
                 budget.withdraw(false)
             })
             .count();
-        assert_eq!(retries as u64, (AT_FIRST + 10_000 * DEPOSIT) / WITHDRAWAL);
+        assert_eq!(retries as u64, (CAPACITY + 9_999 * DEPOSIT) / WITHDRAWAL);
         assert!(!budget.withdraw(true));
     }
 }

@@ -80,6 +80,20 @@ fn who_prefers_a_provider_that_often_fails_is_answered_all_the_same() {
 }
 
 #[test]
+fn good_times_save_nothing_for_a_brown_out() {
+    let begins_at_ms = 20_000;
+    let mut fleet = Fleet::new(&specs(&[1_000, 1_100]), &[], move |_, at_ms, number| {
+        if at_ms >= begins_at_ms && number % 5 < 2 { Outcome::of(Class::Unavailable) } else { good() }
+    });
+    fleet.load(2_000, begins_at_ms, 1);
+    let before = (fleet.total_attempts(), fleet.requests);
+    fleet.load(600, 6_000, 1);
+    let (attempts, requests) = (fleet.total_attempts() - before.0, fleet.requests - before.1);
+    // A fifth, and the reserve of twenty for each provider.
+    assert!(attempts <= requests * 12 / 10 + 2 * 20, "{attempts} {requests}");
+}
+
+#[test]
 fn everything_failing_is_not_made_worse() {
     let mut fleet = Fleet::new(&specs(&[1_000, 1_000, 1_000]), &[], |_, _, _| Outcome::of(Class::Unavailable));
     fleet.load(5_000, 50_000, 1);
