@@ -234,7 +234,8 @@ def check_row(row: Mapping[str, Any], by_reply: Mapping[str, Mapping[str, Any]])
 def check_sums(gateway: Gateway, rows: list[dict[str, Any]]) -> None:
     """The sums kept beside the rows are the rows' sums, and each row's attempts add up to it."""
     sums = gateway.select(
-        "SELECT sum(requests) AS requests, sum(charged_nanousd) AS charged, sum(upstream_cost_nanousd) AS cost FROM usage_days"
+        "SELECT sum(requests) AS requests, sum(charged_nanousd) AS charged, sum(upstream_cost_nanousd) AS cost FROM usage_rollup"
+        " WHERE res = 3 AND dim = 0"
     )[0]
     charged, cost = (sum(row[f"{name}_nanousd"] for row in rows) for name in ("charged", "upstream_cost"))
     assert sums == {"requests": len(rows), "charged": charged, "cost": cost}

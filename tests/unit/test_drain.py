@@ -13,13 +13,30 @@ from control_rig import DAY_MS, NOW_MS, FakeBatch, FakeJournal, FakeReader, atte
 from fairlead.control import drain
 from fairlead.control.db import Database, queries
 from fairlead.control.db.connection import transact
+from fairlead.control.db.rollups import Fold
 from fairlead.control.drain import Behind, Drainer
 
-TABLES = ("generations", "attempts", "translation_losses", "cursors", "usage_days", "arm_days", "keys")
+ROLLUPS = ("usage_rollup", "usage_pair", "usage_places", "usage_names", "latency_hist", "error_rollup")
+TABLES = ("generations", "attempts", "translation_losses", "cursors", "arm_days", "keys", *ROLLUPS)
 
 
 def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
     return {table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in TABLES}
+
+
+def applied(connection: sqlite3.Connection, batch: FakeBatch) -> None:
+    """One batch, alone in its transaction."""
+    fold = Fold()
+    drain.apply(connection, batch, fold)
+    fold.store(connection)
+
+
+def days(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """The sums by account, key, day, model and provider."""
+    place = f"account_id, key_id, start_ms / {DAY_MS}, model, provider"
+    sums = ", ".join(f"SUM({name})" for name in queries.USAGE_SUMS)
+    statement = f"SELECT {place}, {sums} FROM usage_pair JOIN usage_places ON id = place_id WHERE res = 3 GROUP BY {place}"
+    return connection.execute(statement).fetchall()
 
 
 def fresh(path: Path) -> sqlite3.Connection:
@@ -51,7 +68,7 @@ BATCHES = [
 def test_a_batch_becomes_rows(tmp_path: Path) -> None:
     connection = fresh(tmp_path / "a.db")
     for batch in BATCHES:
-        transact(connection, lambda connection, batch=batch: drain.apply(connection, batch))  # type: ignore[misc]
+        transact(connection, lambda connection, batch=batch: applied(connection, batch))  # type: ignore[misc]
     state = dump(connection)
     assert state["generations"] == sorted(
         [generation(1), generation(2, charged_nanousd=5), BATCHES[1].generations[0], BATCHES[2].generations[0]]
@@ -60,7 +77,7 @@ def test_a_batch_becomes_rows(tmp_path: Path) -> None:
     assert state["translation_losses"] == [loss(2, 0), loss(2, 1, "user", "hint")]
     assert state["cursors"] == [(0, 1, 0, 1, 150), (0, 1, 1, 2, 50)]
     day = NOW_MS // DAY_MS
-    assert state["usage_days"] == [
+    assert days(connection) == [
         (1, 1, day, "acme/fast", "lab", 3, 1, 300, 60, 21, 150, 30, 1_000_000_006, 3_000_000_006),
         (1, 2, day + 1, "acme/fast", "lab", 1, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002),
     ]
@@ -94,7 +111,7 @@ def test_arms_are_summed(tmp_path: Path) -> None:
         attempt(4, error="client_gone"),
         attempt(5, error="provider_status"),
     ]
-    transact(connection, lambda connection: drain.apply(connection, FakeBatch(rows, tries, [(0, 1, 0, 1, 100)])))
+    transact(connection, lambda connection: applied(connection, FakeBatch(rows, tries, [(0, 1, 0, 1, 100)])))
     place = (1, DAY, "split", "acme/assistant")
     assert dump(connection)["arm_days"] == [
         (*place, "acme/fast:nitro", 3, 2, 1, 2, 300, 60, 21, 150, 30, 2_000_000_002, 3_000_000_006, 1, 250_400, 2_000_000),
@@ -114,11 +131,11 @@ def test_a_shadow_is_an_attempt_and_nobodys_request(tmp_path: Path, shadow_first
     # Read again, and both at once.
     both = FakeBatch(own.generations, own.attempts + copy.attempts, own.cursors + copy.cursors, shadows=copy.shadows)
     for batch in [*batches, *batches, both]:
-        transact(connection, lambda connection, batch=batch: drain.apply(connection, batch))  # type: ignore[misc]
+        transact(connection, lambda connection, batch=batch: applied(connection, batch))  # type: ignore[misc]
     state = dump(connection)
     assert state["generations"] == [generation(1)]
     assert [row[1:3] for row in state["attempts"]] == [(0, "lab"), (64, "two")]
-    assert state["usage_days"] == [
+    assert days(connection) == [
         (1, 1, DAY, "acme/fast", "lab", 1, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002),
         (1, 1, DAY, "other/model", "two", 0, 0, 0, 0, 0, 0, 0, 0, 7),
     ]
@@ -147,12 +164,12 @@ def test_reading_again_changes_nothing(tmp_path: Path, seed: int) -> None:
         )
 
     once, often = fresh(tmp_path / "once.db"), fresh(tmp_path / "often.db")
-    transact(once, lambda connection: drain.apply(connection, cut(0, len(rows))))
+    transact(once, lambda connection: applied(connection, cut(0, len(rows))))
     reached = 0
     while reached < len(rows):
         first = chance.randint(0, reached)
         reached = min(len(rows), max(reached, first + chance.randint(0, 7)))
-        transact(often, lambda connection: drain.apply(connection, cut(first, reached)))  # noqa: B023
+        transact(often, lambda connection: applied(connection, cut(first, reached)))  # noqa: B023
     assert dump(often) == dump(once)
     once.close()
     often.close()
@@ -189,7 +206,7 @@ def test_a_cut_at_any_statement_leaves_all_or_nothing(tmp_path: Path) -> None:
         connection = sqlite3.connect(path, isolation_level=None, factory=Cutting)
         connection.left = index
         try:
-            transact(connection, lambda connection: drain.apply(connection, BATCHES[0]))
+            transact(connection, lambda connection: applied(connection, BATCHES[0]))
             survived = True
         except Cut:
             assert dump(plain) == before
@@ -198,16 +215,16 @@ def test_a_cut_at_any_statement_leaves_all_or_nothing(tmp_path: Path) -> None:
     assert index > 8
     after = dump(plain)
     assert after != before
-    transact(plain, lambda connection: drain.apply(connection, BATCHES[0]))
+    transact(plain, lambda connection: applied(connection, BATCHES[0]))
     assert dump(plain) == after
     plain.close()
 
 
 def test_numbers_beyond_sql_are_stored_as_the_largest_and_kept_out_of_sums(tmp_path: Path) -> None:
     connection = fresh(tmp_path / "a.db")
-    transact(connection, lambda connection: drain.apply(connection, FakeBatch([generation(1, prompt_tokens=2**64 - 1)], [], [])))
+    transact(connection, lambda connection: applied(connection, FakeBatch([generation(1, prompt_tokens=2**64 - 1)], [], [])))
     assert connection.execute("SELECT prompt_tokens FROM generations").fetchone() == (2**63 - 1,)
-    assert connection.execute("SELECT prompt_tokens, completion_tokens FROM usage_days").fetchone() == (0, 50)
+    assert connection.execute("SELECT prompt_tokens, completion_tokens FROM usage_rollup WHERE res = 3 AND dim = 0").fetchone() == (0, 50)
     connection.close()
 
 
@@ -320,10 +337,10 @@ def test_a_transaction_ends_early_for_whoever_waits_for_it(tmp_path: Path, monke
 def test_an_error_in_a_later_batch_takes_the_earlier_ones_of_the_transaction_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = drain.apply
 
-    def apply(connection: sqlite3.Connection, batch: FakeBatch) -> None:
+    def apply(connection: sqlite3.Connection, batch: FakeBatch, fold: Fold) -> None:
         if batch.cursors[0][4] > drain.BATCH_RECORDS:
             raise sqlite3.OperationalError("database or disk is full")
-        plain(connection, batch)
+        plain(connection, batch, fold)
 
     async def main() -> None:
         journal, database = FakeJournal(), Database(tmp_path / "fairlead.db")
@@ -394,8 +411,8 @@ def test_an_error_loses_nothing_and_reading_begins_again_at_the_stored_cursor(tm
     failures = iter([sqlite3.OperationalError("disk is full"), sqlite3.OperationalError("disk is full"), OSError("gone")])
     original = drain.apply
 
-    def apply(connection: sqlite3.Connection, batch: FakeBatch) -> None:
-        original(connection, batch)
+    def apply(connection: sqlite3.Connection, batch: FakeBatch, fold: Fold) -> None:
+        original(connection, batch, fold)
         if (failure := next(failures, None)) is not None:
             raise failure
 
@@ -413,7 +430,7 @@ def test_an_error_loses_nothing_and_reading_begins_again_at_the_stored_cursor(tm
 
 
 def test_who_waits_for_a_database_that_fails_is_told_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def apply(connection: sqlite3.Connection, batch: FakeBatch) -> None:
+    def apply(connection: sqlite3.Connection, batch: FakeBatch, fold: Fold) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(drain, "BACKOFF_SECONDS", (0.0,))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from fairlead.control.db import Database, queries
 from fairlead.control.db.queries import ATTEMPT_COLUMNS, DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
+from fairlead.control.db.rollups import NOBODYS_FAULT, Fold, summed, sums
 from fairlead.control.engine import Batch, Journal, OpenReader, Reader
 
 log = logging.getLogger("fairlead.drain")
@@ -28,10 +29,6 @@ GATHER_SECONDS = 0.15
 # A wake-up may be lost; this bounds what that costs.
 IDLE_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-# A reported count above this is a provider's mistake; it is stored with its generation and kept out of the sums.
-MOST_CREDIBLE_TOKENS = 10**12
-# How attempts end that did not fail: another was faster, the client left, or the process stopped.
-NOBODYS_FAULT = frozenset({"overtaken", "client_gone", "shutting_down", "interrupted"})
 
 
 class Behind(Exception):
@@ -119,12 +116,15 @@ class Drainer:
         if self._reader is None:
             self._reader = self._open_reader(queries.cursors(connection))
         problems: list[str] = []
+        # One for all of them: the more it has seen, the fewer rows each generation costs.
+        fold = Fold()
         for _ in range(TRANSACTION_BATCHES):
             batch = self._reader.read(BATCH_RECORDS)
-            apply(connection, batch)
+            apply(connection, batch, fold)
             problems += batch.problems
             if batch.caught_up or self._somebody_is_served(batch.cursors):
                 break
+        fold.store(connection)
         return _Stored(batch.cursors, batch.caught_up, problems)
 
     def _somebody_is_served(self, cursors: list[Cursor]) -> bool:
@@ -189,28 +189,31 @@ class _Waiter(NamedTuple):
             self.done.set_result(None)
 
 
-def apply(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Stores a batch and moves the cursors, inside the caller's transaction. Any number of times has the effect of one."""
+def apply(connection: sqlite3.Connection, batch: Batch, fold: Fold) -> None:
+    """Stores a batch and moves the cursors, inside the caller's transaction, which also stores the fold. Any number of times has the
+    effect of one."""
     # The native batch makes a new list at every look.
-    shadows = batch.shadows
+    shadows, generations = batch.shadows, batch.generations
+    attempts = batch.attempts if shadows or generations else []
     if shadows:
-        _apply_shadows(connection, shadows, batch.attempts)
-    generations = batch.generations
+        _apply_shadows(connection, shadows, attempts, fold)
     if generations:
         fresh = _fresh(connection, generations)
         _insert(queries.insert_generations, connection, fresh)
-        _insert(queries.insert_attempts, connection, batch.attempts)
+        _insert(queries.insert_attempts, connection, attempts)
         losses = batch.losses
         if losses:
             queries.insert_losses(connection, losses)
-        queries.add_usage(connection, _usage(fresh))
+        fold.take(fresh, attempts)
         if any(row[_SPLIT] for row in fresh):
-            queries.add_arms(connection, _arms("split", [row for row in fresh if row[_SPLIT]], batch.attempts))
+            queries.add_arms(connection, _arms("split", [row for row in fresh if row[_SPLIT]], attempts))
         queries.touch_keys(connection, _last_used(fresh))
     queries.move_cursors(connection, batch.cursors)
 
 
-def _apply_shadows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> None:
+def _apply_shadows(
+    connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]], fold: Fold
+) -> None:
     """What came of shadows: attempts of their generations, a cost where they were made, and nobody's request. They may come before the
     generation."""
     known = queries.known_shadows(connection, [row[_ID] for row in rows])
@@ -218,9 +221,7 @@ def _apply_shadows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...
     fresh = list(first.values())
     shadows = [row for row in attempts if row[_FLAGS_OF_ATTEMPT] & queries.SHADOW_FLAG]
     _insert(queries.insert_attempts, connection, shadows)
-    costs = ((*_place(row), row[_UPSTREAM_COST]) for row in fresh)
-    zeros = (0,) * 8
-    queries.add_usage(connection, [(account, key, at // DAY_MS, *rest, *zeros, cost) for account, key, at, *rest, cost in costs])
+    fold.take_shadows(fresh, shadows)
     queries.add_arms(connection, _arms("shadow", fresh, shadows))
 
 
@@ -251,39 +252,10 @@ def _storable(value: Any) -> Any:
 
 _COLUMN = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
 _ID, _KEY, _STARTED = (_COLUMN[name] for name in ("id", "key_id", "started_at_ms"))
-_SPLIT, _ARM, _OUTCOME, _STREAMED = (_COLUMN[name] for name in ("split", "arm", "outcome", "streamed"))
-_CONTENT, _TOTAL, _UPSTREAM_COST = (_COLUMN[name] for name in ("content_us", "total_us", "upstream_cost_nanousd"))
+_SPLIT, _OUTCOME, _STREAMED = (_COLUMN[name] for name in ("split", "outcome", "streamed"))
+_CONTENT, _TOTAL = (_COLUMN[name] for name in ("content_us", "total_us"))
 _ERROR_OF_ATTEMPT, _FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("error"), ATTEMPT_COLUMNS.index("flags")
-_place = itemgetter(*(_COLUMN[name] for name in ("account_id", "key_id", "settled_at_ms", "model", "provider")))
-_summed = itemgetter(
-    *(_COLUMN[f"{name}_tokens"] for name in ("prompt", "cache_read", "cache_write", "cache_write_1h", "completion", "reasoning")),
-    *(_COLUMN[name] for name in ("charged_nanousd", "upstream_cost_nanousd", "outcome")),
-)
-
-
-def _usage(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Sums per account, key, day, model and provider, in the order of the table."""
-    groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-    for row in rows:
-        account, key, settled_at_ms, model, provider = _place(row)
-        groups.setdefault((account, key, settled_at_ms // DAY_MS, model, provider), []).append(_summed(row))
-    return [(*place, *_sums(group)) for place, group in groups.items()]
-
-
-def _sums(group: list[tuple[Any, ...]]) -> tuple[int, ...]:
-    """By columns: what is summed by the interpreter's own loops costs a third."""
-    prompt, cache_read, cache_write, cache_write_1h, completion, reasoning, charged, upstream_cost, outcomes = zip(*group, strict=True)
-    return (
-        len(group),
-        outcomes.count("failed"),
-        _credible(prompt),
-        _credible(cache_read),
-        _credible(cache_write) + _credible(cache_write_1h),
-        _credible(completion),
-        _credible(reasoning),
-        sum(charged),
-        sum(upstream_cost),
-    )
+_place = itemgetter(*(_COLUMN[name] for name in ("account_id", "settled_at_ms", "split", "arm")))
 
 
 def _arms(kind: str, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -294,13 +266,13 @@ def _arms(kind: str, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[A
             errors[attempt[0]] = errors.get(attempt[0], 0) + 1
     groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for row in rows:
-        account, _, settled_at_ms, *_ = _place(row)
-        groups.setdefault((account, settled_at_ms // DAY_MS, kind, row[_SPLIT], row[_ARM]), []).append(row)
+        account, settled_at_ms, split, arm = _place(row)
+        groups.setdefault((account, settled_at_ms // DAY_MS, kind, split, arm), []).append(row)
     return [(*place, *_arm_sums(group, errors)) for place, group in groups.items()]
 
 
 def _arm_sums(group: list[tuple[Any, ...]], errors: dict[str, int]) -> tuple[int, ...]:
-    requests, failed, *sums = _sums([_summed(row) for row in group])
+    requests, failed, *rest = sums([summed(row) for row in group])
     completed = [row for row in group if row[_OUTCOME] == "completed"]
     first_tokens = [row[_CONTENT] for row in group if row[_STREAMED] and row[_CONTENT]]
     return (
@@ -308,16 +280,11 @@ def _arm_sums(group: list[tuple[Any, ...]], errors: dict[str, int]) -> tuple[int
         len(completed),
         failed,
         sum(errors.get(row[_ID], 0) for row in group),
-        *sums,
+        *rest,
         len(first_tokens),
         sum(first_tokens),
         sum(row[_TOTAL] for row in completed),
     )
-
-
-def _credible(tokens: tuple[int, ...]) -> int:
-    """The sum of those counts that can be believed."""
-    return sum(tokens) if max(tokens) <= MOST_CREDIBLE_TOKENS else sum(count for count in tokens if count <= MOST_CREDIBLE_TOKENS)
 
 
 def _last_used(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:

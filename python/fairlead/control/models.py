@@ -16,6 +16,8 @@ from starlette.responses import Response
 from fairlead.config.view import ModelView
 from fairlead.control import health, model_query, model_shapes
 from fairlead.control.db import queries
+from fairlead.control.db.queries import DAY_MS
+from fairlead.control.db.rollups import spans
 from fairlead.control.desk import Call
 from fairlead.control.replies import invalid, not_found, reply
 from fairlead.control.windows import window_starts
@@ -133,7 +135,7 @@ async def _chosen(call: Call, models: Sequence[ModelView]) -> list[ModelView]:
 def _calls(connection: sqlite3.Connection, first_day: int, last_day: int) -> dict[str, int]:
     """How often each model was called."""
     calls: dict[str, int] = {}
-    for row in queries.usage_rows(connection, first_day, last_day):
+    for row in queries.usage_rows(connection, spans(first_day * DAY_MS, (last_day + 1) * DAY_MS)):
         calls[row.model] = calls.get(row.model, 0) + row.requests
     return calls
 

@@ -7,7 +7,8 @@ from typing import Any
 from starlette.responses import Response
 
 from fairlead.control.db import queries
-from fairlead.control.db.queries import ArmRow, UsageRow
+from fairlead.control.db.queries import DAY_MS, USAGE_SUMS, ArmRow, UsageRow
+from fairlead.control.db.rollups import spans
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
 from fairlead.control.replies import invalid, reply
@@ -16,7 +17,6 @@ from fairlead.control.windows import day_number
 ARMS = {"split": ("split", "arm"), "shadow": ("model", "shadow")}
 """What `by` may be → what its rows are named by."""
 FIRST_DAY, LAST_DAY = 0, 2**31
-_SUMS = tuple(name for name in UsageRow.__struct_fields__ if name not in ("key_id", "model", "provider"))
 
 
 async def show(call: Call) -> Response:
@@ -33,9 +33,12 @@ async def show(call: Call) -> Response:
 
 def report(connection: sqlite3.Connection, first_day: int, last_day: int) -> dict[str, Any]:
     """Rows and their total; money as decimal strings of dollars."""
-    rows = queries.usage_rows(connection, first_day, last_day)
+    rows = queries.usage_rows(connection, spans(first_day * DAY_MS, (last_day + 1) * DAY_MS))
     labels = queries.key_labels(connection)
-    return {"data": [_row(row, labels) for row in rows], "total": _shown({name: sum(getattr(row, name) for row in rows) for name in _SUMS})}
+    return {
+        "data": [_row(row, labels) for row in rows],
+        "total": _shown({name: sum(getattr(row, name) for row in rows) for name in USAGE_SUMS}),
+    }
 
 
 def report_arms(connection: sqlite3.Connection, by: str, first_day: int, last_day: int) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def _mean_ms(sum_us: int, count: int) -> float | None:
 def _row(row: UsageRow, labels: dict[int, tuple[str, str]]) -> dict[str, Any]:
     name, label = labels.get(row.key_id, ("", ""))
     place = {"key_id": row.key_id, "key_name": name, "key_label": label, "model": row.model, "provider": row.provider}
-    return place | _shown({sum_name: getattr(row, sum_name) for sum_name in _SUMS})
+    return place | _shown({sum_name: getattr(row, sum_name) for sum_name in USAGE_SUMS})
 
 
 def _shown(sums: dict[str, int]) -> dict[str, Any]:

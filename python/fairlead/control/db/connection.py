@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from fairlead.control.db import migrate
+from fairlead.control.db import migrate, rollups
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -145,6 +145,7 @@ def _open_writer(path: Path) -> sqlite3.Connection:
         for pragma in WRITER_PRAGMAS:
             connection.execute(pragma)
         migrate.forward(connection, path)
+        rollups.build(connection)
     except BaseException:
         connection.close()
         raise

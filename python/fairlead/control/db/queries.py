@@ -35,6 +35,33 @@ Cursor = tuple[int, int, int, int, int]
 """Node, epoch, worker, segment, byte offset."""
 
 
+class Res:
+    """How long the windows of a rollup are. Plain numbers: SQLite takes those several times faster than members of an enumeration."""
+
+    MINUTE = 0
+    QUARTER = 1
+    HOUR = 2
+    DAY = 3
+    MONTH = 4
+
+
+class Dim:
+    """What the rows of `usage_rollup` are about."""
+
+    TOTAL = 0
+    PLACE = 1
+    KEY = 2
+    TEAM = 3
+    USER = 4
+    APP = 5
+    ARM = 6
+    ALL = range(7)
+
+
+Span = tuple[int, int, int]
+"""Windows of a length that begin from one moment on and before another, in Unix milliseconds."""
+
+
 class Key(msgspec.Struct, frozen=True):
     """A row of `keys`. Moments are Unix milliseconds; `models` are patterns, empty for all."""
 
@@ -283,11 +310,12 @@ def insert_losses(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]])
     connection.executemany(_INSERT_LOSS, rows)
 
 
-_USAGE_PLACE = ("account_id", "key_id", "day", "model", "provider")
-_USAGE_SUMS = (
+USAGE_SUMS = (
     "requests", "failed", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens",
     "charged_nanousd", "upstream_cost_nanousd",
 )  # fmt: skip
+ROLLUP_SUMS = (*USAGE_SUMS, "retried", "streamed_tokens", "streaming_us")
+"""What rollups sum. `streamed_tokens` came in `streaming_us` microseconds after the first content of their streams."""
 
 
 def _adding(table: str, place: Sequence[str], sums: Sequence[str]) -> str:
@@ -299,12 +327,87 @@ def _adding(table: str, place: Sequence[str], sums: Sequence[str]) -> str:
     )
 
 
-_ADD_USAGE = _adding("usage_days", _USAGE_PLACE, _USAGE_SUMS)
+_ADD_ROLLUPS = _adding("usage_rollup", ("account_id", "res", "dim", "start_ms", "val"), ROLLUP_SUMS)
+_ADD_PAIRS = _adding("usage_pair", ("account_id", "res", "start_ms", "key_id", "place_id"), ROLLUP_SUMS)
+_ADD_BINS = _adding("latency_hist", ("account_id", "res", "metric", "start_ms", "place_id", "bin"), ("n",))
+_ADD_ERRORS = _adding("error_rollup", ("account_id", "res", "start_ms", "place_id", "class"), ("n",))
 
 
-def add_usage(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds sums to `usage_days`: account, key, day, model, provider, then the sums in the order of the table."""
-    connection.executemany(_ADD_USAGE, rows)
+def add_rollups(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Adds to `usage_rollup`: account, resolution, dimension, start, value, then `ROLLUP_SUMS`."""
+    connection.executemany(_ADD_ROLLUPS, rows)
+
+
+def add_pairs(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Adds to `usage_pair`: account, resolution, start, key, place, then `ROLLUP_SUMS`."""
+    connection.executemany(_ADD_PAIRS, rows)
+
+
+def add_bins(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Adds to `latency_hist`: account, resolution, metric, start, place, bin, count."""
+    connection.executemany(_ADD_BINS, rows)
+
+
+def add_errors(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Adds to `error_rollup`: account, resolution, start, place, class, count."""
+    connection.executemany(_ADD_ERRORS, rows)
+
+
+def usage_place_id(connection: sqlite3.Connection, model: str, provider: str, endpoint: int) -> int:
+    """The number that rollups have for a place, allotted at its first sight."""
+    place = (model, provider, endpoint)
+    row = connection.execute("SELECT id FROM usage_places WHERE model = ? AND provider = ? AND endpoint_id = ?", place).fetchone()
+    if row is None:
+        insert = "INSERT INTO usage_places (model, provider, endpoint_id) VALUES (?, ?, ?) RETURNING id"
+        row = connection.execute(insert, place).fetchall()[0]
+    return int(row[0])
+
+
+def known_usage_name(connection: sqlite3.Connection, kind: str, name: str, part: str) -> int | None:
+    """The number that rollups have for an app or an arm."""
+    row = connection.execute("SELECT id FROM usage_names WHERE kind = ? AND name = ? AND part = ?", (kind, name, part)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def usage_name_id(connection: sqlite3.Connection, kind: str, name: str, part: str) -> int:
+    """The same, allotted at its first sight."""
+    if (known := known_usage_name(connection, kind, name, part)) is not None:
+        return known
+    insert = "INSERT INTO usage_names (kind, name, part) VALUES (?, ?, ?) RETURNING id"
+    return int(connection.execute(insert, (kind, name, part)).fetchall()[0][0])
+
+
+def count_usage_names(connection: sqlite3.Connection, kind: str) -> int:
+    """How many apps or arms there are."""
+    return int(connection.execute("SELECT COUNT(*) FROM usage_names WHERE kind = ?", (kind,)).fetchone()[0])
+
+
+def prune_rollups(connection: sqlite3.Connection, res: int, before_ms: int) -> None:
+    """Deletes the windows of a resolution that begin before a moment."""
+    accounts = [int(row[0]) for row in connection.execute("SELECT id FROM accounts")]
+    for account in accounts:
+        for dim in Dim.ALL:
+            connection.execute(
+                "DELETE FROM usage_rollup WHERE account_id = ? AND res = ? AND dim = ? AND start_ms < ?", (account, res, dim, before_ms)
+            )
+        for metric in (0, 1):
+            connection.execute(
+                "DELETE FROM latency_hist WHERE account_id = ? AND res = ? AND metric = ? AND start_ms < ?",
+                (account, res, metric, before_ms),
+            )
+        connection.execute("DELETE FROM error_rollup WHERE account_id = ? AND res = ? AND start_ms < ?", (account, res, before_ms))
+
+
+def generations_after(connection: sqlite3.Connection, id: str, limit: int) -> list[tuple[Any, ...]]:
+    """Generations in the order of their ids, beginning after one."""
+    statement = f"SELECT {', '.join(GENERATION_COLUMNS)} FROM generations WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+    return connection.execute(statement, (id, limit)).fetchall()
+
+
+def attempts_between(connection: sqlite3.Connection, first: str, last: str) -> list[tuple[Any, ...]]:
+    """The attempts of generations with ids from one to another, in order."""
+    statement = f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempts WHERE generation_id BETWEEN ? AND ? ORDER BY generation_id, n"  # noqa: S608
+    return connection.execute(statement, (first, last)).fetchall()
 
 
 _ARM_PLACE = ("account_id", "day", "kind", "name", "arm")
@@ -337,31 +440,48 @@ def touch_keys(connection: sqlite3.Connection, last_used: Iterable[tuple[int, in
 # --- usage ----------------------------------------------------------------------------------------------------------------
 
 
+# Every account, so that the primary key serves where none is named.
+_OF_ACCOUNTS = "FROM accounts CROSS JOIN {0} ON {0}.account_id = accounts.id"
+
+
+def _within(table: str, spans: Sequence[Span]) -> tuple[str, list[int]]:
+    """The condition that a window lies in one of the spans, and its values; the condition of no span is false."""
+    condition = f"({table}.res = ? AND {table}.start_ms >= ? AND {table}.start_ms < ?)"
+    return " OR ".join([condition] * len(spans)) or "0", [value for span in spans for value in span]
+
+
 def usage_by_key(connection: sqlite3.Connection, days: tuple[int, int, int], key_id: int | None = None) -> dict[int, Usage]:
     """What each key (or the one) was charged: in all, and since the days (`today`, `week`, `month`), which count from 1970."""
-    since = "COALESCE(SUM(CASE WHEN day >= ? THEN charged_nanousd END), 0)"
-    where = "" if key_id is None else " WHERE key_id = ?"
-    values = days if key_id is None else (*days, key_id)
+    today, week, month = (day * DAY_MS for day in days)
+    cases = [(Res.MONTH, 0), (Res.DAY, today), (Res.DAY, week), (Res.MONTH, month)]
+    sums = ", ".join(["COALESCE(SUM(CASE WHEN res = ? AND start_ms >= ? THEN charged_nanousd END), 0)"] * len(cases))
+    where = "" if key_id is None else " AND val = ?"
+    values = [value for case in cases for value in case]
     rows = connection.execute(
-        f"SELECT key_id, SUM(charged_nanousd), {since}, {since}, {since} FROM usage_days{where} GROUP BY key_id",  # noqa: S608
-        values,
+        f"SELECT val, {sums} {_OF_ACCOUNTS.format('usage_rollup')} AND dim = ?"
+        f" AND ((res = ? AND start_ms >= 0) OR (res = ? AND start_ms >= ?)){where} GROUP BY val",
+        (*values, Dim.KEY, Res.MONTH, Res.DAY, min(today, week), *([] if key_id is None else [key_id])),
     )
-    return {int(id): Usage(*sums) for id, *sums in rows}
+    return {int(id): Usage(*found) for id, *found in rows}
 
 
 def usage_of_account(connection: sqlite3.Connection, account: int) -> int:
     """What an account was charged in all, in nano-dollars."""
-    row = connection.execute("SELECT COALESCE(SUM(charged_nanousd), 0) FROM usage_days WHERE account_id = ?", (account,)).fetchone()
-    return int(row[0])
+    statement = "SELECT COALESCE(SUM(charged_nanousd), 0) FROM usage_rollup WHERE account_id = ? AND res = ? AND dim = ?"
+    return int(connection.execute(statement, (account, Res.MONTH, Dim.TOTAL)).fetchone()[0])
 
 
-def usage_rows(connection: sqlite3.Connection, first_day: int, last_day: int) -> list[UsageRow]:
-    """Sums by key, model and provider over whole UTC days, both ends included, dearest first."""
-    sums = ", ".join(f"SUM({name})" for name in _USAGE_SUMS)
+def usage_rows(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[UsageRow]:
+    """Sums by key, model and provider over days and months, dearest first."""
+    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
+    within, values = _within("usage_pair", spans)
+    # By place first: a place's number is cheaper to group by than its names.
     rows = connection.execute(
-        f"SELECT key_id, model, provider, {sums} FROM usage_days WHERE day BETWEEN ? AND ?"  # noqa: S608
+        f"SELECT key_id, model, provider, {sums} FROM (SELECT key_id, place_id, {', '.join(f'SUM({n}) AS {n}' for n in USAGE_SUMS)}"  # noqa: S608
+        f" {_OF_ACCOUNTS.format('usage_pair')} AND ({within}) GROUP BY key_id, place_id)"
+        " JOIN usage_places ON usage_places.id = place_id"
         " GROUP BY key_id, model, provider ORDER BY SUM(charged_nanousd) DESC, key_id, model, provider",
-        (first_day, last_day),
+        values,
     )
     return [UsageRow(*row) for row in rows]
 
