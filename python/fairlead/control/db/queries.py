@@ -327,29 +327,29 @@ def _adding(table: str, place: Sequence[str], sums: Sequence[str]) -> str:
     )
 
 
-_ADD_ROLLUPS = _adding("usage_rollup", ("account_id", "res", "dim", "start_ms", "val"), ROLLUP_SUMS)
-_ADD_PAIRS = _adding("usage_pair", ("account_id", "res", "start_ms", "key_id", "place_id"), ROLLUP_SUMS)
-_ADD_BINS = _adding("latency_hist", ("account_id", "res", "metric", "start_ms", "place_id", "bin"), ("n",))
-_ADD_ERRORS = _adding("error_rollup", ("account_id", "res", "start_ms", "place_id", "class"), ("n",))
+_ADD_ROLLUPS = _adding("usage_rollup", ("res", "account_id", "dim", "start_ms", "val"), ROLLUP_SUMS)
+_ADD_PAIRS = _adding("usage_pair", ("res", "account_id", "start_ms", "key_id", "place_id"), ROLLUP_SUMS)
+_ADD_BINS = _adding("latency_hist", ("res", "account_id", "metric", "start_ms", "place_id", "bin"), ("n",))
+_ADD_ERRORS = _adding("error_rollup", ("res", "account_id", "start_ms", "place_id", "class"), ("n",))
 
 
 def add_rollups(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds to `usage_rollup`: account, resolution, dimension, start, value, then `ROLLUP_SUMS`."""
+    """Adds to `usage_rollup`: resolution, account, dimension, start, value, then `ROLLUP_SUMS`."""
     connection.executemany(_ADD_ROLLUPS, rows)
 
 
 def add_pairs(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds to `usage_pair`: account, resolution, start, key, place, then `ROLLUP_SUMS`."""
+    """Adds to `usage_pair`: resolution, account, start, key, place, then `ROLLUP_SUMS`."""
     connection.executemany(_ADD_PAIRS, rows)
 
 
 def add_bins(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds to `latency_hist`: account, resolution, metric, start, place, bin, count."""
+    """Adds to `latency_hist`: resolution, account, metric, start, place, bin, count."""
     connection.executemany(_ADD_BINS, rows)
 
 
 def add_errors(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds to `error_rollup`: account, resolution, start, place, class, count."""
+    """Adds to `error_rollup`: resolution, account, start, place, class, count."""
     connection.executemany(_ADD_ERRORS, rows)
 
 

@@ -11,10 +11,11 @@ are therefore always those of the rows. What counts where:
 import contextlib
 import math
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import add, itemgetter
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,103 +64,127 @@ _LN_RATIO = math.log(BIN_RATIO)
 
 _Spot = tuple[str, str, int]
 """Model, provider, endpoint."""
+_Lists = defaultdict[tuple[Any, ...], list[Any]]
+_Counts = defaultdict[tuple[Any, ...], int]
 
 
 class Fold:
     """What generations add to the rollups, before it is stored."""
 
     def __init__(self) -> None:
-        # Account, minute, key, team, user, app, (split, arm), spot → sums.
-        self._sums: dict[tuple[Any, ...], Sums] = {}
-        # Account, hour, metric, spot, bin → count.
-        self._bins: dict[tuple[Any, ...], int] = {}
+        # The places that were seen → their index, which is cheaper in keys than three strings.
+        self._spots: dict[_Spot, int] = {}
+        # Account, minute, key, team, user, app, split, arm, spot → sums of each batch.
+        self._sums: _Lists = defaultdict(list)
+        # Account, metric, hour, spot, bin → count.
+        self._bins: _Counts = defaultdict(int)
         # Account, hour, spot, class → count.
-        self._errors: dict[tuple[Any, ...], int] = {}
+        self._errors: _Counts = defaultdict(int)
 
     def take(self, rows: Rows, attempts: Rows) -> None:
         """Generations that are not stored yet, in the order of `GENERATION_COLUMNS`, and at least their attempts."""
-        tries: dict[str, list[tuple[Any, ...]]] = {}
+        tries: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for attempt in attempts:
-            tries.setdefault(attempt[0], []).append(_of_attempt(attempt))
-        groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-        retried: dict[tuple[Any, ...], int] = {}
+            tries[attempt[0]].append(_of_attempt(attempt))
+        groups: _Lists = defaultdict(list)
+        retried: _Counts = defaultdict(int)
         for row in rows:
             id, account, key, team, user, at_ms, model, provider, referer, title, split, arm = _place(row)
             tried = tries.get(id, ())
-            spot = (model, provider, _endpoint(provider, tried))
-            place = (account, at_ms - at_ms % MINUTE_MS, key, team, user, _app(referer, title), (split, arm), spot)
-            groups.setdefault(place, []).append(row)
+            spot = self._spot(model, provider, _endpoint(provider, tried))
+            place = (account, at_ms - at_ms % MINUTE_MS, key, team, user, _app(referer, title), split, arm, spot)
+            groups[place].append(row)
             if len(tried) > 1 and _retried(tried):
-                retried[place] = retried.get(place, 0) + 1
+                retried[place] += 1
         for place, group in groups.items():
-            streamed = self._take_times(place[0], place[1] - place[1] % HOUR_MS, place[-1], group)
-            _add(self._sums, place, (*sums([summed(row) for row in group]), retried.get(place, 0), *streamed))
+            streamed = self._take_times(place[0], hour_start(place[1]), place[-1], group)
+            self._sums[place].append((*sums([summed(row) for row in group]), retried.get(place, 0), *streamed))
 
     def take_shadows(self, rows: Rows, attempts: Rows) -> None:
         """What came of shadows, in the order of `GENERATION_COLUMNS`, and their attempts."""
         endpoints = {attempt[0]: _of_attempt(attempt)[1] for attempt in attempts}
         for row in rows:
             id, account, key, team, user, at_ms, model, provider, referer, title, *_ = _place(row)
-            spot = (model, provider, endpoints.get(id, 0))
-            place = (account, at_ms - at_ms % MINUTE_MS, key, team, user, _app(referer, title), ("", ""), spot)
-            _add(self._sums, place, cost_only(row[_COLUMN["upstream_cost_nanousd"]]))
+            spot = self._spot(model, provider, endpoints.get(id, 0))
+            place = (account, at_ms - at_ms % MINUTE_MS, key, team, user, _app(referer, title), "", "", spot)
+            self._sums[place].append(cost_only(row[_COLUMN["upstream_cost_nanousd"]]))
 
-    def _take_times(self, account: int, hour: int, spot: _Spot, group: Rows) -> tuple[int, int]:
+    def _spot(self, *spot: Any) -> int:
+        return self._spots.setdefault(spot, len(self._spots))
+
+    def _take_times(self, account: int, hour: int, spot: int, group: Rows) -> tuple[int, int]:
         """Counts latencies and errors; returns the tokens of streams and how long they streamed, in microseconds."""
         tokens = streaming_us = 0
-        bins = self._bins
         for outcome, streamed, error, content_us, total_us, completion in map(_timed, group):
             if streamed and content_us:
-                place = (account, hour, FIRST_CONTENT, spot, bin_of(content_us))
-                bins[place] = bins.get(place, 0) + 1
+                self._bins[account, FIRST_CONTENT, hour, spot, bin_of(content_us)] += 1
                 if completion <= MOST_CREDIBLE_TOKENS and total_us > content_us:
                     tokens += completion
                     streaming_us += total_us - content_us
             if outcome == "completed":
-                place = (account, hour, WHOLE, spot, bin_of(total_us))
-                bins[place] = bins.get(place, 0) + 1
+                self._bins[account, WHOLE, hour, spot, bin_of(total_us)] += 1
             if error:
-                _count(self._errors, (account, hour, spot, error), 1)
+                self._errors[account, hour, spot, error] += 1
         return tokens, streaming_us
 
     def store(self, connection: sqlite3.Connection) -> None:
         """Adds everything to the tables, inside the caller's transaction, and lets go of windows that are no longer kept."""
-        if not self._sums:
-            return
-        spots = {spot: queries.usage_place_id(connection, *spot) for spot in {place[-1] for place in self._sums}}
-        apps = {app: _app_id(connection, app) for app in {place[5] for place in self._sums}}
-        arms = {arm: queries.usage_name_id(connection, "arm", *arm) if arm[0] else 0 for arm in {place[6] for place in self._sums}}
-        minutes: dict[tuple[Any, ...], Sums] = {}
-        days: dict[tuple[Any, ...], Sums] = {}
-        for (account, minute, key, team, user, app, arm, spot), amounts in self._sums.items():
-            place = spots[spot]
-            _add(minutes, (account, Dim.TOTAL, minute, 0), amounts)
-            _add(minutes, (account, Dim.PLACE, minute, place), amounts)
-            _add(minutes, (account, Dim.KEY, minute, key), amounts)
-            for dim, val in ((Dim.TEAM, team), (Dim.USER, user), (Dim.APP, apps[app]), (Dim.ARM, arms[arm])):
-                if val:
-                    _add(minutes, (account, dim, minute, val), amounts)
-            _add(days, (account, minute - minute % DAY_MS, key, place), amounts)
-        self._store_sums(connection, minutes)
-        queries.add_pairs(connection, [(account, Res.DAY, *rest, *amounts) for (account, *rest), amounts in days.items()])
-        months = _coarser(days, 1, month_start)
-        queries.add_pairs(connection, [(account, Res.MONTH, *rest, *amounts) for (account, *rest), amounts in months.items()])
-        for res, start in ((Res.HOUR, None), (Res.DAY, day_start), (Res.MONTH, month_start)):
-            if start is not None:
-                self._bins, self._errors = _coarser_counts(self._bins, start), _coarser_counts(self._errors, start)
-            bins = ((account, res, metric, at, spots[spot], bin, n) for (account, at, metric, spot, bin), n in self._bins.items())
-            queries.add_bins(connection, bins)
+        if self._sums:
+            places = [queries.usage_place_id(connection, *spot) for spot in self._spots]
+            self._store_sums(connection, places)
+            self._store_bins(connection, places)
             if self._errors:
-                errors = ((account, res, at, spots[spot], error, n) for (account, at, spot, error), n in self._errors.items())
-                queries.add_errors(connection, errors)
-        _prune(connection, max(place[1] for place in self._sums))
-        self.__init__()  # type: ignore[misc]
+                self._store_errors(connection, places)
+            _prune(connection, max(place[1] for place in self._sums))
 
-    def _store_sums(self, connection: sqlite3.Connection, windows: dict[tuple[Any, ...], Sums]) -> None:
-        for res, start in ((Res.MINUTE, None), *STARTS.items()):
-            if start is not None:
-                windows = _coarser(windows, 2, start)
-            queries.add_rollups(connection, [(account, res, *rest, *amounts) for (account, *rest), amounts in windows.items()])
+    def _store_sums(self, connection: sqlite3.Connection, places: list[int]) -> None:
+        apps = {app: _app_id(connection, app) for app in {place[5] for place in self._sums}}
+        arms = {arm: queries.usage_name_id(connection, "arm", *arm) if arm[0] else 0 for arm in {place[6:8] for place in self._sums}}
+        # What one window and value adds up from, by key: account, dimension, start, value; and account, start, key, place.
+        minutes: _Lists = defaultdict(list)
+        pairs: _Lists = defaultdict(list)
+        for (account, minute, key, team, user, app, split, arm, spot), parts in self._sums.items():
+            amounts, place = _total(parts), places[spot]
+            minutes[account, Dim.TOTAL, minute, 0].append(amounts)
+            minutes[account, Dim.PLACE, minute, place].append(amounts)
+            minutes[account, Dim.KEY, minute, key].append(amounts)
+            for dim, val in ((Dim.TEAM, team), (Dim.USER, user), (Dim.APP, apps[app]), (Dim.ARM, arms[split, arm])):
+                if val:
+                    minutes[account, dim, minute, val].append(amounts)
+            pairs[account, day_start(minute), key, place].append(amounts)
+        windows = _totals(minutes)
+        queries.add_rollups(connection, [(Res.MINUTE, *place, *amounts) for place, amounts in windows])
+        for res, start in STARTS.items():
+            coarser: _Lists = defaultdict(list)
+            for (account, dim, at_ms, val), amounts in windows:
+                coarser[account, dim, start(at_ms), val].append(amounts)
+            windows = _totals(coarser)
+            queries.add_rollups(connection, [(res, *place, *amounts) for place, amounts in windows])
+        days = _totals(pairs)
+        months: _Lists = defaultdict(list)
+        for (account, day, key, place), amounts in days:
+            months[account, month_start(day), key, place].append(amounts)
+        queries.add_pairs(connection, [(Res.DAY, *place, *amounts) for place, amounts in days])
+        queries.add_pairs(connection, [(Res.MONTH, *place, *amounts) for place, amounts in _totals(months)])
+
+    def _store_bins(self, connection: sqlite3.Connection, places: list[int]) -> None:
+        days: _Counts = defaultdict(int)
+        months: _Counts = defaultdict(int)
+        for (account, metric, hour, spot, bin), n in self._bins.items():
+            days[account, metric, day_start(hour), spot, bin] += n
+            months[account, metric, month_start(hour), bin] += n
+        for res, windows in ((Res.HOUR, self._bins), (Res.DAY, days)):
+            rows = [(res, account, metric, at_ms, places[spot], bin, n) for (account, metric, at_ms, spot, bin), n in windows.items()]
+            queries.add_bins(connection, rows)
+        rows = [(Res.MONTH, account, metric, month, 0, bin, n) for (account, metric, month, bin), n in months.items()]
+        queries.add_bins(connection, rows)
+
+    def _store_errors(self, connection: sqlite3.Connection, places: list[int]) -> None:
+        for res, start in ((Res.HOUR, hour_start), (Res.DAY, day_start), (Res.MONTH, month_start)):
+            windows: _Counts = defaultdict(int)
+            for (account, hour, spot, error), n in self._errors.items():
+                windows[account, start(hour), places[spot], error] += n
+            queries.add_errors(connection, [(res, *place, n) for place, n in windows.items()])
 
 
 def build(connection: sqlite3.Connection) -> None:
@@ -215,6 +240,10 @@ def _prune(connection: sqlite3.Connection, now_ms: int) -> None:
 
 def sums(group: Rows) -> Sums:
     """Of what `summed` took of rows. By columns: what is summed by the interpreter's own loops costs a third."""
+    if len(group) == 1 and max(group[0][:6]) <= MOST_CREDIBLE_TOKENS:
+        prompt, cache_read, cache_write, cache_write_1h, completion, reasoning, charged, upstream_cost, outcome = group[0]
+        failed = int(outcome == "failed")
+        return 1, failed, prompt, cache_read, cache_write + cache_write_1h, completion, reasoning, charged, upstream_cost
     prompt, cache_read, cache_write, cache_write_1h, completion, reasoning, charged, upstream_cost, outcomes = zip(*group, strict=True)
     return (
         len(group),
@@ -319,28 +348,12 @@ STARTS: dict[int, Callable[[int], int]] = {
 """Each coarser resolution → where its window begins."""
 
 
-def _add(into: dict[tuple[Any, ...], Sums], place: tuple[Any, ...], amounts: Sums) -> None:
-    present = into.get(place)
-    into[place] = amounts if present is None else tuple(map(add, present, amounts))
+def _total(parts: list[Sums]) -> Sums:
+    return parts[0] if len(parts) == 1 else tuple(map(sum, zip(*parts, strict=True)))
 
 
-def _count(into: dict[tuple[Any, ...], int], place: tuple[Any, ...], n: int) -> None:
-    into[place] = into.get(place, 0) + n
-
-
-def _coarser(windows: dict[tuple[Any, ...], Sums], index: int, start: Callable[[int], int]) -> dict[tuple[Any, ...], Sums]:
-    """The same sums in larger windows; `index` is where the window stands in a place."""
-    coarser: dict[tuple[Any, ...], Sums] = {}
-    for place, amounts in windows.items():
-        _add(coarser, (*place[:index], start(place[index]), *place[index + 1 :]), amounts)
-    return coarser
-
-
-def _coarser_counts(windows: dict[tuple[Any, ...], int], start: Callable[[int], int]) -> dict[tuple[Any, ...], int]:
-    coarser: dict[tuple[Any, ...], int] = {}
-    for (account, at_ms, *rest), n in windows.items():
-        _count(coarser, (account, start(at_ms), *rest), n)
-    return coarser
+def _totals(windows: _Lists) -> list[tuple[tuple[Any, ...], Sums]]:
+    return [(place, _total(parts)) for place, parts in windows.items()]
 
 
 def spans(first_ms: int, end_ms: int) -> list[Span]:

@@ -64,7 +64,7 @@ CREATE TABLE usage_pair (
     PRIMARY KEY (account_id, res, start_ms, key_id, place_id)
 ) WITHOUT ROWID;
 
--- How long replies took, in hours, days and months. `metric` is 0 for the time to the first content of a stream, 1 for the whole of a
+-- How long replies took, in hours and days by place, in months of all places (0). `metric` is 0 for the time to the first content of a stream, 1 for the whole of a
 -- completed call; `bin` is floor(ln(microseconds) / ln 1.1), so that histograms add up and a percentile is at most 5 % off.
 CREATE TABLE latency_hist (
     account_id INTEGER NOT NULL,
