@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fairlead.control import credits, explain, generation, health, key, keys, models, operations, requests, usage
+from fairlead.control import activity, credits, explain, generation, health, key, keys, models, operations, requests, usage
 from fairlead.control.access import Access, Principal, admin_principal, authorise, private_principal
 from fairlead.control.desk import Call, Desk
 from fairlead.control.replies import Refusal, Shape, not_found, shape_of
@@ -46,6 +46,7 @@ FORWARDED: tuple[Resource, ...] = (
     Resource("GET", "/auth/key", Access.KEY, key.show),
     Resource("GET", "/generation", Access.KEY, generation.show),
     Resource("GET", "/credits", Access.MANAGEMENT, credits.show),
+    Resource("GET", "/activity", Access.MANAGEMENT, activity.show),
 )
 PREFIXES = ("/api/v1", "/v1")
 GEMINI: tuple[Resource, ...] = (

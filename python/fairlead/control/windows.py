@@ -17,3 +17,8 @@ def window_starts(now_ms: int) -> tuple[int, int, int]:
 def day_number(day: date) -> int:
     """The number of a day."""
     return day.toordinal() - _EPOCH
+
+
+def day_of(number: int) -> date:
+    """The day of a number."""
+    return date.fromordinal(number + _EPOCH)

@@ -111,6 +111,21 @@ class UsageRow(msgspec.Struct, frozen=True):
     upstream_cost_nanousd: int
 
 
+class ActivityRow(msgspec.Struct, frozen=True):
+    """What an account did in a day at a place. `prompt_tokens` includes those from and for the cache."""
+
+    start_ms: int
+    model: str
+    provider: str
+    endpoint_id: int
+    requests: int
+    charged_nanousd: int
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+
+
 class ArmRow(msgspec.Struct, frozen=True):
     """Sums of the generations of one arm of a split, or of the shadows of one model at another. Times are sums, in microseconds."""
 
@@ -219,6 +234,12 @@ def update_key(connection: sqlite3.Connection, id: int, changes: Row) -> None:
 def key_id_by_hash(connection: sqlite3.Connection, hash: str) -> int | None:
     """The id of the key with this stored hash, deleted or not."""
     row = connection.execute("SELECT id FROM keys WHERE hash = ?", (hash,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def key_of_account(connection: sqlite3.Connection, account: int, public_hash: str) -> int | None:
+    """The id of a key of this account by its public hash, deleted or not."""
+    row = connection.execute("SELECT id FROM keys WHERE account_id = ? AND public_hash = ?", (account, public_hash)).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -484,6 +505,21 @@ def usage_rows(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[Us
         values,
     )
     return [UsageRow(*row) for row in rows]
+
+
+def activity_rows(connection: sqlite3.Connection, account: int, key: int | None, span: Span) -> list[ActivityRow]:
+    """An account's days by place, or those of one key of it: newest first, then by model. Without shadows, and without calls for which
+    nobody was asked."""
+    table, place, where = ("usage_rollup", "val", f"dim = {Dim.PLACE}") if key is None else ("usage_pair", "place_id", "key_id = ?")
+    rows = connection.execute(
+        "SELECT start_ms, model, provider, endpoint_id, requests, charged_nanousd,"  # noqa: S608
+        " prompt_tokens + cache_read_tokens + cache_write_tokens, completion_tokens, reasoning_tokens, cache_read_tokens"
+        f" FROM {table} JOIN usage_places ON id = {place}"
+        f" WHERE account_id = ? AND res = ? AND start_ms >= ? AND start_ms < ? AND {where} AND requests > 0 AND provider <> ''"
+        " ORDER BY start_ms DESC, model, provider, endpoint_id",
+        (account, *span, *([] if key is None else [key])),
+    )
+    return [ActivityRow(*row) for row in rows]
 
 
 def arm_rows(connection: sqlite3.Connection, kind: str, first_day: int, last_day: int) -> list[ArmRow]:
