@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fairlead.control import activity, credits, explain, generation, health, key, keys, models, operations, requests, usage
+from fairlead.control import activity, analytics, credits, explain, generation, health, key, keys, models, operations, requests, usage
 from fairlead.control.access import Access, Principal, admin_principal, authorise, private_principal
 from fairlead.control.desk import Call, Desk
 from fairlead.control.replies import Refusal, Shape, not_found, shape_of
@@ -47,6 +47,8 @@ FORWARDED: tuple[Resource, ...] = (
     Resource("GET", "/generation", Access.KEY, generation.show),
     Resource("GET", "/credits", Access.MANAGEMENT, credits.show),
     Resource("GET", "/activity", Access.MANAGEMENT, activity.show),
+    Resource("GET", "/analytics/meta", Access.MANAGEMENT, analytics.meta),
+    Resource("POST", "/analytics/query", Access.MANAGEMENT, analytics.query),
 )
 PREFIXES = ("/api/v1", "/v1")
 GEMINI: tuple[Resource, ...] = (

@@ -4,7 +4,7 @@ The SQL keeps to what SQLite and PostgreSQL share; values are bound, never forma
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -520,6 +520,45 @@ def activity_rows(connection: sqlite3.Connection, account: int, key: int | None,
         (account, *span, *([] if key is None else [key])),
     )
     return [ActivityRow(*row) for row in rows]
+
+
+def rollup_sums(connection: sqlite3.Connection, account: int, dim: int, span: Span, by_window: bool) -> Iterator[tuple[Any, ...]]:
+    """Start, value and `ROLLUP_SUMS` of a dimension; added up over the span, whose beginning is then the start, unless by window."""
+    where = "WHERE account_id = ? AND res = ? AND dim = ? AND start_ms >= ? AND start_ms < ?"
+    values = (account, span[0], dim, span[1], span[2])
+    if by_window:
+        return connection.execute(f"SELECT start_ms, val, {', '.join(ROLLUP_SUMS)} FROM usage_rollup {where}", values)  # noqa: S608
+    sums = ", ".join(f"SUM({name})" for name in ROLLUP_SUMS)
+    return connection.execute(f"SELECT MIN(start_ms), val, {sums} FROM usage_rollup {where} GROUP BY val", values)  # noqa: S608
+
+
+def pair_sums(connection: sqlite3.Connection, account: int, span: Span, by_window: bool) -> Iterator[tuple[Any, ...]]:
+    """Start, key, place and `ROLLUP_SUMS` of pairs, as `rollup_sums`."""
+    where = "WHERE account_id = ? AND res = ? AND start_ms >= ? AND start_ms < ?"
+    if by_window:
+        columns = ", ".join(ROLLUP_SUMS)
+        statement = f"SELECT start_ms, key_id, place_id, {columns} FROM usage_pair {where}"  # noqa: S608
+    else:
+        sums = ", ".join(f"SUM({name})" for name in ROLLUP_SUMS)
+        statement = f"SELECT MIN(start_ms), key_id, place_id, {sums} FROM usage_pair {where} GROUP BY key_id, place_id"  # noqa: S608
+    return connection.execute(statement, (account, *span))
+
+
+def usage_places(connection: sqlite3.Connection) -> dict[int, tuple[str, str, int]]:
+    """The number that rollups have for a place → model, provider, endpoint."""
+    rows = connection.execute("SELECT id, model, provider, endpoint_id FROM usage_places")
+    return {id: (model, provider, endpoint) for id, model, provider, endpoint in rows}
+
+
+def usage_names(connection: sqlite3.Connection, kind: str) -> dict[int, tuple[str, str]]:
+    """The number that rollups have for an app or an arm → name and part."""
+    rows = connection.execute("SELECT id, name, part FROM usage_names WHERE kind = ?", (kind,))
+    return {id: (name, part) for id, name, part in rows}
+
+
+def keys_of_account(connection: sqlite3.Connection, account: int) -> list[tuple[int, str, str]]:
+    """Id, name and public hash of an account's keys, deleted ones included."""
+    return connection.execute("SELECT id, name, public_hash FROM keys WHERE account_id = ? ORDER BY id", (account,)).fetchall()
 
 
 def arm_rows(connection: sqlite3.Connection, kind: str, first_day: int, last_day: int) -> list[ArmRow]:

@@ -358,12 +358,34 @@ def _totals(windows: _Lists) -> list[tuple[tuple[Any, ...], Sums]]:
 
 def spans(first_ms: int, end_ms: int) -> list[Span]:
     """The fewest windows that make up whole UTC days from one on and before another: months inside, days at the edges."""
-    end_ms = min(end_ms, END_OF_TIME_MS)
-    first_month = month_start(first_ms)
-    if first_month < first_ms:
-        first_month = month_start(first_month + 32 * DAY_MS)
-    last_month = month_start(end_ms)
-    if first_month >= last_month:
-        return [(Res.DAY, first_ms, end_ms)]
-    found = [(Res.DAY, first_ms, first_month), (Res.MONTH, first_month, last_month), (Res.DAY, last_month, end_ms)]
-    return [span for span in found if span[1] < span[2]]
+    return windows(first_ms, min(end_ms, END_OF_TIME_MS), Res.DAY, Res.MONTH)
+
+
+def windows(first_ms: int, end_ms: int, finest: int, coarsest: int) -> list[Span]:
+    """The fewest windows that make up a time, in order: the coarsest inside, finer ones at the edges, widened to whole ones of the
+    finest."""
+    first, end = _start(finest, first_ms), _next(finest, end_ms)
+    head: list[Span] = []
+    tail: list[Span] = []
+    for res in range(finest, coarsest):
+        inner, outer = _next(res + 1, first), _start(res + 1, end)
+        if inner > outer:
+            coarsest = res
+            break
+        head.append((res, first, inner))
+        tail.insert(0, (res, outer, end))
+        first, end = inner, outer
+    return [span for span in (*head, (coarsest, first, end), *tail) if span[1] < span[2]]
+
+
+def _start(res: int, at_ms: int) -> int:
+    return at_ms - at_ms % MINUTE_MS if res == Res.MINUTE else STARTS[res](at_ms)
+
+
+def _next(res: int, at_ms: int) -> int:
+    """The first window that does not begin before a moment."""
+    start = _start(res, at_ms)
+    return start if start == at_ms else _start(res, start + _LONGEST_MS[res])
+
+
+_LONGEST_MS = (MINUTE_MS, QUARTER_MS, HOUR_MS, DAY_MS, 32 * DAY_MS)

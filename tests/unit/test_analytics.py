@@ -1,0 +1,158 @@
+"""`/analytics/meta` and `/analytics/query`, on a real database and read by OpenRouter's own SDK."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from control_rig import DAY_MS, NOW_MS, attempt, generation
+from fairlead.control.db import rollups
+from fairlead.control.db.queries import Res
+from test_control import KEY, MANAGER, House, tell
+from test_control_sdk import sdk
+
+DAY = {"start": "2025-11-20T00:00:00Z", "end": "2025-11-22T00:00:00Z"}
+
+
+async def ask(house: House, status: int = 200, **body: Any) -> Any:
+    response = await house.private.post("/api/v1/analytics/query", headers=MANAGER, json={"metrics": ["request_count"]} | body)
+    assert response.status_code == status, response.text
+    return response.json()["data"] if status == 200 else response.json()["error"]["message"]
+
+
+def settle(house: House) -> None:
+    rows = [
+        generation(1),
+        generation(2, model="acme/slow", charged_nanousd=5, outcome="failed", title="App"),
+        generation(3, key_id=2, settled_at_ms=NOW_MS - DAY_MS),
+        generation(4, key_id=2, settled_at_ms=NOW_MS - 3_600_000, referer="https://app.example/x", charged_nanousd=0),
+        generation(5, account_id=2, key_id=9),
+        generation(6, settled_at_ms=NOW_MS - 40 * DAY_MS),
+    ]
+    house.journal.records += [(row, [attempt(number, endpoint_id=7)]) for number, row in enumerate(rows, 1)]
+
+
+async def first_hash(house: House) -> str:
+    return str((await house.get("/admin/keys", headers={"x-fairlead-principal": "operator"}))["data"][0]["hash"])
+
+
+def test_sums_by_time_and_dimension(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        settle(house)
+        hash = await first_hash(house)
+        everything = ["total_usage", "request_count", "tokens_total", "cache_hit_rate", "error_rate", "throughput"]
+        [row] = (await ask(house, metrics=everything))["data"]
+        assert row == {
+            "total_usage": 2.000000007, "request_count": 4, "tokens_total": 708, "cache_hit_rate": 80 / 508, "error_rate": 0.25,
+            "throughput": 200 * 10**6 / (4 * 1_250_200),
+        }  # fmt: skip
+        for body, wanted in [
+            ({"dimensions": ["model"]}, [{"model": "acme/fast", "request_count": 3}, {"model": "acme/slow", "request_count": 1}]),
+            ({"dimensions": ["endpoint", "provider"]}, [{"endpoint": "7", "provider": "The Lab", "request_count": 4}]),
+            ({"granularity": "day"}, [{"date": "2025-11-20", "request_count": 1}, {"date": "2025-11-21", "request_count": 3}]),
+            ({"granularity": "week"}, [{"date": "2025-11-17", "request_count": 4}]),
+            ({"granularity": "month"}, [{"date": "2025-11-01", "request_count": 4}]),
+            ({"granularity": "hour", "time_range": DAY}, [
+                {"date": "2025-11-20T16:00:00Z", "request_count": 1},
+                {"date": "2025-11-21T15:00:00Z", "request_count": 1},
+                {"date": "2025-11-21T16:00:00Z", "request_count": 2},
+            ]),
+            ({"granularity": "minute", "time_range": {"start": "2025-11-21T16:20:00Z", "end": "2025-11-21T16:21:00Z"}}, [
+                {"date": "2025-11-21T16:20:00Z", "request_count": 2}]),
+            ({"time_range": {"start": "2025-11-21T15:30:00Z", "end": "2025-11-21T16:20:00Z"}}, [{"request_count": 0}]),
+            ({"dimensions": ["app"], "order_by": {"field": "app", "direction": "desc"}}, [
+                {"app": "app.example", "request_count": 1}, {"app": "App", "request_count": 1}]),
+            ({"dimensions": ["workspace", "api_key_id"]}, [
+                {"workspace": "default", "api_key_id": "first", "request_count": 2},
+                {"workspace": "default", "api_key_id": "2", "request_count": 2}]),
+            ({"dimensions": ["api_key_id", "model"], "filters": [{"field": "api_key_id", "operator": "eq", "value": hash}]}, [
+                {"api_key_id": "first", "model": "acme/fast", "request_count": 1},
+                {"api_key_id": "first", "model": "acme/slow", "request_count": 1}]),
+            ({"filters": [{"field": "model", "operator": "not_in", "value": ["acme/slow"]}]}, [{"request_count": 3}]),
+            ({"dimensions": ["model"], "limit": 1}, [{"model": "acme/fast", "request_count": 3}]),
+            ({"dimensions": ["model"], "granularity": "day", "group_limit": 1, "order_by": {"field": "date", "direction": "desc"}}, [
+                {"date": "2025-11-21", "model": "acme/fast", "request_count": 2},
+                {"date": "2025-11-21", "model": "acme/slow", "request_count": 1}]),
+        ]:  # fmt: skip
+            data = await ask(house, **body)
+            key = json.dumps(body)
+            if "workspace" in key:
+                data["data"].sort(key=lambda row: row["api_key_id"], reverse=True)
+            assert data["data"] == wanted, body
+            assert data["metadata"]["row_count"] == len(wanted)
+            assert data["metadata"]["truncated"] == ("limit" in body)
+        unknown = await ask(house, filters=[{"field": "api_key_id", "operator": "in", "value": ["0" * 64]}])
+        assert unknown["warnings"] == [f"filters[0].value: there is no key {'0' * 64!r} in this account"]
+        assert unknown["data"] == [{"request_count": 0}]
+        old = await ask(house, time_range={"start": "2025-10-12T16:25:00Z", "end": "2025-10-13T00:00:00Z"})
+        assert old["data"] == [{"request_count": 1}] and "2025-10-12T16:00:00Z to 2025-10-13T00:00:00Z" in old["warnings"][0]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"metrics": []}, "metrics: one or more of total_usage"),
+        ({"metrics": ["requests"]}, "metrics[0]: one of"),
+        ({"metrics": "requests"}, "body: Expected `array`, got `str` - at `$.metrics`"),
+        ({"colour": 1}, "body: Object contains unknown field `colour`"),
+        ({"dimensions": ["model", "model"]}, "dimensions[1]: one of"),
+        ({"dimensions": ["model", "provider", "endpoint"]}, "dimensions: at most 2"),
+        ({"dimensions": ["model", "app"]}, "dimensions: these are not summed together"),
+        ({"dimensions": ["model"], "filters": [{"field": "app", "operator": "eq", "value": "x"}]}, "dimensions: these are not summed"),
+        ({"dimensions": ["model", "api_key_id"], "granularity": "hour"}, "granularity: day, week or month"),
+        ({"granularity": "year"}, "granularity: one of"),
+        ({"granularity": "minute"}, "granularity: minute is kept for 3 days"),
+        ({"filters": [{"field": "colour", "operator": "eq", "value": "x"}]}, "filters[0].field: one of"),
+        ({"filters": [{"field": "model", "operator": "gt", "value": "x"}]}, "filters[0].operator: one of"),
+        ({"filters": [{"field": "model", "operator": "in", "value": "x"}]}, "filters[0].value: an array"),
+        ({"filters": [{"field": "model", "operator": "eq", "value": ["x"]}]}, "filters[0].value: one value"),
+        ({"time_range": {"start": "2025-11-21T00:00:00Z", "end": "2025-11-21T00:00:00Z"}}, "time_range.end: "),
+        ({"time_range": {"start": "2025-11-21T00:00:00", "end": "2025-11-22T00:00:00Z"}}, "time_range.start: an offset"),
+        ({"time_range": {"start": "2025-11-21T00:00Z", "end": "2025-11-22T00:00:00Z"}}, "body: Invalid RFC3339"),
+        ({"order_by": {"field": "date", "direction": "asc"}}, "order_by.field: one of request_count is expected"),
+        ({"limit": 0}, "limit: "),
+        ({"group_limit": 10**6}, "group_limit: "),
+        ({"classifier_dimensions": {}}, "classifier_dimensions: there are no classifiers here"),
+    ],
+)
+def test_mistakes_name_the_member(tmp_path: Path, body: dict[str, Any], message: str) -> None:
+    async def story(house: House) -> None:
+        assert (await ask(house, 400, **body)).startswith(message)
+
+    tell(tmp_path, story)
+
+
+def test_the_sdk_reads_it_and_meta_lists_what_is_taken(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        settle(house)
+        meta = (await house.get("/api/v1/analytics/meta", headers=MANAGER))["data"]
+        for metric in meta["metrics"]:
+            await ask(house, metrics=[metric["name"]])
+        for dimension in meta["dimensions"]:
+            await ask(house, dimensions=[dimension["name"]])
+        client = sdk(house, MANAGER).analytics
+        assert len((await client.get_analytics_meta_async()).data.metrics) == len(meta["metrics"])
+        read = await client.query_analytics_async(metrics=["total_usage"], dimensions=["model"], granularity="day")
+        assert read.data.metadata.row_count == 3
+        await house.get("/api/v1/analytics/meta", headers=KEY, status=403)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_windows_make_up_the_range_once(seed: int) -> None:
+    chance = random.Random(seed)
+    first = NOW_MS - chance.randint(0, 500 * DAY_MS)
+    end = first + chance.choice([1, 60_000, 3_600_000, DAY_MS, 90 * DAY_MS]) * chance.randint(1, 3)
+    finest = chance.randint(Res.MINUTE, Res.MONTH)
+    coarsest = chance.randint(finest, Res.MONTH)
+    spans = rollups.windows(first, end, finest, coarsest)
+    reached = spans[0][1]
+    for res, start, stop in spans:
+        assert finest <= res <= coarsest and start == reached < stop
+        assert (rollups._start(res, start), rollups._start(res, stop)) == (start, stop)
+        reached = stop
+    assert spans[0][1] == rollups._start(finest, first) and reached == rollups._next(finest, end)
