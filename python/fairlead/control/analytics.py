@@ -234,10 +234,11 @@ def answer(
     spans = _spans(asked.granularity, source, range_ms, now_ms, warnings)
     names = _Names(connection, account, fields)
     filters = [_predicate(filter, names, f"filters[{index}]", warnings) for index, filter in enumerate(asked.filters)]
+    keys = _keys(asked, names)
     groups: dict[tuple[Any, ...], list[Sums]] = {}
     tokens: dict[tuple[int, int], tuple[Any, ...] | None] = {}
-    for span in spans:
-        for start_ms, key, val, *amounts in _rows(connection, account, source, span, asked.granularity):
+    for span in spans if keys != set() else []:
+        for start_ms, key, val, *amounts in _rows(connection, account, source, span, asked.granularity, keys):
             # A shadow is nobody's request.
             if not amounts[0]:
                 continue
@@ -282,10 +283,12 @@ def _spans(granularity: str | None, source: _Source, range_ms: tuple[int, int], 
     return spans
 
 
-def _rows(connection: sqlite3.Connection, account: int, source: _Source, span: Span, granularity: str | None) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    connection: sqlite3.Connection, account: int, source: _Source, span: Span, granularity: str | None, keys: set[int] | None
+) -> Iterator[tuple[Any, ...]]:
     """Start, key, value and sums; added up over the span where no granularity asks for its windows."""
     if source.dim is None:
-        return queries.pair_sums(connection, account, span, by_window=granularity is not None)
+        return queries.pair_sums(connection, account, span, by_window=granularity is not None, keys=keys)
     key_first = source.dim == Dim.KEY
     rows = queries.rollup_sums(connection, account, source.dim, span, by_window=granularity is not None)
     return ((start, val, 0, *sums) if key_first else (start, 0, val, *sums) for start, val, *sums in rows)
@@ -326,16 +329,31 @@ class _Names:
         }  # fmt: skip
 
 
+def _keys(asked: Query, names: _Names) -> set[int] | None:
+    """The keys that a filter names, so that the pairs of others are not read; None when none does."""
+    for filter in asked.filters:
+        if filter.field == "api_key_id" and filter.operator in ("eq", "in"):
+            return {key for value in _values(filter) if (key := _key(value, names)) is not None}
+    return None
+
+
+def _values(filter: Filter) -> list[str | int | float]:
+    return filter.value if isinstance(filter.value, list) else [filter.value]
+
+
+def _key(value: str | float, names: _Names) -> int | None:
+    """A key by its number or its hash."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else names.key_ids.get(text)
+
+
 def _predicate(filter: Filter, names: _Names, path: str, warnings: list[str]) -> Callable[[dict[str, Any]], bool]:
-    values = filter.value if isinstance(filter.value, list) else [filter.value]
     wanted: set[Any] = set()
-    for value in values:
+    for value in _values(filter):
         if filter.field != "api_key_id":
             wanted.add(str(value))
-        elif str(value).isdigit() and len(str(value)) < 19:
-            wanted.add(int(value))
-        elif value in names.key_ids:
-            wanted.add(names.key_ids[str(value)])
+        elif (key := _key(value, names)) is not None:
+            wanted.add(key)
         else:
             warnings.append(f"{path}.value: there is no key {str(value)[:70]!r} in this account")
     negative = filter.operator in ("neq", "not_in")

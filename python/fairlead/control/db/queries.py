@@ -532,16 +532,21 @@ def rollup_sums(connection: sqlite3.Connection, account: int, dim: int, span: Sp
     return connection.execute(f"SELECT MIN(start_ms), val, {sums} FROM usage_rollup {where} GROUP BY val", values)  # noqa: S608
 
 
-def pair_sums(connection: sqlite3.Connection, account: int, span: Span, by_window: bool) -> Iterator[tuple[Any, ...]]:
-    """Start, key, place and `ROLLUP_SUMS` of pairs, as `rollup_sums`."""
+def pair_sums(
+    connection: sqlite3.Connection, account: int, span: Span, by_window: bool, keys: Iterable[int] | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """Start, key, place and `ROLLUP_SUMS` of pairs, as `rollup_sums`; of these keys only, unless None."""
     where = "WHERE account_id = ? AND res = ? AND start_ms >= ? AND start_ms < ?"
+    values = [account, *span]
+    if keys is not None:
+        values += keys
+        where += f" AND key_id IN ({', '.join('?' * (len(values) - 4))})"
     if by_window:
-        columns = ", ".join(ROLLUP_SUMS)
-        statement = f"SELECT start_ms, key_id, place_id, {columns} FROM usage_pair {where}"  # noqa: S608
+        statement = f"SELECT start_ms, key_id, place_id, {', '.join(ROLLUP_SUMS)} FROM usage_pair {where}"  # noqa: S608
     else:
         sums = ", ".join(f"SUM({name})" for name in ROLLUP_SUMS)
         statement = f"SELECT MIN(start_ms), key_id, place_id, {sums} FROM usage_pair {where} GROUP BY key_id, place_id"  # noqa: S608
-    return connection.execute(statement, (account, *span))
+    return connection.execute(statement, values)
 
 
 def usage_places(connection: sqlite3.Connection) -> dict[int, tuple[str, str, int]]:
