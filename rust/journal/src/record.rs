@@ -234,6 +234,7 @@ fn put_scopes(out: &mut Vec<u8>, scopes: &Scopes) {
     scopes.0.iter().for_each(|scope| put_u64(out, *scope));
 }
 
+#[inline]
 fn put_text(out: &mut Vec<u8>, text: &str) {
     let clipped = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
     put_u16(out, clipped.len() as u16);

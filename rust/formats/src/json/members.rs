@@ -44,12 +44,14 @@ pub(crate) struct Found {
 
 impl Members {
     /// The range of the value, without white space around it.
+    #[inline]
     #[must_use]
     pub fn value(&self, index: usize) -> Option<Range<usize>> {
         self.find(index).map(|found| found.value_start..found.member.end)
     }
 
     /// What the value is.
+    #[inline]
     #[must_use]
     pub fn kind(&self, index: usize) -> Option<Kind> {
         self.find(index).map(|found| found.kind)
