@@ -1,9 +1,10 @@
 """Shadow traffic: a second model gets copies of requests. The caller notices nothing, and the second provider's ledger equals ours."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -248,6 +249,31 @@ def test_the_sums_have_it(start: Callable[..., House]) -> None:
     assert "other/chat" in house.gateway.run("usage", "--by", "shadow").stdout
     shown = house.gateway.run("usage", "--generation", replies[0].generation).stdout
     assert [line.split()[0:5:4] for line in shown.splitlines() if "  shadow" in line] == [["chat", "shadow"]], shown
+
+
+def test_a_replay_leaves_it_out(start: Callable[..., House]) -> None:
+    house = start()
+    house.second.script({"delay_ms": 1_500})
+    reply = house.ask()
+    until(lambda: house.gateway.select("SELECT 1 FROM generations WHERE id = ?", [reply.generation]), "it is applied")
+    applied = house.gateway.select("SELECT * FROM cursors")
+    house.shadow(reply)
+    assert house.gateway.stop() == 0
+    shown = []
+    # All is in the database; the shadow's record alone is in the journal only; so are all records.
+    for cursors in (None, applied, []):
+        if cursors is not None:
+            with closing(sqlite3.connect(house.gateway.data_dir / "fairlead.db")) as connection, connection:
+                connection.execute("DELETE FROM cursors")
+                rows = [tuple(row.values()) for row in cursors]
+                connection.executemany("INSERT INTO cursors VALUES (?, ?, ?, ?, ?)", rows)
+                if not cursors:
+                    connection.execute("DELETE FROM attempts")
+                    connection.execute("DELETE FROM generations")
+        done = house.gateway.run("replay", "--json", "--each")
+        assert (done.returncode, done.stderr) == (0, "")
+        shown.append([json.loads(line) for line in done.stdout.splitlines()])
+    assert shown[0] == shown[1] == shown[2] and shown[0][0]["id"] == reply.generation
 
 
 def test_a_drain_waits_for_it(start: Callable[..., House]) -> None:

@@ -166,7 +166,8 @@ def _unapplied(journal: Path, cursors: list[queries.Cursor]) -> dict[str, querie
 
     native = native_module()
     id, places = native.GENERATION_COLUMNS.index("id"), [native.GENERATION_COLUMNS.index(name) for name in queries.END_COLUMNS]
-    of, endpoint, tier = (native.ATTEMPT_COLUMNS.index(name) for name in ("generation_id", "endpoint_id", "service_tier"))
+    names = ("generation_id", "endpoint_id", "service_tier", "flags")
+    of, endpoint, tier, flags = (native.ATTEMPT_COLUMNS.index(name) for name in names)
     reader = native.JournalReader(str(journal), cursors)
     found: dict[str, queries.Row] = {}
     while len(found) < MOST_UNAPPLIED:
@@ -174,6 +175,9 @@ def _unapplied(journal: Path, cursors: list[queries.Cursor]) -> dict[str, querie
         for row in batch.generations:
             found[row[id]] = {name: row[at] for name, at in zip(queries.END_COLUMNS, places, strict=True)} | {"endpoints": [], "tiers": []}
         for row in batch.attempts:
+            # A shadow is nobody's choice, and its record comes after its generation's, which may be applied already.
+            if row[flags] & queries.SHADOW_FLAG or row[of] not in found:
+                continue
             found[row[of]]["endpoints"].append(row[endpoint])
             found[row[of]]["tiers"].append(row[tier])
         if batch.caught_up:
