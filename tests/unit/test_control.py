@@ -338,6 +338,8 @@ def test_openrouters_list(tmp_path: Path) -> None:
         ("?supported_parameters=tools,tool_choice", ["acme/fast"]),
         ("?output_modalities=image", []),
         ("?output_modalities=all", ["acme/fast", "acme/cheap:free"]),
+        ("?arch=other", ["acme/fast", "acme/cheap:free"]),
+        ("?arch=gpt", []),
         ("?sort=pricing-low-to-high", ["acme/cheap:free", "acme/fast"]),
         ("?sort=pricing-high-to-low", ["acme/fast", "acme/cheap:free"]),
         ("?sort=newest", ["acme/fast", "acme/cheap:free"]),
@@ -384,6 +386,92 @@ def test_openrouters_parameters_of_the_list(tmp_path: Path, query: str, ids: lis
         listed = await house.get(f"/api/v1/models{query}", status=200 if ids is not None else 400)
         if ids is not None:
             assert [shown["id"] for shown in listed["data"]] == ids
+
+    tell(tmp_path, story)
+
+
+def test_what_writes_no_text_is_listed_where_it_is_asked_for(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        vectors = model(id="acme/vectors", aliases=(), output_modalities=("embeddings",))
+        house.desk.offer = Offer([*OFFER.models, vectors], tuple(OFFER.providers.values()))
+        for query, count in (("", 2), ("?output_modalities=text", 2), ("?output_modalities=embeddings", 1), ("?output_modalities=all", 3)):
+            assert (await house.get(f"/api/v1/models{query}"))["total_count"] == count, query
+            assert (await house.get(f"/api/v1/models/count{query}"))["data"]["count"] == count, query
+        assert len((await house.get("/v1/models"))["data"]) == 3
+
+    tell(tmp_path, story)
+
+
+def test_sorts_by_statistics(tmp_path: Path) -> None:
+    """By a model's best endpoint; those without figures come last."""
+
+    def report(endpoint: int, model: str, first_token_ms: float | None, tokens_per_second: float | None) -> dict[str, Any]:
+        quantiles = [value and dict.fromkeys(("p50", "p75", "p90", "p99"), value) for value in (first_token_ms, tokens_per_second)]
+        return {
+            "endpoint": endpoint, "model": model, "provider": "lab", "service_tier": None, "breaker": "closed", "outage": False,
+            "standing": "normal", "uptime": [None, None, None], "first_token_ms": quantiles[0], "tokens_per_second": quantiles[1],
+            "tool_calls": None, "keys": [1, 1],
+        }  # fmt: skip
+
+    async def story(house: House) -> None:
+        cheap = OFFER.models[1].id
+        house.desk.offer = Offer([model(id="acme/idle", aliases=()), *OFFER.models], tuple(OFFER.providers.values()))
+        reports = [
+            report(1, "acme/fast", 900, 10),
+            report(2, "acme/fast", 300, None),
+            report(3, cheap, 500, 60),
+            report(4, cheap, None, 20),
+        ]
+        house.journal.known_health = json.dumps(reports).encode()
+        for sort, ids in (
+            ("latency-low-to-high", ["acme/fast", cheap, "acme/idle"]),
+            ("throughput-high-to-low", [cheap, "acme/fast", "acme/idle"]),
+        ):
+            listed = await house.get(f"/api/v1/models?sort={sort}")
+            assert [shown["id"] for shown in listed["data"]] == ids
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("id", "group"),
+    [
+        ("openai/gpt-4.1", "GPT"),
+        ("anthropic/claude-opus-4.1", "Claude"),
+        ("google/gemini-2.5-pro", "Gemini"),
+        ("qwen/qwen3-max", "Qwen3"),
+        ("qwen/qwen-2.5-7b-instruct", "Qwen"),
+        ("meta-llama/llama-4-maverick", "Llama4"),
+        ("meta-llama/llama-3.1-8b-instruct", "Llama3"),
+        ("amazon/nova-lite-v1", "Nova"),
+        ("deepseek/deepseek-r1", "DeepSeek"),
+        ("moonshotai/kimi-k3", "Other"),
+        ("amazon/titan", "Other"),
+    ],
+)
+def test_tokenizers_have_openrouters_names(tmp_path: Path, id: str, group: str) -> None:
+    async def story(house: House) -> None:
+        house.desk.offer = Offer([model(id=id, tokenizer="estimate:latin")], tuple(OFFER.providers.values()))
+        [shown] = (await house.get(f"/api/v1/models?arch={group}"))["data"]
+        assert shown["architecture"]["tokenizer"] == group
+        assert (await house.get("/api/v1/models?arch=Grok"))["data"] == []
+
+    tell(tmp_path, story)
+
+
+def test_a_model_without_a_description_is_described_by_its_facts(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        for changes, said in (
+            ({}, "Acme Fast by acme turns text and image into text, with a context of 128,000 tokens. It can reason first."),
+            ({"reasoning": None, "context_length": None}, "Acme Fast by acme turns text and image into text."),
+            (
+                {"input_modalities": ("text", "image", "file"), "context_length": None, "reasoning": None},
+                "Acme Fast by acme turns text, image and file into text.",
+            ),
+        ):
+            house.desk.offer = Offer([model(description="", **changes)], ())
+            assert (await house.get("/api/v1/models"))["data"][0]["description"] == said
+            assert (await house.get("/api/v1/models/acme/fast/endpoints"))["data"]["description"] == said
 
     tell(tmp_path, story)
 
@@ -495,7 +583,8 @@ def test_providers_and_what_they_keep(tmp_path: Path) -> None:
 
 def test_endpoints_of_a_model(tmp_path: Path) -> None:
     async def story(house: House) -> None:
-        for name in ("acme/cheap:free", "acme/cheap%3Afree"):
+        for name in ("acme/cheap:free", "acme/cheap%3Afree", "openrouter/acme/cheap:free"):
+            assert (await house.get(f"/api/v1/models/{name}"))["data"]["id"] == "acme/cheap:free"
             data = (await house.get(f"/api/v1/models/{name}/endpoints"))["data"]
             assert (data["id"], data["name"], data["created"]) == ("acme/cheap:free", "Acme Cheap", 1_600_000_000)
         shown = data["endpoints"][0]
@@ -506,7 +595,8 @@ def test_endpoints_of_a_model(tmp_path: Path) -> None:
         )
         assert set(required.split()) <= shown.keys()
         assert (shown["context_length"], shown["tag"], shown["name"]) == (8_000, "lab/eu", "The Lab | acme/cheap:free")
-        assert (await house.get("/v1/models/acme/quick/endpoints"))["data"]["id"] == "acme/fast"
+        for alias in ("acme/quick", "fast", "openrouter/acme/quick"):
+            assert (await house.get(f"/v1/models/{alias}/endpoints"))["data"]["id"] == "acme/fast"
         error = (await house.get("/api/v1/models/acme/slow/endpoints", status=404))["error"]
         assert error["message"] == "there is no model 'acme/slow'"
 

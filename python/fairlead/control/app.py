@@ -38,7 +38,7 @@ FORWARDED: tuple[Resource, ...] = (
     Resource("GET", "/models", Access.CATALOGUE, models.listing),
     Resource("GET", "/models/count", Access.CATALOGUE, models.count),
     Resource("GET", "/models/user", Access.KEY, models.user),
-    Resource("GET", "/models/{author}/{slug}/endpoints", Access.CATALOGUE, models.endpoints),
+    Resource("GET", "/models/{name:path}/endpoints", Access.CATALOGUE, models.endpoints),
     Resource("GET", "/models/{name:path}", Access.CATALOGUE, models.single),
     Resource("GET", "/endpoints/zdr", Access.CATALOGUE, models.endpoints_without_retention),
     Resource("GET", "/providers", Access.CATALOGUE, models.providers),

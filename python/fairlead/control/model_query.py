@@ -5,10 +5,13 @@ A parameter that needs facts nobody has here (benchmarks, categories) is refused
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from math import inf
 from typing import Any
 
 from fairlead.config.view import EndpointView, ModelView, ProviderView
 from fairlead.control.desk import Call
+from fairlead.control.health import Known, Report
+from fairlead.control.model_shapes import tokenizer_group
 from fairlead.control.replies import Refusal, invalid
 
 DAY_SECONDS = 86_400
@@ -20,6 +23,8 @@ EU = frozenset(
 )  # fmt: skip
 """The Union's members, ISO 3166."""
 PAGING = ("offset", "limit")
+DEFAULTS = {"output_modalities": {"text"}}
+"""What OpenRouter takes where a parameter is not said. `all` there shows what writes no text, too."""
 
 UNKNOWN = {
     "category": "models are not sorted into categories here",
@@ -52,16 +57,32 @@ SORTS: Mapping[str, Callable[[ModelView], Any]] = {
 }
 BY_USE = ("most-popular", "top-weekly")
 """Sorts by how often this installation called a model: ever, and in the last seven days."""
+BY_HEALTH: Mapping[str, Callable[[Report], float]] = {
+    "throughput-high-to-low": lambda report: report.tokens_per_second.p50 if report.tokens_per_second else -inf,
+    "latency-low-to-high": lambda report: -report.first_token_ms.p50 if report.first_token_ms else -inf,
+}
+"""Sorts by the median of the last thirty minutes at a model's best endpoint; the higher the better."""
 
 
-def chosen(call: Call, models: Sequence[ModelView], calls: Mapping[str, int]) -> list[ModelView]:
-    """The models that the parameters ask for, in the order they ask for; `calls` counts for the sorts in `BY_USE`. Raises `Refusal`."""
+def ranks_by_health(sort: str, known: Known) -> dict[str, float]:
+    """Model → its best figure for a sort in `BY_HEALTH`."""
+    ranks: dict[str, float] = {}
+    for report in known.values():
+        ranks[report.model] = max(BY_HEALTH[sort](report), ranks.get(report.model, -inf))
+    return ranks
+
+
+def chosen(call: Call, models: Sequence[ModelView], ranks: Mapping[str, float]) -> list[ModelView]:
+    """The models that the parameters ask for, in the order they ask for. Raises `Refusal`.
+
+    `ranks` are for the sorts in `BY_USE` and `BY_HEALTH`: by model, the highest first, those without one last.
+    """
     for name, reason in UNKNOWN.items():
         if call.query(name) is not None:
             raise invalid(f"{name}: {reason}")
     tests = [*_by_name(call), *_by_abilities(call), *_by_price(call), *_by_age(call), *_by_provider(call)]
     shown = [model for model in models if all(test(model) for test in tests)]
-    return _sorted(call.query("sort"), shown, calls)
+    return _sorted(call.query("sort"), shown, ranks)
 
 
 Test = Callable[[ModelView], bool]
@@ -74,14 +95,14 @@ def _by_name(call: Call) -> list[Test]:
     if authors := names(call, "model_authors"):
         tests.append(lambda model: model.id.partition("/")[0].lower() in authors)
     if families := names(call, "arch"):
-        tests.append(lambda model: model.tokenizer.lower() in families)
+        tests.append(lambda model: tokenizer_group(model).lower() in families)
     return tests
 
 
 def _by_abilities(call: Call) -> list[Test]:
     tests: list[Test] = []
     for field in ("supported_parameters", "input_modalities", "output_modalities"):
-        wanted = names(call, field)
+        wanted = names(call, field) or DEFAULTS.get(field, set())
         if wanted and not (field == "output_modalities" and "all" in wanted):
             tests.append(lambda model, field=field, wanted=wanted: wanted <= set(getattr(model, field) or ()))  # type: ignore[misc]
     if (context := _whole(call, "context")) is not None:
@@ -144,13 +165,13 @@ def is_in(region: str, endpoint: EndpointView, provider: ProviderView | None) ->
     return bool(countries) and countries <= (EU if region == "eu" else {"US"})
 
 
-def _sorted(sort: str | None, models: list[ModelView], calls: Mapping[str, int]) -> list[ModelView]:
+def _sorted(sort: str | None, models: list[ModelView], ranks: Mapping[str, float]) -> list[ModelView]:
     if sort is None:
         return models
-    if sort in BY_USE:
-        return sorted(models, key=lambda model: -calls.get(model.id, 0))
+    if sort in BY_USE or sort in BY_HEALTH:
+        return sorted(models, key=lambda model: ranks.get(model.id, -inf), reverse=True)
     if sort not in SORTS:
-        raise invalid(f"sort: one of {', '.join((*SORTS, *BY_USE))} is expected")
+        raise invalid(f"sort: one of {', '.join((*SORTS, *BY_USE, *BY_HEALTH))} is expected")
     return sorted(models, key=SORTS[sort])
 
 

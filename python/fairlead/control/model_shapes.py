@@ -1,5 +1,6 @@
 """A model, an endpoint and a provider as OpenRouter, OpenAI, Anthropic, Google and Codex write them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fairlead.config.view import EndpointView, ModelView, ProviderView
@@ -33,6 +34,46 @@ You are a coding agent that works in a user's terminal. Be precise, safe and hel
 """What Codex tells a model whose instructions it does not bring itself."""
 
 
+TOKENIZER_GROUPS = (
+    ("openai/", "GPT"),
+    ("anthropic/", "Claude"),
+    ("google/", "Gemini"),
+    ("x-ai/", "Grok"),
+    ("cohere/", "Cohere"),
+    ("amazon/nova", "Nova"),
+    ("qwen/qwen3", "Qwen3"),
+    ("qwen/", "Qwen"),
+    ("01-ai/", "Yi"),
+    ("deepseek/", "DeepSeek"),
+    ("mistralai/", "Mistral"),
+    ("meta-llama/llama-4", "Llama4"),
+    ("meta-llama/llama-3", "Llama3"),
+    ("meta-llama/llama-2", "Llama2"),
+)
+"""How ids begin → OpenRouter's name for their tokenizer; the first that fits. Whatever is not here is `Other` there, too."""
+
+
+def tokenizer_group(model: ModelView) -> str:
+    """OpenRouter's `architecture.tokenizer`, which is a coarse family, and what its `arch` filters by."""
+    return next((group for start, group in TOKENIZER_GROUPS if model.id.startswith(start)), "Other")
+
+
+def description(model: ModelView) -> str:
+    """What the catalogue or the configuration says of a model, else a sentence of what is known."""
+    if model.description:
+        return model.description
+    author, slash, _ = model.id.partition("/")
+    whose = f" by {author}" if slash else ""
+    reads, writes = (_listed(words) for words in (model.input_modalities, model.output_modalities))
+    context = f", with a context of {model.context_length:,} tokens" if model.context_length else ""
+    thinks = "" if model.reasoning is None else " It always reasons first." if model.reasoning.mandatory else " It can reason first."
+    return f"{model.name}{whose} turns {reads} into {writes}{context}.{thinks}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
 def openrouter_model(model: ModelView) -> dict[str, Any]:
     """OpenRouter's model object. Prices and bounds are those of the preferred endpoint."""
     best = model.endpoints[0]
@@ -41,7 +82,7 @@ def openrouter_model(model: ModelView) -> dict[str, Any]:
         "canonical_slug": model.id,
         "name": model.name,
         "created": model.created,
-        "description": model.description,
+        "description": description(model),
         "context_length": model.context_length,
         "hugging_face_id": model.hugging_face_id or None,
         "knowledge_cutoff": model.knowledge_cutoff or None,
@@ -122,7 +163,7 @@ def architecture(model: ModelView) -> dict[str, Any]:
         "modality": f"{'+'.join(model.input_modalities)}->{'+'.join(model.output_modalities)}",
         "input_modalities": list(model.input_modalities),
         "output_modalities": list(model.output_modalities),
-        "tokenizer": model.tokenizer or "Other",
+        "tokenizer": tokenizer_group(model),
         "instruct_type": None,
     }
 
@@ -149,7 +190,7 @@ def gemini_model(model: ModelView) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": f"models/{model.id}",
         "displayName": model.name,
-        "description": model.description,
+        "description": description(model),
         "version": model.id.rpartition("/")[2],
         "supportedGenerationMethods": ["generateContent", "countTokens"],
         "thinking": model.reasoning is not None,
@@ -169,7 +210,7 @@ def codex_model(model: ModelView, priority: int) -> dict[str, Any]:
     return {
         "slug": model.id,
         "display_name": model.name,
-        "description": model.description or None,
+        "description": description(model),
         "default_reasoning_level": default if default in levels else (levels[len(levels) // 2] if levels else None),
         "supported_reasoning_levels": [{"effort": effort, "description": EFFORTS[effort]} for effort in levels],
         "shell_type": "shell_command",

@@ -7,7 +7,7 @@ only sees those.
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -64,14 +64,14 @@ async def single(call: Call) -> Response:
 
 
 async def endpoints(call: Call) -> Response:
-    """Where a model is served. It may be named by an alias of the form `vendor/model`."""
-    model = await _named(call, f"{call.place('author')}/{call.place('slug')}")
+    """Where a model is served, by its id or an alias."""
+    model = await _named(call, call.place("name"))
     known = _known(call)
     data = {
         "id": model.id,
         "name": model.name,
         "created": model.created,
-        "description": model.description,
+        "description": model_shapes.description(model),
         "architecture": model_shapes.architecture(model),
         "endpoints": [shown for endpoint in model.endpoints for shown in model_shapes.openrouter_endpoints(model, endpoint, known)],
     }
@@ -124,17 +124,23 @@ async def _usable(call: Call) -> Sequence[ModelView]:
 
 
 async def _chosen(call: Call, models: Sequence[ModelView]) -> list[ModelView]:
-    calls: dict[str, int] = {}
-    if (sort := call.query("sort")) in model_query.BY_USE:
+    return model_query.chosen(call, models, await _ranks(call, call.query("sort")))
+
+
+async def _ranks(call: Call, sort: str | None) -> Mapping[str, float]:
+    """What a sort by figures needs."""
+    if sort is None:
+        return {}
+    if sort in model_query.BY_USE:
         today, _, _ = window_starts(call.desk.now_ms())
         first = today - WEEK_DAYS + 1 if sort == "top-weekly" else 0
-        calls = await call.desk.database.read(lambda connection: _calls(connection, first, today))
-    return model_query.chosen(call, models, calls)
+        return await call.desk.database.read(lambda connection: _calls(connection, first, today))
+    return model_query.ranks_by_health(sort, _known(call)) if sort in model_query.BY_HEALTH else {}
 
 
-def _calls(connection: sqlite3.Connection, first_day: int, last_day: int) -> dict[str, int]:
+def _calls(connection: sqlite3.Connection, first_day: int, last_day: int) -> dict[str, float]:
     """How often each model was called."""
-    calls: dict[str, int] = {}
+    calls: dict[str, float] = {}
     for row in queries.usage_rows(connection, spans(first_day * DAY_MS, (last_day + 1) * DAY_MS)):
         calls[row.model] = calls.get(row.model, 0) + row.requests
     return calls

@@ -14,8 +14,8 @@ class Offer:
         self.providers = {provider.slug: provider for provider in providers}
 
     def model(self, name: str) -> ModelView | None:
-        """The model that this id or alias means."""
-        return self._by_name.get(name)
+        """The model that this id or alias means, also with OpenRouter's own name before it, as requests may say it."""
+        return self._by_name.get(name) or self._by_name.get(name.removeprefix("openrouter/"))
 
     def provider_name(self, slug: str) -> str:
         """What to show for a provider: its name, or the slug of one that is not configured any more."""
