@@ -126,6 +126,23 @@ def test_a_bad_feed_changes_nothing(gateway: Gateway, feeds: str) -> None:
     assert subprocess.run([FAIRLEAD, "models", "sync"], capture_output=True, timeout=60, check=False).returncode == 2
 
 
+def test_what_cannot_be_right_is_named_and_stays(gateway: Gateway, feeds: str) -> None:
+    before = prompt_prices(gateway)
+    feed = openrouter(0.2)
+    feed["data"] += [{**feed["data"][1], "id": "acme/even newer"}, {**feed["data"][1], "id": "acme/newest"}]
+    feed["data"][0]["pricing"]["prompt"] = "0.000000000002"
+    Feeds.bodies["/odd"] = json.dumps(feed).encode()
+    told = json.loads(sync(gateway, feeds + "/odd", "--dry-run", "--json").stdout)["changes"]
+    why = {change["model"]: change["why"] for change in told if change["kind"] == "refused"}
+    assert why.keys() == {MODEL, "'acme/even newer'"} and "in the wrong unit" in why[MODEL]
+    done = sync(gateway, feeds + "/odd")
+    assert done.returncode == 0 and "2 refused, of which nothing is taken" in done.stdout and why[MODEL] in done.stdout
+    assert gateway.operate("POST", "/admin/reload").status == 200
+    assert prompt_prices(gateway) == before
+    listed = {model["id"] for model in gateway.get("/api/v1/models").json()["data"]}
+    assert "acme/newest" in listed and "acme/even newer" not in listed
+
+
 def test_a_damaged_file_leaves_the_running_configuration_in_force(gateway: Gateway) -> None:
     path = gateway.data_dir / "catalogue.jsonl"
     kept = path.read_bytes() if path.exists() else b""

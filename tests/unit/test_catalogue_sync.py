@@ -19,6 +19,7 @@ from fairlead.catalog.schema import (
     When,
 )
 from fairlead.catalog.sync import Outcome, compare
+from msgspec import structs
 
 TODAY = date(2026, 11, 22)
 OLD = DatedPrice(
@@ -163,6 +164,79 @@ def test_zero_is_unknown_unless_the_id_says_free() -> None:
     check(openrouter(gpt_9=("0.000002", "0.000008"), auto=("-1", "-1")), [])
 
 
+def refused(feed: dict[str, Any]) -> dict[str, str]:
+    """Model → why, of what is refused; nothing of it is written, and the others are looked at as ever."""
+    outcome = found(feed)
+    why = {change.model: change.why for change in outcome.changes if change.kind == "refused"}
+    assert not why.keys() & {line.model if isinstance(line, synced.SyncedPrices) else line.file.model.id for line in outcome.lines}
+    return why
+
+
+def named(id: str, prompt: str = "0.000003") -> dict[str, Any]:
+    """OpenRouter's feed with the model that is known, unchanged, and this one."""
+    feed = openrouter(gpt_9=("0.000002", "0.000008"), x=(prompt, "0.000009"))
+    feed["data"][1]["id"] = id
+    return feed
+
+
+@pytest.mark.parametrize(
+    ("feed", "expected"),
+    [
+        # Per token where per million is expected, and the reverse; a real fall in price is none of them.
+        (models_dev(0.000002, 0.000008), {"openai/gpt-9": "prompt was 2 and would be 0.000002 $/M; is it in the wrong unit?"}),
+        (models_dev(2, 900), {"openai/gpt-9": "completion was 8 and would be 900 $/M; is it in the wrong unit?"}),
+        (openrouter(gpt_9=("0.03", "0.04")), {"openai/gpt-9": "prompt was 2 and would be 30000 $/M; is it in the wrong unit?"}),
+        (models_dev(0.021, 0.081), {}),
+        (models_dev(2, context_over_200k={"input": 0.000004, "output": 12}), {"openai/gpt-9": "prompt was 2 and would be 0.000004"}),
+        (named("acme/new", "0.05"), {"acme/new": "prompt would be 50000 $/M, which no model costs"}),
+        (named("acme/new", "0.000000000002"), {"acme/new": "prompt would be 0.000002 $/M, which no model costs"}),
+        # A router's price is for routers.
+        (named("acme/new", "-1"), {}),
+        (named("openrouter/auto", "-1"), {}),
+        ({"data": [*openrouter(gpt_9=("-1", "-1"))["data"], *named("acme/new")["data"][1:]]}, {"openai/gpt-9": "its price is -1"}),
+        # Ids that are none.
+        (named("no-author"), {"'no-author'": "its id is malformed"}),
+        (named("a/b/c"), {"'a/b/c'": "its id is malformed"}),
+        (named("a/b c"), {"'a/b c'": "its id is malformed"}),
+        (named("a/\x1b[2J"), {"'a/\\x1b[2J'": "its id is malformed"}),
+        (named(f"a/{'b' * 300}"), {f"'a/{'b' * 77}": "its id is malformed"}),
+        (named("acme/new:thinking"), {}),
+        ({"gpt-9": litellm(2e-06)["gpt-9"], "a b": litellm(2e-06)["gpt-9"]}, {"'a b'": "its id is malformed"}),
+        # Two of a feed's names for one of ours.
+        (litellm(2e-06) | {"openai/gpt-9": litellm(3e-06)["gpt-9"]}, {"openai/gpt-9": "it is in the feed twice, with other prices"}),
+        (litellm(2e-06) | {"openai/gpt-9": litellm(2e-06)["gpt-9"]}, {}),
+    ],
+)
+def test_what_cannot_be_right_is_refused(feed: dict[str, Any], expected: dict[str, str]) -> None:
+    why = refused(feed)
+    assert why.keys() == expected.keys() and all(said in why[model] for model, said in expected.items()), why
+
+
+def test_what_is_refused_stops_nothing_else() -> None:
+    feed = named("acme/new", "0.05")
+    feed["data"][0]["pricing"]["prompt"] = "0.0000015"
+    outcome = found(feed)
+    assert kinds(outcome) == ["refused acme/new at openrouter", "changed openai/gpt-9 at openrouter"] and len(outcome.lines) == 1
+
+
+def test_an_id_twice_in_openrouters_feed() -> None:
+    feed = openrouter(gpt_9=("0.0000015", "0.000008"))
+    feed["data"] *= 2
+    check(feed, ["changed openai/gpt-9 at openrouter"])
+    feed["data"][1] = openrouter(gpt_9=("0.000001", "0.000008"))["data"][0]
+    with pytest.raises(feeds.BadFeed, match=r"data\[1\] \(openai/gpt-9\): is in the feed twice, with other prices"):
+        found(feed)
+
+
+def test_nothing_is_written_that_could_not_be_read() -> None:
+    (line,) = found(named("acme/new")).lines
+    synced.check(line)
+    assert isinstance(line, synced.SyncedModel)
+    line = synced.SyncedModel(file=structs.replace(line.file, model=structs.replace(line.file.model, id="no id")))
+    with pytest.raises(ValueError, match=r"at `\$.file.model.id`"):
+        synced.check(line)
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -173,6 +247,11 @@ def test_zero_is_unknown_unless_the_id_says_free() -> None:
         (json.dumps(openrouter(gpt_9=("cheap", "1"))).encode(), 'data[0] (openai/gpt-9).pricing.prompt: expected a price, got "cheap"'),
         (json.dumps(openrouter(gpt_9=("0.000001", "NaN"))).encode(), "data[0] (openai/gpt-9).pricing.completion: NaN is no price"),
         (json.dumps(openrouter(gpt_9=("0.000001", "2"))).encode(), "data[0] (openai/gpt-9).pricing.completion: 2 is no price"),
+        (json.dumps(openrouter(gpt_9=("-0.5", "0"))).encode(), "data[0] (openai/gpt-9).pricing.prompt: -0.5 is no price"),
+        (
+            json.dumps(models_dev(2e-7)).encode(),
+            "openai.models.gpt-9.cost.input: 2E-7 is less than can be charged; is it in the wrong unit?",
+        ),
         (json.dumps(models_dev(-1)).encode(), "openai.models.gpt-9.cost.input: -1 is no price"),
         (json.dumps(models_dev(2, cache_read=[1])).encode(), "openai.models.gpt-9.cost.cache_read: expected a price"),
         (json.dumps(litellm(1e-06, max_input_tokens="many")).encode(), 'gpt-9.max_input_tokens: expected a number of tokens, got "many"'),

@@ -44,6 +44,8 @@ def feed(path: Path) -> dict[Key, View]:
     """A file in one of the shapes of `fairlead.catalog.feeds`."""
     views = {}
     for offer in feeds.read(path.read_bytes()).offers:
+        if offer.flaw:
+            continue
         prices = {name: Decimal(text) for name, text in offer.prices.items() if Decimal(text) or offer.upstream_model.endswith(":free")}
         tiers = {above: {name: Decimal(text) for name, text in prices.items()} for above, prices in offer.tiers.items()}
         views[offer.provider, offer.upstream_model] = View(

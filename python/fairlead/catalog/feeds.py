@@ -1,14 +1,15 @@
 """Lists of models and prices that others publish, read into one form: models.dev's `api.json`, OpenRouter's `/api/v1/models`, LiteLLM's
 `model_prices_and_context_window.json`. Which of them it is shows by its shape.
 
-A feed with a mistake is refused as a whole, with the place of the mistake. A zero pair of prices is unknown, unless the id says free, and
-left out, as is what is no chat and gives no embeddings.
+A feed with a mistake is refused as a whole, with the place of the mistake, as is one of OpenRouter's that has an id twice with other
+prices; an id that cannot be one, and a router's price, spoil that offer only. A zero pair of prices is unknown, unless the id says free,
+and left out, as is what is no chat and gives no embeddings.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -56,6 +57,11 @@ PROVIDERS = {
 """What feeds call a provider, where it is not our slug."""
 
 
+MALFORMED = "its id is malformed"
+"""The flaw of an offer whose name is none."""
+_NAME = re.compile(r"[!-~]{1,256}")
+
+
 class BadFeed(ValueError):
     """A feed cannot be used. The text names the place."""
 
@@ -75,6 +81,8 @@ class Offer:
     max_completion_tokens: int | None = None
     input: tuple[Modality, ...] = ("text",)
     output: tuple[Modality, ...] = ("text",)
+    flaw: str = ""
+    """Why it cannot be taken; such an offer has no prices."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,11 @@ def read(data: bytes) -> Feed:
         raise BadFeed("nested too deeply") from None
     for shape, (fits, offers) in _SHAPES.items():
         if fits(tree):
-            found = tuple(offers(tree))
-            if not found:
+            found = tuple(
+                offer if _NAME.fullmatch(offer.upstream_model) else replace(offer, prices={}, tiers={}, flaw=MALFORMED)
+                for offer in offers(tree)
+            )
+            if not any(offer.prices for offer in found):
                 raise BadFeed(f"has the shape of {shape}, but no model with a price")
             return Feed(shape, found)
     raise BadFeed("has none of the shapes that are known: models.dev, OpenRouter's /api/v1/models, LiteLLM's price list")
@@ -109,6 +120,7 @@ def read(data: bytes) -> Feed:
 
 # --- OpenRouter -------------------------------------------------------------------------------------------------------
 
+_OPENROUTER_ID = re.compile(r"~?[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,128}(:[a-z0-9-]{1,32})?")
 _OPENROUTER_PRICES = {
     "prompt": "prompt",
     "completion": "completion",
@@ -125,29 +137,49 @@ def _is_openrouter(tree: Any) -> bool:
 
 
 def _openrouter(tree: Any) -> Iterator[Offer]:
+    seen: dict[str, Offer] = {}
     for index, row in enumerate(tree["data"]):
         where = f"data[{index}]"
-        id = _text(row, "id", where)
-        pricing = _table(row, "pricing", f"{where} ({id})")
-        if str(pricing.get("prompt", "")).startswith("-"):
-            continue  # a router among models: no price of its own
-        prices = _per_token(pricing, _OPENROUTER_PRICES, f"{where} ({id}).pricing")
-        architecture = _table(row, "architecture", where, {})
-        output = _modalities(architecture.get("output_modalities"))
-        if not _has_price(prices, id) or not {"text", "embeddings"} & {*output}:
+        if (offer := _openrouter_offer(row, where)) is None:
             continue
-        top = row.get("top_provider") or {}
-        yield Offer(
-            provider="openrouter",
-            upstream_model=id,
-            prices=prices,
-            tiers=_openrouter_tiers(pricing, f"{where} ({id}).pricing"),
-            name=str(row.get("name") or "").rpartition(": ")[2],
-            context_tokens=_count(row.get("context_length"), f"{where} ({id}).context_length"),
-            max_completion_tokens=_count(top.get("max_completion_tokens"), f"{where} ({id}).top_provider.max_completion_tokens"),
-            input=_modalities(architecture.get("input_modalities")) or ("text",),
-            output=output,
-        )
+        other = seen.setdefault(offer.upstream_model, offer)
+        if (offer.prices, offer.tiers, offer.flaw) != (other.prices, other.tiers, other.flaw):
+            raise BadFeed(f"{where} ({offer.upstream_model[:200]}): is in the feed twice, with other prices")
+        yield offer
+
+
+def _openrouter_offer(row: Any, where: str) -> Offer | None:
+    id = _text(row, "id", where)
+    if not _OPENROUTER_ID.fullmatch(id):
+        return Offer("openrouter", id, {}, flaw=MALFORMED)
+    pricing = _table(row, "pricing", f"{where} ({id})")
+    if _is_router(pricing):
+        # A price of its own is what a router has not; a model that had one has lost it.
+        return None if id.startswith("openrouter/") else Offer("openrouter", id, {}, flaw="its price is -1, as of a router among models")
+    prices = _per_token(pricing, _OPENROUTER_PRICES, f"{where} ({id}).pricing")
+    architecture = _table(row, "architecture", where, {})
+    output = _modalities(architecture.get("output_modalities"))
+    if not _has_price(prices, id) or not {"text", "embeddings"} & {*output}:
+        return None
+    top = row.get("top_provider") or {}
+    return Offer(
+        provider="openrouter",
+        upstream_model=id,
+        prices=prices,
+        tiers=_openrouter_tiers(pricing, f"{where} ({id}).pricing"),
+        name=str(row.get("name") or "").rpartition(": ")[2],
+        context_tokens=_count(row.get("context_length"), f"{where} ({id}).context_length"),
+        max_completion_tokens=_count(top.get("max_completion_tokens"), f"{where} ({id}).top_provider.max_completion_tokens"),
+        input=_modalities(architecture.get("input_modalities")) or ("text",),
+        output=output,
+    )
+
+
+def _is_router(pricing: dict[str, Any]) -> bool:
+    try:
+        return Decimal(str(pricing.get("prompt"))) == -1
+    except ArithmeticError:
+        return False
 
 
 def _openrouter_tiers(pricing: dict[str, Any], where: str) -> dict[int, Prices]:
@@ -298,6 +330,8 @@ def _usd(value: Any, times: Decimal | int, where: str) -> str:
     if not (price.is_finite() and 0 <= price <= _LARGEST):
         raise BadFeed(f"{where}: {value} is no price that a model has")
     text = f"{price.quantize(_FINEST, ROUND_HALF_EVEN):f}"
+    if price and not Decimal(text):
+        raise BadFeed(f"{where}: {value} is less than can be charged; is it in the wrong unit?")
     return text.rstrip("0").rstrip(".") or "0"
 
 

@@ -2,19 +2,21 @@
 
 A changed price becomes a further dated block. New models are taken where their id is certain: those of OpenRouter, and those of an
 author at its own provider. Gone ones are named and stay: a list that is short is no shutdown. Endpoints whose price depends on the hour
-are left alone, because feeds know one price.
+are left alone, because feeds know one price. What cannot be right is refused, endpoint by endpoint: an id that is none, a model that the
+feed has twice with other prices, a price that moved by a factor that only a mistake in units explains.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
 from msgspec import structs
 
-from fairlead.catalog.feeds import Feed, Offer, Prices
+from fairlead.catalog import synced
+from fairlead.catalog.feeds import MALFORMED, Feed, Offer, Prices
 from fairlead.catalog.load import Catalogue
 from fairlead.catalog.schema import CatalogueEndpoint, DatedPrice, ModelFacts, ModelFile, Override, UsdPerMillion, When
 from fairlead.catalog.synced import Line, SyncedModel, SyncedPrices, identity
@@ -36,6 +38,10 @@ AUTHORS = {
 """Provider → the author whose own it is."""
 
 _COMPARED = ("prompt", "completion", "cache_read", "cache_write", "cache_write_1h", "reasoning")
+_MOST_TIMES = 100
+"""No price moves by more between two syncs; per token instead of per million is 10^6."""
+_USD_PER_MILLION = Decimal("0.0001"), Decimal(10_000)
+"""Between these lies every price of a token that there is, zero apart."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _NOT_A_MODEL = re.compile(r"latest|preview|beta|experimental|\d{4}-\d{2}-\d{2}$|-\d{8}$|-\d{4}$|^ft:|tts|realtime|transcribe|-image")
 
@@ -45,11 +51,13 @@ class Change:
     """One line of the diff."""
 
     kind: str
-    """`new`, `changed`, `gone` or `left` (a price that depends on the hour)."""
+    """`refused`, `new`, `changed`, `gone` or `left` (a price that depends on the hour)."""
     model: str
     provider: str
     old: Prices = field(default_factory=dict)
     new: Prices = field(default_factory=dict)
+    why: str = ""
+    """What is wrong with what was refused."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +73,63 @@ def compare(catalogue: Catalogue, feed: Feed, source: str, today: date) -> Outco
     """Compares a feed with the catalogue as it is (with what was synced before)."""
     changes: list[Change] = []
     lines: list[Line] = []
-    offers = {(offer.provider, offer.upstream_model): offer for offer in feed.offers}
+    offers: dict[tuple[str, str], list[Offer]] = defaultdict(list)
+    for offer in feed.offers:
+        offers[offer.provider, offer.upstream_model].append(offer)
     known: set[tuple[str, str]] = set()
     for id, endpoint in _endpoints(catalogue):
         known.add((endpoint.provider, endpoint.upstream_model))
-        offer = offers.get((endpoint.provider, endpoint.upstream_model))
-        if offer is not None and (change := _changed(id, endpoint, offer, source, today)):
-            changes.append(change[0])
-            lines += change[1:]
+        if rivals := offers.get((endpoint.provider, endpoint.upstream_model)):
+            _take(_changed(id, endpoint, rivals, source, today), changes, lines)
     changes += _gone(catalogue, offers)
-    for id, offer in _new(catalogue, feed.offers, known):
-        changes.append(Change("new", id, offer.provider, {}, offer.prices))
-        lines.append(SyncedModel(file=_model(id, offer, source, today)))
-    order = ("new", "changed", "left", "gone")
+    changes += [
+        Change("refused", repr(offer.upstream_model)[:80], offer.provider, why=offer.flaw)
+        for offer in feed.offers
+        if offer.flaw == MALFORMED and (offer.provider, offer.upstream_model) not in known
+    ]
+    for id, rivals in _new(catalogue, offers, known):
+        _take(_added(id, rivals, source, today), changes, lines)
+    order = ("refused", "new", "changed", "left", "gone")
     return Outcome(tuple(sorted(changes, key=lambda change: (order.index(change.kind), change.model, change.provider))), tuple(lines))
+
+
+Found = tuple[Change, Line | None]
+"""A change, and the line that makes it."""
+
+
+def _take(found: Found | None, changes: list[Change], lines: list[Line]) -> None:
+    if found is None:
+        return
+    change, line = found
+    if line is not None:
+        try:
+            synced.check(line)
+        except ValueError as error:
+            change, line = replace(change, kind="refused", why=str(error)), None
+    changes.append(change)
+    if line is not None:
+        lines.append(line)
+
+
+def _doubt(rivals: list[Offer]) -> str:
+    """Why none of the offers of one model at one provider can be taken; empty: any can."""
+    first = rivals[0]
+    if any((offer.prices, offer.tiers) != (first.prices, first.tiers) for offer in rivals):
+        return "it is in the feed twice, with other prices"
+    return first.flaw
+
+
+def _unit_mistake(old: Prices, offer: Offer) -> str:
+    """What says that a price is per token where it should be per million, or the reverse."""
+    least, most = _USD_PER_MILLION
+    for prices in (offer.prices, *offer.tiers.values()):
+        for name, text in prices.items():
+            price, before = Decimal(text), Decimal(old.get(name, "0"))
+            if price and before and not before / _MOST_TIMES <= price <= before * _MOST_TIMES:
+                return f"{name} was {before} and would be {price} $/M; is it in the wrong unit?"
+            if price and name in ("prompt", "completion") and not least <= price <= most:
+                return f"{name} would be {price} $/M, which no model costs; is it in the wrong unit?"
+    return ""
 
 
 def _endpoints(catalogue: Catalogue) -> Iterator[tuple[str, CatalogueEndpoint]]:
@@ -92,16 +143,20 @@ def _in_force(endpoint: CatalogueEndpoint, today: date) -> DatedPrice:
     return max(past or endpoint.price, key=lambda price: price.from_)
 
 
-def _changed(id: str, endpoint: CatalogueEndpoint, offer: Offer, source: str, today: date) -> tuple[Change, *tuple[Line, ...]] | None:
-    now = _in_force(endpoint, today)
+def _changed(id: str, endpoint: CatalogueEndpoint, rivals: list[Offer], source: str, today: date) -> Found | None:
+    now, offer = _in_force(endpoint, today), rivals[0]
     old = {name: text for name in _COMPARED if (text := getattr(now.usd_per_million, name)) is not None}
+    if why := _doubt(rivals):
+        return Change("refused", id, endpoint.provider, old, why=why), None
     new = {name: text for name in _COMPARED if (text := _said(offer, name)) is not None}
     differs = {name for name in new if name in old and Decimal(new[name]) != Decimal(old[name])}
     tiers_differ = bool(offer.tiers) and _tiers(now) != _comparable(offer.tiers)
     if not differs and not tiers_differ:
         return None
     if any(override.when.utc is not None for override in now.override):
-        return (Change("left", id, endpoint.provider, old, new),)
+        return Change("left", id, endpoint.provider, old, new), None
+    if why := _unit_mistake(old, offer):
+        return Change("refused", id, endpoint.provider, old, new, why), None
     price = _next(now, offer, source, today)
     line = SyncedPrices(
         model=id, provider=endpoint.provider, upstream_model=endpoint.upstream_model, region=identity(endpoint)[2], price=[price]
@@ -153,7 +208,7 @@ def _next(now: DatedPrice, offer: Offer, source: str, today: date) -> DatedPrice
     )
 
 
-def _gone(catalogue: Catalogue, offers: dict[tuple[str, str], Offer]) -> Iterator[Change]:
+def _gone(catalogue: Catalogue, offers: Mapping[tuple[str, str], object]) -> Iterator[Change]:
     """Endpoints that a feed does not have although it has others of their provider."""
     listed = {provider for provider, _ in offers}
     for id, endpoint in _endpoints(catalogue):
@@ -161,16 +216,26 @@ def _gone(catalogue: Catalogue, offers: dict[tuple[str, str], Offer]) -> Iterato
             yield Change("gone", id, endpoint.provider)
 
 
-def _new(catalogue: Catalogue, offers: Iterable[Offer], known: set[tuple[str, str]]) -> Iterator[tuple[str, Offer]]:
+def _new(
+    catalogue: Catalogue, offers: dict[tuple[str, str], list[Offer]], known: set[tuple[str, str]]
+) -> Iterator[tuple[str, list[Offer]]]:
     names = {name for id, file in catalogue.models.items() for name in (id, *file.model.aliases)}
-    found: dict[str, list[Offer]] = defaultdict(list)
-    for offer in offers:
-        id = _id(offer)
-        if id and id not in names and (offer.provider, offer.upstream_model) not in known and offer.upstream_model not in names:
-            found[id].append(offer)
+    found: dict[str, list[Offer]] = {}
+    for key, rivals in offers.items():
+        id = _id(rivals[0])
+        if id and id not in names and key not in known and key[1] not in names and not rivals[0].flaw:
+            found.setdefault(id, rivals)
     for id, rivals in sorted(found.items()):
         if rivals[0].provider in catalogue.providers and rivals[0].context_tokens:
-            yield id, rivals[0]
+            yield id, rivals
+
+
+def _added(id: str, rivals: list[Offer], source: str, today: date) -> Found:
+    offer = rivals[0]
+    change = Change("new", id, offer.provider, {}, offer.prices)
+    if why := _doubt(rivals) or _unit_mistake({}, offer):
+        return replace(change, kind="refused", why=why), None
+    return change, SyncedModel(file=_model(id, offer, source, today))
 
 
 def _id(offer: Offer) -> str | None:

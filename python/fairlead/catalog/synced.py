@@ -38,6 +38,7 @@ class SyncedModel(Struct, tag_field="kind", tag="model", forbid_unknown_fields=T
 
 
 Line = SyncedPrices | SyncedModel
+_DECODER: msgspec.json.Decoder[Line] = msgspec.json.Decoder(SyncedPrices | SyncedModel)
 
 
 def current(data_dir: str | Path) -> Catalogue:
@@ -64,11 +65,10 @@ def read(path: Path) -> list[Line]:
     except OSError as error:
         raise Mistakes([Problem(str(path), None, None, "", f"cannot be read: {error.strerror or error}")]) from None
     lines: list[Line] = []
-    decoder = msgspec.json.Decoder(SyncedPrices | SyncedModel)
     for number, text in enumerate(data.splitlines(), 1):
         try:
-            line = decoder.decode(text)
-            _check(line)
+            line = _DECODER.decode(text)
+            check(line)
         except (msgspec.DecodeError, ValueError) as error:
             message = f"{error}; fetch it anew with `fairlead models sync`, or delete the file"
             raise Mistakes([Problem(str(path), number, None, "", message)]) from None
@@ -80,7 +80,7 @@ def write(path: Path, lines: Iterable[Line]) -> None:
     """Replaces the file as a whole: a reader sees the old one or the new one."""
     lines = [*lines]
     for line in lines:
-        _check(line)
+        check(line)
     beside = path.with_suffix(".new")
     with beside.open("wb") as file:
         file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
@@ -124,7 +124,16 @@ def identity(endpoint: CatalogueEndpoint | SyncedPrices) -> tuple[str, str, str]
     return endpoint.provider, endpoint.upstream_model, endpoint.region
 
 
-def _check(line: Line) -> None:
+def check(line: Line) -> None:
+    """Looks at what the types of a line that was made here do not say.
+
+    Raises:
+        ValueError: it could not be charged by, or not be read again; the text says why.
+    """
+    try:
+        _DECODER.decode(msgspec.json.encode(line))
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
     prices = line.price if isinstance(line, SyncedPrices) else [price for endpoint in line.file.endpoint for price in endpoint.price]
     document = Document("", {})
     for price in prices:

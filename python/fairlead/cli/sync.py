@@ -85,7 +85,13 @@ def _tell(arguments: argparse.Namespace, feed: feeds.Feed, outcome: Outcome, wri
     if outcome.changes:
         sys.stdout.write(table(_HEADINGS, [_row(change) for change in outcome.changes], frozenset()))
     counts = Counter(change.kind for change in outcome.changes)
-    kinds = {"new": "new", "changed": "changed", "left": "left alone (their price depends on the hour)", "gone": "not in the feed"}
+    kinds = {
+        "refused": "refused, of which nothing is taken",
+        "new": "new",
+        "changed": "changed",
+        "left": "left alone (their price depends on the hour)",
+        "gone": "not in the feed",
+    }
     said = ", ".join(f"{counts[kind]} {what}" for kind, what in kinds.items() if counts[kind]) or "nothing new"
     sys.stdout.write(f"{feed.shape}: {said}\n")
     if written:
@@ -93,7 +99,7 @@ def _tell(arguments: argparse.Namespace, feed: feeds.Feed, outcome: Outcome, wri
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    return change.kind, change.model, change.provider, ", ".join(_prices(change))
+    return change.kind, change.model, change.provider, change.why or ", ".join(_prices(change))
 
 
 def _prices(change: Change) -> list[str]:
