@@ -51,3 +51,11 @@ def test_every_sdk_lists_the_models(gateway: Gateway) -> None:
         assert gemini.models.get(model=f"models/{ids[0]}").name == f"models/{ids[0]}"
     in_query = send(gateway.address, "GET", f"/v1beta/models?key={KEY}", None, {})
     assert [model["name"] for model in in_query.json()["models"]] == [f"models/{id}" for id in ids]
+
+
+def test_openrouters_name_before_a_models(gateway: Gateway) -> None:
+    [first, *_] = gateway.get("/api/v1/models").json()["data"]
+    for path in (f"/api/v1/models/{first['id']}", f"/api/v1/models/{first['id']}/endpoints"):
+        plain, prefixed = gateway.get(path), gateway.get(path.replace("/models/", "/models/openrouter/"))
+        assert plain.status == prefixed.status == 200 and plain.json() == prefixed.json()
+        assert plain.json()["data"]["description"]
