@@ -226,7 +226,7 @@ def test_silence_is_left_behind_keep_alives(house: House, fault: dict[str, Any])
     cases = [(client, one, other, stream) for client, pairs in PAIRS.items() for one, other in pairs for stream in (False, True)]
     if fault["kind"] == "comments":
         # Whole replies have white space instead.
-        cases = [case for case in cases if not case[3] or CONVERSE not in case and GEMINI not in case]
+        cases = [case for case in cases if not case[3] or (CONVERSE not in case and GEMINI not in case)]
     marks = house.first.mark(), house.second.mark()
     house.first.script(*[{"fault": fault} for _ in cases])
     with ThreadPoolExecutor(len(cases)) as pool:
