@@ -414,6 +414,14 @@ class Engine:
     def load_snapshot(self, blob: bytes) -> int:
         """Puts a new configuration in force; returns its version. A wrong one raises ValueError and changes nothing."""
 
+    def resume_spending(self, spending: bytes) -> None:
+        """What everybody had spent before this start, as of the journal's cursors. JSON; a wrong one raises ValueError and changes nothing.
+        Once, before `start`."""
+
+    def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int]:
+        """What an account, team, user or key has spent in the day, the week, the month and in total, and what its running calls hold back.
+        Nano-dollars, as of now. Raises ValueError for another kind."""
+
     def apply_keys(self, delta: bytes) -> int:
         """Applies a delta of keys; returns the position reached. A wrong one raises ValueError and changes nothing."""
 

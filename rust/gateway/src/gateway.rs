@@ -10,12 +10,14 @@ use crate::server::signals::Signals;
 use crate::server::{thread, tls};
 use crate::telemetry::{Counters, Gauges, render};
 use crate::upstream::tls::TlsConfigs;
+use crate::tenants::Tenants;
 use crate::worker::{Books, unix_ms};
 use arc_swap::ArcSwap;
 use fairlead_formats::translate::seals::{self, Keeper};
 use fairlead_journal::{Cursor, Journal};
 use fairlead_router::{Board, Pins, Registry};
-use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError};
+use fairlead_ledger::hold::Kind;
+use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError, wire};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     began: Instant,
     began_unix_ms: u64,
     pub(crate) directory: Directory,
+    /// Who pays for what a key asks for.
+    pub(crate) tenants: Tenants,
     pub(crate) hasher: KeyHasher,
     /// Keeps the state of thoughts for clients of other dialects.
     pub(crate) keeper: Keeper,
@@ -90,6 +94,7 @@ impl Shared {
             began: Instant::now(),
             began_unix_ms: unix_ms(),
             directory: Directory::default(),
+            tenants: Tenants::default(),
             hasher: KeyHasher::new(secret),
             keeper: Keeper::new(secret, seals::Limits::default()).map_err(|error| failed("secret", &error))?,
             journal,
@@ -324,10 +329,33 @@ impl Gateway {
     /// # Errors
     /// When it is not valid; nothing is changed then.
     pub fn apply_keys(&self, json: &[u8]) -> Result<u64, SnapshotError> {
-        let position = self.shared.directory.apply(json)?;
+        let mut gone = Vec::new();
+        let position = self.shared.directory.apply(json, |delta| {
+            gone.clone_from(&delta.delete);
+            self.shared.tenants.apply(delta, unix_ms())
+        })?;
+        self.shared.tenants.forget(&gone);
         // Fails where nobody listens, because nothing is kept.
         let _ = self.shared.keys_changed.send(());
         Ok(position)
+    }
+
+    /// What everybody had spent before this start, as of the cursors that the journal was opened with: JSON of [`wire::Spending`]. Once, before
+    /// [`Gateway::start`].
+    ///
+    /// # Errors
+    /// When it is not valid; nothing is changed then.
+    pub fn resume_spending(&self, json: &[u8]) -> Result<(), SnapshotError> {
+        let spending: wire::Spending = serde_json::from_slice(json).map_err(|error| SnapshotError::new("spending", error.to_string()))?;
+        self.shared.tenants.resume(&spending);
+        Ok(())
+    }
+
+    /// What an account, a team, a user or a key has spent in the day, the week, the month and in total, and what its running calls hold back:
+    /// nano-dollars, as of now. `None`: there is no such kind.
+    pub fn spending(&self, kind: &str, id: u64) -> Option<[i64; 5]> {
+        let kind = Kind::from_name(kind)?;
+        Some(self.shared.tenants.spending(kind, id, unix_ms()).map(|amount| amount.0))
     }
 
     /// Binds the port and starts the threads.

@@ -17,6 +17,7 @@ mod responses;
 mod routes;
 mod server;
 mod telemetry;
+mod tenants;
 mod upstream;
 mod worker;
 

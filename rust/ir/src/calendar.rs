@@ -89,6 +89,38 @@ impl Interval {
     }
 }
 
+/// How far a clock may be behind the beginning of an interval that a counter has already been in.
+///
+/// Up to this much, what is counted still counts in that interval: one that has begun is not gone back from, whatever the order of arrival
+/// around midnight. A clock that is further back had been wrong: the interval becomes the one it shows now, with what was counted so far, so
+/// that a counter is never locked by a date in the future and nothing is given twice for the step itself.
+pub const SET_BACK_MS: u64 = 3_600_000;
+
+/// What becomes of a counter of an interval as time goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It goes on.
+    Stays,
+    /// A later interval has begun, at this moment: it counts from 0.
+    Begins(u64),
+    /// The clock was set back by more than [`SET_BACK_MS`]: it goes on with what it has, in the interval that began at this moment.
+    SetBack(u64),
+}
+
+impl Interval {
+    /// What becomes at `now_ms` of a counter whose interval began at `start_ms`.
+    pub const fn turn(self, start_ms: u64, now_ms: u64) -> Turn {
+        let now_start_ms = self.start_ms(now_ms);
+        if now_start_ms > start_ms {
+            Turn::Begins(now_start_ms)
+        } else if start_ms.saturating_sub(now_ms) > SET_BACK_MS {
+            Turn::SetBack(now_start_ms)
+        } else {
+            Turn::Stays
+        }
+    }
+}
+
 /// The first of January 1970 was a Thursday.
 const fn days_since_monday(days: u64) -> u64 {
     (days + 3) % 7

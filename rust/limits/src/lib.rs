@@ -31,4 +31,5 @@ pub use free_tier::{FreeTier, FreeTierLimits};
 pub use lease::Lease;
 pub use rate::{InvalidRate, MINUTE_NS, Rate};
 pub use refusal::Refusal;
-pub use window::{SET_BACK_MS, Window};
+pub use fairlead_ir::calendar::SET_BACK_MS;
+pub use window::Window;

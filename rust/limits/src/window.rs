@@ -1,15 +1,9 @@
 //! A counter that begins anew with each calendar day, week or month.
 
 use fairlead_ir::Interval;
+use fairlead_ir::calendar::Turn;
 
 use crate::refusal::Refusal;
-
-/// How far a clock may be behind the beginning of a window that it has already been in.
-///
-/// Up to this much, what is taken still counts in that window: one that has begun is not gone back from, whatever the order of arrival around
-/// midnight. A clock that is further back had been wrong: the window becomes the one it shows now, with what was used so far, so that a
-/// counter is never locked by a date in the future and nothing is given twice for the step itself.
-pub const SET_BACK_MS: u64 = 3_600_000;
 
 /// So many units per interval of UTC. Takes 16 bytes beside its limit, to be written down and read again ([`Window::resume`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,13 +125,10 @@ impl Window {
     }
 
     fn at(&self, now_ms: u64) -> Window {
-        let start_ms = self.interval.start_ms(now_ms);
-        if start_ms > self.start_ms {
-            Window { start_ms, used: 0, ..*self }
-        } else if self.start_ms.saturating_sub(now_ms) > SET_BACK_MS {
-            Window { start_ms, ..*self }
-        } else {
-            *self
+        match self.interval.turn(self.start_ms, now_ms) {
+            Turn::Stays => *self,
+            Turn::Begins(start_ms) => Window { start_ms, used: 0, ..*self },
+            Turn::SetBack(start_ms) => Window { start_ms, ..*self },
         }
     }
 

@@ -45,6 +45,20 @@ impl Engine {
         py.detach(|| gateway.load_snapshot(blob)).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
+    /// What everybody had spent before this start, as of the journal's cursors. JSON; a wrong one raises ValueError and changes nothing.
+    fn resume_spending(&self, py: Python<'_>, spending: &[u8]) -> PyResult<()> {
+        let gateway = self.gateway()?;
+        py.detach(|| gateway.resume_spending(spending)).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// What an account, team, user or key has spent in the day, the week, the month and in total, and what its running calls hold back.
+    /// Nano-dollars, as of now. Raises ValueError for another kind.
+    fn spending(&self, kind: &str, id: u64) -> PyResult<(i64, i64, i64, i64, i64)> {
+        let spent = self.gateway()?.spending(kind, id);
+        let wrong = || PyValueError::new_err(format!("{kind:?} is no account, team, user or key"));
+        spent.map(|[day, week, month, total, reserved]| (day, week, month, total, reserved)).ok_or_else(wrong)
+    }
+
     /// Applies a delta of keys; returns the position reached. A wrong one raises ValueError and changes nothing.
     fn apply_keys(&self, py: Python<'_>, delta: &[u8]) -> PyResult<u64> {
         let gateway = self.gateway()?;

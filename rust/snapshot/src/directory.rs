@@ -47,6 +47,8 @@ pub struct Principal {
     pub expires_at_ms: u64,
     /// A translation that loses something is refused.
     pub strict_translation: bool,
+    /// No more than its budgets is ever spent.
+    pub strict_budget: bool,
     models: Vec<String>,
 }
 
@@ -62,6 +64,7 @@ impl Principal {
             management: false,
             expires_at_ms: 0,
             strict_translation: false,
+            strict_budget: false,
             models: Vec::new(),
         }
     }
@@ -128,23 +131,29 @@ impl Directory {
     }
 
     /// Applies a delta (JSON of [`wire::KeyDelta`]) and returns the position reached. A delta at or below the last applied position
-    /// of its epoch changes nothing, so resending is harmless.
+    /// of its epoch changes nothing, so resending is harmless. `prepare` sees one that counts before any of its keys is known.
     ///
     /// # Errors
-    /// [`SnapshotError`] when the JSON does not fit or a hash is not 64 hex digits; nothing is changed then.
-    pub fn apply(&self, json: &[u8]) -> Result<u64, SnapshotError> {
+    /// [`SnapshotError`] when the JSON does not fit, a hash is not 64 hex digits, or `prepare` says so; nothing is changed here then.
+    pub fn apply(
+        &self,
+        json: &[u8],
+        prepare: impl FnOnce(&wire::KeyDelta) -> Result<(), SnapshotError>,
+    ) -> Result<u64, SnapshotError> {
         let delta: wire::KeyDelta = serde_json::from_slice(json).map_err(|error| SnapshotError::new("keys", error.to_string()))?;
         let mut upserts = Vec::with_capacity(delta.upsert.len());
-        for key in delta.upsert {
+        for key in &delta.upsert {
             let hash =
                 parse_hash(&key.hash).ok_or_else(|| SnapshotError::new(format!("keys.{}.hash", key.id), "not 64 hexadecimal digits"))?;
-            upserts.push((hash, principal(key)));
+            upserts.push(hash);
         }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if delta.epoch < writer.epoch || delta.epoch == writer.epoch && delta.seq <= writer.seq {
             return Ok(writer.seq);
         }
+        prepare(&delta)?;
         (writer.epoch, writer.seq) = (delta.epoch, delta.seq);
+        let upserts = upserts.into_iter().zip(delta.upsert.into_iter().map(principal)).collect();
         self.store(&mut writer, delta.replace, &delta.delete, upserts);
         Ok(writer.seq)
     }
@@ -191,6 +200,7 @@ fn principal(key: wire::Key) -> Principal {
         management: key.management,
         expires_at_ms: key.expires_at_ms,
         strict_translation: key.strict_translation,
+        strict_budget: key.strict_budget,
         models: key.models,
     }
 }
@@ -258,19 +268,19 @@ mod tests {
         let directory = Directory::default();
         assert_eq!(directory.ids(), None);
         let add = delta(1, &format!(r#""upsert":[{{"id":7,"hash":"{}","account":1}}]"#, hex(0xaa)));
-        assert_eq!(directory.apply(&add).unwrap(), 1);
+        assert_eq!(directory.apply(&add, |_| Ok(())).unwrap(), 1);
         assert_eq!(directory.find(&[0xaa; 32]).unwrap().key, 7);
         // The same delta again, then an older one, change nothing.
-        assert_eq!(directory.apply(&add).unwrap(), 1);
+        assert_eq!(directory.apply(&add, |_| Ok(())).unwrap(), 1);
         assert!(!directory.find(&[0xaa; 32]).unwrap().strict_translation);
         let rotate =
             delta(2, &format!(r#""upsert":[{{"id":7,"hash":"{}","account":1,"disabled":true,"strict_translation":true}}]"#, hex(0xbb)));
-        directory.apply(&rotate).unwrap();
+        directory.apply(&rotate, |_| Ok(())).unwrap();
         assert!(directory.find(&[0xaa; 32]).is_none(), "the old hash of a key is gone");
         let rotated = directory.find(&[0xbb; 32]).unwrap();
         assert!(rotated.disabled && rotated.strict_translation);
         assert_eq!((directory.knows(7), directory.knows(8), directory.ids()), (true, false, Some(HashSet::from([7]))));
-        directory.apply(&delta(3, r#""delete":[7]"#)).unwrap();
+        directory.apply(&delta(3, r#""delete":[7]"#), |_| Ok(())).unwrap();
         assert!(directory.is_empty());
         assert_eq!((directory.knows(7), directory.ids()), (false, Some(HashSet::new())));
     }
@@ -278,8 +288,8 @@ mod tests {
     #[test]
     fn replace_forgets_the_rest() {
         let directory = Directory::default();
-        directory.apply(&delta(1, &format!(r#""upsert":[{{"id":1,"hash":"{}","account":1}}]"#, hex(1)))).unwrap();
-        directory.apply(&delta(2, &format!(r#""replace":true,"upsert":[{{"id":2,"hash":"{}","account":1}}]"#, hex(2)))).unwrap();
+        directory.apply(&delta(1, &format!(r#""upsert":[{{"id":1,"hash":"{}","account":1}}]"#, hex(1))), |_| Ok(())).unwrap();
+        directory.apply(&delta(2, &format!(r#""replace":true,"upsert":[{{"id":2,"hash":"{}","account":1}}]"#, hex(2))), |_| Ok(())).unwrap();
         assert_eq!(directory.len(), 1);
         assert!(directory.find(&[1; 32]).is_none());
     }
@@ -288,7 +298,7 @@ mod tests {
     fn a_bad_delta_changes_nothing() {
         let directory = Directory::default();
         let bad = delta(1, &format!(r#""upsert":[{{"id":1,"hash":"{}","account":1}},{{"id":2,"hash":"zz","account":1}}]"#, hex(1)));
-        assert!(directory.apply(&bad).is_err());
+        assert!(directory.apply(&bad, |_| Ok(())).is_err());
         assert!(directory.is_empty());
     }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 /// The whole configuration of the data plane at one moment.
 #[derive(Debug, Deserialize)]
@@ -550,6 +551,106 @@ pub struct KeyDelta {
     /// Ids of keys to remove.
     #[serde(default)]
     pub delete: Vec<u64>,
+    /// Whose limits are others now; with `replace`, all who have any.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+}
+
+/// The limits of an account, a team, a user or a key. What is absent is not limited.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// Whose.
+    pub kind: ScopeKind,
+    /// The database's id.
+    pub id: u64,
+    /// Requests per minute; not 0.
+    #[serde(default)]
+    pub rpm: Option<u64>,
+    /// Tokens per minute; not 0.
+    #[serde(default)]
+    pub tpm: Option<u64>,
+    /// Requests at the same time; not 0.
+    #[serde(default)]
+    pub max_concurrency: Option<NonZeroU32>,
+    /// What may be spent.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
+    /// Credit ever granted and not taken back, where it has to be paid in advance.
+    #[serde(default)]
+    pub granted_nanousd: Option<i64>,
+    /// It has bought enough to have more free requests a day.
+    #[serde(default)]
+    pub bought: bool,
+}
+
+/// Who has limits.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeKind {
+    /// An account.
+    Account,
+    /// A team of an account.
+    Team,
+    /// A person.
+    User,
+    /// A key.
+    Key,
+}
+
+/// A budget.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// What is counted together.
+    pub interval: BudgetInterval,
+    /// The most.
+    pub limit_nanousd: i64,
+    /// It never refuses.
+    #[serde(default)]
+    pub soft: bool,
+}
+
+/// An interval of UTC.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum BudgetInterval {
+    /// From midnight.
+    Day,
+    /// From Monday's midnight.
+    Week,
+    /// From the first's midnight.
+    Month,
+    /// For ever.
+    Total,
+}
+
+/// What was spent before the data plane began to count.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spending {
+    /// The moment whose day, week and month they are, Unix milliseconds.
+    pub at_ms: u64,
+    /// Who has spent anything.
+    pub scopes: Vec<ScopeSpending>,
+}
+
+/// What one of them has spent: nano-dollars.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeSpending {
+    /// Whose.
+    pub kind: ScopeKind,
+    /// The database's id.
+    pub id: u64,
+    /// In the day.
+    pub day: i64,
+    /// In the week.
+    pub week: i64,
+    /// In the month.
+    pub month: i64,
+    /// In total.
+    pub total: i64,
 }
 
 /// A gateway key.
@@ -580,6 +681,9 @@ pub struct Key {
     /// Model patterns it may use (`acme/*`); empty: all.
     #[serde(default)]
     pub models: Vec<String>,
+    /// No more than its budgets is ever spent, whatever that costs in calls that are refused or cut short.
+    #[serde(default)]
+    pub strict_budget: bool,
     /// A translation that loses something is refused.
     #[serde(default)]
     pub strict_translation: bool,

@@ -3,6 +3,7 @@
 use super::Caller;
 use super::failure::Failure;
 use super::head::Head;
+use crate::tenants::Chain;
 use crate::worker::{Worker, unix_ms};
 use fairlead_ir::ErrorKind;
 use fairlead_snapshot::Principal;
@@ -63,6 +64,16 @@ pub(crate) fn any(worker: &Worker, head: &Head<'_>, known: &KnownKey) -> Result<
         Some(principal) => Ok(principal),
         None => refused("unknown API key: check it for missing characters, or make one with \"fairlead keys create\""),
     }
+}
+
+/// Who pays for its calls. Nobody for those of the process itself.
+pub(crate) fn payers(worker: &Worker, principal: &Principal) -> Result<Option<Arc<Chain>>, Failure> {
+    if principal.key == 0 {
+        return Ok(None);
+    }
+    // Deleted since it was looked up.
+    let gone = || Failure::new(ErrorKind::Authentication, "this API key has just been deleted");
+    worker.shared.tenants.chain(principal.key).map(Some).ok_or_else(gone)
 }
 
 /// The admin token, for what the traffic port tells operators only.

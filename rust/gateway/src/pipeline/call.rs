@@ -2,6 +2,7 @@
 
 mod learning;
 mod leaving;
+mod short;
 mod translation;
 mod tries;
 
@@ -12,6 +13,7 @@ use super::Admitted;
 use super::failure::{Failure, SHUTTING_DOWN};
 use super::head::Head;
 use super::intake::Intake;
+use super::passage::Passage;
 use super::plan::{Choice, Journey, Leg};
 use super::receipt::Receipt;
 use super::stateful::Keeping;
@@ -26,6 +28,7 @@ use fairlead_formats::request::Purpose;
 use fairlead_formats::tool_calls::Offer;
 use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Terms, Tier, Usage};
 use fairlead_journal::ReserveRef;
+use fairlead_ledger::hold::{self, Hold};
 use fairlead_ledger::reserve::{self, Bounds};
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Flags, Outcome, Scopes, Settle, Timings};
@@ -94,6 +97,10 @@ pub(crate) struct Call {
     kept_after: Option<Option<String>>,
     /// Where what came of it is told, of a call of the process's own.
     receipt: Option<Rc<Receipt>>,
+    /// What is held back for it wherever it is paid.
+    hold: Option<Hold>,
+    /// What it has taken of the caller's rates.
+    passage: Option<Passage>,
     open: bool,
 }
 
@@ -121,7 +128,7 @@ impl Call {
     /// Writes the RESERVE record: from here on the call has a price. It is enough for the dearest endpoint that may be asked.
     pub(crate) fn reserve(
         admitted: &Admitted<'_>,
-        journey: &Journey,
+        journey: &mut Journey,
         leg: Leg,
         intake: &mut Intake,
         began: Instant,
@@ -135,8 +142,7 @@ impl Call {
             let message = "the token limit is beyond anything that can be paid for; lower it";
             Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
         };
-        let ceiling = |choice: Choice| {
-            let completion_tokens = completion_ceiling(snapshot, choice, dialect, &intake.facts);
+        let ceiling_of = |choice: Choice, completion_tokens: u64| {
             let bounds = Bounds {
                 prompt_tokens: most_prompt_tokens(intake),
                 completion_tokens,
@@ -147,10 +153,19 @@ impl Call {
             };
             reserve::ceiling(&choice.endpoint(snapshot).prices, &bounds)
         };
+        let ceiling = |choice: Choice| ceiling_of(choice, completion_ceiling(snapshot, choice, dialect, &intake.facts));
         let mut reserved = ceiling(choice).ok_or_else(too_dear)?;
         for other in journey.choices() {
             reserved = reserved.max(ceiling(other).ok_or_else(too_dear)?);
         }
+        let hold = match &journey.payers {
+            Some(payers) => {
+                let prompt = || journey.choices().chain([choice]).filter_map(|choice| ceiling_of(choice, 0)).max().unwrap_or(reserved);
+                let held = hold::reserve(&payers.scopes, reserved, started_at_ms);
+                Some(held.map_err(|shortage| short::refusal(&shortage, reserved, prompt(), &intake.facts, started_at_ms))?)
+            }
+            None => None,
+        };
         let terms = Terms { tier: choice.asks.unwrap_or_default(), unix_ms: started_at_ms };
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let reservation = ReserveRef {
@@ -169,7 +184,9 @@ impl Call {
             Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal cannot take this call: {error}"))
         })?;
         worker.counters.reserved_nanousd.add(reserved.0.unsigned_abs());
-        Ok(Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began))
+        let mut call = Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began);
+        (call.hold, call.passage) = (hold, journey.passage.take());
+        Ok(call)
     }
 
     /// A shadow's call: nothing is reserved, and what comes of it is charged to nobody.
@@ -227,6 +244,8 @@ impl Call {
             keeping: None,
             kept_after: None,
             receipt: admitted.receipt.cloned(),
+            hold: None,
+            passage: None,
             open: true,
         })
     }
@@ -458,7 +477,15 @@ impl Call {
         let now = Instant::now();
         self.timings.own_us = self.own_us_at(now);
         self.timings.total_us = self.since_began(now);
+        let (hold, passage) = (self.hold.take(), self.passage.take());
         let record = self.record(&bill, outcome, status, error, now);
+        // Before anybody can ask for the balance, and also where the journal fails: it was spent.
+        if let Some(hold) = hold {
+            hold.settle(record.charged, record.settled_at_ms);
+        }
+        if let Some(passage) = passage {
+            passage.settle(&record.usage, record.settled_at_ms);
+        }
         let written = if self.shadow_of.is_some() {
             self.worker.counters.shadow_settled(&record);
             self.worker.journal.borrow_mut().shadow(&record)

@@ -131,6 +131,11 @@ impl Failure {
         self
     }
 
+    /// A header that is a number.
+    pub(crate) fn hint(&mut self, name: &'static str, value: u64) {
+        self.hints.push((name, HeaderValue::from(value)));
+    }
+
     /// When the provider, or a line of ours, wants to be asked again.
     pub(crate) fn retry_after_ms(&self) -> Option<u64> {
         let hints = self.hints.iter().filter_map(|(name, value)| Some((*name, value.to_str().ok()?)));

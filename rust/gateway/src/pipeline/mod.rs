@@ -14,6 +14,7 @@ mod forward;
 mod head;
 mod intake;
 mod kept;
+mod passage;
 mod plan;
 mod prepare;
 mod preset;
@@ -248,6 +249,7 @@ async fn infer(
         // Boxed: the rare case should not make every request's task larger.
         Box::pin(preset::fill(board.snapshot(), &mut intake)).await?;
     }
+    let payers = admit::payers(worker, &principal)?;
     let mut journey = plan::choose(worker, board, (&principal, arrival.caller.receipt()), &head, &intake, &ask, generation)?;
     let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
     let (dialect, manner) = (ask.dialect, ask.manner);
@@ -274,6 +276,11 @@ async fn infer(
     if !worker.shared.can_record() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
+    }
+    if let Some(payers) = payers {
+        let now_ms = worker.unix_ms_at(arrival.began);
+        journey.passage = passage::admit(&payers, || passage::Tokens::of(&intake, &snapshot.settings), now_ms)?;
+        journey.payers = Some(payers);
     }
     let Some(leg) = waiting::at_once(worker, &mut journey) else {
         let (receipt, worker) = (admitted.receipt.cloned(), worker.clone());

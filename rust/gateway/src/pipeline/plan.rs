@@ -6,9 +6,11 @@ use super::decided;
 use super::failure::{Failure, shown};
 use super::head::Head;
 use super::intake::Intake;
+use super::passage::Passage;
 use super::receipt::Receipt;
 use super::telling::{self, Telling};
 use crate::routes::Ask;
+use crate::tenants::Chain;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::availability::AvailabilityCode;
@@ -101,6 +103,10 @@ pub(crate) struct Journey {
     pub(crate) explanation: Option<HeaderValue>,
     /// What `X-OpenRouter-Metadata` asked for.
     pub(crate) telling: Option<Rc<Telling>>,
+    /// Who pays for it; nobody for a call of the process's own.
+    pub(crate) payers: Option<Arc<Chain>>,
+    /// What it has taken of the caller's rates.
+    pub(crate) passage: Option<Passage>,
 }
 
 /// What a shadow's plan is made from. It is made once the caller's request is on its way.
@@ -167,6 +173,8 @@ impl Journey {
             judges_calls: false,
             explanation: None,
             telling: None,
+            payers: None,
+            passage: None,
             board,
         }
     }
@@ -411,6 +419,8 @@ pub(crate) fn choose(
         judges_calls,
         explanation,
         telling,
+        payers: None,
+        passage: None,
         board,
     }))
 }

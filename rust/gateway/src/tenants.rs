@@ -1,0 +1,240 @@
+//! Who pays and who is limited: accounts, teams, users and keys by their stable ids. A reload and a change of a key replace what is written
+//! about them; what they have spent, what their calls hold back, and how full their buckets are lives on here.
+
+use arc_swap::ArcSwap;
+use fairlead_ir::{Interval, NanoUsd};
+use fairlead_ledger::account::{Allowance, Budget, Spent};
+use fairlead_ledger::hold::{Kind, Scope};
+use fairlead_limits::{Bucket, Concurrency, Rate};
+use fairlead_snapshot::SnapshotError;
+use fairlead_snapshot::wire::{self, BudgetInterval, ScopeKind};
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One of them.
+pub(crate) struct Tenant {
+    pub(crate) scope: Arc<Scope>,
+    /// Whether there is anything to ask `rates` for.
+    is_limited: AtomicBool,
+    rates: Mutex<Rates>,
+}
+
+/// How much of a minute's requests and tokens is left, and how many calls are running.
+pub(crate) struct Rates {
+    pub(crate) requests: Option<Bucket>,
+    pub(crate) tokens: Option<Bucket>,
+    /// Never taken away: whoever holds a place gives it back here.
+    pub(crate) places: Concurrency,
+}
+
+/// Everybody who pays for a key's calls, and whose limits hold for them: account, team, user, key.
+pub(crate) struct Chain {
+    pub(crate) scopes: Arc<[Arc<Scope>]>,
+    tenants: Box<[Arc<Tenant>]>,
+}
+
+impl Chain {
+    /// Those whose rates have to be asked, with their places.
+    pub(crate) fn limited(&self) -> impl Iterator<Item = (usize, &Tenant)> {
+        let tenants = self.tenants.iter().map(Arc::as_ref).enumerate();
+        tenants.filter(|(_, tenant)| tenant.is_limited.load(Ordering::Relaxed))
+    }
+
+    /// Those at these places, a bit for each.
+    pub(crate) fn at_places(&self, places: u8) -> impl Iterator<Item = &Tenant> {
+        self.tenants.iter().map(Arc::as_ref).enumerate().filter(move |(place, _)| places & 1 << place != 0).map(|(_, tenant)| tenant)
+    }
+}
+
+/// No limit of calls at the same time.
+const UNLIMITED: NonZeroU32 = NonZeroU32::MAX;
+
+impl Tenant {
+    fn new(kind: Kind, id: u64) -> Tenant {
+        let rates = Rates { requests: None, tokens: None, places: Concurrency::new(UNLIMITED) };
+        Tenant { scope: Arc::new(Scope::new(kind, id)), is_limited: AtomicBool::new(false), rates: Mutex::new(rates) }
+    }
+
+    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock()
+    }
+
+    fn change(&self, limits: &Limits, now_ns: u64) {
+        self.scope.books().allow(limits.allowance.clone());
+        let mut rates = self.rates();
+        refit(&mut rates.requests, limits.requests, now_ns);
+        refit(&mut rates.tokens, limits.tokens, now_ns);
+        rates.places.set_limit(limits.places.unwrap_or(UNLIMITED));
+        let is_limited = limits.requests.is_some() || limits.tokens.is_some() || limits.places.is_some();
+        self.is_limited.store(is_limited, Ordering::Relaxed);
+    }
+}
+
+/// A changed rate keeps what was taken.
+fn refit(bucket: &mut Option<Bucket>, rate: Option<Rate>, now_ns: u64) {
+    match (&mut *bucket, rate) {
+        (Some(bucket), Some(rate)) if bucket.rate() != rate => bucket.change(rate, now_ns),
+        (Some(_), Some(_)) => {}
+        (_, rate) => *bucket = rate.map(Bucket::new),
+    }
+}
+
+/// What a delta says of a scope, checked.
+#[derive(Default)]
+struct Limits {
+    allowance: Allowance,
+    requests: Option<Rate>,
+    tokens: Option<Rate>,
+    places: Option<NonZeroU32>,
+}
+
+impl Limits {
+    fn read(scope: &wire::Scope) -> Result<Limits, SnapshotError> {
+        let rate = |name: &str, units: Option<u64>| {
+            let wrong = |error| SnapshotError::new(format!("scopes.{}.{}.{name}", kind(scope.kind).name(), scope.id), format!("{error}"));
+            units.map(Rate::per_minute).transpose().map_err(wrong)
+        };
+        let budget = |budget: &wire::Budget| Budget {
+            interval: match budget.interval {
+                BudgetInterval::Day => Interval::Daily,
+                BudgetInterval::Week => Interval::Weekly,
+                BudgetInterval::Month => Interval::Monthly,
+                BudgetInterval::Total => Interval::Total,
+            },
+            limit: NanoUsd(budget.limit_nanousd),
+            soft: budget.soft,
+        };
+        Ok(Limits {
+            allowance: Allowance { budgets: scope.budgets.iter().map(budget).collect(), granted: scope.granted_nanousd.map(NanoUsd) },
+            requests: rate("rpm", scope.rpm)?,
+            tokens: rate("tpm", scope.tpm)?,
+            places: scope.max_concurrency,
+        })
+    }
+}
+
+fn kind(kind: ScopeKind) -> Kind {
+    match kind {
+        ScopeKind::Account => Kind::Account,
+        ScopeKind::Team => Kind::Team,
+        ScopeKind::User => Kind::User,
+        ScopeKind::Key => Kind::Key,
+    }
+}
+
+const SHARDS: usize = 64;
+
+type Chains = HashMap<u64, Arc<Chain>, RandomState>;
+
+/// All of them. Requests find their key's chain without a lock; a delta copies the shards it touches.
+pub(crate) struct Tenants {
+    chains: [ArcSwap<Chains>; SHARDS],
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    tenants: HashMap<(Kind, u64), Arc<Tenant>>,
+    /// Those that have limits.
+    limited: HashSet<(Kind, u64)>,
+}
+
+impl Known {
+    fn get(&mut self, kind: Kind, id: u64) -> Arc<Tenant> {
+        self.tenants.entry((kind, id)).or_insert_with(|| Arc::new(Tenant::new(kind, id))).clone()
+    }
+}
+
+impl Default for Tenants {
+    fn default() -> Tenants {
+        Tenants { chains: std::array::from_fn(|_| ArcSwap::from_pointee(Chains::default())), known: Mutex::default() }
+    }
+}
+
+impl Tenants {
+    /// Who pays for this key's calls.
+    pub(crate) fn chain(&self, key: u64) -> Option<Arc<Chain>> {
+        self.chains[shard_of(key)].load().get(&key).cloned()
+    }
+
+    /// Puts a delta in force. Keys that it deletes keep their chains until [`Tenants::forget`].
+    ///
+    /// # Errors
+    /// A limit is none; nothing is changed then.
+    pub(crate) fn apply(&self, delta: &wire::KeyDelta, now_ms: u64) -> Result<(), SnapshotError> {
+        let changes: Result<Vec<_>, _> =
+            delta.scopes.iter().map(|scope| Ok(((kind(scope.kind), scope.id), Limits::read(scope)?))).collect();
+        let changes = changes?;
+        let now_ns = now_ms.saturating_mul(1_000_000);
+        let mut known = self.known.lock();
+        if delta.replace {
+            let listed: HashSet<_> = changes.iter().map(|(id, _)| *id).collect();
+            let gone: Vec<_> = known.limited.difference(&listed).copied().collect();
+            for (kind, id) in gone {
+                known.get(kind, id).change(&Limits::default(), now_ns);
+                known.limited.remove(&(kind, id));
+            }
+        }
+        for ((kind, id), limits) in changes {
+            known.get(kind, id).change(&limits, now_ns);
+            known.limited.insert((kind, id));
+        }
+        let mut changed: HashMap<usize, Chains> = HashMap::new();
+        for key in &delta.upsert {
+            let shard = shard_of(key.id);
+            let chains = changed.entry(shard).or_insert_with(|| self.chains[shard].load().as_ref().clone());
+            chains.insert(key.id, Arc::new(chain(&mut known, key)));
+        }
+        self.store(changed);
+        Ok(())
+    }
+
+    /// After the keys are not known any more.
+    pub(crate) fn forget(&self, keys: &[u64]) {
+        let _known = self.known.lock();
+        let mut changed: HashMap<usize, Chains> = HashMap::new();
+        for key in keys {
+            let shard = shard_of(*key);
+            changed.entry(shard).or_insert_with(|| self.chains[shard].load().as_ref().clone()).remove(key);
+        }
+        self.store(changed);
+    }
+
+    /// What was spent before anything was counted here, with what the journal holds beyond it.
+    pub(crate) fn resume(&self, spending: &wire::Spending) {
+        let mut known = self.known.lock();
+        for scope in &spending.scopes {
+            let tenant = known.get(kind(scope.kind), scope.id);
+            let amounts = [NanoUsd(scope.day), NanoUsd(scope.week), NanoUsd(scope.month)];
+            tenant.scope.books().resume(Spent::resume(amounts, NanoUsd(scope.total), spending.at_ms));
+        }
+    }
+
+    /// What a scope has spent in the day, the week, the month and in total, and what is reserved.
+    pub(crate) fn spending(&self, kind: Kind, id: u64, now_ms: u64) -> [NanoUsd; 5] {
+        let Some(tenant) = self.known.lock().tenants.get(&(kind, id)).cloned() else { return [NanoUsd(0); 5] };
+        let books = tenant.scope.books();
+        let within = |interval| books.spent().within(interval, now_ms);
+        [within(Interval::Daily), within(Interval::Weekly), within(Interval::Monthly), within(Interval::Total), books.reserved()]
+    }
+
+    fn store(&self, changed: HashMap<usize, Chains>) {
+        for (shard, chains) in changed {
+            self.chains[shard].store(Arc::new(chains));
+        }
+    }
+}
+
+fn chain(known: &mut Known, key: &wire::Key) -> Chain {
+    let payers = [(Kind::Account, key.account), (Kind::Team, key.team), (Kind::User, key.user), (Kind::Key, key.id)];
+    let tenants: Box<[Arc<Tenant>]> = payers.into_iter().filter(|(_, id)| *id != 0).map(|(kind, id)| known.get(kind, id)).collect();
+    Chain { scopes: tenants.iter().map(|tenant| tenant.scope.clone()).collect(), tenants }
+}
+
+fn shard_of(key: u64) -> usize {
+    key as usize % SHARDS
+}
