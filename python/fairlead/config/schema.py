@@ -25,6 +25,7 @@ from fairlead.catalog.schema import (
     Secret,
     Slug,
     UpstreamModel,
+    Usd,
     UsdEach,
     UsdPerMillion,
 )
@@ -41,6 +42,7 @@ FilePath = Annotated[str, Meta(min_length=1, max_length=4096, description="the p
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
 KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="a name of letters, digits and _ . - (64 at most)")]
+ScopeName = KeyName
 Pattern = Annotated[str, Meta(pattern=r"^[~*A-Za-z0-9_.:/@-]{1,200}$", description='a model id or a pattern such as "acme/*"')]
 SplitName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$", description='a name such as "vendor/model", of letters, digits and _ . / -')
@@ -281,7 +283,38 @@ class Model(Table):
     endpoints: Annotated[list[Endpoint], Meta(min_length=1)] | None = None
 
 
-class Key(Table):
+LimitReset = Literal["daily", "weekly", "monthly"]
+
+
+class Budget(Table):
+    """One of `budgets`: most that may be spent in an interval."""
+
+    limit_usd: Usd
+    """US dollars."""
+    reset: LimitReset | None = None
+    """When it begins anew: at midnight UTC, on Mondays, on the first of the month. Absent: never."""
+    soft: bool = False
+    """Nothing is refused; alerts tell of it."""
+
+
+class Limited(Table):
+    """What a key, a team or a user may use and spend. Absent: without that limit."""
+
+    limit_usd: Usd | None = None
+    """Most that may be spent, in US dollars; 0: nothing."""
+    limit_reset: LimitReset | None = None
+    """When that limit begins anew. Absent: never."""
+    rpm: Count | None = None
+    """Most requests per minute."""
+    tpm: Count | None = None
+    """Most tokens per minute."""
+    max_concurrency: Count | None = None
+    """Most requests at a time."""
+    budgets: list[Budget] = []
+    """Further limits of what may be spent."""
+
+
+class Key(Limited, kw_only=True):
     """`[keys.x]`: a gateway key owned by this file."""
 
     secret: Secret
@@ -291,6 +324,30 @@ class Key(Table):
     """It administers and cannot run inference."""
     strict_translation: bool = False
     """A request that would lose something in translation is refused."""
+    strict_budget: bool = False
+    """No budget is overspent by it, not even by what an estimate was too low."""
+    account: ScopeName | None = None
+    """Who pays. Absent: the team's or the user's, else `default`."""
+    team: ScopeName | None = None
+    """One of `[teams]`. Absent: the user's, if any."""
+    user: ScopeName | None = None
+    """One of `[users]`."""
+
+
+class Team(Limited, kw_only=True):
+    """`[teams.x]`: keys and users that share limits."""
+
+    account: ScopeName | None = None
+    """Who pays. Absent: `default`."""
+
+
+class User(Limited, kw_only=True):
+    """`[users.x]`: a person whose keys share limits."""
+
+    account: ScopeName | None = None
+    """Who pays. Absent: the team's, else `default`."""
+    team: ScopeName | None = None
+    """One of `[teams]`: that of its keys which name none."""
 
 
 class Percentiles(Table, omit_defaults=True):
@@ -400,6 +457,9 @@ class Credits(Table):
     """`[credits]`."""
 
     enforce: bool = False
+    """Credit is prepaid: an account without any is refused."""
+    webhook_secret: Annotated[Secret, Meta(min_length=16, description="the signing secret of the webhook, 16 characters or more")] | None = None
+    """What payments are told with: the signing secret of Stripe's webhook. Absent: there is no webhook."""
 
 
 class Storage(Table):
@@ -444,6 +504,8 @@ class Config(Table):
     """Absent (not: empty): those of the catalogue whose usual environment variable is set, or else the simulator."""
     models: dict[ModelId, Model] = {}
     keys: dict[KeyName, Key] = {}
+    teams: dict[ScopeName, Team] = {}
+    users: dict[ScopeName, User] = {}
     presets: dict[KeyName, Preset] = {}
     splits: dict[SplitName, Split] = {}
     shadows: dict[str, Shadow] = {}
