@@ -137,7 +137,9 @@ def _limits(loaded: Loaded, place: Path, limited: Limited) -> Limits:
         for index, budget in enumerate(limited.budgets)
     )
     if (double := doubled(budgets)) is not None:
-        loaded.document.report((*place, "budgets", double), "another budget has the same reset; one of each, and one that is soft, is enough")
+        loaded.document.report(
+            (*place, "budgets", double), "another budget has the same reset; one of each, and one that is soft, is enough"
+        )
     return Limits(
         limit_nanousd=None if limited.limit_usd is None else amount((*place, "limit_usd"), limited.limit_usd),
         limit_interval=interval(limited.limit_reset),

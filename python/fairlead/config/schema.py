@@ -458,7 +458,9 @@ class Credits(Table):
 
     enforce: bool = False
     """Credit is prepaid: an account without any is refused."""
-    webhook_secret: Annotated[Secret, Meta(min_length=16, description="the signing secret of the webhook, 16 characters or more")] | None = None
+    webhook_secret: (
+        Annotated[Secret, Meta(min_length=16, description="the signing secret of the webhook, 16 characters or more")] | None
+    ) = None
     """What payments are told with: the signing secret of Stripe's webhook. Absent: there is no webhook."""
 
 
