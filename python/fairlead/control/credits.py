@@ -140,7 +140,7 @@ def refund_of(
     """The entry that takes back some of another, or all that is left of it. Raises a 400 where there is not as much."""
     left = entry.amount_nanousd - ledger.reversed_of(connection, entry.id)
     if entry.amount_nanousd <= 0:
-        raise invalid(f"the credit entry {entry.id} is a {entry.kind} that takes credit away; correct it with an adjustment")
+        raise invalid(f"the credit entry {entry.id} takes credit away itself ({entry.kind}); correct it with an adjustment")
     if left == 0:
         raise invalid(f"the credit entry {entry.id} was taken back or has expired: nothing of it is left")
     wanted = left if asked is None else asked

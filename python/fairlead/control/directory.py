@@ -526,7 +526,7 @@ def _taken_name(connection: sqlite3.Connection, kind: str, name: str) -> str:
     known = scopes.account_row(connection, name) if kind == ACCOUNT else None
     if known is not None and known[1]:
         return f"an account {name!r} was deleted, and its name stays with what it did; choose another"
-    return f"there is a {kind} {name!r} already"
+    return f"the {kind} {name!r} is there already; choose another name"
 
 
 def _listed(members: Sequence[str]) -> str:
