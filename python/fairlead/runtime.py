@@ -37,6 +37,7 @@ from fairlead.control.hosting import HostError, tcp_host, unix_host
 from fairlead.control.offer import Offer
 from fairlead.control.place import PlaceError
 from fairlead.control.sign_in import SignIns
+from fairlead.control.upkeep import Upkeep
 
 log = logging.getLogger("fairlead")
 
@@ -232,6 +233,7 @@ class Process:
             await self._publish_tokens()
             self.engine.start()
             background += [asyncio.create_task(drainer.run()), asyncio.create_task(self._watch())]
+            background.append(asyncio.create_task(Upkeep(self._desk).run()))
             self._first_key = await asyncio.to_thread(self._first_start)
             self._desk.facts["data"] = self.engine.address
             self._announce(time.perf_counter() - began)
@@ -264,7 +266,7 @@ class Process:
             self._desk.admin_token_digest = secret.token_digest(self._admin_token(compiled.server))
             self._desk.offer = Offer(compiled.models, compiled.providers)
             await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
-            self._desk.credits = compiled.credits
+            self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
             self.loaded, self.compiled = loaded, compiled
             later = [name for name in AT_START_ONLY if getattr(self._started, name) != getattr(compiled.server, name)]
         message = f"configuration {self._version} in force: {_counted(compiled)}"
@@ -383,6 +385,7 @@ class Process:
             now_ms=lambda: time.time_ns() // 1_000_000,
             sign_ins=self._sign_ins.states,
             credits=self.compiled.credits,
+            alerts=self.compiled.alerts,
             facts={
                 "version": __version__,
                 "native_version": self._native.__version__,

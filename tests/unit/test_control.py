@@ -876,7 +876,7 @@ def test_usage_by_arm(tmp_path: Path) -> None:
         assert (await house.admin.get("/admin/usage?by=split&from=2025-11-22", headers=BEARER)).json() == {"data": []}
         assert (await house.admin.get("/admin/usage?by=shadow", headers=BEARER)).json() == {"data": []}
         refused = await house.admin.get("/admin/usage?by=colour", headers=BEARER)
-        assert (refused.status_code, "by: split or shadow is expected" in refused.text) == (400, True)
+        assert (refused.status_code, "by: one of day, app, split, shadow is expected" in refused.text) == (400, True)
         shown = (await house.admin.get("/admin/requests?limit=1", headers=BEARER)).json()["data"][0]
         assert (shown["split"], shown["arm"], shown["preset"], shown["preset_version"]) == ("", "", "", "")
 

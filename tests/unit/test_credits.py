@@ -20,7 +20,7 @@ from test_control import MANAGER, House, tell
 from test_owners import ask, told
 
 DOLLAR = 10**9
-WEBHOOK_SECRET = "whsec_0123456789abcdef"  # noqa: S105 - of the tests
+WEBHOOK_SECRET = "whsec_0123456789abcdef"
 
 
 async def give(house: House, usd: str = "10", **more: Any) -> Any:

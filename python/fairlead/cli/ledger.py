@@ -10,6 +10,7 @@ import msgspec
 
 from fairlead.cli import FINE
 from fairlead.cli.arguments import day
+from fairlead.cli.output import harmless
 from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of
 from fairlead.cli.reach import run as run_reached
 from fairlead.control.books import CHARGES, CREDITS, FIELDS
@@ -45,11 +46,6 @@ def _export(installation: Installation, arguments: argparse.Namespace) -> int:
     for row in rows:
         writer.writerow(["" if row[name] is None else harmless(str(row[name])) for name in FIELDS])
     return FINE
-
-
-def harmless(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula; a number stays one."""
-    return f"'{text}" if text[:1] in ("=", "@", "+", "\t", "\r") or (text[:1] == "-" and not text[1:2].isdigit()) else text
 
 
 def _rows(installation: Installation, of: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,8 @@ from msgspec import Struct, structs
 
 from fairlead.catalog import Catalogue
 from fairlead.catalog.document import Mistakes, Problem
-from fairlead.config import keys, wire
+from fairlead.config import alerts, keys, wire
+from fairlead.config.alerts import AlertSettings
 from fairlead.config.google import SignIn
 from fairlead.config.keys import ConfigKey, ConfigTeam, ConfigUser
 from fairlead.config.load import Loaded
@@ -38,6 +39,7 @@ class Compiled(Struct, frozen=True, kw_only=True):
     teams: tuple[ConfigTeam, ...]
     users: tuple[ConfigUser, ...]
     credits: Credits
+    alerts: AlertSettings
     sign_ins: tuple[SignIn, ...]
     """The service accounts that tokens are minted for; until `with_tokens` the snapshot has none of theirs."""
     simulator: bool
@@ -95,6 +97,7 @@ def compile(
     routes = Routes(context, views)
     presets, splits, shadows = routes.presets(), routes.splits(), routes.shadows()
     owned_keys, teams, users = keys.keys(loaded), keys.teams(loaded), keys.users(loaded)
+    alert_settings = alerts.settings(loaded)
     _check_addresses(loaded)
     if loaded.document.errors:
         raise Mistakes(sorted(loaded.document.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
@@ -121,6 +124,7 @@ def compile(
         teams=teams,
         users=users,
         credits=loaded.config.credits,
+        alerts=alert_settings,
         sign_ins=tuple(sign_in for source in found.values() for sign_in in source.sign_ins),
         simulator="sim" in found,
         zero_configuration=loaded.path is None,

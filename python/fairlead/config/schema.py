@@ -49,6 +49,9 @@ SplitName = Annotated[
 ]
 Amount = Annotated[float, Meta(ge=0, le=1_000_000, description="a number from 0 to 1000000")]
 UsdBound = Annotated[int | float | str, Meta(description='an amount of US dollars, such as "2.50" or 2.5')]
+MailAddress = Annotated[
+    str, Meta(pattern=r"^[^@\s<>,;]{1,64}@[A-Za-z0-9.-]{1,253}$", description='a mail address such as "ops@acme.example"')
+]
 BaseUrl = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description='a URL such as "https://host/v1"')]
 
 
@@ -464,6 +467,39 @@ class Credits(Table):
     """What payments are told with: the signing secret of Stripe's webhook. Absent: there is no webhook."""
 
 
+class Smtp(Table):
+    """`smtp` of `[alerts]`: alerts by mail."""
+
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$", description="the name of a mail server")]
+    """The mail server."""
+    sender: MailAddress = field(name="from")
+    to: Annotated[list[MailAddress], Meta(min_length=1, max_length=50)]
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is secured: after a first word, from the start (port 465), or not."""
+    user: Annotated[str, Meta(min_length=1, max_length=320)] | None = None
+    password: Annotated[str, Meta(min_length=1, max_length=4096, description="a password")] | None = None
+
+
+class Alerts(Table):
+    """`[alerts]`: what is told to the operator. Every alert is in the log; the rest is where it goes besides."""
+
+    thresholds: Annotated[list[Annotated[int, Meta(ge=1, le=1000)]], Meta(max_length=20)] = field(default_factory=lambda: [50, 80, 100])
+    """Percent of a budget at which it is told of."""
+    low_balance_usd: Usd | None = None
+    """Prepaid credit that is left, in US dollars, at which an account is told of. Absent: at none."""
+    unusual_factor: Annotated[int, Meta(ge=2, le=1000)] | None = None
+    """An account is told of that spends as many times as much today as on the mean of the seven days before. Absent: none is."""
+    unusual_usd: Usd = "1"
+    """US dollars; days below them are never unusual."""
+    webhook_url: BaseUrl | None = None
+    """Where alerts are sent."""
+    webhook_secret: Annotated[Secret, Meta(min_length=16, description="a secret of at least 16 visible ASCII characters")] | None = None
+    """What they are signed with."""
+    smtp: Smtp | None = None
+    """The mail server that they are sent through."""
+
+
 class Storage(Table):
     """`[storage]`."""
 
@@ -513,6 +549,7 @@ class Config(Table):
     shadows: dict[str, Shadow] = {}
     """By the model's id or alias."""
     credits: Credits = field(default_factory=Credits)
+    alerts: Alerts = field(default_factory=Alerts)
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)
     responses: Responses = field(default_factory=Responses)

@@ -160,6 +160,11 @@ def refund_of(
     )
 
 
+def is_due(connection: sqlite3.Connection, now_ms: int) -> bool:
+    """Whether there is anything to expire."""
+    return bool(ledger.accounts_to_expire(connection, now_ms))
+
+
 def expire(directory: Directory, now_ms: int) -> list[Entry]:
     """Takes back what is left of entries whose time has come. The database must hold all that was settled before. Blocks."""
 

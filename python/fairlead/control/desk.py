@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from fairlead.config.alerts import AlertSettings
 from fairlead.config.schema import Credits
 from fairlead.control.access import ANONYMOUS, Principal
 from fairlead.control.db import Database
@@ -23,7 +24,7 @@ MOST_BODY_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class Desk:
-    """Everything that the control plane's routes share. `offer`, `credits` and the digest are replaced by a reload."""
+    """Everything that the control plane's routes share. `offer`, `credits`, `alerts` and the digest are replaced by a reload."""
 
     database: Database
     directory: Directory
@@ -38,6 +39,7 @@ class Desk:
     """How signing in to providers goes, one entry per service account."""
     credits: Credits = field(default_factory=Credits)
     """As configured: whether credit is prepaid, and the secret of the payment webhook."""
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 class Call:

@@ -540,6 +540,33 @@ def usage_rows(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[Us
     return [UsageRow(*row) for row in rows]
 
 
+def usage_by_day(connection: sqlite3.Connection, first_ms: int, end_ms: int) -> list[tuple[int, Row]]:
+    """Where days begin and their sums, oldest first."""
+    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
+    rows = connection.execute(
+        f"SELECT start_ms, {sums} {_OF_ACCOUNTS.format('usage_rollup')} AND res = ? AND dim = ? AND start_ms >= ? AND start_ms < ?"
+        " GROUP BY start_ms ORDER BY start_ms",
+        (Res.DAY, Dim.TOTAL, first_ms, end_ms),
+    )
+    return [(start_ms, dict(zip(USAGE_SUMS, found, strict=True))) for start_ms, *found in rows]
+
+
+def usage_by_app(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[tuple[str, Row]]:
+    """Apps and their sums over days and months, the dearest first; last, without a name, calls that name none."""
+    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
+    within, values = _within("usage_rollup", spans)
+    of_accounts = _OF_ACCOUNTS.format("usage_rollup")
+    named = connection.execute(
+        f"SELECT usage_names.name, {sums} {of_accounts} AND dim = ? AND ({within})"
+        " JOIN usage_names ON usage_names.id = val GROUP BY val ORDER BY SUM(charged_nanousd) DESC, usage_names.name",
+        (Dim.APP, *values),
+    ).fetchall()
+    total = connection.execute(f"SELECT {sums} {of_accounts} AND dim = ? AND ({within})", (Dim.TOTAL, *values)).fetchone()
+    found = [(name, dict(zip(USAGE_SUMS, amounts, strict=True))) for name, *amounts in named]
+    rest = {name: (amount or 0) - sum(sums[name] for _, sums in found) for name, amount in zip(USAGE_SUMS, total, strict=True)}
+    return [*found, *([("", rest)] if any(rest.values()) else [])]
+
+
 def activity_rows(connection: sqlite3.Connection, account: int, key: int | None, span: Span) -> list[ActivityRow]:
     """An account's days by place, or those of one key of it: newest first, then by model. Without shadows, and without calls for which
     nobody was asked."""
