@@ -24,19 +24,20 @@ import msgspec
 
 from fairlead import __version__, config
 from fairlead.catalog import current
-from fairlead.config import Compiled, Loaded, Mistakes, report
+from fairlead.config import Compiled, ConfigKey, ConfigTeam, ConfigUser, Loaded, Mistakes, report
 from fairlead.config.schema import Server
-from fairlead.control import place, secret
+from fairlead.control import place, secret, spending
 from fairlead.control.app import admin_app, private_app
 from fairlead.control.db import Database, SchemaError, queries
 from fairlead.control.desk import Desk
-from fairlead.control.directory import Directory, NewKey, WrongSecret, check_secret, made_already
+from fairlead.control.directory import Directory, NewKey, WrongSecret, check_secret, conflicts
 from fairlead.control.drain import Drainer
 from fairlead.control.engine import Engine, Reader
 from fairlead.control.hosting import HostError, tcp_host, unix_host
 from fairlead.control.offer import Offer
 from fairlead.control.place import PlaceError
 from fairlead.control.sign_in import SignIns
+from fairlead.control.upkeep import Upkeep
 
 log = logging.getLogger("fairlead")
 
@@ -213,7 +214,9 @@ class Process:
         self._sign_ins = SignIns(self._publish_tokens)
         self._load_snapshot(self.compiled, self._version)
         self.directory = Directory(self.database, self._secret, self.engine)
-        self.directory.publish_all(self.compiled.keys)
+        # Before the drain moves the cursors that the engine began at.
+        self.engine.resume_spending(self.database.read_now(lambda connection: spending.stored(connection, time.time_ns() // 1_000_000)))
+        self.directory.publish_all(*_owned(self.compiled))
         lock.describe(str(self._control_socket))
 
     async def run(self, began: float) -> int:
@@ -230,6 +233,7 @@ class Process:
             await self._publish_tokens()
             self.engine.start()
             background += [asyncio.create_task(drainer.run()), asyncio.create_task(self._watch())]
+            background.append(asyncio.create_task(Upkeep(self._desk).run()))
             self._first_key = await asyncio.to_thread(self._first_start)
             self._desk.facts["data"] = self.engine.address
             self._announce(time.perf_counter() - began)
@@ -261,7 +265,8 @@ class Process:
             # No await in between: a new admin token opens both ports from the same moment on, and the old one neither.
             self._desk.admin_token_digest = secret.token_digest(self._admin_token(compiled.server))
             self._desk.offer = Offer(compiled.models, compiled.providers)
-            await asyncio.to_thread(self.directory.sync_file, compiled.keys)
+            await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
+            self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
             self.loaded, self.compiled = loaded, compiled
             later = [name for name in AT_START_ONLY if getattr(self._started, name) != getattr(compiled.server, name)]
         message = f"configuration {self._version} in force: {_counted(compiled)}"
@@ -319,9 +324,8 @@ class Process:
                 endpoint_id=lambda *names: queries.endpoint_id(connection, *names),
                 admin_token_hash=secret.stored_hash(self._secret, self._admin_token(loaded.config.server)),
             )
-            for wanted, made in made_already(connection, self._secret, compiled.keys):
-                message = f'is that of the key "{made.name}", made at run time; give another, or first: fairlead keys delete {made.id}'
-                loaded.document.report(("keys", wanted.name, "secret"), message)
+            for path, message in conflicts(connection, self._secret, compiled.keys, compiled.teams, compiled.users):
+                loaded.document.report(path, message)
             if loaded.document.errors:
                 raise Mistakes(loaded.document.problems)
             return compiled
@@ -380,6 +384,8 @@ class Process:
             reload=self.reload,
             now_ms=lambda: time.time_ns() // 1_000_000,
             sign_ins=self._sign_ins.states,
+            credits=self.compiled.credits,
+            alerts=self.compiled.alerts,
             facts={
                 "version": __version__,
                 "native_version": self._native.__version__,
@@ -494,6 +500,11 @@ def banner(facts: Mapping[str, Any], compiled: Compiled) -> Iterable[str]:
             yield f"    -H 'Content-Type: application/json' -d '{body}'"
     yield ""
     yield f"ready in {facts['ready_ms'] / 1000:.2f} s"
+
+
+def _owned(compiled: Compiled) -> tuple[tuple[ConfigKey, ...], tuple[ConfigTeam, ...], tuple[ConfigUser, ...], bool]:
+    """What the file owns of the directory."""
+    return compiled.keys, compiled.teams, compiled.users, compiled.credits.enforce
 
 
 def check_native(native: Native) -> None:

@@ -116,6 +116,8 @@ class FakeJournal:
         self.questions: list[bytes] = []
         self.explanation = b"{}"
         self.opened = 0
+        self.resumed: list[bytes] = []
+        self.counted: dict[tuple[str, int], tuple[int, int, int, int, int]] = {}
 
     def settle(self, generations: Iterable[tuple[Any, ...]]) -> None:
         """Appends generations without attempts."""
@@ -135,6 +137,12 @@ class FakeJournal:
         self.deltas.append(delta)
         self.applied_seq += 1
         return 2**62
+
+    def resume_spending(self, spending: bytes) -> None:
+        self.resumed.append(spending)
+
+    def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int] | None:
+        return self.counted.get((kind, id))
 
     def load_snapshot(self, blob: bytes) -> int:
         self.snapshots.append(blob)

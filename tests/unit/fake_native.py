@@ -53,6 +53,12 @@ class Engine:
         self._say("keys", parsed)
         return int(parsed["seq"])
 
+    def resume_spending(self, spending: bytes) -> None:
+        self._say("spending", json.loads(spending))
+
+    def spending(self, kind: str, id: int) -> None:
+        return None
+
     def start(self) -> None:
         host, _, port = self._options["data"].rpartition(":")
         try:

@@ -745,10 +745,11 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
             "upsert": [
                 {
                     "id": 2, "hash": stored, "account": 1, "team": 0, "user": 0, "disabled": False, "management": False,
-                    "strict_translation": False, "expires_at_ms": 1_798_758_000_000, "models": ["acme/*"],
+                    "strict_translation": False, "strict_budget": False, "expires_at_ms": 1_798_758_000_000, "models": ["acme/*"],
                 }
             ],
             "delete": [],
+            "scopes": [{"kind": "key", "id": 2, "granted_nanousd": None}],
         }  # fmt: skip
         for selector in (data["hash"], "2", "ci", data["label"]):
             assert (await admin.get(f"/admin/keys/{selector}", headers=BEARER)).json()["data"]["id"] == 2
@@ -875,7 +876,7 @@ def test_usage_by_arm(tmp_path: Path) -> None:
         assert (await house.admin.get("/admin/usage?by=split&from=2025-11-22", headers=BEARER)).json() == {"data": []}
         assert (await house.admin.get("/admin/usage?by=shadow", headers=BEARER)).json() == {"data": []}
         refused = await house.admin.get("/admin/usage?by=colour", headers=BEARER)
-        assert (refused.status_code, "by: split or shadow is expected" in refused.text) == (400, True)
+        assert (refused.status_code, "by: one of day, app, split, shadow is expected" in refused.text) == (400, True)
         shown = (await house.admin.get("/admin/requests?limit=1", headers=BEARER)).json()["data"][0]
         assert (shown["split"], shown["arm"], shown["preset"], shown["preset_version"]) == ("", "", "", "")
 
@@ -890,6 +891,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 7, "integrity": "ok", "newest_settled_at_ms": None})
+        assert (status["version"], status["database"]) == ("0", {"schema": 8, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

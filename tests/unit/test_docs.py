@@ -71,6 +71,12 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     '`[models."VENDOR/MODEL"]`': schema.Model,
     '`[[models."VENDOR/MODEL".endpoints]]`': schema.Endpoint,
     "`[keys.NAME]`": schema.Key,
+    "`[teams.NAME]`": schema.Team,
+    "`[users.NAME]`": schema.User,
+    "Limits of keys, teams and users": schema.Limited,
+    "`budgets`": schema.Budget,
+    "`[alerts]`": schema.Alerts,
+    "`smtp`": schema.Smtp,
     "`[presets.NAME]`": schema.Preset,
     "What a preset says for requests": RequestFields,
     "`provider`": schema.ProviderWishes,
@@ -96,8 +102,8 @@ def shown_default(field: msgspec.structs.FieldInfo) -> str:
     default: Any = field.default
     if default is NODEFAULT:
         default = field.default_factory()  # type: ignore[operator]
-        if default == [] and field.name == "models":
-            return "`[]`"
+        if isinstance(default, list) and (default or field.name in ("models", "budgets")):
+            return f"`{default}`"
         default = None
     match default:
         case None | msgspec.UnsetType():
@@ -127,8 +133,8 @@ def test_the_small_tables_and_nothing_else() -> None:
     tables = {field.encode_name: field.type for field in msgspec.structs.fields(schema.Config)}
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
-    named = {"providers", "models", "keys", "presets", "splits", "shadows"}
-    assert tables.keys() == {"server", *named, "timeouts", "limits", "routing", *SMALL_TABLES}
+    named = {"providers", "models", "keys", "teams", "users", "presets", "splits", "shadows"}
+    assert tables.keys() == {"server", *named, "timeouts", "limits", "routing", "alerts", *SMALL_TABLES}
 
 
 def test_quirks() -> None:
@@ -197,7 +203,7 @@ def test_routes_of_the_traffic_port() -> None:
     expected |= {f"POST /v1beta/models/{{model}}{action}" for action in actions} | {f"GET {path}" for path in probes}
     assert '"/cursor/chat/completions"' in routes
     expected |= {f"POST {prefix}/cursor/chat/completions" for prefix in ("/v1", "/api/v1")}
-    stated = {name.partition("?")[0] for name in documented if name.startswith(("GET /", "POST /", "/"))}
+    stated = {name.partition("?")[0] for name in documented if name.startswith(("GET /", "POST /", "PATCH /", "DELETE /", "/"))}
     assert stated - {"GET /v1/models", "GET /api/v1/…", "/v1"} == expected
 
 

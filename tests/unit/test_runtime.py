@@ -339,7 +339,9 @@ def test_keys_from_the_command_line(folder: Folder, alive: bool) -> None:
         assert re.fullmatch("sk-fl-v1-[0-9a-f]{64}\n", made.stdout), made.stderr
         assert folder.fairlead("keys", "disable", "ci").returncode == 0
         listed = folder.fairlead("keys", "list")
-        assert re.search(r"^ *\d+  ci +sk-fl-v1-\w{3}\.\.\.\w{3}  disabled  acme/\* +0  never$", listed.stdout, re.MULTILINE), listed.stdout
+        assert re.search(
+            r"^ *\d+  ci +sk-fl-v1-\w{3}\.\.\.\w{3}  default  disabled  acme/\* +0  none +never$", listed.stdout, re.MULTILINE
+        ), listed.stdout
         assert folder.fairlead("keys", "enable", "ci").stdout.endswith("(ci) is enabled\n")
         missing = folder.fairlead("keys", "disable", "nobody")
         assert (missing.returncode, missing.stderr) == (1, "fairlead keys: there is no key 'nobody'\n")

@@ -22,8 +22,10 @@ COMMANDS: dict[str, str] = {
     "explain": "say which endpoints would serve a request, in what order, and why not the others",
     "replay": "say what logged requests would have chosen and cost by another configuration",
     "models": "list models with prices and endpoints, presets, splits and shadows",
-    "keys": "create, list, disable, enable and delete gateway keys",
+    "keys": "create, list, limit, disable, enable and delete gateway keys",
+    "credits": "give accounts credit, show it, adjust it and take it back",
     "usage": "show what was used and what it cost",
+    "ledger": "export every movement of money",
     "doctor": "look for what is wrong with this installation",
     "sim": "run the simulator on a port",
 }

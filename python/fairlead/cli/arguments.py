@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 
 import msgspec
 
+from fairlead.config.amounts import BadAmount, nanousd
 from fairlead.config.schema import Address
 
 
@@ -28,6 +29,23 @@ def moment(text: str) -> str:
     return text
 
 
+def amount(text: str) -> str:
+    """US dollars, 0 or more."""
+    return _amount(text, signed=False)
+
+
+def signed_amount(text: str) -> str:
+    """US dollars, also below zero."""
+    return _amount(text, signed=True)
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 12 and 1 <= int(text) <= 10_000_000_000):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000000000, got {text[:80]!r}")
+    return int(text)
+
+
 def since(text: str) -> str:
     """A moment, a UTC day, or how long ago: `7d`, `12h`, `30m`."""
     expected = "how long ago, such as 7d, 12h or 30m, a UTC day, or a moment with an offset from UTC, such as 2027-01-01T00:00:00Z"
@@ -48,6 +66,14 @@ def since_ms(text: str, now_ms: int) -> int:
 
 
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _amount(text: str, *, signed: bool) -> str:
+    try:
+        nanousd(text, signed=signed)
+    except BadAmount as error:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} {error}") from None
+    return text
 
 
 def _converted(text: str, type: object, expected: str) -> str:

@@ -1,18 +1,19 @@
-"""`fairlead keys`: makes, lists, disables, enables and deletes gateway keys. What it changes holds for the very next request."""
+"""`fairlead keys`: makes, lists, limits, disables, enables and deletes gateway keys. What it changes holds for the very next request."""
 
 import argparse
 import sys
 from typing import Any
 
 from fairlead.cli import FINE
-from fairlead.cli.arguments import moment
+from fairlead.cli.arguments import amount, count, moment
 from fairlead.cli.output import print_json
 from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of
 from fairlead.cli.reach import run as run_reached
 from fairlead.cli.table import table
+from fairlead.config.limits import RESETS
 
 NAME = "keys"
-HELP = "create, list, disable, enable and delete gateway keys"
+HELP = "create, list, limit, disable, enable and delete gateway keys"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +27,63 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--management", action="store_true", help="it administers and cannot run inference")
     create.add_argument("--strict-translation", action="store_true", help="refuse requests that would lose something in translation")
     create.add_argument("--expires-at", type=moment, metavar="T", help="a moment such as 2027-01-01T00:00:00Z")
+    create.add_argument("--account", metavar="A", help="the account that pays (default: default)")
+    _add_owners(create)
+    _add_limits(create)
     actions.add_parser("list", help="list all keys", parents=shared)
+    limit = actions.add_parser("limit", help="set limits of a key; what is not named stays", parents=shared)
+    limit.add_argument("key", metavar="KEY", help="its hash, id, name or label")
+    _add_owners(limit)
+    _add_limits(limit)
+    limit.add_argument("--no-limits", action="store_true", help="take all limits away first")
     for action, description in (("disable", "refuse a key"), ("enable", "accept it again"), ("delete", "remove a key")):
         command = actions.add_parser(action, help=description, parents=shared)
         command.add_argument("key", metavar="KEY", help="its hash, id, name or label")
+
+
+def _add_owners(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--team", metavar="T", help="a team of the account")
+    parser.add_argument("--user", metavar="U", help="a user of the account")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit-usd", type=amount, metavar="USD", help="most that it may spend, in US dollars")
+    parser.add_argument("--limit-reset", choices=[*RESETS], help="when that begins anew, UTC (default: never)")
+    parser.add_argument("--rpm", type=count, metavar="N", help="most requests per minute")
+    parser.add_argument("--tpm", type=count, metavar="N", help="most tokens per minute")
+    parser.add_argument("--max-concurrency", type=count, metavar="N", help="most requests at a time")
+    parser.add_argument(
+        "--budget",
+        type=budget,
+        metavar="USD[/RESET][/soft]",
+        action="append",
+        help='a further limit, such as "50/monthly"; may be repeated',
+    )
+    parser.add_argument(
+        "--strict-budget", action="store_true", default=None, help="never spend more than a limit, not by an estimate either"
+    )
+
+
+def budget(text: str) -> dict[str, Any]:
+    """A budget on the command line: dollars, when it begins anew, and whether it is soft."""
+    usd, *words = text.split("/")
+    resets = [word for word in words if word in RESETS]
+    if len(resets) > 1 or len(words) != len(resets) + words.count("soft") or words.count("soft") > 1:
+        raise argparse.ArgumentTypeError(f'expected dollars such as "50", "50/monthly" or "50/monthly/soft", got {text[:80]!r}')
+    return {"limit_usd": amount(usd), "reset": resets[0] if resets else None, "soft": "soft" in words}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0: done; 1: not."""
     # A key may be made before the first start; everything else is about an installation that there is.
     return run_reached(arguments, lambda installation: _ACTIONS[arguments.action](installation, arguments), arguments.action == "create")
+
+
+def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the options say, in the words of the route."""
+    said = {name: getattr(arguments, name) for name in ("limit_usd", "limit_reset", "rpm", "tpm", "max_concurrency", "strict_budget")}
+    said |= {"budgets": arguments.budget, "team": arguments.team, "user": arguments.user}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _create(installation: Installation, arguments: argparse.Namespace) -> int:
@@ -45,6 +93,8 @@ def _create(installation: Installation, arguments: argparse.Namespace) -> int:
         "management": arguments.management,
         "strict_translation": arguments.strict_translation,
         "expires_at": arguments.expires_at,
+        **({} if arguments.account is None else {"account": arguments.account}),
+        **_limits(arguments),
     }
     made = installation.request("POST", "/admin/keys", wanted)
     if arguments.json:
@@ -61,8 +111,8 @@ def _list(installation: Installation, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(listed)
         return FINE
-    headings = ("ID", "NAME", "LABEL", "STATE", "MODELS", "USED $", "LAST USED")
-    sys.stdout.write(table(headings, [_row(key) for key in listed["data"]], frozenset({0, 5})))
+    headings = ("ID", "NAME", "LABEL", "ACCOUNT", "STATE", "MODELS", "USED $", "LIMIT $", "LAST USED")
+    sys.stdout.write(table(headings, [_row(key) for key in listed["data"]], frozenset({0, 6})))
     return FINE
 
 
@@ -71,7 +121,27 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
     if key["source"] == "file":
         state += ", from the file"
     used = f"{key['usage']:.9f}".rstrip("0").rstrip(".")
-    return str(key["id"]), key["name"], key["label"], state, " ".join(key["models"]) or "all", used, key["last_used_at"] or "never"
+    owner = "/".join(part for part in (key["account"], key["team"], key["user"]) if part)
+    models, limited = " ".join(key["models"]) or "all", " ".join(limits_shown(key)) or "none"
+    return str(key["id"]), key["name"], key["label"], owner, state, models, used, limited, key["last_used_at"] or "never"
+
+
+def limits_shown(row: dict[str, Any]) -> list[str]:
+    """The limits of a key, an account, a team or a user in short: `5/daily`, `60rpm`."""
+    shown = [] if row["limit_usd"] is None else ["/".join(filter(None, (row["limit_usd"], row["limit_reset"])))]
+    for each in row["budgets"]:
+        shown.append("/".join(filter(None, (each["limit_usd"], each["reset"], "soft" if each["soft"] else None))))
+    return shown + [f"{row[name]}{unit}" for name, unit in (("rpm", "rpm"), ("tpm", "tpm"), ("max_concurrency", "at-once")) if row[name]]
+
+
+def _limit(installation: Installation, arguments: argparse.Namespace) -> int:
+    wanted = _limits(arguments)
+    if arguments.no_limits:
+        nothing = dict.fromkeys(("limit_usd", "limit_reset", "rpm", "tpm", "max_concurrency"))
+        wanted = {**nothing, "budgets": [], "strict_budget": False} | wanted
+    changed = installation.request("PATCH", path_of("admin", "keys", arguments.key), wanted)
+    key = changed["data"]
+    return _said(changed, f"key {key['id']} ({key['name']}): {' '.join(limits_shown(key)) or 'no limits'}", arguments)
 
 
 def _set_disabled(disabled: bool) -> Any:
@@ -96,4 +166,11 @@ def _said(reply: Any, text: str, arguments: argparse.Namespace) -> int:
     return FINE
 
 
-_ACTIONS = {"create": _create, "list": _list, "disable": _set_disabled(True), "enable": _set_disabled(False), "delete": _delete}
+_ACTIONS = {
+    "create": _create,
+    "list": _list,
+    "limit": _limit,
+    "disable": _set_disabled(True),
+    "enable": _set_disabled(False),
+    "delete": _delete,
+}

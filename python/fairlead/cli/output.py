@@ -36,3 +36,8 @@ def failed(arguments: argparse.Namespace, why: Exception | str, status: int = FA
     else:
         sys.stderr.write(f"fairlead {arguments.command}: {why}\n")
     return status
+
+
+def harmless(text: str) -> str:
+    """A cell of CSV that no spreadsheet takes for a formula; a number stays one."""
+    return f"'{text}" if text[:1] in ("=", "@", "+", "\t", "\r") or (text[:1] == "-" and not text[1:2].isdigit()) else text

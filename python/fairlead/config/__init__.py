@@ -5,18 +5,24 @@ Whatever is wrong comes as `Mistakes`, complete, with file, line, path and the n
 """
 
 from fairlead.catalog.document import Mistakes, Problem
-from fairlead.config.compile import Compiled, ConfigKey, compile, hashed_endpoint_id
+from fairlead.config.compile import Compiled, compile, hashed_endpoint_id
 from fairlead.config.google import KeyFile, SignIn, with_tokens
+from fairlead.config.keys import ConfigKey, ConfigTeam, ConfigUser
+from fairlead.config.limits import Budget, Limits
 from fairlead.config.load import Loaded, find, load, read
 from fairlead.config.providers import simulator_is_on
 from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, Price, ProviderView, ShadowView, SplitView
 
 __all__ = [
     "ArmView",
+    "Budget",
     "Compiled",
     "ConfigKey",
+    "ConfigTeam",
+    "ConfigUser",
     "EndpointView",
     "KeyFile",
+    "Limits",
     "Loaded",
     "Mistakes",
     "ModelView",

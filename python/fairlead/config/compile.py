@@ -9,29 +9,18 @@ from msgspec import Struct, structs
 
 from fairlead.catalog import Catalogue
 from fairlead.catalog.document import Mistakes, Problem
-from fairlead.config import wire
+from fairlead.config import alerts, keys, wire
+from fairlead.config.alerts import AlertSettings
 from fairlead.config.google import SignIn
+from fairlead.config.keys import ConfigKey, ConfigTeam, ConfigUser
 from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
 from fairlead.config.providers import sources
 from fairlead.config.routing import Routes, preset_views, shadow_views, split_views
-from fairlead.config.schema import Server
+from fairlead.config.schema import Credits, Server
 from fairlead.config.view import EndpointView, ModelView, PresetView, ProviderView, ShadowView, SplitView
 
 _SHORT_KEY_CHARACTERS = 20
-
-
-class ConfigKey(Struct, frozen=True):
-    """A gateway key that the file owns."""
-
-    name: str
-    secret: str
-    models: tuple[str, ...]
-    management: bool
-    strict_translation: bool = False
-
-    def __repr__(self) -> str:
-        return f"ConfigKey({self.name!r})"
 
 
 class Compiled(Struct, frozen=True, kw_only=True):
@@ -47,6 +36,10 @@ class Compiled(Struct, frozen=True, kw_only=True):
     splits: tuple[SplitView, ...]
     shadows: tuple[ShadowView, ...]
     keys: tuple[ConfigKey, ...]
+    teams: tuple[ConfigTeam, ...]
+    users: tuple[ConfigUser, ...]
+    credits: Credits
+    alerts: AlertSettings
     sign_ins: tuple[SignIn, ...]
     """The service accounts that tokens are minted for; until `with_tokens` the snapshot has none of theirs."""
     simulator: bool
@@ -103,7 +96,8 @@ def compile(
     views = models(context)
     routes = Routes(context, views)
     presets, splits, shadows = routes.presets(), routes.splits(), routes.shadows()
-    keys = _keys(loaded)
+    owned_keys, teams, users = keys.keys(loaded), keys.teams(loaded), keys.users(loaded)
+    alert_settings = alerts.settings(loaded)
     _check_addresses(loaded)
     if loaded.document.errors:
         raise Mistakes(sorted(loaded.document.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
@@ -126,7 +120,11 @@ def compile(
         presets=tuple(preset_views(presets)),
         splits=tuple(split_views(splits)),
         shadows=tuple(shadow_views(shadows)),
-        keys=keys,
+        keys=owned_keys,
+        teams=teams,
+        users=users,
+        credits=loaded.config.credits,
+        alerts=alert_settings,
         sign_ins=tuple(sign_in for source in found.values() for sign_in in source.sign_ins),
         simulator="sim" in found,
         zero_configuration=loaded.path is None,
@@ -194,27 +192,6 @@ def _wire_endpoint(view: ModelView, endpoint: EndpointView) -> wire.Endpoint:
         shutdown_on=endpoint.shutdown_on,
         implicit_caching=endpoint.supports_implicit_caching,
         cache_ttl_seconds=[*endpoint.cache_ttl_seconds],
-    )
-
-
-def _keys(loaded: Loaded) -> tuple[ConfigKey, ...]:
-    report = loaded.document.report
-    owners: dict[str, str] = {}
-    for name, key in loaded.config.keys.items():
-        owner = owners.setdefault(key.secret, name)
-        if owner != name:
-            report(("keys", name, "secret"), f"is the same as that of [keys.{owner}]")
-        if key.secret == loaded.config.server.admin_token:
-            report(("keys", name, "secret"), "is the same as server.admin_token")
-    return tuple(
-        ConfigKey(
-            name=name,
-            secret=key.secret,
-            models=tuple(key.models),
-            management=key.management,
-            strict_translation=key.strict_translation,
-        )
-        for name, key in loaded.config.keys.items()
     )
 
 

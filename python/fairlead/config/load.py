@@ -190,7 +190,9 @@ def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
 
 
 def _is_secret(place: Place) -> bool:
-    return place[-1] in ("secret", "admin_token") or (place[0] == "providers" and ("keys" in place or "headers" in place))
+    return place[-1] in ("secret", "admin_token", "webhook_secret", "password") or (
+        place[0] == "providers" and ("keys" in place or "headers" in place)
+    )
 
 
 def _set(tree: Any, place: Place, value: str) -> None:

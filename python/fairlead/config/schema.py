@@ -25,6 +25,7 @@ from fairlead.catalog.schema import (
     Secret,
     Slug,
     UpstreamModel,
+    Usd,
     UsdEach,
     UsdPerMillion,
 )
@@ -41,12 +42,16 @@ FilePath = Annotated[str, Meta(min_length=1, max_length=4096, description="the p
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
 KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="a name of letters, digits and _ . - (64 at most)")]
+ScopeName = KeyName
 Pattern = Annotated[str, Meta(pattern=r"^[~*A-Za-z0-9_.:/@-]{1,200}$", description='a model id or a pattern such as "acme/*"')]
 SplitName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$", description='a name such as "vendor/model", of letters, digits and _ . / -')
 ]
 Amount = Annotated[float, Meta(ge=0, le=1_000_000, description="a number from 0 to 1000000")]
 UsdBound = Annotated[int | float | str, Meta(description='an amount of US dollars, such as "2.50" or 2.5')]
+MailAddress = Annotated[
+    str, Meta(pattern=r"^[^@\s<>,;]{1,64}@[A-Za-z0-9.-]{1,253}$", description='a mail address such as "ops@acme.example"')
+]
 BaseUrl = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description='a URL such as "https://host/v1"')]
 
 
@@ -281,7 +286,38 @@ class Model(Table):
     endpoints: Annotated[list[Endpoint], Meta(min_length=1)] | None = None
 
 
-class Key(Table):
+LimitReset = Literal["daily", "weekly", "monthly"]
+
+
+class Budget(Table):
+    """One of `budgets`: most that may be spent in an interval."""
+
+    limit_usd: Usd
+    """US dollars."""
+    reset: LimitReset | None = None
+    """When it begins anew: at midnight UTC, on Mondays, on the first of the month. Absent: never."""
+    soft: bool = False
+    """Nothing is refused; alerts tell of it."""
+
+
+class Limited(Table):
+    """What a key, a team or a user may use and spend. Absent: without that limit."""
+
+    limit_usd: Usd | None = None
+    """Most that may be spent, in US dollars; 0: nothing."""
+    limit_reset: LimitReset | None = None
+    """When that limit begins anew. Absent: never."""
+    rpm: Count | None = None
+    """Most requests per minute."""
+    tpm: Count | None = None
+    """Most tokens per minute."""
+    max_concurrency: Count | None = None
+    """Most requests at a time."""
+    budgets: list[Budget] = []
+    """Further limits of what may be spent."""
+
+
+class Key(Limited, kw_only=True):
     """`[keys.x]`: a gateway key owned by this file."""
 
     secret: Secret
@@ -291,6 +327,30 @@ class Key(Table):
     """It administers and cannot run inference."""
     strict_translation: bool = False
     """A request that would lose something in translation is refused."""
+    strict_budget: bool = False
+    """No budget is overspent by it, not even by what an estimate was too low."""
+    account: ScopeName | None = None
+    """Who pays. Absent: the team's or the user's, else `default`."""
+    team: ScopeName | None = None
+    """One of `[teams]`. Absent: the user's, if any."""
+    user: ScopeName | None = None
+    """One of `[users]`."""
+
+
+class Team(Limited, kw_only=True):
+    """`[teams.x]`: keys and users that share limits."""
+
+    account: ScopeName | None = None
+    """Who pays. Absent: `default`."""
+
+
+class User(Limited, kw_only=True):
+    """`[users.x]`: a person whose keys share limits."""
+
+    account: ScopeName | None = None
+    """Who pays. Absent: the team's, else `default`."""
+    team: ScopeName | None = None
+    """One of `[teams]`: that of its keys which name none."""
 
 
 class Percentiles(Table, omit_defaults=True):
@@ -400,6 +460,44 @@ class Credits(Table):
     """`[credits]`."""
 
     enforce: bool = False
+    """Credit is prepaid: an account without any is refused."""
+    webhook_secret: (
+        Annotated[Secret, Meta(min_length=16, description="the signing secret of the webhook, 16 characters or more")] | None
+    ) = None
+    """What payments are told with: the signing secret of Stripe's webhook. Absent: there is no webhook."""
+
+
+class Smtp(Table):
+    """`smtp` of `[alerts]`: alerts by mail."""
+
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$", description="the name of a mail server")]
+    """The mail server."""
+    sender: MailAddress = field(name="from")
+    to: Annotated[list[MailAddress], Meta(min_length=1, max_length=50)]
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is secured: after a first word, from the start (port 465), or not."""
+    user: Annotated[str, Meta(min_length=1, max_length=320)] | None = None
+    password: Annotated[str, Meta(min_length=1, max_length=4096, description="a password")] | None = None
+
+
+class Alerts(Table):
+    """`[alerts]`: what is told to the operator. Every alert is in the log; the rest is where it goes besides."""
+
+    thresholds: Annotated[list[Annotated[int, Meta(ge=1, le=1000)]], Meta(max_length=20)] = field(default_factory=lambda: [50, 80, 100])
+    """Percent of a budget at which it is told of."""
+    low_balance_usd: Usd | None = None
+    """Prepaid credit that is left, in US dollars, at which an account is told of. Absent: at none."""
+    unusual_factor: Annotated[int, Meta(ge=2, le=1000)] | None = None
+    """An account is told of that spends as many times as much today as on the mean of the seven days before. Absent: none is."""
+    unusual_usd: Usd = "1"
+    """US dollars; days below them are never unusual."""
+    webhook_url: BaseUrl | None = None
+    """Where alerts are sent."""
+    webhook_secret: Annotated[Secret, Meta(min_length=16, description="a secret of at least 16 visible ASCII characters")] | None = None
+    """What they are signed with."""
+    smtp: Smtp | None = None
+    """The mail server that they are sent through."""
 
 
 class Storage(Table):
@@ -444,11 +542,14 @@ class Config(Table):
     """Absent (not: empty): those of the catalogue whose usual environment variable is set, or else the simulator."""
     models: dict[ModelId, Model] = {}
     keys: dict[KeyName, Key] = {}
+    teams: dict[ScopeName, Team] = {}
+    users: dict[ScopeName, User] = {}
     presets: dict[KeyName, Preset] = {}
     splits: dict[SplitName, Split] = {}
     shadows: dict[str, Shadow] = {}
     """By the model's id or alias."""
     credits: Credits = field(default_factory=Credits)
+    alerts: Alerts = field(default_factory=Alerts)
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)
     responses: Responses = field(default_factory=Responses)

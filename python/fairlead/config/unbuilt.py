@@ -61,16 +61,6 @@ def _is_other_database(value: object) -> bool:
     return isinstance(value, str) and value.startswith(("postgres://", "postgresql://"))
 
 
-def _limits(kind: str) -> list[Row]:
-    return [
-        Row((kind, "*", "limit_usd"), "a spending limit"),
-        Row((kind, "*", "limit_reset"), "a spending limit"),
-        Row((kind, "*", "rpm"), "a request rate limit"),
-        Row((kind, "*", "tpm"), "a token rate limit"),
-        Row((kind, "*", "max_concurrency"), "a concurrency limit"),
-    ]
-
-
 _REQUEST_FIELDS = {
     "plugins": "a plugin",
     "transforms": "a prompt transform",
@@ -91,19 +81,12 @@ UNBUILT: tuple[Row, ...] = (
     *(Row(("presets", "*", name), what) for name, what in _REQUEST_FIELDS.items()),
     Row(("presets", "*", "provider", "options"), "an option for a single provider"),
     Row(("presets", "*", "provider", "enforce_distillable_text"), "a list of what may be distilled", _is_true),
-    Row(("teams",), "a team"),
-    Row(("users",), "a user"),
     Row(("free_tier",), "the free tier"),
-    Row(("credits", "enforce"), "prepaid credit", _is_true),
     Row(("storage", "url"), "PostgreSQL", _is_other_database),
     Row(("storage", "limits_url"), "a shared store of rate limits", _is_set),
     Row(("storage", "reporting_zone"), "a reporting zone"),
     Row(("storage", "retention_days"), "retention"),
     Row(("logging", "content"), "logging of content", _is_true),
-    *_limits("keys"),
-    Row(("keys", "*", "account"), "a key of another account"),
-    Row(("keys", "*", "team"), "a key of a team"),
-    Row(("keys", "*", "user"), "a key of a user"),
     Row(("keys", "*", "content"), "logging of content"),
     *_prices("usd_per_million", UsdPerMillion, CHARGED_PER_MILLION),
     *_prices("usd_each", UsdEach, CHARGED_EACH),

@@ -13,8 +13,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fairlead.control import activity, analytics, credits, explain, generation, health, key, keys, models, operations, requests, usage
+from fairlead.control import (
+    account_keys,
+    activity,
+    analytics,
+    books,
+    credits,
+    explain,
+    generation,
+    health,
+    key,
+    keys,
+    models,
+    operations,
+    owners,
+    payments,
+    requests,
+    usage,
+)
 from fairlead.control.access import Access, Principal, admin_principal, authorise, private_principal
+from fairlead.control.db import scopes
 from fairlead.control.desk import Call, Desk
 from fairlead.control.replies import Refusal, Shape, not_found, shape_of
 
@@ -44,6 +62,11 @@ FORWARDED: tuple[Resource, ...] = (
     Resource("GET", "/providers", Access.CATALOGUE, models.providers),
     Resource("GET", "/key", Access.KEY, key.show),
     Resource("GET", "/auth/key", Access.KEY, key.show),
+    Resource("GET", "/keys", Access.MANAGEMENT, account_keys.listing),
+    Resource("POST", "/keys", Access.MANAGEMENT, account_keys.create),
+    Resource("GET", "/keys/{hash}", Access.MANAGEMENT, account_keys.show),
+    Resource("PATCH", "/keys/{hash}", Access.MANAGEMENT, account_keys.change),
+    Resource("DELETE", "/keys/{hash}", Access.MANAGEMENT, account_keys.delete),
     Resource("GET", "/generation", Access.KEY, generation.show),
     Resource("GET", "/credits", Access.MANAGEMENT, credits.show),
     Resource("GET", "/activity", Access.MANAGEMENT, activity.show),
@@ -55,6 +78,18 @@ GEMINI: tuple[Resource, ...] = (
     Resource("GET", "/v1beta/models", Access.CATALOGUE, models.listing),
     Resource("GET", "/v1beta/models/{name:path}", Access.CATALOGUE, models.single),
 )
+
+
+def _owned(path: str, kind: str) -> tuple[Resource, ...]:
+    one = f"/admin/{path}/{{selector}}"
+    return (
+        Resource("GET", f"/admin/{path}", Access.OPERATOR, owners.listing(kind)),
+        Resource("POST", f"/admin/{path}", Access.OPERATOR, owners.create(kind)),
+        Resource("GET", one, Access.OPERATOR, owners.show(kind)),
+        Resource("PATCH", one, Access.OPERATOR, owners.change(kind)),
+        Resource("DELETE", one, Access.OPERATOR, owners.delete(kind)),
+    )
+
 
 ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/healthz", Access.ANYONE, operations.healthz),
@@ -72,6 +107,15 @@ ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/admin/keys/{selector}", Access.OPERATOR, keys.show),
     Resource("PATCH", "/admin/keys/{selector}", Access.OPERATOR, keys.change),
     Resource("DELETE", "/admin/keys/{selector}", Access.OPERATOR, keys.delete),
+    *_owned("accounts", scopes.ACCOUNT),
+    *_owned("teams", scopes.TEAM),
+    *_owned("users", scopes.USER),
+    Resource("GET", "/admin/credits", Access.OPERATOR, credits.listing),
+    Resource("POST", "/admin/credits", Access.OPERATOR, credits.create),
+    Resource("POST", "/admin/credits/{id}/refund", Access.OPERATOR, credits.refund),
+    Resource("GET", "/admin/ledger", Access.OPERATOR, books.page),
+    # Its credential is the signature of the body.
+    Resource("POST", "/webhooks/stripe", Access.ANYONE, payments.stripe),
 )
 
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from fairlead.config.alerts import AlertSettings
+from fairlead.config.schema import Credits
 from fairlead.control.access import ANONYMOUS, Principal
 from fairlead.control.db import Database
 from fairlead.control.directory import Directory
@@ -22,7 +24,7 @@ MOST_BODY_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class Desk:
-    """Everything that the control plane's routes share. `offer` and the digest are replaced by a reload."""
+    """Everything that the control plane's routes share. `offer`, `credits`, `alerts` and the digest are replaced by a reload."""
 
     database: Database
     directory: Directory
@@ -35,6 +37,9 @@ class Desk:
     facts: dict[str, Any] = field(default_factory=dict)
     sign_ins: Callable[[], list[dict[str, Any]]] = list
     """How signing in to providers goes, one entry per service account."""
+    credits: Credits = field(default_factory=Credits)
+    """As configured: whether credit is prepaid, and the secret of the payment webhook."""
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 class Call:
@@ -75,13 +80,18 @@ class Call:
             raise invalid(f"{name}: a whole number from {least} to {most} is expected")
         return int(text)
 
-    async def body(self, type: type[T]) -> T:
-        """The body, decoded; 400 names what is wrong with it, 413 when it is too long."""
+    async def raw_body(self) -> bytes:
+        """The body as it came; 413 when it is too long."""
         received = bytearray()
         async for part in self._request.stream():
             received += part
             if len(received) > MOST_BODY_BYTES:
                 raise Refusal(413, "payload_too_large", f"the body is longer than {MOST_BODY_BYTES} bytes")
+        return bytes(received)
+
+    async def body(self, type: type[T]) -> T:
+        """The body, decoded; 400 names what is wrong with it, 413 when it is too long."""
+        received = await self.raw_body()
         try:
             return msgspec.json.decode(received, type=type)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

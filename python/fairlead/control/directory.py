@@ -1,4 +1,4 @@
-"""Gateway keys: made, changed and deleted in the database, and known to the data plane before anyone is told so.
+"""Accounts, teams, users, gateway keys and credit: changed in the database, and known to the data plane before anyone is told so.
 
 The order is always SQL commit → delta → acknowledgement → answer, on the database's one writer thread, so the deltas' numbers follow
 the order of the commits and a change holds for the very next request.
@@ -7,22 +7,33 @@ the order of the commits and a change holds for the very next request.
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from fairlead.config import ConfigKey
+from fairlead.config import ConfigKey, ConfigTeam, ConfigUser, Limits
+from fairlead.config.keys import DEFAULT_ACCOUNT
+from fairlead.control import delta
 from fairlead.control import secret as secrets
-from fairlead.control.db import Database, queries
+from fairlead.control.db import Database, ledger, queries, scopes
+from fairlead.control.db.ledger import Entry
 from fairlead.control.db.queries import Key, Row
+from fairlead.control.db.scopes import ACCOUNT, KEY, TEAM, USER, Scope
+from fairlead.control.delta import Change, ScopeLimits
 
 MADE = "made"
-"""A key that was created at run time."""
+"""What was created at run time."""
 FILE = "file"
-"""A key that `fairlead.toml` defines: the file owns it, here it is read-only."""
+"""What `fairlead.toml` defines: the file owns it, here it is read-only."""
 
 EPOCH = "key_epoch"
 SECRET_CHECK = "secret_check"  # noqa: S105 - the name of a mark, not a secret
+
+Find = Callable[[sqlite3.Connection], Key]
+"""Finds the one key that is meant."""
+FindScope = Callable[[sqlite3.Connection], Scope]
+Revise = Callable[[Limits], Limits]
+"""Old limits → new ones; may refuse by raising."""
 
 
 class WrongSecret(Exception):
@@ -34,30 +45,54 @@ class UnknownKey(LookupError):
 
 
 class AmbiguousKey(LookupError):
-    """Several keys have this name; the text lists their hashes."""
+    """Several keys, teams or users have this name; the text lists them."""
+
+
+class UnknownScope(LookupError):
+    """No account, team or user has this name or id."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"there is no {kind} {name!r}")
+        self.kind = kind
 
 
 class OwnedByFile(Exception):
-    """The key is defined in `fairlead.toml` and changed there."""
+    """It is defined in `fairlead.toml` and changed there."""
 
 
-class UnknownAccount(LookupError):
-    """No account has this name."""
+class Taken(Exception):
+    """The name is in use, or what shall go is; the text says by what."""
 
 
 class NewKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """What a caller says about a key to be made."""
 
     name: str
-    account: str = "default"
+    account: str = DEFAULT_ACCOUNT
+    team: str = ""
+    user: str = ""
+    """Names or ids within the account; empty: none. A user's team is the key's where none is named."""
     management: bool = False
     strict_translation: bool = False
+    strict_budget: bool = False
+    include_byok: bool = False
     models: list[str] = []
     expires_at_ms: int | None = None
+    limits: Limits = Limits()
+
+
+class NewScope(msgspec.Struct, frozen=True):
+    """What a caller says about an account, a team or a user to be made."""
+
+    kind: str
+    name: str
+    account: str = DEFAULT_ACCOUNT
+    team: str = ""
+    limits: Limits = Limits()
 
 
 class Taker(Protocol):
-    """Who must know the keys: the engine."""
+    """Who must know the keys and limits: the engine."""
 
     def apply_keys(self, delta: bytes) -> int:
         """Applies a delta and returns the sequence number now in force."""
@@ -65,7 +100,8 @@ class Taker(Protocol):
 
 
 class Directory:
-    """The keys of one installation. Without a taker (a command, no server) changes only go to the database. Every method blocks."""
+    """Accounts, teams, users, keys and credit of one installation. Without a taker (a command, no server) changes only go to the database.
+    Every method blocks."""
 
     def __init__(self, database: Database, secret: bytes, taker: Taker | None = None, now_ms: Callable[[], int] | None = None) -> None:
         self._database = database
@@ -74,93 +110,258 @@ class Directory:
         self._now_ms = now_ms or _wall_ms
         self._epoch = 0
         self._seq = 0
+        # Whether accounts need credit. Read and written on the writer's thread alone.
+        self._enforce_credits = False
 
-    def publish_all(self, file_keys: Sequence[ConfigKey] = ()) -> int:
-        """Begins a new epoch: makes the configuration's keys those of the database, as `sync_file` does, and tells the taker all keys
-        there are, in place of whatever it knew. Returns their number.
+    # --- everything ---------------------------------------------------------------------------------------------------
+
+    def publish_all(
+        self,
+        file_keys: Sequence[ConfigKey] = (),
+        file_teams: Sequence[ConfigTeam] = (),
+        file_users: Sequence[ConfigUser] = (),
+        enforce_credits: bool = False,
+    ) -> int:
+        """Begins a new epoch: makes what the configuration owns that of the database, as `sync_file` does, and tells the taker all keys
+        and limits there are, in place of whatever it knew. Returns the number of keys.
         """
 
-        def work(connection: sqlite3.Connection) -> list[Key]:
-            self._sync(connection, file_keys)
+        def work(connection: sqlite3.Connection) -> Change:
+            self._enforce_credits = enforce_credits
+            self._sync(connection, file_keys, file_teams, file_users)
             self._epoch, self._seq = queries.next_number(connection, EPOCH), 0
-            return queries.keys(connection)
+            keys = queries.keys(connection)
+            return Change(len(keys), keys, scopes=self._all_limits(connection))
 
-        return len(self._database.write_now(work, lambda keys: self._tell(keys, [], replace=True)))
+        return int(self._commit(work, replace=True))
+
+    def sync_file(
+        self,
+        file_keys: Sequence[ConfigKey],
+        file_teams: Sequence[ConfigTeam] = (),
+        file_users: Sequence[ConfigUser] = (),
+        enforce_credits: bool = False,
+    ) -> None:
+        """Makes the keys (by their hash), teams and users of the configuration those of the database, and credit needed or not.
+
+        What left the file is deleted; what comes back has its old id, and with it its usage. An account that the file names and that
+        there is not yet is made.
+        """
+
+        def work(connection: sqlite3.Connection) -> Change:
+            credits_changed = enforce_credits != self._enforce_credits
+            self._enforce_credits = enforce_credits
+            change = self._sync(connection, file_keys, file_teams, file_users)
+            if credits_changed:
+                accounts = [self._account_limits(connection, account.id) for account in scopes.scopes(connection, ACCOUNT)]
+                change = change._replace(scopes=(*change.scopes, *accounts))
+            return change
+
+        self._commit(work)
+
+    # --- keys ---------------------------------------------------------------------------------------------------------
 
     def create(self, new: NewKey) -> tuple[Key, str]:
-        """Makes a key; the second part is the key itself, which is shown once and kept nowhere. Raises `UnknownAccount`."""
+        """Makes a key; the second part is the key itself, which is shown once and kept nowhere. Raises `UnknownScope`."""
         text = secrets.new_key()
-        return self._database.write_now(lambda connection: self._insert(connection, new, text), self._tell_one), text
+        key: Key = self._commit(lambda connection: _told(self._insert(connection, new, text)))
+        return key, text
 
-    def change(self, selector: str, changes: Row) -> Key:
-        """Sets `name`, `disabled`, `strict_translation`, `models` (a list) or `expires_at_ms`. Raises `UnknownKey`, `AmbiguousKey`,
-        `OwnedByFile`."""
-        return self._database.write_now(lambda connection: self._update(connection, selector, changes), self._tell_one)
+    def change(self, find: Find, changes: Row, revise: Revise | None = None) -> Key:
+        """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `models` (a list), `expires_at_ms`, `team`,
+        `user` (names) and limits. Raises what `find` and `revise` raise, `UnknownScope`, `OwnedByFile`."""
+        key: Key = self._commit(lambda connection: _told(self._update(connection, find, changes, revise)))
+        return key
 
-    def delete(self, selector: str) -> Key:
-        """Deletes a key; its generations stay. Raises as `change` does."""
-        return self._database.write_now(lambda connection: self._delete(connection, selector), self._tell_gone)
+    def delete(self, find: Find) -> Key:
+        """Deletes a key; its generations stay. Raises what `find` raises, `OwnedByFile`."""
 
-    def sync_file(self, file_keys: Sequence[ConfigKey]) -> None:
-        """Makes the keys of the configuration those of the database, by their hash.
+        def work(connection: sqlite3.Connection) -> Change:
+            key = find(connection)
+            _key_is_writable(key)
+            queries.update_key(connection, key.id, {"deleted_at_ms": self._now_ms(), "disabled": 1})
+            return Change(key, gone=[key.id])
 
-        One that left the file is deleted; one that comes back has its old id, and with it its usage.
-        """
-        self._database.write_now(
-            lambda connection: self._sync(connection, file_keys),
-            lambda told: self._tell(told[0], told[1]) if told[0] or told[1] else None,
-        )
+        key: Key = self._commit(work)
+        return key
+
+    # --- accounts, teams, users ---------------------------------------------------------------------------------------
+
+    def create_scope(self, new: NewScope) -> Scope:
+        """Makes an account, a team or a user. Raises `UnknownScope`, `Taken`."""
+
+        def work(connection: sqlite3.Connection) -> Change:
+            row = {"name": new.name, "created_at_ms": self._now_ms()}
+            if new.kind != ACCOUNT:
+                account = one_scope(connection, ACCOUNT, new.account)
+                row |= {"account_id": account.id, "source": MADE}
+                if new.kind == USER:
+                    row["team_id"] = _team_id(connection, new.team, account.id)
+            try:
+                id = scopes.insert(connection, new.kind, row)
+            except sqlite3.IntegrityError:
+                raise Taken(_taken_name(connection, new.kind, new.name)) from None
+            scopes.set_limits(connection, new.kind, id, new.limits)
+            return self._told_scope(connection, new.kind, id)
+
+        made: Scope = self._commit(work)
+        return made
+
+    def change_scope(self, find: FindScope, changes: Row, revise: Revise | None = None) -> Scope:
+        """Sets `name`, a user's `team` (a name) and limits. Raises what `find` and `revise` raise, `UnknownScope`, `OwnedByFile`,
+        `Taken`."""
+
+        def work(connection: sqlite3.Connection) -> Change:
+            scope = find(connection)
+            _scope_is_writable(scope)
+            columns: Row = {"updated_at_ms": self._now_ms()}
+            if "name" in changes:
+                columns["name"] = changes["name"]
+            if "team" in changes:
+                columns["team_id"] = _team_id(connection, changes["team"], scope.account_id)
+            try:
+                scopes.update(connection, scope.kind, scope.id, columns)
+            except sqlite3.IntegrityError:
+                raise Taken(_taken_name(connection, scope.kind, changes["name"])) from None
+            if revise is not None:
+                scopes.set_limits(connection, scope.kind, scope.id, revise(scope.limits))
+            return self._told_scope(connection, scope.kind, scope.id)
+
+        changed: Scope = self._commit(work)
+        return changed
+
+    def delete_scope(self, find: FindScope) -> Scope:
+        """Deletes one that nothing belongs to. Raises what `find` raises, `OwnedByFile`, `Taken`."""
+
+        def work(connection: sqlite3.Connection) -> Change:
+            scope = find(connection)
+            _scope_is_writable(scope)
+            if scope.kind == ACCOUNT and scope.name == DEFAULT_ACCOUNT:
+                raise Taken(f"the account {DEFAULT_ACCOUNT!r} is there from the start and stays")
+            if members := scopes.members(connection, scope.kind, scope.id):
+                raise Taken(f"the {scope.kind} {scope.name!r} still has {_listed(members)}; delete these first, or give them to another")
+            scopes.update(connection, scope.kind, scope.id, {"deleted_at_ms": self._now_ms()})
+            return Change(scope)
+
+        gone: Scope = self._commit(work)
+        return gone
+
+    # --- credit -------------------------------------------------------------------------------------------------------
+
+    def enter(self, work: Callable[[sqlite3.Connection], Sequence[Entry]]) -> list[Entry]:
+        """Adds the entries that `work` makes to the credit ledger, and returns them with their ids; one that has an id is there already
+        and only returned. Raises what `work` raises, and then nothing has changed."""
+
+        def entering(connection: sqlite3.Connection) -> Change:
+            wanted = work(connection)
+            entries = [entry if entry.id else ledger.add(connection, entry) for entry in wanted]
+            accounts = sorted({entry.account_id for entry in wanted if not entry.id})
+            return Change(entries, scopes=[self._account_limits(connection, account) for account in accounts])
+
+        entries: list[Entry] = self._commit(entering)
+        return entries
+
+    # --- inside a transaction -----------------------------------------------------------------------------------------
 
     def _insert(self, connection: sqlite3.Connection, new: NewKey, text: str) -> Key:
-        account = queries.account_id(connection, new.account)
-        if account is None:
-            raise UnknownAccount(new.account)
+        account = one_scope(connection, ACCOUNT, new.account)
         row = self._described(text, new.name, MADE) | {
             "management": int(new.management),
             "strict_translation": int(new.strict_translation),
+            "strict_budget": int(new.strict_budget),
+            "include_byok": int(new.include_byok),
             "models": _patterns(new.models),
-            "account_id": account,
+            "account_id": account.id,
             "created_at_ms": self._now_ms(),
             "expires_at_ms": new.expires_at_ms,
         }
-        return _present(connection, queries.insert_key(connection, row))
+        id = queries.insert_key(connection, row | _belonging(connection, account.id, new.team, new.user))
+        scopes.set_limits(connection, KEY, id, new.limits)
+        return _present(connection, id)
 
-    def _update(self, connection: sqlite3.Connection, selector: str, changes: Row) -> Key:
-        key = select(connection, selector)
-        _writable(key)
-        columns = dict(changes)
+    def _update(self, connection: sqlite3.Connection, find: Find, changes: Row, revise: Revise | None) -> Key:
+        key = find(connection)
+        _key_is_writable(key)
+        columns = {name: value for name, value in changes.items() if name not in ("team", "user")}
         if "models" in columns:
             columns["models"] = _patterns(columns["models"])
+        if "team" in changes or "user" in changes:
+            columns |= _belonging(connection, key.account_id, changes.get("team", key.team), changes.get("user", key.user))
         queries.update_key(connection, key.id, columns | {"updated_at_ms": self._now_ms()})
+        if revise is not None:
+            scopes.set_limits(connection, KEY, key.id, revise(key.limits))
         return _present(connection, key.id)
 
-    def _delete(self, connection: sqlite3.Connection, selector: str) -> Key:
-        key = select(connection, selector)
-        _writable(key)
-        queries.update_key(connection, key.id, {"deleted_at_ms": self._now_ms(), "disabled": 1})
-        return key
-
-    def _sync(self, connection: sqlite3.Connection, file_keys: Sequence[ConfigKey]) -> tuple[list[Key], list[int]]:
+    def _sync(
+        self,
+        connection: sqlite3.Connection,
+        file_keys: Sequence[ConfigKey],
+        file_teams: Sequence[ConfigTeam],
+        file_users: Sequence[ConfigUser],
+    ) -> Change:
+        named = {key.account for key in file_keys} | {team.account for team in file_teams} | {user.account for user in file_users}
+        accounts = self._accounts(connection, named)
+        teams = {team.name: self._sync_scope(connection, TEAM, team, accounts[team.account], {}) for team in file_teams}
+        users = {
+            user.name: self._sync_scope(connection, USER, user, accounts[user.account], {"team_id": teams.get(user.team, 0)})
+            for user in file_users
+        }
         kept: list[Key] = []
         for file_key in file_keys:
             row = self._described(file_key.secret, file_key.name, FILE) | {
                 "management": int(file_key.management),
                 "strict_translation": int(file_key.strict_translation),
+                "strict_budget": int(file_key.strict_budget),
                 "models": _patterns(file_key.models),
+                "account_id": accounts[file_key.account],
+                "team_id": teams.get(file_key.team, 0),
+                "user_id": users.get(file_key.user, 0),
                 "disabled": 0,
                 "expires_at_ms": None,
                 "deleted_at_ms": None,
             }
             known = queries.key_id_by_hash(connection, row["hash"])
             if known is None:
-                known = queries.insert_key(connection, row | {"account_id": 1, "created_at_ms": self._now_ms()})
+                known = queries.insert_key(connection, row | {"created_at_ms": self._now_ms()})
             else:
                 queries.update_key(connection, known, row)
+            scopes.set_limits(connection, KEY, known, file_key.limits)
             kept.append(_present(connection, known))
         gone = sorted(set(queries.key_ids_of_source(connection, FILE)) - {key.id for key in kept})
         for id in gone:
             queries.update_key(connection, id, {"deleted_at_ms": self._now_ms()})
-        return kept, gone
+        for kind, ids in ((TEAM, teams), (USER, users)):
+            for id in set(scopes.ids_of_source(connection, kind, FILE)) - {*ids.values()}:
+                scopes.update(connection, kind, id, {"deleted_at_ms": self._now_ms()})
+        told = [ScopeLimits(KEY, key.id, key.limits) for key in kept]
+        told += [ScopeLimits(TEAM, teams[team.name], team.limits) for team in file_teams]
+        told += [ScopeLimits(USER, users[user.name], user.limits) for user in file_users]
+        if self._enforce_credits:
+            told += [self._account_limits(connection, id) for id in accounts.values()]
+        return Change(None, kept, gone, told)
+
+    def _accounts(self, connection: sqlite3.Connection, names: set[str]) -> dict[str, int]:
+        """The ids of the accounts that the file names; those that there are not are made."""
+        ids: dict[str, int] = {}
+        for name in sorted(names):
+            known = scopes.account_row(connection, name)
+            if known is None:
+                ids[name] = scopes.insert(connection, ACCOUNT, {"name": name, "created_at_ms": self._now_ms()})
+                continue
+            ids[name], is_deleted = known
+            if is_deleted:
+                scopes.update(connection, ACCOUNT, ids[name], {"deleted_at_ms": None})
+        return ids
+
+    def _sync_scope(self, connection: sqlite3.Connection, kind: str, owned: ConfigTeam | ConfigUser, account: int, columns: Row) -> int:
+        id = scopes.id_of_file(connection, kind, account, owned.name)
+        if id is None:
+            row = {"name": owned.name, "account_id": account, "source": FILE, "created_at_ms": self._now_ms()}
+            id = scopes.insert(connection, kind, row | columns)
+        else:
+            scopes.update(connection, kind, id, {"deleted_at_ms": None} | columns)
+        scopes.set_limits(connection, kind, id, owned.limits)
+        return id
 
     def _described(self, text: str, name: str, source: str) -> Row:
         stored = secrets.stored_hash(self._secret, text)
@@ -172,25 +373,38 @@ class Directory:
             "source": source,
         }
 
-    def _tell_one(self, key: Key) -> None:
-        self._tell([key], [])
+    # --- telling ------------------------------------------------------------------------------------------------------
 
-    def _tell_gone(self, key: Key) -> None:
-        self._tell([], [key.id])
+    def _all_limits(self, connection: sqlite3.Connection) -> list[ScopeLimits]:
+        """Every scope that has limits, and every account where credit is needed."""
+        told = [ScopeLimits(kind, id, limits) for kind in (TEAM, USER, KEY) for id, limits in scopes.limits(connection, kind).items()]
+        limited = scopes.limits(connection, ACCOUNT)
+        granted = ledger.granted_by_account(connection) if self._enforce_credits else {}
+        accounts = [account.id for account in scopes.scopes(connection, ACCOUNT)] if self._enforce_credits else [*limited]
+        for id in accounts:
+            told.append(ScopeLimits(ACCOUNT, id, limited.get(id, Limits()), granted.get(id, 0) if self._enforce_credits else None))
+        return told
 
-    def _tell(self, upsert: Sequence[Key], delete: Sequence[int], replace: bool = False) -> None:
+    def _account_limits(self, connection: sqlite3.Connection, id: int) -> ScopeLimits:
+        granted = ledger.granted(connection, id) if self._enforce_credits else None
+        return ScopeLimits(ACCOUNT, id, scopes.limits(connection, ACCOUNT, [id]).get(id, Limits()), granted)
+
+    def _told_scope(self, connection: sqlite3.Connection, kind: str, id: int) -> Change:
+        scope = scopes.scope(connection, kind, id)
+        if scope is None:
+            raise UnknownScope(kind, str(id))
+        told = self._account_limits(connection, id) if kind == ACCOUNT else ScopeLimits(kind, id, scope.limits)
+        return Change(scope, scopes=[told])
+
+    def _commit(self, work: Callable[[sqlite3.Connection], Change], replace: bool = False) -> Any:
+        return self._database.write_now(work, lambda change: self._tell(change, replace)).value
+
+    def _tell(self, change: Change, replace: bool) -> None:
         """On the writer's thread, after the commit: the data plane has taken the change when this returns."""
-        if self._taker is None:
+        if self._taker is None or (change.is_empty() and not replace):
             return
         self._seq += 1
-        delta = {
-            "epoch": self._epoch,
-            "seq": self._seq,
-            "replace": replace,
-            "upsert": [_wire(key) for key in upsert],
-            "delete": list(delete),
-        }
-        in_force = self._taker.apply_keys(msgspec.json.encode(delta))
+        in_force = self._taker.apply_keys(delta.encoded(self._epoch, self._seq, change, replace))
         if in_force < self._seq:
             raise RuntimeError(f"the data plane is at key delta {in_force}, {self._seq} was sent")
 
@@ -212,57 +426,116 @@ def check_secret(database: Database, server_secret: bytes) -> None:
         )
 
 
-def made_already(connection: sqlite3.Connection, secret: bytes, file_keys: Sequence[ConfigKey]) -> list[tuple[ConfigKey, Key]]:
-    """Which keys of the configuration were made at run time and still exist: the file would take them over and one day delete them."""
-    found = []
+def conflicts(
+    connection: sqlite3.Connection,
+    secret: bytes,
+    file_keys: Sequence[ConfigKey],
+    file_teams: Sequence[ConfigTeam],
+    file_users: Sequence[ConfigUser],
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """What in the database stands in the way of a configuration: paths in the file and what is wrong there."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
     for file_key in file_keys:
         id = queries.key_id_by_hash(connection, secrets.stored_hash(secret, file_key.secret))
         key = None if id is None else queries.key(connection, id)
         if key is not None and key.source == MADE:
-            found.append((file_key, key))
+            # The file would take it over and one day delete it.
+            message = f'is that of the key "{key.name}", made at run time; give another, or first: fairlead keys delete {key.id}'
+            found.append((("keys", file_key.name, "secret"), message))
+    for kind, owned in ((TEAM, file_teams), (USER, file_users)):
+        kept: set[int] = set()
+        for each in owned:
+            account = scopes.account_row(connection, each.account)
+            if account is None:
+                continue
+            for scope in scopes.scopes_named(connection, kind, each.name, account[0]):
+                if scope.name == each.name and scope.source == MADE:
+                    message = f"a {kind} of this name was made at run time; give another, or first: DELETE /admin/{kind}s/{scope.id}"
+                    found.append(((f"{kind}s", each.name), message))
+            if (id := scopes.id_of_file(connection, kind, account[0], each.name)) is not None:
+                kept.add(id)
+        for id in sorted(set(scopes.ids_of_source(connection, kind, FILE)) - kept):
+            if members := scopes.members(connection, kind, id, MADE):
+                gone = scopes.scope(connection, kind, id)
+                name = gone.name if gone else str(id)
+                message = f'the {kind} "{name}" is no longer here, but {_listed(members)} belong to it: put it back, or delete them'
+                found.append(((f"{kind}s",), message))
     return found
+
+
+def named(selector: str) -> Find:
+    """Finds the one key with this public hash, id, name or label; raises `UnknownKey` or `AmbiguousKey`."""
+    return lambda connection: select(connection, selector)
 
 
 def select(connection: sqlite3.Connection, selector: str) -> Key:
     """The one key with this public hash, id, name or label. Raises `UnknownKey` or `AmbiguousKey`."""
     found = queries.keys_named(connection, selector)
     if not found:
-        raise UnknownKey(selector)
+        raise UnknownKey(f"there is no key {selector!r}")
     if len(found) > 1:
         raise AmbiguousKey(f"several keys are called {selector!r}: " + ", ".join(f"{key.public_hash} ({key.label})" for key in found))
     return found[0]
 
 
+def one_scope(connection: sqlite3.Connection, kind: str, selector: str, account: int | None = None) -> Scope:
+    """The one account, team or user with this name or id, within an account or anywhere. Raises `UnknownScope` or `AmbiguousKey`."""
+    found = scopes.scopes_named(connection, kind, selector, account)
+    if not found:
+        raise UnknownScope(kind, selector)
+    if len(found) > 1:
+        listed = ", ".join(f"{scope.id} (account {scope.account})" for scope in found)
+        raise AmbiguousKey(f"several {kind}s are called {selector!r}: {listed}")
+    return found[0]
+
+
+def _belonging(connection: sqlite3.Connection, account: int, team: str, user: str) -> Row:
+    """The columns of a key that say whose it is."""
+    of_user = one_scope(connection, USER, user, account) if user else None
+    team_id = _team_id(connection, team, account) or (of_user.team_id if of_user else 0)
+    return {"team_id": team_id, "user_id": of_user.id if of_user else 0}
+
+
+def _team_id(connection: sqlite3.Connection, team: str, account: int) -> int:
+    return one_scope(connection, TEAM, team, account).id if team else 0
+
+
+def _told(key: Key) -> Change:
+    return Change(key, [key], scopes=[ScopeLimits(KEY, key.id, key.limits)])
+
+
 def _present(connection: sqlite3.Connection, id: int) -> Key:
     key = queries.key(connection, id)
     if key is None:
-        raise UnknownKey(str(id))
+        raise UnknownKey(f"there is no key {id}")
     return key
 
 
-def _writable(key: Key) -> None:
+def _key_is_writable(key: Key) -> None:
     if key.source == FILE:
         raise OwnedByFile(f"the key {key.name!r} is defined in the configuration file as [keys.{key.name}]; change it there")
 
 
+def _scope_is_writable(scope: Scope) -> None:
+    if scope.source == FILE:
+        table = f"[{scope.kind}s.{scope.name}]"
+        raise OwnedByFile(f"the {scope.kind} {scope.name!r} is defined in the configuration file as {table}; change it there")
+
+
+def _taken_name(connection: sqlite3.Connection, kind: str, name: str) -> str:
+    known = scopes.account_row(connection, name) if kind == ACCOUNT else None
+    if known is not None and known[1]:
+        return f"an account {name!r} was deleted, and its name stays with what it did; choose another"
+    return f"the {kind} {name!r} is there already; choose another name"
+
+
+def _listed(members: Sequence[str]) -> str:
+    shown = ", ".join(members[:5])
+    return shown if len(members) <= 5 else f"{shown} and {len(members) - 5} more"
+
+
 def _patterns(models: Sequence[str]) -> str:
     return msgspec.json.encode(list(models)).decode()
-
-
-def _wire(key: Key) -> Row:
-    """As the data plane reads it."""
-    return {
-        "id": key.id,
-        "hash": key.hash,
-        "account": key.account_id,
-        "team": key.team_id,
-        "user": key.user_id,
-        "disabled": key.disabled,
-        "management": key.management,
-        "strict_translation": key.strict_translation,
-        "expires_at_ms": key.expires_at_ms or 0,
-        "models": key.models,
-    }
 
 
 def _wall_ms() -> int:

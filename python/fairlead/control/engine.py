@@ -22,7 +22,16 @@ class Engine(Journal, Protocol):
     """The running data plane."""
 
     def apply_keys(self, delta: bytes) -> int:
-        """Applies a delta of keys and returns the sequence number now in force."""
+        """Applies a delta of keys and limits and returns the sequence number now in force."""
+        ...
+
+    def resume_spending(self, spending: bytes) -> None:
+        """Takes what was charged before this start, as the database has it; once, before there is traffic."""
+        ...
+
+    def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int] | None:
+        """What an account, a team, a user or a key was charged today, this week, this month and in all, and what is reserved, in
+        nano-dollars, as of the call; None where nobody counts."""
         ...
 
     def load_snapshot(self, blob: bytes) -> int:

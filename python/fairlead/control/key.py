@@ -1,32 +1,50 @@
 """`GET /key`: the calling key about itself, in OpenRouter's shape."""
 
 import sqlite3
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from fairlead.control.db import queries
+from fairlead.config.limits import Budget, Limits
+from fairlead.control import spending
+from fairlead.control.db import ledger, queries, scopes
 from fairlead.control.db.queries import Key, Usage
 from fairlead.control.desk import Call
+from fairlead.control.limits import openrouter_fields
 from fairlead.control.money import usd_number
 from fairlead.control.replies import reply, rfc3339, unauthenticated
 from fairlead.control.windows import window_starts
 
 
+class Layer(NamedTuple):
+    """One scope of a call and what it has spent."""
+
+    kind: str
+    id: int
+    name: str
+    limits: Limits
+    usage: Usage
+
+
 async def show(call: Call) -> Response:
-    """The key's facts and usage, as of the journal's position at the call."""
+    """The key's facts, usage and budgets, as of the call."""
     await call.caught_up()
-    days = window_starts(call.desk.now_ms())
+    now_ms = call.desk.now_ms()
+    days = window_starts(now_ms)
 
-    def work(connection: sqlite3.Connection) -> tuple[Key | None, Usage]:
-        usage = queries.usage_by_key(connection, days, call.principal.key)
-        return queries.key(connection, call.principal.key), usage.get(call.principal.key, Usage())
+    def work(connection: sqlite3.Connection) -> tuple[Key | None, list[Layer], bool]:
+        key = queries.key(connection, call.principal.key)
+        if key is None:
+            return None, [], False
+        return key, _layers(connection, key, days), ledger.has_topup(connection, key.account_id)
 
-    key, usage = await call.desk.database.read(work)
+    key, layers, has_paid = await call.desk.database.read(work)
     if key is None:
         # Deleted between the data plane's check and this one.
         raise unauthenticated("no such key")
-    return reply({"data": _facts(key, usage)})
+    layers = [layer._replace(usage=spending.now(call.desk.engine, layer.kind, layer.id, layer.limits, layer.usage)) for layer in layers]
+    return reply({"data": _facts(key, layers, now_ms, is_free_tier=call.desk.credits.enforce and not has_paid)})
 
 
 def usage_fields(usage: Usage) -> dict[str, Any]:
@@ -43,26 +61,92 @@ def usage_fields(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _facts(key: Key, usage: Usage) -> dict[str, Any]:
+def _layers(connection: sqlite3.Connection, key: Key, days: tuple[int, int, int]) -> list[Layer]:
+    """The scopes of the key's calls that are limited, in OpenRouter's order, and the key itself, which comes last."""
+    found = []
+    for kind, id, name in (
+        (scopes.USER, key.user_id, key.user),
+        (scopes.TEAM, key.team_id, key.team),
+        (scopes.ACCOUNT, key.account_id, key.account),
+    ):
+        limits = scopes.limits(connection, kind, [id]).get(id) if id else None
+        if limits is not None and limits.all_budgets():
+            found.append(Layer(kind, id, name, limits, queries.usage_by(connection, days, spending.DIMS[kind], id).get(id, Usage())))
+    own = queries.usage_by_key(connection, days, key.id).get(key.id, Usage())
+    return [*found, Layer(scopes.KEY, key.id, key.name, key.limits, own)]
+
+
+def _facts(key: Key, layers: list[Layer], now_ms: int, *, is_free_tier: bool) -> dict[str, Any]:
+    usage = layers[-1].usage
+    budgets = [(budget, layer) for layer in layers for budget in _hard(layer.limits)]
+    shown = [_budget(budget, layer, key, now_ms) for budget, layer in budgets]
     return {
         "label": key.label,
         "name": key.name,
-        "limit": None,
-        "limit_remaining": None,
-        "limit_reset": None,
-        "include_byok_in_limit": False,
+        **openrouter_fields(key.limits, usage),
+        "include_byok_in_limit": key.include_byok,
         **usage_fields(usage),
-        "is_free_tier": False,
+        "is_free_tier": is_free_tier,
         "is_management_key": key.management,
         "is_provisioning_key": key.management,
-        "creator_user_id": None,
+        "creator_user_id": key.user or None,
         "expires_at": rfc3339(key.expires_at_ms),
         # OpenRouter keeps this object for old clients and fills it like so.
         "rate_limit": {"requests": -1, "interval": "10s", "note": "This field is deprecated and safe to ignore."},
-        "budgets": [],
-        "effective_budget": None,
+        "budgets": shown,
+        "effective_budget": _effective(budgets, shown),
         "free_model_daily_requests": {"limit": 0, "used": 0, "remaining": 0},
         "allowed_data_regions": [],
         "organization_id": None,
         "workspace_id": key.account,
     }
+
+
+def _hard(limits: Limits) -> list[Budget]:
+    """What refuses, its own limit last."""
+    own = [] if limits.limit_nanousd is None else [Budget(limits.limit_interval, limits.limit_nanousd)]
+    return [*(budget for budget in limits.budgets if not budget.soft), *own]
+
+
+# OpenRouter's words for layers; a team is a word of ours, which its clients take.
+_SCOPES = {scopes.USER: "member", scopes.TEAM: "team", scopes.ACCOUNT: "workspace", scopes.KEY: "api_key"}
+
+
+def _budget(budget: Budget, layer: Layer, key: Key, now_ms: int) -> dict[str, Any]:
+    spent = spending.spent(layer.usage, budget.interval)
+    is_own = layer.kind == scopes.KEY and budget not in key.limits.budgets
+    return {
+        "scope": "key_limit" if is_own else _SCOPES[layer.kind],
+        "budget_id": f"{layer.name}/{budget.interval}" if layer.kind == scopes.ACCOUNT else None,
+        "guardrail_id": None,
+        "limit_usd": usd_number(budget.limit_nanousd),
+        "spend_usd": usd_number(spent),
+        "remaining_usd": usd_number(budget.limit_nanousd - spent),
+        "reset_interval": budget.reset,
+        "resets_at": resets_at(budget.interval, now_ms),
+        "include_byok": key.include_byok if is_own else False,
+    }
+
+
+def _effective(budgets: list[tuple[Budget, Layer]], shown: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The budget that refuses first: the first that is used up, else the one with the least left."""
+    if not budgets:
+        return None
+    left = [spending.remaining(layer.usage, budget) for budget, layer in budgets]
+    index = next((index for index, amount in enumerate(left) if amount <= 0), left.index(min(left)))
+    return shown[index]
+
+
+def resets_at(interval: str, now_ms: int) -> str | None:
+    """When a budget of this interval begins anew, as RFC 3339; None for never."""
+    today = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    match interval:
+        case "day":
+            moment = today + timedelta(days=1)
+        case "week":
+            moment = today + timedelta(days=7 - today.weekday())
+        case "month":
+            moment = (today.replace(day=28) + timedelta(days=4)).replace(day=1)
+        case _:
+            return None
+    return rfc3339(round(moment.timestamp() * 1000))

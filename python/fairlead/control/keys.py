@@ -12,51 +12,60 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from fairlead.control import directory
+from fairlead.config import Limits
+from fairlead.config.keys import DEFAULT_ACCOUNT
+from fairlead.control import directory, limits, spending
 from fairlead.control.db import queries
 from fairlead.control.db.queries import Key, Usage
+from fairlead.control.db.scopes import KEY
 from fairlead.control.desk import Call
 from fairlead.control.directory import NewKey
 from fairlead.control.key import usage_fields
+from fairlead.control.limits import LimitsBody
 from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
 from fairlead.control.windows import window_starts
+
+FindKeys = Callable[[sqlite3.Connection], list[Key]]
 
 MOST_NAME = 200
 MOST_PATTERNS = 1000
 
 
-class Creation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class Creation(LimitsBody, kw_only=True):
     """`POST /admin/keys`."""
 
     name: str
-    account: str = "default"
+    account: str = DEFAULT_ACCOUNT
+    team: str = ""
+    user: str = ""
     management: bool = False
     strict_translation: bool = False
-    models: list[str] = []
+    strict_budget: bool = False
+    models: list[str] = msgspec.field(default_factory=list)
     expires_at: datetime | None = None
 
 
-class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class Change(LimitsBody, kw_only=True):
     """`PATCH /admin/keys/{selector}`: what is absent stays."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
+    team: str | msgspec.UnsetType = msgspec.UNSET
+    user: str | msgspec.UnsetType = msgspec.UNSET
+    """Empty: none."""
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
     strict_translation: bool | msgspec.UnsetType = msgspec.UNSET
+    strict_budget: bool | msgspec.UnsetType = msgspec.UNSET
     models: list[str] | msgspec.UnsetType = msgspec.UNSET
     expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
 
 async def listing(call: Call) -> Response:
     """Every key with its usage."""
-    await call.caught_up()
-    days = window_starts(call.desk.now_ms())
-    found = await call.desk.database.read(lambda connection: described(connection, queries.keys(connection), days))
-    return reply({"data": found})
+    return reply({"data": await _descriptions(call, queries.keys)})
 
 
 async def show(call: Call) -> Response:
     """One key with its usage."""
-    await call.caught_up()
     try:
         return await _one(call, lambda connection: directory.select(connection, call.place("selector")))
     except LookupError as error:
@@ -72,8 +81,12 @@ async def create(call: Call) -> Response:
     new = NewKey(
         name=checked_name(wanted.name),
         account=wanted.account,
+        team=wanted.team,
+        user=wanted.user,
         management=wanted.management,
         strict_translation=wanted.strict_translation,
+        strict_budget=wanted.strict_budget,
+        limits=wanted.revise(Limits()),
         models=checked_patterns(wanted.models),
         expires_at_ms=expires_at_ms,
     )
@@ -85,23 +98,28 @@ async def create(call: Call) -> Response:
 
 
 async def change(call: Call) -> Response:
-    """Renames, disables, enables, restricts or dates a key, or sets how strict its translations are."""
+    """Changes a key: its name, whether it is disabled, what it may do, use and spend, whose it is."""
     wanted = await call.body(Change)
     changes: dict[str, Any] = {}
     if wanted.name is not msgspec.UNSET:
         changes["name"] = checked_name(wanted.name)
     if wanted.disabled is not msgspec.UNSET:
         changes["disabled"] = int(wanted.disabled)
-    if wanted.strict_translation is not msgspec.UNSET:
-        changes["strict_translation"] = int(wanted.strict_translation)
+    for flag in ("strict_translation", "strict_budget"):
+        if getattr(wanted, flag) is not msgspec.UNSET:
+            changes[flag] = int(getattr(wanted, flag))
+    for owner in ("team", "user"):
+        if getattr(wanted, owner) is not msgspec.UNSET:
+            changes[owner] = getattr(wanted, owner)
     if wanted.models is not msgspec.UNSET:
         changes["models"] = checked_patterns(wanted.models)
     if wanted.expires_at is not msgspec.UNSET:
         changes["expires_at_ms"] = unix_ms(wanted.expires_at)
-    if not changes:
-        raise invalid("nothing to change: name, disabled, strict_translation, models or expires_at is expected")
+    revise = wanted.revise if wanted.says_limits() else None
+    if not changes and revise is None:
+        raise invalid(f"nothing to change: one of {', '.join(Change.__struct_fields__)} is expected")
     try:
-        key = await asyncio.to_thread(call.desk.directory.change, call.place("selector"), changes)
+        key = await asyncio.to_thread(call.desk.directory.change, directory.named(call.place("selector")), changes, revise)
     except (LookupError, directory.OwnedByFile) as error:
         raise refusal_of(error) from None
     return await _one(call, lambda connection: key)
@@ -110,46 +128,64 @@ async def change(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """Deletes a key. What it did stays in the books."""
     try:
-        key = await asyncio.to_thread(call.desk.directory.delete, call.place("selector"))
+        key = await asyncio.to_thread(call.desk.directory.delete, directory.named(call.place("selector")))
     except (LookupError, directory.OwnedByFile) as error:
         raise refusal_of(error) from None
     return reply({"data": {"hash": key.public_hash, "deleted": True}})
 
 
-async def _one(call: Call, find: Callable[[sqlite3.Connection], Key]) -> Response:
+async def _one(call: Call, find: directory.Find) -> Response:
+    return reply({"data": (await _descriptions(call, lambda connection: [find(connection)]))[0]})
+
+
+async def _descriptions(call: Call, find: FindKeys) -> list[dict[str, Any]]:
+    return [describe(key, usage) for key, usage in await with_usage(call, find)]
+
+
+async def with_usage(call: Call, find: FindKeys) -> list[tuple[Key, Usage]]:
+    """Keys with what they were charged, as of the call."""
+    await call.caught_up()
     days = window_starts(call.desk.now_ms())
-    found = await call.desk.database.read(lambda connection: described(connection, [find(connection)], days))
-    return reply({"data": found[0]})
 
+    def work(connection: sqlite3.Connection) -> tuple[list[Key], dict[int, Usage]]:
+        keys = find(connection)
+        return keys, queries.usage_by_key(connection, days, keys[0].id if len(keys) == 1 else None)
 
-def described(connection: sqlite3.Connection, keys: list[Key], days: tuple[int, int, int]) -> list[dict[str, Any]]:
-    """Keys with their usage, in a reader's view."""
-    usage = queries.usage_by_key(connection, days)
-    return [describe(key, usage.get(key.id, Usage())) for key in keys]
+    keys, usage = await call.desk.database.read(work)
+    return [(key, spending.now(call.desk.engine, KEY, key.id, key.limits, usage.get(key.id, Usage()))) for key in keys]
 
 
 def describe(key: Key, usage: Usage) -> dict[str, Any]:
-    """A key as it is listed. Neither the key nor its stored hash is in it."""
-    return {
+    """A key as the operator's list has it: OpenRouter's fields and ours."""
+    return openrouter_description(key, usage) | {
         "id": key.id,
+        "source": key.source,
+        "management": key.management,
+        "strict_translation": key.strict_translation,
+        "strict_budget": key.strict_budget,
+        "models": key.models,
+        "account": key.account,
+        "team": key.team or None,
+        "user": key.user or None,
+        **limits.fields(key.limits, usage),
+    }
+
+
+def openrouter_description(key: Key, usage: Usage) -> dict[str, Any]:
+    """A key in OpenRouter's fields. Neither the key nor its stored hash is in it."""
+    return {
         "hash": key.public_hash,
         "label": key.label,
         "name": key.name,
-        "source": key.source,
         "disabled": key.disabled,
-        "management": key.management,
-        "strict_translation": key.strict_translation,
-        "models": key.models,
-        "limit": None,
-        "limit_remaining": None,
-        "limit_reset": None,
-        "include_byok_in_limit": False,
+        **limits.openrouter_fields(key.limits, usage),
+        "include_byok_in_limit": key.include_byok,
         **usage_fields(usage),
         "created_at": rfc3339(key.created_at_ms),
         "updated_at": rfc3339(key.updated_at_ms),
         "last_used_at": rfc3339(key.last_used_at_ms),
         "expires_at": rfc3339(key.expires_at_ms),
-        "creator_user_id": None,
+        "creator_user_id": key.user or None,
         "external_user": None,
         "workspace_id": key.account,
     }
@@ -179,13 +215,11 @@ def unix_ms(moment: datetime | None) -> int | None:
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """What went wrong with a selector, as a reply."""
+    """What went wrong with a selector, an owner or a name, as a reply."""
     match error:
-        case directory.UnknownAccount():
-            return invalid(f"account: there is no account {str(error)!r}")
-        case directory.AmbiguousKey():
-            return Refusal(409, "invalid_request", str(error))
-        case directory.OwnedByFile():
+        case directory.UnknownScope():
+            return invalid(f"{error.kind}: {error}")
+        case directory.AmbiguousKey() | directory.OwnedByFile() | directory.Taken():
             return Refusal(409, "invalid_request", str(error))
         case _:
-            return not_found(f"there is no key {str(error)!r}")
+            return not_found(str(error))

@@ -1,4 +1,5 @@
-"""Every SQL statement of the control plane. Each function takes a connection and runs inside the caller's transaction.
+"""SQL of keys, generations and usage; `scopes`, `ledger` and `alerts` have the rest of it. Each function takes a connection and runs inside
+the caller's transaction.
 
 The SQL keeps to what SQLite and PostgreSQL share; values are bound, never formatted in (column lists are our own constants).
 """
@@ -9,6 +10,10 @@ from typing import Any
 
 import msgspec
 
+from fairlead.config.limits import Limits
+from fairlead.control.db import scopes
+
+NO_LIMITS = Limits()
 DAY_MS = 86_400_000
 # What SQLite can store. Providers have reported token counts above it.
 MOST_INTEGER = 2**63 - 1
@@ -83,6 +88,12 @@ class Key(msgspec.Struct, frozen=True):
     updated_at_ms: int | None
     last_used_at_ms: int | None
     expires_at_ms: int | None
+    strict_budget: bool
+    include_byok: bool
+    team: str
+    user: str
+    """Names; empty where there is none."""
+    limits: Limits
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -175,15 +186,19 @@ def next_number(connection: sqlite3.Connection, name: str) -> int:
 # --- keys -----------------------------------------------------------------------------------------------------------------
 
 _KEY_FIELDS = (
-    "keys.id, keys.hash, public_hash, label, keys.name, source, disabled, management, strict_translation, models,"
-    " account_id, accounts.name, team_id, user_id, keys.created_at_ms, updated_at_ms, last_used_at_ms, expires_at_ms"
+    "keys.id, keys.hash, public_hash, label, keys.name, keys.source, disabled, management, strict_translation, models,"
+    " keys.account_id, accounts.name, keys.team_id, keys.user_id, keys.created_at_ms, keys.updated_at_ms, last_used_at_ms, expires_at_ms,"
+    " strict_budget, include_byok, COALESCE(teams.name, ''), COALESCE(users.name, '')"
 )
-_SELECT_KEY = f"SELECT {_KEY_FIELDS} FROM keys JOIN accounts ON accounts.id = keys.account_id WHERE deleted_at_ms IS NULL"  # noqa: S608
+_SELECT_KEY = (
+    f"SELECT {_KEY_FIELDS} FROM keys JOIN accounts ON accounts.id = keys.account_id LEFT JOIN teams ON teams.id = keys.team_id"  # noqa: S608
+    " LEFT JOIN users ON users.id = keys.user_id WHERE keys.deleted_at_ms IS NULL"
+)
 
 
 def account_id(connection: sqlite3.Connection, name: str) -> int | None:
     """The id of an account by its name."""
-    row = connection.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
+    row = connection.execute("SELECT id FROM accounts WHERE name = ? AND deleted_at_ms IS NULL", (name,)).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -193,15 +208,17 @@ def account_name(connection: sqlite3.Connection, account: int) -> str:
     return str(account) if row is None else str(row[0])
 
 
-def keys(connection: sqlite3.Connection) -> list[Key]:
-    """Every key that is not deleted, oldest first."""
-    return [_key(row) for row in connection.execute(f"{_SELECT_KEY} ORDER BY keys.id")]
+def keys(connection: sqlite3.Connection, account: int | None = None) -> list[Key]:
+    """Every key that is not deleted, or those of one account, oldest first."""
+    if account is None:
+        return _keys(connection, "1 = 1", ())
+    return _keys(connection, "keys.account_id = ?", (account,))
 
 
 def key(connection: sqlite3.Connection, id: int) -> Key | None:
     """A key by its id, unless it is deleted."""
-    row = connection.execute(f"{_SELECT_KEY} AND keys.id = ?", (id,)).fetchone()
-    return None if row is None else _key(row)
+    found = _keys(connection, "keys.id = ?", (id,))
+    return found[0] if found else None
 
 
 def keys_named(connection: sqlite3.Connection, selector: str) -> list[Key]:
@@ -211,7 +228,7 @@ def keys_named(connection: sqlite3.Connection, selector: str) -> list[Key]:
         ("keys.id = ?", int(selector) if selector.isascii() and selector.isdigit() and len(selector) < 19 else -1),
         ("(keys.name = ?1 OR label = ?1)", selector),
     ):
-        found = [_key(row) for row in connection.execute(f"{_SELECT_KEY} AND {condition} ORDER BY keys.id", (value,))]
+        found = _keys(connection, condition, (value,))
         if found:
             return found
     return []
@@ -253,10 +270,20 @@ def key_labels(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
     return {int(id): (name, label) for id, name, label in connection.execute("SELECT id, name, label FROM keys")}
 
 
-def _key(row: Sequence[Any]) -> Key:
+def _keys(connection: sqlite3.Connection, condition: str, values: Sequence[Any]) -> list[Key]:
+    rows = connection.execute(f"{_SELECT_KEY} AND {condition} ORDER BY keys.id", tuple(values)).fetchall()
+    if not rows:
+        return []
+    found = scopes.limits(connection, scopes.KEY, None if len(rows) > 1 else [rows[0][0]])
+    return [_key(row, found.get(row[0], NO_LIMITS)) for row in rows]
+
+
+def _key(row: Sequence[Any], limits: Limits) -> Key:
     id, hash, public_hash, label, name, source, disabled, management, strict_translation, models, *rest = row
+    *belonging, strict_budget, include_byok, team, user = rest
     patterns = msgspec.json.decode(models, type=list[str])
     flags = (bool(disabled), bool(management), bool(strict_translation))
+    rest = [*belonging, bool(strict_budget), bool(include_byok), team, user, limits]
     return Key(id, hash, public_hash, label, name, source, *flags, patterns, *rest)
 
 
@@ -473,15 +500,21 @@ def _within(table: str, spans: Sequence[Span]) -> tuple[str, list[int]]:
 
 def usage_by_key(connection: sqlite3.Connection, days: tuple[int, int, int], key_id: int | None = None) -> dict[int, Usage]:
     """What each key (or the one) was charged: in all, and since the days (`today`, `week`, `month`), which count from 1970."""
+    return usage_by(connection, days, Dim.KEY, key_id)
+
+
+def usage_by(connection: sqlite3.Connection, days: tuple[int, int, int], dim: int, val: int | None = None) -> dict[int, Usage]:
+    """The same by the values of a dimension; of `Dim.TOTAL` by account."""
     today, week, month = (day * DAY_MS for day in days)
     cases = [(Res.MONTH, 0), (Res.DAY, today), (Res.DAY, week), (Res.MONTH, month)]
     sums = ", ".join(["COALESCE(SUM(CASE WHEN res = ? AND start_ms >= ? THEN charged_nanousd END), 0)"] * len(cases))
-    where = "" if key_id is None else " AND val = ?"
+    who = "account_id" if dim == Dim.TOTAL else "val"
+    where = "" if val is None else f" AND {who} = ?"
     values = [value for case in cases for value in case]
     rows = connection.execute(
-        f"SELECT val, {sums} {_OF_ACCOUNTS.format('usage_rollup')} AND dim = ?"
-        f" AND ((res = ? AND start_ms >= 0) OR (res = ? AND start_ms >= ?)){where} GROUP BY val",
-        (*values, Dim.KEY, Res.MONTH, Res.DAY, min(today, week), *([] if key_id is None else [key_id])),
+        f"SELECT {who}, {sums} {_OF_ACCOUNTS.format('usage_rollup')} AND dim = ?"
+        f" AND ((res = ? AND start_ms >= 0) OR (res = ? AND start_ms >= ?)){where} GROUP BY {who}",
+        (*values, dim, Res.MONTH, Res.DAY, min(today, week), *([] if val is None else [val])),
     )
     return {int(id): Usage(*found) for id, *found in rows}
 
@@ -505,6 +538,33 @@ def usage_rows(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[Us
         values,
     )
     return [UsageRow(*row) for row in rows]
+
+
+def usage_by_day(connection: sqlite3.Connection, first_ms: int, end_ms: int) -> list[tuple[int, Row]]:
+    """Where days begin and their sums, oldest first."""
+    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
+    rows = connection.execute(
+        f"SELECT start_ms, {sums} {_OF_ACCOUNTS.format('usage_rollup')} AND res = ? AND dim = ? AND start_ms >= ? AND start_ms < ?"
+        " GROUP BY start_ms ORDER BY start_ms",
+        (Res.DAY, Dim.TOTAL, first_ms, end_ms),
+    )
+    return [(start_ms, dict(zip(USAGE_SUMS, found, strict=True))) for start_ms, *found in rows]
+
+
+def usage_by_app(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[tuple[str, Row]]:
+    """Apps and their sums over days and months, the dearest first; last, without a name, calls that name none."""
+    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
+    within, values = _within("usage_rollup", spans)
+    of_accounts = _OF_ACCOUNTS.format("usage_rollup")
+    named = connection.execute(
+        f"SELECT usage_names.name, {sums} {of_accounts} AND dim = ? AND ({within})"
+        " JOIN usage_names ON usage_names.id = val GROUP BY val ORDER BY SUM(charged_nanousd) DESC, usage_names.name",
+        (Dim.APP, *values),
+    ).fetchall()
+    total = connection.execute(f"SELECT {sums} {of_accounts} AND dim = ? AND ({within})", (Dim.TOTAL, *values)).fetchone()
+    found = [(name, dict(zip(USAGE_SUMS, amounts, strict=True))) for name, *amounts in named]
+    rest = {name: (amount or 0) - sum(sums[name] for _, sums in found) for name, amount in zip(USAGE_SUMS, total, strict=True)}
+    return [*found, *([("", rest)] if any(rest.values()) else [])]
 
 
 def activity_rows(connection: sqlite3.Connection, account: int, key: int | None, span: Span) -> list[ActivityRow]:
@@ -625,6 +685,18 @@ def generations_before(connection: sqlite3.Connection, before: str | None, limit
     where, values = ("", ()) if before is None else (" WHERE id < ?", (before,))
     rows = connection.execute(f"{_SELECT_GENERATION}{where} ORDER BY id DESC LIMIT ?", (*values, limit))
     return [dict(zip(GENERATION_COLUMNS, row, strict=True)) for row in rows]
+
+
+CHARGE_COLUMNS = ("id", "settled_at_ms", "account_id", "key_id", "model", "provider", "outcome", "charged_nanousd", "upstream_cost_nanousd")
+
+
+def charges_after(connection: sqlite3.Connection, id: str, first_ms: int, end_ms: int, limit: int) -> list[Row]:
+    """`CHARGE_COLUMNS` of generations that were settled in a time, in the order of their ids, beginning after one."""
+    statement = (
+        f"SELECT {', '.join(CHARGE_COLUMNS)} FROM generations"  # noqa: S608
+        " WHERE id > ? AND settled_at_ms >= ? AND settled_at_ms < ? ORDER BY id LIMIT ?"
+    )
+    return [dict(zip(CHARGE_COLUMNS, row, strict=True)) for row in connection.execute(statement, (id, first_ms, end_ms, limit))]
 
 
 def newest_settled_at_ms(connection: sqlite3.Connection) -> int | None:

@@ -1,0 +1,83 @@
+"""What the data plane is told of keys and of the limits of accounts, teams, users and keys: the rows of a delta."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fairlead.config.limits import Limits
+from fairlead.control.db.queries import Key
+
+Row = dict[str, Any]
+
+
+class ScopeLimits(NamedTuple):
+    """The limits of one scope, in place of what was known of them."""
+
+    kind: str
+    id: int
+    limits: Limits
+    granted_nanousd: int | None = None
+    """Of an account: all its credit before use; None: it need not have any."""
+
+
+class Change(NamedTuple):
+    """What a transaction did that the data plane must know. `value` is for whoever asked for it."""
+
+    value: Any = None
+    keys: Sequence[Key] = ()
+    gone: Sequence[int] = ()
+    scopes: Sequence[ScopeLimits] = ()
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to tell."""
+        return not (self.keys or self.gone or self.scopes)
+
+
+def encoded(epoch: int, seq: int, change: Change, replace: bool) -> bytes:
+    """The delta as the data plane reads it."""
+    return msgspec.json.encode(
+        {
+            "epoch": epoch,
+            "seq": seq,
+            "replace": replace,
+            "upsert": [_key(key) for key in change.keys],
+            "delete": list(change.gone),
+            "scopes": [_scope(scope) for scope in change.scopes],
+        }
+    )
+
+
+def _key(key: Key) -> Row:
+    return {
+        "id": key.id,
+        "hash": key.hash,
+        "account": key.account_id,
+        "team": key.team_id,
+        "user": key.user_id,
+        "disabled": key.disabled,
+        "management": key.management,
+        "strict_translation": key.strict_translation,
+        "strict_budget": key.strict_budget,
+        "expires_at_ms": key.expires_at_ms or 0,
+        "models": key.models,
+    }
+
+
+def _scope(scope: ScopeLimits) -> Row:
+    limits = scope.limits
+    row: Row = {"kind": scope.kind, "id": scope.id}
+    rates = {"rpm": limits.rpm, "tpm": limits.tpm, "max_concurrency": limits.max_concurrency}
+    row |= {name: value for name, value in rates.items() if value is not None}
+    if budgets := _budgets(limits):
+        row["budgets"] = budgets
+    return row | {"granted_nanousd": scope.granted_nanousd}
+
+
+def _budgets(limits: Limits) -> list[Row]:
+    """One per interval and kind: of a scope's own limit and a budget of the same interval, the smaller one binds."""
+    least: dict[tuple[str, bool], int] = {}
+    for budget in limits.all_budgets():
+        place = (budget.interval, budget.soft)
+        least[place] = min(budget.limit_nanousd, least.get(place, budget.limit_nanousd))
+    return [{"interval": interval, "limit_nanousd": amount, "soft": soft} for (interval, soft), amount in least.items()]

@@ -1,0 +1,207 @@
+"""`/admin/accounts`, `/admin/teams`, `/admin/users`: whom keys belong to, and what they may spend together.
+
+`{selector}` is a name or a numeric id. Names of teams and users are unique within an account only; where several have one, `account` in
+the query string says which is meant.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+from starlette.responses import Response
+
+from fairlead.config import Limits
+from fairlead.config.keys import DEFAULT_ACCOUNT
+from fairlead.control import directory, limits, spending
+from fairlead.control.db import ledger, queries, scopes
+from fairlead.control.db.queries import Usage
+from fairlead.control.db.scopes import ACCOUNT, TEAM, USER, Scope
+from fairlead.control.desk import Call
+from fairlead.control.directory import NewScope, one_scope
+from fairlead.control.keys import checked_name, refusal_of
+from fairlead.control.limits import LimitsBody
+from fairlead.control.money import usd
+from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
+from fairlead.control.windows import window_starts
+
+Answer = Callable[[Call], Awaitable[Response]]
+
+
+class AccountCreation(LimitsBody, kw_only=True):
+    """`POST /admin/accounts`."""
+
+    name: str
+
+
+class TeamCreation(LimitsBody, kw_only=True):
+    """`POST /admin/teams`."""
+
+    name: str
+    account: str = DEFAULT_ACCOUNT
+
+
+class UserCreation(LimitsBody, kw_only=True):
+    """`POST /admin/users`."""
+
+    name: str
+    account: str = DEFAULT_ACCOUNT
+    team: str = ""
+
+
+class Change(LimitsBody, kw_only=True):
+    """`PATCH` of an account or a team: what is absent stays."""
+
+    name: str | UnsetType = UNSET
+
+
+class UserChange(LimitsBody, kw_only=True):
+    """`PATCH` of a user: what is absent stays."""
+
+    name: str | UnsetType = UNSET
+    team: str | UnsetType = UNSET
+    """Empty: none. Keys that there are keep the team that they have."""
+
+
+_CREATIONS: dict[str, type[AccountCreation | TeamCreation | UserCreation]] = {
+    ACCOUNT: AccountCreation,
+    TEAM: TeamCreation,
+    USER: UserCreation,
+}
+
+
+def listing(kind: str) -> Answer:
+    """All of a kind, with what they spent and what is left."""
+
+    async def answer(call: Call) -> Response:
+        return reply({"data": await _described(call, kind, lambda connection: scopes.scopes(connection, kind))})
+
+    return answer
+
+
+def show(kind: str) -> Answer:
+    """One of them."""
+
+    async def answer(call: Call) -> Response:
+        return reply({"data": await _one(call, kind, _of_path(call, kind))})
+
+    return answer
+
+
+def create(kind: str) -> Answer:
+    """Makes one; it holds for the very next request."""
+
+    async def answer(call: Call) -> Response:
+        wanted = await call.body(_CREATIONS[kind])
+        new = NewScope(
+            kind,
+            checked_name(wanted.name),
+            getattr(wanted, "account", DEFAULT_ACCOUNT),
+            getattr(wanted, "team", ""),
+            wanted.revise(Limits()),
+        )
+        made = await _done(lambda: call.desk.directory.create_scope(new))
+        return reply({"data": await _one(call, kind, lambda _: made)}, 201)
+
+    return answer
+
+
+def change(kind: str) -> Answer:
+    """Renames one, or sets its limits, or a user's team."""
+
+    async def answer(call: Call) -> Response:
+        body: type[Change | UserChange] = UserChange if kind == USER else Change
+        wanted = await call.body(body)
+        changes: dict[str, Any] = {}
+        if wanted.name is not UNSET:
+            changes["name"] = checked_name(wanted.name)
+        if isinstance(wanted, UserChange) and wanted.team is not UNSET:
+            changes["team"] = wanted.team
+        revise = wanted.revise if wanted.says_limits() else None
+        if not changes and revise is None:
+            raise invalid(f"nothing to change: one of {', '.join(body.__struct_fields__)} is expected")
+        changed = await _done(lambda: call.desk.directory.change_scope(_of_path(call, kind), changes, revise), kind)
+        return reply({"data": await _one(call, kind, lambda _: changed)})
+
+    return answer
+
+
+def delete(kind: str) -> Answer:
+    """Deletes one that nothing belongs to any more. What it did stays in the books."""
+
+    async def answer(call: Call) -> Response:
+        gone = await _done(lambda: call.desk.directory.delete_scope(_of_path(call, kind)), kind)
+        return reply({"data": {"id": gone.id, "deleted": True}})
+
+    return answer
+
+
+def _of_path(call: Call, kind: str) -> directory.FindScope:
+    selector, account = call.place("selector"), call.query("account")
+
+    def find(connection: sqlite3.Connection) -> Scope:
+        within = None if account is None else one_scope(connection, ACCOUNT, account).id
+        return one_scope(connection, kind, selector, within)
+
+    return find
+
+
+async def _done(work: Callable[[], Scope], of_path: str | None = None) -> Scope:
+    try:
+        return await asyncio.to_thread(work)
+    except (LookupError, directory.OwnedByFile, directory.Taken) as error:
+        raise _refusal(error, of_path) from None
+
+
+def _refusal(error: Exception, of_path: str | None) -> Refusal:
+    """What the path names and is not there is 404; what the body names is a 400."""
+    if isinstance(error, directory.UnknownScope) and error.kind == of_path:
+        return not_found(str(error))
+    return refusal_of(error)
+
+
+async def _one(call: Call, kind: str, find: directory.FindScope) -> dict[str, Any]:
+    try:
+        return (await _described(call, kind, lambda connection: [find(connection)]))[0]
+    except LookupError as error:
+        raise _refusal(error, kind) from None
+
+
+async def _described(call: Call, kind: str, find: Callable[[sqlite3.Connection], list[Scope]]) -> list[dict[str, Any]]:
+    await call.caught_up()
+    days = window_starts(call.desk.now_ms())
+
+    def work(connection: sqlite3.Connection) -> tuple[list[Scope], dict[int, Usage], dict[int, int]]:
+        found = find(connection)
+        one = found[0].id if len(found) == 1 else None
+        granted = ledger.granted_by_account(connection) if kind == ACCOUNT else {}
+        return found, queries.usage_by(connection, days, spending.DIMS[kind], one), granted
+
+    found, used, granted = await call.desk.database.read(work)
+    shown = []
+    for scope in found:
+        usage = spending.now(call.desk.engine, kind, scope.id, scope.limits, used.get(scope.id, Usage()))
+        shown.append(_description(scope, usage, granted.get(scope.id, 0)))
+    return shown
+
+
+def _description(scope: Scope, usage: Usage, granted: int) -> dict[str, Any]:
+    owner: dict[str, Any] = {"account": scope.account}
+    if scope.kind == USER:
+        owner["team"] = scope.team or None
+    if scope.kind == ACCOUNT:
+        owner = {"credits_usd": usd(granted), "balance_usd": usd(granted - usage.total)}
+    return {
+        "id": scope.id,
+        "name": scope.name,
+        **({} if scope.kind == ACCOUNT else {"source": scope.source}),
+        **owner,
+        **limits.fields(scope.limits, usage),
+        "usage_usd": usd(usage.total),
+        "usage_daily_usd": usd(usage.daily),
+        "usage_weekly_usd": usd(usage.weekly),
+        "usage_monthly_usd": usd(usage.monthly),
+        "created_at": rfc3339(scope.created_at_ms),
+        "updated_at": rfc3339(scope.updated_at_ms),
+    }

@@ -1,0 +1,45 @@
+"""What accounts, teams, users and keys have spent: as the database has it, and as the data plane counts it now."""
+
+import sqlite3
+
+import msgspec
+
+from fairlead.config.limits import Budget, Limits
+from fairlead.control.db import queries, scopes
+from fairlead.control.db.queries import Dim, Usage
+from fairlead.control.engine import Engine
+from fairlead.control.windows import window_starts
+
+DIMS = {scopes.ACCOUNT: Dim.TOTAL, scopes.TEAM: Dim.TEAM, scopes.USER: Dim.USER, scopes.KEY: Dim.KEY}
+
+
+def stored(connection: sqlite3.Connection, now_ms: int) -> bytes:
+    """What the data plane begins with: the charges of every scope in the day, week and month of the moment and in all, as the database
+    has them."""
+    days = window_starts(now_ms)
+    rows = [
+        {"kind": kind, "id": id, "day": usage.daily, "week": usage.weekly, "month": usage.monthly, "total": usage.total}
+        for kind, dim in DIMS.items()
+        for id, usage in queries.usage_by(connection, days, dim).items()
+        if id
+    ]
+    return msgspec.json.encode({"scopes": rows, "at_ms": now_ms})
+
+
+def now(engine: Engine, kind: str, id: int, limits: Limits, in_database: Usage) -> Usage:
+    """What a scope has spent, as of this moment where it has limits that the data plane counts for, else as the database has it."""
+    counted = engine.spending(kind, id) if limits.all_budgets() else None
+    if counted is None:
+        return in_database
+    day, week, month, total, _ = counted
+    return Usage(total, day, week, month)
+
+
+def spent(usage: Usage, interval: str) -> int:
+    """The part of it in the current interval."""
+    return {"day": usage.daily, "week": usage.weekly, "month": usage.monthly, "total": usage.total}[interval]
+
+
+def remaining(usage: Usage, budget: Budget) -> int:
+    """What may still be spent; below zero where more was."""
+    return budget.limit_nanousd - spent(usage, budget.interval)
