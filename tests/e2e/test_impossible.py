@@ -92,11 +92,19 @@ def test_a_picture_goes_to_nobody_who_takes_none(gateway: Gateway, judge: Judge)
 
 
 def test_the_same_in_other_dialects(gateway: Gateway, judge: Judge) -> None:
-    check_refused(gateway, judge, ask(gateway, "/v1/messages", **READ), 404, "support file input")
     shown = [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}]}]
     reply = gateway.post("/v1/responses", {"model": "acme/reader", "input": shown})
     check_refused(gateway, judge, reply, 404, "support image input")
-    check_refused(gateway, judge, ask(gateway, "/v1/messages", **READ, model="acme/seer"), 404, "support file input")
+    seen = [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://pictures.test/a.png"}}]}]
+    check_refused(gateway, judge, ask(gateway, "/v1/messages", max_tokens=9, messages=seen), 404, "support image input")
+    heard = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}]
+    check_refused(gateway, judge, ask(gateway, model="acme/seer", messages=heard), 404, "support audio input")
+
+
+def test_a_file_goes_to_who_takes_it_and_else_as_text(gateway: Gateway) -> None:
+    fallen = ask(gateway, "/api/v1/messages", **READ, models=["acme/unknown"])
+    assert (fallen.status, fallen.headers["x-fairlead-model"]) == (200, "acme/unknown")
+    assert ask(gateway, "/v1/messages", **READ).status == 200
 
 
 def test_more_than_an_endpoint_gives_is_asked_of_none(gateway: Gateway, judge: Judge) -> None:

@@ -93,9 +93,14 @@ impl Reason {
         }
     }
 
-    /// Whether the request is too large for the endpoint, as far as that can be said before: the prompt is estimated.
-    pub(crate) const fn is_of_size(self) -> bool {
-        matches!(self, Reason::Context(_) | Reason::Prompt(_))
+    /// Whether the endpoint may take the request all the same: the prompt's size is estimated; and a file that a model does not take may go there
+    /// as text, catalogues are often silent about files.
+    pub(crate) fn is_a_guess(self) -> bool {
+        match self {
+            Reason::Context(_) | Reason::Prompt(_) => true,
+            Reason::Inputs(missing) => missing == Modalities::FILE,
+            _ => false,
+        }
     }
 
     /// The member of a request that it comes from, as clients of OpenRouter write it; `None` where it is the model's own nature.

@@ -10,7 +10,7 @@ use crate::sticky::{Pin, ROUTER_HASH, key};
 use crate::strategy::{self, auto};
 use crate::wishes::Wishes;
 use fairlead_ir::{Dialect, Tier};
-use fairlead_snapshot::{Endpoint, Parameters};
+use fairlead_snapshot::{Endpoint, Modalities, Parameters};
 
 /// What a request asks for, and when. The same order on the same board with the same health gives the same plan.
 #[derive(Clone, Copy, Debug)]
@@ -222,12 +222,12 @@ pub fn plan(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: 
     }
 }
 
-/// Decides as [`plan`] does. Where nothing but sizes stands in the way, once more without them: they are estimated, and the provider says
-/// itself that it is too much.
+/// Decides as [`plan`] does. Where nothing but guesses (the size of the prompt, its files) stands in the way, once more without them: the
+/// provider says itself that it is too much.
 pub fn decide(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: impl Fn(&Endpoint) -> Option<Way>, made: &mut Plan) {
     plan(board, order, moment, &serves, made);
-    if made.steps.is_empty() && made.removed.iter().any(|removed| removed.reason.is_of_size()) {
-        let unsized_need = Need { is_unsized: true, ..*order.need };
+    if made.steps.is_empty() && made.removed.iter().any(|removed| removed.reason.is_a_guess()) {
+        let unsized_need = Need { is_unsized: true, inputs: order.need.inputs.without(Modalities::FILE), ..*order.need };
         plan(board, &Order { need: &unsized_need, ..*order }, moment, &serves, made);
     }
 }

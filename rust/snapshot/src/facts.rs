@@ -108,6 +108,8 @@ impl Vocabulary for Modality {
 impl Modalities {
     /// What a prompt may hold beside text: the names from `image` to `video`.
     pub const MEDIA: Modalities = Names { bits: 0b1_1110, vocabulary: PhantomData };
+    /// PDFs and the like.
+    pub const FILE: Modalities = Names { bits: 0b100, vocabulary: PhantomData };
     /// What is made of a text that is no reply to it.
     pub const EMBEDDINGS: Modalities = Names { bits: 0b10_0000, vocabulary: PhantomData };
     /// What only endpoints of their own do: embeddings and what follows it.

@@ -154,6 +154,31 @@ fn filters_remove_and_say_why() {
 }
 
 #[test]
+fn what_is_known_is_held_against_the_last_endpoint_too_and_guesses_are_not() {
+    let board = board_of(
+        &[spec("a/b", "small", 1, r#""context_tokens":1000,"max_completion_tokens":100,"input_modalities":["text"]"#)],
+        &[],
+        "",
+        &Registry::default(),
+    );
+    let check = |inputs: &[&str], prompt_tokens, max_tokens, refusal: Option<&str>| {
+        let (models, mut made) = ([Named::model(0)], Plan::default());
+        assert!(board.inputs_matter(&models));
+        let need = Need { inputs: Modalities::from_names(inputs).unwrap(), ..Need::tokens(prompt_tokens, max_tokens) };
+        decide(&board, &Order::model(&models, &need, 1), &mut Now(0), serves, &mut made);
+        assert_eq!(made.steps.is_empty(), refusal.is_some(), "{need:?}");
+        assert!(made.refusal(&board).contains(refusal.unwrap_or_default()), "{}", made.refusal(&board));
+    };
+    check(&[], 5_000, None, None);
+    check(&["file"], 10, Some(100), None);
+    check(&["file"], 5_000, None, None);
+    check(&[], 10, Some(101), Some("(max_tokens: lower max_tokens to 100)"));
+    check(&[], 5_000, Some(101), Some("lower max_tokens"));
+    check(&["image", "file"], 10, None, Some("no endpoints found that support image and file input: a/b at small"));
+    check(&["audio"], 5_000, None, Some("support audio input"));
+}
+
+#[test]
 fn a_request_that_no_key_will_ever_take_goes_elsewhere_or_nowhere() {
     let small = spec("a/b", "small", 1, "");
     let keys = |tpm: &[u64]| {
