@@ -230,6 +230,20 @@ fn picked(board: &Board, pick: &Pick, need: &Need, seed: u64) -> Vec<String> {
 }
 
 #[test]
+fn the_suffix_of_a_router_orders_the_endpoints_of_what_it_picks() {
+    let board = board(&[spec("m/one", "p1", 1_000, ""), spec("m/one", "p2", 900, "")]);
+    let request = Request { model: "openrouter/auto:floor", ..Request::default() };
+    let wanted = resolve(&board, request, |_| true, 1).unwrap();
+    for seed in 0..50 {
+        let need = Need::tokens(10, None);
+        let order = Order { pick: &wanted.pick, pool: &wanted.pool, ..Order::model(&wanted.models, &need, seed) };
+        let mut made = Plan::default();
+        plan(&board, &order, &mut Now(START_MS), serves, &mut made);
+        assert_eq!(&*board.entry(made.steps[0].entry).tag, "p2", "{seed}");
+    }
+}
+
+#[test]
 fn auto_takes_the_fifth_that_fits_the_task() {
     let board = market();
     let check = |auto: Auto, prompt: u64, has_tools: bool, among: &[&str]| {
