@@ -318,6 +318,19 @@ def test_a_key_that_is_refused_is_followed_by_the_next_one(house: House, status:
     house.second.since(marks[1], 1)
 
 
+@pytest.mark.parametrize("dialect", BASES)
+def test_an_empty_account_is_ours_in_every_dialect(house: House, dialect: str) -> None:
+    """Every key there is tried once and cools: the next request begins elsewhere."""
+    keys = 1 if dialect == CONVERSE else 2
+    house.first.script(*[{"fault": {"kind": "status", "status": 402}}] * keys)
+    reply = house.ask(CHAT, f"pair/{dialect}-{CHAT}")
+    assert [attempt["status"] for attempt in house.row(reply)["attempts"]] == [402] * keys + [200]
+    mark = house.first.mark()
+    reply = house.ask(CHAT, f"pair/{dialect}-{CHAT}")
+    assert (reply.headers["x-fairlead-provider"], reply.headers["x-fairlead-attempts"]) == ("second-openai-chat", "1")
+    assert house.first.since(mark) == []
+
+
 def test_what_a_body_says_counts_more_than_its_status(house: House) -> None:
     """Google answers 400 to a bad key: the next key is asked, then the next endpoint. What the caller named and is not there is a 404 that
     says nothing about the model."""

@@ -307,6 +307,11 @@ def test_what_belongs_to_a_sync_is_refused_elsewhere(capsys: pytest.CaptureFixtu
     assert "give --from" in capsys.readouterr().err
 
 
+def test_a_sync_takes_http_and_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["models", "sync", "--from", "ftp://feeds.test/models.json", "--data-dir", str(tmp_path)]) == 1
+    assert '"ftp" is no scheme that is taken: give http://, https:// or the path of a file. Nothing was changed.' in capsys.readouterr().err
+
+
 class FakeSimulator:
     """Binds nothing; fails for the address `busy:1`."""
 

@@ -197,7 +197,11 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
             '10: models."acme/fast".endpoints[0].efforts[0]: expected "high" or "low" or "max" or "medium" or "minimal" '
             'or "none" or "xhigh", got "extreme"',
         ),
-        ("[presets.x]", '1: presets.x: give either "model" or "models"'),
+        ("[presets.x]", '1: presets.x: says nothing: give "model", "models", "provider" or another field of a request'),
+        (
+            "[presets.x]\nmodel = 'sim/echo'\nprovider.ignore = ['aws-nobody']",
+            '3: presets.x.provider.ignore[0]: unknown provider "aws-nobody"',
+        ),
         ("[presets.x]\nmodel = 'sim/echo'\nmodels = ['sim/echo']", '1: presets.x: give either "model" or "models"'),
         ("[presets.x]\nmodels = []", "2: presets.x.models: must not be empty"),
         ("[presets.x]\nmodel = 'sim/ecko'", '2: presets.x.model: no model is called "sim/ecko" here; did you mean "sim/echo"?'),

@@ -256,7 +256,7 @@ def test_models_of_a_preset(text: str, expected: str) -> None:
         ("{ only = ['gemini'] }", '.only[0]: unknown provider "gemini"; did you mean "google-ai-studio"?'),
         ("{ only = ['lab/us'] }", '.only[0]: no endpoint is at "lab/us"; did you mean "lab/eu"?'),
         ("{ only = ['sim'] }", ".only: warning: leaves nothing: its models are served at lab/eu"),
-        ("{ ignore = ['opnai'] }", '.ignore[0]: warning: unknown provider "opnai"; did you mean "openai"?'),
+        ("{ ignore = ['opnai'] }", '.ignore[0]: unknown provider "opnai"; did you mean "openai"?'),
         ("{ zdr = 'yes' }", '.zdr: expected true or false, got "yes"'),
         ("{ data_collection = 'denny' }", '.data_collection: expected "allow" or "deny", got "denny"'),
         (

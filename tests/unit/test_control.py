@@ -50,7 +50,8 @@ def model(**changes: Any) -> ModelView:
     fields: dict[str, Any] = {
         "id": "acme/fast", "aliases": ("fast", "acme/quick"), "name": "Acme Fast", "description": "Quick.", "created": 1_700_000_000,
         "context_length": 128_000, "max_prompt_tokens": None, "max_completion_tokens": None, "input_modalities": ("text", "image"),
-        "output_modalities": ("text",), "tokenizer": "", "hugging_face_id": "", "knowledge_cutoff": "", "open_weights": None,
+        "output_modalities": ("text",), "known_inputs": ("text", "image"), "known_outputs": ("text",),
+        "tokenizer": "", "hugging_face_id": "", "knowledge_cutoff": "", "open_weights": None,
         "supported_parameters": ("tools", "tool_choice"), "reasoning": ReasoningView(False, ("low", "high"), "low", True),
         "expiration_date": None, "source": "configuration", "endpoints": (endpoint(),),
     }  # fmt: skip

@@ -18,6 +18,7 @@ from fairlead.config import Mistakes
 
 _MOST_BYTES = 64 << 20
 _FETCH_SECONDS = 60
+_SCHEMES = ("http", "https")
 _HEADINGS = ("", "MODEL", "PROVIDER", "PRICES $/M")
 _SHOWN = {"prompt": "prompt", "completion": "completion", "cache_read": "cache read", "cache_write": "cache write"}
 
@@ -59,8 +60,11 @@ def fetch(source: str) -> bytes:
     Raises:
         Unreadable: with the reason.
     """
+    scheme, is_address, _ = source.partition("://")
+    if is_address and scheme.lower() not in _SCHEMES:
+        raise Unreadable(f'"{scheme}" is no scheme that is taken: give http://, https:// or the path of a file')
     try:
-        if source.startswith(("http://", "https://")):
+        if is_address:
             request = urllib.request.Request(source, headers={"accept": "application/json", "user-agent": "fairlead"})  # noqa: S310 the scheme was looked at
             with urllib.request.urlopen(request, timeout=_FETCH_SECONDS) as reply:  # noqa: S310
                 data: bytes = reply.read(_MOST_BYTES + 1)

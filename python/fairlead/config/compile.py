@@ -14,8 +14,8 @@ from fairlead.config.alerts import AlertSettings
 from fairlead.config.google import SignIn
 from fairlead.config.keys import ConfigKey, ConfigTeam, ConfigUser
 from fairlead.config.load import Loaded
-from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens
-from fairlead.config.providers import sources
+from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens, why_absent
+from fairlead.config.providers import off_message, sources
 from fairlead.config.routing import Routes, preset_views, shadow_views, split_views
 from fairlead.config.schema import Credits, Server
 from fairlead.config.view import EndpointView, ModelView, PresetView, ProviderView, ShadowView, SplitView
@@ -111,6 +111,8 @@ def compile(
         presets=presets,
         splits=splits,
         shadows=shadows,
+        absent_providers=_absent_providers(context),
+        absent_models=_absent_models(context, views),
     )
     return Compiled(
         snapshot=msgspec.json.encode(snapshot),
@@ -130,6 +132,18 @@ def compile(
         zero_configuration=loaded.path is None,
         warnings=tuple(loaded.document.problems),
     )
+
+
+def _absent_providers(context: Context) -> list[wire.Absent]:
+    off = [facts for slug, facts in context.catalogue.providers.items() if slug not in context.sources]
+    why = {facts.slug: off_message(facts.slug, context.loaded, context.catalogue) for facts in off}
+    return [wire.Absent(names=[facts.slug, facts.name, *facts.aliases], why=why[facts.slug]) for facts in off]
+
+
+def _absent_models(context: Context, views: list[ModelView]) -> list[wire.Absent]:
+    served = {view.id for view in views}
+    files = [file for file in context.catalogue.models.values() if file.model.id not in served]
+    return [wire.Absent(names=[file.model.id, *file.model.aliases], why=why_absent(context, file)) for file in files]
 
 
 def _check_addresses(loaded: Loaded) -> None:
@@ -185,8 +199,8 @@ def _wire_endpoint(view: ModelView, endpoint: EndpointView) -> wire.Endpoint:
         status=endpoint.status,
         context_tokens=endpoint.context_length,
         max_prompt_tokens=endpoint.max_prompt_tokens,
-        input_modalities=[*view.input_modalities],
-        output_modalities=[*view.output_modalities],
+        input_modalities=[*view.known_inputs],
+        output_modalities=[*view.known_outputs],
         supported_parameters=[*endpoint.supported_parameters] if endpoint.supported_parameters is not None else None,
         deprecated_on=endpoint.deprecated_on,
         shutdown_on=endpoint.shutdown_on,

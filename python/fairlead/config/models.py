@@ -87,6 +87,12 @@ def why_unserved(context: Context, file: ModelFile) -> str:
     return "was shut down: " + ", ".join(f"at {endpoint.provider} on {endpoint.shutdown_on}" for endpoint in gone)
 
 
+def why_absent(context: Context, file: ModelFile) -> str:
+    """The same as the rest of a sentence about the model, for who asks for it."""
+    why = why_unserved(context, file)
+    return why if why.startswith("was ") else f"is not served here: {why}"
+
+
 def _view(context: Context, file: ModelFile | None, model: Model, endpoints: list[EndpointView], source: str, id: str = "") -> ModelView:
     facts = file.model if file else None
     parameters = model.supported_parameters
@@ -105,6 +111,8 @@ def _view(context: Context, file: ModelFile | None, model: Model, endpoints: lis
         max_completion_tokens=most_completion,
         input_modalities=tuple(model.input or (facts.input if facts else ["text"])),
         output_modalities=tuple(model.output or (facts.output if facts else ["text"])),
+        known_inputs=tuple(model.input or (facts.input if facts else ())),
+        known_outputs=tuple(model.output or (facts.output if facts else ())),
         tokenizer=facts.tokenizer if facts else "",
         hugging_face_id=facts.hugging_face_id if facts else "",
         knowledge_cutoff=facts.knowledge if facts else "",

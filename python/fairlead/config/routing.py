@@ -39,6 +39,9 @@ _OWN = frozenset(Preset.__struct_fields__) - fields.NAMES
 """Keys of a preset that are its own, and `model`, `models` and `provider`, which routing reads."""
 
 
+_EMPTY = Preset()
+
+
 class Named(NamedTuple):
     """What a name stands for."""
 
@@ -94,10 +97,13 @@ class Routes:
         place: Place = ("presets", name)
         before = len(self._document.errors)
         said = fields.judge(self._document, place, self._document.tree["presets"][name], _OWN)
-        if (preset.model is None) == (preset.models is None):
+        if preset.model is not None and preset.models is not None:
+            self._document.report(place, 'give either "model" or "models"')
+            return None
+        if said is None and preset == _EMPTY:
             # A misspelt key may have been meant.
             if len(self._document.errors) == before:
-                self._document.report(place, 'give either "model" or "models"')
+                self._document.report(place, 'says nothing: give "model", "models", "provider" or another field of a request')
             return None
         if preset.model is not None:
             wanted = [((*place, "model"), preset.model)]
@@ -105,11 +111,11 @@ class Routes:
             wanted = [((*place, "models", index), model) for index, model in enumerate(preset.models or [])]
         models = self._named_once(wanted)
         provider = self._provider((*place, "provider"), preset.provider, models) if preset.provider is not None else None
-        if len(self._document.errors) > before or not wanted:
+        if len(self._document.errors) > before:
             return None
         judged = wire.Preset(
             name=name,
-            model=wanted[0][1],
+            model=wanted[0][1] if wanted else None,
             models=[model for _, model in wanted[1:]],
             provider=provider,
             route=preset.route,
@@ -209,10 +215,10 @@ class Routes:
             self._document.report(place, self._unknown_provider(slug))
 
     def _check_ignored(self, place: Place, slug: str) -> None:
-        """A provider that is off is kept out anyway; one that nobody knows may be misspelt."""
+        """A provider that is off is kept out anyway; one that nobody knows is misspelt."""
         base = slug.lower().partition("/")[0]
         if base not in self._tags and base not in self._context.catalogue.providers and base not in self._context.declared:
-            self._document.report(place, self._unknown_provider(slug), "warning")
+            self._document.report(place, self._unknown_provider(slug))
 
     def _unknown_provider(self, slug: str) -> str:
         base, slash, _ = slug.partition("/")
@@ -255,7 +261,7 @@ def preset_views(presets: Sequence[wire.Preset]) -> Iterator[PresetView]:
         yield PresetView(
             name=preset.name,
             version=preset.version,
-            models=(preset.model, *preset.models),
+            models=(preset.model, *preset.models) if preset.model is not None else (),
             provider=preset.provider,
             route=preset.route,
             fields=preset.fields,

@@ -419,7 +419,7 @@ class Preset(RequestFields):
     """
 
     model: str | None = None
-    """A model's id or alias, with suffixes such as `:nitro`."""
+    """A model's id or alias, with suffixes such as `:nitro`. Without it and `models`, requests name one beside the preset."""
     models: Annotated[list[str], Meta(min_length=1)] | None = None
     """The model, and those to fall back to."""
     provider: ProviderWishes | None = None

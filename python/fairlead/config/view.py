@@ -111,6 +111,9 @@ class ModelView(Struct, frozen=True):
     max_completion_tokens: int | None
     input_modalities: tuple[str, ...]
     output_modalities: tuple[str, ...]
+    known_inputs: tuple[str, ...]
+    """The same, as far as it is stated: what requests are filtered by. Empty: nobody says."""
+    known_outputs: tuple[str, ...]
     tokenizer: str
     hugging_face_id: str
     knowledge_cutoff: str
@@ -155,7 +158,7 @@ class PresetView(Struct, frozen=True):
     version: str
     """A hash of everything below: the same content has the same version, whatever its name."""
     models: tuple[str, ...]
-    """As the configuration names them: the model, and those to fall back to."""
+    """As the configuration names them: the model, and those to fall back to; empty where requests name one beside it."""
     provider: dict[str, Any] | None
     """OpenRouter's `provider` object; prices are decimal strings."""
     route: str | None

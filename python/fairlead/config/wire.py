@@ -110,7 +110,8 @@ class Preset(Struct, frozen=True, kw_only=True):
     """A name for a model with wishes."""
 
     name: str
-    model: str
+    model: str | None
+    """`None`: requests name one beside it."""
     models: list[str]
     provider: dict[str, Any] | None
     route: str | None
@@ -161,6 +162,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     decisions_bytes: int
 
 
+class Absent(Struct, frozen=True, kw_only=True):
+    """What the catalogue knows and requests cannot have here: for error texts."""
+
+    names: list[str]
+    why: str
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The whole configuration of the data plane at one moment."""
 
@@ -172,3 +180,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     presets: list[Preset]
     splits: list[Split]
     shadows: list[Shadow]
+    absent_providers: list[Absent]
+    """Providers of the catalogue that are off here."""
+    absent_models: list[Absent]
+    """Models of the catalogue that nobody serves here."""

@@ -260,6 +260,19 @@ impl Facts {
         body.asks_for_something(kind, range.clone()).then(|| gather(frames, range))
     }
 
+    /// As [`Facts::extension`], also where it asks for nothing; null is nothing said.
+    pub fn said<'a, F: AsRef<[u8]>>(&'a self, name: &str, frames: &'a [F]) -> Option<Cow<'a, [u8]>> {
+        let (_, range) = self.body(frames).extension(name).filter(|(kind, _)| *kind != Kind::Null)?;
+        Some(gather(frames, range))
+    }
+
+    /// What stands in `service_tier`, where nobody here knows that word.
+    pub fn unknown_tier<F: AsRef<[u8]>>(&self, frames: &[F]) -> Option<String> {
+        let (_, range) = self.body(frames).value(TIER).filter(|(kind, _)| *kind == Kind::String)?;
+        let text = gather(frames, range);
+        as_str(&text).filter(|word| Tier::from_word(word.as_bytes()).is_none()).map(Cow::into_owned)
+    }
+
     fn body<'a, F>(&'a self, frames: &'a [F]) -> Body<'a, F> {
         Body { dialect: self.dialect, purpose: self.purpose, members: &self.members, frames }
     }
@@ -527,7 +540,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
             has_tools: self.purpose == Purpose::Generate && self.has_tools(),
             is_threaded: self.dialect == Dialect::AnthropicMessages && anthropic_messages::request::is_threaded(self),
             has_reasoning_object: writes_chat && openai_chat::request::wishes_in_an_object(self),
-            tier: self.tier(),
+            tier: self.tier()?,
             body_bytes: self.frames.iter().map(|frame| frame.as_ref().len()).sum(),
             // The caller owns the members and puts them in.
             members: Members::default(),
@@ -537,13 +550,16 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
     }
 
     /// The tier in the dialect's own place, else in OpenAI's. Of a word that nobody here knows the provider is the judge.
-    fn tier(&self) -> Option<Tier> {
+    fn tier(&self) -> Result<Option<Tier>, Refusal> {
+        if self.value(TIER).is_some_and(|(kind, _)| !matches!(kind, Kind::String | Kind::Null)) {
+            return Err(self.wrong_type(TIER, "a string"));
+        }
         let in_own_place = match self.dialect {
             Dialect::AnthropicMessages => self.tier_at(anthropic_messages::request::SPEED).filter(|speed| *speed == Tier::Fast),
             Dialect::GeminiGenerate if self.purpose == Purpose::Generate => self.tier_at(gemini_generate::request::TIER),
             _ => None,
         };
-        in_own_place.or_else(|| self.tier_at(TIER))
+        Ok(in_own_place.or_else(|| self.tier_at(TIER)))
     }
 
     fn tier_at(&self, index: usize) -> Option<Tier> {

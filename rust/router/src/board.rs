@@ -11,7 +11,7 @@ use crate::need::{Need, expected_pico};
 use crate::random::{hash, join};
 use crate::wishes::{Members, Wishes, covers, read, tier_of_tag};
 use fairlead_ir::{PriceTable, Tier};
-use fairlead_snapshot::{CredentialLimits, Endpoint, Model, Provider, Snapshot, SnapshotError};
+use fairlead_snapshot::{CredentialLimits, Endpoint, Modalities, Model, Provider, Snapshot, SnapshotError};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -185,14 +185,13 @@ impl Board {
         self.models[self.entries[entry].model].entries.len() > 1
     }
 
-    /// Whether what a prompt holds beside text decides among the endpoints of these models: they do not all take the same.
+    /// Whether what a prompt holds beside text decides anything at the endpoints of these models: one of them is known not to take all of it.
     pub fn inputs_matter(&self, models: &[Named]) -> bool {
-        let mut inputs = models.iter().flat_map(|named| self.entries_of(named.model)).map(|position| {
-            let endpoint = self.endpoint(&self.entries[position]);
-            endpoint.input_modalities
-        });
-        let first = inputs.next();
-        inputs.any(|other| Some(other) != first)
+        let mut positions = models.iter().flat_map(|named| self.entries_of(named.model));
+        positions.any(|position| {
+            let takes = self.endpoint(&self.entries[position]).input_modalities;
+            !takes.is_empty() && !takes.contains(Modalities::MEDIA)
+        })
     }
 
     /// The endpoints of a model, in the order of preference.

@@ -93,9 +93,14 @@ impl Reason {
         }
     }
 
-    /// Whether the request is too large for the endpoint, as far as that can be said before.
-    pub(crate) const fn is_of_size(self) -> bool {
-        matches!(self, Reason::Context(_) | Reason::Prompt(_) | Reason::Completion(_))
+    /// Whether the endpoint may take the request all the same: the prompt's size is estimated; and a file that a model does not take may go there
+    /// as text, catalogues are often silent about files.
+    pub(crate) fn is_a_guess(self) -> bool {
+        match self {
+            Reason::Context(_) | Reason::Prompt(_) => true,
+            Reason::Inputs(missing) => missing == Modalities::FILE,
+            _ => false,
+        }
     }
 
     /// The member of a request that it comes from, as clients of OpenRouter write it; `None` where it is the model's own nature.
@@ -128,6 +133,11 @@ impl Reason {
             Reason::NoWord(_) => 1,
             _ => 2,
         }
+    }
+
+    /// Whether the same would let the endpoint in.
+    pub(crate) fn is_relaxed_like(self, other: Reason) -> bool {
+        self.word() == other.word() && self.relax() == other.relax()
     }
 
     /// What would let the endpoint in.
@@ -204,6 +214,7 @@ impl Demand<'_> {
         if !self.need.is_unsized {
             self.size(entry)?;
         }
+        self.completion(entry)?;
         self.keys(entry)?;
         self.abilities(entry)?;
         Ok(way)
@@ -273,10 +284,13 @@ impl Demand<'_> {
         if let Some(context) = endpoint.context_tokens.filter(|context| prompt.saturating_add(most) > *context) {
             return Err(Reason::Context(context));
         }
-        if let Some(longest) = endpoint.max_prompt_tokens.filter(|longest| prompt > *longest) {
-            return Err(Reason::Prompt(longest));
-        }
-        let gives = endpoint.max_completion_tokens.or(self.board.model(entry).max_completion_tokens);
+        endpoint.max_prompt_tokens.filter(|longest| prompt > *longest).map_or(Ok(()), |longest| Err(Reason::Prompt(longest)))
+    }
+
+    /// What the caller says and what is known of the endpoint are no estimates.
+    fn completion(&self, entry: &Entry) -> Result<(), Reason> {
+        let most = self.need.max_tokens.unwrap_or(0);
+        let gives = self.board.endpoint(entry).max_completion_tokens.or(self.board.model(entry).max_completion_tokens);
         gives.filter(|gives| most > *gives).map_or(Ok(()), |gives| Err(Reason::Completion(gives)))
     }
 

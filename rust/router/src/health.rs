@@ -27,7 +27,7 @@ pub use quota::{Meter, Quota};
 pub use registry::Registry;
 pub(crate) use registry::Shelves;
 pub use report::{Quantiles, Report, ToolCalls};
-pub use retry_after::{LONGEST_MS as LONGEST_RETRY_AFTER_MS, retry_after_ms};
+pub use retry_after::{LONGEST_HINT_MS, LONGEST_MS as LONGEST_RETRY_AFTER_MS, hinted_ms, retry_after_ms};
 pub use rolling::{Percentiles, Window};
 
 /// Below so many attempts an uptime says nothing.

@@ -16,8 +16,8 @@ pub use auto::{Auto, CostTier};
 pub struct Wanted {
     /// How models are picked.
     pub pick: Pick,
-    /// What a router may pick from: every model that the key may use. Empty where there is no router.
-    pub pool: Vec<usize>,
+    /// What a router may pick from: every model that the key may use, each with the router's suffixes. Empty where there is no router.
+    pub pool: Vec<Named>,
     /// The models, in order; behind what a router picks.
     pub models: Vec<Named>,
     /// What presets wish; the request's own wishes go over these.
@@ -178,7 +178,14 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
     if request.models.is_empty() {
         reader.fallbacks_of_preset()?;
     }
-    Ok(wanted)
+    match wanted.presets.first() {
+        Some(position) if wanted.models.is_empty() && wanted.pick == Pick::Listed => {
+            let name = &board.snapshot().presets[*position].name;
+            let message = format!("the preset {name:?} names no model; put one before it: \"vendor/model{MARK}{name}\"");
+            Err(error("model", NameErrorKind::Senseless, message))
+        }
+        _ => Ok(wanted),
+    }
 }
 
 /// The presets that a request names, in the order in which they count, whether or not there are such; as indexes into the snapshot's.
@@ -210,14 +217,14 @@ struct Reader<'a, F> {
 
 impl<F: Fn(&str) -> bool> Reader<'_, F> {
     fn name(&mut self, path: &str, name: &str) -> Result<(), NameError> {
-        if let Some(pick) = router(name) {
-            return self.router(path, pick);
-        }
         if let Some((model, preset)) = name.split_once(MARK) {
-            // A router is a name with the prefix.
+            // `openrouter/` is the prefix of a name.
             let is_alone = model.is_empty() || model == "openrouter/";
             self.preset(path, preset, is_alone)?;
             return if is_alone { Ok(()) } else { self.name(path, model) };
+        }
+        if let Some((pick, suffixes)) = router(name) {
+            return self.router(path, pick, suffixes);
         }
         if let Some(split) = self.board.snapshot().splits.iter().position(|split| split.name == name) {
             return self.split(path, split);
@@ -265,8 +272,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
 
     /// What a preset wishes, and its model where the request names none.
     fn preset(&mut self, path: &str, name: &str, with_model: bool) -> Result<(), NameError> {
-        let found = self.board.snapshot().find(&format!("{MARK}{name}"));
-        let (Some(found), Some((position, wishes))) = (found, self.board.preset(name)) else {
+        let Some((position, wishes)) = self.board.preset(name) else {
             let known = || self.board.snapshot().presets.iter().map(|preset| preset.name.as_str());
             let message = format!("there is no preset {name:?}{}", did_you_mean(known(), name));
             let instead = nearest(known(), name).map(|near| format!("@preset/{near}"));
@@ -278,14 +284,13 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         // What was named first wins.
         let earlier = std::mem::take(&mut self.wanted.wishes);
         self.wanted.wishes = earlier.over(wishes);
-        if with_model {
-            let board = self.board;
-            let (_, variant) = self.variant(path, &board.snapshot().presets[position].model)?;
-            return self.push(path, found, variant);
-        }
-        self.wanted.strict_translation |= found.strict_translation;
-        self.wanted.automatic_cache |= found.automatic_cache;
-        Ok(())
+        let board = self.board;
+        let preset = &board.snapshot().presets[position];
+        self.wanted.strict_translation |= preset.strict_translation;
+        self.wanted.automatic_cache |= preset.automatic_cache;
+        let Some(model) = preset.model.as_ref().filter(|_| with_model) else { return Ok(()) };
+        let (found, variant) = self.variant(path, model)?;
+        self.push(path, found, variant)
     }
 
     fn split(&mut self, path: &str, position: usize) -> Result<(), NameError> {
@@ -297,13 +302,16 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
     }
 
     /// A router picks from every model that the key may use.
-    fn router(&mut self, path: &str, pick: Pick) -> Result<(), NameError> {
+    fn router(&mut self, path: &str, pick: Pick, suffixes: &str) -> Result<(), NameError> {
         if !self.wanted.models.is_empty() || self.wanted.pick != Pick::Listed {
             let message = "a router picks the model: it stands alone, or first with fallbacks behind it".to_owned();
             return Err(error(path, NameErrorKind::Senseless, message));
         }
+        let mut words = suffixes.split(':').skip(1);
+        let variant = words.try_fold(Variant::PLAIN, apply).map_err(|message| error(path, NameErrorKind::Senseless, message))?;
         let models = &self.board.snapshot().models;
-        self.wanted.pool = (0..models.len()).filter(|model| (self.allowed)(&models[*model].id)).collect();
+        let usable = (0..models.len()).filter(|model| (self.allowed)(&models[*model].id));
+        self.wanted.pool = usable.map(|model| Named { model, variant }).collect();
         self.wanted.pick = pick;
         Ok(())
     }
@@ -321,20 +329,48 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
     }
 
     fn unknown(&self, path: &str, name: &str) -> NameError {
-        let shown = shown(name);
-        let near = self.board.snapshot().nearest(name);
-        let message = match near {
-            Some(near) => format!("there is no model {shown:?}; did you mean {near:?}?"),
-            None => format!("there is no model {shown:?}; GET /api/v1/models lists them"),
+        let (snapshot, shown) = (self.board.snapshot(), shown(name));
+        // As long as it is known with its suffixes taken off.
+        let mut shorter = std::iter::successors(Some(name), |name| Some(name.rsplit_once(':')?.0));
+        let absent = shorter.find_map(|name| snapshot.absent_model(name));
+        let near = if absent.is_none() { snapshot.nearest(name) } else { None };
+        let others = self.of_the_same_vendor(name);
+        let what = match absent {
+            Some(why) => format!("the model {shown:?} {why}"),
+            None => format!("there is no model {shown:?}"),
         };
-        NameError { instead: near.map(str::to_owned), ..error(path, NameErrorKind::Unknown, message) }
+        let message = match (near, &others[..]) {
+            (Some(near), _) => format!("{what}; did you mean {near:?}?"),
+            (None, []) => format!("{what}; GET /api/v1/models lists them"),
+            (None, _) => {
+                let others = others.iter().map(|other| format!("{other:?}")).collect::<Vec<_>>().join(", ");
+                format!("{what}; of the same vendor there are {others}")
+            }
+        };
+        let instead = near.or(others.first().copied()).map(str::to_owned);
+        NameError { instead, ..error(path, NameErrorKind::Unknown, message) }
+    }
+
+    /// The few models of a name's vendor that begin most like it.
+    fn of_the_same_vendor(&self, name: &str) -> Vec<&str> {
+        const MOST: usize = 3;
+        let name = name.strip_prefix("openrouter/").unwrap_or(name);
+        let Some(slash) = name.find('/') else { return Vec::new() };
+        let of_vendor = |id: &&str| id.starts_with(&name[..=slash]) && (self.allowed)(id);
+        let mut ids: Vec<&str> = self.board.snapshot().models.iter().map(|model| &*model.id).filter(of_vendor).collect();
+        let alike = |id: &str| id.bytes().zip(name.bytes()).take_while(|(left, right)| left == right).count();
+        ids.sort_by_key(|id| std::cmp::Reverse(alike(id)));
+        ids.truncate(MOST);
+        ids
     }
 }
 
-fn router(name: &str) -> Option<Pick> {
-    match name {
-        "openrouter/auto" => Some(Pick::Auto(Auto::default())),
-        "openrouter/free" => Some(Pick::Free),
+/// The router that a name is, and its suffixes from the first colon on.
+fn router(name: &str) -> Option<(Pick, &str)> {
+    let (router, suffixes) = name.split_at(name.find(':').unwrap_or(name.len()));
+    match router {
+        "openrouter/auto" => Some((Pick::Auto(Auto::default()), suffixes)),
+        "openrouter/free" => Some((Pick::Free, suffixes)),
         _ => None,
     }
 }
@@ -353,11 +389,9 @@ fn apply(variant: Variant, suffix: &str) -> Result<Variant, String> {
         "floor" => sorted(By::Price, Some(Tier::Flex)),
         "exacto" => sorted(By::Exacto, None),
         "online" => Err(":online is not in this version; ask for the model's own search with web_search_options".to_owned()),
-        "thinking" => {
-            Err("this model has no :thinking variant of its own; ask with reasoning, such as {\"effort\": \"medium\"}".to_owned())
-        }
-        "extended" => Err("this model has no :extended variant; an endpoint that the prompt fits into is chosen anyway".to_owned()),
-        "batch" => Err("this model has no :batch variant; batches are not in this version".to_owned()),
+        "thinking" => Err("there is no :thinking variant of it; ask with reasoning, such as {\"effort\": \"medium\"}".to_owned()),
+        "extended" => Err("there is no :extended variant of it; an endpoint that the prompt fits into is chosen anyway".to_owned()),
+        "batch" => Err("there is no :batch variant of it; batches are not in this version".to_owned()),
         _ => {
             let known = ["free", "nitro", "floor", "exacto"];
             Err(format!("there is no variant {:?}{}", shown(suffix), did_you_mean(known.into_iter(), suffix)))

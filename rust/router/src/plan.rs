@@ -9,8 +9,8 @@ use crate::random::Draws;
 use crate::sticky::{Pin, ROUTER_HASH, key};
 use crate::strategy::{self, auto};
 use crate::wishes::Wishes;
-use fairlead_ir::Dialect;
-use fairlead_snapshot::{Endpoint, Parameters};
+use fairlead_ir::{Dialect, Tier};
+use fairlead_snapshot::{Endpoint, Modalities, Parameters};
 
 /// What a request asks for, and when. The same order on the same board with the same health gives the same plan.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Order<'a> {
     /// How models are picked.
     pub pick: &'a Pick,
     /// What a router may pick from.
-    pub pool: &'a [usize],
+    pub pool: &'a [Named],
     /// The models, in order.
     pub models: &'a [Named],
     /// What it wants.
@@ -166,13 +166,27 @@ impl Plan {
         self.steps.iter().find(|step| step.pinned).map(|step| step.entry)
     }
 
-    /// Why nothing can be tried, and what would change that; for a 404.
+    /// Why nothing can be tried, and what would change that; for a 404. Endpoints that the same would let in share the advice.
     pub fn refusal(&self, board: &Board) -> String {
         const SHOWN: usize = 5;
-        let mut text = "no endpoint satisfies this request:".to_owned();
+        let mut groups: Vec<(Reason, Vec<String>)> = Vec::new();
         for Removed { entry, reason } in self.removed.iter().take(SHOWN) {
             let entry = board.entry(*entry);
-            text.push_str(&format!(" {} at {} ({}: {});", board.model(entry).id, entry.tag, reason.word(), reason.relax()));
+            let named = format!("{} at {}", board.model(entry).id, entry.tag);
+            match groups.iter_mut().find(|(other, _)| other.is_relaxed_like(*reason)) {
+                Some((_, endpoints)) => endpoints.push(named),
+                None => groups.push((*reason, vec![named])),
+            }
+        }
+        let mut text = match self.main_reason() {
+            // OpenRouter's words, which clients look for.
+            Some(Reason::Inputs(missing)) => {
+                format!("no endpoints found that support {} input:", missing.names().collect::<Vec<_>>().join(" and "))
+            }
+            _ => "no endpoint satisfies this request:".to_owned(),
+        };
+        for (reason, endpoints) in groups {
+            text.push_str(&format!(" {} ({}: {});", endpoints.join(", "), reason.word(), reason.relax()));
         }
         if self.removed.len() > SHOWN {
             text.push_str(&format!(" and {} more", self.removed.len() - SHOWN));
@@ -208,12 +222,12 @@ pub fn plan(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: 
     }
 }
 
-/// Decides as [`plan`] does. Where nothing but sizes stands in the way, once more without them: they are estimated, and the provider says
-/// itself that it is too much.
+/// Decides as [`plan`] does. Where nothing but guesses (the size of the prompt, its files) stands in the way, once more without them: the
+/// provider says itself that it is too much.
 pub fn decide(board: &Board, order: &Order<'_>, moment: &mut impl Moment, serves: impl Fn(&Endpoint) -> Option<Way>, made: &mut Plan) {
     plan(board, order, moment, &serves, made);
-    if made.steps.is_empty() && made.removed.iter().any(|removed| removed.reason.is_of_size()) {
-        let unsized_need = Need { is_unsized: true, ..*order.need };
+    if made.steps.is_empty() && made.removed.iter().any(|removed| removed.reason.is_a_guess()) {
+        let unsized_need = Need { is_unsized: true, inputs: order.need.inputs.without(Modalities::FILE), ..*order.need };
         plan(board, &Order { need: &unsized_need, ..*order }, moment, &serves, made);
     }
 }
@@ -238,8 +252,13 @@ pub(crate) fn collect(
     let only_free = matches!(order.pick, Pick::Free);
     let tools = Parameters::one("tools").filter(|_| order.need.has_tools).unwrap_or(Parameters::NONE);
     for (model, named) in models.iter().enumerate() {
-        // A model that nobody sells in the tier is served in the usual one, whatever the others are sold in.
-        let has_tier = asked.is_some_and(|asked| positions(named).any(|position| board.entry(position).is_of(asked)));
+        // A model that nobody sells in the tier is served in the usual one, whatever the others are sold in. What the dialect that is spoken
+        // there has no word for is not sold.
+        let sells = |entry: &Entry, asked| {
+            let can_say = |tier: Tier| serves(board.endpoint(entry)).is_some_and(|way| tier.word(way.dialect).is_some());
+            entry.is_of(asked) && entry.asks.is_none_or(can_say)
+        };
+        let has_tier = asked.is_some_and(|asked| positions(named).any(|position| sells(board.entry(position), asked)));
         let demand = Demand { board, need: order.need, wishes: order.wishes, has_tier, only_free, tools };
         // A model may be listed again, with another suffix: what it adds is new, what is there stays.
         let is_again = models[..model].iter().any(|earlier| earlier.model == named.model);

@@ -105,6 +105,17 @@ impl Vocabulary for Modality {
     const NAMES: &'static [&'static str] = &["text", "image", "file", "audio", "video", "embeddings", "rerank", "speech", "transcription"];
 }
 
+impl Modalities {
+    /// What a prompt may hold beside text: the names from `image` to `video`.
+    pub const MEDIA: Modalities = Names { bits: 0b1_1110, vocabulary: PhantomData };
+    /// PDFs and the like.
+    pub const FILE: Modalities = Names { bits: 0b100, vocabulary: PhantomData };
+    /// What is made of a text that is no reply to it.
+    pub const EMBEDDINGS: Modalities = Names { bits: 0b10_0000, vocabulary: PhantomData };
+    /// What only endpoints of their own do: embeddings and what follows it.
+    pub const NO_CHAT: Modalities = Names { bits: 0b1_1110_0000, vocabulary: PhantomData };
+}
+
 /// What a request may ask for, under OpenRouter's names.
 pub enum Parameter {}
 

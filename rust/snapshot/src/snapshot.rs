@@ -31,16 +31,22 @@ pub struct Snapshot {
     pub presets: Vec<Preset>,
     /// Splits; their names stand where a model is named.
     pub splits: Vec<Split>,
+    absent_providers: Vec<wire::Absent>,
+    absent_models: Vec<wire::Absent>,
     names: Known,
 }
 
-/// What a preset asks for beside what [`Found`] says.
+/// What requests that name it ask for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Preset {
     /// What stands behind `@preset/`.
     pub name: String,
-    /// Its model as it is named, with suffixes; known.
-    pub model: String,
+    /// Its model as it is named, with suffixes; known. `None`: requests name one beside it.
+    pub model: Option<String>,
+    /// A translation that loses something is refused.
+    pub strict_translation: bool,
+    /// Where a client marks nothing for the prompt cache, it is marked by us.
+    pub automatic_cache: bool,
     /// Models to fall back to; every one is known.
     pub models: Vec<String>,
     /// The `provider` object, as JSON.
@@ -258,12 +264,13 @@ impl Snapshot {
             models.push(sources.model(model)?);
         }
         add_presets(&mut names, &wire.presets)?;
-        let presets = wire.presets.into_iter().map(|given| preset(given, &names)).collect::<Result<_, _>>()?;
+        let presets: Vec<Preset> = wire.presets.into_iter().map(|given| preset(given, &names)).collect::<Result<_, _>>()?;
         let splits = splits(wire.splits, &names)?;
         add_shadows(&mut models, wire.shadows, &names)?;
         let providers = wire.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
         let admin_token_hash = admin_token_hash(&wire.admin_token_hash)?;
-        Ok(Snapshot { version: wire.version, settings: wire.settings, admin_token_hash, providers, models, presets, splits, names })
+        let wire::Snapshot { version, settings, absent_providers, absent_models, .. } = wire;
+        Ok(Snapshot { version, settings, admin_token_hash, providers, models, presets, splits, absent_providers, absent_models, names })
     }
 
     /// What a client means: a catalogue id, an alias or `@preset/…`, with or without the prefix `openrouter/`.
@@ -276,23 +283,43 @@ impl Snapshot {
         self.models.get(self.find(name)?.model)
     }
 
+    /// Why a provider of the catalogue, by any of its names, is not on here; `None` of one that nobody knows. Linear: only for errors.
+    pub fn absent_provider(&self, name: &str) -> Option<&str> {
+        why_absent(&self.absent_providers, name)
+    }
+
+    /// Why a model of the catalogue, by any of its names, cannot be had here; `None` of one that nobody knows. Linear: only for errors.
+    pub fn absent_model(&self, name: &str) -> Option<&str> {
+        why_absent(&self.absent_models, name.strip_prefix("openrouter/").unwrap_or(name))
+    }
+
     /// The known name nearest to an unknown one, for an error text. Linear: only for errors.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         nearest(self.names.keys().map(String::as_str), name)
     }
 }
 
-/// Presets are names too. They stand for a model or an alias, not for each other.
+fn why_absent<'a>(absent: &'a [wire::Absent], name: &str) -> Option<&'a str> {
+    absent.iter().find(|absent| absent.names.iter().any(|known| known.eq_ignore_ascii_case(name))).map(|absent| &*absent.why)
+}
+
+/// Presets that have a model are names too. They stand for a model or an alias, not for each other.
 fn add_presets(names: &mut Known, presets: &[wire::Preset]) -> Result<(), SnapshotError> {
     let mut found = Vec::with_capacity(presets.len());
     for preset in presets {
-        let Found { model, .. } = known(names, &preset.model, || format!("presets.{}.model", preset.name))?;
-        found.push(Found { model, strict_translation: preset.strict_translation, automatic_cache: preset.automatic_cache });
+        let wire::Preset { name, model, strict_translation, automatic_cache, .. } = preset;
+        let model = model.as_ref().map(|model| known(names, model, || format!("presets.{name}.model"))).transpose()?;
+        found.push(model.map(|Found { model, .. }| Found {
+            model,
+            strict_translation: *strict_translation,
+            automatic_cache: *automatic_cache,
+        }));
     }
-    for (preset, found) in presets.iter().zip(found) {
-        if names.insert(format!("@preset/{}", preset.name), found).is_some() {
+    for (position, (preset, found)) in presets.iter().zip(found).enumerate() {
+        if presets[..position].iter().any(|other| other.name == preset.name) {
             return Err(SnapshotError::new(format!("presets.{}", preset.name), "the name is taken twice"));
         }
+        names.extend(found.map(|found| (format!("@preset/{}", preset.name), found)));
     }
     Ok(())
 }
@@ -301,9 +328,10 @@ fn preset(given: wire::Preset, names: &Known) -> Result<Preset, SnapshotError> {
     for (position, model) in given.models.iter().enumerate() {
         known(names, model, || format!("presets.{}.models.{position}", given.name))?;
     }
-    let wire::Preset { name, model, models, provider, route, fields, version, .. } = given;
+    let wire::Preset { name, model, strict_translation, automatic_cache, models, provider, route, fields, version } = given;
     let text = |given: Option<Box<RawValue>>| given.map(|given| given.get().into());
-    Ok(Preset { name, model, models, provider: text(provider), route: text(route), version, fields: text(fields), template: None })
+    let (provider, route, fields) = (text(provider), text(route), text(fields));
+    Ok(Preset { name, model, strict_translation, automatic_cache, models, provider, route, version, fields, template: None })
 }
 
 fn splits(given: Vec<wire::Split>, names: &Known) -> Result<Vec<Split>, SnapshotError> {

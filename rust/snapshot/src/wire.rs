@@ -30,6 +30,22 @@ pub struct Snapshot {
     /// Copies of requests that go to a second model.
     #[serde(default)]
     pub shadows: Vec<Shadow>,
+    /// Providers of the catalogue that are off here.
+    #[serde(default)]
+    pub absent_providers: Vec<Absent>,
+    /// Models of the catalogue that nobody serves here.
+    #[serde(default)]
+    pub absent_models: Vec<Absent>,
+}
+
+/// What the catalogue knows and requests cannot have here: for error texts.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Absent {
+    /// What a request may call it.
+    pub names: Vec<String>,
+    /// Why it is not here, as a sentence without its end.
+    pub why: String,
 }
 
 /// Timeouts, limits and switches.
@@ -414,8 +430,9 @@ pub enum Status {
 pub struct Preset {
     /// What stands behind `@preset/`. Unique.
     pub name: String,
-    /// A model's id or alias, with suffixes such as `:nitro`.
-    pub model: String,
+    /// A model's id or alias, with suffixes such as `:nitro`. Absent: requests name one beside the preset.
+    #[serde(default)]
+    pub model: Option<String>,
     /// A translation that loses something is refused.
     #[serde(default)]
     pub strict_translation: bool,

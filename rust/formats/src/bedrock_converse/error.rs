@@ -20,8 +20,10 @@ pub(crate) fn read_response(status: u16, class: Option<&str>, body: &[u8]) -> Pr
 fn read(status: Option<u16>, class: &str, body: &[u8], otherwise: &str) -> ProviderError {
     let class = bare(class);
     let read = read_or(body, otherwise);
-    let by_class = kind_of(class, &read.message).or_else(|| by_model(class, body));
-    let kind = by_class.or(status.map(ErrorKind::from_provider_status)).unwrap_or(read.kind);
+    let by_status = status.map(ErrorKind::from_provider_status);
+    // These are about our account, whatever class a host puts beside them.
+    let kind = by_status.filter(|_| matches!(status, Some(401..=403))).or_else(|| kind_of(class, &read.message));
+    let kind = kind.or_else(|| by_model(class, body)).or(by_status).unwrap_or(read.kind);
     let code = if class.is_empty() { read.code } else { class.to_owned() };
     // AWS's words would mean nothing to the SDKs of other dialects.
     ProviderError { kind, told: read.told, message: read.message, code, own: crate::error::OwnWords::default() }
@@ -173,6 +175,10 @@ mod tests {
             "UnrecognizedClientException",
         );
         check(403, Some("AccessDeniedException"), body, K::ProviderCredential, "AccessDeniedException");
+        for status in [401, 402, 403] {
+            check(status, Some("ValidationException"), body, K::ProviderCredential, "ValidationException");
+        }
+        check(402, Some("ServiceQuotaExceededException"), body, K::ProviderCredential, "ServiceQuotaExceededException");
         check(404, Some("ResourceNotFoundException"), body, K::ProviderCredential, "ResourceNotFoundException");
         check(408, Some("ModelTimeoutException"), body, K::ProviderTimeout, "ModelTimeoutException");
         check(500, Some("InternalServerException"), body, K::ProviderUnavailable, "InternalServerException");

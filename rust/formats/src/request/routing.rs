@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use fairlead_ir::Dialect;
-use serde_json::Value;
+use memchr::memchr_iter;
 
 use super::{Facts, Purpose};
 use crate::json::Kind;
@@ -69,10 +69,11 @@ impl Facts {
     /// What the prompt holds beside text, under OpenRouter's names.
     pub fn inputs<F: AsRef<[u8]>>(&self, frames: &[F]) -> Vec<&'static str> {
         let mut found = Vec::new();
-        if self.messages_range.len() <= MOST_LOOKED_AT_BYTES
-            && let Ok(conversation) = serde_json::from_slice::<Value>(&gather(frames, self.messages_range.clone()))
-        {
-            look(&conversation, &mut found);
+        if self.messages_range.len() <= MOST_LOOKED_AT_BYTES {
+            let conversation = gather(frames, self.messages_range.clone());
+            if may_hold_media(&conversation) {
+                look(&conversation, &mut found);
+            }
         }
         found
     }
@@ -143,29 +144,51 @@ const PARTS: [(&str, &str); 11] = [
     ("video", "video"),
 ];
 
-fn look(value: &Value, found: &mut Vec<&'static str>) {
-    match value {
-        Value::Array(list) => list.iter().for_each(|element| look(element, found)),
-        Value::Object(object) => {
-            let word = object.get("type").and_then(Value::as_str).unwrap_or_default();
-            let of_type = PARTS.iter().find(|(part, _)| *part == word).map(|(_, modality)| *modality);
-            let mime = ["inlineData", "inline_data", "fileData", "file_data"].iter().find_map(|name| {
-                let data = object.get(*name)?;
-                data.get("mimeType").or_else(|| data.get("mime_type"))?.as_str()
-            });
-            for modality in of_type.into_iter().chain(mime.and_then(of_mime)) {
-                if !found.contains(&modality) {
+/// Members that hold a file by its media type, in either spelling.
+const FILES: [&str; 4] = ["inlineData", "inline_data", "fileData", "file_data"];
+
+/// Whether any string ends as the name of a part or of a file's member does. One look at the quotes: most conversations are text alone. Quotes
+/// inside a text are behind a backslash.
+fn may_hold_media(text: &[u8]) -> bool {
+    let words = || PARTS.iter().map(|(word, _)| *word).chain(FILES);
+    memchr_iter(b'"', text).any(|at| {
+        let before = &text[..at];
+        matches!(before.last(), Some(b'a' | b'e' | b'l' | b'o' | b't')) && words().any(|word| before.ends_with(word.as_bytes()))
+    })
+}
+
+/// It was scanned: no deeper than the bodies that are taken.
+fn look(value: &[u8], found: &mut Vec<&'static str>) {
+    match value.first() {
+        Some(b'[') => elements(value).flatten().for_each(|element| look(element.value, found)),
+        Some(b'{') => {
+            for member in members(value).flatten() {
+                let modality = match member.kind {
+                    Kind::String if member.is("type") => of_part(member.value),
+                    Kind::Object if FILES.iter().any(|name| member.is(name)) => of_file(member.value),
+                    _ => None,
+                };
+                if let Some(modality) = modality.filter(|modality| !found.contains(modality)) {
                     found.push(modality);
                 }
+                // What tools are given and give back may look like anything.
+                if !["input", "arguments", "args"].iter().any(|name| member.is(name)) {
+                    look(member.value, found);
+                }
             }
-            // What tools are given and give back may look like anything.
-            object
-                .iter()
-                .filter(|(name, _)| !matches!(name.as_str(), "input" | "arguments" | "args"))
-                .for_each(|(_, value)| look(value, found));
         }
         _ => {}
     }
+}
+
+fn of_part(kind: &[u8]) -> Option<&'static str> {
+    let word = as_str(kind)?;
+    PARTS.iter().find(|(part, _)| *part == word).map(|(_, modality)| *modality)
+}
+
+fn of_file(file: &[u8]) -> Option<&'static str> {
+    let mime = members(file).flatten().find(|member| member.is("mimeType") || member.is("mime_type"))?;
+    of_mime(&as_str(mime.value)?)
 }
 
 fn of_mime(mime: &str) -> Option<&'static str> {
@@ -244,6 +267,8 @@ mod tests {
             r#"[{"parts":[{"inlineData":{"mimeType":"video/mp4","data":""}},{"fileData":{"mimeType":"application/pdf"}}]}]"#,
             &["video", "file"],
         );
+        check_inputs(GeminiGenerate, r#"[{"parts":[{"inline_data":{"mime_type":"audio/mp3","data":""}},{"text":"image"}]}]"#, &["audio"]);
+        check_inputs(OpenaiChat, r#"[{"role":"user","content":"say \\\"image\\\" or image"},{"role":"tool","name":"file"}]"#, &[]);
     }
 
     #[test]

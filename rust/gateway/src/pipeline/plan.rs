@@ -24,7 +24,7 @@ use fairlead_router::{
     WishError, Wishes, is_shadowed,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
-use fairlead_snapshot::{Endpoint, Model, Operation, Principal, Provider, Shadow, Snapshot, Target};
+use fairlead_snapshot::{Endpoint, Modalities, Model, Operation, Principal, Provider, Shadow, Snapshot, Target, did_you_mean};
 use http::HeaderValue;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -434,7 +434,7 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
         wrong_name(error, facts).unavailable(availability)
     };
     let wanted = names::resolve(&board, named(facts, session), asking.allowed, asking.seed).map_err(wrong_name)?;
-    let wishes = wishes(&board, intake)?;
+    let wishes = wishes(&board, intake, ask.manner)?;
     let said = if asking.is_kept { wishes.clone() } else { Wishes::NONE };
     // Over those of its presets.
     let wishes = wanted.wishes(wishes);
@@ -495,8 +495,18 @@ fn shown_in_a_header(weighed: &Weighed, seed: u64) -> Option<HeaderValue> {
 }
 
 /// What the request wishes itself.
-fn wishes(board: &Board, intake: &Intake) -> Result<Wishes, Failure> {
-    let (provider, route) = (intake.facts.extension("provider", &intake.frames), intake.facts.extension("route", &intake.frames));
+fn wishes(board: &Board, intake: &Intake, manner: Manner) -> Result<Wishes, Failure> {
+    // On `/v1` the word may be the provider's own.
+    if manner == Manner::Openrouter
+        && let Some(word) = intake.facts.unknown_tier(&intake.frames)
+    {
+        let known = || ["auto"].into_iter().chain(Tier::ALL.map(Tier::name));
+        let message = format!("is none of {}{}", known().collect::<Vec<_>>().join(", "), did_you_mean(known(), &word));
+        return Err(
+            Failure::new(ErrorKind::InvalidRequest, format!("\"service_tier\": {} {message}", shown(&word))).param(Some("service_tier"))
+        );
+    }
+    let (provider, route) = (intake.facts.said("provider", &intake.frames), intake.facts.extension("route", &intake.frames));
     let tier = intake.facts.tier;
     if provider.is_none() && route.is_none() {
         return Ok(Wishes { tier, ..Wishes::NONE });
@@ -571,8 +581,21 @@ pub(super) fn way(endpoint: &Endpoint, asked: Asked) -> Option<RouterWay> {
     best_way(endpoint, asked).map(|(way, dialect, _)| RouterWay { dialect, reluctant: way == Way::Reluctant })
 }
 
+/// Whether the endpoint does this kind of work, as far as is known what it gives.
+fn does(endpoint: &Endpoint, purpose: Purpose) -> bool {
+    let gives = endpoint.output_modalities;
+    gives.is_empty()
+        || match purpose {
+            Purpose::Embeddings => gives.contains(Modalities::EMBEDDINGS),
+            Purpose::Completions | Purpose::Generate | Purpose::CountTokens => !gives.without(Modalities::NO_CHAT).is_empty(),
+        }
+}
+
 /// The best way to ask an endpoint, if there is one.
 fn best_way(endpoint: &Endpoint, asked: Asked) -> Option<(Way, Dialect, Operation)> {
+    if !does(endpoint, asked.purpose) {
+        return None;
+    }
     let generation = asked.generation();
     let (dialect, operation) = match asked.purpose {
         Purpose::Embeddings => (Dialect::OpenaiChat, Operation::Embeddings),
@@ -613,11 +636,15 @@ const fn fidelity(dialect: Dialect) -> [Dialect; 5] {
 /// Nothing is left to try: what stands in the way.
 fn no_endpoint(board: &Board, plan: &fairlead_router::Plan, wanted: &Wanted, purpose: Purpose) -> Failure {
     if let (Some(Reason::NoDialect) | None, [only]) = (plan.main_reason(), &wanted.models[..]) {
+        let Model { id, endpoints, .. } = &board.snapshot().models[only.model];
+        let does_any = |purpose| endpoints.iter().any(|endpoint| does(endpoint, purpose));
         let what = match purpose {
-            Purpose::Embeddings => "turns texts into vectors",
-            Purpose::Completions | Purpose::Generate | Purpose::CountTokens => "can be spoken to in any dialect",
+            Purpose::Embeddings => "turns texts into vectors: send them to a model whose output is embeddings",
+            _ if does_any(purpose) => "can be spoken to in any dialect",
+            _ if does_any(Purpose::Embeddings) => "writes replies: it turns texts into vectors, at POST /embeddings",
+            _ => "writes replies",
         };
-        let message = format!("no endpoint of {} {what}", shown(&board.snapshot().models[only.model].id));
+        let message = format!("no endpoint of {} {what}", shown(id));
         return Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"));
     }
     Failure::new(ErrorKind::NotFound, plan.refusal(board)).word("no_endpoints")

@@ -11,7 +11,7 @@ use super::stateful;
 use super::translate::Back;
 use super::{Sending, Way};
 use crate::upstream::{Exchange, ExchangeError, Fill};
-use crate::worker::Worker;
+use crate::worker::{Worker, unix_ms};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderError, Told};
 use fairlead_formats::identity::Identity;
@@ -21,6 +21,7 @@ use fairlead_formats::request::Purpose;
 use fairlead_formats::splice::Edits;
 use fairlead_ir::{Elsewhere, ErrorKind, Fault, Finish, Manner};
 use fairlead_ledger::Outcome;
+use fairlead_router::health::{LONGEST_HINT_MS, hinted_ms};
 use fairlead_snapshot::Snapshot;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -419,17 +420,26 @@ pub(crate) fn refused(call: &Call, refusal: Refusal) -> Failure {
     failure
 }
 
+/// What a provider says of asking again, as far as it makes sense: times that can be read, within a day, in the forms that every client knows.
 fn retry_hints(exchange: &Exchange, body: &[u8]) -> Vec<(&'static str, HeaderValue)> {
-    let mut hints: Vec<_> = ["retry-after", "retry-after-ms", "x-should-retry"]
-        .into_iter()
-        .filter_map(|name| Some((name, HeaderValue::from_bytes(exchange.header(name)?).ok()?)))
-        .collect();
+    let text = |name| exchange.header(name).and_then(|value| std::str::from_utf8(value).ok());
+    let wait_ms = |name| hinted_ms(name, text(name)?, unix_ms());
+    let mut hints = Vec::new();
+    if let Some(wait_ms) = wait_ms("retry-after") {
+        hints.push(("retry-after", HeaderValue::from(wait_ms.div_ceil(1000))));
+    }
+    if let Some(wait_ms) = wait_ms("retry-after-ms") {
+        hints.push(("retry-after-ms", HeaderValue::from(wait_ms)));
+    }
     // Google says it in the body alone.
-    if !hints.iter().any(|(name, _)| name.starts_with("retry-after"))
-        && let Some(wait_ms) = error::retry_after_ms(body)
+    if hints.is_empty()
+        && let Some(wait_ms) = error::retry_after_ms(body).filter(|wait_ms| *wait_ms <= LONGEST_HINT_MS)
     {
         hints.push(("retry-after", HeaderValue::from(wait_ms.div_ceil(1000))));
         hints.push(("retry-after-ms", HeaderValue::from(wait_ms)));
+    }
+    if let Some(word) = text("x-should-retry").and_then(|said| ["true", "false"].into_iter().find(|word| *word == said)) {
+        hints.push(("x-should-retry", HeaderValue::from_static(word)));
     }
     hints
 }

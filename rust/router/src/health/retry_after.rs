@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// Nothing is believed beyond five minutes; what was due in the past is due now.
 pub const LONGEST_MS: u64 = 300_000;
+/// What a client is told to wait at most: limits of a day exist, longer ones nobody waits for.
+pub const LONGEST_HINT_MS: u64 = 86_400_000;
 /// Up to here `x-ratelimit-reset` counts seconds from now, beyond it since 1970.
 const RELATIVE_SECONDS: f64 = 30.0 * 86_400.0;
 
@@ -26,13 +28,26 @@ const PER_LIMIT: [&str; 8] = [
 pub fn retry_after_ms<'a>(headers: impl Iterator<Item = (&'a str, &'a str)> + Clone, body: Option<&[u8]>, now_ms: u64) -> Option<u64> {
     let value = |wanted: &str| headers.clone().find(|(name, _)| *name == wanted).map(|(_, value)| value.trim());
     let per_limit = || PER_LIMIT.iter().filter_map(|name| reset_ms(value(name)?, now_ms)).min();
-    value("retry-after")
-        .and_then(|text| delay_ms(text).or_else(|| moment_ms(text).map(|at_ms| at_ms.saturating_sub(now_ms))))
-        .or_else(|| value("retry-after-ms").and_then(number).map(|ms| ms as u64))
+    let general = |name| value(name).and_then(|text| wait_ms(name, text, now_ms));
+    general("retry-after")
+        .or_else(|| general("retry-after-ms"))
         .or_else(|| value("x-ratelimit-reset").and_then(|text| reset_ms(text, now_ms)))
         .or_else(per_limit)
         .or_else(|| body.and_then(retry_delay_ms))
         .map(|ms| ms.min(LONGEST_MS))
+}
+
+/// What `retry-after` or `retry-after-ms` says, if it makes sense and is no more than [`LONGEST_HINT_MS`]: for passing it on.
+pub fn hinted_ms(name: &str, text: &str, now_ms: u64) -> Option<u64> {
+    wait_ms(name, text.trim(), now_ms).filter(|ms| *ms <= LONGEST_HINT_MS)
+}
+
+/// The value of one of the general headers. Not clamped.
+fn wait_ms(name: &str, text: &str, now_ms: u64) -> Option<u64> {
+    match name {
+        "retry-after-ms" => number(text).map(|ms| ms as u64),
+        _ => delay_ms(text).or_else(|| moment_ms(text).map(|at_ms| at_ms.saturating_sub(now_ms))),
+    }
 }
 
 /// A reset: a delay, a moment, or a number that is one or the other by its size. Not clamped.
@@ -204,6 +219,22 @@ mod tests {
             ["", "-1", "soon", "5 apples", "1e3", "NaN", "inf", "99:99", "1d", "Sat, 99 Foo 2026 13:00:20 GMT", "2026-13-01T00:00:00Z"]
         {
             check("retry-after", nonsense, None);
+        }
+    }
+
+    #[test]
+    fn what_a_client_is_told_makes_sense() {
+        let check = |name: &str, text: &str, expected| assert_eq!(hinted_ms(name, text, NOW_MS), expected, "{name}: {text}");
+        check("retry-after", "7", Some(7_000));
+        check("retry-after", " 3600 ", Some(3_600_000));
+        check("retry-after", "86400", Some(LONGEST_HINT_MS));
+        check("retry-after", "Sat, 21 Nov 2026 13:00:20 GMT", Some(20_000));
+        check("retry-after-ms", "1500", Some(1_500));
+        for nonsense in ["86401", "99999999999999999999", "-1", "soon", "", "Sat, 21 Nov 2099 13:00:20 GMT"] {
+            check("retry-after", nonsense, None);
+        }
+        for nonsense in ["86400001", "-5", "2s"] {
+            check("retry-after-ms", nonsense, None);
         }
     }
 

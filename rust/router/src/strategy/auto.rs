@@ -2,7 +2,7 @@
 //! would cost there, that fits the size of the task, and draws among those by how much they are used and by how well it goes.
 
 use crate::board::Board;
-use crate::names::{Auto, CostTier, Named, Pick};
+use crate::names::{Auto, CostTier, Named, Pick, Variant};
 use crate::need::Way;
 use crate::plan::{Moment, Order, Plan, collect};
 use crate::random::Draws;
@@ -31,12 +31,8 @@ pub(crate) fn pick(
     plan: &mut Plan,
 ) {
     let auto = if let Pick::Auto(auto) = order.pick { Some(auto) } else { None };
-    let pool: Vec<Named> = order
-        .pool
-        .iter()
-        .filter(|model| auto.is_none_or(|auto| auto.may_pick(&board.snapshot().models[**model].id)))
-        .map(|model| Named::model(*model))
-        .collect();
+    let may_pick = |named: &Named| auto.is_none_or(|auto| auto.may_pick(&board.snapshot().models[named.model].id));
+    let pool: Vec<Named> = order.pool.iter().copied().filter(may_pick).collect();
     collect(board, order, &pool, moment, serves, plan);
     let pinned = plan.steps.iter().find(|step| step.pinned).map(|step| board.entry(step.entry).model);
     let mut eligible = eligible(board, order, moment, plan);
@@ -47,7 +43,9 @@ pub(crate) fn pick(
         eligible.iter().map(|eligible| (-draws.unit().ln() / f64::from(eligible.used + 1), eligible.model)).collect();
     placed.sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
     let drawn = placed.into_iter().map(|(_, model)| model).filter(|model| Some(*model) != pinned);
-    plan.models.extend(pinned.into_iter().chain(drawn).take(MOST_MODELS).map(Named::model));
+    // The suffixes of a router are those of all that it picks from.
+    let variant = pool.first().map_or(Variant::PLAIN, |named| named.variant);
+    plan.models.extend(pinned.into_iter().chain(drawn).take(MOST_MODELS).map(|model| Named { model, variant }));
 }
 
 /// The models that something serves: what the request costs there at least, and how much they are used.

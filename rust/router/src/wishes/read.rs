@@ -5,6 +5,7 @@ use crate::board::Board;
 use fairlead_ir::PicoUsd;
 use fairlead_ir::money::{MoneyError, parse_scaled};
 use fairlead_snapshot::{Quantizations, did_you_mean};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -66,7 +67,7 @@ pub fn read_models(models: &[u8]) -> Read<Vec<String>> {
 }
 
 fn json(path: &str, bytes: &[u8]) -> Read<Value> {
-    serde_json::from_slice(bytes).map_err(|error| WishError::new(path, format!("no JSON: {error}")))
+    serde_json::from_slice(bytes).map(|Once(value)| value).map_err(|error| WishError::new(path, error.to_string()))
 }
 
 /// The members of `provider`, as its reader knows them.
@@ -94,9 +95,9 @@ fn read_provider(value: &Value, board: &Board, wishes: &mut Wishes) -> Read<()> 
         let path = format!("provider.{key}");
         let path = path.as_str();
         match key.as_str() {
-            "order" => wishes.order = slugs(path, value, board, Unknown::Refused)?,
-            "only" => wishes.only = slugs(path, value, board, Unknown::Refused)?,
-            "ignore" => wishes.ignore = slugs(path, value, board, Unknown::Harmless)?,
+            "order" => wishes.order = slugs(path, value, board, Absent::Refused)?,
+            "only" => wishes.only = slugs(path, value, board, Absent::Refused)?,
+            "ignore" => wishes.ignore = slugs(path, value, board, Absent::Harmless)?,
             "allow_fallbacks" => wishes.allow_fallbacks = Some(flag(path, value)?),
             "require_parameters" => wishes.require_parameters = Some(flag(path, value)?),
             "data_collection" => wishes.deny_data_collection = word(path, value, &[("allow", false), ("deny", true)])?,
@@ -128,26 +129,32 @@ fn read_route(value: &Value, wishes: &mut Wishes) -> Read<()> {
     Ok(())
 }
 
-/// What a slug that nobody has means.
+/// What a provider means that is known, but has no endpoint here.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Unknown {
+enum Absent {
     Refused,
-    /// Nobody to keep out: a list made for elsewhere may stay as it is.
+    /// Nobody to keep out.
     Harmless,
 }
 
 /// Slugs as the board writes them; a provider's display name is as good, in any case.
-fn slugs(path: &str, value: &Value, board: &Board, unknown: Unknown) -> Read<Vec<Box<str>>> {
+fn slugs(path: &str, value: &Value, board: &Board, absent: Absent) -> Read<Vec<Box<str>>> {
     let mut slugs = Vec::new();
     for (position, text) in texts(path, value)?.into_iter().enumerate() {
-        match board.slug(&text) {
-            Some(slug) => slugs.push(slug),
-            None if unknown == Unknown::Harmless => {}
-            None => {
-                let hint = did_you_mean(board.slugs(), &text);
-                return Err(WishError::new(format!("{path}.{position}"), format!("there is no provider {:?}{hint}", shown(&text))));
-            }
+        if let Some(slug) = board.slug(&text) {
+            slugs.push(slug);
+            continue;
         }
+        let base = text.split('/').next().unwrap_or(&text);
+        let why = board.snapshot().absent_provider(base);
+        if absent == Absent::Harmless && (why.is_some() || board.slug(base).is_some()) {
+            continue;
+        }
+        let message = why.map_or_else(
+            || format!("there is no provider {:?}{}", shown(&text), did_you_mean(board.slugs(), &text)),
+            |why| format!("{why} (whoever runs this gateway can)"),
+        );
+        return Err(WishError::new(format!("{path}.{position}"), message));
     }
     Ok(slugs)
 }
@@ -246,6 +253,68 @@ fn price(path: &str, value: &Value, places: u32) -> Read<PicoUsd> {
         Ok(price) => Ok(PicoUsd(price)),
         Err(MoneyError::TooPrecise) if places == PER_MILLION => Err(token()),
         Err(error) => Err(WishError::new(path, format!("{:?} is {error}; it is in {unit}, without a sign or a currency", shown(&text)))),
+    }
+}
+
+/// A value none of whose objects says a thing twice: of two wishes nobody knows which is meant.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Once, D::Error> {
+        source.deserialize_any(OnceVisitor).map(Once)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Once(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((key, Once(value))) = object.next_entry::<String, Once>()? {
+            if members.contains_key(&key) {
+                return Err(A::Error::custom(format!("{:?} is said twice", shown(&key))));
+            }
+            members.insert(key, value);
+        }
+        Ok(Value::Object(members))
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::fleet::START_MS;
 use crate::world::{board, board_of, serves, spec};
 use fairlead_router::health::outcome::{Class, Outcome};
-use fairlead_router::names::{Auto, CostTier, NameError, NameErrorKind, Pick, Request, Sticky, Wanted, presets, resolve};
+use fairlead_router::names::{Auto, CostTier, NameError, NameErrorKind, Named, Pick, Request, Sticky, Wanted, presets, resolve};
 use fairlead_router::{Board, By, Need, Now, Order, Partition, Plan, Registry, Tier, Wishes, plan};
 
 fn names() -> Board {
@@ -13,7 +13,9 @@ fn names() -> Board {
     ];
     let rest = r#""presets":[{"name":"team","model":"acme/fast","models":["acme/gift"],"strict_translation":true,
         "provider":{"sort":"price","only":["p1"]}},
-        {"name":"quick","model":"acme/gift:free:nitro","models":["acme/fast:floor"]}],
+        {"name":"quick","model":"acme/gift:free:nitro","models":["acme/fast:floor"]},
+        {"name":"loose","strict_translation":true,"provider":{"sort":"price"}}],
+        "absent_models":[{"names":["acme/old"],"why":"was shut down"}],
         "splits":[{"name":"hasty","arms":[{"model":"acme/fast:nitro","share":1}]},
         {"name":"house","arms":[{"model":"acme/fast","share":1},{"model":"acme/gift","share":3}]}]"#;
     board_of(&specs, &[], rest, &Registry::default())
@@ -47,6 +49,33 @@ fn names_become_models() {
     check("openrouter/@preset/team", &[], &["acme/fast", "acme/gift"]);
     check("openrouter/lab/llama3:8b@preset/team", &[], &["lab/llama3:8b", "acme/gift"]);
     check("openrouter/free", &["acme/fast"], &["acme/fast"]);
+    check("acme/fast@preset/loose", &[], &["acme/fast"]);
+    check("@preset/loose", &["acme/gift"], &["acme/gift"]);
+    check("@preset/loose", &["@preset/team"], &["acme/fast"]);
+}
+
+#[test]
+fn routers_take_suffixes() {
+    let board = names();
+    let check = |model: &str, pick: Pick, free, sort, opens| {
+        let wanted = wanted(&board, Request { model, ..Request::default() }).unwrap();
+        let variant = wanted.pool[0].variant;
+        assert!(wanted.pool.iter().all(|named| named.variant == variant));
+        assert_eq!((wanted.pick, variant.free, variant.sort, variant.opens), (pick, free, sort, opens), "{model}");
+    };
+    let auto = || Pick::Auto(Auto::default());
+    check("openrouter/auto", auto(), false, None, None);
+    check("openrouter/auto:floor", auto(), false, Some(By::Price), Some(Tier::Flex));
+    check("openrouter/auto:nitro@preset/loose", auto(), false, Some(By::Throughput), Some(Tier::Priority));
+    check("openrouter/auto:free:exacto", auto(), true, Some(By::Exacto), None);
+    check("openrouter/free:nitro", Pick::Free, false, Some(By::Throughput), Some(Tier::Priority));
+    let picked = wanted(&board, Request { model: "openrouter/auto:free", ..Request::default() }).unwrap();
+    let need = Need::tokens(10, None);
+    let order = Order { pick: &picked.pick, pool: &picked.pool, ..Order::model(&[], &need, 1) };
+    let mut made = Plan::default();
+    plan(&board, &order, &mut Now(START_MS), serves, &mut made);
+    let ids: Vec<&str> = made.steps.iter().map(|step| &*board.model(board.entry(step.entry)).id).collect();
+    assert_eq!(ids, ["acme/gift"], "what costs nothing");
 }
 
 #[test]
@@ -129,6 +158,11 @@ fn names_that_are_no_good_say_why() {
     check("acme/fast:batch", Senseless, "not in this version");
     check("acme/fast:nitro:floor", Senseless, "different orders");
     check("@preset/tem", Unknown, "did you mean \"team\"?");
+    check("@preset/loose", Senseless, "put one before it: \"vendor/model@preset/loose\"");
+    check("openrouter/auto:florr", Senseless, "did you mean \"floor\"?");
+    check("openrouter/auto:online", Senseless, "web_search_options");
+    check("acme/old:free", Unknown, "\"acme/old:free\" was shut down; of the same vendor there are \"acme/fast\", \"acme/gift\"");
+    check("lab/something-else-altogether", Unknown, "of the same vendor there are \"lab/llama3:8b\"");
     let models = ["acme/fast".to_owned(), "acme/none".to_owned()];
     assert_eq!(wanted(&board, Request { models: &models, ..Request::default() }).unwrap_err().path, "models.1");
     assert_eq!(
@@ -188,11 +222,25 @@ fn market() -> Board {
 }
 
 fn picked(board: &Board, pick: &Pick, need: &Need, seed: u64) -> Vec<String> {
-    let pool: Vec<usize> = (0..board.snapshot().models.len()).collect();
+    let pool: Vec<Named> = (0..board.snapshot().models.len()).map(Named::model).collect();
     let order = Order { pick, pool: &pool, ..Order::model(&[], need, seed) };
     let mut made = Plan::default();
     plan(board, &order, &mut Now(START_MS), serves, &mut made);
     made.steps.iter().map(|step| board.model(board.entry(step.entry)).id.to_string()).collect()
+}
+
+#[test]
+fn the_suffix_of_a_router_orders_the_endpoints_of_what_it_picks() {
+    let board = board(&[spec("m/one", "p1", 1_000, ""), spec("m/one", "p2", 900, "")]);
+    let request = Request { model: "openrouter/auto:floor", ..Request::default() };
+    let wanted = resolve(&board, request, |_| true, 1).unwrap();
+    for seed in 0..50 {
+        let need = Need::tokens(10, None);
+        let order = Order { pick: &wanted.pick, pool: &wanted.pool, ..Order::model(&wanted.models, &need, seed) };
+        let mut made = Plan::default();
+        plan(&board, &order, &mut Now(START_MS), serves, &mut made);
+        assert_eq!(&*board.entry(made.steps[0].entry).tag, "p2", "{seed}");
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn named() -> impl Strategy<Value = NamedBy> {
         "house",
         "@preset/team",
         "m/1@preset/firm",
-        "openrouter/auto",
+        "openrouter/auto:floor",
         "openrouter/auto",
         "openrouter/free",
         "",
@@ -134,7 +134,7 @@ proptest! {
         specs in specs(), wishes in wishes(), history in history(), need in need(), seed in any::<u64>(), pick in pick(),
     ) {
         let board = board(&specs, &history);
-        let (models, pool) = (models(), [0, 1, 2]);
+        let (models, pool) = (models(), [0, 1, 2].map(Named::model));
         let order = Order { pick: &pick, pool: &pool, models: &models, wishes: &wishes, need: &need, pin: None, seed };
         let mut made = Plan::default();
         plan(&board, &order, &mut Now(START_MS), serves, &mut made);

@@ -23,7 +23,12 @@ fn shop() -> Board {
         ("two", r#""data_policy":{"training":false,"zdr":true}"#),
         ("four", r#""data_policy":{"training":true}"#),
     ];
-    board_of(&specs, &providers, "", &Registry::default())
+    board_of(
+        &specs,
+        &providers,
+        r#""absent_providers":[{"names":["off"],"why":"provider \"off\" is off: add [providers.off]"}]"#,
+        &Registry::default(),
+    )
 }
 
 fn provider(board: &Board, json: &str) -> Wishes {
@@ -37,7 +42,7 @@ fn wishes_are_read() {
     check("{}", Wishes::NONE);
     check(r#"{"order":null,"zdr":null}"#, Wishes::NONE);
     check(r#"{"order":["two/eu","ONE"]}"#, Wishes { order: vec!["two/eu".into(), "one".into()], ..Wishes::NONE });
-    check(r#"{"ignore":["elsewhere","four"]}"#, Wishes { ignore: vec!["four".into()], ..Wishes::NONE });
+    check(r#"{"ignore":["off","Off/eu","one/nowhere","four"]}"#, Wishes { ignore: vec!["four".into()], ..Wishes::NONE });
     check(
         r#"{"allow_fallbacks":false,"require_parameters":true}"#,
         Wishes { allow_fallbacks: Some(false), require_parameters: Some(true), ..Wishes::NONE },
@@ -79,6 +84,11 @@ fn wishes_that_cannot_be_meant_name_their_place() {
     check(r#"[]"#, "provider", "an object");
     check(r#"{"ordr":[]}"#, "provider.ordr", "did you mean \"order\"?");
     check(r#"{"order":["one","foor"]}"#, "provider.order.1", "did you mean \"four\"?");
+    check(r#"{"ignore":["one","foor"]}"#, "provider.ignore.1", "did you mean \"four\"?");
+    check(r#"{"only":["off"]}"#, "provider.only.0", "add [providers.off]");
+    check(r#"{"order":["off/eu"]}"#, "provider.order.0", "is off");
+    check(r#"{"zdr":true,"zdr":false}"#, "provider", "\"zdr\" is said twice");
+    check(r#"{"max_price":{"prompt":1,"prompt":2}}"#, "provider", "\"prompt\" is said twice");
     check(r#"{"only":"one"}"#, "provider.only", "a list");
     check(r#"{"only":[1]}"#, "provider.only.0", "this is a number");
     check(r#"{"zdr":"yes"}"#, "provider.zdr", "true or false");
@@ -141,6 +151,31 @@ fn filters_remove_and_say_why() {
     let top_k = Need { parameters: Parameters::one("top_k").unwrap(), ..small };
     check("{}", top_k, &[1, 2, 3, 6], "");
     check(r#"{"require_parameters":true}"#, top_k, &[3, 6], "require_parameters");
+}
+
+#[test]
+fn what_is_known_is_held_against_the_last_endpoint_too_and_guesses_are_not() {
+    let board = board_of(
+        &[spec("a/b", "small", 1, r#""context_tokens":1000,"max_completion_tokens":100,"input_modalities":["text"]"#)],
+        &[],
+        "",
+        &Registry::default(),
+    );
+    let check = |inputs: &[&str], prompt_tokens, max_tokens, refusal: Option<&str>| {
+        let (models, mut made) = ([Named::model(0)], Plan::default());
+        assert!(board.inputs_matter(&models));
+        let need = Need { inputs: Modalities::from_names(inputs).unwrap(), ..Need::tokens(prompt_tokens, max_tokens) };
+        decide(&board, &Order::model(&models, &need, 1), &mut Now(0), serves, &mut made);
+        assert_eq!(made.steps.is_empty(), refusal.is_some(), "{need:?}");
+        assert!(made.refusal(&board).contains(refusal.unwrap_or_default()), "{}", made.refusal(&board));
+    };
+    check(&[], 5_000, None, None);
+    check(&["file"], 10, Some(100), None);
+    check(&["file"], 5_000, None, None);
+    check(&[], 10, Some(101), Some("(max_tokens: lower max_tokens to 100)"));
+    check(&[], 5_000, Some(101), Some("lower max_tokens"));
+    check(&["image", "file"], 10, None, Some("no endpoints found that support image and file input: a/b at small"));
+    check(&["audio"], 5_000, None, Some("support audio input"));
 }
 
 #[test]
@@ -323,8 +358,39 @@ fn the_cause_is_told_and_not_what_follows_from_it() {
     ];
     check(&shop, "a/b", r#"{"max_price":{"prompt":0.4}}"#, None, "max_price", &lines);
     check(&shop, "openrouter/free", "{}", None, "free", &["one: name the model itself: openrouter/free picks what costs nothing"]);
-    let lines = [r#"three/batch: nothing: its dialect has no word for service_tier "batch""#, "one: leave service_tier away"];
-    check(&market, "a/b", "{}", Some(Tier::Batch), "service_tier", &lines);
+    let none = r#"{"max_price":{"prompt":0}}"#;
+    let lines = [r#"three/batch: nothing: its dialect has no word for service_tier "batch""#];
+    check(&market, "a/b", none, Some(Tier::Batch), "max_price", &lines);
+}
+
+#[test]
+fn what_no_dialect_here_can_ask_for_is_not_sold() {
+    let (mut usual, _) = sold("a/b", "{}", None, 10);
+    let (mut batch, _) = sold("a/b", "{}", Some(Tier::Batch), 10);
+    usual.sort_unstable();
+    batch.sort_unstable();
+    assert_eq!(batch, usual, "the usual tier serves, as where nobody sells it");
+}
+
+#[test]
+fn endpoints_that_the_same_would_let_in_share_the_advice() {
+    let board = shop();
+    let told = |name: &str, json: &str, need: Need| {
+        let wanted = resolve(&board, Request { model: name, ..Request::default() }, |_| true, 1).unwrap();
+        let wishes = provider(&board, json);
+        let order = Order { pick: &wanted.pick, pool: &wanted.pool, wishes: &wishes, ..Order::model(&wanted.models, &need, 1) };
+        let mut made = Plan::default();
+        plan(&board, &order, &mut Now(0), serves, &mut made);
+        made.refusal(&board)
+    };
+    let free = told("openrouter/free", "{}", Need::tokens(10, None));
+    assert_eq!(free.matches("name the model itself").count(), 1, "{free}");
+    let seed = Need { parameters: Parameters::one("logprobs").unwrap(), ..Need::tokens(10, None) };
+    let lacking = told("a/b", r#"{"require_parameters":true,"only":["one","two"]}"#, seed);
+    assert!(lacking.contains("a/b at one, a/b at two (require_parameters: ") && lacking.contains("logprobs"), "{lacking}");
+    let seen = Need { inputs: Modalities::one("image").unwrap(), ..Need::tokens(10, None) };
+    let blind = told("a/b", r#"{"only":["two/eu"]}"#, seen);
+    assert!(blind.contains("a/b at two/eu (input_modalities: it does not take: image)"), "{blind}");
 }
 
 #[test]

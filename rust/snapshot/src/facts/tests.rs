@@ -27,3 +27,12 @@ fn every_name_has_a_bit_of_its_own() {
     check::<Parameter>();
     check::<Quantization>();
 }
+
+#[test]
+fn sets_of_modalities_are_what_they_say() {
+    let check = |set: Modalities, expected: &[&str]| assert_eq!(set.names().collect::<Vec<_>>(), expected);
+    check(Modalities::MEDIA, &["image", "file", "audio", "video"]);
+    check(Modalities::FILE, &["file"]);
+    check(Modalities::EMBEDDINGS, &["embeddings"]);
+    check(Modalities::NO_CHAT, &["embeddings", "rerank", "speech", "transcription"]);
+}

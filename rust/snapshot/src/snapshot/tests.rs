@@ -88,6 +88,22 @@ fn presets_are_names_with_wishes() {
     check(presets, "openrouter/@preset/cached", Some(Found { automatic_cache: true, ..plain }));
     check(presets, "@preset/carefull", None);
     check(presets, "careful", None);
+    check(r#"[{"name":"loose","fields":{"seed":1}}]"#, "@preset/loose", None);
+}
+
+#[test]
+fn what_is_absent_says_why() {
+    let json = format!(
+        r#"{{"version":1,"providers":{PROVIDERS},"models":[],"absent_providers":[{{"names":["azure","Azure OpenAI"],"why":"it is off"}}],
+        "absent_models":[{{"names":["acme/old","old"],"why":"it was shut down"}}]}}"#
+    );
+    let snapshot = Snapshot::from_json(json.as_bytes()).unwrap();
+    let check = |found: Option<&str>, expected: Option<&str>| assert_eq!(found, expected);
+    check(snapshot.absent_provider("azure openai"), Some("it is off"));
+    check(snapshot.absent_provider("azur"), None);
+    check(snapshot.absent_model("openrouter/acme/old"), Some("it was shut down"));
+    check(snapshot.absent_model("old"), Some("it was shut down"));
+    check(snapshot.absent_model("acme/new"), None);
 }
 
 #[test]
@@ -271,7 +287,9 @@ fn presets_and_splits_arrive() {
     let snapshot = Snapshot::from_json(json.as_bytes()).unwrap();
     let preset = Preset {
         name: "p".to_owned(),
-        model: "nick:free:nitro".to_owned(),
+        model: Some("nick:free:nitro".to_owned()),
+        strict_translation: false,
+        automatic_cache: false,
         models: vec!["acme/fast:floor".to_owned()],
         provider: Some(r#"{"sort":"price"}"#.into()),
         route: Some(r#""sort""#.into()),
