@@ -41,7 +41,7 @@ pub use flusher::Durable;
 pub use journal::Journal;
 pub use reader::{ReadState, Reader};
 pub use record::ReserveRef;
-pub use recovery::{Recovery, recover};
+pub use recovery::{Recovery, Unapplied, recover};
 pub use writer::Writer;
 
 use std::path::PathBuf;

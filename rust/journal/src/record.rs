@@ -17,6 +17,12 @@ pub const ATTEMPTS_MAX: usize = 64;
 /// Losses stored one by one: of more, the first ones.
 pub const LOSSES_MAX: usize = 32;
 
+/// Places in a settlement: behind the generation and the start; behind the end; behind scopes, four bytes of enums, flags, status, usage
+/// and the amount reserved.
+const SETTLED_AT_OFFSET: usize = 16 + 8;
+const SCOPES_OFFSET: usize = SETTLED_AT_OFFSET + 8;
+const CHARGED_OFFSET: usize = SCOPES_OFFSET + 8 * 8 + 4 + 4 + 2 + 7 * 8 + 8;
+
 /// A [`Reserve`] whose texts are borrowed, so that writing one needs no allocation.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the fields are those of Reserve")]
@@ -201,7 +207,24 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
     Ok(record)
 }
 
-/// The generation a payload of either kind is about, without reading the rest.
+/// What balances need of a settlement's payload, without reading the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// When it was settled, Unix milliseconds.
+    pub settled_at_ms: u64,
+    /// Who pays.
+    pub scopes: Scopes,
+    /// How much.
+    pub charged: NanoUsd,
+}
+
+/// Reads the charge of what [`encode_settle`] wrote. It stands before everything of variable length, at the same place in every version.
+pub fn charge(payload: &[u8]) -> Result<Charge, Malformed> {
+    let at = |offset: usize| payload.get(offset..).map(Fields).ok_or(Malformed);
+    Ok(Charge { settled_at_ms: at(SETTLED_AT_OFFSET)?.u64()?, scopes: at(SCOPES_OFFSET)?.scopes()?, charged: at(CHARGED_OFFSET)?.money()? })
+}
+
+/// The generation a payload of any kind is about, without reading the rest.
 pub fn generation(payload: &[u8]) -> Result<GenerationId, Malformed> {
     Fields(payload).generation()
 }

@@ -1,9 +1,10 @@
-//! What a start finds: how much SQL has still to read, and the reservations whose process died before it settled them.
+//! What a start finds: what SQL has still to read and what it will charge, and the reservations whose process died before it settled
+//! them.
 
 use crate::Cursor;
 use crate::error::{Error, Problem, ProblemKind};
 use crate::frame::{self, Kind, Step};
-use crate::record;
+use crate::record::{self, Charge};
 use crate::retention::{Applied, Held, Holdings};
 use crate::segment::{self, ChainId, HEADER_BYTES, Header, SegmentId};
 use crate::writer::Writer;
@@ -17,6 +18,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// What [`crate::Journal::open`] found.
 #[derive(Debug, Default)]
 pub struct Recovery {
@@ -26,12 +29,28 @@ pub struct Recovery {
     pub orphans: Vec<Reserve>,
     /// Settlements that SQL has not committed yet.
     pub settled: u64,
+    /// What these charge: balances as SQL has them, less this, are balances as of now. Ordered, without zeros.
+    pub unapplied: Vec<Unapplied>,
     /// Damaged segments. Their records before the damage are in use; the files are set aside (`.quarantined`) instead of removed.
     pub quarantined: Vec<PathBuf>,
     /// Damage and torn ends, for the operator.
     pub problems: Vec<Problem>,
     /// Bytes of segments that were scanned.
     pub scanned_bytes: u64,
+}
+
+/// What settlements beyond the applied cursors charged one scope on one day. A generation's first terminal counts, as it does in SQL, and
+/// shadows charge nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unapplied {
+    /// Place of the scope, such as [`fairlead_ledger::Scopes::KEY`].
+    pub scope: usize,
+    /// The scope's id, never 0.
+    pub id: u64,
+    /// The UTC day of the settlements: its first moment, Unix milliseconds.
+    pub day_start_ms: u64,
+    /// Their sum.
+    pub charged: NanoUsd,
 }
 
 /// Settles what a dead process left open: charged 0, the estimated prompt as upstream cost, marked as recovered and estimated.
@@ -117,6 +136,7 @@ pub(crate) fn scan(
         recovery.scanned_bytes += found.bytes;
         holdings.add(Held { end: Some(found.end), damaged, ..Held::new(found.id, found.bytes) });
     }
+    recovery.unapplied = fold(&segments);
     recovery.orphans = match_up(segments, &mut holdings);
     Ok((recovery, holdings))
 }
@@ -129,7 +149,62 @@ struct Found {
     stop: Stop,
     settled: u64,
     open: Vec<Reserve>,
-    terminals: Vec<(GenerationId, Cursor)>,
+    /// Generations reserved and settled here.
+    closed: Vec<GenerationId>,
+    /// What SQL has still to take of their charges.
+    charges: Charges,
+    /// Terminals of reservations that stand elsewhere.
+    terminals: Vec<Terminal>,
+}
+
+struct Terminal {
+    generation: GenerationId,
+    at: Cursor,
+    /// What SQL has still to take of it.
+    charge: Option<Charge>,
+}
+
+/// Sums by scope, id and day.
+#[derive(Default)]
+struct Charges(HashMap<(usize, u64, u64), i64, foldhash::fast::RandomState>);
+
+impl Charges {
+    fn add(&mut self, charge: &Charge) {
+        let day_start_ms = charge.settled_at_ms - charge.settled_at_ms % DAY_MS;
+        for (scope, id) in charge.scopes.0.iter().enumerate().filter(|(_, id)| **id != 0) {
+            self.add_sum((scope, *id, day_start_ms), charge.charged.0);
+        }
+    }
+
+    fn add_sum(&mut self, place: (usize, u64, u64), amount: i64) {
+        let sum = self.0.entry(place).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+
+    fn into_sorted(self) -> Vec<Unapplied> {
+        let unapplied = |((scope, id, day_start_ms), sum)| Unapplied { scope, id, day_start_ms, charged: NanoUsd(sum) };
+        let mut sorted: Vec<Unapplied> = self.0.into_iter().filter(|(_, sum)| *sum != 0).map(unapplied).collect();
+        sorted.sort_unstable();
+        sorted
+    }
+}
+
+/// What all segments' settlements still have to charge. Terminals beside their reservation have been summed while scanning; one that
+/// stands elsewhere counts unless its generation has another one before it.
+fn fold(segments: &[Found]) -> Vec<Unapplied> {
+    let mut elsewhere: HashMap<GenerationId, Option<Charge>> = HashMap::new();
+    for terminal in segments.iter().flat_map(|found| &found.terminals) {
+        elsewhere.entry(terminal.generation).or_insert(terminal.charge);
+    }
+    if !elsewhere.is_empty() {
+        for generation in segments.iter().flat_map(|found| &found.closed) {
+            elsewhere.remove(generation);
+        }
+    }
+    let mut sums = Charges::default();
+    segments.iter().flat_map(|found| &found.charges.0).for_each(|(place, amount)| sums.add_sum(*place, *amount));
+    elsewhere.values().flatten().for_each(|charge| sums.add(charge));
+    sums.into_sorted()
 }
 
 /// Why a scan stopped.
@@ -156,7 +231,8 @@ impl Stop {
 
 /// Open reservations whose terminal is nowhere, by age; the others tell their segment what to wait for.
 fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Reserve> {
-    let terminals: HashMap<GenerationId, Cursor> = segments.iter().flat_map(|found| found.terminals.iter().copied()).collect();
+    let terminals: HashMap<GenerationId, Cursor> =
+        segments.iter().flat_map(|found| &found.terminals).map(|terminal| (terminal.generation, terminal.at)).collect();
     let mut orphans = BTreeMap::new();
     for found in segments {
         for reserve in found.open {
@@ -206,6 +282,8 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut 
         stop: Stop::Damaged,
         settled: 0,
         open: Vec::new(),
+        closed: Vec::new(),
+        charges: Charges::default(),
         terminals: Vec::new(),
     };
     match segment::check_header(bytes, id) {
@@ -221,10 +299,18 @@ impl Found {
         // Reservations are decoded at the end, when most of them have met their terminal.
         let mut open: HashMap<GenerationId, &[u8]> = HashMap::new();
         let mut sequence = None;
+        let mut resume_at = applied.offset_in(self.id).filter(|offset| *offset <= bytes.len() as u64);
+        let mut damaged = false;
         self.stop = loop {
             let rest = &bytes[self.end as usize..];
             let frame = match frame::read(rest, size.saturating_sub(self.end) as usize, seed) {
                 Step::Record(frame) if sequence.is_none_or(|before: u64| before + 1 == frame.sequence) => frame,
+                // SQL has what is damaged here, and will read on behind it.
+                _ if resume_at.is_some_and(|offset| offset > self.end) => {
+                    self.end = resume_at.take().unwrap_or(self.end);
+                    (sequence, damaged) = (None, true);
+                    continue;
+                }
                 other => break stop(&other, rest),
             };
             sequence = Some(frame.sequence);
@@ -233,11 +319,17 @@ impl Found {
             self.end += frame.size as u64;
             match kind {
                 Kind::Reserve => drop(open.insert(generation, frame.payload)),
-                Kind::Settle => self.settle(generation, open.remove(&generation).is_some(), applied),
+                Kind::Settle => {
+                    let Ok(charge) = record::charge(frame.payload) else { break Stop::Damaged };
+                    self.settle(generation, open.remove(&generation).is_some(), charge, applied);
+                }
                 // Its generation has, or gets, a terminal of its own.
                 Kind::Shadow => {}
             }
         };
+        if damaged {
+            self.stop = Stop::Damaged;
+        }
         for payload in open.into_values() {
             match record::decode_reserve(payload) {
                 Ok(reserve) => self.open.push(reserve),
@@ -247,13 +339,15 @@ impl Found {
         Ok(())
     }
 
-    fn settle(&mut self, generation: GenerationId, reserved_here: bool, applied: &Applied) {
+    fn settle(&mut self, generation: GenerationId, reserved_here: bool, charge: Charge, applied: &Applied) {
         let at = self.id.chain.cursor(self.id.number, self.end);
-        if !applied.covers(&at) {
-            self.settled += 1;
-        }
-        if !reserved_here {
-            self.terminals.push((generation, at));
+        let charge = (!applied.covers(&at)).then_some(charge);
+        self.settled += u64::from(charge.is_some());
+        if reserved_here {
+            self.closed.push(generation);
+            charge.iter().for_each(|charge| self.charges.add(charge));
+        } else {
+            self.terminals.push(Terminal { generation, at, charge });
         }
     }
 }
