@@ -9,7 +9,7 @@ use crate::retention::{Applied, Held, Holdings};
 use crate::segment::{self, ChainId, HEADER_BYTES, Header, SegmentId};
 use crate::writer::Writer;
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
-use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Settle, Timings};
+use fairlead_ledger::{Attempt, Delivered, Flags, Outcome, Progress, Reach, Reserve, Settle, Timings};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
@@ -26,7 +26,7 @@ pub struct Recovery {
     /// The epoch that begins.
     pub epoch: u64,
     /// Reservations without a terminal anywhere, oldest first; hand them to [`recover`] before traffic starts.
-    pub orphans: Vec<Reserve>,
+    pub orphans: Vec<Orphan>,
     /// Settlements that SQL has not committed yet.
     pub settled: u64,
     /// What these charge: balances as SQL has them, less this, are balances as of now. Ordered, without zeros.
@@ -53,52 +53,120 @@ pub struct Unapplied {
     pub charged: NanoUsd,
 }
 
-/// Settles what a dead process left open: charged 0, the estimated prompt as upstream cost, marked as recovered and estimated.
-///
-/// After a further crash the same orphans may be settled again; the applier keeps the first terminal of a generation.
-pub fn recover(writer: &mut Writer, orphans: &[Reserve], now_ms: u64) -> Result<(), Error> {
-    orphans.iter().try_for_each(|orphan| writer.settle(&settlement(orphan, now_ms)))
+/// A reservation whose process died before it settled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The reservation.
+    pub reserve: Reserve,
+    /// How far the call is known to have come.
+    pub reach: Option<Reach>,
 }
 
-fn settlement(orphan: &Reserve, now_ms: u64) -> Settle {
-    let mut flags = Flags::RECOVERED;
-    flags.add(Flags::ESTIMATED);
-    let error = "interrupted".to_owned();
-    Settle {
-        generation: orphan.generation,
-        started_at_ms: orphan.started_at_ms,
-        settled_at_ms: now_ms,
-        scopes: orphan.scopes,
+/// Settles what a dead process left open, marked as recovered. Returns what that charges, which no balance has yet.
+///
+/// * A stream that had delivered content: what a client that left at its last note would have paid, and the cost of that. As after a
+///   provider's failure, what was delivered is charged; what came after the note is not known.
+/// * One that was sent and is not known to have delivered anything: charged 0, insured; upstream cost the estimated prompt.
+/// * One that no provider can have got: void.
+///
+/// After a further crash the same orphans may be settled again; the applier keeps the first terminal of a generation.
+pub fn recover(writer: &mut Writer, orphans: &[Orphan], now_ms: u64) -> Result<Vec<Unapplied>, Error> {
+    let mut charges = Charges::default();
+    for orphan in orphans {
+        let settle = settlement(orphan, now_ms);
+        writer.settle(&settle)?;
+        charges.add(&Charge { settled_at_ms: now_ms, scopes: settle.scopes, charged: settle.charged });
+    }
+    Ok(charges.into_sorted())
+}
+
+fn settlement(orphan: &Orphan, now_ms: u64) -> Settle {
+    match &orphan.reach {
+        Some(Reach::Waiting) => Settle { outcome: Outcome::Void, ..recovered(&orphan.reserve, now_ms, &unsent(&orphan.reserve)) },
+        None | Some(Reach::Sent) => recovered(&orphan.reserve, now_ms, &undelivered(&orphan.reserve)),
+        Some(Reach::Content(delivered)) => Settle { streamed: true, ..recovered(&orphan.reserve, now_ms, delivered) },
+    }
+}
+
+/// What a call has come to that no provider has got.
+fn unsent(reserve: &Reserve) -> Delivered {
+    Delivered {
         // A reservation does not say how its client spoke.
         dialect: Dialect::OpenaiChat,
         manner: Manner::Native,
+        flags: Flags::default(),
+        usage: Usage::default(),
+        charged: NanoUsd(0),
+        upstream_cost: NanoUsd(0),
+        earlier_cost: NanoUsd(0),
+        endpoint: 0,
+        model: reserve.model.clone(),
+        provider: reserve.provider.clone(),
+        upstream_model: String::new(),
+        upstream_id: String::new(),
+    }
+}
+
+/// What a call has come to that is not known to have delivered anything.
+fn undelivered(reserve: &Reserve) -> Delivered {
+    let mut flags = Flags::ESTIMATED;
+    if reserve.prompt_cost_estimate.0 != 0 {
+        flags.add(Flags::INSURED);
+    }
+    let usage = Usage { prompt_tokens: reserve.prompt_tokens_estimate, ..Usage::default() };
+    Delivered { flags, usage, upstream_cost: reserve.prompt_cost_estimate, ..unsent(reserve) }
+}
+
+fn recovered(reserve: &Reserve, now_ms: u64, delivered: &Delivered) -> Settle {
+    let mut flags = delivered.flags;
+    flags.add(Flags::RECOVERED);
+    let error = "interrupted".to_owned();
+    let last = Attempt {
+        provider: delivered.provider.clone(),
+        endpoint: delivered.endpoint,
+        upstream_model: delivered.upstream_model.clone(),
+        upstream_id: delivered.upstream_id.clone(),
+        error: error.clone(),
+        upstream_cost: delivered.upstream_cost,
+        flags,
+        ..Attempt::default()
+    };
+    // Which attempts came before is not noted, only what they cost.
+    let earlier = (delivered.earlier_cost.0 != 0).then(|| Attempt {
+        provider: delivered.provider.clone(),
+        error: "merged".to_owned(),
+        upstream_cost: delivered.earlier_cost,
+        flags: Flags::ESTIMATED,
+        ..Attempt::default()
+    });
+    Settle {
+        generation: reserve.generation,
+        started_at_ms: reserve.started_at_ms,
+        settled_at_ms: now_ms,
+        scopes: reserve.scopes,
+        dialect: delivered.dialect,
+        manner: delivered.manner,
         streamed: false,
         outcome: Outcome::Recovered,
         flags,
         status: 0,
-        error: error.clone(),
-        requested_model: orphan.model.clone(),
-        model: orphan.model.clone(),
-        provider: orphan.provider.clone(),
+        error,
+        requested_model: reserve.model.clone(),
+        model: delivered.model.clone(),
+        provider: delivered.provider.clone(),
         finish: String::new(),
         native_finish: String::new(),
-        usage: Usage { prompt_tokens: orphan.prompt_tokens_estimate, ..Usage::default() },
-        reserved: orphan.reserved,
-        charged: NanoUsd(0),
-        price_version: orphan.price_version,
+        usage: delivered.usage,
+        reserved: reserve.reserved,
+        charged: delivered.charged,
+        price_version: reserve.price_version,
         timings: Timings::default(),
         referer: String::new(),
         title: String::new(),
         user_agent: String::new(),
         end_user: String::new(),
         session: String::new(),
-        attempts: vec![Attempt {
-            provider: orphan.provider.clone(),
-            upstream_cost: orphan.prompt_cost_estimate,
-            error,
-            flags,
-            ..Attempt::default()
-        }],
+        attempts: earlier.into_iter().chain([last]).collect(),
         upstream_dialect: None,
         losses: Vec::new(),
         losses_more: 0,
@@ -149,6 +217,8 @@ struct Found {
     stop: Stop,
     settled: u64,
     open: Vec<Reserve>,
+    /// How far calls have come that have no terminal here.
+    notes: Vec<Progress>,
     /// Generations reserved and settled here.
     closed: Vec<GenerationId>,
     /// What SQL has still to take of their charges.
@@ -229,11 +299,11 @@ impl Stop {
     }
 }
 
-/// Open reservations whose terminal is nowhere, by age; the others tell their segment what to wait for.
-fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Reserve> {
+/// Open reservations whose terminal is nowhere, by age, each with its last note; the others tell their segment what to wait for.
+fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Orphan> {
     let terminals: HashMap<GenerationId, Cursor> =
         segments.iter().flat_map(|found| &found.terminals).map(|terminal| (terminal.generation, terminal.at)).collect();
-    let mut orphans = BTreeMap::new();
+    let (mut orphans, mut notes) = (BTreeMap::new(), HashMap::new());
     for found in segments {
         for reserve in found.open {
             let generation = reserve.generation;
@@ -243,10 +313,19 @@ fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Reserve> {
                     holdings.settled(generation, *at);
                 }
                 None => {
-                    orphans.insert(generation, reserve);
+                    orphans.insert(generation, Orphan { reserve, reach: None });
                 }
             }
         }
+        for note in found.notes {
+            let last = notes.entry(note.generation).or_insert((note.number, Reach::Sent));
+            if note.number >= last.0 {
+                *last = (note.number, note.reach);
+            }
+        }
+    }
+    for (generation, orphan) in &mut orphans {
+        orphan.reach = notes.remove(generation).map(|(_, reach)| reach);
     }
     orphans.into_values().collect()
 }
@@ -282,6 +361,7 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut 
         stop: Stop::Damaged,
         settled: 0,
         open: Vec::new(),
+        notes: Vec::new(),
         closed: Vec::new(),
         charges: Charges::default(),
         terminals: Vec::new(),
@@ -298,6 +378,7 @@ impl Found {
     fn read_records(&mut self, bytes: &[u8], size: u64, seed: u32, applied: &Applied, path: &Path) -> Result<(), Error> {
         // Reservations are decoded at the end, when most of them have met their terminal.
         let mut open: HashMap<GenerationId, &[u8]> = HashMap::new();
+        let mut notes: HashMap<GenerationId, (u32, &[u8])> = HashMap::new();
         let mut sequence = None;
         let mut resume_at = applied.offset_in(self.id).filter(|offset| *offset <= bytes.len() as u64);
         let mut damaged = false;
@@ -322,6 +403,17 @@ impl Found {
                 Kind::Settle => {
                     let Ok(charge) = record::charge(frame.payload) else { break Stop::Damaged };
                     self.settle(generation, open.remove(&generation).is_some(), charge, applied);
+                    if !notes.is_empty() {
+                        notes.remove(&generation);
+                    }
+                }
+                Kind::Progress => {
+                    let Ok(number) = record::progress_number(frame.payload) else { break Stop::Damaged };
+                    let last = notes.entry(generation).or_insert((number, frame.payload));
+                    // One that was carried over is older than those between.
+                    if number >= last.0 {
+                        *last = (number, frame.payload);
+                    }
                 }
                 // Its generation has, or gets, a terminal of its own.
                 Kind::Shadow => {}
@@ -333,6 +425,12 @@ impl Found {
         for payload in open.into_values() {
             match record::decode_reserve(payload) {
                 Ok(reserve) => self.open.push(reserve),
+                Err(record::Malformed) => self.stop = Stop::Damaged,
+            }
+        }
+        for (_, payload) in notes.into_values() {
+            match record::decode_progress(payload) {
+                Ok(note) => self.notes.push(note),
                 Err(record::Malformed) => self.stop = Stop::Damaged,
             }
         }

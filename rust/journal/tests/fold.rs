@@ -8,7 +8,7 @@ use fairlead_journal::{Cursor, Journal, Options, Reader, Unapplied};
 use fairlead_ledger::{Flags, Scopes, Settle};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use sample::{Folder, count, read_all, reserve, settle};
+use sample::{Folder, count, orphan, read_all, reserve, settle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -166,7 +166,7 @@ fn damage_before_the_cursor_hides_nothing_behind_it() {
         let (_journal, recovery) = Journal::open(folder.options(), &cursors).unwrap();
         assert_eq!((recovery.settled, recovery.problems.len()), (10, 1));
         // The first call's terminal is what was hit. SQL has it, and ignores a second one.
-        assert_eq!(recovery.orphans, [reserve(0), reserve(20)]);
+        assert_eq!(recovery.orphans, [orphan(0), orphan(20)]);
         assert_eq!(recovery.unapplied, will_add(&folder.0, &cursors, BTreeSet::new()));
         assert!(!recovery.unapplied.is_empty());
     }
