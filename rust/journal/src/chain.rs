@@ -103,6 +103,8 @@ pub(crate) struct Carried {
     pub(crate) generation: GenerationId,
     pub(crate) from: SegmentId,
     pub(crate) payload: Box<[u8]>,
+    /// The last note of how far it has come, where there is one.
+    pub(crate) progress: Option<Box<[u8]>>,
 }
 
 /// The segments that follow the one being written: one, or more while very many calls are open.

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | 4 | CRC-32 (IEEE) of everything after it, started from the segment header's own CRC, so that a record is valid in its segment only |
 //! | 4 | length of everything after this field |
-//! | 1 | kind: RESERVE 1, SETTLE 2, SHADOW 7; kept for later: PROGRESS 3, VOID 4, LEASE 5, CURSOR 6 |
-//! | 1 | version of the record: of RESERVE 1, of SETTLE 1 to 5, of SHADOW 4 and 5 |
+//! | 1 | kind: RESERVE 1, SETTLE 2, PROGRESS 3, SHADOW 7; kept for later: VOID 4, LEASE 5, CURSOR 6 |
+//! | 1 | version of the record: of RESERVE and PROGRESS 1, of SETTLE 1 to 5, of SHADOW 4 and 5 |
 //! | 8 | sequence number in the chain, from 1, without gaps |
 //! | … | payload ([`crate::record`]) |
 //!
@@ -19,17 +19,24 @@ pub enum Kind {
     Reserve = 1,
     /// A [`fairlead_ledger::Settle`].
     Settle = 2,
+    /// A [`fairlead_ledger::Progress`].
+    Progress = 3,
     /// What came of a shadow: the same content, but no terminal of its generation. It has no reservation.
     Shadow = 7,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::Reserve, Kind::Settle, Kind::Shadow];
+    const ALL: [Kind; 4] = [Kind::Reserve, Kind::Settle, Kind::Progress, Kind::Shadow];
+
+    /// Whether the reader hands it on, so that its appending is news.
+    pub(crate) const fn is_read(self) -> bool {
+        matches!(self, Kind::Settle | Kind::Shadow)
+    }
 
     /// The version of its records that this build writes. It reads this one and all before it.
     pub const fn version(self) -> u8 {
         match self {
-            Kind::Reserve => 1,
+            Kind::Reserve | Kind::Progress => 1,
             // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm.
             Kind::Settle | Kind::Shadow => 5,
         }
@@ -38,7 +45,7 @@ impl Kind {
     /// The oldest version that there ever was.
     const fn first_version(self) -> u8 {
         match self {
-            Kind::Reserve | Kind::Settle => 1,
+            Kind::Reserve | Kind::Settle | Kind::Progress => 1,
             Kind::Shadow => 4,
         }
     }
@@ -200,7 +207,9 @@ mod tests {
             (7, 3, None),
             (7, 6, None),
             (0, 1, None),
-            (3, 1, None),
+            (3, 1, Some(Kind::Progress)),
+            (3, 2, None),
+            (4, 1, None),
         ] {
             assert_eq!(known(kind, version), expected, "kind {kind} version {version}");
         }

@@ -10,7 +10,7 @@ use crate::segment::{self, ChainId, Header, SegmentId};
 use crate::writer::Writer;
 use crate::{Cursor, Options, record};
 use fairlead_ir::GenerationId;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -154,7 +154,19 @@ impl Journal {
         let straggler = lock(&chain.holdings).straggler(applied, CARRY_AFTER_SEGMENTS);
         let Some((from, open)) = straggler else { return };
         if let Ok(bytes) = fs::read(from.path(&self.shared.options.directory)) {
-            chain.offer(reservations(&bytes, from, &open.into_iter().collect()));
+            let open = open.into_iter().collect();
+            let mut carried = reservations(&bytes, from, &open);
+            // Their notes stand there or in one of the segments that may be freed along with it.
+            let mut notes = HashMap::new();
+            last_notes(&bytes, from, &open, &mut notes);
+            for number in from.number + 1..=chain.position().segment {
+                let id = SegmentId { number, ..from };
+                if let Ok(bytes) = fs::read(id.path(&self.shared.options.directory)) {
+                    last_notes(&bytes, id, &open, &mut notes);
+                }
+            }
+            carried.iter_mut().for_each(|carried| carried.progress = notes.remove(&carried.generation));
+            chain.offer(carried);
         }
     }
 }
@@ -167,19 +179,36 @@ impl Drop for Journal {
 
 /// The reservations in a segment that are among `open`.
 fn reservations(bytes: &[u8], from: SegmentId, open: &HashSet<GenerationId>) -> Vec<Carried> {
-    let Header::Valid { seed, .. } = segment::check_header(bytes, from) else { return Vec::new() };
-    let mut rest = bytes.get(segment::HEADER_BYTES as usize..).unwrap_or_default();
     let mut found = Vec::new();
+    each_record(bytes, from, Kind::Reserve, open, |generation, payload| {
+        found.push(Carried { generation, from, payload: payload.into(), progress: None });
+    });
+    found
+}
+
+/// The last notes in a segment of how far calls among `open` have come, in place of earlier ones.
+fn last_notes(bytes: &[u8], id: SegmentId, open: &HashSet<GenerationId>, notes: &mut HashMap<GenerationId, Box<[u8]>>) {
+    let number = |payload: &[u8]| record::progress_number(payload).unwrap_or(0);
+    each_record(bytes, id, Kind::Progress, open, |generation, payload| {
+        if notes.get(&generation).is_none_or(|last| number(last) <= number(payload)) {
+            notes.insert(generation, payload.into());
+        }
+    });
+}
+
+/// The records of a kind in a segment whose generation is among `open`.
+fn each_record(bytes: &[u8], id: SegmentId, kind: Kind, open: &HashSet<GenerationId>, mut take: impl FnMut(GenerationId, &[u8])) {
+    let Header::Valid { seed, .. } = segment::check_header(bytes, id) else { return };
+    let mut rest = bytes.get(segment::HEADER_BYTES as usize..).unwrap_or_default();
     while let Step::Record(frame) = frame::read(rest, rest.len(), seed) {
-        if frame.known_kind() == Some(Kind::Reserve)
+        if frame.known_kind() == Some(kind)
             && let Ok(generation) = record::generation(frame.payload)
             && open.contains(&generation)
         {
-            found.push(Carried { generation, from, payload: frame.payload.into() });
+            take(generation, frame.payload);
         }
         rest = &rest[frame.size..];
     }
-    found
 }
 
 fn check(options: &Options) -> Result<(), Error> {

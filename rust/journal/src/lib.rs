@@ -1,6 +1,7 @@
 //! The journal: the only carrier of anything that becomes a row.
 //!
-//! A worker writes RESERVE before the first byte goes upstream and SETTLE before the terminal event is released. Each append is one
+//! A worker writes RESERVE before the first byte goes upstream and SETTLE before the terminal event is released, and PROGRESS now
+//! and then in a long stream. Each append is one
 //! `pwrite` into a preallocated segment of the worker's own chain; when it returns, the bytes are in the page cache and survive
 //! `kill -9`. A side thread (`fl-journal`) syncs to disk, prepares the next segments and wakes the reader. SQL follows behind with a
 //! [`Reader`] and reports how far it has committed ([`Journal::applied`]); segments behind that are freed.
@@ -41,7 +42,7 @@ pub use flusher::Durable;
 pub use journal::Journal;
 pub use reader::{ReadState, Reader};
 pub use record::ReserveRef;
-pub use recovery::{Recovery, recover};
+pub use recovery::{Orphan, Recovery, Unapplied, recover};
 pub use writer::Writer;
 
 use std::path::PathBuf;

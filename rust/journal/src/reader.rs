@@ -240,7 +240,7 @@ impl Follower {
                     return Ok(Halt::NoRecord);
                 }
                 match frame.known_kind() {
-                    Some(Kind::Reserve) => {}
+                    Some(Kind::Reserve | Kind::Progress) => {}
                     Some(Kind::Settle | Kind::Shadow) => match record::decode_settle(frame.payload, frame.version) {
                         Ok(settle) => pass.out.push(settle),
                         Err(record::Malformed) => return Ok(Halt::NoRecord),

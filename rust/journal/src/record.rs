@@ -1,13 +1,13 @@
-//! The payloads: [`Reserve`] and [`Settle`] as little-endian bytes.
+//! The payloads: [`Reserve`], [`Progress`] and [`Settle`] as little-endian bytes.
 //!
-//! Fixed fields in the order of the structs, then texts, each behind its length (2 bytes). Both start with the generation id.
+//! Fixed fields in the order of the structs, then texts, each behind its length (2 bytes). All start with the generation id.
 //! Texts longer than [`TEXT_BYTES_MAX`] are clipped at a character's end, attempts beyond [`ATTEMPTS_MAX`] are merged and losses beyond
 //! [`LOSSES_MAX`] only counted, so that a settlement always fits. Reading is strict: an unknown number or a byte too many is an error,
 //! never a guess. A settlement of version 1 ends behind its attempts: nothing was translated then. One of version 2 ends behind its
 //! losses: every attempt was billed by the usual tier then. One of version 4 ends behind its arm: presets were not named then.
 
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
-use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
+use fairlead_ledger::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};
 
 /// Bytes a text is clipped to.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -16,6 +16,12 @@ pub const TEXT_BYTES_MAX: usize = 256;
 pub const ATTEMPTS_MAX: usize = 64;
 /// Losses stored one by one: of more, the first ones.
 pub const LOSSES_MAX: usize = 32;
+
+/// Places in a settlement: behind the generation and the start; behind the end; behind scopes, four bytes of enums, flags, status, usage
+/// and the amount reserved.
+const SETTLED_AT_OFFSET: usize = 16 + 8;
+const SCOPES_OFFSET: usize = SETTLED_AT_OFFSET + 8;
+const CHARGED_OFFSET: usize = SCOPES_OFFSET + 8 * 8 + 4 + 4 + 2 + 7 * 8 + 8;
 
 /// A [`Reserve`] whose texts are borrowed, so that writing one needs no allocation.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +87,55 @@ pub fn decode_reserve(payload: &[u8]) -> Result<Reserve, Malformed> {
     Ok(record)
 }
 
+/// Appends a note's payload.
+pub fn encode_progress<T: AsRef<str>>(record: &Progress<T>, out: &mut Vec<u8>) {
+    put_generation(out, record.generation);
+    put_u32(out, record.number);
+    match &record.reach {
+        Reach::Waiting => out.push(0),
+        Reach::Sent => out.push(1),
+        Reach::Content(delivered) => {
+            out.push(2);
+            put_delivered(out, delivered);
+        }
+    }
+}
+
+fn put_delivered<T: AsRef<str>>(out: &mut Vec<u8>, delivered: &Delivered<T>) {
+    out.push(delivered.dialect.number());
+    out.push(manner_number(delivered.manner));
+    put_u32(out, delivered.flags.0);
+    put_usage(out, &delivered.usage);
+    put_money(out, delivered.charged);
+    put_money(out, delivered.upstream_cost);
+    put_money(out, delivered.earlier_cost);
+    put_u64(out, delivered.endpoint);
+    for text in [&delivered.model, &delivered.provider, &delivered.upstream_model, &delivered.upstream_id] {
+        put_text(out, text.as_ref());
+    }
+}
+
+/// Reads what [`encode_progress`] wrote.
+pub fn decode_progress(payload: &[u8]) -> Result<Progress, Malformed> {
+    let mut fields = Fields(payload);
+    let (generation, number) = (fields.generation()?, fields.u32()?);
+    let reach = match fields.u8()? {
+        0 => Reach::Waiting,
+        1 => Reach::Sent,
+        2 => Reach::Content(Box::new(fields.delivered()?)),
+        _ => return Err(Malformed),
+    };
+    fields.end()?;
+    Ok(Progress { generation, number, reach })
+}
+
+/// Which note of its call it is, of what [`encode_progress`] wrote, without reading the rest.
+pub fn progress_number(payload: &[u8]) -> Result<u32, Malformed> {
+    let mut fields = Fields(payload);
+    fields.generation()?;
+    fields.u32()
+}
+
 /// Appends a settlement's payload, in the version of [`crate::frame::Kind::version`].
 pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_generation(out, record.generation);
@@ -88,10 +143,7 @@ pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_u64(out, record.settled_at_ms);
     put_scopes(out, &record.scopes);
     out.push(record.dialect.number());
-    out.push(match record.manner {
-        Manner::Native => 0,
-        Manner::Openrouter => 1,
-    });
+    out.push(manner_number(record.manner));
     out.push(u8::from(record.streamed));
     out.push(record.outcome as u8);
     put_u32(out, record.flags.0);
@@ -201,7 +253,24 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
     Ok(record)
 }
 
-/// The generation a payload of either kind is about, without reading the rest.
+/// What balances need of a settlement's payload, without reading the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// When it was settled, Unix milliseconds.
+    pub settled_at_ms: u64,
+    /// Who pays.
+    pub scopes: Scopes,
+    /// How much.
+    pub charged: NanoUsd,
+}
+
+/// Reads the charge of what [`encode_settle`] wrote. It stands before everything of variable length, at the same place in every version.
+pub fn charge(payload: &[u8]) -> Result<Charge, Malformed> {
+    let at = |offset: usize| payload.get(offset..).map(Fields).ok_or(Malformed);
+    Ok(Charge { settled_at_ms: at(SETTLED_AT_OFFSET)?.u64()?, scopes: at(SCOPES_OFFSET)?.scopes()?, charged: at(CHARGED_OFFSET)?.money()? })
+}
+
+/// The generation a payload of any kind is about, without reading the rest.
 pub fn generation(payload: &[u8]) -> Result<GenerationId, Malformed> {
     Fields(payload).generation()
 }
@@ -209,6 +278,13 @@ pub fn generation(payload: &[u8]) -> Result<GenerationId, Malformed> {
 /// The payload is not what this version writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
+
+fn manner_number(manner: Manner) -> u8 {
+    match manner {
+        Manner::Native => 0,
+        Manner::Openrouter => 1,
+    }
+}
 
 fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
@@ -386,6 +462,23 @@ impl Fields<'_> {
             completion_tokens: self.u64()?,
             reasoning_tokens: self.u64()?,
             web_searches: self.u64()?,
+        })
+    }
+
+    fn delivered(&mut self) -> Result<Delivered, Malformed> {
+        Ok(Delivered {
+            dialect: Dialect::from_number(self.u8()?).ok_or(Malformed)?,
+            manner: self.manner()?,
+            flags: Flags(self.u32()?),
+            usage: self.usage()?,
+            charged: self.money()?,
+            upstream_cost: self.money()?,
+            earlier_cost: self.money()?,
+            endpoint: self.u64()?,
+            model: self.text()?,
+            provider: self.text()?,
+            upstream_model: self.text()?,
+            upstream_id: self.text()?,
         })
     }
 

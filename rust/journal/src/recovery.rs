@@ -1,14 +1,15 @@
-//! What a start finds: how much SQL has still to read, and the reservations whose process died before it settled them.
+//! What a start finds: what SQL has still to read and what it will charge, and the reservations whose process died before it settled
+//! them.
 
 use crate::Cursor;
 use crate::error::{Error, Problem, ProblemKind};
 use crate::frame::{self, Kind, Step};
-use crate::record;
+use crate::record::{self, Charge};
 use crate::retention::{Applied, Held, Holdings};
 use crate::segment::{self, ChainId, HEADER_BYTES, Header, SegmentId};
 use crate::writer::Writer;
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Usage};
-use fairlead_ledger::{Attempt, Flags, Outcome, Reserve, Settle, Timings};
+use fairlead_ledger::{Attempt, Delivered, Flags, Outcome, Progress, Reach, Reserve, Settle, Timings};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
@@ -17,15 +18,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// What [`crate::Journal::open`] found.
 #[derive(Debug, Default)]
 pub struct Recovery {
     /// The epoch that begins.
     pub epoch: u64,
     /// Reservations without a terminal anywhere, oldest first; hand them to [`recover`] before traffic starts.
-    pub orphans: Vec<Reserve>,
+    pub orphans: Vec<Orphan>,
     /// Settlements that SQL has not committed yet.
     pub settled: u64,
+    /// What these charge: balances as SQL has them, less this, are balances as of now. Ordered, without zeros.
+    pub unapplied: Vec<Unapplied>,
     /// Damaged segments. Their records before the damage are in use; the files are set aside (`.quarantined`) instead of removed.
     pub quarantined: Vec<PathBuf>,
     /// Damage and torn ends, for the operator.
@@ -34,52 +39,134 @@ pub struct Recovery {
     pub scanned_bytes: u64,
 }
 
-/// Settles what a dead process left open: charged 0, the estimated prompt as upstream cost, marked as recovered and estimated.
-///
-/// After a further crash the same orphans may be settled again; the applier keeps the first terminal of a generation.
-pub fn recover(writer: &mut Writer, orphans: &[Reserve], now_ms: u64) -> Result<(), Error> {
-    orphans.iter().try_for_each(|orphan| writer.settle(&settlement(orphan, now_ms)))
+/// What settlements beyond the applied cursors charged one scope on one day. A generation's first terminal counts, as it does in SQL, and
+/// shadows charge nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unapplied {
+    /// Place of the scope, such as [`fairlead_ledger::Scopes::KEY`].
+    pub scope: usize,
+    /// The scope's id, never 0.
+    pub id: u64,
+    /// The UTC day of the settlements: its first moment, Unix milliseconds.
+    pub day_start_ms: u64,
+    /// Their sum.
+    pub charged: NanoUsd,
 }
 
-fn settlement(orphan: &Reserve, now_ms: u64) -> Settle {
-    let mut flags = Flags::RECOVERED;
-    flags.add(Flags::ESTIMATED);
-    let error = "interrupted".to_owned();
-    Settle {
-        generation: orphan.generation,
-        started_at_ms: orphan.started_at_ms,
-        settled_at_ms: now_ms,
-        scopes: orphan.scopes,
+/// A reservation whose process died before it settled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The reservation.
+    pub reserve: Reserve,
+    /// How far the call is known to have come.
+    pub reach: Option<Reach>,
+}
+
+/// Settles what a dead process left open, marked as recovered. Returns what that charges, which no balance has yet.
+///
+/// * A stream that had delivered content: what a client that left at its last note would have paid, and the cost of that. As after a
+///   provider's failure, what was delivered is charged; what came after the note is not known.
+/// * One that was sent and is not known to have delivered anything: charged 0, insured; upstream cost the estimated prompt.
+/// * One that no provider can have got: void.
+///
+/// After a further crash the same orphans may be settled again; the applier keeps the first terminal of a generation.
+pub fn recover(writer: &mut Writer, orphans: &[Orphan], now_ms: u64) -> Result<Vec<Unapplied>, Error> {
+    let mut charges = Charges::default();
+    for orphan in orphans {
+        let settle = settlement(orphan, now_ms);
+        writer.settle(&settle)?;
+        charges.add(&Charge { settled_at_ms: now_ms, scopes: settle.scopes, charged: settle.charged });
+    }
+    Ok(charges.into_sorted())
+}
+
+fn settlement(orphan: &Orphan, now_ms: u64) -> Settle {
+    match &orphan.reach {
+        Some(Reach::Waiting) => Settle { outcome: Outcome::Void, ..recovered(&orphan.reserve, now_ms, &unsent(&orphan.reserve)) },
+        None | Some(Reach::Sent) => recovered(&orphan.reserve, now_ms, &undelivered(&orphan.reserve)),
+        Some(Reach::Content(delivered)) => Settle { streamed: true, ..recovered(&orphan.reserve, now_ms, delivered) },
+    }
+}
+
+/// What a call has come to that no provider has got.
+fn unsent(reserve: &Reserve) -> Delivered {
+    Delivered {
         // A reservation does not say how its client spoke.
         dialect: Dialect::OpenaiChat,
         manner: Manner::Native,
+        flags: Flags::default(),
+        usage: Usage::default(),
+        charged: NanoUsd(0),
+        upstream_cost: NanoUsd(0),
+        earlier_cost: NanoUsd(0),
+        endpoint: 0,
+        model: reserve.model.clone(),
+        provider: reserve.provider.clone(),
+        upstream_model: String::new(),
+        upstream_id: String::new(),
+    }
+}
+
+/// What a call has come to that is not known to have delivered anything.
+fn undelivered(reserve: &Reserve) -> Delivered {
+    let mut flags = Flags::ESTIMATED;
+    if reserve.prompt_cost_estimate.0 != 0 {
+        flags.add(Flags::INSURED);
+    }
+    let usage = Usage { prompt_tokens: reserve.prompt_tokens_estimate, ..Usage::default() };
+    Delivered { flags, usage, upstream_cost: reserve.prompt_cost_estimate, ..unsent(reserve) }
+}
+
+fn recovered(reserve: &Reserve, now_ms: u64, delivered: &Delivered) -> Settle {
+    let mut flags = delivered.flags;
+    flags.add(Flags::RECOVERED);
+    let error = "interrupted".to_owned();
+    let last = Attempt {
+        provider: delivered.provider.clone(),
+        endpoint: delivered.endpoint,
+        upstream_model: delivered.upstream_model.clone(),
+        upstream_id: delivered.upstream_id.clone(),
+        error: error.clone(),
+        upstream_cost: delivered.upstream_cost,
+        flags,
+        ..Attempt::default()
+    };
+    // Which attempts came before is not noted, only what they cost.
+    let earlier = (delivered.earlier_cost.0 != 0).then(|| Attempt {
+        provider: delivered.provider.clone(),
+        error: "merged".to_owned(),
+        upstream_cost: delivered.earlier_cost,
+        flags: Flags::ESTIMATED,
+        ..Attempt::default()
+    });
+    Settle {
+        generation: reserve.generation,
+        started_at_ms: reserve.started_at_ms,
+        settled_at_ms: now_ms,
+        scopes: reserve.scopes,
+        dialect: delivered.dialect,
+        manner: delivered.manner,
         streamed: false,
         outcome: Outcome::Recovered,
         flags,
         status: 0,
-        error: error.clone(),
-        requested_model: orphan.model.clone(),
-        model: orphan.model.clone(),
-        provider: orphan.provider.clone(),
+        error,
+        requested_model: reserve.model.clone(),
+        model: delivered.model.clone(),
+        provider: delivered.provider.clone(),
         finish: String::new(),
         native_finish: String::new(),
-        usage: Usage { prompt_tokens: orphan.prompt_tokens_estimate, ..Usage::default() },
-        reserved: orphan.reserved,
-        charged: NanoUsd(0),
-        price_version: orphan.price_version,
+        usage: delivered.usage,
+        reserved: reserve.reserved,
+        charged: delivered.charged,
+        price_version: reserve.price_version,
         timings: Timings::default(),
         referer: String::new(),
         title: String::new(),
         user_agent: String::new(),
         end_user: String::new(),
         session: String::new(),
-        attempts: vec![Attempt {
-            provider: orphan.provider.clone(),
-            upstream_cost: orphan.prompt_cost_estimate,
-            error,
-            flags,
-            ..Attempt::default()
-        }],
+        attempts: earlier.into_iter().chain([last]).collect(),
         upstream_dialect: None,
         losses: Vec::new(),
         losses_more: 0,
@@ -117,6 +204,7 @@ pub(crate) fn scan(
         recovery.scanned_bytes += found.bytes;
         holdings.add(Held { end: Some(found.end), damaged, ..Held::new(found.id, found.bytes) });
     }
+    recovery.unapplied = fold(&segments);
     recovery.orphans = match_up(segments, &mut holdings);
     Ok((recovery, holdings))
 }
@@ -129,7 +217,64 @@ struct Found {
     stop: Stop,
     settled: u64,
     open: Vec<Reserve>,
-    terminals: Vec<(GenerationId, Cursor)>,
+    /// How far calls have come that have no terminal here.
+    notes: Vec<Progress>,
+    /// Generations reserved and settled here.
+    closed: Vec<GenerationId>,
+    /// What SQL has still to take of their charges.
+    charges: Charges,
+    /// Terminals of reservations that stand elsewhere.
+    terminals: Vec<Terminal>,
+}
+
+struct Terminal {
+    generation: GenerationId,
+    at: Cursor,
+    /// What SQL has still to take of it.
+    charge: Option<Charge>,
+}
+
+/// Sums by scope, id and day.
+#[derive(Default)]
+struct Charges(HashMap<(usize, u64, u64), i64, foldhash::fast::RandomState>);
+
+impl Charges {
+    fn add(&mut self, charge: &Charge) {
+        let day_start_ms = charge.settled_at_ms - charge.settled_at_ms % DAY_MS;
+        for (scope, id) in charge.scopes.0.iter().enumerate().filter(|(_, id)| **id != 0) {
+            self.add_sum((scope, *id, day_start_ms), charge.charged.0);
+        }
+    }
+
+    fn add_sum(&mut self, place: (usize, u64, u64), amount: i64) {
+        let sum = self.0.entry(place).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+
+    fn into_sorted(self) -> Vec<Unapplied> {
+        let unapplied = |((scope, id, day_start_ms), sum)| Unapplied { scope, id, day_start_ms, charged: NanoUsd(sum) };
+        let mut sorted: Vec<Unapplied> = self.0.into_iter().filter(|(_, sum)| *sum != 0).map(unapplied).collect();
+        sorted.sort_unstable();
+        sorted
+    }
+}
+
+/// What all segments' settlements still have to charge. Terminals beside their reservation have been summed while scanning; one that
+/// stands elsewhere counts unless its generation has another one before it.
+fn fold(segments: &[Found]) -> Vec<Unapplied> {
+    let mut elsewhere: HashMap<GenerationId, Option<Charge>> = HashMap::new();
+    for terminal in segments.iter().flat_map(|found| &found.terminals) {
+        elsewhere.entry(terminal.generation).or_insert(terminal.charge);
+    }
+    if !elsewhere.is_empty() {
+        for generation in segments.iter().flat_map(|found| &found.closed) {
+            elsewhere.remove(generation);
+        }
+    }
+    let mut sums = Charges::default();
+    segments.iter().flat_map(|found| &found.charges.0).for_each(|(place, amount)| sums.add_sum(*place, *amount));
+    elsewhere.values().flatten().for_each(|charge| sums.add(charge));
+    sums.into_sorted()
 }
 
 /// Why a scan stopped.
@@ -154,10 +299,11 @@ impl Stop {
     }
 }
 
-/// Open reservations whose terminal is nowhere, by age; the others tell their segment what to wait for.
-fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Reserve> {
-    let terminals: HashMap<GenerationId, Cursor> = segments.iter().flat_map(|found| found.terminals.iter().copied()).collect();
-    let mut orphans = BTreeMap::new();
+/// Open reservations whose terminal is nowhere, by age, each with its last note; the others tell their segment what to wait for.
+fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Orphan> {
+    let terminals: HashMap<GenerationId, Cursor> =
+        segments.iter().flat_map(|found| &found.terminals).map(|terminal| (terminal.generation, terminal.at)).collect();
+    let (mut orphans, mut notes) = (BTreeMap::new(), HashMap::new());
     for found in segments {
         for reserve in found.open {
             let generation = reserve.generation;
@@ -167,10 +313,19 @@ fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Reserve> {
                     holdings.settled(generation, *at);
                 }
                 None => {
-                    orphans.insert(generation, reserve);
+                    orphans.insert(generation, Orphan { reserve, reach: None });
                 }
             }
         }
+        for note in found.notes {
+            let last = notes.entry(note.generation).or_insert((note.number, Reach::Sent));
+            if note.number >= last.0 {
+                *last = (note.number, note.reach);
+            }
+        }
+    }
+    for (generation, orphan) in &mut orphans {
+        orphan.reach = notes.remove(generation).map(|(_, reach)| reach);
     }
     orphans.into_values().collect()
 }
@@ -206,6 +361,9 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut 
         stop: Stop::Damaged,
         settled: 0,
         open: Vec::new(),
+        notes: Vec::new(),
+        closed: Vec::new(),
+        charges: Charges::default(),
         terminals: Vec::new(),
     };
     match segment::check_header(bytes, id) {
@@ -220,11 +378,20 @@ impl Found {
     fn read_records(&mut self, bytes: &[u8], size: u64, seed: u32, applied: &Applied, path: &Path) -> Result<(), Error> {
         // Reservations are decoded at the end, when most of them have met their terminal.
         let mut open: HashMap<GenerationId, &[u8]> = HashMap::new();
+        let mut notes: HashMap<GenerationId, (u32, &[u8])> = HashMap::new();
         let mut sequence = None;
+        let mut resume_at = applied.offset_in(self.id).filter(|offset| *offset <= bytes.len() as u64);
+        let mut damaged = false;
         self.stop = loop {
             let rest = &bytes[self.end as usize..];
             let frame = match frame::read(rest, size.saturating_sub(self.end) as usize, seed) {
                 Step::Record(frame) if sequence.is_none_or(|before: u64| before + 1 == frame.sequence) => frame,
+                // SQL has what is damaged here, and will read on behind it.
+                _ if resume_at.is_some_and(|offset| offset > self.end) => {
+                    self.end = resume_at.take().unwrap_or(self.end);
+                    (sequence, damaged) = (None, true);
+                    continue;
+                }
                 other => break stop(&other, rest),
             };
             sequence = Some(frame.sequence);
@@ -233,27 +400,52 @@ impl Found {
             self.end += frame.size as u64;
             match kind {
                 Kind::Reserve => drop(open.insert(generation, frame.payload)),
-                Kind::Settle => self.settle(generation, open.remove(&generation).is_some(), applied),
+                Kind::Settle => {
+                    let Ok(charge) = record::charge(frame.payload) else { break Stop::Damaged };
+                    self.settle(generation, open.remove(&generation).is_some(), charge, applied);
+                    if !notes.is_empty() {
+                        notes.remove(&generation);
+                    }
+                }
+                Kind::Progress => {
+                    let Ok(number) = record::progress_number(frame.payload) else { break Stop::Damaged };
+                    let last = notes.entry(generation).or_insert((number, frame.payload));
+                    // One that was carried over is older than those between.
+                    if number >= last.0 {
+                        *last = (number, frame.payload);
+                    }
+                }
                 // Its generation has, or gets, a terminal of its own.
                 Kind::Shadow => {}
             }
         };
+        if damaged {
+            self.stop = Stop::Damaged;
+        }
         for payload in open.into_values() {
             match record::decode_reserve(payload) {
                 Ok(reserve) => self.open.push(reserve),
                 Err(record::Malformed) => self.stop = Stop::Damaged,
             }
         }
+        for (_, payload) in notes.into_values() {
+            match record::decode_progress(payload) {
+                Ok(note) => self.notes.push(note),
+                Err(record::Malformed) => self.stop = Stop::Damaged,
+            }
+        }
         Ok(())
     }
 
-    fn settle(&mut self, generation: GenerationId, reserved_here: bool, applied: &Applied) {
+    fn settle(&mut self, generation: GenerationId, reserved_here: bool, charge: Charge, applied: &Applied) {
         let at = self.id.chain.cursor(self.id.number, self.end);
-        if !applied.covers(&at) {
-            self.settled += 1;
-        }
-        if !reserved_here {
-            self.terminals.push((generation, at));
+        let charge = (!applied.covers(&at)).then_some(charge);
+        self.settled += u64::from(charge.is_some());
+        if reserved_here {
+            self.closed.push(generation);
+            charge.iter().for_each(|charge| self.charges.add(charge));
+        } else {
+            self.terminals.push(Terminal { generation, at, charge });
         }
     }
 }

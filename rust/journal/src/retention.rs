@@ -27,6 +27,11 @@ impl Applied {
         self.0.retain(|chain, _| chain.epoch >= epoch);
     }
 
+    /// How far SQL has committed inside this segment, where its place is there.
+    pub(crate) fn offset_in(&self, id: SegmentId) -> Option<u64> {
+        self.0.get(&id.chain).filter(|(segment, _)| *segment == id.number).map(|(_, offset)| *offset)
+    }
+
     pub(crate) fn covers(&self, cursor: &Cursor) -> bool {
         self.0.get(&ChainId::from(cursor)).is_some_and(|place| *place >= (cursor.segment, cursor.offset))
     }

@@ -9,7 +9,7 @@ use crate::record::{self, ReserveRef};
 use crate::retention::Held;
 use crate::segment::{self, Fresh, SegmentId};
 use fairlead_ir::GenerationId;
-use fairlead_ledger::{Reserve, Settle};
+use fairlead_ledger::{Progress, Reserve, Settle};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -94,6 +94,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes how far a call has come. Should it be refused nothing is lost but the closeness of an estimate, and only if the process dies:
+    /// so it must not take the room of settlements.
+    pub fn progress<T: AsRef<str>>(&mut self, record: &Progress<T>) -> Result<(), Error> {
+        self.refuse_when_stopped()?;
+        self.keep_room_for_settlements()?;
+        frame::begin(&mut self.buffer);
+        record::encode_progress(record, &mut self.buffer);
+        self.append(Kind::Progress)
+    }
+
     /// Writes what came of a shadow. Nothing was reserved for it and its generation has a terminal of its own, so it must not take the room of
     /// those: where there is no other it is refused, and lost.
     pub fn shadow<T: AsRef<str>>(&mut self, record: &Settle<T>) -> Result<(), Error> {
@@ -126,7 +136,12 @@ impl Writer {
         if lock(&self.chain.holdings).is_open_in(carried.generation, carried.from) {
             frame::begin(&mut self.buffer);
             self.buffer.extend_from_slice(&carried.payload);
-            let _ = self.append_reserve(carried.generation);
+            let written = self.append_reserve(carried.generation);
+            if let (Ok(()), Some(progress)) = (written, carried.progress) {
+                frame::begin(&mut self.buffer);
+                self.buffer.extend_from_slice(&progress);
+                let _ = self.append(Kind::Progress);
+            }
         }
     }
 
@@ -176,7 +191,7 @@ impl Writer {
         self.sequence += 1;
         self.offset += size;
         self.chain.publish(self.number, self.offset);
-        if kind != Kind::Reserve {
+        if kind.is_read() {
             // Before the request for a sync: the round that answers it takes the news along, and there may be no other for long.
             self.shared.signal.settled();
         }

@@ -4,7 +4,7 @@
 mod sample;
 
 use fairlead_journal::{Cursor, Journal, ProblemKind, ReadState, Reader, Writer, recover};
-use sample::{Folder, count, next, reserve, settle};
+use sample::{Folder, count, next, progress, reserve, settle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -102,6 +102,9 @@ impl World {
 
     fn call(&mut self, writer: &mut Writer, epoch: u64, worker: u16) {
         writer.reserve(&reserve(self.calls)).unwrap();
+        if self.one_in(9) {
+            writer.progress(&progress(self.calls, 1)).unwrap();
+        }
         if !self.one_in(50) {
             writer.settle(&settle(self.calls)).unwrap();
         }

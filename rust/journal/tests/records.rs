@@ -5,8 +5,11 @@ mod sample;
 
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
 use fairlead_journal::frame::{Kind, PAYLOAD_BYTES_MAX};
-use fairlead_journal::record::{ATTEMPTS_MAX, LOSSES_MAX, Malformed, TEXT_BYTES_MAX, decode_reserve, encode_reserve, encode_settle};
-use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
+use fairlead_journal::record::{
+    ATTEMPTS_MAX, LOSSES_MAX, Malformed, TEXT_BYTES_MAX, charge, decode_progress, decode_reserve, encode_progress,
+};
+use fairlead_journal::record::{encode_reserve, encode_settle, progress_number};
+use fairlead_ledger::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};
 use proptest::prelude::*;
 
 fn reserve_bytes(record: &Reserve) -> Vec<u8> {
@@ -18,6 +21,12 @@ fn reserve_bytes(record: &Reserve) -> Vec<u8> {
 fn settle_bytes(record: &Settle) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_settle(record, &mut bytes);
+    bytes
+}
+
+fn progress_bytes(record: &Progress) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_progress(record, &mut bytes);
     bytes
 }
 
@@ -93,6 +102,28 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_progress()(
+        (generation, number, kind, endpoint) in (any::<u128>(), any::<u32>(), 0..3, any::<u64>()),
+        texts in prop::array::uniform4(text()),
+        (numbers, amounts, flags) in (prop::array::uniform7(any::<u64>()), any::<[i64; 3]>(), any::<u32>()),
+        (dialect, openrouter) in (prop::sample::select(Dialect::ALL.to_vec()), any::<bool>()),
+    ) -> Progress {
+        let [model, provider, upstream_model, upstream_id] = texts;
+        let [prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens, web_searches] = numbers;
+        let [charged, upstream_cost, earlier_cost] = amounts.map(NanoUsd);
+        let delivered = Delivered {
+            dialect, manner: if openrouter { Manner::Openrouter } else { Manner::Native }, flags: Flags(flags),
+            usage: Usage {
+                prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens, web_searches,
+            },
+            charged, upstream_cost, earlier_cost, endpoint, model, provider, upstream_model, upstream_id,
+        };
+        let reach = match kind { 0 => Reach::Waiting, 1 => Reach::Sent, _ => Reach::Content(Box::new(delivered)) };
+        Progress { generation: GenerationId(generation), number, reach }
+    }
+}
+
+prop_compose! {
     fn loss()(path in text(), reason in text(), severity in prop::sample::select(Severity::ALL.to_vec())) -> Loss {
         Loss { path, reason, severity }
     }
@@ -134,6 +165,21 @@ proptest! {
     #[test]
     fn a_reservation_reads_back(record in any_reserve()) {
         prop_assert_eq!(decode_reserve(&reserve_bytes(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_note_reads_back(record in any_progress(), more: u8) {
+        let mut bytes = progress_bytes(&record);
+        prop_assert_eq!((decode_progress(&bytes), progress_number(&bytes)), (Ok(record.clone()), Ok(record.number)));
+        prop_assert!(decode_progress(&bytes[..bytes.len() - 1]).is_err());
+        bytes.push(more);
+        prop_assert!(decode_progress(&bytes).is_err());
+    }
+
+    #[test]
+    fn the_charge_is_read_without_the_rest(record in any_settle()) {
+        let charge = charge(&settle_bytes(&record)).unwrap();
+        prop_assert_eq!((charge.settled_at_ms, charge.scopes, charge.charged), (record.settled_at_ms, record.scopes, record.charged));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod sample;
 use fairlead_ir::Tier;
 use fairlead_journal::{Journal, Options, recover};
 use fairlead_ledger::{Outcome, Settle};
-use sample::{Folder, read_all, reserve, settle, settle_with_losses};
+use sample::{Folder, orphan, read_all, reserve, settle, settle_with_losses};
 use std::fs;
 
 /// Every file has calls 0 and 2 reserved and settled, and call 1 reserved; the zeros that fill the segment are cut off.
@@ -17,7 +17,7 @@ fn check(segment: &[u8], second_settled: &Settle) {
     fs::write(folder.0.join("0000000001-00000-00000-0000000000.segment"), &segment).unwrap();
 
     let (journal, recovery) = Journal::open(folder.options(), &[]).unwrap();
-    assert_eq!((recovery.settled, &recovery.orphans, &recovery.problems), (2, &vec![reserve(1)], &vec![]));
+    assert_eq!((recovery.settled, &recovery.orphans, &recovery.problems), (2, &vec![orphan(1)], &vec![]));
     let mut writer = journal.writer(0).unwrap();
     recover(&mut writer, &recovery.orphans, 99).unwrap();
     writer.reserve(&reserve(3)).unwrap();

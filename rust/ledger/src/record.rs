@@ -1,4 +1,5 @@
-//! The record of one generation: a [`Reserve`] before the first byte goes upstream, then exactly one [`Settle`].
+//! The record of one generation: a [`Reserve`] before the first byte goes upstream, perhaps a [`Progress`] now and then, then exactly one
+//! [`Settle`].
 //!
 //! A settlement is self-contained: the row of the generation and of its attempts can be made from it alone.
 
@@ -42,6 +43,57 @@ pub struct Reserve {
     pub prompt_cost_estimate: NanoUsd,
     /// The snapshot whose prices hold for this call, whatever is reloaded meanwhile.
     pub price_version: u64,
+}
+
+/// How far a call has come, in case its process dies before it is settled. Written now and then between the two; the last one counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress<T = String> {
+    /// The generation.
+    pub generation: GenerationId,
+    /// Which note of its call it is: a later one has a higher number.
+    pub number: u32,
+    /// How far.
+    pub reach: Reach<T>,
+}
+
+/// How far a call has come. A reservation without any such note was sent at once, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach<T = String> {
+    /// Its first attempt waits for a connection: no provider has the request.
+    Waiting,
+    /// A provider may have the request.
+    Sent,
+    /// Content has been delivered.
+    Content(Box<Delivered<T>>),
+}
+
+/// What a stream has delivered so far, and what a client that left now would pay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered<T = String> {
+    /// The client's dialect.
+    pub dialect: Dialect,
+    /// The client's manner.
+    pub manner: Manner,
+    /// Marks of the bill so far.
+    pub flags: Flags,
+    /// What was used so far.
+    pub usage: Usage,
+    /// What it costs the caller so far.
+    pub charged: NanoUsd,
+    /// What the provider will invoice for that.
+    pub upstream_cost: NanoUsd,
+    /// What the attempts before it cost.
+    pub earlier_cost: NanoUsd,
+    /// Endpoint id in the catalogue.
+    pub endpoint: u64,
+    /// Catalogue id of the model that answers.
+    pub model: T,
+    /// Provider slug that answers.
+    pub provider: T,
+    /// The model name sent upstream.
+    pub upstream_model: T,
+    /// The provider's own reply id, when it sent one.
+    pub upstream_id: T,
 }
 
 /// How a generation ended.

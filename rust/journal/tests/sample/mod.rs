@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
-use fairlead_journal::{Cursor, Durability, Options, Reader};
-use fairlead_ledger::{Attempt, Flags, Loss, Outcome, Reserve, Scopes, Settle, Timings};
+use fairlead_journal::{Cursor, Durability, Options, Orphan, Reader};
+use fairlead_ledger::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -67,6 +67,30 @@ pub(crate) fn reserve(number: u64) -> Reserve {
         prompt_cost_estimate: NanoUsd(3000 + number as i64),
         price_version: 7,
     }
+}
+
+/// What a start finds of a call that was reserved and nothing else.
+pub(crate) fn orphan(number: u64) -> Orphan {
+    Orphan { reserve: reserve(number), reach: None }
+}
+
+/// The note `note` of a call that has delivered something; amounts and counts depend on both numbers.
+pub(crate) fn progress(number: u64, note: u32) -> Progress {
+    let delivered = Delivered {
+        dialect: Dialect::AnthropicMessages,
+        manner: Manner::Openrouter,
+        flags: Flags::CONTENT,
+        usage: Usage { prompt_tokens: 900 + number, completion_tokens: 256 * u64::from(note), ..Usage::default() },
+        charged: NanoUsd(100 + i64::from(note)),
+        upstream_cost: NanoUsd(90 + i64::from(note)),
+        earlier_cost: NanoUsd(7),
+        endpoint: 12,
+        model: "anthropic/claude-sonnet-4.5".to_owned(),
+        provider: "anthropic".to_owned(),
+        upstream_model: "claude-sonnet-4-5".to_owned(),
+        upstream_id: "msg_01XFDUDYJgAACzvnptvVoYEL".to_owned(),
+    };
+    Progress { generation: generation(number), number: note, reach: Reach::Content(Box::new(delivered)) }
 }
 
 /// What a call of a usual client leaves behind; the amounts depend on `number`.

@@ -1,0 +1,203 @@
+//! What a start says is not applied yet is what SQL will add when it has read on.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod sample;
+
+use fairlead_ir::NanoUsd;
+use fairlead_journal::{Cursor, Journal, Options, Reader, Unapplied};
+use fairlead_ledger::{Flags, Scopes, Settle};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use sample::{Folder, count, orphan, read_all, reserve, settle};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Instant;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// SQL's side: the first terminal of a generation counts, shadows are rows without a charge.
+#[derive(Default)]
+struct Sql {
+    seen: BTreeSet<u128>,
+    sums: BTreeMap<(usize, u64, u64), i64>,
+}
+
+impl Sql {
+    fn take(&mut self, rows: &[Settle]) {
+        for row in rows.iter().filter(|row| !row.flags.has(Flags::SHADOW)) {
+            if self.seen.insert(row.generation.0) {
+                let day_start_ms = row.settled_at_ms / DAY_MS * DAY_MS;
+                for (scope, id) in row.scopes.0.into_iter().enumerate().filter(|(_, id)| *id != 0) {
+                    *self.sums.entry((scope, id, day_start_ms)).or_default() += row.charged.0;
+                }
+            }
+        }
+    }
+
+    fn unapplied(self) -> Vec<Unapplied> {
+        let entry = |((scope, id, day_start_ms), sum)| Unapplied { scope, id, day_start_ms, charged: NanoUsd(sum) };
+        self.sums.into_iter().filter(|(_, sum)| *sum != 0).map(entry).collect()
+    }
+}
+
+/// What SQL will add to what it has by `cursors`, if it knows the generations in `seen`.
+fn will_add(folder: &Path, cursors: &[Cursor], seen: BTreeSet<u128>) -> Vec<Unapplied> {
+    let mut sql = Sql { seen, ..Sql::default() };
+    sql.take(&read_all(folder, cursors).0);
+    sql.unapplied()
+}
+
+/// One record that a worker writes.
+#[derive(Clone, Debug)]
+struct Step {
+    worker: u16,
+    call: u64,
+    /// 0 to 3: reservation and terminal, terminal alone, shadow, reservation alone.
+    what: u8,
+    charged: i64,
+    scopes: [u64; 8],
+    day: u64,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let scopes = [0u64..2, 0..3, 0..3, 0..4, 0..3, 0..1, 0..1, 0..2];
+    (0u16..3, 0u64..40, 0u8..4, prop_oneof![Just(0i64), 1i64..1 << 40], scopes, 20_000u64..20_003)
+        .prop_map(|(worker, call, what, charged, scopes, day)| Step { worker, call, what, charged, scopes, day })
+}
+
+impl Step {
+    fn settle(&self) -> Settle {
+        let flags = if self.what == 2 { Flags::SHADOW } else { Flags::CONTENT };
+        let settled_at_ms = self.day * DAY_MS + self.call * 1_000_003 % DAY_MS;
+        Settle { settled_at_ms, scopes: Scopes(self.scopes), charged: NanoUsd(self.charged), flags, ..settle(self.call) }
+    }
+}
+
+/// Writes `lives`, reads `applied` records as SQL would, and compares at the next start.
+fn check_fold(lives: &[Vec<Step>], applied: usize) {
+    let folder = Folder::in_memory();
+    let mut met = BTreeSet::new();
+    for steps in lives {
+        let (journal, _) = Journal::open(folder.options(), &[]).unwrap();
+        let mut writers: Vec<_> = (0..3).map(|worker| journal.writer(worker).unwrap()).collect();
+        for step in steps {
+            let (writer, record) = (&mut writers[usize::from(step.worker)], step.settle());
+            // A call is reserved once, before anything else of it: what comes again is a second terminal.
+            if step.what != 2 && met.insert(step.call) && matches!(step.what, 0 | 3) {
+                writer.reserve(&reserve(step.call)).unwrap();
+            }
+            match step.what {
+                0 | 1 => writer.settle(&record).unwrap(),
+                2 => writer.shadow(&record).unwrap(),
+                _ => {}
+            }
+        }
+    }
+    let (mut first, mut sql) = (Vec::new(), Sql::default());
+    let cursors = Reader::open(&folder.0, &[]).unwrap().read(applied, &mut first).unwrap().cursors;
+    sql.take(&first);
+    let expected = will_add(&folder.0, &cursors, sql.seen);
+    let (_, recovery) = Journal::open(folder.options(), &cursors).unwrap();
+    assert_eq!(recovery.problems, []);
+    assert_eq!(recovery.unapplied, expected);
+}
+
+#[test]
+fn the_fold_is_what_a_reader_sums_up() {
+    let mut runner = TestRunner::new(ProptestConfig { cases: count(200, 20_000), ..ProptestConfig::default() });
+    let steps = prop::collection::vec(prop::collection::vec(step(), 0..60), 1..4);
+    // One worker per call: the order of two workers' terminals of one call is nobody's promise.
+    let lives = steps.prop_map(|mut lives| {
+        lives.iter_mut().flatten().for_each(|step| step.worker = (step.call % 3) as u16);
+        lives
+    });
+    runner
+        .run(&(lives, 0usize..150), |(lives, applied)| {
+            check_fold(&lives, applied);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_fold_goes_over_segments_and_is_empty_where_all_is_applied() {
+    let folder = Folder::in_memory();
+    {
+        let (journal, _) = Journal::open(folder.options(), &[]).unwrap();
+        let mut writers: Vec<_> = (0..2).map(|worker| journal.writer(worker).unwrap()).collect();
+        for number in 0..2000 {
+            writers[(number % 2) as usize].reserve(&reserve(number)).unwrap();
+            // Settled up to 60 calls later, so that terminals stand in other segments than their reservations.
+            if let Some(ended) = number.checked_sub(60) {
+                writers[(number % 2) as usize].settle(&settle(ended)).unwrap();
+            }
+        }
+    }
+    let (_, cursors, _) = read_all(&folder.0, &[]);
+    let (journal, recovery) = Journal::open(folder.options(), &[]).unwrap();
+    assert_eq!(recovery.unapplied, will_add(&folder.0, &[], BTreeSet::new()));
+    let sum: i64 = (0..1940).map(|number| settle(number).charged.0).sum();
+    let account = Unapplied { scope: Scopes::ACCOUNT, id: 1, day_start_ms: 1_767_225_600_000, charged: NanoUsd(sum) };
+    assert_eq!(recovery.unapplied[0], account);
+    drop(journal);
+    assert_eq!(Journal::open(folder.options(), &cursors).unwrap().1.unapplied, []);
+}
+
+/// Damage in what SQL has already neither hides what stands behind it nor frees it.
+#[test]
+fn damage_before_the_cursor_hides_nothing_behind_it() {
+    let folder = Folder::in_memory();
+    {
+        let (journal, _) = Journal::open(folder.options(), &[]).unwrap();
+        let mut writer = journal.writer(0).unwrap();
+        for number in 0..20 {
+            writer.reserve(&reserve(number)).unwrap();
+            writer.settle(&settle(number)).unwrap();
+        }
+        writer.reserve(&reserve(20)).unwrap();
+    }
+    let mut first = Vec::new();
+    let cursors = Reader::open(&folder.0, &[]).unwrap().read(10, &mut first).unwrap().cursors;
+    let file = fs::File::options().write(true).open(&folder.segments()[0]).unwrap();
+    file.write_all_at(&[0xff; 8], 300).unwrap();
+    for _ in 0..2 {
+        let (_journal, recovery) = Journal::open(folder.options(), &cursors).unwrap();
+        assert_eq!((recovery.settled, recovery.problems.len()), (10, 1));
+        // The first call's terminal is what was hit. SQL has it, and ignores a second one.
+        assert_eq!(recovery.orphans, [orphan(0), orphan(20)]);
+        assert_eq!(recovery.unapplied, will_add(&folder.0, &cursors, BTreeSet::new()));
+        assert!(!recovery.unapplied.is_empty());
+    }
+}
+
+/// A start with 1 GiB that SQL has not seen, in the default segments. Under `make proof`, in a release build.
+#[test]
+fn a_gibibyte_is_folded_in_two_seconds() {
+    if count(0, 1) == 0 {
+        return;
+    }
+    let folder = Folder::new();
+    let options = Options::new(&folder.0);
+    let (journal, _) = Journal::open(options.clone(), &[]).unwrap();
+    let mut writers: Vec<_> = (0..2).map(|worker| journal.writer(worker).unwrap()).collect();
+    let mut calls = 0;
+    while journal.backlog_bytes() < 1 << 30 {
+        let writer = &mut writers[(calls % 2) as usize];
+        let mut record = settle(calls);
+        // 1,000 keys of 50 users.
+        record.scopes = Scopes([1, calls % 7 + 1, calls % 50 + 1, calls % 1000 + 1, 0, 0, 0, 0]);
+        writer.reserve(&reserve(calls)).unwrap();
+        writer.settle(&record).unwrap();
+        calls += 1;
+    }
+    drop(writers);
+    journal.sync_and_close().unwrap();
+    let began = Instant::now();
+    let (_journal, recovery) = Journal::open(options, &[]).unwrap();
+    let took = began.elapsed();
+    println!("{} MB, {calls} settlements, {} sums: {took:?}", recovery.scanned_bytes / 1_000_000, recovery.unapplied.len());
+    assert_eq!((recovery.settled, recovery.orphans.len()), (calls, 0));
+    assert!(took.as_secs() < 2, "{took:?}");
+}
