@@ -14,7 +14,7 @@ use crate::tenants::Tenants;
 use crate::worker::{Books, unix_ms};
 use arc_swap::ArcSwap;
 use fairlead_formats::translate::seals::{self, Keeper};
-use fairlead_journal::{Cursor, Journal};
+use fairlead_journal::{Cursor, Journal, Unapplied};
 use fairlead_router::{Board, Pins, Registry};
 use fairlead_ledger::hold::Kind;
 use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError, wire};
@@ -246,6 +246,8 @@ impl std::error::Error for StartError {}
 pub struct Gateway {
     shared: Arc<Shared>,
     journal: Arc<Journal>,
+    /// What the journal held beyond the database at the start, until somebody says what the database has.
+    unapplied: Mutex<Vec<Unapplied>>,
     workers: usize,
     data: SocketAddr,
     handle_signals: bool,
@@ -262,7 +264,7 @@ impl Gateway {
         let secret = secret_bytes(&options.secret)?;
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
-        let journal = open_journal(&options.journal_dir, options.node, &options.cursors, workers)?;
+        let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers)?;
         let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let shared = Shared {
@@ -286,6 +288,7 @@ impl Gateway {
         Ok(Gateway {
             shared,
             journal,
+            unapplied: Mutex::new(unapplied),
             workers,
             data: options.data,
             handle_signals: options.handle_signals,
@@ -347,7 +350,7 @@ impl Gateway {
     /// When it is not valid; nothing is changed then.
     pub fn resume_spending(&self, json: &[u8]) -> Result<(), SnapshotError> {
         let spending: wire::Spending = serde_json::from_slice(json).map_err(|error| SnapshotError::new("spending", error.to_string()))?;
-        self.shared.tenants.resume(&spending);
+        self.shared.tenants.resume(&spending, &std::mem::take(&mut *self.unapplied.lock()));
         Ok(())
     }
 
@@ -544,23 +547,25 @@ impl Warden {
     }
 }
 
-/// Opens the journal and settles what a crash left open. `cursors` are how far SQL has applied it.
+/// Opens the journal and settles what a crash left open. `cursors` are how far SQL has applied it; what was charged beyond them is told.
 pub(crate) fn open_journal(
     folder: &Path,
     node: u16,
     cursors: &[(u16, u64, u16, u64, u64)],
     workers: usize,
-) -> Result<Arc<Journal>, StartError> {
+) -> Result<(Arc<Journal>, Vec<Unapplied>), StartError> {
     let cursor = |&(node, epoch, worker, segment, offset): &_| Cursor { node, epoch, worker, segment, offset };
     let applied: Vec<Cursor> = cursors.iter().map(cursor).collect();
     let options = fairlead_journal::Options { node, ..fairlead_journal::Options::new(folder) };
     let (journal, recovery) = Journal::open(options, &applied).map_err(|error| failed("journal", &error))?;
+    let mut unapplied = recovery.unapplied;
     if !recovery.orphans.is_empty() {
         // The chain behind the workers' belongs to recovery.
         let mut recovering = journal.writer(workers as u16).map_err(|error| failed("journal", &error))?;
-        fairlead_journal::recover(&mut recovering, &recovery.orphans, unix_ms()).map_err(|error| failed("journal recovery", &error))?;
+        let recovered = fairlead_journal::recover(&mut recovering, &recovery.orphans, unix_ms());
+        unapplied.extend(recovered.map_err(|error| failed("journal recovery", &error))?);
     }
-    Ok(Arc::new(journal))
+    Ok((Arc::new(journal), unapplied))
 }
 
 /// Rings when the journal has grown.

@@ -137,7 +137,8 @@ impl Library {
     /// When the secret, the folder of the journal or of decisions, or the random source cannot be used, or the thread cannot be started.
     pub fn start(options: &LibraryOptions) -> Result<Library, StartError> {
         let secret = secret_bytes(&options.secret)?;
-        let open = |folder| open_journal(folder, options.node, &options.cursors, 1);
+        // A library's calls are limited by nobody.
+        let open = |folder| open_journal(folder, options.node, &options.cursors, 1).map(|(journal, _)| journal);
         let journal = options.journal_dir.as_deref().map(open).transpose()?;
         let books = match &journal {
             Some(journal) => Books::Journal(journal.writer(0).map_err(|error| failed("journal", &error))?),

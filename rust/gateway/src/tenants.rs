@@ -3,6 +3,8 @@
 
 use arc_swap::ArcSwap;
 use fairlead_ir::{Interval, NanoUsd};
+use fairlead_journal::Unapplied;
+use fairlead_ledger::Scopes;
 use fairlead_ledger::account::{Allowance, Budget, Spent};
 use fairlead_ledger::hold::{Kind, Scope};
 use fairlead_limits::{Bucket, Concurrency, Rate};
@@ -126,6 +128,10 @@ fn kind(kind: ScopeKind) -> Kind {
     }
 }
 
+/// Where a record has the ids of each kind.
+const PLACES: [(usize, Kind); 4] =
+    [(Scopes::ACCOUNT, Kind::Account), (Scopes::TEAM, Kind::Team), (Scopes::USER, Kind::User), (Scopes::KEY, Kind::Key)];
+
 const SHARDS: usize = 64;
 
 type Chains = HashMap<u64, Arc<Chain>, RandomState>;
@@ -205,12 +211,24 @@ impl Tenants {
     }
 
     /// What was spent before anything was counted here, with what the journal holds beyond it.
-    pub(crate) fn resume(&self, spending: &wire::Spending) {
-        let mut known = self.known.lock();
+    pub(crate) fn resume(&self, spending: &wire::Spending, unapplied: &[Unapplied]) {
+        let mut sums: HashMap<(Kind, u64), [i64; 4]> = HashMap::new();
         for scope in &spending.scopes {
-            let tenant = known.get(kind(scope.kind), scope.id);
-            let amounts = [NanoUsd(scope.day), NanoUsd(scope.week), NanoUsd(scope.month)];
-            tenant.scope.books().resume(Spent::resume(amounts, NanoUsd(scope.total), spending.at_ms));
+            sums.insert((kind(scope.kind), scope.id), [scope.day, scope.week, scope.month, scope.total]);
+        }
+        for more in unapplied {
+            let Some((_, kind)) = PLACES.into_iter().find(|(place, _)| *place == more.scope) else { continue };
+            let sums = sums.entry((kind, more.id)).or_default();
+            for (sum, interval) in sums.iter_mut().zip([Interval::Daily, Interval::Weekly, Interval::Monthly, Interval::Total]) {
+                if more.day_start_ms >= interval.start_ms(spending.at_ms) {
+                    *sum = sum.saturating_add(more.charged.0);
+                }
+            }
+        }
+        let mut known = self.known.lock();
+        for ((kind, id), [day, week, month, total]) in sums {
+            let spent = Spent::resume([NanoUsd(day), NanoUsd(week), NanoUsd(month)], NanoUsd(total), spending.at_ms);
+            known.get(kind, id).scope.books().resume(spent);
         }
     }
 
