@@ -115,6 +115,11 @@ def receiver(statuses: list[int]) -> Iterator[tuple[str, list[tuple[str, bytes]]
             self.send_header("location", "/elsewhere")
             self.end_headers()
 
+        def do_GET(self) -> None:
+            came.append(("a redirect was followed", b""))
+            self.send_response(200)
+            self.end_headers()
+
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
