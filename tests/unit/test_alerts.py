@@ -111,8 +111,16 @@ def receiver(statuses: list[int]) -> Iterator[tuple[str, list[tuple[str, bytes]]
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             came.append((self.headers["fairlead-signature"], self.rfile.read(int(self.headers["content-length"]))))
+            if statuses[len(came) - 1] == 0:
+                self.wfile.write(b"no HTTP at all\r\n\r\n")
+                return
             self.send_response(statuses[len(came) - 1])
             self.send_header("location", "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            came.append(("a redirect was followed", b""))
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -131,20 +139,20 @@ def receiver(statuses: list[int]) -> Iterator[tuple[str, list[tuple[str, bytes]]
 
 def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
     async def story(house: House) -> None:
-        with receiver([500, 302, 200]) as (url, came):
+        with receiver([500, 302, 0, 200]) as (url, came):
             settings = AlertSettings(webhook_url=url, webhook_secret=SECRET)
             house.desk.directory.create(NewKey(name="ci", limits=Limits(limit_nanousd=DOLLAR)))
             house.journal.settle([generation(1, key_id=2, charged_nanousd=DOLLAR)])
             assert len(await raised(house, settings)) == 1
             now_ms = NOW_MS
-            for wait in RETRY_SECONDS[:2]:
+            for wait in RETRY_SECONDS[:3]:
                 await deliver(house.desk.database, settings, now_ms)
                 await deliver(house.desk.database, settings, now_ms + wait * 1000 - 1)
                 now_ms += wait * 1000
-            assert len(came) == 2
+            assert len(came) == 3
             await deliver(house.desk.database, settings, now_ms)
             await deliver(house.desk.database, settings, now_ms + DAY_MS)
-            assert len(came) == 3, "what was taken is not sent again"
+            assert len(came) == 4, "what was taken is not sent again"
         header, body = came[-1]
         assert header == signature(SECRET, body, now_ms // 1000)
         assert json.loads(body) == {

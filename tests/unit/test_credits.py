@@ -69,6 +69,7 @@ def test_credit_is_given_adjusted_and_taken_back_by_entries_alone(tmp_path: Path
         ("credits", {"account": "default", "usd": "1", "note": "\x07"}, 400, "note: at most 500 printable characters"),
         ("credits", {"account": "default", "usd": "1", "external_id": "known"}, 409, "external_id: the credit entry 1 has this name"),
         ("credits/1/refund", {"usd": "10.000000001"}, 400, "usd: of the credit entry 1 between 0 and 10 can be taken back"),
+        ("credits", {"account": "default", "usd": "1000000000"}, 400, "usd: the account would have more than 1000000000 dollars"),
         ("credits/1/refund", {"usd": "0"}, 400, "usd: of the credit entry 1 between 0 and 10"),
         ("credits/2/refund", {}, 400, "the credit entry 2 takes credit away itself (adjustment)"),
         ("credits/7/refund", {}, 404, "there is no credit entry 7"),

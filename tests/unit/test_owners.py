@@ -172,6 +172,13 @@ def test_accounts_teams_and_users_live_and_are_told(tmp_path: Path) -> None:
             400,
             "limit_reset: daily, weekly, monthly or null is expected, got 'yearly'",
         ),
+        (
+            "POST",
+            "/admin/keys",
+            {"name": "x", "max_concurrency": 1_000_001},
+            400,
+            "body: Expected `int` <= 1000000 - at `$.max_concurrency`",
+        ),
         ("POST", "/admin/keys", {"name": "x", "rpm": 0}, 400, "body: Expected `int` >= 1 - at `$.rpm`"),
         ("POST", "/admin/keys", {"name": "x", "team": "none"}, 400, "team: there is no team 'none'"),
         ("POST", "/admin/keys", {"name": "x", "team": "foreign"}, 400, "team: there is no team 'foreign'"),

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from conftest import PROOF
 from control_rig import DAY_MS, NOW_MS
-from fairlead.control import analytics, usage
+from fairlead.control import analytics, spending, usage
 from fairlead.control.analytics import Query
 from fairlead.control.db import Database, queries, rollups
 from fairlead.control.db.connection import transact
@@ -111,6 +111,11 @@ def test_a_key_and_its_account_are_summed_in_time(year: sqlite3.Connection) -> N
     began = time.thread_time()
     assert queries.usage_by_key(year, (today, today - 4, today - 20), 7)[7].daily == 10**7
     one_ms = (time.thread_time() - began) * 1000
+    began = time.thread_time()
+    assert len(msgspec.json.decode(spending.stored(year, NOW_MS))["scopes"]) > KEYS
+    resume_ms = (time.thread_time() - began) * 1000
+    print(f"what everybody has spent: {resume_ms:.0f} ms")
+    assert resume_ms < MOST_MS
     began = time.thread_time()
     assert len(usage.report(year, today - 30, today)["data"]) > KEYS
     report_ms = (time.thread_time() - began) * 1000

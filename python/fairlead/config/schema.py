@@ -286,6 +286,7 @@ class Model(Table):
     endpoints: Annotated[list[Endpoint], Meta(min_length=1)] | None = None
 
 
+Concurrency = Annotated[int, Meta(ge=1, le=1_000_000)]
 LimitReset = Literal["daily", "weekly", "monthly"]
 
 
@@ -311,7 +312,7 @@ class Limited(Table):
     """Most requests per minute."""
     tpm: Count | None = None
     """Most tokens per minute."""
-    max_concurrency: Count | None = None
+    max_concurrency: Concurrency | None = None
     """Most requests at a time."""
     budgets: list[Budget] = []
     """Further limits of what may be spent."""

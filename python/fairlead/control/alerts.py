@@ -5,14 +5,18 @@ unusual spend, once a day. What is raised is stored, so that a restart raises no
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
+import http.client
 import logging
 import smtplib
 import sqlite3
 import ssl
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any, NamedTuple
 
@@ -87,15 +91,15 @@ async def deliver(database: Database, settings: AlertSettings, now_ms: int) -> N
     for delivery in await database.read(lambda connection: stored.due(connection, now_ms, AT_ONCE)):
         why: str | None = None
         try:
-            await asyncio.to_thread(send, delivery, settings, now_ms)
-        except (OSError, smtplib.SMTPException, ValueError) as error:
+            await _aside(lambda delivery=delivery: send(delivery, settings, now_ms))  # type: ignore[misc]
+        except (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
             why = f"{type(error).__name__}: {error}"
         await database.write(lambda connection, delivery=delivery, why=why: _note(connection, delivery, why, now_ms))  # type: ignore[misc]
 
 
 def send(delivery: Delivery, settings: AlertSettings, now_ms: int) -> None:
-    """Sends an alert. Raises `OSError`, `SMTPException` or `ValueError` when it was not taken. A channel that is no longer configured
-    takes everything."""
+    """Sends an alert. Raises `OSError`, `SMTPException`, `HTTPException` or `ValueError` when it was not taken. A channel that is no longer
+    configured takes everything."""
     if delivery.channel == "webhook" and settings.webhook_url and settings.webhook_secret:
         _post(settings.webhook_url, settings.webhook_secret, delivery, now_ms)
     elif delivery.channel == "smtp" and settings.smtp is not None:
@@ -213,6 +217,33 @@ def _note(connection: sqlite3.Connection, delivery: Delivery, why: str | None, n
         stored.note_failed(connection, delivery, now_ms + wait * 1000)
 
 
+async def _aside(work: Callable[[], None]) -> None:
+    """Runs something that may take long on a thread that a process which ends does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        error: Exception | None = None
+        try:
+            work()
+        except Exception as raised:
+            error = raised
+        # Nobody listens any more where the loop has closed.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=run, name="fl-alert", daemon=True).start()
+    await done
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """What is signed for one address goes to no other."""
 
@@ -231,8 +262,12 @@ def _post(url: str, secret: str, delivery: Delivery, now_ms: int) -> None:
         "fairlead-signature": signature(secret, body, now_ms // 1000),
     }
     request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - the configuration allows http and https alone
-    with _opener.open(request, timeout=SEND_SECONDS):
-        pass
+    try:
+        with _opener.open(request, timeout=SEND_SECONDS):
+            pass
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise OSError(f"it answered {error.code}") from None
 
 
 def _mail(smtp: Smtp, delivery: Delivery) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import structs
 from starlette.responses import Response
 
+from fairlead.config.amounts import MOST_USD
 from fairlead.control.db import ledger, queries, scopes
 from fairlead.control.db.ledger import ADJUSTMENT, EXPIRY, REFUND, TOPUP, Entry
 from fairlead.control.desk import Call
@@ -110,6 +111,8 @@ async def create(call: Call) -> Response:
             external_id=_external(wanted.external_id),
             expires_at_ms=expires_at_ms,
         )
+        if ledger.granted(connection, account.id) + given > MOST_USD * 10**9:
+            raise invalid(f"usd: the account would have more than {MOST_USD} dollars of credit")
         return [_once(connection, entry)]
 
     return await _entered(call, work)

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from fairlead.catalog.schema import Count
 from fairlead.config.amounts import BadAmount, nanousd, nanousd_of_number
 from fairlead.config.limits import RESETS, Budget, Limits, doubled, interval, reset_word
+from fairlead.config.schema import Concurrency
 from fairlead.control.db.queries import Usage
 from fairlead.control.money import usd, usd_number
 from fairlead.control.replies import invalid
@@ -34,7 +35,7 @@ class LimitsBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     limit_reset: str | UnsetType | None = UNSET
     rpm: Count | UnsetType | None = UNSET
     tpm: Count | UnsetType | None = UNSET
-    max_concurrency: Count | UnsetType | None = UNSET
+    max_concurrency: Concurrency | UnsetType | None = UNSET
     budgets: Annotated[list[BudgetBody], msgspec.Meta(max_length=MOST_BUDGETS)] | UnsetType = UNSET
 
     def says_limits(self) -> bool:

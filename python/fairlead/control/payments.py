@@ -141,6 +141,8 @@ def _topup(connection: sqlite3.Connection, event: Event, paid: Paid, now_ms: int
         account = one_scope(connection, scopes.ACCOUNT, reference)
     except LookupError as error:
         raise _later(event, str(error)) from None
+    if ledger.granted(connection, account.id) + paid.amount_total * NANOUSD_PER_CENT > MOST_USD * 10**9:
+        raise _later(event, f"the account would have more than {MOST_USD} dollars of credit")
     payment = paid.payment_intent or paid.id
     refunded = ledger.refunded_of_payment(connection, payment)
     ledger.add_payment_event(connection, event.id, now_ms, payment, refunded)

@@ -5,6 +5,7 @@ import logging
 
 from fairlead.control import alerts, credits
 from fairlead.control.desk import Desk
+from fairlead.control.drain import Behind
 
 log = logging.getLogger("fairlead.upkeep")
 
@@ -24,6 +25,9 @@ class Upkeep:
             try:
                 await self.once()
                 self._failure = None
+            except Behind:
+                # Whoever brings the records into the database says why.
+                pass
             except Exception as error:
                 text = f"{type(error).__name__}: {error}"
                 if text != self._failure:
