@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "models": "list models with prices and endpoints, presets, splits and shadows",
     "keys": "create, list, disable, enable and delete gateway keys",
     "usage": "show what was used and what it cost",
+    "ledger": "check that the books are right",
     "doctor": "look for what is wrong with this installation",
     "sim": "run the simulator on a port",
 }
