@@ -13,7 +13,7 @@ use crate::upstream::tls::TlsConfigs;
 use crate::worker::{Books, unix_ms};
 use arc_swap::ArcSwap;
 use fairlead_formats::translate::seals::{self, Keeper};
-use fairlead_journal::{Cursor, Journal};
+use fairlead_journal::{Cursor, Durability, Journal};
 use fairlead_router::{Board, Pins, Registry};
 use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError};
 use parking_lot::Mutex;
@@ -257,7 +257,7 @@ impl Gateway {
         let secret = secret_bytes(&options.secret)?;
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
-        let journal = open_journal(&options.journal_dir, options.node, &options.cursors, workers)?;
+        let journal = open_journal(&options.journal_dir, options.node, &options.cursors, workers, options.durability.into())?;
         let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let shared = Shared {
@@ -522,10 +522,11 @@ pub(crate) fn open_journal(
     node: u16,
     cursors: &[(u16, u64, u16, u64, u64)],
     workers: usize,
+    durability: Durability,
 ) -> Result<Arc<Journal>, StartError> {
     let cursor = |&(node, epoch, worker, segment, offset): &_| Cursor { node, epoch, worker, segment, offset };
     let applied: Vec<Cursor> = cursors.iter().map(cursor).collect();
-    let options = fairlead_journal::Options { node, ..fairlead_journal::Options::new(folder) };
+    let options = fairlead_journal::Options { node, durability, ..fairlead_journal::Options::new(folder) };
     let (journal, recovery) = Journal::open(options, &applied).map_err(|error| failed("journal", &error))?;
     if !recovery.orphans.is_empty() {
         // The chain behind the workers' belongs to recovery.
