@@ -207,7 +207,7 @@ class Process:
         check_secret(self.database, self._secret)
         self.loaded, self.compiled = self._compile()
         # What runs until the end, whatever later configurations say.
-        self._started = self.compiled.server
+        self._started = self.compiled
         self._first_key: str | None = None
         self.engine = self._open_engine()
         stack.callback(self.engine.stop)
@@ -268,10 +268,12 @@ class Process:
             await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
             self.loaded, self.compiled = loaded, compiled
-            later = [name for name in AT_START_ONLY if getattr(self._started, name) != getattr(compiled.server, name)]
+            later = [f"server.{name}" for name in AT_START_ONLY if getattr(self._started.server, name) != getattr(compiled.server, name)]
+            if self._started.storage != compiled.storage:
+                later.append("storage.durability")
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
-            message += f"; at the next start: {', '.join(f'server.{name}' for name in later)}"
+            message += f"; at the next start: {', '.join(later)}"
         return message
 
     def _load_snapshot(self, compiled: Compiled, version: int) -> None:
@@ -364,6 +366,7 @@ class Process:
             "tls": {"cert": server.tls.cert, "key": server.tls.key} if server.tls else None,
             "drain_ms": server.drain_ms,
             "cursors": cursors,
+            "durability": self.compiled.storage.durability,
         }
         return self._native.Engine(msgspec.json.encode(options))
 

@@ -2,7 +2,10 @@
 
 import contextlib
 import itertools
+import json
+import math
 import random
+import socket
 import sqlite3
 import threading
 import time
@@ -21,6 +24,8 @@ from e2e.wire import DIALECTS, PATHS, Wire, body_of, is_terminal
 # Odd on purpose: few sums of these are whole nano-dollars, so a rounding in the wrong place shows.
 PRICES = {"prompt": "1.234567", "completion": "7.654321", "cache_read": "0.123457", "cache_write": "1.543211"}
 CUSTOMERS = 6
+# Flags of a record.
+ESTIMATED, RECOVERED, CONTENT = 1, 4, 64
 
 
 @dataclass
@@ -72,7 +77,8 @@ class Market:
         stream = dice.random() < 0.6
         script = {
             "tag": deal.tag,
-            "tokens": dice.randrange(1, 40),
+            # Some are so long that how far they have come is noted on the way.
+            "tokens": dice.choice((dice.randrange(1, 40), dice.randrange(1, 40), 1500)),
             "delay_ms": dice.choice((0, 0, 20)),
             "pace_ms": dice.choice((0, 0, 3)),
             "prompt_tokens": dice.randrange(20, 3000),
@@ -182,6 +188,81 @@ def test_an_older_database_catches_up(judge: ProviderProcess, victim: Gateway, d
     check_books_at_rest(victim)
 
 
+def test_a_stream_that_a_crash_cuts_is_settled_close_to_the_truth(judge: ProviderProcess, victim: Gateway) -> None:
+    victim.start()
+    with Wire(victim.address) as wire:
+        body = body_of("Hello", model="lab/fast", dialect="openai_chat", sim={"tag": 1, "tokens": 100_000, "pace_ms": 1}, stream=True)
+        wire.post("/v1/chat/completions", body)
+        answer = wire.head()
+        received = 0
+        for event in wire.events(answer):
+            received += len(content_in(event))
+            if received >= 4 * 2000:
+                break
+        victim.kill()
+    victim.start()
+    [row] = victim.generations()
+    check_books_at_rest(victim)
+    assert (row["outcome"], row["error"], row["streamed"], row["dialect"]) == ("recovered", "interrupted", 1, "openai_chat")
+    assert row["flags"] & RECOVERED and row["flags"] & ESTIMATED and row["flags"] & CONTENT
+    assert row["upstream_id"]
+    # The last note is less than a step behind what was delivered, and never before it: the client may have read less than that.
+    assert received // 4 - 256 - 1 <= row["completion_tokens"], (row, received)
+    assert row["charged_nanousd"] == row["upstream_cost_nanousd"]
+    price = {name: Decimal(usd) * 1000 for name, usd in PRICES.items()}
+    expected = row["prompt_tokens"] * price["prompt"] + row["completion_tokens"] * price["completion"]
+    assert row["charged_nanousd"] == math.ceil(expected)
+    check_verified(victim)
+
+
+def test_a_call_that_no_provider_got_is_void_after_a_crash() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # It takes connections and says nothing: the handshake never ends.
+        port = silent.getsockname()[1]
+        gateway = Gateway(configuration(f"127.0.0.1:{port}", prices=PRICES, scheme="https"))
+        try:
+            gateway.start()
+            with Wire(gateway.address) as wire:
+                wire.post("/v1/chat/completions", body_of("Hello", model="lab/fast", dialect="openai_chat"))
+                connection, _ = silent.accept()
+                assert connection.recv(1) == b"\x16", "a handshake has begun"
+                gateway.kill()
+                connection.close()
+            gateway.start()
+            [row] = gateway.generations()
+        finally:
+            gateway.close()
+    assert (row["outcome"], row["error"], row["flags"]) == ("void", "interrupted", RECOVERED)
+    assert (row["charged_nanousd"], row["upstream_cost_nanousd"], row["prompt_tokens"]) == (0, 0, 0)
+
+
+def test_settlements_that_survive_a_power_loss(judge: ProviderProcess, dice: random.Random) -> None:
+    """The end of each reply waits for the disk: nothing else is seen of it here but that all of it still comes."""
+    gateway = Gateway(configuration(judge.address, prices=PRICES, tables='[storage]\ndurability = "power"\n'))
+    try:
+        market = Market(dice)
+        gateway.start()
+        with market.open(gateway.address):
+            until(lambda: sum(deal.complete for deal in market.deals) >= 50, "fifty replies")
+            gateway.kill()
+        gateway.start()
+        check_books(judge, gateway, market)
+    finally:
+        gateway.close()
+
+
+def check_verified(gateway: Gateway) -> None:
+    """`fairlead ledger verify` agrees, beside the server or without it."""
+    verified = gateway.run("ledger", "verify", "--json")
+    assert verified.returncode == 0 and json.loads(verified.stdout)["ok"], verified
+
+
+def content_in(event: bytes) -> bytes:
+    """What a chat chunk adds to the reply, as JSON writes it."""
+    _, found, rest = event.partition(b'"content":"')
+    return rest.partition(b'"')[0] if found else b""
+
+
 def killed_at_the_start(victim: Gateway, dice: random.Random) -> None:
     """A start that is killed on its way: while it imports, recovers the journal or opens its ports."""
     victim.launch()
@@ -206,10 +287,11 @@ def check_books(judge: ProviderProcess, gateway: Gateway, market: Market) -> Non
         check_deal(deal, by_id[deal.generation], records[deal.tag])
     for row in rows:
         check_row(row, by_reply)
+    check_verified(gateway)
     # Every request that reached the provider was reserved first, and nothing was reserved that no client asked for.
     assert len(records) <= len(rows) <= len(market.deals)
     # Only what was open when the process died is unsettled: at most what each of the customers had in flight.
-    settled = Counter(row["session_id"] for row in rows if row["outcome"] != "recovered")
+    settled = Counter(row["session_id"] for row in rows if row["error"] != "interrupted")
     assert max(settled.values()) == 1
     check_sums(gateway, rows)
 
@@ -223,12 +305,26 @@ def check_deal(deal: Deal, row: Mapping[str, Any], record: Mapping[str, Any]) ->
 
 
 def check_row(row: Mapping[str, Any], by_reply: Mapping[str, Mapping[str, Any]]) -> None:
-    if row["outcome"] == "recovered":
-        assert row["charged_nanousd"] == 0, row
+    if row["error"] == "interrupted":
+        check_interrupted(row, by_reply)
         return
     assert row["outcome"] == "completed", row
     # Settled before the client was told; whether that still reached it does not change what it cost.
     assert row["upstream_cost_nanousd"] == row["charged_nanousd"] == cost_nanousd(by_reply[row["upstream_id"]], PRICES), row
+
+
+def check_interrupted(row: Mapping[str, Any], by_reply: Mapping[str, Mapping[str, Any]]) -> None:
+    """What was open when the process died: charged for what had been delivered, as far as was noted, and for nothing else."""
+    assert row["flags"] & RECOVERED, row
+    if row["outcome"] == "void":
+        assert (row["charged_nanousd"], row["upstream_cost_nanousd"]) == (0, 0), row
+        return
+    assert row["outcome"] == "recovered" and row["flags"] & ESTIMATED, row
+    if not row["flags"] & CONTENT:
+        assert row["charged_nanousd"] == row["completion_tokens"] == 0, row
+        return
+    assert row["charged_nanousd"] == row["upstream_cost_nanousd"] > 0, row
+    assert row["upstream_id"] in by_reply, row
 
 
 def check_sums(gateway: Gateway, rows: list[dict[str, Any]]) -> None:
@@ -249,6 +345,7 @@ def check_sums(gateway: Gateway, rows: list[dict[str, Any]]) -> None:
 
 def check_books_at_rest(gateway: Gateway) -> None:
     """Everything that the journal still holds is in the database as the journal says it, the first settlement of a generation counting."""
+    check_verified(gateway)
     rows = {row["id"]: tuple(row.values()) for row in gateway.select("SELECT * FROM generations")}
     reader = _native.JournalReader(str(gateway.data_dir / "journal"), [])
     seen: set[str] = set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -218,6 +219,56 @@ def test_a_cut_at_any_statement_leaves_all_or_nothing(tmp_path: Path) -> None:
     transact(plain, lambda connection: applied(connection, BATCHES[0]))
     assert dump(plain) == after
     plain.close()
+
+
+EVERYTHING = [
+    *BATCHES,
+    FakeBatch(
+        [], [attempt(5, 64, flags=128, provider="two", upstream_cost_nanousd=7)], [(0, 1, 0, 1, 160)], shadows=[generation(5, **SHADOW)]
+    ),
+    FakeBatch(
+        [generation(5, **SPLIT), generation(6, title="app", error="provider_status", team_id=3, user_id=4)],
+        [attempt(5, 0, error="connect_failed"), attempt(5, 1), attempt(6, 0)],
+        [(0, 1, 0, 1, 170)],
+    ),
+    FakeBatch([generation(7, settled_at_ms=NOW_MS + 50 * DAY_MS)], [attempt(7, 0)], [(0, 2, 0, 0, 90)]),
+]
+
+
+def test_the_nth_statement_fails(tmp_path: Path) -> None:
+    """N = 1, 2, … until nothing fails: a transaction that fails leaves nothing, and what is read again, once or often, makes it whole."""
+    whole = fresh(tmp_path / "whole.db")
+    states = [dump(whole)]
+    for batch in EVERYTHING:
+        transact(whole, lambda connection, batch=batch: applied(connection, batch))  # type: ignore[misc]
+        states.append(dump(whole))
+    whole.close()
+    fresh(tmp_path / "empty.db").close()
+    failures, failed = 0, True
+    while failed:
+        path = tmp_path / f"{failures}.db"
+        shutil.copyfile(tmp_path / "empty.db", path)
+        plain = sqlite3.connect(path, isolation_level=None)
+        cutting = sqlite3.connect(path, isolation_level=None, factory=Cutting)
+        # No power is lost here.
+        cutting.execute("PRAGMA synchronous = OFF")
+        cutting.left, failed = failures, False
+        for number, batch in enumerate(EVERYTHING):
+            try:
+                transact(cutting, lambda connection, batch=batch: applied(connection, batch))  # type: ignore[misc]
+            except Cut:
+                failed = True
+                assert dump(plain) == states[number], f"statement {failures} of batch {number} left something"
+                cutting.left = 1_000_000
+                # A batch is read again, also one that was stored before: the reader begins at the stored cursors, or before them.
+                for again in (*EVERYTHING[max(0, number - 1) : number + 1], batch):
+                    transact(cutting, lambda connection, again=again: applied(connection, again))  # type: ignore[misc]
+            assert dump(plain) == states[number + 1], f"statement {failures}, batch {number}"
+        cutting.close()
+        plain.close()
+        path.unlink()
+        failures += 1
+    assert failures > 80, failures
 
 
 def test_numbers_beyond_sql_are_stored_as_the_largest_and_kept_out_of_sums(tmp_path: Path) -> None:

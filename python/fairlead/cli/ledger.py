@@ -1,4 +1,4 @@
-"""`fairlead ledger export`: every movement of money, as CSV or JSON lines: credit entries, and what generations were charged."""
+"""`fairlead ledger`: whether the books are right; and every movement of money, as CSV or JSON lines."""
 
 import argparse
 import csv
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fairlead.cli import FINE
+from fairlead.cli import FINE, verify
 from fairlead.cli.arguments import day
 from fairlead.cli.output import harmless
 from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of
@@ -16,13 +16,18 @@ from fairlead.cli.reach import run as run_reached
 from fairlead.control.books import CHARGES, CREDITS, FIELDS
 
 NAME = "ledger"
-HELP = "export every movement of money"
+HELP = "check that the books are right, and export every movement of money"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the actions."""
     add_options(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser(
+        "verify",
+        help="compare rows, sums and journal with each other; nothing is changed, and a server may run meanwhile",
+        parents=[options_of_actions()],
+    )
     export = actions.add_parser("export", help="write credit entries, then charges, to stdout", parents=[options_of_actions()])
     export.add_argument("--format", choices=["csv", "jsonl"], help="default: csv, with --json JSON lines")
     export.add_argument("--only", choices=[CREDITS, CHARGES], help="only these")
@@ -31,7 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: written; 1: not."""
+    """0: the books are right, or written; 1: they are not."""
+    if arguments.action == "verify":
+        return verify.run(arguments)
     return run_reached(arguments, lambda installation: _export(installation, arguments))
 
 

@@ -205,7 +205,7 @@ def _offline(server: Server, data_dir: Path) -> Iterator[Offline]:
     try:
         check_secret(database, secret)
         engine = RestingEngine()
-        drainer = Drainer(database, _journal_reader(data_dir), engine)
+        drainer = Drainer(database, journal_reader(data_dir), engine)
         asyncio.run(drainer.finish())
         desk = Desk(
             database=database,
@@ -224,7 +224,7 @@ def _offline(server: Server, data_dir: Path) -> Iterator[Offline]:
         database.close()
 
 
-def _journal_reader(data_dir: Path) -> Any:
+def journal_reader(data_dir: Path) -> Any:
     """Opens readers of the journal; of none when there is no journal yet."""
     from fairlead.control.resting import NothingToRead
     from fairlead.runtime import native_module

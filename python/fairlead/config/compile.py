@@ -17,7 +17,7 @@ from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens, why_absent
 from fairlead.config.providers import off_message, sources
 from fairlead.config.routing import Routes, preset_views, shadow_views, split_views
-from fairlead.config.schema import Credits, Server
+from fairlead.config.schema import Credits, Server, Storage
 from fairlead.config.view import EndpointView, ModelView, PresetView, ProviderView, ShadowView, SplitView
 
 _SHORT_KEY_CHARACTERS = 20
@@ -30,6 +30,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     """JSON of `rust/snapshot/src/wire.rs`. Holds the providers' credentials: never log it."""
     server: Server
     """Addresses, folders and switches, with absolute paths."""
+    storage: Storage
+    """How what happened is kept."""
     providers: tuple[ProviderView, ...]
     models: tuple[ModelView, ...]
     presets: tuple[PresetView, ...]
@@ -117,6 +119,7 @@ def compile(
     return Compiled(
         snapshot=msgspec.json.encode(snapshot),
         server=loaded.config.server,
+        storage=loaded.config.storage,
         providers=tuple(source.view for source in found.values()),
         models=tuple(views),
         presets=tuple(preset_views(presets)),

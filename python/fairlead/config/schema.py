@@ -506,6 +506,9 @@ class Storage(Table):
 
     url: Literal["sqlite"] = "sqlite"
     limits_url: Literal[""] = ""
+    durability: Literal["process", "power"] = "process"
+    """What settlements survive at once: the death of the process (a power loss may take the last 20 ms), or a power loss, too, for which
+    the end of each reply waits for the disk."""
 
 
 class Logging(Table):

@@ -206,7 +206,7 @@ def apply(connection: sqlite3.Connection, batch: Batch, fold: Fold) -> None:
             queries.insert_losses(connection, losses)
         fold.take(fresh, attempts)
         if any(row[_SPLIT] for row in fresh):
-            queries.add_arms(connection, _arms("split", [row for row in fresh if row[_SPLIT]], attempts))
+            queries.add_arms(connection, arms_of("split", [row for row in fresh if row[_SPLIT]], attempts))
         queries.touch_keys(connection, _last_used(fresh))
     queries.move_cursors(connection, batch.cursors)
 
@@ -222,7 +222,7 @@ def _apply_shadows(
     shadows = [row for row in attempts if row[_FLAGS_OF_ATTEMPT] & queries.SHADOW_FLAG]
     _insert(queries.insert_attempts, connection, shadows)
     fold.take_shadows(fresh, shadows)
-    queries.add_arms(connection, _arms("shadow", fresh, shadows))
+    queries.add_arms(connection, arms_of("shadow", fresh, shadows))
 
 
 def _fresh(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
@@ -258,7 +258,7 @@ _ERROR_OF_ATTEMPT, _FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("error"), ATTEMPT_C
 _place = itemgetter(*(_COLUMN[name] for name in ("account_id", "settled_at_ms", "split", "arm")))
 
 
-def _arms(kind: str, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def arms_of(kind: str, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Sums per account, day, split and arm, in the order of the table."""
     errors: dict[str, int] = {}
     for attempt in attempts:

@@ -9,14 +9,14 @@ use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
 use crate::server::{thread, tls};
 use crate::telemetry::{Counters, Gauges, render};
-use crate::upstream::tls::TlsConfigs;
 use crate::tenants::Tenants;
+use crate::upstream::tls::TlsConfigs;
 use crate::worker::{Books, unix_ms};
 use arc_swap::ArcSwap;
 use fairlead_formats::translate::seals::{self, Keeper};
-use fairlead_journal::{Cursor, Journal, Unapplied};
-use fairlead_router::{Board, Pins, Registry};
+use fairlead_journal::{Cursor, Durability, Journal, Unapplied};
 use fairlead_ledger::hold::Kind;
+use fairlead_router::{Board, Pins, Registry};
 use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError, wire};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -264,7 +264,7 @@ impl Gateway {
         let secret = secret_bytes(&options.secret)?;
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
-        let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers)?;
+        let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers, options.durability.into())?;
         let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let shared = Shared {
@@ -553,10 +553,11 @@ pub(crate) fn open_journal(
     node: u16,
     cursors: &[(u16, u64, u16, u64, u64)],
     workers: usize,
+    durability: Durability,
 ) -> Result<(Arc<Journal>, Vec<Unapplied>), StartError> {
     let cursor = |&(node, epoch, worker, segment, offset): &_| Cursor { node, epoch, worker, segment, offset };
     let applied: Vec<Cursor> = cursors.iter().map(cursor).collect();
-    let options = fairlead_journal::Options { node, ..fairlead_journal::Options::new(folder) };
+    let options = fairlead_journal::Options { node, durability, ..fairlead_journal::Options::new(folder) };
     let (journal, recovery) = Journal::open(options, &applied).map_err(|error| failed("journal", &error))?;
     let mut unapplied = recovery.unapplied;
     if !recovery.orphans.is_empty() {

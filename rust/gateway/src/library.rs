@@ -13,7 +13,7 @@ use crate::gateway::{Shared, StartError, failed, log_decisions, open_journal, se
 use crate::pipeline::Settlement;
 use crate::worker::Books;
 use bytes::Bytes;
-use fairlead_journal::Journal;
+use fairlead_journal::{Durability, Journal};
 use fairlead_snapshot::{Principal, SnapshotError};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -138,7 +138,7 @@ impl Library {
     pub fn start(options: &LibraryOptions) -> Result<Library, StartError> {
         let secret = secret_bytes(&options.secret)?;
         // A library's calls are limited by nobody.
-        let open = |folder| open_journal(folder, options.node, &options.cursors, 1).map(|(journal, _)| journal);
+        let open = |folder| open_journal(folder, options.node, &options.cursors, 1, Durability::Process).map(|(journal, _)| journal);
         let journal = options.journal_dir.as_deref().map(open).transpose()?;
         let books = match &journal {
             Some(journal) => Books::Journal(journal.writer(0).map_err(|error| failed("journal", &error))?),

@@ -15,6 +15,9 @@ pub struct Options {
     pub workers: usize,
     /// Folder of the journal.
     pub journal_dir: PathBuf,
+    /// When settlements are safe from a power loss.
+    #[serde(default)]
+    pub durability: Durability,
     /// Folder of the responses that are kept; none: none can be.
     #[serde(default)]
     pub responses_dir: Option<PathBuf>,
@@ -40,6 +43,26 @@ pub struct Options {
     /// Whether SIGTERM and SIGINT begin a drain; a process that embeds the engine may want them for itself.
     #[serde(default = "yes")]
     pub handle_signals: bool,
+}
+
+/// When settlements are safe from a power loss. Both survive the death of the process at once.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Within 20 ms or 1 MiB.
+    #[default]
+    Process,
+    /// Before the client sees the end of its reply.
+    Power,
+}
+
+impl From<Durability> for fairlead_journal::Durability {
+    fn from(durability: Durability) -> fairlead_journal::Durability {
+        match durability {
+            Durability::Process => fairlead_journal::Durability::Process,
+            Durability::Power => fairlead_journal::Durability::Power,
+        }
+    }
 }
 
 /// PEM files of the traffic port's certificate.

@@ -6,8 +6,8 @@ use crate::telemetry::Counters;
 use crate::upstream::Upstream;
 use fairlead_formats::splice::Edits;
 use fairlead_ir::id::IdSource;
-use fairlead_journal::{self as journal, ReserveRef, Writer};
-use fairlead_ledger::Settle;
+use fairlead_journal::{self as journal, Durability, Durable, ReserveRef, Writer};
+use fairlead_ledger::{Progress, Settle};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,6 +60,21 @@ impl Books {
         match self {
             Books::Journal(writer) => writer.settle(record),
             Books::Told => Ok(()),
+        }
+    }
+
+    pub(crate) fn progress(&mut self, record: &Progress<&str>) -> Result<(), journal::Error> {
+        match self {
+            Books::Journal(writer) => writer.progress(record),
+            Books::Told => Ok(()),
+        }
+    }
+
+    /// What to wait for before a terminal is released, where settlements must survive a power loss.
+    pub(crate) fn durable(&self) -> Option<Durable> {
+        match self {
+            Books::Journal(writer) if writer.durability() == Durability::Power => Some(writer.durable()),
+            _ => None,
         }
     }
 

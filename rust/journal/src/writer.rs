@@ -1,6 +1,5 @@
 //! One worker's end of the journal.
 
-use crate::Cursor;
 use crate::chain::{Chain, Shared, lock};
 use crate::error::Error;
 use crate::flusher::{Durable, SYNC_BYTES};
@@ -8,6 +7,7 @@ use crate::frame::{self, Kind};
 use crate::record::{self, ReserveRef};
 use crate::retention::Held;
 use crate::segment::{self, Fresh, SegmentId};
+use crate::{Cursor, Durability};
 use fairlead_ir::GenerationId;
 use fairlead_ledger::{Progress, Reserve, Settle};
 use std::fs::File;
@@ -119,6 +119,11 @@ impl Writer {
     /// The end of the chain.
     pub fn position(&self) -> Cursor {
         self.chain.id.cursor(self.number, self.offset)
+    }
+
+    /// When settlements are on disk.
+    pub fn durability(&self) -> Durability {
+        self.shared.options.durability
     }
 
     /// A future that resolves when everything appended so far is on disk.

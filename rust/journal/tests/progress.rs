@@ -78,7 +78,7 @@ fn the_note_with_the_highest_number_counts() {
         let (journal, _) = Journal::open(folder.options(), &[]).unwrap();
         let mut writer = journal.writer(0).unwrap();
         writer.reserve(&reserve(4)).unwrap();
-        [1, 3, 2].map(|number| writer.progress(&progress(4, number)).unwrap());
+        [1, 3, 2].iter().for_each(|number| writer.progress(&progress(4, *number)).unwrap());
     }
     let (_, recovery) = Journal::open(folder.options(), &[]).unwrap();
     assert_eq!(recovery.orphans[0].reach, Some(progress(4, 3).reach));

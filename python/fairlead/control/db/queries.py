@@ -458,9 +458,9 @@ def attempts_between(connection: sqlite3.Connection, first: str, last: str) -> l
     return connection.execute(statement, (first, last)).fetchall()
 
 
-_ARM_PLACE = ("account_id", "day", "kind", "name", "arm")
-_ARM_SUMS = tuple(name for name in ArmRow.__struct_fields__ if name not in _ARM_PLACE)
-_ADD_ARMS = _adding("arm_days", _ARM_PLACE, _ARM_SUMS)
+ARM_PLACE = ("account_id", "day", "kind", "name", "arm")
+ARM_SUMS = tuple(name for name in ArmRow.__struct_fields__ if name not in ARM_PLACE)
+_ADD_ARMS = _adding("arm_days", ARM_PLACE, ARM_SUMS)
 
 
 def add_arms(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -628,7 +628,7 @@ def keys_of_account(connection: sqlite3.Connection, account: int) -> list[tuple[
 
 def arm_rows(connection: sqlite3.Connection, kind: str, first_day: int, last_day: int) -> list[ArmRow]:
     """Sums by split and arm, or by model and shadow, over whole UTC days, both ends included."""
-    sums = ", ".join(f"SUM({name})" for name in _ARM_SUMS)
+    sums = ", ".join(f"SUM({name})" for name in ARM_SUMS)
     rows = connection.execute(
         f"SELECT name, arm, {sums} FROM arm_days WHERE kind = ? AND day BETWEEN ? AND ? GROUP BY name, arm ORDER BY name, arm",  # noqa: S608
         (kind, first_day, last_day),

@@ -44,8 +44,9 @@ MOST_APP_CHARACTERS = 100
 OTHER_APPS = "(others)"
 # So many generations are folded at a time when all of them are.
 REBUILD_ROWS = 4000
+PRUNED = "rollups_pruned"
+"""The name in `meta` of the quarter-hour up to which windows were last let go of."""
 _BUILT = "rollups"
-_PRUNED = "rollups_pruned"
 _VERSION = "1"
 
 _COLUMN = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
@@ -232,10 +233,10 @@ def _stored_shadows(connection: sqlite3.Connection, rows: Rows, attempts: Rows) 
 def _prune(connection: sqlite3.Connection, now_ms: int) -> None:
     """Once in a quarter-hour, so that there are never many to take away."""
     quarter = now_ms - now_ms % QUARTER_MS
-    if int(queries.meta(connection, _PRUNED) or 0) < quarter:
+    if int(queries.meta(connection, PRUNED) or 0) < quarter:
         for res, kept_ms in KEPT_MS.items():
             queries.prune_rollups(connection, res, quarter - kept_ms)
-        queries.set_meta(connection, _PRUNED, str(quarter))
+        queries.set_meta(connection, PRUNED, str(quarter))
 
 
 def sums(group: Rows) -> Sums:

@@ -101,7 +101,8 @@ impl Attempting {
     pub(crate) async fn send(self, presence: Rc<Presence>) -> Result<Exchange, ExchangeError> {
         let Attempting { worker, snapshot, origin, outgoing, turn, now } = self;
         let timeouts = &snapshot.settings.timeouts;
-        let exchange = Exchange::open(&worker.upstream, &origin, &outgoing, timeouts, turn, now, &presence.dispatch).await;
+        let open = Exchange::open(&worker.upstream, &origin, &outgoing, timeouts, turn, now, &presence.dispatch);
+        let exchange = presence.noting(open).await;
         if presence.dispatch.stale.get().is_some() {
             worker.counters.resent.add(1);
         }

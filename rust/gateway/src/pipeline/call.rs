@@ -2,6 +2,7 @@
 
 mod learning;
 mod leaving;
+mod progress;
 mod short;
 mod translation;
 mod tries;
@@ -27,7 +28,7 @@ use fairlead_formats::reply::Missing;
 use fairlead_formats::request::Purpose;
 use fairlead_formats::tool_calls::Offer;
 use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Terms, Tier, Usage};
-use fairlead_journal::ReserveRef;
+use fairlead_journal::{Durable, ReserveRef};
 use fairlead_ledger::hold::{self, Hold};
 use fairlead_ledger::reserve::{self, Bounds};
 use fairlead_ledger::settle::{Bill, Seen, bill};
@@ -36,6 +37,7 @@ use fairlead_router::names::Arm;
 use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
 use http::HeaderValue;
 use learning::Learning;
+use progress::{Due, Noted};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -76,6 +78,7 @@ pub(crate) struct Call {
     /// An attempt of another model may follow.
     changes_model: bool,
     prompt_tokens_estimate: u64,
+    note_due: Due,
     timings: Timings,
     finish: Option<Finish>,
     native_finish: String,
@@ -101,6 +104,8 @@ pub(crate) struct Call {
     hold: Option<Hold>,
     /// What it has taken of the caller's rates.
     passage: Option<Passage>,
+    /// What the end of the reply waits for, where settlements must be on the disk first.
+    pub(crate) durable: Option<Durable>,
     open: bool,
 }
 
@@ -205,6 +210,7 @@ impl Call {
     ) -> Box<Call> {
         let Admitted { worker, snapshot, choice, answers, manner, head, principal, .. } = *admitted;
         let generation = journey.generation;
+        let noted = Noted::new(journey.shadow_of.is_none().then_some(generation));
         Box::new(Call {
             worker: worker.clone(),
             snapshot: snapshot.clone(),
@@ -229,12 +235,13 @@ impl Call {
             telling: journey.telling.clone(),
             changes_model: false,
             prompt_tokens_estimate,
+            note_due: Due::new(began),
             timings: Timings::default(),
             finish: None,
             native_finish: String::new(),
             translation: Translation::default(),
             seen: Seen { prompt_tokens_estimate, ..Seen::default() },
-            presence: Rc::new(Presence::new(worker.clone(), principal.key, !choice.provider(snapshot).cancel_stops_billing)),
+            presence: Rc::new(Presence::new(worker.clone(), principal.key, !choice.provider(snapshot).cancel_stops_billing, noted)),
             began,
             whole_at: began + intake.waited,
             attempt_at: Instant::now(),
@@ -246,6 +253,7 @@ impl Call {
             receipt: admitted.receipt.cloned(),
             hold: None,
             passage: None,
+            durable: None,
             open: true,
         })
     }
@@ -497,6 +505,7 @@ impl Call {
             receipt.settle(&record);
         }
         self.learn_settled(outcome, Some(&bill.usage), now);
+        self.durable = self.worker.journal.borrow().durable();
         written.map(|()| bill).map_err(|error| {
             self.worker.counters.journal_failures.add(1);
             Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal could not record this call: {error}"))

@@ -385,6 +385,9 @@ impl Relay {
     pub(crate) fn poll_output(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             ready!(self.poll_kept(context));
+            if let Err(broken) = ready!(self.poll_durable(context)) {
+                return Poll::Ready(Some(Err(broken)));
+            }
             if !self.ready.is_empty() {
                 return Poll::Ready(Some(Ok(self.ready.split().freeze())));
             }
@@ -411,7 +414,7 @@ impl Relay {
                         self.settle_on_it();
                     }
                 }
-                Step::Output(bytes) if self.keeping.is_some() => self.ready.extend_from_slice(&bytes),
+                Step::Output(bytes) if self.keeping.is_some() || self.call.durable.is_some() => self.ready.extend_from_slice(&bytes),
                 Step::Output(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
                 Step::Output(_) => {}
                 Step::End => match self.missing_end() {
@@ -436,6 +439,20 @@ impl Relay {
             self.keeping = None;
         }
         Poll::Ready(())
+    }
+
+    /// Until the settlement is on the disk, where that is asked for. If that is not certain, the stream breaks before its end.
+    fn poll_durable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if let Some(durable) = &mut self.call.durable {
+            let kept = ready!(Pin::new(durable).poll(context));
+            self.call.durable = None;
+            if kept.is_err() {
+                self.ready.clear();
+                self.told = true;
+                return Poll::Ready(Err(Broken("the usage journal failed")));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Has the reply kept that ends with these events.

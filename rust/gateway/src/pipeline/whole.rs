@@ -60,6 +60,9 @@ async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMa
         let failure = match run(&mut call, attempting, way, &mut headers).await {
             Ok(body) => {
                 keep(&mut call, &body).await;
+                if let Err(failure) = durable(&mut call).await {
+                    return reply::failed(&call, &failure, headers);
+                }
                 return reply::answer(&call, headers, body);
             }
             Err(failure) => failure,
@@ -69,6 +72,16 @@ async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMa
             None => return fail(&mut call, failure, headers),
         };
         headers.clear();
+    }
+}
+
+/// Until the settlement is on the disk, where that is asked for.
+async fn durable(call: &mut Call) -> Result<(), Failure> {
+    match call.durable.take() {
+        Some(durable) => durable.await.map_err(|error| {
+            Failure::new(ErrorKind::StoreUnavailable, format!("whether the usage journal has kept this call is not certain: {error}"))
+        }),
+        None => Ok(()),
     }
 }
 

@@ -4,12 +4,13 @@
 //! Unheard work is bounded in number, in time and in what it holds. What exceeds that is dropped, which settles it with what is known by
 //! then. A drain waits for it as for any other; a stop does not.
 
+use super::progress::Noted;
 use crate::upstream::exchange::Dispatch;
 use crate::worker::Worker;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use std::time::Duration;
 /// What the client's side of a call and the work on it both see.
 pub(crate) struct Presence {
     pub(crate) dispatch: Dispatch,
+    pub(super) noted: Noted,
     /// Bytes of an answer that is read whole, as far as it has come.
     pub(crate) held_bytes: Cell<usize>,
     client_left: Cell<bool>,
@@ -31,9 +33,10 @@ pub(crate) struct Presence {
 pub(crate) struct CutOff;
 
 impl Presence {
-    pub(super) fn new(worker: Rc<Worker>, key: u64, billed_whole: bool) -> Presence {
+    pub(super) fn new(worker: Rc<Worker>, key: u64, billed_whole: bool, noted: Noted) -> Presence {
         Presence {
             dispatch: Dispatch::default(),
+            noted,
             held_bytes: Cell::new(0),
             client_left: Cell::new(false),
             billed_whole: Cell::new(billed_whole),
@@ -44,10 +47,24 @@ impl Presence {
 
     /// Another provider is asked.
     pub(super) fn begin_again(&self, billed_whole: bool) {
+        self.noted.may_be_sent(&self.worker);
         self.dispatch.sent_at.set(None);
         self.dispatch.stale.set(None);
         self.held_bytes.set(0);
         self.billed_whole.set(billed_whole);
+    }
+
+    /// Runs an attempt, and notes where the first one has to wait before it can be sent.
+    pub(crate) async fn noting<T>(&self, attempt: impl Future<Output = T>) -> T {
+        let mut attempt = pin!(attempt);
+        poll_fn(|context| {
+            let polled = attempt.as_mut().poll(context);
+            if polled.is_pending() {
+                self.noted.look(&self.worker, &self.dispatch);
+            }
+            polled
+        })
+        .await
     }
 
     pub(crate) fn is_billed_whole(&self) -> bool {

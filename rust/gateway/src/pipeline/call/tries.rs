@@ -20,7 +20,7 @@ pub(super) struct Past {
     status: u16,
     error: &'static str,
     latency_us: u64,
-    upstream_cost: NanoUsd,
+    pub(super) upstream_cost: NanoUsd,
     flags: Flags,
     tier: Tier,
     /// The provider had all of the request.
@@ -77,7 +77,9 @@ impl Call {
     /// An attempt begins beside the current one, at a provider whose meter stops when it is cut off. How far it gets can be seen in its
     /// presence.
     pub(crate) fn begin_beside(&mut self, leg: Leg) -> Rc<Presence> {
-        let presence = Rc::new(Presence::new(self.worker.clone(), self.scopes.0[Scopes::KEY], false));
+        self.presence.noted.may_be_sent(&self.worker);
+        let noted = self.presence.noted.clone();
+        let presence = Rc::new(Presence::new(self.worker.clone(), self.scopes.0[Scopes::KEY], false, noted));
         self.beside = Some(Box::new(Beside { leg, presence: presence.clone(), began: Instant::now() }));
         presence
     }

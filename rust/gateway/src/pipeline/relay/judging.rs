@@ -45,6 +45,10 @@ pub(super) fn judge(
         }
         return complete(call, tap, read_at).map(Some);
     }
+    if call.is_note_due(tap.content_bytes(), read_at) {
+        note(call, tap);
+        call.note_progress(read_at);
+    }
     Ok(sight.bill.then(|| call.bill(Outcome::Completed)))
 }
 
