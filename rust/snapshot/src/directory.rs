@@ -135,11 +135,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`SnapshotError`] when the JSON does not fit, a hash is not 64 hex digits, or `prepare` says so; nothing is changed here then.
-    pub fn apply(
-        &self,
-        json: &[u8],
-        prepare: impl FnOnce(&wire::KeyDelta) -> Result<(), SnapshotError>,
-    ) -> Result<u64, SnapshotError> {
+    pub fn apply(&self, json: &[u8], prepare: impl FnOnce(&wire::KeyDelta) -> Result<(), SnapshotError>) -> Result<u64, SnapshotError> {
         let delta: wire::KeyDelta = serde_json::from_slice(json).map_err(|error| SnapshotError::new("keys", error.to_string()))?;
         let mut upserts = Vec::with_capacity(delta.upsert.len());
         for key in &delta.upsert {
@@ -289,7 +285,9 @@ mod tests {
     fn replace_forgets_the_rest() {
         let directory = Directory::default();
         directory.apply(&delta(1, &format!(r#""upsert":[{{"id":1,"hash":"{}","account":1}}]"#, hex(1))), |_| Ok(())).unwrap();
-        directory.apply(&delta(2, &format!(r#""replace":true,"upsert":[{{"id":2,"hash":"{}","account":1}}]"#, hex(2))), |_| Ok(())).unwrap();
+        directory
+            .apply(&delta(2, &format!(r#""replace":true,"upsert":[{{"id":2,"hash":"{}","account":1}}]"#, hex(2))), |_| Ok(()))
+            .unwrap();
         assert_eq!(directory.len(), 1);
         assert!(directory.find(&[1; 32]).is_none());
     }

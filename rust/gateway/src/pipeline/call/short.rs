@@ -24,7 +24,11 @@ pub(super) fn refusal(shortage: &Shortage, wanted: NanoUsd, prompt: NanoUsd, fac
             ("budget_exceeded", format!("this {whose} has {} left of its {interval}limit of {}", usd(left.amount), usd(budget.limit)))
         }
     };
-    let held = if left.reserved > NanoUsd(0) { format!(", and {} are held for calls that are running", usd(left.reserved)) } else { String::new() };
+    let held = if left.reserved > NanoUsd(0) {
+        format!(", and {} are held for calls that are running", usd(left.reserved))
+    } else {
+        String::new()
+    };
     let advice = match affordable(left.amount, wanted, prompt, facts) {
         Some(tokens) => format!("; max_tokens of {tokens} or less would fit"),
         None => again(left.bound, now_ms),
