@@ -52,4 +52,4 @@ pub use random::hash;
 pub use run::{Attempt, Run, Told};
 pub use shadow::is_shadowed;
 pub use sticky::{Pin, Pins};
-pub use wishes::{By, Cutoffs, MaxPrice, Members, Partition, Sort, WishError, Wishes, read, read_models};
+pub use wishes::{By, Cutoffs, MaxPrice, Members, Partition, Sort, WishError, Wished, Wishes, read, read_models};

@@ -3,7 +3,7 @@
 
 use crate::board::Board;
 use crate::random::{Draws, hash, join};
-use crate::wishes::{By, Partition, Sort, Wishes, shown};
+use crate::wishes::{By, Partition, Sort, Wished, Wishes, shown};
 use fairlead_ir::Tier;
 use fairlead_snapshot::{Found, Snapshot, Split, did_you_mean, nearest};
 
@@ -21,7 +21,7 @@ pub struct Wanted {
     /// The models, in order; behind what a router picks.
     pub models: Vec<Named>,
     /// What presets wish; the request's own wishes go over these.
-    pub wishes: Wishes,
+    pub wishes: Wished,
     /// A translation that loses something is refused.
     pub strict_translation: bool,
     /// Where a client marks nothing for the prompt cache, it is marked by us.
@@ -159,7 +159,7 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
         pick: Pick::Listed,
         pool: Vec::new(),
         models: Vec::with_capacity(1 + request.models.len()),
-        wishes: Wishes::NONE,
+        wishes: Wished::NONE,
         strict_translation: false,
         automatic_cache: false,
         arm: None,
@@ -283,7 +283,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         }
         // What was named first wins.
         let earlier = std::mem::take(&mut self.wanted.wishes);
-        self.wanted.wishes = earlier.over(wishes);
+        self.wanted.wishes = earlier.into_wishes().over(wishes).into();
         let board = self.board;
         let preset = &board.snapshot().presets[position];
         self.wanted.strict_translation |= preset.strict_translation;
@@ -422,12 +422,14 @@ fn error(path: &str, kind: NameErrorKind, message: String) -> NameError {
 
 impl Wanted {
     /// The request's wishes over those of its presets, with what the suffix of a single model adds.
-    pub fn wishes(&self, request: Wishes) -> Wishes {
-        let merged = request.over(&self.wishes);
+    pub fn wishes(&self, request: impl Into<Wished>) -> Wished {
+        let request = request.into();
+        let merged = if self.wishes.is_none() { request } else { request.into_wishes().over(&self.wishes).into() };
         match (&self.models[..], merged.sort.by) {
             // Across models there is one order; a suffix of the first one is as good a way to ask for it as any.
             ([first, ..], None) if merged.sort.partition == Partition::None => {
-                Wishes { sort: Sort { by: first.variant.sort, ..merged.sort }, ..merged }
+                let sort = Sort { by: first.variant.sort, ..merged.sort };
+                Wishes { sort, ..merged.into_wishes() }.into()
             }
             _ => merged,
         }

@@ -41,6 +41,40 @@ pub struct Wishes {
     pub tier: Option<Tier>,
 }
 
+/// Wishes that most requests do not have: then they are a null pointer, wherever they are handed on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wished(Option<Box<Wishes>>);
+
+impl Wished {
+    /// Nothing is wished.
+    pub const NONE: Wished = Wished(None);
+
+    /// Whether nothing is wished.
+    pub const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The wishes themselves.
+    pub fn into_wishes(self) -> Wishes {
+        self.0.map_or(Wishes::NONE, |wishes| *wishes)
+    }
+}
+
+impl From<Wishes> for Wished {
+    fn from(wishes: Wishes) -> Wished {
+        Wished((wishes != Wishes::NONE).then(|| Box::new(wishes)))
+    }
+}
+
+impl std::ops::Deref for Wished {
+    type Target = Wishes;
+
+    fn deref(&self) -> &Wishes {
+        static NONE: Wishes = Wishes::NONE;
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
 impl Default for Wishes {
     fn default() -> Wishes {
         Wishes::NONE

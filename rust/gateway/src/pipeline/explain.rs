@@ -95,7 +95,7 @@ fn answer(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: Question) -> R
     let asking = Asking { allowed: &allowed, account, session: None, seed, now_ms, unix_ms: unix_ms(), is_kept: false };
     let weighed = plan::weigh(board.clone(), pins, &asking, &intake, &ask)?;
     let explanation = Explanation::new(&weighed.board, &weighed.plan, seed);
-    let refusal = weighed.plan.steps.is_empty().then(|| weighed.refusal(ask.purpose).message);
+    let refusal = weighed.plan.steps.is_empty().then(|| weighed.refusal(ask.purpose).into_message());
     let answer = Answer { prompt_tokens: weighed.prompt_tokens(), explanation, refusal };
     serde_json::to_vec(&answer).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
 }

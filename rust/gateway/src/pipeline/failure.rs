@@ -7,13 +7,18 @@ use fairlead_ir::{Elsewhere, ErrorKind};
 use fairlead_router::health::retry_after_ms;
 use http::HeaderValue;
 use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 
 /// The record's word for a call that a stop of the process ended.
 pub(crate) const SHUTTING_DOWN: &str = "shutting_down";
 
-/// Why a call failed. [`super::reply`] gives it the caller's dialect.
+/// Why a call failed. [`super::reply`] gives it the caller's dialect. Boxed, so that what does not fail is not moved about in its size.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Reason>);
+
+/// What there is to know of a failure.
+#[derive(Debug)]
+pub(crate) struct Reason {
     pub(crate) kind: ErrorKind,
     /// A stable word for the record.
     pub(crate) word: &'static str,
@@ -51,9 +56,23 @@ pub(crate) struct Routing {
     pub(crate) explanation: Option<HeaderValue>,
 }
 
+impl Deref for Failure {
+    type Target = Reason;
+
+    fn deref(&self) -> &Reason {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Reason {
+        &mut self.0
+    }
+}
+
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Failure {
-        Failure {
+        Failure(Box::new(Reason {
             kind,
             word: kind.row().openrouter,
             elsewhere: kind.row().elsewhere,
@@ -67,7 +86,7 @@ impl Failure {
             hints: Vec::new(),
             allow: None,
             close: false,
-        }
+        }))
     }
 
     /// The process stops.
@@ -110,14 +129,20 @@ impl Failure {
     }
 
     /// This failure, where another endpoint stood in line and failed in the same way: it is affected too.
-    pub(crate) fn and(mut self, other: Failure) -> Failure {
-        let theirs = other.routing.and_then(|routing| routing.availability);
+    pub(crate) fn and(mut self, mut other: Failure) -> Failure {
+        let theirs = other.routing.take().and_then(|routing| routing.availability);
         let ours = self.routing.as_mut().and_then(|routing| routing.availability.as_mut());
         if let (Some(ours), Some(theirs)) = (ours, theirs) {
             let new = theirs.affected_providers.into_iter().filter(|slug| !ours.affected_providers.contains(slug));
             let new: Vec<String> = new.collect();
             ours.affected_providers.extend(new);
         }
+        self
+    }
+
+    /// The words that clients look for.
+    pub(crate) fn own(mut self, words: OwnWords) -> Failure {
+        self.own = Some(Box::new(words));
         self
     }
 
@@ -140,6 +165,10 @@ impl Failure {
     pub(crate) fn retry_after_ms(&self) -> Option<u64> {
         let hints = self.hints.iter().filter_map(|(name, value)| Some((*name, value.to_str().ok()?)));
         retry_after_ms(hints, None, unix_ms())
+    }
+
+    pub(crate) fn into_message(self) -> String {
+        self.0.message
     }
 
     pub(crate) fn status(&self) -> u16 {

@@ -21,7 +21,7 @@ use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, Arm, NameError, NameErrorKind, Named, Pick, Sticky, Wanted};
 use fairlead_router::{
     Attempt, Board, By, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Told, Way as RouterWay,
-    WishError, Wishes, is_shadowed,
+    WishError, Wished, Wishes, is_shadowed,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Modalities, Model, Operation, Principal, Provider, Shadow, Snapshot, Target, did_you_mean};
@@ -113,7 +113,7 @@ pub(crate) struct Journey {
 pub(crate) struct Drawn {
     generation: GenerationId,
     board: Arc<Board>,
-    wishes: Wishes,
+    wishes: Wished,
     need: Need,
     asked: Asked,
     seed: u64,
@@ -317,11 +317,11 @@ pub(crate) struct Weighed {
     pub(crate) board: Arc<Board>,
     pub(crate) plan: fairlead_router::Plan,
     wanted: Wanted,
-    wishes: Wishes,
+    wishes: Wished,
     pub(super) need: Need,
     pub(super) asked: Asked,
     /// What the request wished itself, and what was read for the decision, where it will be written down.
-    pub(super) said: Wishes,
+    pub(super) said: Wished,
     pub(super) pin: Option<Pin>,
     pub(super) recording: Recording,
 }
@@ -392,7 +392,7 @@ pub(crate) fn choose(
         });
     }
     let judges_calls = weighed.judges_calls();
-    let Weighed { board, plan, wanted, wishes, need, asked, .. } = weighed;
+    let Weighed { board, plan, wanted, wishes, need, asked, .. } = *weighed;
     let run = Run::new(seed, u32::try_from(board.snapshot().settings.attempts.max(1)).unwrap_or(u32::MAX));
     let (strict, automatic_cache) = (wanted.strict_translation, wanted.automatic_cache);
     let require_parameters = wishes.require_parameters == Some(true);
@@ -426,7 +426,7 @@ pub(crate) fn choose(
 }
 
 /// Filters and orders the endpoints that may serve a request. The plan may be empty.
-pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake: &Intake, ask: &Ask) -> Result<Weighed, Failure> {
+pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake: &Intake, ask: &Ask) -> Result<Box<Weighed>, Failure> {
     let (facts, frames, now_ms) = (&intake.facts, &intake.frames[..], asking.now_ms);
     let session = facts.session_id.as_deref().or(asking.session);
     let wrong_name = |error: NameError| {
@@ -435,7 +435,7 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
     };
     let wanted = names::resolve(&board, named(facts, session), asking.allowed, asking.seed).map_err(wrong_name)?;
     let wishes = wishes(&board, intake, ask.manner)?;
-    let said = if asking.is_kept { wishes.clone() } else { Wishes::NONE };
+    let said = if asking.is_kept { wishes.clone() } else { Wished::NONE };
     // Over those of its presets.
     let wishes = wanted.wishes(wishes);
     let asked = Asked::new(ask, facts);
@@ -469,7 +469,8 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
     let mut recording = Recording::new(Now(now_ms), pick, &wishes, asking.is_kept);
     fairlead_router::decide(&board, &order, &mut recording, |endpoint| way(endpoint, asked), &mut plan);
     let pin = order.pin;
-    Ok(Weighed { board, plan, wanted, wishes, need, asked, said, pin, recording })
+    // Boxed: it is handed on, and is large.
+    Ok(Box::new(Weighed { board, plan, wanted, wishes, need, asked, said, pin, recording }))
 }
 
 /// What the request calls the models, and who asks.
@@ -495,7 +496,7 @@ fn shown_in_a_header(weighed: &Weighed, seed: u64) -> Option<HeaderValue> {
 }
 
 /// What the request wishes itself.
-fn wishes(board: &Board, intake: &Intake, manner: Manner) -> Result<Wishes, Failure> {
+fn wishes(board: &Board, intake: &Intake, manner: Manner) -> Result<Wished, Failure> {
     // On `/v1` the word may be the provider's own.
     if manner == Manner::Openrouter
         && let Some(word) = intake.facts.unknown_tier(&intake.frames)
@@ -509,10 +510,10 @@ fn wishes(board: &Board, intake: &Intake, manner: Manner) -> Result<Wishes, Fail
     let (provider, route) = (intake.facts.said("provider", &intake.frames), intake.facts.extension("route", &intake.frames));
     let tier = intake.facts.tier;
     if provider.is_none() && route.is_none() {
-        return Ok(Wishes { tier, ..Wishes::NONE });
+        return Ok(tier.map_or(Wished::NONE, |tier| Wishes { tier: Some(tier), ..Wishes::NONE }.into()));
     }
     let members = Members { provider: provider.as_deref(), route: route.as_deref() };
-    fairlead_router::read(members, board).map(|said| Wishes { tier, ..said }).map_err(wrong_wish)
+    fairlead_router::read(members, board).map(|said| Wishes { tier, ..said }.into()).map_err(wrong_wish)
 }
 
 fn wrong_wish(error: WishError) -> Failure {

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 /// A request that an endpoint can be sent.
 pub(crate) struct Prepared {
-    /// Where it goes on from a conversation that is kept here.
-    resumed: Option<Resumed>,
-    translated: Option<Translated>,
+    /// Where it goes on from a conversation that is kept here. Boxed, as the other: most requests have neither.
+    resumed: Option<Box<Resumed>>,
+    translated: Option<Box<Translated>>,
 }
 
 /// The same with its head: an attempt, and what is to be known of it.
@@ -52,7 +52,7 @@ impl Prepared {
     pub(crate) fn ready(self, admitted: &Admitted<'_>, ask: &Ask, original: &Intake, now: Instant) -> Result<Ready, Failure> {
         let Prepared { resumed, translated } = self;
         let intake = resumed.as_ref().map_or(original, |resumed| &resumed.intake);
-        let attempting = Attempting::prepare(admitted, intake, translated.as_ref(), now)?;
+        let attempting = Attempting::prepare(admitted, intake, translated.as_deref(), now)?;
         let withhold_usage = intake.facts.withhold_usage(ask.manner);
         let as_it_is = || (tier::loss(tier::word(admitted, intake), intake).unwrap_or_default(), None);
         let (mut losses, back) = translated.map_or_else(as_it_is, |translated| (translated.losses, translated.back));

@@ -229,7 +229,8 @@ pub(crate) fn refuse_head(face: Face, status: u16, header_bytes: usize, headers:
             "the request's head is not valid HTTP/1.1: look at its request line, header lines and lengths".to_owned(),
         ),
     };
-    let failure = Failure { status: Some(status), ..Failure::new(kind, message).closing() };
+    let mut failure = Failure::new(kind, message).closing();
+    failure.status = Some(status);
     let body =
         error::body(face.dialect, face.manner, failure.kind, &failure.message, &Details { status: failure.status, ..Details::default() });
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();

@@ -53,11 +53,16 @@ pub(crate) enum Reply {
 ///
 /// # Errors
 /// It goes on from something that is not known, or not here.
-pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<Resumed>, Failure> {
-    let Admitted { worker, snapshot, principal, choice, .. } = *admitted;
+pub(crate) async fn resume(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<Box<Resumed>>, Failure> {
     if ask.dialect != Dialect::OpenaiResponses || !matches!(ask.purpose, Purpose::Generate | Purpose::CountTokens) {
         return Ok(None);
     }
+    // Boxed: other dialects shall not carry the room for this.
+    Ok(Box::pin(resume_response(admitted, ask, intake)).await?.map(Box::new))
+}
+
+async fn resume_response(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<Resumed>, Failure> {
+    let Admitted { worker, snapshot, principal, choice, .. } = *admitted;
     if ask.reply_dialect() != ask.dialect {
         // There is no response to go on from, and none to keep.
         return refuse_dependence(intake).map(|()| None);
@@ -105,12 +110,10 @@ pub(crate) fn keeps(worker: &Worker, snapshot: &Snapshot, ask: &Ask, intake: &In
 
 /// The items of the conversation that ends with the response `id`.
 async fn before(shared: Arc<Shared>, bounds: Bounds, account: u64, id: String, native: bool) -> Result<Vec<u8>, Failure> {
-    let unknown = Failure {
-        // As OpenAI says it: clients look for the code.
-        own: Some(Box::new(OwnWords { code: Some("previous_response_not_found".to_owned()), ..OwnWords::default() })),
-        ..Failure::new(ErrorKind::InvalidRequest, format!("Previous response with id {} not found.", shown(&id)))
-            .param(Some("previous_response_id"))
-    };
+    let unknown = Failure::new(ErrorKind::InvalidRequest, format!("Previous response with id {} not found.", shown(&id)))
+        .param(Some("previous_response_id"))
+        // As OpenAI says it.
+        .own(OwnWords { code: Some("previous_response_not_found".to_owned()), ..OwnWords::default() });
     let found = spawn_blocking(move || {
         find(&shared, bounds, account, &id, |response| conversation::items(response.input, response.reply, native)).flatten()
     });

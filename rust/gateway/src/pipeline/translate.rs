@@ -64,7 +64,16 @@ struct Sealing {
 ///
 /// # Errors
 /// The body breaks its dialect, asks for what cannot be said in the provider's, or is strict and would lose something.
-pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<Translated>, Failure> {
+pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<Box<Translated>>, Failure> {
+    match natively(admitted, ask, intake)? {
+        None => Ok(None),
+        // Boxed: what passes as it is shall not carry the room for this.
+        Some(natively) => Box::pin(written(admitted, ask, intake, natively)).await.map(Some),
+    }
+}
+
+/// What has to be written anew, and whether it stays in its dialect; `None` passes as it is.
+fn natively(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake) -> Result<Option<bool>, Failure> {
     let natively = match ask.purpose {
         Purpose::Embeddings | Purpose::CountTokens => return Ok(None),
         Purpose::Completions => admitted.choice.operation == Operation::Completions,
@@ -80,6 +89,10 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
         let lost = tier::loss(tier::word(admitted, intake), intake);
         return lost.filter(|_| admitted.is_strict()).map_or(Ok(None), |losses| refuse_losses(admitted, intake, &losses).map(|()| None));
     }
+    Ok(Some(natively))
+}
+
+async fn written(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake, natively: bool) -> Result<Box<Translated>, Failure> {
     let job = Job::new(admitted, ask, intake)?;
     let (Encoded { body, losses, mut bridge }, maker, turn) = aside(intake.bytes as usize, move || job.run()).await??;
     // A form of reply that the model is given as a tool comes back as a call of it.
@@ -102,7 +115,7 @@ pub(crate) async fn request(admitted: &Admitted<'_>, ask: &Ask, intake: &Intake)
             sealing: (!natively).then_some(sealing),
         })
     });
-    Ok(Some(Translated { body: Bytes::from(body), losses, turn, back }))
+    Ok(Box::new(Translated { body: Bytes::from(body), losses, turn, back }))
 }
 
 /// Whether cache marks may have to be put into the body, and the endpoint takes them.
@@ -136,7 +149,7 @@ fn no_thread() -> Failure {
     let own = OwnWords { code: Some("thread_unsupported_request".to_owned()), ..OwnWords::default() };
     let message = "\"thread\" is not known here: send the whole conversation without it";
     let failure = Failure::new(ErrorKind::InvalidRequest, message).param(Some("thread")).elsewhere(Elsewhere::Endpoint);
-    Failure { own: Some(Box::new(own)), ..failure }
+    failure.own(own)
 }
 
 /// A translation, with all that it needs, so that it can run anywhere.
