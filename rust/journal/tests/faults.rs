@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Command;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 use std::{env, thread};
 
@@ -74,7 +74,7 @@ fn in_the_child() {
             // The side thread gets its turn, and a caller waits for the disk.
             let began = Instant::now();
             let mut durable = pin!(writer.durable());
-            while let Poll::Pending = durable.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            while durable.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                 assert!(began.elapsed().as_secs() < 20, "who waits for the disk is told, whatever happens to it");
                 thread::yield_now();
             }
