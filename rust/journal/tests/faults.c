@@ -1,6 +1,6 @@
 /* Loaded before the C library: the call with the number FAULT_AT of those named in FAULT_CALL fails with FAULT_ERRNO, and so do all
- * after it where FAULT_LASTS is set. Only calls on files of the journal's folder count. At its end the process says how many there
- * were on descriptor 1. */
+ * after it where FAULT_LASTS is set. Where FAULT_FILE is set, calls count from when there is such a file. At its end the process says on
+ * descriptor 1 how many there were. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,6 +16,8 @@ static atomic_long calls;
 static int fails(const char *call) {
     const char *named = getenv("FAULT_CALL");
     if (named == NULL || strcmp(named, call) != 0) return 0;
+    const char *file = getenv("FAULT_FILE");
+    if (file != NULL && access(file, F_OK) != 0) return 0;
     long number = atomic_fetch_add(&calls, 1) + 1, at = atol(getenv("FAULT_AT"));
     if (number != at && !(number > at && getenv("FAULT_LASTS") != NULL)) return 0;
     errno = atoi(getenv("FAULT_ERRNO"));
@@ -49,4 +51,6 @@ int fallocate(int file, int mode, off_t from, off_t length) { return fallocate64
 
 int rename(const char *from, const char *to) { return fails("rename") ? -1 : REAL(rename)(from, to); }
 
-__attribute__((destructor)) static void tell(void) { dprintf(1, "CALLS %ld\n", atomic_load(&calls)); }
+__attribute__((destructor)) static void tell(void) {
+    if (getenv("FAULT_FILE") == NULL) dprintf(1, "CALLS %ld\n", atomic_load(&calls));
+}

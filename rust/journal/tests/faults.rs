@@ -16,7 +16,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Command;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
+use std::time::Instant;
 use std::{env, thread};
 
 const DIRECTORY: &str = "FAIRLEAD_JOURNAL_FAULTS_DIRECTORY";
@@ -36,8 +37,10 @@ fn in_the_child() {
     let mut open = BTreeSet::new();
     for number in 0..CALLS + IN_FLIGHT {
         if number < CALLS {
+            let healthy = journal.healthy();
             match writer.reserve(&reserve(number)) {
                 Ok(()) => {
+                    assert!(healthy, "paid work begins although {:?}", journal.failure());
                     open.insert(number);
                     tell('R', number);
                 }
@@ -69,8 +72,10 @@ fn in_the_child() {
         }
         if number % 50 == 49 {
             // The side thread gets its turn, and a caller waits for the disk.
+            let began = Instant::now();
             let mut durable = pin!(writer.durable());
-            while let Poll::Pending = durable.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            while durable.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                assert!(began.elapsed().as_secs() < 20, "who waits for the disk is told, whatever happens to it");
                 thread::yield_now();
             }
         }
