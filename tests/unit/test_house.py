@@ -46,15 +46,16 @@ GATEWAY: dict[str, set[str]] = {
     "lib": {"gateway", "library", "pipeline", "events", "options"},
     # The library is beside the server: calls of the process instead of a client's.
     "library": {"gateway", "server", "pipeline", "worker", "events"},
-    "gateway": {"server", "pipeline", "worker", "upstream", "telemetry", "responses", "decisions", "events", "options"},
+    "gateway": {"server", "pipeline", "worker", "upstream", "telemetry", "responses", "decisions", "tenants", "events", "options"},
     "server": {"gateway", "pipeline", "worker", "routes", "upstream", "telemetry", "options"},
-    "pipeline": {"worker", "routes", "upstream", "telemetry", "responses", "decisions"},
+    "pipeline": {"worker", "routes", "upstream", "telemetry", "responses", "decisions", "tenants"},
     "worker": {"gateway", "upstream", "telemetry", "decisions"},
     "routes": set(),
     "upstream": set(),
     "telemetry": {"responses", "decisions"},
     "responses": set(),
     "decisions": set(),
+    "tenants": set(),
     "events": set(),
     "options": set(),
 }
