@@ -40,12 +40,12 @@ def test_both_planes_refuse_a_method_alike(gateway: Gateway) -> None:
 
 
 def test_every_sdk_lists_the_models(gateway: Gateway) -> None:
-    openai = OpenAI(base_url=f"{gateway.url}/v1", api_key=KEY)
-    ids = [model.id for model in openai.models.list()]
-    assert len(ids) > 1 and openai.models.retrieve(ids[0]).id == ids[0]
-    anthropic = Anthropic(base_url=gateway.url, api_key=KEY)
-    assert [model.id for model in anthropic.models.list(limit=2)] == ids
-    assert anthropic.models.retrieve(ids[1]).id == ids[1]
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key=KEY) as openai:
+        ids = [model.id for model in openai.models.list()]
+        assert len(ids) > 1 and openai.models.retrieve(ids[0]).id == ids[0]
+    with Anthropic(base_url=gateway.url, api_key=KEY) as anthropic:
+        assert [model.id for model in anthropic.models.list(limit=2)] == ids
+        assert anthropic.models.retrieve(ids[1]).id == ids[1]
     with genai.Client(api_key=KEY, vertexai=False, http_options=types.HttpOptions(base_url=gateway.url)) as gemini:
         assert [model.name for model in gemini.models.list(config={"page_size": 2})] == [f"models/{id}" for id in ids]
         assert gemini.models.get(model=f"models/{ids[0]}").name == f"models/{ids[0]}"

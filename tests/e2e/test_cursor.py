@@ -102,7 +102,7 @@ def test_what_is_wrong_with_a_body_is_said_in_its_own_words(house: House, fields
 def test_all_else_is_there_too(house: House) -> None:
     assert house.gateway.get("/v1/cursor/models").json() == house.gateway.get("/v1/models").json()
     assert house.gateway.post("/v1/chat/completions", {"model": f"second/{CHAT}", "input": WORDS}).status == 400
-    client = openai.OpenAI(api_key=KEY, base_url=f"{house.gateway.url}/v1/cursor", max_retries=0)
-    reply = client.chat.completions.create(model=f"second/{CHAT}", messages=[{"role": "user", "content": WORDS}])
-    assert reply.choices[0].message.content
-    assert client.responses.create(model=f"second/{MESSAGES}", input=WORDS).output_text
+    with openai.OpenAI(api_key=KEY, base_url=f"{house.gateway.url}/v1/cursor", max_retries=0) as client:
+        reply = client.chat.completions.create(model=f"second/{CHAT}", messages=[{"role": "user", "content": WORDS}])
+        assert reply.choices[0].message.content
+        assert client.responses.create(model=f"second/{MESSAGES}", input=WORDS).output_text

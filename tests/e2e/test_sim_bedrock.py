@@ -1,6 +1,7 @@
 """The simulator by itself, judged by Amazon's SDK: signatures, binary streams, exceptions."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -192,8 +193,10 @@ def test_errors(client: Any, judge: Judge) -> None:
     with pytest.raises(client.exceptions.ValidationException, match="model identifier is invalid"):
         client.converse(modelId="anthropic.claude-9", messages=[user("x")])
     judge.script({"fault": {"kind": "error_event", "after_frames": 3}})
-    with pytest.raises(EventStreamError, match="modelStreamErrorException"):
-        list(client.converse_stream(modelId="sim/echo", messages=[user("one two three")])["stream"])
+    stream = client.converse_stream(modelId="sim/echo", messages=[user("one two three")])["stream"]
+    # A stream that breaks keeps its connection until it is closed.
+    with contextlib.closing(stream), pytest.raises(EventStreamError, match="modelStreamErrorException"):
+        list(stream)
 
 
 def test_wrong_secrets_and_bearer(client: Any, judge: Judge) -> None:

@@ -131,8 +131,10 @@ def test_sdks_understand_it(gateway: Gateway) -> None:
             sdk.chat.send(model="acme/cheap", messages=messages, provider={"zdr": True}, x_open_router_metadata="enabled")
     metadata = raised.value.data.openrouter_metadata
     assert isinstance(metadata, dict) and metadata["attempt"] == 0
-    client = openai.OpenAI(api_key=KEY, base_url=f"{gateway.url}/api/v1", max_retries=0)
-    with pytest.raises(openai.NotFoundError) as refused:
+    with (
+        openai.OpenAI(api_key=KEY, base_url=f"{gateway.url}/api/v1", max_retries=0) as client,
+        pytest.raises(openai.NotFoundError) as refused,
+    ):
         client.chat.completions.create(model="acme/both", messages=messages, extra_body={"provider": {"max_price": {"prompt": 0.5}}})
     assert isinstance(refused.value.body, dict)
     assert (refused.value.body["code"], refused.value.body["availability"]["code"]) == (404, "constraint_filtered")
