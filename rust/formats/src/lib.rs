@@ -16,7 +16,8 @@
 //! * [`metadata`] is what a reply tells of its routing where that is asked for;
 //! * [`tool_calls`] judges whether the calls of a reply are what the request's tools ask for;
 //! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them, and
-//!   [`availability`] says in them why nothing can serve a request.
+//!   [`availability`] says in them why nothing can serve a request;
+//! * [`cut`] is how a stream ends whose money is used up.
 //!
 //! * [`preset`] puts what a preset says into the body of a request that does not say it itself;
 //! * [`translate`] goes from one dialect to another through `fairlead_ir`; [`traits`] are what endpoints do differently, [`text`] the
@@ -33,6 +34,7 @@ pub mod availability;
 mod bedrock_converse;
 pub mod conversation;
 pub mod counted;
+pub mod cut;
 mod decimal;
 pub mod error;
 pub mod eventstream;

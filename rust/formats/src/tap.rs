@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fairlead_ir::{Dialect, ErrorKind, Finish, Losses, Manner, NanoUsd, Tier, Usage};
+use fairlead_ir::{Delta, Dialect, ErrorKind, Event, Finish, Head, Losses, Manner, NanoUsd, Text, Tier, Usage};
 
 use crate::anthropic_messages::stream::EventTap;
 use crate::bedrock_converse::stream::MessageTap;
@@ -20,8 +20,11 @@ use crate::reply::{Missing, Seen};
 use crate::splice::Edits;
 use crate::sse;
 use crate::template::Template;
+use crate::text::escape;
 use crate::tool_calls::Watch;
-use crate::{metadata, openai_completions, openai_responses};
+use crate::translate::dialects::StreamEncoder;
+use crate::translate::{Bridge, Wanted};
+use crate::{cut, metadata, openai_completions, openai_responses};
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -268,16 +271,55 @@ impl Tap {
         let or = |theirs: &'_ str, ours: &'_ str| if native && !theirs.is_empty() { theirs.to_owned() } else { ours.to_owned() };
         let (id, model) = (or(&seen.upstream_id, identity.generation_id()), or(&seen.model, identity.model()));
         let created_s = seen.created_s.unwrap_or(identity.created_s());
-        let sequence_number = match &self.spoken {
-            Spoken::Responses(tap) => tap.sequence_number(),
-            Spoken::Chat(_) | Spoken::Messages(_) | Spoken::Generate(_) | Spoken::Converse(_) => 0,
-        };
+        let sequence_number = self.sequence_number();
         let skeleton = Skeleton { id: &id, model: &model, provider: identity.provider(), created_s, sequence_number };
         match &self.spoken {
             Spoken::Chat(tap) if tap.is_legacy() => {
                 openai_completions::error::write_event(identity.manner(), &skeleton, kind, message, details, out);
             }
             _ => error::event(self.dialect(), identity.manner(), &skeleton, kind, message, details, out),
+        }
+    }
+
+    /// Appends what ends the block that is open, of Messages: what is seen from now on does not reach the client. [`Tap::cut`] comes behind it.
+    pub fn close_block(&self, out: &mut Vec<u8>) {
+        if let Spoken::Messages(tap) = &self.spoken {
+            tap.close_block(out);
+        }
+    }
+
+    /// Appends the end of a stream of one choice that is cut here, in the names it has seen so far. Of Responses, whose end repeats the whole reply,
+    /// and of Converse it is written by who has seen that: [`StreamEncoder::cut`].
+    pub fn cut(&self, usage: &Usage, cost: NanoUsd, out: &mut Vec<u8>) {
+        let dialect = self.dialect();
+        let mut bridge = Bridge::default();
+        bridge.include_usage = !self.withhold_usage;
+        let wanted = Wanted { source: dialect, identity: Arc::clone(&self.identity), bridge: Arc::new(bridge), json_array: false };
+        let mut encoder = match &self.spoken {
+            Spoken::Messages(_) => {
+                cut::comment(dialect, out);
+                return EventTap::cut(&self.identity, usage, cost, out);
+            }
+            Spoken::Chat(tap) if tap.is_legacy() => StreamEncoder::completions(wanted),
+            Spoken::Chat(_) | Spoken::Generate(_) => StreamEncoder::new(dialect, wanted),
+            Spoken::Responses(_) | Spoken::Converse(_) => return,
+        };
+        let Seen { upstream_id, model, created_s, .. } = &self.seen;
+        let mut said = Vec::new();
+        encoder.event(&Event::Start { id: escape(upstream_id), model: escape(model), created_s: *created_s }, &mut said);
+        if !matches!(self.spoken, Spoken::Generate(_)) {
+            // The role was told, and helpers of clients join what is told twice.
+            encoder.event(&Event::Open { choice: 0, block: 0, head: Head::Text }, &mut said);
+            encoder.event(&Event::Delta { choice: 0, block: 0, delta: Delta::Text(Text::word(" ")) }, &mut said);
+        }
+        encoder.cut(1, 0, usage, cost, out);
+    }
+
+    /// How many events the client has got of a stream that numbers them.
+    pub fn sequence_number(&self) -> u64 {
+        match &self.spoken {
+            Spoken::Responses(tap) => tap.sequence_number(),
+            Spoken::Chat(_) | Spoken::Messages(_) | Spoken::Generate(_) | Spoken::Converse(_) => 0,
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! reserve ──► settle   what it cost is charged, the rest is given back
-//!         └─► drop     nothing was charged: all of it is given back (void)
+//!    │ ▲ │
+//!    └─┘ └──► drop     nothing was charged: all of it is given back (void)
+//!  extend              the call goes on for longer than what was held back for it
 //! ```
 
 use crate::account::{Account, Left};
@@ -84,6 +86,7 @@ pub struct Shortage {
 pub struct Hold {
     scopes: Arc<[Arc<Scope>]>,
     amount: NanoUsd,
+    is_bounded: bool,
 }
 
 /// Holds `amount` back in all of these scopes or in none. They are in the order of [`Kind`], each once.
@@ -91,31 +94,60 @@ pub struct Hold {
 /// # Errors
 /// The scope that has the least left, where that is less than the amount, or nothing.
 pub fn reserve(scopes: &Arc<[Arc<Scope>]>, amount: NanoUsd, now_ms: u64) -> Result<Hold, Shortage> {
+    reserve_between(scopes, amount, amount, now_ms)
+}
+
+/// Holds `most` back in all of these scopes, or what the one with the least left has, but no less than `least`; or nothing in any.
+///
+/// # Errors
+/// The scope that has the least left, where that is less than `least`, or nothing.
+pub fn reserve_between(scopes: &Arc<[Arc<Scope>]>, least: NanoUsd, most: NanoUsd, now_ms: u64) -> Result<Hold, Shortage> {
+    let (amount, is_bounded) = take(scopes, least, most, now_ms)?;
+    Ok(Hold { scopes: scopes.clone(), amount, is_bounded })
+}
+
+/// What was held, and whether anything bounds it.
+fn take(scopes: &[Arc<Scope>], least: NanoUsd, most: NanoUsd, now_ms: u64) -> Result<(NanoUsd, bool), Shortage> {
     debug_assert!(scopes.len() <= MOST_SCOPES && scopes.is_sorted_by(|one, next| (one.kind, one.id) < (next.kind, next.id)));
     let mut books: [Option<MutexGuard<'_, Account>>; MOST_SCOPES] = Default::default();
-    let mut least: Option<Shortage> = None;
-    for (place, scope) in books.iter_mut().zip(scopes.iter()) {
+    let mut poorest: Option<Shortage> = None;
+    for (place, scope) in books.iter_mut().zip(scopes) {
         let account = place.insert(scope.books());
         if let Some(left) = account.left(now_ms)
-            // What costs nothing needs no money, but an overdrawn scope gets nothing more.
-            && (left.amount < amount || left.amount < NanoUsd(0))
-            && least.is_none_or(|least| left.amount < least.left.amount)
+            && poorest.is_none_or(|poorest| left.amount < poorest.left.amount)
         {
-            least = Some(Shortage { kind: scope.kind, id: scope.id, left });
+            poorest = Some(Shortage { kind: scope.kind, id: scope.id, left });
         }
     }
-    if let Some(shortage) = least {
-        return Err(shortage);
+    // What costs nothing needs no money, but an overdrawn scope gets nothing more.
+    if let Some(poorest) = poorest.filter(|poorest| poorest.left.amount < least.max(NanoUsd(0))) {
+        return Err(poorest);
     }
+    let amount = poorest.map_or(most, |poorest| most.min(poorest.left.amount)).max(least);
     books.iter_mut().flatten().for_each(|account| account.hold(amount));
-    drop(books);
-    Ok(Hold { scopes: scopes.clone(), amount })
+    Ok((amount, poorest.is_some()))
 }
 
 impl Hold {
     /// What is held back.
     pub fn amount(&self) -> NanoUsd {
         self.amount
+    }
+
+    /// Whether any scope had a budget or credit that could run out when something was last held back. Soft budgets never do.
+    pub fn is_bounded(&self) -> bool {
+        self.is_bounded
+    }
+
+    /// Holds `most` more back in all scopes, or what the one with the least left has, but no less than `least`; or nothing more in any.
+    ///
+    /// # Errors
+    /// The scope that has the least left, where that is less than `least`, or nothing. What was held before stays held.
+    pub fn extend(&mut self, least: NanoUsd, most: NanoUsd, now_ms: u64) -> Result<(), Shortage> {
+        let (amount, is_bounded) = take(&self.scopes, least, most, now_ms)?;
+        self.amount = NanoUsd(self.amount.0.saturating_add(amount.0));
+        self.is_bounded = is_bounded;
+        Ok(())
     }
 
     /// The end of the call: what it cost is charged at `at_ms`, and nothing is held any more.

@@ -50,6 +50,26 @@ pub fn ceiling(table: &PriceTable, bounds: &Bounds<'_>) -> Option<NanoUsd> {
     dearest
 }
 
+/// The most completion tokens for which a call stays within `money` at these prices, whatever of them it is billed at: the inverse of
+/// [`ceiling`]. `bounds.completion_tokens` does not matter. `None` where the prompt alone may cost more; [`u64::MAX`] where an answer of any
+/// length costs nothing.
+pub fn affordable(table: &PriceTable, bounds: &Bounds<'_>, money: NanoUsd) -> Option<u64> {
+    let money = u128::try_from(money.0).ok()? * u128::from(PICO_PER_NANO);
+    let mut fewest = Some(u64::MAX);
+    table.within(bounds.prompt_tokens, bounds.tiers, bounds.from_ms, bounds.span_ms, |price, prompt_tokens| {
+        let prompt = u128::from(price.dearest_prompt().0) * u128::from(prompt_tokens) + u128::from(price.request.0);
+        let tokens = money.checked_sub(prompt).map(|spare| match price.dearest_completion().0 {
+            0 => u64::MAX,
+            each => u64::try_from(spare / u128::from(each)).unwrap_or(u64::MAX),
+        });
+        fewest = fewest.zip(tokens).map(|(fewest, tokens)| fewest.min(tokens));
+    });
+    fewest
+}
+
+/// Pico-dollars in a nano-dollar.
+const PICO_PER_NANO: u64 = 1_000;
+
 fn ceiling_at(price: &Price, prompt_tokens: u64, completion_tokens: u64) -> Option<NanoUsd> {
     let prompt = u128::from(price.dearest_prompt().0) * u128::from(prompt_tokens);
     let completion = u128::from(price.dearest_completion().0) * u128::from(completion_tokens);
@@ -115,6 +135,27 @@ mod tests {
             };
             let terms = Terms { tier: if fell_back { Tier::Standard } else { asked }, unix_ms: from_ms + (span_ms as f64 * share) as u64 };
             prop_assert!(ceiling(&table, &bounds) >= table.cost(&usage, terms), "{bounds:?} {terms:?}");
+        }
+    }
+
+    proptest! {
+        /// It is the inverse of the ceiling: so many tokens fit, and one more would not.
+        #[test]
+        fn what_money_buys_fits(
+            table in table(), tier in tier(), prompt_tokens in 0u64..5_000, money in 0i64..50_000_000, from_ms in 0..2 * WEEK_MS,
+            span_ms in 0..WEEK_MS * 2,
+        ) {
+            let tiers = [tier, Tier::Standard];
+            let bounds = |completion_tokens| Bounds { prompt_tokens, completion_tokens, tiers: &tiers, from_ms, span_ms };
+            let money = NanoUsd(money);
+            match affordable(&table, &bounds(0), money) {
+                None => prop_assert!(ceiling(&table, &bounds(0)).is_none_or(|cost| cost > money)),
+                Some(u64::MAX) => prop_assert_eq!(ceiling(&table, &bounds(0)), ceiling(&table, &bounds(1 << 32))),
+                Some(tokens) => {
+                    prop_assert!(ceiling(&table, &bounds(tokens)).is_some_and(|cost| cost <= money));
+                    prop_assert!(ceiling(&table, &bounds(tokens + 1)).is_none_or(|cost| cost > money));
+                }
+            }
         }
     }
 

@@ -59,9 +59,18 @@ fn completed(mut usage: Usage, seen: &Seen) -> Usage {
     usage
 }
 
+/// Whether usage says that nothing at all was used although content came: no provider works for nothing, and such figures are those of a
+/// host that does not count. A zero of one kind beside a figure of another is believed.
+fn is_hollow(usage: &Usage, seen: &Seen) -> bool {
+    let Usage { completion_tokens, reasoning_tokens, web_searches, .. } = *usage;
+    let counted = [usage.total_prompt_tokens(), completion_tokens, reasoning_tokens, web_searches];
+    seen.completion_tokens_estimate > 0 && counted == [0; 4]
+}
+
 /// Makes the bill of a reply that ended as `outcome`.
 ///
 /// * The provider's usage is taken when present, zero included; otherwise, and for a half that it leaves out, our own count, flagged.
+/// * Usage of nothing but zeros beside content is not believed, and neither is a reported cost of zero beside it: our own count, flagged.
 /// * A failure without content is insured: the caller pays nothing, whatever the provider does.
 /// * A request that never reached a provider, or that it refused, costs nothing.
 /// * Figures too large to be believed are replaced by the estimate and flagged.
@@ -77,7 +86,8 @@ pub fn bill(table: &PriceTable, terms: Terms, outcome: Outcome, seen: &Seen) -> 
     if seen.content {
         flags.add(Flags::CONTENT);
     }
-    let reported = seen.usage.map(|usage| completed(usage, seen)).filter(is_credible);
+    let is_hollow = seen.usage.is_some_and(|usage| is_hollow(&usage, seen));
+    let reported = seen.usage.filter(|_| !is_hollow).map(|usage| completed(usage, seen)).filter(is_credible);
     let priced = reported.and_then(|usage| table.cost(&usage, terms).map(|cost| (usage, cost)));
     if seen.usage.is_some() && (seen.prompt_missing || seen.completion_missing) {
         flags.add(Flags::ESTIMATED);
@@ -92,7 +102,7 @@ pub fn bill(table: &PriceTable, terms: Terms, outcome: Outcome, seen: &Seen) -> 
         // Our own estimates are bounded by the bytes that were seen, so this fits; what could not be priced is not charged.
         (usage, table.cost(&usage, terms).unwrap_or_default())
     });
-    let upstream_cost = match seen.reported_cost {
+    let upstream_cost = match seen.reported_cost.filter(|cost| !is_hollow || *cost != NanoUsd(0)) {
         Some(reported) => {
             flags.add(Flags::COST_REPORTED);
             reported
@@ -149,13 +159,41 @@ mod tests {
     fn who_pays_what() {
         use Flags as F;
         check(Outcome::Completed, seen(Some((10, 4)), true), 18_000, 18_000, &[F::CONTENT]);
-        check(Outcome::Completed, seen(Some((0, 0)), true), 0, 0, &[F::CONTENT]);
         check(Outcome::Completed, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
         check(Outcome::Cancelled, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
         check(Outcome::Failed, seen(None, true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED, F::USAGE_MISSING]);
         check(Outcome::Failed, seen(Some((10, 0)), false), 0, 10_000, &[F::INSURED]);
         check(Outcome::Completed, seen(Some((1 << 40, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
         check(Outcome::Completed, seen(Some((u64::MAX, 4)), true), 11_000, 11_000, &[F::CONTENT, F::ESTIMATED]);
+    }
+
+    #[test]
+    fn zeros_beside_content_are_not_believed() {
+        use Flags as F;
+        let nothing = seen(Some((0, 0)), true);
+        let estimated = [F::CONTENT, F::ESTIMATED];
+        check(Outcome::Completed, nothing, 11_000, 11_000, &estimated);
+        check(Outcome::Cancelled, nothing, 11_000, 11_000, &estimated);
+        check(Outcome::Completed, Seen { reported_cost: Some(NanoUsd(0)), ..nothing }, 11_000, 11_000, &estimated);
+        // It says what it will invoice.
+        let costs = Seen { reported_cost: Some(NanoUsd(42)), ..nothing };
+        check(Outcome::Completed, costs, 42, 42, &[F::CONTENT, F::ESTIMATED, F::COST_REPORTED]);
+        // Both halves of what was told are no figures: already an estimate, and the same one.
+        check(Outcome::Completed, Seen { prompt_missing: true, ..nothing }, 11_000, 11_000, &estimated);
+        // Nothing was said, so that nothing may have been used.
+        let silent = Seen { completion_tokens_estimate: 0, ..nothing };
+        check(Outcome::Completed, silent, 0, 0, &[F::CONTENT]);
+        check(Outcome::Completed, Seen { content: false, ..silent }, 0, 0, &[]);
+        // One half of zero is a figure: a prompt that came from a cache, a reply of which nothing is billed.
+        check(Outcome::Completed, seen(Some((10, 0)), true), 10_000, 10_000, &[F::CONTENT]);
+        check(Outcome::Completed, seen(Some((0, 4)), true), 8_000, 8_000, &[F::CONTENT]);
+        let cached = Usage { cache_read_tokens: 7, ..Usage::default() };
+        check(Outcome::Completed, Seen { usage: Some(cached), ..nothing }, 7_000, 7_000, &[F::CONTENT]);
+        let thought = Usage { reasoning_tokens: 3, ..Usage::default() };
+        check(Outcome::Completed, Seen { usage: Some(thought), ..nothing }, 0, 0, &[F::CONTENT]);
+        // What is free stays free.
+        let bill = bill(&PriceTable::default(), Terms::default(), Outcome::Completed, &nothing);
+        assert_eq!((bill.charged, bill.usage.completion_tokens), (NanoUsd(0), 3));
     }
 
     #[test]

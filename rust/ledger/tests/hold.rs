@@ -3,7 +3,7 @@
 
 use fairlead_ir::{Interval, NanoUsd};
 use fairlead_ledger::account::{Allowance, Bound, Budget, Spent};
-use fairlead_ledger::hold::{Hold, Kind, Scope, reserve};
+use fairlead_ledger::hold::{Hold, Kind, Scope, reserve, reserve_between};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::thread;
@@ -26,6 +26,8 @@ fn allow(scope: &Scope, budgets: Vec<Budget>, granted: Option<i64>) {
 #[derive(Clone, Debug)]
 enum Step {
     Reserve { chain: usize, amount: i64 },
+    Between { chain: usize, least: i64, more: i64 },
+    Extend { which: usize, least: i64, more: i64 },
     Settle { which: usize, percent: i64 },
     Void { which: usize },
     Pass { ms: u64 },
@@ -36,6 +38,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..2usize, 0..200i64).prop_map(|(chain, amount)| Step::Reserve { chain, amount }),
+        2 => (0..2usize, 0..200i64, 0..500i64).prop_map(|(chain, least, more)| Step::Between { chain, least, more }),
+        2 => (any::<usize>(), 0..200i64, 0..500i64).prop_map(|(which, least, more)| Step::Extend { which, least, more }),
         3 => (any::<usize>(), 0..150i64).prop_map(|(which, percent)| Step::Settle { which, percent }),
         1 => any::<usize>().prop_map(|which| Step::Void { which }),
         1 => (0..3 * DAY_MS).prop_map(|ms| Step::Pass { ms }),
@@ -97,6 +101,34 @@ proptest! {
                         Err(shortage) => prop_assert_eq!(Some(shortage.left.amount.0), least),
                     }
                 }
+                Step::Between { chain, least, more } => {
+                    let (scopes, places) = &chains[chain];
+                    let left = places.iter().filter_map(|place| models[*place].left(now_ms)).min();
+                    match reserve_between(scopes, NanoUsd(least), NanoUsd(least + more), now_ms) {
+                        Ok(hold) => {
+                            prop_assert_eq!(hold.amount().0, left.map_or(least + more, |left| left.min(least + more)));
+                            prop_assert_eq!(hold.is_bounded(), left.is_some());
+                            places.iter().for_each(|place| models[*place].reserved += hold.amount().0);
+                            open.push((hold, chain));
+                        }
+                        Err(shortage) => {
+                            prop_assert_eq!(Some(shortage.left.amount.0), left);
+                            prop_assert!(left.is_some_and(|left| left < least || left < 0));
+                        }
+                    }
+                }
+                Step::Extend { which, least, more } if !open.is_empty() => {
+                    let at = which % open.len();
+                    let (hold, chain) = &mut open[at];
+                    let places = chains[*chain].1;
+                    let left = places.iter().filter_map(|place| models[*place].left(now_ms)).min();
+                    let before = hold.amount().0;
+                    let extended = hold.extend(NanoUsd(least), NanoUsd(least + more), now_ms);
+                    prop_assert_eq!(extended.is_ok(), left.is_none_or(|left| left >= least && left >= 0));
+                    let added = if extended.is_ok() { left.map_or(least + more, |left| left.min(least + more)) } else { 0 };
+                    prop_assert_eq!(hold.amount().0, before + added);
+                    places.iter().for_each(|place| models[*place].reserved += added);
+                }
                 Step::Settle { which, percent } if !open.is_empty() => {
                     let (hold, chain) = open.swap_remove(which % open.len());
                     let (amount, charged) = (hold.amount().0, hold.amount().0 * percent / 100);
@@ -115,7 +147,7 @@ proptest! {
                     models[scope].limit = limit.map(|limit| (INTERVALS[interval], limit));
                 }
                 Step::Grant { scope, granted } => models[scope].granted = granted,
-                Step::Settle { .. } | Step::Void { .. } => {}
+                Step::Extend { .. } | Step::Settle { .. } | Step::Void { .. } => {}
             }
             for (scope, model) in all.iter().zip(&models) {
                 allow(scope, model.limit.map(|(interval, limit)| budget(interval, limit)).into_iter().collect(), model.granted);

@@ -8,10 +8,14 @@ mod lines;
 
 use core::ops::Range;
 
-use fairlead_ir::{NanoUsd, Usage};
+use fairlead_ir::{Dialect, NanoUsd, Usage};
 
 use super::response::{edit_message, edit_usage, take_stop};
+use super::wire::stop::Ending;
+use super::wire::usage::{Beside, write as write_usage};
 use super::wire::{Figures, Outline, find_texts, read_block, read_delta};
+use crate::cut;
+use crate::decimal::count;
 use crate::identity::Identity;
 use crate::json::walk;
 use crate::json::{Kind, Reject};
@@ -26,6 +30,8 @@ pub(crate) struct EventTap {
     figures: Figures,
     /// A `message_start` with usage has come: its prompt figures are real, its `output_tokens` is a placeholder.
     started: bool,
+    /// The number of the block that has begun and not ended.
+    open: Option<u64>,
 }
 
 impl EventTap {
@@ -45,6 +51,11 @@ impl EventTap {
             br#""content_block_start""# => {
                 let (content, bytes) = outline.block.map(read_block).transpose()?.unwrap_or_default();
                 seen.take_content(content, bytes);
+                self.open = outline.index.and_then(count);
+                Ok(Look::default())
+            }
+            br#""content_block_stop""# => {
+                self.open = None;
                 Ok(Look::default())
             }
             br#""message_start""# => self.read_start(&outline, seen, identity),
@@ -88,6 +99,24 @@ impl EventTap {
         self.figures.merge(usage);
         self.figures.figured().into_iter().for_each(|figured| seen.take_figures(figured));
         Ok(Look { action: Action::Rewrite, usage: true, bill: true, finish, ..Look::default() })
+    }
+
+    /// Appends the end of the block that is open.
+    pub(crate) fn close_block(&self, out: &mut Vec<u8>) {
+        if let Some(index) = self.open {
+            lines::stop(index, out);
+        }
+    }
+
+    /// Appends the end of a message that is cut here, behind its last block.
+    pub(crate) fn cut(identity: &Identity, usage: &Usage, cost: NanoUsd, out: &mut Vec<u8>) {
+        let stop = cut::stop(Dialect::AnthropicMessages);
+        let beside = Beside { cost: Some(cost), openrouter: identity.is_openrouter(), service_tier: None };
+        lines::event("message_delta", out, |event| {
+            event.object("delta", |delta| Ending::new(Some(&stop), true, false).write(delta));
+            write_usage(usage, &beside, event);
+        });
+        lines::event("message_stop", out, |_| {});
     }
 
     /// Writes down the edits of the event whose data stands at `base`.

@@ -38,6 +38,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) message: Option<&'a [u8]>,
     pub(crate) delta: Option<&'a [u8]>,
     pub(crate) block: Option<&'a [u8]>,
+    /// The number of a block.
+    pub(crate) index: Option<&'a [u8]>,
 }
 
 impl<'a> Outline<'a> {
@@ -68,6 +70,7 @@ impl<'a> Outline<'a> {
             (b"message", Kind::Object) => &mut self.message,
             (b"delta", Kind::Object) => &mut self.delta,
             (b"content_block", Kind::Object) => &mut self.block,
+            (b"index", Kind::Number) => &mut self.index,
             _ => return,
         };
         *slot = Some(member.value);

@@ -12,7 +12,7 @@ use crate::json::is_complete;
 use crate::read::Malformed;
 use crate::request::Refusal;
 use crate::traits::Traits;
-use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, openai_completions, openai_responses};
+use crate::{anthropic_messages, bedrock_converse, cut, gemini_generate, openai_chat, openai_completions, openai_responses, sse};
 
 /// A request in the target's dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,6 +246,32 @@ impl StreamEncoder {
     /// Appends the end of the stream with what was used and what it cost.
     pub fn finish(&mut self, usage: Option<&Usage>, cost: Option<NanoUsd>, out: &mut Vec<u8>) {
         each!(&mut self.encoder, Encoder + Completions, encoder => encoder.finish(usage, cost, out));
+    }
+
+    /// Appends the end of a stream that is cut here, with what was used and what it cost: every one of the `choices` that has not ended, of which
+    /// `ended` has a bit each, ends as one that is too long.
+    pub fn cut(&mut self, choices: u32, ended: u64, usage: &Usage, cost: NanoUsd, out: &mut Vec<u8>) {
+        cut::comment(self.dialect, out);
+        for choice in (0..choices).filter(|choice| ended.checked_shr(*choice).is_none_or(|bits| bits & 1 == 0)) {
+            self.event(&Event::Stop { choice, stop: cut::stop(self.dialect) }, out);
+        }
+        self.finish(Some(usage), Some(cost), out);
+    }
+
+    /// The client has this event as the provider sent it, and will get the rest of the stream from here.
+    pub fn adopt(&mut self, event: &[u8], scratch: &mut Vec<u8>) {
+        if let Encoder::Responses(encoder) = &mut self.encoder
+            && let Some(data) = sse::data(event, scratch)
+        {
+            encoder.adopt(sse::event_name(event), data);
+        }
+    }
+
+    /// The client has had so many events as the provider sent them, in dialects that number theirs.
+    pub fn go_on_from(&mut self, events: u64) {
+        if let Encoder::Responses(encoder) = &mut self.encoder {
+            encoder.go_on_from(events);
+        }
     }
 
     /// Appends the failure that ends the stream, in the dialect's own way.

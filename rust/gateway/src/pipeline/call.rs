@@ -1,5 +1,6 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
+mod edge;
 mod learning;
 mod leaving;
 mod progress;
@@ -7,7 +8,7 @@ mod short;
 mod translation;
 mod tries;
 
-pub(crate) use leaving::{Attended, CutOff, Presence, Work};
+pub(crate) use leaving::{Attended, CutOff, LONGEST as LONGEST_UNHEARD, Presence, Work};
 pub(crate) use tries::Lost;
 
 use super::Admitted;
@@ -23,6 +24,7 @@ use super::whole;
 use crate::routes::Face;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
+use edge::{Ceiling, Edge};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::Missing;
 use fairlead_formats::request::Purpose;
@@ -30,7 +32,7 @@ use fairlead_formats::tool_calls::Offer;
 use fairlead_ir::{Dialect, ErrorKind, Finish, GenerationId, Loss, Losses, Manner, NanoUsd, Terms, Tier, Usage};
 use fairlead_journal::{Durable, ReserveRef};
 use fairlead_ledger::hold::{self, Hold};
-use fairlead_ledger::reserve::{self, Bounds};
+use fairlead_ledger::reserve;
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Flags, Outcome, Scopes, Settle, Timings};
 use fairlead_router::names::Arm;
@@ -102,6 +104,10 @@ pub(crate) struct Call {
     receipt: Option<Rc<Receipt>>,
     /// What is held back for it wherever it is paid.
     hold: Option<Hold>,
+    /// How far its stream may go on that, where nobody else stops it before.
+    edge: Option<Box<Edge>>,
+    /// It was stopped there.
+    is_cut: bool,
     /// What it has taken of the caller's rates.
     passage: Option<Passage>,
     /// What the end of the reply waits for, where settlements must be on the disk first.
@@ -147,30 +153,28 @@ impl Call {
             let message = "the token limit is beyond anything that can be paid for; lower it";
             Failure::new(ErrorKind::InvalidRequest, message).param(Some("max_tokens"))
         };
-        let ceiling_of = |choice: Choice, completion_tokens: u64| {
-            let bounds = Bounds {
-                prompt_tokens: most_prompt_tokens(intake),
-                completion_tokens,
-                // A provider may fall back to its usual tier, which may be dearer.
-                tiers: &[choice.asks.unwrap_or_default(), Tier::Standard],
-                from_ms: started_at_ms,
-                span_ms: snapshot.settings.timeouts.total_ms,
-            };
-            reserve::ceiling(&choice.endpoint(snapshot).prices, &bounds)
+        let is_strict = principal.strict_budget;
+        let ceiling = Ceiling::new(snapshot, dialect, intake, started_at_ms, is_strict);
+        let most = |of: &dyn Fn(Choice) -> Option<NanoUsd>| {
+            let most = of(choice)?;
+            journey.choices().try_fold(most, |most, choice| Some(most.max(of(choice)?)))
         };
-        let ceiling = |choice: Choice| ceiling_of(choice, completion_ceiling(snapshot, choice, dialect, &intake.facts));
-        let mut reserved = ceiling(choice).ok_or_else(too_dear)?;
-        for other in journey.choices() {
-            reserved = reserved.max(ceiling(other).ok_or_else(too_dear)?);
-        }
-        let hold = match &journey.payers {
-            Some(payers) => {
-                let prompt = || journey.choices().chain([choice]).filter_map(|choice| ceiling_of(choice, 0)).max().unwrap_or(reserved);
-                let held = hold::reserve(&payers.scopes, reserved, started_at_ms);
-                Some(held.map_err(|shortage| short::refusal(&shortage, reserved, prompt(), &intake.facts, started_at_ms))?)
+        let mut reserved = most(&|choice| ceiling.cost(choice)).ok_or_else(too_dear)?;
+        let (mut hold, mut edge) = (None, None);
+        if let Some(payers) = &journey.payers {
+            let choices = || journey.choices().chain([choice]);
+            let least = most(&|choice| ceiling.least(choice)).ok_or_else(too_dear)?;
+            let held = hold::reserve_between(&payers.scopes, least, reserved, started_at_ms).map_err(|shortage| {
+                let fits = ceiling.fitting(choices(), shortage.left.amount);
+                short::refusal(&shortage, reserved, fits, started_at_ms)
+            })?;
+            if is_strict && held.is_bounded() {
+                ceiling.check_bounded(choices())?;
             }
-            None => None,
-        };
+            edge = ceiling.edge(choices(), &held);
+            reserved = held.amount();
+            hold = Some(held);
+        }
         let terms = Terms { tier: choice.asks.unwrap_or_default(), unix_ms: started_at_ms };
         let prompt_usage = Usage { prompt_tokens: prompt_tokens_estimate, ..Usage::default() };
         let reservation = ReserveRef {
@@ -190,7 +194,7 @@ impl Call {
         })?;
         worker.counters.reserved_nanousd.add(reserved.0.unsigned_abs());
         let mut call = Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began);
-        (call.hold, call.passage) = (hold, journey.passage.take());
+        (call.hold, call.edge, call.passage) = (hold, edge, journey.passage.take());
         Ok(call)
     }
 
@@ -252,6 +256,8 @@ impl Call {
             kept_after: None,
             receipt: admitted.receipt.cloned(),
             hold: None,
+            edge: None,
+            is_cut: false,
             passage: None,
             durable: None,
             open: true,
@@ -515,6 +521,7 @@ impl Call {
     fn record<'a>(&'a self, bill: &Bill, outcome: Outcome, status: u16, error: &'a str, now: Instant) -> Settle<&'a str> {
         let shadow = self.shadow_of.map(|of| (&*self.snapshot.models[of].id, &*self.model().id));
         let arm = self.arm.map(|arm| arm.names(&self.snapshot)).or(shadow);
+        let (finish, native_finish) = self.ending();
         Settle {
             generation: self.generation,
             started_at_ms: self.started_at_ms,
@@ -530,8 +537,8 @@ impl Call {
             requested_model: &self.client.requested_model,
             model: &self.model().id,
             provider: &self.provider().slug,
-            finish: self.finish.map_or("", Finish::name),
-            native_finish: &self.native_finish,
+            finish,
+            native_finish,
             usage: bill.usage,
             reserved: self.reserved,
             charged: bill.charged,
@@ -625,11 +632,6 @@ impl Client {
     }
 }
 
-/// Most tokens that the prompt may have: written as numbers, it is as long as it is.
-fn most_prompt_tokens(intake: &Intake) -> u64 {
-    intake.facts.prompt_tokens.unwrap_or(0).max(reserve::prompt_tokens(intake.bytes))
-}
-
 /// Tokens that the prompt likely has: its text by size, its files by what they are. What is not for the model does not count.
 pub(crate) fn likely_prompt_tokens(intake: &Intake) -> u64 {
     if let Some(tokens) = intake.facts.prompt_tokens {
@@ -637,20 +639,6 @@ pub(crate) fn likely_prompt_tokens(intake: &Intake) -> u64 {
     }
     let files = intake.facts.files();
     reserve::likely_prompt_tokens(intake.bytes.saturating_sub(files.bytes + intake.facts.aside_bytes() as u64)) + files.tokens
-}
-
-/// Most completion tokens the call may produce: what it asks for, else the setting, never more than the model gives.
-fn completion_ceiling(snapshot: &Snapshot, choice: Choice, dialect: Dialect, facts: &fairlead_formats::request::Facts) -> u64 {
-    let most = choice.endpoint(snapshot).max_completion_tokens.or(choice.model(snapshot).max_completion_tokens);
-    let usual = snapshot.settings.reserve_completion_tokens;
-    let is_given_a_limit = choice.upstream == Dialect::AnthropicMessages && dialect != Dialect::AnthropicMessages;
-    let asked = match facts.max_completion_tokens {
-        Some(asked) => asked,
-        // Messages must name a limit: translated to it, a request without one is sent the model's own.
-        None if is_given_a_limit => most.unwrap_or(usual).max(usual),
-        None => usual,
-    };
-    asked.min(most.unwrap_or(u64::MAX)).saturating_mul(facts.choices.max(1))
 }
 
 fn scopes(principal: &Principal) -> Scopes {

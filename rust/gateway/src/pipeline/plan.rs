@@ -277,7 +277,7 @@ impl Journey {
     }
 
     /// Every choice that may come, for the reservation.
-    pub(crate) fn choices(&self) -> impl Iterator<Item = Choice> {
+    pub(crate) fn choices(&self) -> impl Iterator<Item = Choice> + Clone {
         self.plan.steps.iter().map(|step| self.choice(step.entry, step.dialect))
     }
 

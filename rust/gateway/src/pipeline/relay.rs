@@ -11,9 +11,9 @@ pub(crate) use self::early::{Early, Said, Voice};
 
 use self::hedge::{Course, Hedge, Racer};
 use self::judging::{complete, judge, note};
-use self::sieve::{Large, Looked, Sieve, Sifted, Stop};
+use self::sieve::{Held, Large, Looked, Sieve, Sifted, Stop, Unheard};
 use self::weave::Weave;
-use super::call::{Attended, Call, Presence, Work};
+use super::call::{Attended, Call, LONGEST_UNHEARD, Presence, Work};
 use super::failover::{self, Next, Standby};
 use super::failure::Failure;
 use super::queued::Departed;
@@ -90,7 +90,9 @@ pub(crate) struct Relay {
     keeping: Option<JoinHandle<()>>,
     /// Bytes taken since the worker had its turn.
     unyielded: usize,
-    /// A failure to tell after the output that came before it.
+    /// The client's stream ends short of the provider's: with what, once it is known what that has cost.
+    cut: Option<Box<Cut>>,
+    /// A failure to tell, or an end to write, after the output that came before it.
     pending_failure: Option<Box<Step>>,
     /// When bytes last came from the provider.
     read_at: Instant,
@@ -123,6 +125,15 @@ enum Step {
     /// The provider is done.
     End,
     Failed(Failure),
+    /// With this event there would be more than is held for.
+    Edge(Box<Held>),
+}
+
+/// A stream that ends where its money does, while the provider may go on.
+struct Cut {
+    unheard: Unheard,
+    /// How long the provider's figures are waited for.
+    until: Deadline,
 }
 
 /// After so many bytes in one go others get their turn: what comes fast and passes fast never waits by itself.
@@ -147,6 +158,7 @@ impl Relay {
             unsifted: Bytes::new(),
             keeping: None,
             unyielded: 0,
+            cut: None,
             pending_failure: None,
             read_at: now,
             passed: headers,
@@ -338,6 +350,11 @@ impl Relay {
                         return self.fail_first(last);
                     }
                 }
+                Step::Edge(held) => {
+                    let commit = self.commit(false);
+                    self.cut(*held);
+                    return commit;
+                }
             }
         }
     }
@@ -349,7 +366,11 @@ impl Relay {
             self.settle_on_it();
         }
         Poll::Ready(Commit::Stream(match early {
-            true => reply::early_headers(self.call.generation(), self.json_array),
+            true => {
+                let mut headers = reply::early_headers(self.call.generation(), self.json_array);
+                reply::mark_budget(&mut headers, &self.call);
+                headers
+            }
             false => reply::stream_headers(&self.call, std::mem::take(&mut self.passed), self.json_array),
         }))
     }
@@ -394,6 +415,11 @@ impl Relay {
             if self.told {
                 return Poll::Ready(None);
             }
+            if self.cut.is_some() {
+                ready!(self.poll_rest(context));
+                self.end_cut();
+                continue;
+            }
             if self.is_cut_off() {
                 let failure = self.call.cut_off();
                 self.fail(failure);
@@ -422,7 +448,62 @@ impl Relay {
                     Some(failure) => self.leave_or_fail(failure),
                 },
                 Step::Failed(failure) => self.leave_or_fail(failure),
+                Step::Edge(held) => {
+                    self.settle_on_it();
+                    self.cut(*held);
+                }
             }
+        }
+    }
+
+    /// The money that is held has been used up before this event, and no more of it could be. Where the provider's meter stops with the
+    /// connection that ends here; where it runs on, what is still coming is heard for its figures, as for a client that has left.
+    fn cut(&mut self, held: Held) {
+        note(&mut self.call, &self.sieve.tap);
+        self.call.cut(held.content_before);
+        let mut closing = Vec::new();
+        let unheard = self.sieve.mute(&held, &mut closing);
+        self.ready.extend_from_slice(&closing);
+        match self.call.billed_whole().is_some() {
+            true => self.put_back(held.rest),
+            false => (self.stage, self.unsifted) = (Stage::Ended, Bytes::new()),
+        }
+        self.cut = Some(Box::new(Cut { unheard, until: Deadline::after(Instant::now(), LONGEST_UNHEARD) }));
+    }
+
+    /// Until the provider has said the rest, nobody waits for it any more, or there is none.
+    fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while !matches!(self.stage, Stage::Ended) && self.call.is_open() && !self.is_cut_off() {
+            match self.poll_step(context) {
+                Poll::Ready(Step::Output(_)) => {}
+                Poll::Ready(Step::End | Step::Failed(_) | Step::Edge(_)) => break,
+                Poll::Pending if self.sieve.held_bytes() > whole::UNHEARD_BYTES => break,
+                Poll::Pending => {
+                    let Some(cut) = &mut self.cut else { break };
+                    ready!(cut.until.poll(context));
+                    self.note();
+                    break;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The end of a stream that was cut: settled, then told with its figures.
+    fn end_cut(&mut self) {
+        let Some(cut) = self.cut.take() else { return };
+        (self.told, self.stage) = (true, Stage::Ended);
+        self.call.upstream_done(self.read_at);
+        match self.call.settle(Outcome::Completed, 200, "") {
+            Ok(bill) => {
+                let mut last = Vec::new();
+                self.sieve.cut(cut.unheard, self.call.choices(), &bill, &mut last);
+                if self.call.is_kept() {
+                    self.keep(Bytes::copy_from_slice(&last));
+                }
+                self.ready.extend_from_slice(&last);
+            }
+            Err(failure) => self.tell(&failure),
         }
     }
 
@@ -587,11 +668,16 @@ impl Relay {
         // Should the client leave meanwhile, what is known by now is what counts.
         note(&mut self.call, &self.sieve.tap);
         let stand_in = Tap::new(self.sieve.tap.dialect(), Arc::new(self.call.identity()), false);
-        self.unsifted = match self.unsifted.is_empty() {
-            true => large.rest,
-            false => [large.rest, std::mem::take(&mut self.unsifted)].concat().into(),
-        };
+        self.put_back(large.rest);
         self.aside = Some(tokio::task::spawn_blocking(self.sieve.look_at(large.event, stand_in)));
+    }
+
+    /// What came behind an event is looked at after it.
+    fn put_back(&mut self, rest: Bytes) {
+        self.unsifted = match self.unsifted.is_empty() {
+            true => rest,
+            false => [rest, std::mem::take(&mut self.unsifted)].concat().into(),
+        };
     }
 
     /// Complete events of a payload, changed where the tap says so. The rest waits for its end.
@@ -622,12 +708,47 @@ impl Relay {
         match sifted.stop {
             None => Step::Output(sifted.bytes),
             Some(Stop::Failed(failure)) => self.after(sifted.bytes, Step::Failed(failure)),
-            Some(Stop::Large(large)) => {
-                self.look_aside(large);
-                Step::Output(sifted.bytes)
-            }
+            Some(Stop::Large(large)) => self.at_large(sifted.bytes, large),
+            Some(Stop::Edge(held)) => self.at_edge(sifted.bytes, held),
             Some(Stop::TooLarge) => self.after(sifted.bytes, Step::Failed(self.too_large())),
         }
+    }
+
+    /// An event that is looked at elsewhere. How much content it brings is known after that, so that all of it may be.
+    fn at_large(&mut self, before: Bytes, large: Large) -> Step {
+        if self.sieve.has_edge() {
+            let content_bytes = self.sieve.tap.content_bytes().saturating_add(large.event.len() as u64);
+            match self.call.may_say(content_bytes, 0, false) {
+                Some((bytes, tokens)) => self.sieve.set_edge(bytes, tokens),
+                None => return self.hold_back(before, Held::unseen(large, &self.sieve.tap)),
+            }
+        }
+        self.look_aside(large);
+        Step::Output(before)
+    }
+
+    /// It ends with what comes before this event.
+    fn hold_back(&mut self, before: Bytes, held: Held) -> Step {
+        let edge = Step::Edge(Box::new(held));
+        if before.is_empty() {
+            return edge;
+        }
+        self.pending_failure = Some(Box::new(edge));
+        Step::Output(before)
+    }
+
+    /// More than is held for would come through: it does where more can be held, else it ends here. `before` comes before that.
+    fn at_edge(&mut self, before: Bytes, mut held: Held) -> Step {
+        let ends = held.sight.finish || held.sight.end;
+        let Some((bytes, tokens)) = self.call.go_on(&self.sieve.tap, ends) else {
+            return self.hold_back(before, held);
+        };
+        self.sieve.set_edge(bytes, tokens);
+        self.put_back(std::mem::take(&mut held.rest));
+        let (call, content_at, read_at) = (&mut self.call, &mut self.content_at, self.read_at);
+        let passed = self.sieve.pass(held, &mut |tap, sight| judge(call, content_at, read_at, tap, sight));
+        let bytes = if before.is_empty() { passed.bytes } else { [before, passed.bytes].concat().into() };
+        self.step_of(Sifted { bytes, stop: passed.stop })
     }
 
     /// What is wrong with a reply that ends here, if anything is.
@@ -816,6 +937,7 @@ fn tap(way: &Way, dialect: Dialect, identity: Arc<Identity>) -> Tap {
 fn sieve(call: &Call, way: Way, leaves: bool) -> Sieve {
     let identity = Arc::new(call.identity());
     let mut tap = tap(&way, call.dialect(), identity.clone());
+    let shadow = way.shadow(call);
     let weave = match way {
         Way::Bytes { .. } => None,
         Way::Translated(back) => {
@@ -838,7 +960,22 @@ fn sieve(call: &Call, way: Way, leaves: bool) -> Sieve {
     if numbers {
         sieve.sleep(None, BytesMut::new());
     }
+    if let Some((bytes, tokens)) = call.edge() {
+        sieve.set_edge(bytes, tokens);
+        if let Some(shadow) = shadow {
+            sieve.shadow(Box::new(Weave::new(&shadow, Arc::new(call.identity()), None)));
+        }
+    }
     sieve
+}
+
+impl Way {
+    /// What can write the end of a stream that passes as it comes, where that must have read the whole of it: should it be cut.
+    fn shadow(&self, call: &Call) -> Option<Back> {
+        let Way::Bytes { purpose, withhold_usage } = *self else { return None };
+        let reads_all = call.edge().is_some() && (call.dialect() == Dialect::OpenaiResponses || call.choices() > 1);
+        reads_all.then(|| Back::shadow(call.dialect(), purpose, !withhold_usage, call.endpoint().traits))
+    }
 }
 
 impl Work for Box<Relay> {

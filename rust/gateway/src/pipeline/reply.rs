@@ -124,6 +124,7 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-fairlead-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-fairlead-attempts");
 const LOSS: HeaderName = HeaderName::from_static("x-fairlead-loss");
 const EXPLAIN: HeaderName = HeaderName::from_static("x-fairlead-explain");
+const BUDGET_TOKENS: HeaderName = HeaderName::from_static("x-fairlead-budget-tokens");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -168,7 +169,15 @@ pub(crate) fn early(early: Early) -> Response<ReplyBody> {
 pub(crate) fn stream_headers(call: &Call, passed: HeaderMap, json_array: bool) -> HeaderMap {
     let mut headers = passed;
     mark(&mut headers, call);
+    mark_budget(&mut headers, call);
     streaming(headers, json_array)
+}
+
+/// How long the reply may become, where the caller's money buys less than it asked for.
+pub(crate) fn mark_budget(headers: &mut HeaderMap, call: &Call) {
+    if let Some(tokens) = call.budget_tokens() {
+        headers.insert(BUDGET_TOKENS, HeaderValue::from(tokens));
+    }
 }
 
 /// The same before the provider has said anything: what is not known is left out.

@@ -341,6 +341,13 @@ impl Back {
         Back { upstream: dialect, client: dialect, purpose: Purpose::Generate, json_array: false, traits, bridge, sealing: None }
     }
 
+    /// Of a stream that passes as it came, and whose end we may have to write. `include_usage`: a chat client asked for it.
+    pub(crate) fn shadow(dialect: Dialect, purpose: Purpose, include_usage: bool, traits: Traits) -> Back {
+        let mut bridge = Bridge::default();
+        bridge.include_usage = include_usage;
+        Back { purpose, bridge: Arc::new(bridge), ..Back::same(dialect, traits) }
+    }
+
     /// The dialect of the provider's reply.
     pub(crate) fn upstream(&self) -> Dialect {
         self.upstream

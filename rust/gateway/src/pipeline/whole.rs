@@ -290,7 +290,12 @@ pub(crate) fn declined(call: &Call) -> Failure {
 
 /// Tokens of so many bytes of content, for replies without usage: about four bytes each, the usual figure for English.
 pub(crate) const fn estimate_tokens(content_bytes: u64) -> u64 {
-    content_bytes.div_ceil(4)
+    content_bytes.div_ceil(estimated_bytes(1))
+}
+
+/// Bytes of content of so many tokens.
+pub(crate) const fn estimated_bytes(tokens: u64) -> u64 {
+    tokens.saturating_mul(4)
 }
 
 /// A reply below this size is written out anew around its edits, which is cheaper to send than slices.

@@ -125,7 +125,9 @@ impl Encoder {
             Event::Logprobs { choice, logprobs } => self.logprobs(*choice, logprobs, out),
             Event::Stop { choice, stop } => {
                 let native = if self.own { stop.native.as_bytes() } else { finish_word(stop.reason).as_bytes() };
-                let message = stop.details.as_ref().filter(|_| self.own).map(|details| details.as_bytes().to_vec());
+                // What others say besides is an object in their words; a text is our own.
+                let fits = |details: &&Raw<'_>| self.own || details.as_bytes().starts_with(b"\"");
+                let message = stop.details.as_ref().filter(fits).map(|details| details.as_bytes().to_vec());
                 let native = native.to_vec();
                 self.channel(*choice).stop = Some((native, message));
             }

@@ -11,11 +11,12 @@ use fairlead_ir::{Delta, ErrorKind, Event, Head, NanoUsd, Raw, StopReason, Text,
 use super::frame::Frames;
 use crate::error::Details;
 use crate::identity::Identity;
+use crate::json::walk;
 use crate::openai_responses::error::failure;
 use crate::openai_responses::response::encode::{annotation, content_of, is_format, shown, unwrapped, write_picture, write_sealed};
 use crate::openai_responses::wire::envelope::{Envelope, Status, write_usage};
 use crate::openai_responses::wire::items::is_foreign_item;
-use crate::openai_responses::wire::stem;
+use crate::openai_responses::wire::{stem, string_in};
 use crate::read::Reader;
 use crate::text::decode;
 use crate::translate::Bridge;
@@ -39,6 +40,8 @@ pub(crate) struct Encoder {
     refusal: bool,
     /// The tier that serves it, with its quotes.
     tier: Option<Vec<u8>>,
+    /// Ids that the provider has given to items that are not begun here yet, with the kinds of the items.
+    theirs: Vec<(&'static str, String)>,
     done: bool,
 }
 
@@ -147,6 +150,7 @@ impl Encoder {
             stop: None,
             refusal: false,
             tier: None,
+            theirs: Vec::new(),
             done: false,
         }
     }
@@ -154,6 +158,30 @@ impl Encoder {
     /// Takes over what a stream has said that came to nothing before its first item: how it is called, and the next number.
     pub(crate) fn continue_after(&mut self, other: Encoder) {
         (self.names, self.frames) = (other.names, other.frames);
+    }
+
+    /// The client has this event as the provider sent it: what is written of its item has the same id.
+    pub(crate) fn adopt(&mut self, name: Option<&[u8]>, event: &[u8]) {
+        if name.or_else(|| string_in(event, "type")) != Some(b"response.output_item.added") {
+            return;
+        }
+        let Some(item) = walk::member(event, "item").ok().flatten() else { return };
+        let kind = match string_in(item.value, "type") {
+            Some(b"message") => "msg",
+            Some(b"function_call") => "fc",
+            Some(b"custom_tool_call") => "ctc",
+            Some(b"image_generation_call") => "ig",
+            // A thought brings its own, and what else there is goes on whole.
+            _ => return,
+        };
+        if let Some(id) = string_in(item.value, "id").and_then(|id| core::str::from_utf8(id).ok()) {
+            self.theirs.push((kind, id.to_owned()));
+        }
+    }
+
+    /// The client has had so many events from somebody else.
+    pub(crate) fn go_on_from(&mut self, next: u64) {
+        self.frames.go_on_from(next);
     }
 
     /// Writes what an event says. Replies of this kind are one: other choices are not shown.
@@ -350,7 +378,8 @@ impl Encoder {
     fn begin_item(&mut self, prefix: &str, out: &mut Vec<u8>, write: impl FnOnce(&str, &mut Object<'_>)) -> usize {
         self.end_message(false, out);
         let at = self.items.len();
-        let id = format!("{prefix}_{}_{at}", self.stem);
+        let known = self.theirs.iter().position(|(kind, _)| *kind == prefix).map(|known| self.theirs.remove(known).1);
+        let id = known.filter(|id| self.is_free(id)).unwrap_or_else(|| format!("{prefix}_{}_{at}", self.stem));
         self.frames.event("response.output_item.added", out, |json| {
             json.number("output_index", at as u64).object("item", |item| write(&id, item));
         });

@@ -11,6 +11,11 @@ pub(super) struct Frames {
 }
 
 impl Frames {
+    /// The next event has this number.
+    pub(super) fn go_on_from(&mut self, next: u64) {
+        self.next = next;
+    }
+
     /// Writes an event with the members that `write` adds.
     pub(super) fn event(&mut self, word: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Object<'_>)) {
         out.extend_from_slice(b"event: ");

@@ -143,7 +143,7 @@ static UNHEARD: Places = Places(Mutex::new(Vec::new()));
 
 /// The most of it at a time, and how long each may take (`reliability.md` 6).
 const MOST: usize = 64;
-const LONGEST: Duration = Duration::from_secs(120);
+pub(crate) const LONGEST: Duration = Duration::from_secs(120);
 
 /// Whose work has the places, by key.
 struct Places(Mutex<Vec<u64>>);

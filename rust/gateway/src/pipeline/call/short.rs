@@ -1,13 +1,12 @@
 //! What a caller is told whose money, or whose budget, does not reach for a call.
 
 use crate::pipeline::failure::Failure;
-use fairlead_formats::request::Facts;
 use fairlead_ir::{ErrorKind, Interval, NanoUsd};
 use fairlead_ledger::account::Bound;
 use fairlead_ledger::hold::Shortage;
 
-/// 402: which bound, how much is left of it, what the call may cost, and what would fit. `prompt` is what it costs without any answer.
-pub(super) fn refusal(shortage: &Shortage, wanted: NanoUsd, prompt: NanoUsd, facts: &Facts, now_ms: u64) -> Failure {
+/// 402: which bound, how much is left of it, what the call may cost, and the token limit that `fits`.
+pub(super) fn refusal(shortage: &Shortage, wanted: NanoUsd, fits: Option<u64>, now_ms: u64) -> Failure {
     let left = shortage.left;
     let whose = shortage.kind.name();
     let (word, bound) = match left.bound {
@@ -29,20 +28,12 @@ pub(super) fn refusal(shortage: &Shortage, wanted: NanoUsd, prompt: NanoUsd, fac
     } else {
         String::new()
     };
-    let advice = match affordable(left.amount, wanted, prompt, facts) {
+    let advice = match fits {
         Some(tokens) => format!("; max_tokens of {tokens} or less would fit"),
         None => again(left.bound, now_ms),
     };
     let message = format!("{bound} ({} were spent{held}); this call may cost {}{advice}", usd(left.spent), usd(wanted));
     Failure::new(ErrorKind::PaymentRequired, message).word(word)
-}
-
-/// The most completion tokens that what is left would buy, if any.
-fn affordable(left: NanoUsd, wanted: NanoUsd, prompt: NanoUsd, facts: &Facts) -> Option<u64> {
-    let asked = u128::from(facts.max_completion_tokens?);
-    let for_completion = u128::try_from(wanted.0 - prompt.0).ok().filter(|cost| *cost > 0)?;
-    let spare = u128::try_from(left.0 - prompt.0).ok()?;
-    u64::try_from(asked * spare / for_completion).ok().filter(|tokens| *tokens > 0)
 }
 
 /// What else helps.

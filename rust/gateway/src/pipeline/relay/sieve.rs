@@ -29,6 +29,33 @@ pub(super) enum Stop<F> {
     Failed(F),
     /// An event is so large that looking at it here would hold up everybody: see [`Sieve::look_at`].
     Large(Large),
+    /// With an event there would be more content than may come through.
+    Edge(Held),
+}
+
+/// An event that has been looked at and has not passed, and what came behind it in the same payload.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    event: Bytes,
+    pub(super) rest: Bytes,
+    pub(super) sight: Sight,
+    /// Bytes of content that came before it.
+    pub(super) content_before: u64,
+    /// The tap has counted it.
+    is_seen: bool,
+}
+
+impl Held {
+    /// An event that nobody has looked at.
+    pub(super) fn unseen(large: Large, tap: &Tap) -> Held {
+        Held { event: large.event, rest: large.rest, sight: Sight::default(), content_before: tap.content_bytes(), is_seen: false }
+    }
+}
+
+/// Why an event did not pass.
+enum Halt<F> {
+    Failed(F),
+    Edge(Sight, u64),
 }
 
 /// Events from this size on are looked at beside the worker, so that no poll of it takes long.
@@ -78,6 +105,17 @@ pub(super) struct Sieve {
     /// What the client gets of the dialect's last event.
     end: Option<Bytes>,
     postscript: Option<Postscript>,
+    /// So many bytes of content, and tokens where the provider counts on the way, may come through; [`u64::MAX`] where nobody counts.
+    edge_bytes: u64,
+    edge_tokens: u64,
+    /// Reads what passes as it came, to write the end of a dialect whose last event repeats the whole reply.
+    shadow: Option<Box<Weave>>,
+}
+
+/// What the client's end is written with, where it is none of the provider's.
+pub(super) struct Unheard {
+    weave: Option<Box<Weave>>,
+    postscript: Option<Postscript>,
 }
 
 /// A member for the last event of a stream, in the client's dialect.
@@ -103,7 +141,54 @@ impl Sieve {
             keeps_end: false,
             end: None,
             postscript: None,
+            edge_bytes: u64::MAX,
+            edge_tokens: u64::MAX,
+            shadow: None,
         }
+    }
+
+    /// No more content comes through than this, in bytes as written and in tokens where the provider counts them on the way: the event with
+    /// which there would be more is handed back ([`Stop::Edge`]).
+    pub(super) fn set_edge(&mut self, bytes: u64, tokens: u64) {
+        (self.edge_bytes, self.edge_tokens) = (bytes, tokens);
+    }
+
+    /// Whether content is counted.
+    pub(super) fn has_edge(&self) -> bool {
+        self.edge_bytes != u64::MAX
+    }
+
+    /// The end of what passes as it came may have to be written by `shadow`.
+    pub(super) fn shadow(&mut self, shadow: Box<Weave>) {
+        self.shadow = Some(shadow);
+    }
+
+    /// What is seen from now on does not reach the client, whose stream ends before `held`, with what this returns.
+    pub(super) fn mute(&mut self, held: &Held, out: &mut Vec<u8>) -> Unheard {
+        (self.keeps_end, self.edge_bytes) = (false, u64::MAX);
+        let weave = match self.weave.take() {
+            Some(weave) => Some(weave),
+            None => {
+                self.tap.close_block(out);
+                let events = self.tap.sequence_number().saturating_sub(u64::from(held.is_seen));
+                let mut shadow = self.shadow.take();
+                if let Some(shadow) = &mut shadow {
+                    shadow.go_on_from(events);
+                }
+                shadow
+            }
+        };
+        Unheard { weave, postscript: self.postscript.take() }
+    }
+
+    /// Writes the end of a stream that is cut.
+    pub(super) fn cut(&mut self, unheard: Unheard, choices: u32, bill: &Bill, out: &mut Vec<u8>) {
+        match unheard.weave {
+            Some(mut weave) => weave.cut(choices, bill, out),
+            None => self.tap.cut(&bill.usage, bill.charged, out),
+        }
+        self.postscript = unheard.postscript;
+        self.write_postscript(true, out, 0);
     }
 
     /// The last event has a member more, which `dialect` is the client's to say where.
@@ -204,8 +289,10 @@ impl Sieve {
             Ok(Some(end)) => {
                 self.partial.extend_from_slice(&payload[..end]);
                 let mut first = self.take_partial(judge);
-                if let Some(Stop::Large(large)) = &mut first.stop {
-                    large.rest = payload.slice(end..);
+                match &mut first.stop {
+                    Some(Stop::Large(large)) => large.rest = payload.slice(end..),
+                    Some(Stop::Edge(held)) => held.rest = payload.slice(end..),
+                    _ => {}
                 }
                 if first.stop.is_some() || end == payload.len() {
                     return first;
@@ -297,7 +384,21 @@ impl Sieve {
             let large = Large { event: event.slice(place.clone()), rest: Bytes::new() };
             return Sifted { bytes: batch.finish(place.start), stop: Some(woken.map_or_else(Stop::Failed, |()| Stop::Large(large))) };
         }
-        match self.see(&event, place, &mut batch, judge) {
+        match self.see(&event, place.clone(), &mut batch, judge) {
+            Ok(()) => Sifted { bytes: batch.finish(event.len()), stop: None },
+            Err(Halt::Failed(failure)) => Sifted { bytes: batch.finish(0), stop: Some(Stop::Failed(failure)) },
+            Err(Halt::Edge(sight, content_before)) => {
+                let held = Held { event: event.slice(place.clone()), rest: Bytes::new(), sight, content_before, is_seen: true };
+                Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Edge(held)) }
+            }
+        }
+    }
+
+    /// What comes through of an event that was held back, now that it may pass.
+    pub(super) fn pass<F>(&mut self, held: Held, judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>) -> Sifted<F> {
+        let Held { event, sight, .. } = held;
+        let mut batch = Batch::new(event.clone());
+        match self.pass_on(&event, 0..event.len(), sight, &mut batch, judge) {
             Ok(()) => Sifted { bytes: batch.finish(event.len()), stop: None },
             Err(failure) => Sifted { bytes: batch.finish(0), stop: Some(Stop::Failed(failure)) },
         }
@@ -319,10 +420,14 @@ impl Sieve {
                 let large = Large { event: payload.slice(place.clone()), rest: payload.slice(end..) };
                 return Sifted { bytes: batch.finish(place.start), stop: Some(woken.map_or_else(Stop::Failed, |()| Stop::Large(large))) };
             }
-            if let Err(failure) = self.see(&payload, place, &mut batch, judge) {
-                return Sifted { bytes: batch.finish(at), stop: Some(Stop::Failed(failure)) };
+            match self.see(&payload, place.clone(), &mut batch, judge) {
+                Ok(()) => at = end,
+                Err(Halt::Failed(failure)) => return Sifted { bytes: batch.finish(at), stop: Some(Stop::Failed(failure)) },
+                Err(Halt::Edge(sight, content_before)) => {
+                    let held = Held { event: payload.slice(place.clone()), rest: payload.slice(end..), sight, content_before, is_seen: true };
+                    return Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Edge(held)) };
+                }
             }
-            at = end;
         }
         if self.ended {
             // Nothing passes after the end but the LF of a CRLF.
@@ -361,10 +466,34 @@ impl Sieve {
         place: Range<usize>,
         batch: &mut Batch,
         judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>,
-    ) -> Result<(), F> {
+    ) -> Result<(), Halt<F>> {
         let event = &payload[place.clone()];
         self.after_cr = self.wire.is_text() && event.ends_with(b"\r");
+        let content_before = self.tap.content_bytes();
         let sight = self.tap.inspect(event);
+        if self.tap.content_bytes() > self.edge_bytes || sight.usage && self.counts_beyond_edge() {
+            return Err(Halt::Edge(sight, content_before));
+        }
+        self.pass_on(payload, place, sight, batch, judge).map_err(Halt::Failed)
+    }
+
+    /// Whether the provider's running total is beyond the edge. Final figures are for the settlement.
+    fn counts_beyond_edge(&self) -> bool {
+        let counted = self.tap.usage().map_or(0, |usage| usage.completion_tokens);
+        self.has_edge() && !self.tap.terminal() && counted > self.edge_tokens
+    }
+
+    /// What becomes of an event that was looked at.
+    #[inline]
+    fn pass_on<F>(
+        &mut self,
+        payload: &[u8],
+        place: Range<usize>,
+        sight: Sight,
+        batch: &mut Batch,
+        judge: &mut impl FnMut(&Tap, &Sight) -> Result<Option<Bill>, F>,
+    ) -> Result<(), F> {
+        let event = &payload[place.clone()];
         if let Some(asleep) = &mut self.asleep {
             self.passes_line_feed = false;
             if !sight.first_content && !sight.end {
@@ -392,6 +521,9 @@ impl Sieve {
         }
         let bill = judge(&self.tap, &sight)?;
         self.ended = sight.end;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.follow(event);
+        }
         self.passes_line_feed = match sight.action {
             Action::Pass if sight.end && self.postscript.is_some() => {
                 let out = batch.change(place);
@@ -455,6 +587,7 @@ impl Sieve {
     pub(super) fn weave_from(&mut self, mut weave: Box<Weave>, passed: &[u8], out: &mut Vec<u8>) -> Result<(), ProviderError> {
         let mut wire = Wire::new(self.tap.dialect(), passed.len());
         let mut at = 0;
+        self.shadow = None;
         while let Ok(Some(end)) = wire.next_end(passed, at) {
             weave.write(&passed[at..end], out)?;
             at = end;

@@ -27,6 +27,8 @@ struct Passage {
     encoder: StreamEncoder,
     lost: StreamLosses,
     watch: Option<Box<Watch>>,
+    /// The choices that have ended, a bit each.
+    ended: u64,
     usage: Option<Usage>,
     /// The first failure of the event, or of the end, that is being read.
     failed: Option<ProviderError>,
@@ -37,7 +39,7 @@ impl Weave {
     pub(super) fn new(back: &Back, identity: Arc<Identity>, watch: Option<Box<Watch>>) -> Weave {
         let (decoder, keeper, encoder) = back.stream(identity);
         let marks_thoughts = back.marks_thoughts();
-        let passage = Passage { keeper, marks_thoughts, encoder, lost: back.losses(), watch, usage: None, failed: None };
+        let passage = Passage { keeper, marks_thoughts, encoder, lost: back.losses(), watch, ended: 0, usage: None, failed: None };
         Weave { decoder, passage, scratch: Vec::new() }
     }
 
@@ -76,6 +78,24 @@ impl Weave {
     pub(super) fn finish(&mut self, bill: &Bill, out: &mut Vec<u8>) {
         let Passage { encoder, usage, .. } = &mut self.passage;
         encoder.finish(Some(usage.as_ref().unwrap_or(&bill.usage)), Some(bill.charged), out);
+    }
+
+    /// Appends the end of a stream that is cut here: every one of its `choices` that has not ended ends as one that is too long.
+    pub(super) fn cut(&mut self, choices: u32, bill: &Bill, out: &mut Vec<u8>) {
+        let Passage { encoder, ended, .. } = &mut self.passage;
+        encoder.cut(choices, *ended, &bill.usage, bill.charged, out);
+    }
+
+    /// Takes an event that the client gets as it came. One that makes no sense here is the client's to judge.
+    pub(super) fn follow(&mut self, event: &[u8]) {
+        let mut unsent = Vec::new();
+        self.passage.encoder.adopt(event, &mut self.scratch);
+        let _ = self.write(event, &mut unsent);
+    }
+
+    /// So many events have gone out as they came.
+    pub(super) fn go_on_from(&mut self, events: u64) {
+        self.passage.encoder.go_on_from(events);
     }
 
     /// What watched the tool calls, for whoever judges the stream, which is over.
@@ -117,6 +137,7 @@ impl Passage {
                 return;
             }
             Event::Usage(figures) => self.usage = Some(*figures),
+            Event::Stop { choice, .. } => self.ended |= 1_u64.checked_shl(*choice).unwrap_or(0),
             _ => {}
         }
         self.encoder.event(&event, out);
