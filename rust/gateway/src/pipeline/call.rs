@@ -8,6 +8,7 @@ mod translation;
 mod tries;
 
 pub(crate) use leaving::{Attended, CutOff, Presence, Work};
+pub(super) use short::usd;
 pub(crate) use tries::Lost;
 
 use super::Admitted;
@@ -104,6 +105,8 @@ pub(crate) struct Call {
     hold: Option<Hold>,
     /// What it has taken of the caller's rates.
     passage: Option<Passage>,
+    /// It counts as one of the account's requests to free models.
+    is_free: bool,
     /// What the end of the reply waits for, where settlements must be on the disk first.
     pub(crate) durable: Option<Durable>,
     open: bool,
@@ -191,6 +194,7 @@ impl Call {
         worker.counters.reserved_nanousd.add(reserved.0.unsigned_abs());
         let mut call = Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began);
         (call.hold, call.passage) = (hold, journey.passage.take());
+        call.is_free = call.passage.as_mut().is_some_and(Passage::make);
         Ok(call)
     }
 
@@ -253,6 +257,7 @@ impl Call {
             receipt: admitted.receipt.cloned(),
             hold: None,
             passage: None,
+            is_free: false,
             durable: None,
             open: true,
         })
@@ -512,6 +517,15 @@ impl Call {
         })
     }
 
+    /// What the record says of the call, besides what the bill says.
+    fn flags(&self, bill: &Bill) -> Flags {
+        let mut flags = bill.flags;
+        if self.is_free {
+            flags.add(Flags::FREE_TIER);
+        }
+        flags
+    }
+
     fn record<'a>(&'a self, bill: &Bill, outcome: Outcome, status: u16, error: &'a str, now: Instant) -> Settle<&'a str> {
         let shadow = self.shadow_of.map(|of| (&*self.snapshot.models[of].id, &*self.model().id));
         let arm = self.arm.map(|arm| arm.names(&self.snapshot)).or(shadow);
@@ -524,7 +538,7 @@ impl Call {
             manner: self.manner,
             streamed: self.streamed,
             outcome,
-            flags: bill.flags,
+            flags: self.flags(bill),
             status,
             error,
             requested_model: &self.client.requested_model,
