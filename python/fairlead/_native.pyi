@@ -415,8 +415,11 @@ class Engine:
         """Puts a new configuration in force; returns its version. A wrong one raises ValueError and changes nothing."""
 
     def resume_spending(self, spending: bytes) -> None:
-        """What everybody had spent before this start, as of the journal's cursors. JSON; a wrong one raises ValueError and changes nothing.
-        Once, before `start`."""
+        """What everybody had spent, and taken of rates, before this start, as of the journal's cursors. JSON; a wrong one raises ValueError
+        and changes nothing. Once, after the first `load_snapshot` and `apply_keys`, before `start`."""
+
+    def free_requests(self, account: int) -> tuple[int, int] | None:
+        """How many requests to free models an account has in a day, and how many of them it has made today. None: they are not limited."""
 
     def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int]:
         """What an account, team, user or key has spent in the day, the week, the month and in total, and what its running calls hold back.

@@ -214,9 +214,9 @@ class Process:
         self._sign_ins = SignIns(self._publish_tokens)
         self._load_snapshot(self.compiled, self._version)
         self.directory = Directory(self.database, self._secret, self.engine)
-        # Before the drain moves the cursors that the engine began at.
-        self.engine.resume_spending(self.database.read_now(lambda connection: spending.stored(connection, time.time_ns() // 1_000_000)))
         self.directory.publish_all(*_owned(self.compiled))
+        # Whose rates there are is known by now. Before the drain moves the cursors that the engine began at.
+        self.engine.resume_spending(self.database.read_now(lambda connection: spending.stored(connection, time.time_ns() // 1_000_000)))
         lock.describe(str(self._control_socket))
 
     async def run(self, began: float) -> int:

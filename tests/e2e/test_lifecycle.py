@@ -173,7 +173,8 @@ def test_places_that_are_taken(running: Gateway) -> None:
         ('[keys.ci]\nsecret = "env:NOT_SET_ANYWHERE"\n', 2, "keys.ci.secret", "NOT_SET_ANYWHERE"),
         ("[server\n", 1, "", ""),
         ("[splits.x]\narms = []\n", 2, "splits.x.arms", "must not be empty"),
-        ("[free_tier]\nrequests_per_minute = 20\n", 1, "free_tier", "not in this version"),
+        ("[free_tier]\nrequests_per_minute = 0\n", 2, "free_tier.requests_per_minute", "1"),
+        ('[storage]\nurl = "postgresql://x"\n', 2, "storage.url", "not in this version"),
     ],
 )
 def test_mistakes_in_the_configuration(tmp_path: Path, text: str, line: int, path: str, hint: str) -> None:

@@ -118,6 +118,7 @@ class FakeJournal:
         self.opened = 0
         self.resumed: list[bytes] = []
         self.counted: dict[tuple[str, int], tuple[int, int, int, int, int]] = {}
+        self.free: dict[int, tuple[int, int]] = {}
 
     def settle(self, generations: Iterable[tuple[Any, ...]]) -> None:
         """Appends generations without attempts."""
@@ -143,6 +144,9 @@ class FakeJournal:
 
     def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int] | None:
         return self.counted.get((kind, id))
+
+    def free_requests(self, account: int) -> tuple[int, int] | None:
+        return self.free.get(account)
 
     def load_snapshot(self, blob: bytes) -> int:
         self.snapshots.append(blob)

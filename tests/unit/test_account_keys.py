@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from control_rig import NOW_MS, generation
 from fairlead.config import Budget, ConfigTeam, ConfigUser, Limits
+from fairlead.control.db.ledger import Entry
 from fairlead.control.directory import NewKey, NewScope
 from fairlead.control.key import resets_at
 from test_control import KEY, MANAGER, House, tell
@@ -185,5 +186,24 @@ def test_who_has_bought_nothing_where_credit_is_needed_is_on_the_free_tier(tmp_p
         assert (await ask(house, "GET", "/key", headers=KEY)).json()["data"]["is_free_tier"] is False
         house.desk.credits.enforce = True
         assert (await ask(house, "GET", "/key", headers=KEY)).json()["data"]["is_free_tier"] is True
+
+    tell(tmp_path, story)
+
+
+def test_requests_to_free_models_are_told(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        async def told() -> tuple[bool, dict[str, int]]:
+            data = (await ask(house, "GET", "/key", headers=KEY)).json()["data"]
+            return data["is_free_tier"], data["free_model_daily_requests"]
+
+        assert await told() == (False, {"limit": -1, "used": 0, "remaining": -1})
+        house.journal.free[1] = (50, 12)
+        assert await told() == (True, {"limit": 50, "used": 12, "remaining": 38})
+        # After a limit was lowered.
+        house.journal.free[1] = (10, 12)
+        assert await told() == (True, {"limit": 10, "used": 12, "remaining": 0})
+        topup = Entry(account_id=1, at_ms=NOW_MS, kind="topup", amount_nanousd=1)
+        house.desk.directory.enter(lambda connection: [topup])
+        assert (await told())[0] is False
 
     tell(tmp_path, story)

@@ -50,6 +50,12 @@ management = false
 
 [credits]
 enforce = false
+[free_tier]
+requests_per_minute = 20
+requests_per_day = 50
+requests_per_day_with_credits = 1000
+credits_threshold_usd = "10"
+
 [storage]
 url = "sqlite"
 limits_url = ""
@@ -68,6 +74,24 @@ def compiled(text: str | None, environ: dict[str, str] | None = None, **options:
 def snapshot(result: Compiled) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(result.snapshot)
     return found
+
+
+def test_the_free_tier() -> None:
+    contracts = {
+        "requests_per_minute": 20,
+        "requests_per_day": 50,
+        "requests_per_day_with_credits": 1000,
+        "credits_threshold_nanousd": 10 * 10**9,
+    }
+    for text, expected in (
+        ("", None),
+        ("[free_tier]", contracts),
+        (
+            '[free_tier]\nrequests_per_day = 0\ncredits_threshold_usd = "0.5"',
+            contracts | {"requests_per_day": 0, "credits_threshold_nanousd": 5 * 10**8},
+        ),
+    ):
+        assert snapshot(compiled(text))["settings"]["free_tier"] == expected, text
 
 
 def test_the_contracts_sample() -> None:

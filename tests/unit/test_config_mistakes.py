@@ -84,6 +84,16 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
             "[credits]\nwebhook_secret = ''",
             "2: credits.webhook_secret: expected the signing secret of the webhook, 16 characters or more, got a string",
         ),
+        ("[free_tier]\nrequests_per_minute = 0", "2: free_tier.requests_per_minute: expected an integer from 1 to 1000000, got 0"),
+        ("[free_tier]\nrequests_per_day = -1", "2: free_tier.requests_per_day: expected an integer from 0 to 1000000000, got -1"),
+        (
+            "[free_tier]\ncredits_threshold_usd = 'ten'",
+            '2: free_tier.credits_threshold_usd: is not a decimal number of US dollars, such as "2.50"',
+        ),
+        (
+            "[free_tier]\nrequest_per_day = 5",
+            '2: free_tier.request_per_day: unknown key "request_per_day"; did you mean "requests_per_day"?',
+        ),
         ("[providers.Lab]", '1: providers.Lab: expected a name of a-z, 0-9 and - (64 at most), got "Lab"'),
         (
             "[providers.lab]\nkeys = []",
@@ -229,7 +239,6 @@ def test_one_mistake(text: str, expected: str) -> None:
             "a list of what may be distilled",
         ),
         ("[presets.x]\nmodel = 'sim/echo'\nplugins = []", "presets.x.plugins", "a plugin"),
-        ("[free_tier]", "free_tier", "the free tier"),
         ("[storage]\nurl = 'postgresql://x'", "storage.url", "PostgreSQL"),
         ("[storage]\nlimits_url = 'redis://x'", "storage.limits_url", "a shared store of rate limits"),
         ("[storage]\nreporting_zone = 'UTC'", "storage.reporting_zone", "a reporting zone"),

@@ -37,7 +37,7 @@ def test_credit_is_given_adjusted_and_taken_back_by_entries_alone(tmp_path: Path
         house.desk.directory.sync_file([], enforce_credits=True)
         first = await give(house)
         assert (first["kind"], first["usd"], first["account"], first["note"]) == ("topup", "10", "default", "paid")
-        assert told(house)["scopes"] == [{"kind": "account", "id": 1, "granted_nanousd": 10 * DOLLAR}]
+        assert told(house)["scopes"] == [{"kind": "account", "id": 1, "granted_nanousd": 10 * DOLLAR, "bought_nanousd": 10 * DOLLAR}]
         await give(house, "-0.000000001", kind="adjustment")
         assert told(house)["scopes"][0]["granted_nanousd"] == 10 * DOLLAR - 1
         house.journal.settle([generation(1, charged_nanousd=4 * DOLLAR)])
@@ -52,6 +52,33 @@ def test_credit_is_given_adjusted_and_taken_back_by_entries_alone(tmp_path: Path
         listed = await ask(house, "GET", "/admin/credits?limit=2")
         assert [entry["id"] for entry in listed["data"]] == [4, 3]
         assert [entry["id"] for entry in (await ask(house, "GET", "/admin/credits?before=3"))["data"]] == [2, 1]
+
+    tell(tmp_path, story)
+
+
+def test_what_was_bought_is_told_at_once_and_at_every_start(tmp_path: Path) -> None:
+    """Whether or not credit is needed: free models have more for who has bought some."""
+
+    async def story(house: House) -> None:
+        def bought() -> int:
+            return int(told(house)["scopes"][0].get("bought_nanousd", 0))
+
+        await give(house, "10")
+        assert bought() == 10 * DOLLAR
+        await give(house, "3", kind="adjustment")
+        assert bought() == 10 * DOLLAR, "a gift is not bought"
+        await ask(house, "POST", "/admin/credits/2/refund", {}, 201)
+        assert bought() == 10 * DOLLAR, "nor is taking it back"
+        await ask(house, "POST", "/admin/credits/1/refund", {"usd": "4"}, 201)
+        assert bought() == 6 * DOLLAR, "what was paid back was not bought"
+        await give(house, "5", expires_at="2026-11-30T00:00:00Z")
+        expired = Entry(account_id=1, at_ms=NOW_MS, kind="expiry", amount_nanousd=-5 * DOLLAR, reverses_id=5)
+        house.desk.directory.enter(lambda connection: [expired])
+        assert bought() == 11 * DOLLAR, "what has expired was"
+        house.desk.directory.create_scope(NewScope("account", "other"))
+        house.desk.directory.publish_all()
+        accounts = [scope for scope in told(house)["scopes"] if scope["kind"] == "account"]
+        assert accounts == [{"kind": "account", "id": 1, "granted_nanousd": None, "bought_nanousd": 11 * DOLLAR}]
 
     tell(tmp_path, story)
 
@@ -205,7 +232,7 @@ def test_a_payment_counts_once(tmp_path: Path) -> None:
     async def story(house: House) -> None:
         await shop(house)
         assert await post(house, event()) == "taken"
-        assert told(house)["scopes"] == [{"kind": "account", "id": 2, "granted_nanousd": 12_340_000_000}]
+        assert told(house)["scopes"] == [{"kind": "account", "id": 2, "granted_nanousd": 12_340_000_000, "bought_nanousd": 12_340_000_000}]
         assert (await post(house, event())).startswith("known: this event")
         assert (await post(house, event("evt_2", "checkout.session.async_payment_succeeded"))).startswith("known: this payment")
         assert await granted(house) == 12_340_000_000

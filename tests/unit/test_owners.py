@@ -12,6 +12,7 @@ from fairlead.config.amounts import BadAmount, nanousd, nanousd_of_number
 from fairlead.control import spending
 from fairlead.control.db import Database, ledger, scopes
 from fairlead.control.db.ledger import Entry
+from fairlead.control.db.queries import GENERATION_COLUMNS
 from fairlead.control.directory import Directory, NewKey, conflicts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -266,14 +267,17 @@ def test_credit_is_told_where_it_is_needed(database: Database) -> None:
     directory.publish_all()
     entry = Entry(account_id=1, at_ms=NOW_MS, kind="topup", amount_nanousd=5 * DOLLAR)
     directory.enter(lambda connection: [entry])
-    assert json.loads(journal.deltas[-1])["scopes"] == [{"kind": "account", "id": 1, "granted_nanousd": None}]
+    assert json.loads(journal.deltas[-1])["scopes"] == [{"kind": "account", "id": 1, "bought_nanousd": 5 * DOLLAR, "granted_nanousd": None}]
     directory.sync_file([], enforce_credits=True)
-    assert json.loads(journal.deltas[-1])["scopes"] == [{"kind": "account", "id": 1, "granted_nanousd": 5 * DOLLAR}]
+    assert json.loads(journal.deltas[-1])["scopes"] == [
+        {"kind": "account", "id": 1, "bought_nanousd": 5 * DOLLAR, "granted_nanousd": 5 * DOLLAR}
+    ]
     directory.enter(lambda connection: [entry])
     assert json.loads(journal.deltas[-1])["scopes"][0]["granted_nanousd"] == 10 * DOLLAR
     directory.publish_all(enforce_credits=True)
     whole = json.loads(journal.deltas[-1])
-    assert (whole["replace"], whole["scopes"]) == (True, [{"kind": "account", "id": 1, "granted_nanousd": 10 * DOLLAR}])
+    account = {"kind": "account", "id": 1, "bought_nanousd": 10 * DOLLAR, "granted_nanousd": 10 * DOLLAR}
+    assert (whole["replace"], whole["scopes"]) == (True, [account])
     told = len(journal.deltas)
     directory.sync_file([], enforce_credits=True)
     assert len(journal.deltas) == told, "nothing changed, so nothing is told"
@@ -302,5 +306,44 @@ def test_the_data_plane_begins_with_what_was_spent(tmp_path: Path) -> None:
             ("key", 2): (0, 20, 20, 320),
         }
         assert stored["at_ms"] == NOW_MS
+
+    tell(tmp_path, story)
+
+
+def test_the_data_plane_begins_with_what_was_taken_of_rates(tmp_path: Path) -> None:
+    def begun(number: int, ago_ms: int, **more: Any) -> tuple[Any, ...]:
+        at_ms = NOW_MS - ago_ms
+        id = f"gen-{at_ms >> 16:08x}-{at_ms & 0xFFFF:04x}-7000-8000-{number:012x}"
+        unused = dict.fromkeys((name for name in GENERATION_COLUMNS if name.endswith("_tokens")), 0)
+        return generation(number, **(unused | {"id": id, "started_at_ms": at_ms, "settled_at_ms": NOW_MS} | more))
+
+    async def story(house: House) -> None:
+        free, today_ms = 256, NOW_MS % DAY_MS
+        used = {
+            "prompt_tokens": 1,
+            "cache_read_tokens": 20,
+            "cache_write_tokens": 300,
+            "cache_write_1h_tokens": 4000,
+            "completion_tokens": 50_000,
+        }
+        house.journal.settle([
+            begun(1, 60_000, key_id=1, team_id=3, **used),
+            begun(2, 0, key_id=2, user_id=4, flags=free | 1, prompt_tokens=7),
+            begun(3, 60_001, key_id=2, flags=free, prompt_tokens=9),
+            begun(4, today_ms, key_id=1, flags=free),
+            begun(5, today_ms + 1, key_id=1, flags=free),
+            begun(6, 1000, key_id=2, account_id=2),
+        ])  # fmt: skip
+        await house.get("/v1/key", KEY)
+        stored = json.loads(await house.desk.database.read(lambda connection: spending.stored(connection, NOW_MS)))
+        assert {(row["kind"], row["id"]): (row["requests"], row["tokens"]) for row in stored["recent"]} == {
+            ("account", 1): (2, 54_328),
+            ("account", 2): (1, 0),
+            ("team", 3): (1, 54_321),
+            ("user", 4): (1, 7),
+            ("key", 1): (1, 54_321),
+            ("key", 2): (2, 7),
+        }
+        assert stored["free"] == [{"id": 1, "day": 3, "minute": 1}]
 
     tell(tmp_path, story)

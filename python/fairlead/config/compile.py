@@ -11,6 +11,7 @@ from fairlead.catalog import Catalogue
 from fairlead.catalog.document import Mistakes, Problem
 from fairlead.config import alerts, keys, wire
 from fairlead.config.alerts import AlertSettings
+from fairlead.config.amounts import BadAmount, nanousd
 from fairlead.config.google import SignIn
 from fairlead.config.keys import ConfigKey, ConfigTeam, ConfigUser
 from fairlead.config.load import Loaded
@@ -100,13 +101,14 @@ def compile(
     presets, splits, shadows = routes.presets(), routes.splits(), routes.shadows()
     owned_keys, teams, users = keys.keys(loaded), keys.teams(loaded), keys.users(loaded)
     alert_settings = alerts.settings(loaded)
+    free_tier = _free_tier(loaded)
     _check_addresses(loaded)
     if loaded.document.errors:
         raise Mistakes(sorted(loaded.document.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
     _warn(loaded, [source.view for source in found.values()], views)
     snapshot = wire.Snapshot(
         version=version,
-        settings=_settings(loaded),
+        settings=_settings(loaded, free_tier),
         admin_token_hash=admin_token_hash,
         providers=[source.wire for source in found.values()],
         models=[_wire_model(view) for view in views],
@@ -160,7 +162,25 @@ def _declared(loaded: Loaded) -> frozenset[str]:
     return frozenset(named) if isinstance(named, dict) else frozenset()
 
 
-def _settings(loaded: Loaded) -> wire.Settings:
+def _free_tier(loaded: Loaded) -> wire.FreeTier | None:
+    """What the file says of free models; None: nothing is limited."""
+    free = loaded.config.free_tier
+    if free is None:
+        return None
+    try:
+        threshold_nanousd = nanousd(free.credits_threshold_usd)
+    except BadAmount as error:
+        loaded.document.report(("free_tier", "credits_threshold_usd"), str(error))
+        return None
+    return wire.FreeTier(
+        requests_per_minute=free.requests_per_minute,
+        requests_per_day=free.requests_per_day,
+        requests_per_day_with_credits=free.requests_per_day_with_credits,
+        credits_threshold_nanousd=threshold_nanousd,
+    )
+
+
+def _settings(loaded: Loaded, free_tier: wire.FreeTier | None) -> wire.Settings:
     limits = structs.asdict(loaded.config.limits)
     return wire.Settings(
         timeouts=structs.asdict(loaded.config.timeouts),
@@ -175,6 +195,7 @@ def _settings(loaded: Loaded) -> wire.Settings:
         decisions=loaded.config.logging.decisions,
         decisions_ttl_seconds=loaded.config.logging.decisions_ttl_seconds,
         decisions_bytes=loaded.config.logging.decisions_bytes,
+        free_tier=free_tier,
     )
 
 

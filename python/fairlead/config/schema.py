@@ -468,6 +468,18 @@ class Credits(Table):
     """What payments are told with: the signing secret of Stripe's webhook. Absent: there is no webhook."""
 
 
+class FreeTier(Table):
+    """`[free_tier]`: what each account may ask of free models, those whose names end in `:free`. Without this table it is not limited."""
+
+    requests_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    requests_per_day: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 50
+    """In a day of UTC."""
+    requests_per_day_with_credits: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 1_000
+    """The same for an account that has bought credit of the threshold or more."""
+    credits_threshold_usd: Usd = "10"
+    """US dollars."""
+
+
 class Smtp(Table):
     """`smtp` of `[alerts]`: alerts by mail."""
 
@@ -553,6 +565,7 @@ class Config(Table):
     shadows: dict[str, Shadow] = {}
     """By the model's id or alias."""
     credits: Credits = field(default_factory=Credits)
+    free_tier: FreeTier | None = None
     alerts: Alerts = field(default_factory=Alerts)
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)

@@ -145,6 +145,15 @@ class Shadow(Struct, frozen=True, kw_only=True):
     share_millionths: int
 
 
+class FreeTier(Struct, frozen=True, kw_only=True):
+    """What an account may ask of free models."""
+
+    requests_per_minute: int
+    requests_per_day: int
+    requests_per_day_with_credits: int
+    credits_threshold_nanousd: int
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Timeouts, limits and switches."""
 
@@ -160,6 +169,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     decisions: bool
     decisions_ttl_seconds: int
     decisions_bytes: int
+    free_tier: FreeTier | None
 
 
 class Absent(Struct, frozen=True, kw_only=True):

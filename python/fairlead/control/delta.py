@@ -19,6 +19,8 @@ class ScopeLimits(NamedTuple):
     limits: Limits
     granted_nanousd: int | None = None
     """Of an account: all its credit before use; None: it need not have any."""
+    bought_nanousd: int = 0
+    """Of an account: what it has bought in all its time, whether or not credit is needed."""
 
 
 class Change(NamedTuple):
@@ -71,6 +73,8 @@ def _scope(scope: ScopeLimits) -> Row:
     row |= {name: value for name, value in rates.items() if value is not None}
     if budgets := _budgets(limits):
         row["budgets"] = budgets
+    if scope.bought_nanousd:
+        row["bought_nanousd"] = scope.bought_nanousd
     return row | {"granted_nanousd": scope.granted_nanousd}
 
 

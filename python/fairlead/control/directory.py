@@ -376,18 +376,21 @@ class Directory:
     # --- telling ------------------------------------------------------------------------------------------------------
 
     def _all_limits(self, connection: sqlite3.Connection) -> list[ScopeLimits]:
-        """Every scope that has limits, and every account where credit is needed."""
+        """Every scope that has limits, every account that has bought credit, and every account where credit is needed."""
         told = [ScopeLimits(kind, id, limits) for kind in (TEAM, USER, KEY) for id, limits in scopes.limits(connection, kind).items()]
         limited = scopes.limits(connection, ACCOUNT)
         granted = ledger.granted_by_account(connection) if self._enforce_credits else {}
-        accounts = [account.id for account in scopes.scopes(connection, ACCOUNT)] if self._enforce_credits else [*limited]
-        for id in accounts:
-            told.append(ScopeLimits(ACCOUNT, id, limited.get(id, Limits()), granted.get(id, 0) if self._enforce_credits else None))
+        bought = ledger.bought_by_account(connection)
+        enforced = {account.id for account in scopes.scopes(connection, ACCOUNT)} if self._enforce_credits else set()
+        for id in sorted(enforced | limited.keys() | bought.keys()):
+            needed = granted.get(id, 0) if self._enforce_credits else None
+            told.append(ScopeLimits(ACCOUNT, id, limited.get(id, Limits()), needed, bought.get(id, 0)))
         return told
 
     def _account_limits(self, connection: sqlite3.Connection, id: int) -> ScopeLimits:
         granted = ledger.granted(connection, id) if self._enforce_credits else None
-        return ScopeLimits(ACCOUNT, id, scopes.limits(connection, ACCOUNT, [id]).get(id, Limits()), granted)
+        limits = scopes.limits(connection, ACCOUNT, [id]).get(id, Limits())
+        return ScopeLimits(ACCOUNT, id, limits, granted, ledger.bought(connection, id))
 
     def _told_scope(self, connection: sqlite3.Connection, kind: str, id: int) -> Change:
         scope = scopes.scope(connection, kind, id)

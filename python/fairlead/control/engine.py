@@ -26,7 +26,13 @@ class Engine(Journal, Protocol):
         ...
 
     def resume_spending(self, spending: bytes) -> None:
-        """Takes what was charged before this start, as the database has it; once, before there is traffic."""
+        """Takes what was charged and taken of rates before this start, as the database has it; once, after the first configuration and
+        keys, before there is traffic."""
+        ...
+
+    def free_requests(self, account: int) -> tuple[int, int] | None:
+        """How many requests to free models an account has in a day, and how many of them it has made today; None where they are not
+        limited or nobody counts."""
         ...
 
     def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int] | None:

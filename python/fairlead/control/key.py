@@ -44,7 +44,9 @@ async def show(call: Call) -> Response:
         # Deleted between the data plane's check and this one.
         raise unauthenticated("no such key")
     layers = [layer._replace(usage=spending.now(call.desk.engine, layer.kind, layer.id, layer.limits, layer.usage)) for layer in layers]
-    return reply({"data": _facts(key, layers, now_ms, is_free_tier=call.desk.credits.enforce and not has_paid)})
+    free = call.desk.engine.free_requests(key.account_id)
+    is_free_tier = (call.desk.credits.enforce or free is not None) and not has_paid
+    return reply({"data": _facts(key, layers, now_ms, free, is_free_tier=is_free_tier)})
 
 
 def usage_fields(usage: Usage) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def _layers(connection: sqlite3.Connection, key: Key, days: tuple[int, int, int]
     return [*found, Layer(scopes.KEY, key.id, key.name, key.limits, own)]
 
 
-def _facts(key: Key, layers: list[Layer], now_ms: int, *, is_free_tier: bool) -> dict[str, Any]:
+def _facts(key: Key, layers: list[Layer], now_ms: int, free: tuple[int, int] | None, *, is_free_tier: bool) -> dict[str, Any]:
     usage = layers[-1].usage
     budgets = [(budget, layer) for layer in layers for budget in _hard(layer.limits)]
     shown = [_budget(budget, layer, key, now_ms) for budget, layer in budgets]
@@ -95,11 +97,19 @@ def _facts(key: Key, layers: list[Layer], now_ms: int, *, is_free_tier: bool) ->
         "rate_limit": {"requests": -1, "interval": "10s", "note": "This field is deprecated and safe to ignore."},
         "budgets": shown,
         "effective_budget": _effective(budgets, shown),
-        "free_model_daily_requests": {"limit": 0, "used": 0, "remaining": 0},
+        "free_model_daily_requests": _free_requests(free),
         "allowed_data_regions": [],
         "organization_id": None,
         "workspace_id": key.account,
     }
+
+
+def _free_requests(free: tuple[int, int] | None) -> dict[str, int]:
+    """What is left of the day's requests to free models; -1, as in `rate_limit`, where they are not limited."""
+    if free is None:
+        return {"limit": -1, "used": 0, "remaining": -1}
+    limit, used = free
+    return {"limit": limit, "used": used, "remaining": max(limit - used, 0)}
 
 
 def _hard(limits: Limits) -> list[Budget]:

@@ -13,7 +13,7 @@ from fairlead.control.money import usd
 from fairlead.control.replies import invalid, not_found, reply, rfc3339
 
 # Marks of a generation or attempt, in the order of their bits.
-FLAGS = ("estimated", "usage_missing", "recovered", "insured", "resent", "cost_reported", "content", "shadow")
+FLAGS = ("estimated", "usage_missing", "recovered", "insured", "resent", "cost_reported", "content", "shadow", "free_tier")
 _GENERATION_ID = re.compile("gen-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 

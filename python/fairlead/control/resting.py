@@ -19,6 +19,10 @@ class RestingEngine:
         """Nobody counts: the database has it all."""
         return None
 
+    def free_requests(self, account: int) -> tuple[int, int] | None:
+        """Nobody counts."""
+        return None
+
     def load_snapshot(self, blob: bytes) -> int:
         """Nobody needs to know."""
         return 0

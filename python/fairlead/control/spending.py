@@ -1,21 +1,23 @@
 """What accounts, teams, users and keys have spent: as the database has it, and as the data plane counts it now."""
 
 import sqlite3
+from collections import Counter
 
 import msgspec
 
 from fairlead.config.limits import Budget, Limits
 from fairlead.control.db import queries, scopes
-from fairlead.control.db.queries import Dim, Usage
+from fairlead.control.db.queries import DAY_MS, Dim, Usage
 from fairlead.control.engine import Engine
 from fairlead.control.windows import window_starts
 
+MINUTE_MS = 60_000
 DIMS = {scopes.ACCOUNT: Dim.TOTAL, scopes.TEAM: Dim.TEAM, scopes.USER: Dim.USER, scopes.KEY: Dim.KEY}
 
 
 def stored(connection: sqlite3.Connection, now_ms: int) -> bytes:
-    """What the data plane begins with: the charges of every scope in the day, week and month of the moment and in all, as the database
-    has them."""
+    """What the data plane begins with, as the database has it: the charges of every scope in the day, week and month of the moment and in
+    all; what was taken of rates in the last minute; and the requests to free models of the day."""
     days = window_starts(now_ms)
     rows = [
         {"kind": kind, "id": id, "day": usage.daily, "week": usage.weekly, "month": usage.monthly, "total": usage.total}
@@ -23,7 +25,17 @@ def stored(connection: sqlite3.Connection, now_ms: int) -> bytes:
         for id, usage in queries.usage_by(connection, days, dim).items()
         if id
     ]
-    return msgspec.json.encode({"scopes": rows, "at_ms": now_ms})
+    requests, tokens = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    for ids, count, used in queries.begun_since(connection, now_ms - MINUTE_MS):
+        for scope in zip(DIMS, ids, strict=True):
+            requests[scope] += count
+            tokens[scope] += used
+    recent = [{"kind": kind, "id": id, "requests": requests[kind, id], "tokens": tokens[kind, id]} for kind, id in requests if id]
+    free = [
+        {"id": account, "day": day, "minute": minute}
+        for account, day, minute in queries.free_requests(connection, days[0] * DAY_MS, now_ms - MINUTE_MS)
+    ]
+    return msgspec.json.encode({"scopes": rows, "at_ms": now_ms, "recent": recent, "free": free})
 
 
 def now(engine: Engine, kind: str, id: int, limits: Limits, in_database: Usage) -> Usage:

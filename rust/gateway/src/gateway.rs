@@ -9,7 +9,7 @@ use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
 use crate::server::{thread, tls};
 use crate::telemetry::{Counters, Gauges, render};
-use crate::tenants::Tenants;
+use crate::tenants::{self, Tenants};
 use crate::upstream::tls::TlsConfigs;
 use crate::worker::{Books, unix_ms};
 use arc_swap::ArcSwap;
@@ -343,15 +343,22 @@ impl Gateway {
         Ok(position)
     }
 
-    /// What everybody had spent before this start, as of the cursors that the journal was opened with: JSON of [`wire::Spending`]. Once, before
-    /// [`Gateway::start`].
+    /// What everybody had spent, and taken of rates, before this start, as of the cursors that the journal was opened with: JSON of
+    /// [`wire::Spending`]. Once, after the first snapshot and the first keys, before [`Gateway::start`].
     ///
     /// # Errors
     /// When it is not valid; nothing is changed then.
     pub fn resume_spending(&self, json: &[u8]) -> Result<(), SnapshotError> {
         let spending: wire::Spending = serde_json::from_slice(json).map_err(|error| SnapshotError::new("spending", error.to_string()))?;
-        self.shared.tenants.resume(&spending, &std::mem::take(&mut *self.unapplied.lock()));
+        let free_tier = tenants::free_tier(&self.shared.snapshot().settings);
+        self.shared.tenants.resume(&spending, &std::mem::take(&mut *self.unapplied.lock()), free_tier.as_ref());
         Ok(())
+    }
+
+    /// How many requests to free models an account has in a day, and how many of them it has made today. `None`: they are not limited.
+    pub fn free_requests(&self, account: u64) -> Option<(u64, u64)> {
+        let limits = tenants::free_tier(&self.shared.snapshot().settings)?;
+        Some(self.shared.tenants.free_requests(account, &limits, unix_ms()))
     }
 
     /// What an account, a team, a user or a key has spent in the day, the week, the month and in total, and what its running calls hold back:
@@ -557,7 +564,9 @@ pub(crate) fn open_journal(
 ) -> Result<(Arc<Journal>, Vec<Unapplied>), StartError> {
     let cursor = |&(node, epoch, worker, segment, offset): &_| Cursor { node, epoch, worker, segment, offset };
     let applied: Vec<Cursor> = cursors.iter().map(cursor).collect();
-    let options = fairlead_journal::Options { node, durability, ..fairlead_journal::Options::new(folder) };
+    // What rates per minute still remember.
+    let recent_since_ms = unix_ms().saturating_sub(60_000);
+    let options = fairlead_journal::Options { node, durability, recent_since_ms, ..fairlead_journal::Options::new(folder) };
     let (journal, recovery) = Journal::open(options, &applied).map_err(|error| failed("journal", &error))?;
     let mut unapplied = recovery.unapplied;
     if !recovery.orphans.is_empty() {

@@ -1,15 +1,18 @@
 //! Who pays and who is limited: accounts, teams, users and keys by their stable ids. A reload and a change of a key replace what is written
 //! about them; what they have spent, what their calls hold back, and how full their buckets are lives on here.
+//!
+//! After a restart it is read again: what was spent exactly; of rates, what generations that began in the last minute took of them counts as
+//! taken just now, so that nobody has a fresh burst.
 
 use arc_swap::ArcSwap;
 use fairlead_ir::{Interval, NanoUsd};
-use fairlead_journal::Unapplied;
+use fairlead_journal::{Recent, Unapplied};
 use fairlead_ledger::Scopes;
 use fairlead_ledger::account::{Allowance, Budget, Spent};
 use fairlead_ledger::hold::{Kind, Scope};
-use fairlead_limits::{Bucket, Concurrency, Rate};
-use fairlead_snapshot::SnapshotError;
+use fairlead_limits::{Bucket, Concurrency, FreeTier, FreeTierLimits, Rate};
 use fairlead_snapshot::wire::{self, BudgetInterval, ScopeKind};
+use fairlead_snapshot::{Settings, SnapshotError};
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet};
@@ -31,6 +34,20 @@ pub(crate) struct Rates {
     pub(crate) tokens: Option<Bucket>,
     /// Never taken away: whoever holds a place gives it back here.
     pub(crate) places: Concurrency,
+    /// Of an account that has asked a free model anything, where that is limited.
+    pub(crate) free: Option<Box<FreeTier>>,
+    /// Of an account: credit ever bought.
+    pub(crate) bought: NanoUsd,
+}
+
+/// What accounts may ask of free models; `None`: that is not limited.
+pub(crate) fn free_tier(settings: &Settings) -> Option<FreeTierLimits> {
+    settings.free_tier.map(|free| FreeTierLimits {
+        requests_per_minute: free.requests_per_minute,
+        requests_per_day: free.requests_per_day,
+        requests_per_day_with_credits: free.requests_per_day_with_credits,
+        credits_threshold: NanoUsd(free.credits_threshold_nanousd),
+    })
 }
 
 /// Everybody who pays for a key's calls, and whose limits hold for them: account, team, user, key.
@@ -40,10 +57,10 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Those whose rates have to be asked, with their places.
-    pub(crate) fn limited(&self) -> impl Iterator<Item = (usize, &Tenant)> {
+    /// Those whose rates have to be asked, with their places; with the account, where its free requests have to be.
+    pub(crate) fn limited(&self, with_account: bool) -> impl Iterator<Item = (usize, &Tenant)> {
         let tenants = self.tenants.iter().map(Arc::as_ref).enumerate();
-        tenants.filter(|(_, tenant)| tenant.is_limited.load(Ordering::Relaxed))
+        tenants.filter(move |(_, tenant)| tenant.is_limited.load(Ordering::Relaxed) || (with_account && tenant.scope.kind == Kind::Account))
     }
 
     /// Those at these places, a bit for each.
@@ -57,7 +74,8 @@ const UNLIMITED: NonZeroU32 = NonZeroU32::MAX;
 
 impl Tenant {
     fn new(kind: Kind, id: u64) -> Tenant {
-        let rates = Rates { requests: None, tokens: None, places: Concurrency::new(UNLIMITED) };
+        let places = Concurrency::new(UNLIMITED);
+        let rates = Rates { requests: None, tokens: None, places, free: None, bought: NanoUsd(0) };
         Tenant { scope: Arc::new(Scope::new(kind, id)), is_limited: AtomicBool::new(false), rates: Mutex::new(rates) }
     }
 
@@ -71,8 +89,27 @@ impl Tenant {
         refit(&mut rates.requests, limits.requests, now_ns);
         refit(&mut rates.tokens, limits.tokens, now_ns);
         rates.places.set_limit(limits.places.unwrap_or(UNLIMITED));
+        rates.bought = limits.bought;
         let is_limited = limits.requests.is_some() || limits.tokens.is_some() || limits.places.is_some();
         self.is_limited.store(is_limited, Ordering::Relaxed);
+    }
+
+    /// Takes what was taken of its rates before this start.
+    fn resume(&self, recent: Recent, now_ns: u64) {
+        let mut rates = self.rates();
+        let Rates { requests, tokens, .. } = &mut *rates;
+        for (bucket, units) in [(requests, recent.requests), (tokens, recent.tokens)] {
+            if let Some(bucket) = bucket {
+                bucket.charge(units, now_ns);
+            }
+        }
+    }
+
+    fn resume_free(&self, limits: &FreeTierLimits, (day, minute): (u64, u64), now_ms: u64) {
+        let mut free = FreeTier::new(limits);
+        free.day.charge(day, now_ms);
+        free.minute.charge(minute, now_ms.saturating_mul(1_000_000));
+        self.rates().free = Some(Box::new(free));
     }
 }
 
@@ -92,6 +129,7 @@ struct Limits {
     requests: Option<Rate>,
     tokens: Option<Rate>,
     places: Option<NonZeroU32>,
+    bought: NanoUsd,
 }
 
 impl Limits {
@@ -115,6 +153,7 @@ impl Limits {
             requests: rate("rpm", scope.rpm)?,
             tokens: rate("tpm", scope.tpm)?,
             places: scope.max_concurrency,
+            bought: NanoUsd(scope.bought_nanousd),
         })
     }
 }
@@ -210,14 +249,31 @@ impl Tenants {
         self.store(changed);
     }
 
-    /// What was spent before anything was counted here, with what the journal holds beyond it.
-    pub(crate) fn resume(&self, spending: &wire::Spending, unapplied: &[Unapplied]) {
+    /// What was spent and taken before anything was counted here, with what the journal holds beyond it. After the first delta, whose rates it
+    /// is taken of, and after the first snapshot.
+    pub(crate) fn resume(&self, spending: &wire::Spending, unapplied: &[Unapplied], free_tier: Option<&FreeTierLimits>) {
         let mut sums: HashMap<(Kind, u64), [i64; 4]> = HashMap::new();
+        let mut recents: HashMap<(Kind, u64), Recent> = HashMap::new();
+        let mut frees: HashMap<u64, (u64, u64)> = HashMap::new();
         for scope in &spending.scopes {
             sums.insert((kind(scope.kind), scope.id), [scope.day, scope.week, scope.month, scope.total]);
         }
+        for &wire::ScopeRecent { kind: of, id, requests, tokens } in &spending.recent {
+            recents.insert((kind(of), id), Recent { requests, tokens, ..Recent::default() });
+        }
+        for account in &spending.free {
+            frees.insert(account.id, (account.day, account.minute));
+        }
         for more in unapplied {
             let Some((_, kind)) = PLACES.into_iter().find(|(place, _)| *place == more.scope) else { continue };
+            let recent = recents.entry((kind, more.id)).or_default();
+            recent.requests += more.recent.requests;
+            recent.tokens = recent.tokens.saturating_add(more.recent.tokens);
+            if kind == Kind::Account {
+                let (day, minute) = frees.entry(more.id).or_default();
+                *day += if more.day_start_ms >= Interval::Daily.start_ms(spending.at_ms) { more.free_requests } else { 0 };
+                *minute += more.recent.free_requests;
+            }
             let sums = sums.entry((kind, more.id)).or_default();
             for (sum, interval) in sums.iter_mut().zip([Interval::Daily, Interval::Weekly, Interval::Monthly, Interval::Total]) {
                 if more.day_start_ms >= interval.start_ms(spending.at_ms) {
@@ -230,6 +286,23 @@ impl Tenants {
             let spent = Spent::resume([NanoUsd(day), NanoUsd(week), NanoUsd(month)], NanoUsd(total), spending.at_ms);
             known.get(kind, id).scope.books().resume(spent);
         }
+        for ((kind, id), recent) in recents {
+            known.get(kind, id).resume(recent, spending.at_ms.saturating_mul(1_000_000));
+        }
+        if let Some(limits) = free_tier {
+            for (account, taken) in frees.into_iter().filter(|(_, taken)| *taken != (0, 0)) {
+                known.get(Kind::Account, account).resume_free(limits, taken, spending.at_ms);
+            }
+        }
+    }
+
+    /// How many requests to free models an account has in a day, and how many of them it has made today.
+    pub(crate) fn free_requests(&self, account: u64, limits: &FreeTierLimits, now_ms: u64) -> (u64, u64) {
+        let Some(tenant) = self.known.lock().tenants.get(&(Kind::Account, account)).cloned() else {
+            return (limits.per_day(NanoUsd(0)), 0);
+        };
+        let rates = tenant.rates();
+        (limits.per_day(rates.bought), rates.free.as_ref().map_or(0, |free| free.day.used(now_ms)))
     }
 
     /// What a scope has spent in the day, the week, the month and in total, and what is reserved.

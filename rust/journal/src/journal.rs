@@ -44,7 +44,7 @@ impl Journal {
         let newest = chains.keys().map(|chain| chain.epoch).chain(applied.iter().map(|cursor| cursor.epoch)).max().unwrap_or(0);
         let mut place = Applied::default();
         place.advance(applied);
-        let (recovery, earlier) = recovery::scan(&directory, &chains, &place, newest + 1)?;
+        let (recovery, earlier) = recovery::scan(&directory, &chains, &place, newest + 1, options.recent_since_ms)?;
         let shared = Arc::new(Shared::new(options, newest + 1, earlier, recovery.scanned_bytes));
         let thread = start(&shared)?;
         let journal = Journal { shared, thread: Some(thread), _lock: held_lock };

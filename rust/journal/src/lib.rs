@@ -42,7 +42,7 @@ pub use flusher::Durable;
 pub use journal::Journal;
 pub use reader::{ReadState, Reader};
 pub use record::ReserveRef;
-pub use recovery::{Orphan, Recovery, Unapplied, recover};
+pub use recovery::{Orphan, Recent, Recovery, Unapplied, recover};
 pub use writer::Writer;
 
 use std::path::PathBuf;
@@ -60,6 +60,8 @@ pub struct Options {
     pub durability: Durability,
     /// Segments kept because SQL has not caught up may take this many bytes; beyond it [`Writer::reserve`] returns [`Error::Backlog`].
     pub backlog_bytes: u64,
+    /// From when on generations began that are recent, Unix milliseconds: what they took of rates is told at the start.
+    pub recent_since_ms: u64,
 }
 
 impl Options {
@@ -68,9 +70,16 @@ impl Options {
     /// The largest segment: offsets fit 32 bits.
     pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
-    /// The defaults: node 0, segments of 16 MiB, durability `process`, at most 4 GiB of backlog.
+    /// The defaults: node 0, segments of 16 MiB, durability `process`, at most 4 GiB of backlog, nothing recent.
     pub fn new(directory: impl Into<PathBuf>) -> Options {
-        Options { directory: directory.into(), node: 0, segment_bytes: 16 << 20, durability: Durability::Process, backlog_bytes: 4 << 30 }
+        Options {
+            directory: directory.into(),
+            node: 0,
+            segment_bytes: 16 << 20,
+            durability: Durability::Process,
+            backlog_bytes: 4 << 30,
+            recent_since_ms: u64::MAX,
+        }
     }
 }
 

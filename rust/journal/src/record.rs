@@ -19,9 +19,12 @@ pub const LOSSES_MAX: usize = 32;
 
 /// Places in a settlement: behind the generation and the start; behind the end; behind scopes, four bytes of enums, flags, status, usage
 /// and the amount reserved.
-const SETTLED_AT_OFFSET: usize = 16 + 8;
+const STARTED_AT_OFFSET: usize = 16;
+const SETTLED_AT_OFFSET: usize = STARTED_AT_OFFSET + 8;
 const SCOPES_OFFSET: usize = SETTLED_AT_OFFSET + 8;
-const CHARGED_OFFSET: usize = SCOPES_OFFSET + 8 * 8 + 4 + 4 + 2 + 7 * 8 + 8;
+const FLAGS_OFFSET: usize = SCOPES_OFFSET + 8 * 8 + 4;
+const USAGE_OFFSET: usize = FLAGS_OFFSET + 4 + 2;
+const CHARGED_OFFSET: usize = USAGE_OFFSET + 7 * 8 + 8;
 
 /// A [`Reserve`] whose texts are borrowed, so that writing one needs no allocation.
 #[derive(Clone, Copy, Debug)]
@@ -253,13 +256,19 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
     Ok(record)
 }
 
-/// What balances need of a settlement's payload, without reading the rest.
+/// What balances and rates need of a settlement's payload, without reading the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
+    /// When it was admitted, Unix milliseconds.
+    pub started_at_ms: u64,
     /// When it was settled, Unix milliseconds.
     pub settled_at_ms: u64,
     /// Who pays.
     pub scopes: Scopes,
+    /// Marks.
+    pub flags: Flags,
+    /// What was used.
+    pub usage: Usage,
     /// How much.
     pub charged: NanoUsd,
 }
@@ -267,7 +276,14 @@ pub struct Charge {
 /// Reads the charge of what [`encode_settle`] wrote. It stands before everything of variable length, at the same place in every version.
 pub fn charge(payload: &[u8]) -> Result<Charge, Malformed> {
     let at = |offset: usize| payload.get(offset..).map(Fields).ok_or(Malformed);
-    Ok(Charge { settled_at_ms: at(SETTLED_AT_OFFSET)?.u64()?, scopes: at(SCOPES_OFFSET)?.scopes()?, charged: at(CHARGED_OFFSET)?.money()? })
+    Ok(Charge {
+        started_at_ms: at(STARTED_AT_OFFSET)?.u64()?,
+        settled_at_ms: at(SETTLED_AT_OFFSET)?.u64()?,
+        scopes: at(SCOPES_OFFSET)?.scopes()?,
+        flags: Flags(at(FLAGS_OFFSET)?.u32()?),
+        usage: at(USAGE_OFFSET)?.usage()?,
+        charged: at(CHARGED_OFFSET)?.money()?,
+    })
 }
 
 /// The generation a payload of any kind is about, without reading the rest.

@@ -39,18 +39,33 @@ pub struct Recovery {
     pub scanned_bytes: u64,
 }
 
-/// What settlements beyond the applied cursors charged one scope on one day. A generation's first terminal counts, as it does in SQL, and
-/// shadows charge nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What settlements beyond the applied cursors come to for one scope on one day. A generation's first terminal counts, as it does in SQL,
+/// and shadows count for nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unapplied {
     /// Place of the scope, such as [`fairlead_ledger::Scopes::KEY`].
     pub scope: usize,
     /// The scope's id, never 0.
     pub id: u64,
-    /// The UTC day of the settlements: its first moment, Unix milliseconds.
+    /// The UTC day: its first moment, Unix milliseconds.
     pub day_start_ms: u64,
-    /// Their sum.
+    /// What was settled on that day, in money.
     pub charged: NanoUsd,
+    /// How many of them began on that day and have [`Flags::FREE_TIER`].
+    pub free_requests: u64,
+    /// Those that were settled on that day and began as late as [`crate::Options::recent_since_ms`] says.
+    pub recent: Recent,
+}
+
+/// What generations took of rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recent {
+    /// How many there were.
+    pub requests: u64,
+    /// Prompt and completion tokens.
+    pub tokens: u64,
+    /// Those with [`Flags::FREE_TIER`].
+    pub free_requests: u64,
 }
 
 /// A reservation whose process died before it settled it.
@@ -71,13 +86,14 @@ pub struct Orphan {
 ///
 /// After a further crash the same orphans may be settled again; the applier keeps the first terminal of a generation.
 pub fn recover(writer: &mut Writer, orphans: &[Orphan], now_ms: u64) -> Result<Vec<Unapplied>, Error> {
-    let mut charges = Charges::default();
+    let mut sums = Sums::default();
     for orphan in orphans {
         let settle = settlement(orphan, now_ms);
         writer.settle(&settle)?;
-        charges.add(&Charge { settled_at_ms: now_ms, scopes: settle.scopes, charged: settle.charged });
+        let Settle { started_at_ms, settled_at_ms, scopes, flags, usage, charged, .. } = settle;
+        sums.add(&Charge { started_at_ms, settled_at_ms, scopes, flags, usage, charged }, writer.recent_since_ms());
     }
-    Ok(charges.into_sorted())
+    Ok(sums.into_sorted())
 }
 
 fn settlement(orphan: &Orphan, now_ms: u64) -> Settle {
@@ -183,10 +199,11 @@ pub(crate) fn scan(
     chains: &BTreeMap<ChainId, Vec<u64>>,
     applied: &Applied,
     epoch: u64,
+    recent_since_ms: u64,
 ) -> Result<(Recovery, Holdings), Error> {
     let ids: Vec<SegmentId> =
         chains.iter().flat_map(|(chain, numbers)| numbers.iter().map(|number| SegmentId { chain: *chain, number: *number })).collect();
-    let segments = scan_all(directory, &ids, applied)?;
+    let segments = scan_all(directory, &ids, applied, recent_since_ms)?;
 
     let mut recovery = Recovery { epoch, ..Recovery::default() };
     let mut holdings = Holdings::default();
@@ -204,7 +221,7 @@ pub(crate) fn scan(
         recovery.scanned_bytes += found.bytes;
         holdings.add(Held { end: Some(found.end), damaged, ..Held::new(found.id, found.bytes) });
     }
-    recovery.unapplied = fold(&segments);
+    recovery.unapplied = fold(&segments, recent_since_ms);
     recovery.orphans = match_up(segments, &mut holdings);
     Ok((recovery, holdings))
 }
@@ -221,8 +238,9 @@ struct Found {
     notes: Vec<Progress>,
     /// Generations reserved and settled here.
     closed: Vec<GenerationId>,
-    /// What SQL has still to take of their charges.
-    charges: Charges,
+    /// What SQL has still to take of them.
+    sums: Sums,
+    recent_since_ms: u64,
     /// Terminals of reservations that stand elsewhere.
     terminals: Vec<Terminal>,
 }
@@ -236,32 +254,65 @@ struct Terminal {
 
 /// Sums by scope, id and day.
 #[derive(Default)]
-struct Charges(HashMap<(usize, u64, u64), i64, foldhash::fast::RandomState>);
+struct Sums(HashMap<(usize, u64, u64), Sum, foldhash::fast::RandomState>);
 
-impl Charges {
-    fn add(&mut self, charge: &Charge) {
-        let day_start_ms = charge.settled_at_ms - charge.settled_at_ms % DAY_MS;
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    charged: i64,
+    free_requests: u64,
+    recent: Recent,
+}
+
+impl Sum {
+    fn add(&mut self, other: &Sum) {
+        self.charged = self.charged.saturating_add(other.charged);
+        self.free_requests += other.free_requests;
+        self.recent.requests += other.recent.requests;
+        self.recent.tokens = self.recent.tokens.saturating_add(other.recent.tokens);
+        self.recent.free_requests += other.recent.free_requests;
+    }
+}
+
+impl Sums {
+    fn add(&mut self, charge: &Charge, recent_since_ms: u64) {
+        let day = |at_ms: u64| at_ms - at_ms % DAY_MS;
+        let free_requests = u64::from(charge.flags.has(Flags::FREE_TIER));
+        let mut recent = Recent::default();
+        if charge.started_at_ms >= recent_since_ms {
+            let tokens = charge.usage.total_prompt_tokens().saturating_add(charge.usage.completion_tokens);
+            recent = Recent { requests: 1, tokens, free_requests };
+        }
+        let settled = Sum { charged: charge.charged.0, free_requests: 0, recent };
         for (scope, id) in charge.scopes.0.iter().enumerate().filter(|(_, id)| **id != 0) {
-            self.add_sum((scope, *id, day_start_ms), charge.charged.0);
+            self.add_sum((scope, *id, day(charge.settled_at_ms)), &settled);
+            if free_requests > 0 {
+                self.add_sum((scope, *id, day(charge.started_at_ms)), &Sum { free_requests, ..Sum::default() });
+            }
         }
     }
 
-    fn add_sum(&mut self, place: (usize, u64, u64), amount: i64) {
-        let sum = self.0.entry(place).or_default();
-        *sum = sum.saturating_add(amount);
+    fn add_sum(&mut self, place: (usize, u64, u64), more: &Sum) {
+        self.0.entry(place).or_default().add(more);
     }
 
     fn into_sorted(self) -> Vec<Unapplied> {
-        let unapplied = |((scope, id, day_start_ms), sum)| Unapplied { scope, id, day_start_ms, charged: NanoUsd(sum) };
-        let mut sorted: Vec<Unapplied> = self.0.into_iter().filter(|(_, sum)| *sum != 0).map(unapplied).collect();
+        let unapplied = |((scope, id, day_start_ms), Sum { charged, free_requests, recent })| Unapplied {
+            scope,
+            id,
+            day_start_ms,
+            charged: NanoUsd(charged),
+            free_requests,
+            recent,
+        };
+        let mut sorted: Vec<Unapplied> = self.0.into_iter().filter(|(_, sum)| *sum != Sum::default()).map(unapplied).collect();
         sorted.sort_unstable();
         sorted
     }
 }
 
-/// What all segments' settlements still have to charge. Terminals beside their reservation have been summed while scanning; one that
+/// What SQL has still to take of all segments' settlements. Terminals beside their reservation have been summed while scanning; one that
 /// stands elsewhere counts unless its generation has another one before it.
-fn fold(segments: &[Found]) -> Vec<Unapplied> {
+fn fold(segments: &[Found], recent_since_ms: u64) -> Vec<Unapplied> {
     let mut elsewhere: HashMap<GenerationId, Option<Charge>> = HashMap::new();
     for terminal in segments.iter().flat_map(|found| &found.terminals) {
         elsewhere.entry(terminal.generation).or_insert(terminal.charge);
@@ -271,9 +322,9 @@ fn fold(segments: &[Found]) -> Vec<Unapplied> {
             elsewhere.remove(generation);
         }
     }
-    let mut sums = Charges::default();
-    segments.iter().flat_map(|found| &found.charges.0).for_each(|(place, amount)| sums.add_sum(*place, *amount));
-    elsewhere.values().flatten().for_each(|charge| sums.add(charge));
+    let mut sums = Sums::default();
+    segments.iter().flat_map(|found| &found.sums.0).for_each(|(place, sum)| sums.add_sum(*place, sum));
+    elsewhere.values().flatten().for_each(|charge| sums.add(charge, recent_since_ms));
     sums.into_sorted()
 }
 
@@ -331,7 +382,7 @@ fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Orphan> {
 }
 
 /// Scans segments on as many threads as there are cores, in the order of `ids`.
-fn scan_all(directory: &Path, ids: &[SegmentId], applied: &Applied) -> Result<Vec<Found>, Error> {
+fn scan_all(directory: &Path, ids: &[SegmentId], applied: &Applied, recent_since_ms: u64) -> Result<Vec<Found>, Error> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(ids.len());
     let (turn, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(ids.len())));
     thread::scope(|scope| {
@@ -339,7 +390,7 @@ fn scan_all(directory: &Path, ids: &[SegmentId], applied: &Applied) -> Result<Ve
             scope.spawn(|| {
                 let mut bytes = Vec::new();
                 while let Some(id) = ids.get(turn.fetch_add(1, Ordering::Relaxed)) {
-                    let found = scan_segment(directory, *id, applied, &mut bytes);
+                    let found = scan_segment(directory, *id, applied, recent_since_ms, &mut bytes);
                     crate::chain::lock(&results).push(found);
                 }
             });
@@ -350,7 +401,7 @@ fn scan_all(directory: &Path, ids: &[SegmentId], applied: &Applied) -> Result<Ve
     Ok(found)
 }
 
-fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut Vec<u8>) -> Result<Found, Error> {
+fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, recent_since_ms: u64, bytes: &mut Vec<u8>) -> Result<Found, Error> {
     let path = id.path(directory);
     bytes.clear();
     File::open(&path).and_then(|mut file| file.read_to_end(bytes)).map_err(Error::io("read", &path))?;
@@ -363,7 +414,8 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, bytes: &mut 
         open: Vec::new(),
         notes: Vec::new(),
         closed: Vec::new(),
-        charges: Charges::default(),
+        sums: Sums::default(),
+        recent_since_ms,
         terminals: Vec::new(),
     };
     match segment::check_header(bytes, id) {
@@ -443,7 +495,7 @@ impl Found {
         self.settled += u64::from(charge.is_some());
         if reserved_here {
             self.closed.push(generation);
-            charge.iter().for_each(|charge| self.charges.add(charge));
+            charge.iter().for_each(|charge| self.sums.add(charge, self.recent_since_ms));
         } else {
             self.terminals.push(Terminal { generation, at, charge });
         }

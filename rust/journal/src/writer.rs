@@ -52,6 +52,11 @@ impl Writer {
         }
     }
 
+    /// [`crate::Options::recent_since_ms`].
+    pub(crate) fn recent_since_ms(&self) -> u64 {
+        self.shared.options.recent_since_ms
+    }
+
     /// Writes a reservation. Must come before the first byte goes upstream.
     ///
     /// Refuses with [`Error::Failed`], [`Error::Backlog`] or [`Error::DiskFull`]; then the call must not be made.

@@ -16,35 +16,54 @@ use std::path::Path;
 use std::time::Instant;
 
 const DAY_MS: u64 = 86_400_000;
+/// Some of the generations of [`step`] began before, some after.
+const RECENT_SINCE_MS: u64 = 20_001 * DAY_MS + DAY_MS / 2;
 
 /// SQL's side: the first terminal of a generation counts, shadows are rows without a charge.
-#[derive(Default)]
 struct Sql {
+    recent_since_ms: u64,
     seen: BTreeSet<u128>,
-    sums: BTreeMap<(usize, u64, u64), i64>,
+    sums: BTreeMap<(usize, u64, u64), Unapplied>,
 }
 
 impl Sql {
+    fn new(recent_since_ms: u64) -> Sql {
+        Sql { recent_since_ms, seen: BTreeSet::new(), sums: BTreeMap::new() }
+    }
+
     fn take(&mut self, rows: &[Settle]) {
         for row in rows.iter().filter(|row| !row.flags.has(Flags::SHADOW)) {
             if self.seen.insert(row.generation.0) {
-                let day_start_ms = row.settled_at_ms / DAY_MS * DAY_MS;
+                let day = |at_ms: u64| at_ms / DAY_MS * DAY_MS;
+                let free = u64::from(row.flags.has(Flags::FREE_TIER));
+                let is_recent = row.started_at_ms >= self.recent_since_ms;
                 for (scope, id) in row.scopes.0.into_iter().enumerate().filter(|(_, id)| *id != 0) {
-                    *self.sums.entry((scope, id, day_start_ms)).or_default() += row.charged.0;
+                    self.sum(scope, id, day(row.started_at_ms)).free_requests += free;
+                    let sum = self.sum(scope, id, day(row.settled_at_ms));
+                    sum.charged.0 += row.charged.0;
+                    if is_recent {
+                        sum.recent.requests += 1;
+                        sum.recent.tokens += row.usage.total_prompt_tokens() + row.usage.completion_tokens;
+                        sum.recent.free_requests += free;
+                    }
                 }
             }
         }
     }
 
+    fn sum(&mut self, scope: usize, id: u64, day_start_ms: u64) -> &mut Unapplied {
+        self.sums.entry((scope, id, day_start_ms)).or_insert(Unapplied { scope, id, day_start_ms, ..Unapplied::default() })
+    }
+
     fn unapplied(self) -> Vec<Unapplied> {
-        let entry = |((scope, id, day_start_ms), sum)| Unapplied { scope, id, day_start_ms, charged: NanoUsd(sum) };
-        self.sums.into_iter().filter(|(_, sum)| *sum != 0).map(entry).collect()
+        let is_something = |sum: &Unapplied| sum.charged.0 != 0 || sum.free_requests != 0 || sum.recent.requests != 0;
+        self.sums.into_values().filter(is_something).collect()
     }
 }
 
 /// What SQL will add to what it has by `cursors`, if it knows the generations in `seen`.
-fn will_add(folder: &Path, cursors: &[Cursor], seen: BTreeSet<u128>) -> Vec<Unapplied> {
-    let mut sql = Sql { seen, ..Sql::default() };
+fn will_add(folder: &Path, cursors: &[Cursor], recent_since_ms: u64, seen: BTreeSet<u128>) -> Vec<Unapplied> {
+    let mut sql = Sql { seen, ..Sql::new(recent_since_ms) };
     sql.take(&read_all(folder, cursors).0);
     sql.unapplied()
 }
@@ -69,9 +88,14 @@ fn step() -> impl Strategy<Value = Step> {
 
 impl Step {
     fn settle(&self) -> Settle {
-        let flags = if self.what == 2 { Flags::SHADOW } else { Flags::CONTENT };
+        let mut flags = if self.what == 2 { Flags::SHADOW } else { Flags::CONTENT };
+        if self.call % 3 == 0 {
+            flags.add(Flags::FREE_TIER);
+        }
         let settled_at_ms = self.day * DAY_MS + self.call * 1_000_003 % DAY_MS;
-        Settle { settled_at_ms, scopes: Scopes(self.scopes), charged: NanoUsd(self.charged), flags, ..settle(self.call) }
+        // Some across midnight.
+        let started_at_ms = settled_at_ms - self.call * 100_000;
+        Settle { started_at_ms, settled_at_ms, scopes: Scopes(self.scopes), charged: NanoUsd(self.charged), flags, ..settle(self.call) }
     }
 }
 
@@ -95,11 +119,12 @@ fn check_fold(lives: &[Vec<Step>], applied: usize) {
             }
         }
     }
-    let (mut first, mut sql) = (Vec::new(), Sql::default());
+    let (mut first, mut sql) = (Vec::new(), Sql::new(RECENT_SINCE_MS));
     let cursors = Reader::open(&folder.0, &[]).unwrap().read(applied, &mut first).unwrap().cursors;
     sql.take(&first);
-    let expected = will_add(&folder.0, &cursors, sql.seen);
-    let (_, recovery) = Journal::open(folder.options(), &cursors).unwrap();
+    let expected = will_add(&folder.0, &cursors, RECENT_SINCE_MS, sql.seen);
+    let options = Options { recent_since_ms: RECENT_SINCE_MS, ..folder.options() };
+    let (_, recovery) = Journal::open(options, &cursors).unwrap();
     assert_eq!(recovery.problems, []);
     assert_eq!(recovery.unapplied, expected);
 }
@@ -137,9 +162,10 @@ fn the_fold_goes_over_segments_and_is_empty_where_all_is_applied() {
     }
     let (_, cursors, _) = read_all(&folder.0, &[]);
     let (journal, recovery) = Journal::open(folder.options(), &[]).unwrap();
-    assert_eq!(recovery.unapplied, will_add(&folder.0, &[], BTreeSet::new()));
+    assert_eq!(recovery.unapplied, will_add(&folder.0, &[], u64::MAX, BTreeSet::new()));
     let sum: i64 = (0..1940).map(|number| settle(number).charged.0).sum();
-    let account = Unapplied { scope: Scopes::ACCOUNT, id: 1, day_start_ms: 1_767_225_600_000, charged: NanoUsd(sum) };
+    let account =
+        Unapplied { scope: Scopes::ACCOUNT, id: 1, day_start_ms: 1_767_225_600_000, charged: NanoUsd(sum), ..Unapplied::default() };
     assert_eq!(recovery.unapplied[0], account);
     drop(journal);
     assert_eq!(Journal::open(folder.options(), &cursors).unwrap().1.unapplied, []);
@@ -167,7 +193,7 @@ fn damage_before_the_cursor_hides_nothing_behind_it() {
         assert_eq!((recovery.settled, recovery.problems.len()), (10, 1));
         // The first call's terminal is what was hit. SQL has it, and ignores a second one.
         assert_eq!(recovery.orphans, [orphan(0), orphan(20)]);
-        assert_eq!(recovery.unapplied, will_add(&folder.0, &cursors, BTreeSet::new()));
+        assert_eq!(recovery.unapplied, will_add(&folder.0, &cursors, u64::MAX, BTreeSet::new()));
         assert!(!recovery.unapplied.is_empty());
     }
 }

@@ -45,7 +45,7 @@ fn check(notes: &[Progress], outcome: Outcome, charged: i64, costs: &[i64], flag
     assert_eq!((row.outcome, row.charged.0, row.flags), (outcome, charged, expected), "{notes:?}");
     assert_eq!(row.attempts.iter().map(|attempt| attempt.upstream_cost.0).collect::<Vec<_>>(), costs, "{notes:?}");
     assert_eq!((row.error.as_str(), row.reserved, row.scopes), ("interrupted", reserve(4).reserved, reserve(4).scopes));
-    let sum = |scope, id| Unapplied { scope, id, day_start_ms: 1_767_225_600_000, charged: NanoUsd(charged) };
+    let sum = |scope, id| Unapplied { scope, id, day_start_ms: 1_767_225_600_000, charged: NanoUsd(charged), ..Unapplied::default() };
     assert_eq!(charges, if charged == 0 { vec![] } else { vec![sum(0, 1), sum(3, 4)] }, "{notes:?}");
     row
 }

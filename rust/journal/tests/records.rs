@@ -8,7 +8,7 @@ use fairlead_journal::frame::{Kind, PAYLOAD_BYTES_MAX};
 use fairlead_journal::record::{
     ATTEMPTS_MAX, LOSSES_MAX, Malformed, TEXT_BYTES_MAX, charge, decode_progress, decode_reserve, encode_progress,
 };
-use fairlead_journal::record::{encode_reserve, encode_settle, progress_number};
+use fairlead_journal::record::{Charge, encode_reserve, encode_settle, progress_number};
 use fairlead_ledger::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};
 use proptest::prelude::*;
 
@@ -179,7 +179,8 @@ proptest! {
     #[test]
     fn the_charge_is_read_without_the_rest(record in any_settle()) {
         let charge = charge(&settle_bytes(&record)).unwrap();
-        prop_assert_eq!((charge.settled_at_ms, charge.scopes, charge.charged), (record.settled_at_ms, record.scopes, record.charged));
+        let Settle { started_at_ms, settled_at_ms, scopes, flags, usage, charged, .. } = record;
+        prop_assert_eq!(charge, Charge { started_at_ms, settled_at_ms, scopes, flags, usage, charged });
     }
 
     #[test]

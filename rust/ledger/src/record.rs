@@ -149,6 +149,8 @@ impl Flags {
     pub const CONTENT: Flags = Flags(1 << 6);
     /// A copy of the request, sent to a second model. Nobody waited for it, and nobody is charged.
     pub const SHADOW: Flags = Flags(1 << 7);
+    /// It counts as one of the account's requests to free models.
+    pub const FREE_TIER: Flags = Flags(1 << 8);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Flags) -> bool {

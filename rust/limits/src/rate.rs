@@ -1,6 +1,7 @@
 //! What a bucket is filled with, and how fast.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Nanoseconds of a minute, the period of `rpm` and `tpm`.
 pub const MINUTE_NS: u64 = 60_000_000_000;
@@ -35,6 +36,12 @@ impl Rate {
     /// `units` per minute; the burst is the limit.
     pub const fn per_minute(units: u64) -> Result<Rate, InvalidRate> {
         Rate::new(units, MINUTE_NS)
+    }
+
+    /// So many requests per minute; the burst is the limit.
+    pub const fn requests(per_minute: NonZeroU32) -> Rate {
+        let units = per_minute.get() as u64;
+        Rate { units, period_ns: MINUTE_NS, burst: units }
     }
 
     /// The same with another burst.

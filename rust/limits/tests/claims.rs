@@ -5,9 +5,7 @@
 use std::num::NonZeroU32;
 
 use fairlead_ir::{Interval, NanoUsd};
-use fairlead_limits::{
-    Bucket, Claim, Concurrency, FreeTier, FreeTierLimits, InvalidRate, Lease, MINUTE_NS, Rate, Refusal, Refused, Window, take_all,
-};
+use fairlead_limits::{Bucket, Claim, Concurrency, FreeTier, FreeTierLimits, Lease, MINUTE_NS, Rate, Refusal, Refused, Window, take_all};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -149,7 +147,7 @@ proptest! {
 }
 
 const FREE: FreeTierLimits = FreeTierLimits {
-    requests_per_minute: 20,
+    requests_per_minute: NonZeroU32::new(20).unwrap(),
     requests_per_day: 50,
     requests_per_day_with_credits: 1_000,
     credits_threshold: NanoUsd(10_000_000_000),
@@ -158,7 +156,7 @@ const FREE: FreeTierLimits = FreeTierLimits {
 #[test]
 fn free_requests_of_an_account_that_has_bought_nothing_and_of_one_that_has() {
     fn check(bought: NanoUsd, a_day: u64) {
-        let mut free = FreeTier::new(&FREE).unwrap();
+        let mut free = FreeTier::new(&FREE);
         assert_eq!(FREE.per_day(bought), a_day);
         let at_once = (0..100).filter(|_| free.take(&FREE, bought, NOW_NS).is_ok()).count();
         assert_eq!(at_once, 20, "a minute's, at a frozen clock");
@@ -179,7 +177,7 @@ fn free_requests_of_an_account_that_has_bought_nothing_and_of_one_that_has() {
 
 #[test]
 fn credits_that_are_bought_help_at_once_and_a_request_that_was_never_made_comes_back() {
-    let mut free = FreeTier::new(&FREE).unwrap();
+    let mut free = FreeTier::new(&FREE);
     free.day.charge(50, NOW_NS / 1_000_000);
     let poor = free.take(&FREE, NanoUsd(0), NOW_NS).unwrap_err();
     assert_eq!((poor.claim, free.minute.remaining(NOW_NS)), (FreeTier::DAY, 20), "the minute's is not taken");
@@ -187,6 +185,15 @@ fn credits_that_are_bought_help_at_once_and_a_request_that_was_never_made_comes_
     assert_eq!((free.minute.remaining(NOW_NS), free.day.remaining(NOW_NS / 1_000_000)), (19, 949));
     free.refund(free.day.start_ms());
     assert_eq!((free.minute.remaining(NOW_NS), free.day.remaining(NOW_NS / 1_000_000)), (20, 950));
-    let none = FreeTierLimits { requests_per_minute: 0, ..FREE };
-    assert_eq!(FreeTier::new(&none), Err(InvalidRate::Units));
+}
+
+#[test]
+fn other_limits_hold_from_the_next_request_on_and_keep_what_was_taken() {
+    let mut free = FreeTier::new(&FREE);
+    (0..15).for_each(|_| free.take(&FREE, NanoUsd(0), NOW_NS).unwrap());
+    let fewer = FreeTierLimits { requests_per_minute: NonZeroU32::new(10).unwrap(), ..FREE };
+    let refused = free.take(&fewer, NanoUsd(0), NOW_NS).unwrap_err();
+    assert_eq!(refused, Refused { claim: FreeTier::MINUTE, refusal: Refusal::After { retry_after_ns: 6 * SECOND_NS } });
+    let more = FreeTierLimits { requests_per_minute: NonZeroU32::new(30).unwrap(), requests_per_day: 18, ..FREE };
+    assert_eq!((0..30).filter(|_| free.take(&more, NanoUsd(0), NOW_NS).is_ok()).count(), 3, "15 of the day's 18 are used");
 }

@@ -45,7 +45,7 @@ impl Engine {
         py.detach(|| gateway.load_snapshot(blob)).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    /// What everybody had spent before this start, as of the journal's cursors. JSON; a wrong one raises ValueError and changes nothing.
+    /// What everybody had spent, and taken of rates, before this start, as of the journal's cursors. After the first snapshot and keys. JSON; a wrong one raises ValueError and changes nothing.
     fn resume_spending(&self, py: Python<'_>, spending: &[u8]) -> PyResult<()> {
         let gateway = self.gateway()?;
         py.detach(|| gateway.resume_spending(spending)).map_err(|error| PyValueError::new_err(error.to_string()))
@@ -57,6 +57,11 @@ impl Engine {
         let spent = self.gateway()?.spending(kind, id);
         let wrong = || PyValueError::new_err(format!("{kind:?} is no account, team, user or key"));
         spent.map(|[day, week, month, total, reserved]| (day, week, month, total, reserved)).ok_or_else(wrong)
+    }
+
+    /// How many requests to free models an account has in a day, and how many of them it has made today; None where they are not limited.
+    fn free_requests(&self, account: u64) -> PyResult<Option<(u64, u64)>> {
+        Ok(self.gateway()?.free_requests(account))
     }
 
     /// Applies a delta of keys; returns the position reached. A wrong one raises ValueError and changes nothing.

@@ -3,7 +3,7 @@
 use crate::board::{Board, Entry};
 use crate::filter::{Demand, Reason};
 use crate::health::{Pace, Pulse};
-use crate::names::{Named, Pick};
+use crate::names::{Named, Pick, Variant};
 use crate::need::{Need, Way};
 use crate::random::Draws;
 use crate::sticky::{Pin, ROUTER_HASH, key};
@@ -153,6 +153,11 @@ impl Plan {
         self.steps[step].pace = u16::try_from(self.paces.len()).ok();
         self.paces.push((entry, pace));
         pace
+    }
+
+    /// What the request said of a step's model beside its name.
+    pub fn variant(&self, step: &Step) -> Variant {
+        self.models.get(usize::from(step.model)).map_or(Variant::PLAIN, |named| named.variant)
     }
 
     /// The reason that keeps most endpoints out, for an error; that they are of another tier only where nothing else does.

@@ -76,6 +76,22 @@ pub struct Settings {
     pub decisions_ttl_seconds: u64,
     /// What they may take of the disk together; the oldest make room.
     pub decisions_bytes: u64,
+    /// What accounts may ask of free models; absent: as of all others.
+    pub free_tier: Option<FreeTier>,
+}
+
+/// What an account may ask of models whose names end in `:free`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct FreeTier {
+    /// Refilled continuously.
+    pub requests_per_minute: NonZeroU32,
+    /// In a day of UTC.
+    pub requests_per_day: u64,
+    /// The same, where credit of the threshold or more was bought.
+    pub requests_per_day_with_credits: u64,
+    /// Nano-dollars.
+    pub credits_threshold_nanousd: i64,
 }
 
 impl Default for Settings {
@@ -93,6 +109,7 @@ impl Default for Settings {
             decisions: true,
             decisions_ttl_seconds: 30 * 86_400,
             decisions_bytes: 1 << 30,
+            free_tier: None,
         }
     }
 }
@@ -596,9 +613,9 @@ pub struct Scope {
     /// Credit ever granted and not taken back, where it has to be paid in advance.
     #[serde(default)]
     pub granted_nanousd: Option<i64>,
-    /// It has bought enough to have more free requests a day.
+    /// Of an account: credit ever bought and not paid back, which decides how many free requests it has a day.
     #[serde(default)]
-    pub bought: bool,
+    pub bought_nanousd: i64,
 }
 
 /// Who has limits.
@@ -650,6 +667,38 @@ pub struct Spending {
     pub at_ms: u64,
     /// Who has spent anything.
     pub scopes: Vec<ScopeSpending>,
+    /// What was taken of rates in the minute before `at_ms`.
+    #[serde(default)]
+    pub recent: Vec<ScopeRecent>,
+    /// Who has asked free models anything on the day of `at_ms`.
+    #[serde(default)]
+    pub free: Vec<AccountFree>,
+}
+
+/// What one of them has taken of its rates in the last minute.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeRecent {
+    /// Whose.
+    pub kind: ScopeKind,
+    /// The database's id.
+    pub id: u64,
+    /// Generations that began then.
+    pub requests: u64,
+    /// Their prompt and completion tokens.
+    pub tokens: u64,
+}
+
+/// How many requests to free models an account has made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountFree {
+    /// The account.
+    pub id: u64,
+    /// On the day.
+    pub day: u64,
+    /// In the last minute.
+    pub minute: u64,
 }
 
 /// What one of them has spent: nano-dollars.

@@ -81,6 +81,21 @@ def granted_by_account(connection: sqlite3.Connection) -> dict[int, int]:
     return {int(account): int(amount) for account, amount in rows}
 
 
+def bought(connection: sqlite3.Connection, account: int) -> int:
+    """What an account has ever bought, in nano-dollars: its top-ups without what was paid back of them. What expires was bought."""
+    return bought_by_account(connection, account).get(account, 0)
+
+
+def bought_by_account(connection: sqlite3.Connection, account: int | None = None) -> dict[int, int]:
+    """The same of every account that has bought anything, or of one."""
+    rows = connection.execute(
+        "SELECT e.account_id, SUM(e.amount_nanousd) FROM credit_entries e LEFT JOIN credit_entries r ON r.id = e.reverses_id"
+        " WHERE (e.kind = ?1 OR (e.kind = ?2 AND r.kind = ?1)) AND (?3 IS NULL OR e.account_id = ?3) GROUP BY e.account_id",
+        (TOPUP, REFUND, account),
+    )
+    return {int(id): int(amount) for id, amount in rows}
+
+
 def has_topup(connection: sqlite3.Connection, account: int) -> bool:
     """Whether an account has ever bought credit."""
     row = connection.execute("SELECT 1 FROM credit_entries WHERE account_id = ? AND kind = ? LIMIT 1", (account, TOPUP)).fetchone()

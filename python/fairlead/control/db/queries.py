@@ -519,6 +519,29 @@ def usage_by(connection: sqlite3.Connection, days: tuple[int, int, int], dim: in
     return {int(id): Usage(*found) for id, *found in rows}
 
 
+def begun_since(connection: sqlite3.Connection, since_ms: int) -> list[tuple[tuple[int, int, int, int], int, int]]:
+    """Generations that began since: account, team, user and key; how many; their prompt and completion tokens."""
+    # Ids begin with the moment at which theirs began, so that only those of the time are looked at.
+    first = f"gen-{since_ms >> 16:08x}-{since_ms & 0xFFFF:04x}"
+    rows = connection.execute(
+        "SELECT account_id, team_id, user_id, key_id, COUNT(*),"
+        " SUM(prompt_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens + completion_tokens)"
+        " FROM generations WHERE id >= ? AND started_at_ms >= ? GROUP BY account_id, team_id, user_id, key_id",
+        (first, since_ms),
+    )
+    return [((account, team, user, key), count, tokens) for account, team, user, key, count, tokens in rows]
+
+
+def free_requests(connection: sqlite3.Connection, day_ms: int, minute_ms: int) -> list[tuple[int, int, int]]:
+    """Accounts with requests to free models since the first moment; how many since then, and since the second."""
+    # The condition is the index's own (migration 9). Without statistics SQLite would rather read all rows in the order of another index.
+    return connection.execute(
+        "SELECT account_id, COUNT(*), SUM(started_at_ms >= ?) FROM generations INDEXED BY generations_free"
+        " WHERE flags & 256 AND started_at_ms >= ? GROUP BY account_id",
+        (minute_ms, day_ms),
+    ).fetchall()
+
+
 def usage_of_account(connection: sqlite3.Connection, account: int) -> int:
     """What an account was charged in all, in nano-dollars."""
     statement = "SELECT COALESCE(SUM(charged_nanousd), 0) FROM usage_rollup WHERE account_id = ? AND res = ? AND dim = ?"

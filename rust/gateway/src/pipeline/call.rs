@@ -9,6 +9,7 @@ mod translation;
 mod tries;
 
 pub(crate) use leaving::{Attended, CutOff, LONGEST as LONGEST_UNHEARD, Presence, Work};
+pub(super) use short::usd;
 pub(crate) use tries::Lost;
 
 use super::Admitted;
@@ -110,6 +111,8 @@ pub(crate) struct Call {
     is_cut: bool,
     /// What it has taken of the caller's rates.
     passage: Option<Passage>,
+    /// It counts as one of the account's requests to free models.
+    is_free: bool,
     /// What the end of the reply waits for, where settlements must be on the disk first.
     pub(crate) durable: Option<Durable>,
     open: bool,
@@ -195,6 +198,7 @@ impl Call {
         worker.counters.reserved_nanousd.add(reserved.0.unsigned_abs());
         let mut call = Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began);
         (call.hold, call.edge, call.passage) = (hold, edge, journey.passage.take());
+        call.is_free = call.passage.as_mut().is_some_and(Passage::make);
         Ok(call)
     }
 
@@ -259,6 +263,7 @@ impl Call {
             edge: None,
             is_cut: false,
             passage: None,
+            is_free: false,
             durable: None,
             open: true,
         })
@@ -518,6 +523,15 @@ impl Call {
         })
     }
 
+    /// What the record says of the call, besides what the bill says.
+    fn flags(&self, bill: &Bill) -> Flags {
+        let mut flags = bill.flags;
+        if self.is_free {
+            flags.add(Flags::FREE_TIER);
+        }
+        flags
+    }
+
     fn record<'a>(&'a self, bill: &Bill, outcome: Outcome, status: u16, error: &'a str, now: Instant) -> Settle<&'a str> {
         let shadow = self.shadow_of.map(|of| (&*self.snapshot.models[of].id, &*self.model().id));
         let arm = self.arm.map(|arm| arm.names(&self.snapshot)).or(shadow);
@@ -531,7 +545,7 @@ impl Call {
             manner: self.manner,
             streamed: self.streamed,
             outcome,
-            flags: bill.flags,
+            flags: self.flags(bill),
             status,
             error,
             requested_model: &self.client.requested_model,

@@ -279,7 +279,8 @@ async fn infer(
     }
     if let Some(payers) = payers {
         let now_ms = worker.unix_ms_at(arrival.began);
-        journey.passage = passage::admit(&payers, || passage::Tokens::of(&intake, &snapshot.settings), now_ms)?;
+        let tokens = || passage::Tokens::of(&intake, &snapshot.settings);
+        journey.passage = passage::admit(&payers, tokens, journey.free_tier(), now_ms)?;
         journey.payers = Some(payers);
     }
     let Some(leg) = waiting::at_once(worker, &mut journey) else {

@@ -10,13 +10,14 @@ use super::passage::Passage;
 use super::receipt::Receipt;
 use super::telling::{self, Telling};
 use crate::routes::Ask;
-use crate::tenants::Chain;
+use crate::tenants::{Chain, free_tier};
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::availability::AvailabilityCode;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, Tier};
+use fairlead_limits::FreeTierLimits;
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, Arm, NameError, NameErrorKind, Named, Pick, Sticky, Wanted};
 use fairlead_router::{
@@ -93,6 +94,8 @@ pub(crate) struct Journey {
     run: Run,
     need: Need,
     asked: Asked,
+    /// `openrouter/free` was asked for.
+    picks_free: bool,
     strict: bool,
     automatic_cache: bool,
     /// `provider.require_parameters`: rather refused than said in other words.
@@ -167,6 +170,7 @@ impl Journey {
             run: Run::new(seed, 1),
             need,
             asked,
+            picks_free: false,
             strict: false,
             automatic_cache,
             require_parameters: false,
@@ -274,6 +278,17 @@ impl Journey {
     /// What the plan prefers, whether or not its keys are free.
     pub(crate) fn best(&self) -> Option<Choice> {
         self.choices().next()
+    }
+
+    /// What its account may ask of free models, where what the plan prefers is one by its id or by the request's word (`:free`, `openrouter/free`),
+    /// and that is limited.
+    pub(crate) fn free_tier(&self) -> Option<FreeTierLimits> {
+        let snapshot = self.board.snapshot();
+        let limits = free_tier(&snapshot.settings)?;
+        let step = self.plan.steps.first()?;
+        let asks_for_free = self.picks_free || self.plan.variant(step).free;
+        let is_free = asks_for_free || snapshot.models[self.board.entry(step.entry).model].id.ends_with(":free");
+        is_free.then_some(limits)
     }
 
     /// Every choice that may come, for the reservation.
@@ -413,6 +428,7 @@ pub(crate) fn choose(
         run,
         need,
         asked,
+        picks_free: wanted.pick == Pick::Free,
         strict,
         automatic_cache,
         require_parameters,

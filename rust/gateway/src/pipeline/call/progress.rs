@@ -50,7 +50,7 @@ impl Call {
         let delivered = Delivered {
             dialect: self.dialect,
             manner: self.manner,
-            flags: bill.flags,
+            flags: self.flags(&bill),
             usage: bill.usage,
             charged: bill.charged,
             upstream_cost: bill.upstream_cost,

@@ -51,7 +51,7 @@ fn hours(ms: u64) -> String {
 }
 
 /// An amount for people: exact.
-fn usd(amount: NanoUsd) -> String {
+pub(in crate::pipeline) fn usd(amount: NanoUsd) -> String {
     let mut text = Vec::with_capacity(16);
     amount.write(&mut text);
     format!("${}", String::from_utf8_lossy(&text))
