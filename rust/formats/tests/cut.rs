@@ -23,7 +23,9 @@ fn usage() -> Usage {
 /// What ends a stream on the byte path after these events.
 fn cut(dialect: Dialect, manner: Manner, withhold_usage: bool, events: &[&str]) -> String {
     let mut tap = Tap::new(dialect, identity(manner), withhold_usage);
-    events.iter().for_each(|event| drop(tap.inspect(event.as_bytes())));
+    for event in events {
+        tap.inspect(event.as_bytes());
+    }
     let mut out = Vec::new();
     tap.close_block(&mut out);
     tap.cut(&usage(), NanoUsd(1500), &mut out);

@@ -331,6 +331,9 @@ impl Sieve {
             Err(failure) => return Sifted { bytes: Bytes::new(), stop: Some(Stop::Failed(failure)) },
         };
         self.ended = sight.end;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.follow(&event);
+        }
         let mut bytes = match (&mut self.weave, sight.action) {
             (Some(weave), _) => {
                 let mut out = rewritten.unwrap_or_default();
