@@ -125,7 +125,7 @@ def test_it_ends_where_the_money_does(gateway: Gateway, judge: Judge, client: st
     check_count(upstream, story, row)
     one_event = 4 * COMPLETION_NANOUSD
     assert row["charged_nanousd"] <= row["reserved_nanousd"] + one_event and row["reserved_nanousd"] <= limit
-    assert row["charged_nanousd"] > limit * 6 // 10
+    assert row["charged_nanousd"] > limit // 2
     if upstream == client or (client, upstream) == ("completions", "openai_chat"):
         assert row["prompt_tokens"] > 0
 

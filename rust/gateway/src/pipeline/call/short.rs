@@ -23,7 +23,11 @@ pub(super) fn refusal(shortage: &Shortage, wanted: NanoUsd, fits: Option<u64>, n
             ("budget_exceeded", format!("this {whose} has {} left of its {interval}limit of {}", usd(left.amount), usd(budget.limit)))
         }
     };
-    let held = if left.reserved > NanoUsd(0) { format!(", and {} are held for calls that are running", usd(left.reserved)) } else { String::new() };
+    let held = if left.reserved > NanoUsd(0) {
+        format!(", and {} are held for calls that are running", usd(left.reserved))
+    } else {
+        String::new()
+    };
     let advice = match fits {
         Some(tokens) => format!("; max_tokens of {tokens} or less would fit"),
         None => again(left.bound, now_ms),

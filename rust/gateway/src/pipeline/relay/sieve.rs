@@ -427,7 +427,8 @@ impl Sieve {
                 Ok(()) => at = end,
                 Err(Halt::Failed(failure)) => return Sifted { bytes: batch.finish(at), stop: Some(Stop::Failed(failure)) },
                 Err(Halt::Edge(sight, content_before)) => {
-                    let held = Held { event: payload.slice(place.clone()), rest: payload.slice(end..), sight, content_before, is_seen: true };
+                    let held =
+                        Held { event: payload.slice(place.clone()), rest: payload.slice(end..), sight, content_before, is_seen: true };
                     return Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Edge(held)) };
                 }
             }
