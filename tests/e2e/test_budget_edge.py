@@ -91,8 +91,16 @@ def check_cut(client: str, reply: Reply, row: dict[str, Any]) -> stories.Story:
     assert story.error is None and story.finish == LENGTH[client]
     assert (SAID in reply.body.decode()) and (f": {SAID}\n" in reply.body.decode()) == (client != "gemini_generate")
     assert story.cost_nanousd == row["charged_nanousd"] == row["upstream_cost_nanousd"] > 0
-    assert (row["outcome"], row["finish"], row["native_finish"], row["status"]) == ("completed", "length", "budget", 200)
+    assert (row["outcome"], row["finish_reason"], row["native_finish_reason"], row["status"]) == ("completed", "length", "budget", 200)
     return story
+
+
+def check_count(upstream: str, story: stories.Story, row: dict[str, Any]) -> None:
+    """What is paid for is what the client has got, by our own count; Gemini counts on the way."""
+    if upstream == "gemini_generate":
+        assert row["flags"] & ESTIMATED == 0 and row["completion_tokens"] > 0
+    else:
+        assert row["flags"] & ESTIMATED and row["completion_tokens"] == -(-len(story.text) // 4)
 
 
 # --- the edge -----------------------------------------------------------------------------------------------------------------------------
@@ -112,12 +120,12 @@ def test_it_ends_where_the_money_does(gateway: Gateway, judge: Judge, client: st
     [record] = judge.since(mark, 1)
     # The provider was left in the middle of it.
     assert record["outcome"] == "client_gone" and record["completion_tokens"] < 600
-    assert row["flags"] & ESTIMATED
     # More than the first step, which is some 200 bytes, and as much as there was.
-    assert len(story.text) > 4 * STEP * 2 and row["completion_tokens"] == -(-len(story.text) // 4)
+    assert len(story.text) > 4 * STEP * 2
+    check_count(upstream, story, row)
     one_event = 4 * COMPLETION_NANOUSD
     assert row["charged_nanousd"] <= row["reserved_nanousd"] + one_event and row["reserved_nanousd"] <= limit
-    assert row["charged_nanousd"] > limit * 6 // 10
+    assert row["charged_nanousd"] > limit // 2
     if upstream == client or (client, upstream) == ("completions", "openai_chat"):
         assert row["prompt_tokens"] > 0
 
@@ -128,7 +136,7 @@ def test_who_has_enough_reads_to_the_end(gateway: Gateway, judge: Judge, client:
     reply = stream(gateway, judge, client, upstream, key, {"tokens": 300})
     story, row = stories.read(client, reply.body), row_of(gateway, reply)
     [record] = judge.since(mark, 1)
-    assert story.error is None and row["native_finish"] != "budget" and SAID not in reply.body.decode()
+    assert story.error is None and row["native_finish_reason"] != "budget" and SAID not in reply.body.decode()
     assert story.cost_nanousd == row["charged_nanousd"] == billed_nanousd(record) <= row["reserved_nanousd"]
     assert row["flags"] & ESTIMATED == 0 and record["outcome"] == "complete"
 
@@ -160,7 +168,7 @@ def test_a_limit_that_does_not_fit_is_run_as_far_as_it_does(gateway: Gateway, ju
 def test_what_is_not_short_is_not_told_of(gateway: Gateway, judge: Judge) -> None:
     for limit in ("1", None):
         reply = stream(gateway, judge, "openai_chat", "openai_chat", key_with(gateway, limit), {"tokens": 100}, max_tokens=500)
-        assert reply.headers["x-fairlead-budget-tokens"] is None and row_of(gateway, reply)["native_finish"] == "stop"
+        assert reply.headers["x-fairlead-budget-tokens"] is None and row_of(gateway, reply)["native_finish_reason"] == "stop"
     # Nothing bounds it, so that nothing ends it: neither the step nor anything else.
     reply = stream(gateway, judge, "openai_chat", "openai_chat", key_with(gateway, None), {"tokens": 500})
     row = row_of(gateway, reply)
@@ -175,7 +183,7 @@ def test_alternatives_end_together(gateway: Gateway, judge: Judge, upstream: str
     events = [event for event in house.sse_data(reply.body) if event != "[DONE]"]
     ends = [(choice["index"], choice["finish_reason"]) for event in events for choice in event["choices"] if choice["finish_reason"]]
     assert sorted(ends) == [(0, "length"), (1, "length")], reply.body[-600:]
-    assert row_of(gateway, reply)["native_finish"] == "budget"
+    assert row_of(gateway, reply)["native_finish_reason"] == "budget"
 
 
 @pytest.mark.parametrize("client", ALL_CLIENTS)
@@ -186,7 +194,7 @@ def test_however_the_bytes_come(gateway: Gateway, judge: Judge, client: str, spl
     upstream = "openai_chat" if client == "completions" else client
     reply = stream(gateway, judge, client, upstream, key_with(gateway, "0.003"), {"tokens": 600, **cutting})
     story = check_cut(client, reply, row := row_of(gateway, reply))
-    assert row["completion_tokens"] == -(-len(story.text) // 4)
+    check_count(upstream, story, row)
 
 
 @pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages", "openai_responses", "gemini_generate"])
@@ -207,11 +215,28 @@ def test_calls_and_thoughts_are_closed(gateway: Gateway, judge: Judge, client: s
     assert reply.status == 200, reply.body
     events = house.sse_data(reply.body)
     row = row_of(gateway, reply)
-    assert (row["finish"], row["native_finish"]) == ("length", "budget")
+    assert (row["finish_reason"], row["native_finish_reason"]) == ("length", "budget")
     if client == "anthropic_messages":
         assert [event["type"] for event in events[-3:]] == ["content_block_stop", "message_delta", "message_stop"]
     if client != "gemini_generate":
         assert stories.read(client, reply.body).finish == LENGTH[client]
+
+
+def test_a_kept_reply_that_was_cut_goes_on(judge: Judge) -> None:
+    """What was said is kept under the reply's own id, whoever the provider is."""
+    tables = SMALL + "[responses]\nstore = true\n"
+    with Gateway(translated.configuration(judge.address, ["fast"], tables=tables)) as gateway:
+        for upstream in ("openai_responses", "openai_chat"):
+            reply = stream(gateway, judge, "openai_responses", upstream, key_with(gateway, "0.003"), store=True)
+            story = check_cut("openai_responses", reply, row_of(gateway, reply))
+            end = house.sse_data(reply.body)[-1]["response"]
+            key = key_with(gateway, "1")
+            body = {"model": model_of(upstream, "fast"), "input": "Go on.", "previous_response_id": end["id"]}
+            judge.script({"tokens": 3})
+            mark = judge.mark()
+            assert gateway.post("/v1/responses", body, key=key).status == 200
+            [record] = judge.since(mark, 1)
+            assert record["prompt_tokens"] > len(story.text) // 5
 
 
 # --- meters that run on -------------------------------------------------------------------------------------------------------------------
@@ -305,34 +330,31 @@ SCOPES = ("key", "user", "team", "account")
 
 @pytest.fixture(scope="module")
 def crowded(provider: Provider) -> Iterator[Gateway]:
-    """Strict keys and others, whose budgets are their own, their user's, their team's or their account's."""
-    tables = SMALL
-    for manner, strict in (("strict", "true"), ("default", "false")):
-        tables += f'[teams.team-{manner}]\nlimit_usd = "0.05"\naccount = "of-team-{manner}"\n'
-        tables += f'[users.user-{manner}]\nlimit_usd = "0.05"\naccount = "of-user-{manner}"\n'
-        for scope in SCOPES:
-            belongs = {"key": 'limit_usd = "0.05"', "account": ""}.get(scope, f'{scope} = "{scope}-{manner}"')
-            secret = secret_of(scope, manner)
-            account = f'account = "of-{scope}-{manner}"'
-            tables += f'[keys.{scope}-{manner}]\nsecret = "{secret}"\nstrict_budget = {strict}\n{account}\n{belongs}\n'
-    with Gateway(house.configuration(provider.address, tables=tables)) as running:
-        for manner in ("strict", "default"):
-            changed = running.operate("PATCH", f"/admin/accounts/of-account-{manner}", {"limit_usd": "0.05"})
-            assert changed.status == 200, changed.body
+    """A gateway that many come to at the same time."""
+    with Gateway(house.configuration(provider.address, tables=SMALL)) as running:
         yield running
 
 
-def secret_of(scope: str, manner: str) -> str:
-    return "sk-fl-v1-" + f"{scope}{manner}".encode().hex().ljust(64, "0")
+def key_of_scope(gateway: Gateway, scope: str, limit_usd: str, strict: bool) -> str:
+    """A key of which the budget is its own, its user's, its team's or its account's."""
+    name, limit = f"n{random.randrange(1 << 60)}", {"limit_usd": limit_usd}
+    belongs: dict[str, Any] = {"account": name}
+    account = gateway.operate("POST", "/admin/accounts", {"name": name, **(limit if scope == "account" else {})})
+    assert account.status == 201, account.body
+    if scope in ("user", "team"):
+        made = gateway.operate("POST", f"/admin/{scope}s", {"name": name, "account": name, **limit})
+        assert made.status == 201, made.body
+        belongs[scope] = name
+    return key_with(gateway, limit_usd if scope == "key" else None, strict_budget=strict, **belongs)
 
 
-def crowd(gateway: Gateway, scope: str, manner: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """So many calls at the same time, of every kind; the rows of those that were let in."""
+def crowd(gateway: Gateway, scope: str, strict: bool, count: int, seed: int) -> list[dict[str, Any]]:
+    """So many calls at the same time, of every kind, on a budget for some fifty; the rows of those that were let in."""
     chance = random.Random(seed)
 
     def body(_: int) -> dict[str, Any]:
         # A token of one byte is the shortest there is.
-        sim = {"tokens": chance.randrange(1, 250), "token_bytes": chance.choice([1, 1, 3, 9]), "pace_ms": 0}
+        sim = {"tokens": chance.randrange(1, 250), "token_bytes": chance.choice([1, 1, 3, 9])}
         kind = chance.choice(["stream", "bounded stream", "unary"])
         limit = {} if kind == "stream" else {"max_tokens": chance.randrange(1, 200)}
         text = "Say something. " * chance.randrange(1, 30)
@@ -340,32 +362,34 @@ def crowd(gateway: Gateway, scope: str, manner: str, count: int, seed: int) -> l
         return {"model": "lab/fast", "messages": messages, "stream": kind != "unary", "sim": sim, **limit}
 
     bodies = [body(number) for number in range(count)]
-    secret = secret_of(scope, manner)
+    key = key_of_scope(gateway, scope, "0.05", strict)
     with ThreadPoolExecutor(48) as pool:
-        replies = list(pool.map(lambda body: gateway.post("/v1/chat/completions", body, key=secret), bodies))
+        replies = list(pool.map(lambda body: gateway.post("/v1/chat/completions", body, key=key), bodies))
     statuses = Counter(reply.status for reply in replies)
-    assert set(statuses) <= {200, 402} and statuses[200] > 0, statuses
-    [key] = gateway.select("SELECT id FROM keys WHERE name = ?", [f"{scope}-{manner}"])
-    return gateway.generations("key_id = ?", [key["id"]])
+    assert set(statuses) == {200, 402}, statuses
+    [latest] = gateway.select("SELECT id FROM keys ORDER BY id DESC LIMIT 1")
+    return gateway.generations("key_id = ?", [latest["id"]])
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_strict_never_overspends(crowded: Gateway, scope: str, proof: bool) -> None:
-    """On a budget for some fifty, whichever scope has it, and whatever comes at the same time."""
+    """Whichever scope has the budget, and whatever comes at the same time."""
     for seed in range(20 if proof else 2):
-        rows = crowd(crowded, scope, "strict", 1000 if proof and seed == 0 else 150, seed)
+        rows = crowd(crowded, scope, True, 1000 if proof else 150, seed)
         assert all(row["charged_nanousd"] <= row["reserved_nanousd"] for row in rows)
-        assert sum(row["charged_nanousd"] for row in rows) <= 50_000_000
-    assert sum(row["charged_nanousd"] for row in rows) > 40_000_000
+        assert 40_000_000 < sum(row["charged_nanousd"] for row in rows) <= 50_000_000
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_overspending_is_bounded(crowded: Gateway, scope: str, proof: bool) -> None:
     """By default: by what calls have cost beyond what was held for them."""
+    beyond = []
     for seed in range(20 if proof else 2):
-        rows = crowd(crowded, scope, "default", 1000 if proof and seed == 0 else 150, seed)
-        beyond = sum(max(0, row["charged_nanousd"] - row["reserved_nanousd"]) for row in rows)
-        assert sum(row["charged_nanousd"] for row in rows) <= 50_000_000 + beyond
+        rows = crowd(crowded, scope, False, 1000 if proof else 150, seed)
+        beyond.append(sum(max(0, row["charged_nanousd"] - row["reserved_nanousd"]) for row in rows))
+        assert 40_000_000 < sum(row["charged_nanousd"] for row in rows) <= 50_000_000 + beyond[-1]
+    # An estimate is one: of tokens of a byte it is too low.
+    assert any(beyond)
 
 
 # --- figures that nobody believes ---------------------------------------------------------------------------------------------------------
@@ -378,6 +402,8 @@ def test_figures_that_cannot_be(gateway: Gateway, judge: Judge, upstream: str, s
     """They are replaced by our own count, which says so; figures that come twice count once."""
     if usage in ("twice", "changing") and not streams:
         pytest.skip("a body has one usage")
+    if usage == "changing" and upstream == "bedrock_converse":
+        pytest.skip("its usage is the last event, so that there is no second")
     mark = judge.mark()
     judge.script({"tokens": 40, "usage": usage})
     name = model_of(upstream, "fast")
@@ -443,4 +469,4 @@ def test_google_sdk(gateway: Gateway, judge: Judge) -> None:
         chunks = list(client.models.generate_content_stream(model=model_of("gemini_generate", "fast"), contents="Hello"))
     last = chunks[-1]
     assert last.candidates is not None and last.candidates[0].finish_reason == types.FinishReason.MAX_TOKENS
-    assert last.candidates[0].finish_message == SAID and last.usage_metadata is not None
+    assert last.usage_metadata is not None and last.usage_metadata.candidates_token_count

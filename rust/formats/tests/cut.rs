@@ -23,7 +23,9 @@ fn usage() -> Usage {
 /// What ends a stream on the byte path after these events.
 fn cut(dialect: Dialect, manner: Manner, withhold_usage: bool, events: &[&str]) -> String {
     let mut tap = Tap::new(dialect, identity(manner), withhold_usage);
-    events.iter().for_each(|event| drop(tap.inspect(event.as_bytes())));
+    for event in events {
+        tap.inspect(event.as_bytes());
+    }
     let mut out = Vec::new();
     tap.close_block(&mut out);
     tap.cut(&usage(), NanoUsd(1500), &mut out);
@@ -46,8 +48,7 @@ fn chat_ends_in_the_names_it_began_with() {
 
 const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":5,\"output_tokens\":1}}}\n\n";
 const OPEN: &str = "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":3,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
-const DELTA: &str =
-    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":3,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n";
+const DELTA: &str = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":3,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n";
 const CLOSE: &str = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":3}\n\n";
 
 #[test]
@@ -114,8 +115,7 @@ fn responses_go_on_under_the_providers_numbers_and_ids() {
     encoder.cut(1, 0, &usage(), NanoUsd(1500), &mut out);
     let end = String::from_utf8(out).unwrap();
     let names: Vec<&str> = end.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
-    let expected =
-        ["response.output_text.done", "response.content_part.done", "response.output_item.done", "response.incomplete"];
+    let expected = ["response.output_text.done", "response.content_part.done", "response.output_item.done", "response.incomplete"];
     assert_eq!(names, expected, "{end}");
     assert!(end.starts_with(&format!(": {SAID}\n")) && end.matches("msg_").count() == end.matches("msg_theirs").count(), "{end}");
     assert!(end.contains(r#""sequence_number":5,"#) && end.contains(r#""sequence_number":8,"#), "{end}");

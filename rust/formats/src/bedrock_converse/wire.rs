@@ -60,9 +60,10 @@ pub(crate) fn stop_sequence<'a>(fields: &Reader<'a>) -> Option<fairlead_ir::Text
     fields.peek("stop_sequence").or(inner).filter(|_| read.is_ok())
 }
 
-/// Reads a `usage`: disjoint buckets. `None` when neither input nor output is told.
+/// Reads a `usage`: disjoint buckets. `None` when neither input nor output is told, or one figure is negative: then none of them is one.
 pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<Usage>, Malformed> {
-    let (mut input, mut output, mut read, mut written, mut hour) = (None, None, None, None, 0);
+    let (mut input, mut output, mut read, mut written, mut hour) = (None, None, None, None, Some(0));
+    let mut are_figures = true;
     reader.object(|key, reader| {
         let slot = match key.name() {
             "inputTokens" => &mut input,
@@ -70,17 +71,17 @@ pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<Usage>, Malfo
             "cacheReadInputTokens" => &mut read,
             "cacheWriteInputTokens" => &mut written,
             "cacheDetails" => {
-                hour = reader.optional(hour_tokens)?.unwrap_or(0);
+                hour = reader.optional(hour_tokens)?.unwrap_or(Some(0));
                 return Ok(());
             }
             _ => return reader.skip(),
         };
-        *slot = reader.optional(tokens)?;
+        let told = reader.optional(tokens)?;
+        are_figures &= told != Some(None);
+        *slot = told.flatten();
         Ok(())
     })?;
-    if input.is_none() && output.is_none() {
-        return Ok(None);
-    }
+    let Some(hour) = hour.filter(|_| are_figures && (input.is_some() || output.is_some())) else { return Ok(None) };
     Ok(Some(Usage {
         prompt_tokens: input.unwrap_or(0),
         cache_read_tokens: read.unwrap_or(0),
@@ -92,19 +93,20 @@ pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<Usage>, Malfo
     }))
 }
 
-fn tokens(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
-    count(reader.number()?.as_bytes()).ok_or_else(|| Malformed::new("must not be negative"))
+/// `None` for a negative number.
+fn tokens(reader: &mut Reader<'_>) -> Result<Option<u64>, Malformed> {
+    Ok(count(reader.number()?.as_bytes()))
 }
 
-/// The tokens that were written to the cache for an hour.
-fn hour_tokens(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
-    let mut sum = 0_u64;
+/// The tokens that were written to the cache for an hour; `None` where a number is negative.
+fn hour_tokens(reader: &mut Reader<'_>) -> Result<Option<u64>, Malformed> {
+    let mut sum = Some(0_u64);
     reader.array(|_, reader| {
         let is_hour = reader.peek("ttl").is_some_and(|ttl| ttl.is(CacheTtl::OneHour.word()));
         reader.object(|key, reader| match key.name() {
             "inputTokens" => {
                 let tokens = tokens(reader)?;
-                sum = sum.saturating_add(if is_hour { tokens } else { 0 });
+                sum = sum.zip(tokens).map(|(sum, tokens)| sum.saturating_add(if is_hour { tokens } else { 0 }));
                 Ok(())
             }
             _ => reader.skip(),
@@ -195,7 +197,10 @@ mod tests {
         check(r#"{"inputTokens":10,"outputTokens":5,"cacheReadInputTokens":7,"cacheWriteInputTokens":5}"#, {
             Some(Usage { cache_write_tokens: 5, cache_write_1h_tokens: 0, ..cached })
         });
-        for bad in [r#"{"inputTokens":-1}"#, r#"{"inputTokens":"1"}"#, r#"{"cacheDetails":[1]}"#] {
+        check(r#"{"inputTokens":-1,"outputTokens":5}"#, None);
+        check(r#"{"inputTokens":10,"outputTokens":5,"cacheReadInputTokens":-7}"#, None);
+        check(r#"{"inputTokens":10,"outputTokens":5,"cacheDetails":[{"ttl":"1h","inputTokens":-2}]}"#, None);
+        for bad in [r#"{"inputTokens":"1"}"#, r#"{"cacheDetails":[1]}"#] {
             assert!(read_usage(&mut Reader::new(bad.as_bytes())).is_err(), "{bad}");
         }
     }

@@ -140,8 +140,8 @@ impl<'a> Ceiling<'a> {
         let is_given_a_limit = choice.upstream == Dialect::AnthropicMessages && self.dialect != Dialect::AnthropicMessages;
         let (asked, is_certain) = match self.facts.max_completion_tokens {
             Some(asked) => (asked, true),
-            // Messages must name a limit: translated to it, a request without one is sent the model's own.
-            None if is_given_a_limit => (most.unwrap_or(usual).max(usual), true),
+            // Messages must name a limit: translated to it, a request without one is sent the model's own, or what all models take.
+            None if is_given_a_limit => (most.unwrap_or(usual).max(usual), most.is_some()),
             None if self.is_strict && most.is_some() => (u64::MAX, true),
             None => (usual, most.is_some_and(|most| most <= usual)),
         };

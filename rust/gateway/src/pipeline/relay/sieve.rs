@@ -331,6 +331,9 @@ impl Sieve {
             Err(failure) => return Sifted { bytes: Bytes::new(), stop: Some(Stop::Failed(failure)) },
         };
         self.ended = sight.end;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.follow(&event);
+        }
         let mut bytes = match (&mut self.weave, sight.action) {
             (Some(weave), _) => {
                 let mut out = rewritten.unwrap_or_default();
@@ -424,7 +427,8 @@ impl Sieve {
                 Ok(()) => at = end,
                 Err(Halt::Failed(failure)) => return Sifted { bytes: batch.finish(at), stop: Some(Stop::Failed(failure)) },
                 Err(Halt::Edge(sight, content_before)) => {
-                    let held = Held { event: payload.slice(place.clone()), rest: payload.slice(end..), sight, content_before, is_seen: true };
+                    let held =
+                        Held { event: payload.slice(place.clone()), rest: payload.slice(end..), sight, content_before, is_seen: true };
                     return Sifted { bytes: batch.finish(place.start), stop: Some(Stop::Edge(held)) };
                 }
             }
