@@ -75,6 +75,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "`[users.NAME]`": schema.User,
     "Limits of keys, teams and users": schema.Limited,
     "`budgets`": schema.Budget,
+    "`[free_tier]`": schema.FreeTier,
     "`[alerts]`": schema.Alerts,
     "`smtp`": schema.Smtp,
     "`[presets.NAME]`": schema.Preset,
@@ -134,7 +135,7 @@ def test_the_small_tables_and_nothing_else() -> None:
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
     named = {"providers", "models", "keys", "teams", "users", "presets", "splits", "shadows"}
-    assert tables.keys() == {"server", *named, "timeouts", "limits", "routing", "alerts", *SMALL_TABLES}
+    assert tables.keys() == {"server", *named, "timeouts", "limits", "routing", "free_tier", "alerts", *SMALL_TABLES}
 
 
 def test_quirks() -> None:

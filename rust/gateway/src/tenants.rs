@@ -329,3 +329,58 @@ fn chain(known: &mut Known, key: &wire::Key) -> Chain {
 fn shard_of(key: u64) -> usize {
     key as usize % SHARDS
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use fairlead_ledger::Scopes as Places;
+
+    const DAY_MS: u64 = 86_400_000;
+    const NOW_MS: u64 = 20_454 * DAY_MS + 12 * 3_600_000;
+
+    #[test]
+    fn a_start_takes_what_was_taken_before_by_the_database_and_by_the_journal() {
+        let delta = r#"{"epoch":1,"seq":1,"upsert":[{"id":3,"hash":"","account":1,"team":2}],"scopes":[
+            {"kind":"account","id":1,"bought_nanousd":10},{"kind":"team","id":2,"tpm":1000},{"kind":"key","id":3,"rpm":10,"tpm":500}]}"#;
+        let spending = format!(
+            r#"{{"at_ms":{NOW_MS},"scopes":[],"free":[{{"id":1,"day":12,"minute":2}}],"recent":[
+                {{"kind":"team","id":2,"requests":9,"tokens":400}},{{"kind":"key","id":3,"requests":4,"tokens":700}}]}}"#
+        );
+        let unapplied = |scope, id, day_start_ms, free_requests, recent: [u64; 3]| {
+            let [requests, tokens, free_requests_of_the_minute] = recent;
+            let recent = Recent { requests, tokens, free_requests: free_requests_of_the_minute };
+            Unapplied { scope, id, day_start_ms, charged: NanoUsd(0), free_requests, recent }
+        };
+        let today = NOW_MS - NOW_MS % DAY_MS;
+        let journal = [
+            unapplied(Places::ACCOUNT, 1, today, 5, [3, 60, 1]),
+            unapplied(Places::ACCOUNT, 1, today - DAY_MS, 30, [0; 3]),
+            unapplied(Places::TEAM, 2, today, 5, [3, 50, 1]),
+            unapplied(Places::KEY, 3, today, 5, [3, 50, 1]),
+        ];
+        let limits = FreeTierLimits {
+            requests_per_minute: NonZeroU32::new(20).unwrap(),
+            requests_per_day: 50,
+            requests_per_day_with_credits: 1000,
+            credits_threshold: NanoUsd(10),
+        };
+        let tenants = Tenants::default();
+        tenants.apply(&serde_json::from_str(delta).unwrap(), NOW_MS).unwrap();
+        tenants.resume(&serde_json::from_str(&spending).unwrap(), &journal, Some(&limits));
+        let now_ns = NOW_MS * 1_000_000;
+        let left = |kind, id| {
+            let tenant = tenants.known.lock().get(kind, id);
+            let rates = tenant.rates();
+            [rates.requests, rates.tokens].map(|bucket| bucket.map(|bucket| (bucket.remaining(now_ns), bucket.debt(now_ns))))
+        };
+        assert_eq!(left(Kind::Team, 2), [None, Some((550, 0))]);
+        assert_eq!(left(Kind::Key, 3), [Some((3, 0)), Some((0, 250))], "a debt is one still");
+        assert_eq!(tenants.free_requests(1, &limits, NOW_MS), (1000, 17), "yesterday's are none of today's");
+        assert_eq!(tenants.free_requests(1, &limits, NOW_MS + DAY_MS), (1000, 0));
+        assert_eq!(tenants.free_requests(9, &limits, NOW_MS), (50, 0));
+        let account = tenants.known.lock().get(Kind::Account, 1);
+        assert_eq!(account.rates().free.as_ref().unwrap().minute.remaining(now_ns), 17);
+    }
+}

@@ -106,7 +106,9 @@ fn admit_limited(chain: &Arc<Chain>, tokens: Tokens, free: Option<FreeTierLimits
     };
     drop(claims);
     let (at, what) = whats[refused.claim];
-    let advice = advice(what, refused.refusal, tokens, free.filter(|free| guards[at].bought < free.credits_threshold));
+    let bought = guards[at].bought;
+    let may_have_more = |free: &FreeTierLimits| free.per_day(free.credits_threshold) > free.per_day(bought);
+    let advice = advice(what, refused.refusal, tokens, free.filter(may_have_more));
     Err(refusal(tenants[at].1.scope.kind, &guards[at], what, &advice, refused.refusal, now_ms))
 }
 
@@ -219,5 +221,136 @@ impl Drop for Passage {
             let held = rates.places.release();
             debug_assert!(held, "a place is given back twice");
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::tenants::Tenants;
+    use fairlead_ir::NanoUsd;
+    use std::num::NonZeroU32;
+
+    const DAY_MS: u64 = 86_400_000;
+    const NOW_MS: u64 = 20_454 * DAY_MS + 12 * 3_600_000;
+    const TOKENS: Tokens = Tokens { prompt: 10, completion: 0, is_asked: true };
+
+    fn tenants(scopes: &str) -> Tenants {
+        let tenants = Tenants::default();
+        let keys = r#"{"id":3,"hash":"","account":1},{"id":4,"hash":"","account":1}"#;
+        let delta = format!(r#"{{"epoch":1,"seq":1,"upsert":[{keys}],"scopes":[{scopes}]}}"#);
+        tenants.apply(&serde_json::from_str(&delta).unwrap(), NOW_MS).unwrap();
+        tenants
+    }
+
+    fn free(minute: u32, day: u64) -> Option<FreeTierLimits> {
+        Some(FreeTierLimits {
+            requests_per_minute: NonZeroU32::new(minute).unwrap(),
+            requests_per_day: day,
+            requests_per_day_with_credits: 2 * day,
+            credits_threshold: NanoUsd(10_000_000_000),
+        })
+    }
+
+    /// Whether it was let in, and made.
+    fn ask(tenants: &Tenants, key: u64, free: Option<FreeTierLimits>) -> Result<(), Failure> {
+        admit(&tenants.chain(key).unwrap(), || TOKENS, free, NOW_MS).map(|passage| passage.into_iter().for_each(|mut passage| _ = passage.make()))
+    }
+
+    fn used(tenants: &Tenants) -> u64 {
+        tenants.free_requests(1, &free(1, 1).unwrap(), NOW_MS).1
+    }
+
+    /// How many of ten requests by each of two keys of an account are let in, and what the next one is told.
+    fn check(scopes: &str, limits: Option<FreeTierLimits>, expected: usize, word: &str, hints: &[(&str, &str)], message: &str) {
+        let tenants = tenants(scopes);
+        let let_in = (0..20).filter(|turn| ask(&tenants, 3 + turn % 2, limits).is_ok()).count();
+        assert_eq!(let_in, expected, "{scopes}");
+        let Err(failure) = ask(&tenants, 3, limits) else { return assert_eq!(word, "", "{scopes}") };
+        assert_eq!((failure.word, failure.message.as_str()), (word, message));
+        for (name, value) in hints {
+            let found = failure.hints.iter().find(|(hint, _)| hint == name).map(|(_, value)| value.to_str().unwrap());
+            assert_eq!(found, Some(*value), "{name}");
+        }
+        let used = used(&tenants);
+        assert_eq!(used, if limits.is_some() { expected as u64 } else { 0 }, "what is refused is not counted");
+    }
+
+    #[test]
+    fn free_requests_are_the_accounts() {
+        let now_and = |ms: u64| (NOW_MS + ms).to_string();
+        check("", None, 20, "", &[], "");
+        check("", free(100, 100), 20, "", &[], "");
+        let hints = [
+            ("x-ratelimit-limit", "6"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", &now_and(60_000)),
+            ("x-ratelimit-resource", "free_requests_per_minute"),
+            ("retry-after", "10"),
+        ];
+        check(
+            "",
+            free(6, 100),
+            6,
+            "free_rpm_limit",
+            &hints,
+            "this account is limited to 6 requests to free models per minute; try again in 10 s",
+        );
+        let hints = [
+            ("x-ratelimit-limit", "7"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", &now_and(DAY_MS / 2)),
+            ("x-ratelimit-resource", "free_requests_per_day"),
+            ("retry-after", "43200"),
+        ];
+        let message =
+            "this account is limited to 7 requests to free models per day; once it has bought credit of $10, to 14; try again in 43200 s";
+        check("", free(100, 7), 7, "free_daily_limit", &hints, message);
+        let rich = r#"{"kind":"account","id":1,"bought_nanousd":10000000000}"#;
+        let message = "this account is limited to 14 requests to free models per day; try again in 43200 s";
+        check(rich, free(100, 7), 14, "free_daily_limit", &hints[3..], message);
+        // Which of them lasts longest is told.
+        check(
+            "",
+            free(7, 7),
+            7,
+            "free_daily_limit",
+            &hints,
+            &message.replace("14", "7").replace(";", "; once it has bought credit of $10, to 14;"),
+        );
+        let message = "this account is limited to 0 requests to free models per day";
+        check("", free(7, 0), 0, "free_daily_limit", &[("x-should-retry", "false")], message);
+    }
+
+    #[test]
+    fn free_requests_are_taken_with_the_other_rates_or_not_at_all() {
+        let account = r#"{"kind":"account","id":1,"rpm":3}"#;
+        let message = "this account is limited to 3 requests per minute; try again in 20 s";
+        check(account, free(100, 100), 3, "rpm_limit", &[("x-ratelimit-resource", "requests")], message);
+        // The key's rate is not touched where the account has no free request left.
+        let tenants = tenants(r#"{"kind":"key","id":3,"rpm":3}"#);
+        assert!(ask(&tenants, 4, free(1, 9)).is_ok());
+        assert!((0..9).all(|_| ask(&tenants, 3, free(1, 9)).is_err()));
+        assert!((0..3).all(|_| ask(&tenants, 3, None).is_ok()));
+        assert_eq!(ask(&tenants, 3, None).unwrap_err().word, "rpm_limit");
+    }
+
+    #[test]
+    fn a_free_request_that_is_never_made_is_given_back() {
+        let tenants = tenants("");
+        let chain = tenants.chain(3).unwrap();
+        for _ in 0..5 {
+            let passage = admit(&chain, || TOKENS, free(1, 1), NOW_MS).unwrap();
+            assert_eq!(used(&tenants), 1);
+            drop(passage);
+            assert_eq!(used(&tenants), 0);
+        }
+        let mut passage = admit(&chain, || TOKENS, free(1, 1), NOW_MS).unwrap().unwrap();
+        assert!(passage.make() && !passage.make());
+        drop(passage);
+        assert_eq!(used(&tenants), 1);
+        assert!(!admit(&chain, || TOKENS, None, NOW_MS).unwrap().is_some_and(|mut passage| passage.make()), "it is none");
     }
 }
