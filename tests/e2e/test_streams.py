@@ -161,8 +161,6 @@ def test_usage(apart: Gateway, provider: Provider, prefix: str, dialect: str, st
     if usage in ("normal", "twice", "changing"):
         assert row["charged_nanousd"] == billed_nanousd(record)
         assert row["flags"] & (ESTIMATED | USAGE_MISSING) == 0
-    elif usage == "zero":
-        assert (row["charged_nanousd"], row["flags"] & ESTIMATED) == (0, 0)
     else:
         assert row["flags"] & ESTIMATED
         assert 0 < row["charged_nanousd"] <= row["reserved_nanousd"]

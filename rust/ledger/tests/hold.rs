@@ -14,7 +14,10 @@ fn budget(interval: Interval, limit: i64) -> Budget {
     Budget { interval, limit: NanoUsd(limit), soft: false }
 }
 
-fn scopes(kinds: &[Kind]) -> Arc<[Arc<Scope>]> {
+/// Who pays together.
+type Chain = Arc<[Arc<Scope>]>;
+
+fn scopes(kinds: &[Kind]) -> Chain {
     kinds.iter().enumerate().map(|(at, kind)| Arc::new(Scope::new(*kind, at as u64 + 1))).collect()
 }
 
@@ -79,7 +82,7 @@ proptest! {
     fn it_is_what_the_sums_say(steps in prop::collection::vec(step(), 1..120)) {
         let all = scopes(&[Kind::Account, Kind::Team, Kind::Key, Kind::Key]);
         // Two keys of a team: what they share is locked first.
-        let chains: [(Arc<[Arc<Scope>]>, [usize; 3]); 2] = [
+        let chains: [(Chain, [usize; 3]); 2] = [
             (Arc::new([all[0].clone(), all[1].clone(), all[2].clone()]), [0, 1, 2]),
             (Arc::new([all[0].clone(), all[1].clone(), all[3].clone()]), [0, 1, 3]),
         ];
@@ -168,7 +171,7 @@ fn threads_never_spend_more_than_there_is() {
     let all = scopes(&[Kind::Account, Kind::Key, Kind::Key]);
     allow(&all[0], vec![budget(Interval::Total, 10_000)], None);
     allow(&all[1], vec![budget(Interval::Daily, 7_000)], None);
-    let chains: [Arc<[Arc<Scope>]>; 2] = [Arc::new([all[0].clone(), all[1].clone()]), Arc::new([all[0].clone(), all[2].clone()])];
+    let chains: [Chain; 2] = [Arc::new([all[0].clone(), all[1].clone()]), Arc::new([all[0].clone(), all[2].clone()])];
     let workers: Vec<_> = (0..8u64)
         .map(|worker| {
             let scopes = chains[worker as usize % 2].clone();
