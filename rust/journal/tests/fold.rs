@@ -89,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
 impl Step {
     fn settle(&self) -> Settle {
         let mut flags = if self.what == 2 { Flags::SHADOW } else { Flags::CONTENT };
-        if self.call % 3 == 0 {
+        if self.call.is_multiple_of(3) {
             flags.add(Flags::FREE_TIER);
         }
         let settled_at_ms = self.day * DAY_MS + self.call * 1_000_003 % DAY_MS;

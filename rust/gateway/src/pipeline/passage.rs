@@ -256,7 +256,8 @@ mod tests {
 
     /// Whether it was let in, and made.
     fn ask(tenants: &Tenants, key: u64, free: Option<FreeTierLimits>) -> Result<(), Failure> {
-        admit(&tenants.chain(key).unwrap(), || TOKENS, free, NOW_MS).map(|passage| passage.into_iter().for_each(|mut passage| _ = passage.make()))
+        admit(&tenants.chain(key).unwrap(), || TOKENS, free, NOW_MS)
+            .map(|passage| passage.into_iter().for_each(|mut passage| _ = passage.make()))
     }
 
     fn used(tenants: &Tenants) -> u64 {
