@@ -17,7 +17,7 @@ use std::time::Instant;
 
 const DAY_MS: u64 = 86_400_000;
 /// Some of the generations of [`step`] began before, some after.
-const RECENT_SINCE_MS: u64 = 20_001 * DAY_MS + DAY_MS / 2;
+const RECENT_SINCE_MS: u64 = 20_001 * DAY_MS + 15_000_000;
 
 /// SQL's side: the first terminal of a generation counts, shadows are rows without a charge.
 struct Sql {
@@ -89,12 +89,12 @@ fn step() -> impl Strategy<Value = Step> {
 impl Step {
     fn settle(&self) -> Settle {
         let mut flags = if self.what == 2 { Flags::SHADOW } else { Flags::CONTENT };
-        if self.call % 3 == 0 {
+        if self.call.is_multiple_of(3) {
             flags.add(Flags::FREE_TIER);
         }
         let settled_at_ms = self.day * DAY_MS + self.call * 1_000_003 % DAY_MS;
-        // Some across midnight.
-        let started_at_ms = settled_at_ms - self.call * 100_000;
+        // Some across midnight, some across that moment.
+        let started_at_ms = settled_at_ms - self.call * 7919 % 13 * 1_000_000;
         Settle { started_at_ms, settled_at_ms, scopes: Scopes(self.scopes), charged: NanoUsd(self.charged), flags, ..settle(self.call) }
     }
 }
