@@ -175,7 +175,7 @@ def test_losses_and_strictness(config: Path) -> None:
 
 REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
     "no model": ({"messages": HELLO}, 400, "invalid_request"),
-    "an unknown model": ({"model": "lab/none", "messages": HELLO}, 404, "not_found"),
+    "an unknown model": ({"model": "nowhere/none", "messages": HELLO}, 404, "not_found"),
     "a provider that is busy": (
         {"model": "lab/echo", "messages": HELLO, "sim": {"fault": {"kind": "status", "status": 503}}},
         503,
@@ -740,7 +740,7 @@ def test_every_dialect_without_a_loop(synchronous: fairlead.SyncRouter, name: st
 
 def test_errors_and_leaving_without_a_loop(synchronous: fairlead.SyncRouter, provider: Provider) -> None:
     with pytest.raises(errors.CallError) as raised:
-        synchronous.chat(model="lab/none", messages=HELLO)
+        synchronous.chat(model="nowhere/none", messages=HELLO)
     assert raised.value.status == 404 and raised.value.availability is not None
     explained = synchronous.chat(model="lab/echo", messages=HELLO, explain=True).explanation
     assert explained is not None and [candidate.provider for candidate in explained.candidates] == ["lab"]
