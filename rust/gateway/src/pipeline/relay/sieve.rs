@@ -781,6 +781,59 @@ mod tests {
         assert_eq!(failures, 4, "two golden streams fail, on both manners");
     }
 
+    /// What comes through of a stream in pieces of `size` bytes whose edge is `edge` bytes of content and moves on by as many when it is come to;
+    /// and how much content there was before the last event that was held back.
+    fn sift_to_edge(dialect: Dialect, manner: Manner, stream: &[u8], size: usize, edge: u64, moves: bool) -> (Vec<u8>, Option<u64>) {
+        let mut sieve = self::sieve(dialect, manner);
+        sieve.set_edge(edge, u64::MAX);
+        let (mut out, mut held_behind) = (Vec::new(), None);
+        for piece in stream.chunks(size) {
+            let mut rest = Bytes::copy_from_slice(piece);
+            while !rest.is_empty() {
+                let Sifted { bytes, stop } = sieve.take(std::mem::take(&mut rest), &mut judge);
+                out.extend_from_slice(&bytes);
+                let Some(Stop::Edge(mut held)) = stop else { continue };
+                held_behind = Some(held.content_before);
+                if !moves {
+                    return (out, held_behind);
+                }
+                sieve.set_edge(sieve.tap.content_bytes() + edge, u64::MAX);
+                rest = std::mem::take(&mut held.rest);
+                out.extend_from_slice(&sieve.pass(held, &mut judge).bytes);
+            }
+        }
+        out.extend_from_slice(&sieve.take_rest(&mut judge).bytes);
+        (out, held_behind)
+    }
+
+    /// An edge that moves on changes nothing; one that stays lets through whole events, of no more content than that, whatever the pieces.
+    #[test]
+    fn nothing_comes_through_beyond_the_edge() {
+        let mut held = 0;
+        for dialect in DIALECTS {
+            for path in vectors(dialect) {
+                let stream = fs::read(&path).unwrap();
+                for (manner, _) in MANNERS {
+                    let (whole, stop) = sift(dialect, manner, &[&stream]);
+                    if stop.is_some() {
+                        continue;
+                    }
+                    for edge in [0, 1, 5, 20] {
+                        let stays = sift_to_edge(dialect, manner, &stream, stream.len(), edge, false);
+                        assert!(whole.starts_with(&stays.0) && stays.1.is_none_or(|before| before <= edge), "{}", path.display());
+                        held += u32::from(stays.1.is_some());
+                        for size in [1, 3, 50, stream.len()] {
+                            let case = format!("{} {edge} {size}", path.display());
+                            assert_eq!(sift_to_edge(dialect, manner, &stream, size, edge, true).0, whole, "{case}");
+                            assert_eq!(sift_to_edge(dialect, manner, &stream, size, edge, false), stays, "{case}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(held > 50, "{held}");
+    }
+
     /// With a postscript a stream is the same but for one member in its last event, whatever the pieces.
     #[test]
     fn a_postscript_stands_in_the_last_event_alone() {
