@@ -1,6 +1,7 @@
 //! A streamed answer. Head and frames are held until the first content, so that a failure before it keeps its real status; then frames
 //! pass as they come, and only those the tap points at are changed. The terminal is released after the settlement is written.
 
+mod awaited;
 mod cut;
 mod early;
 mod hedge;
@@ -20,7 +21,6 @@ use super::failover::{self, Next, Standby};
 use super::failure::Failure;
 use super::queued::Departed;
 use super::reply::{self, Broken, ReplyBody};
-use super::stateful;
 use super::translate::Back;
 use super::whole::{self, Refusal};
 use super::{Sending, Way};
@@ -454,36 +454,6 @@ impl Relay {
     fn leave_or_fail(&mut self, failure: Failure) {
         if let Some(last) = self.leave(failure) {
             self.fail(last);
-        }
-    }
-
-    /// Until the reply is kept. If that came to nothing it is still a reply.
-    fn poll_kept(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(keeping) = &mut self.keeping {
-            let _ = ready!(Pin::new(keeping).poll(context));
-            self.keeping = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// Until the settlement is on the disk, where that is asked for. If that is not certain, the stream breaks before its end.
-    fn poll_durable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if let Some(durable) = &mut self.call.durable {
-            let kept = ready!(Pin::new(durable).poll(context));
-            self.call.durable = None;
-            if kept.is_err() {
-                self.ready.clear();
-                self.told = true;
-                return Poll::Ready(Err(Broken("the usage journal failed")));
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Has the reply kept that ends with these events.
-    fn keep(&mut self, end: Bytes) {
-        if let Some(keeping) = self.call.take_keeping() {
-            self.keeping = Some(keeping.keep(stateful::Reply::Events(end)));
         }
     }
 
