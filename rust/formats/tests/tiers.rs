@@ -38,7 +38,6 @@ fn what_requests_ask_for() {
     check(OpenaiChat, r#","service_tier":"default""#, Some(Tier::Standard));
     // Of what nobody here knows the provider is the judge.
     check(OpenaiChat, r#","service_tier":"turbo""#, None);
-    check(OpenaiChat, r#","service_tier":7"#, None);
     check(OpenaiChat, r#","service_tier":null"#, None);
     check(OpenaiResponses, r#","service_tier":"priority""#, Some(Tier::Priority));
     check(AnthropicMessages, r#","service_tier":"standard_only""#, Some(Tier::Standard));
@@ -48,6 +47,14 @@ fn what_requests_ask_for() {
     check(GeminiGenerate, r#","serviceTier":"FLEX""#, Some(Tier::Flex));
     check(GeminiGenerate, r#","service_tier":"priority""#, Some(Tier::Priority));
     check(OpenaiChat, r#","speed":"fast""#, None);
+}
+
+#[test]
+fn a_tier_is_a_text() {
+    let body = body(OpenaiChat, r#","service_tier":7"#);
+    let mut scan = RequestScan::new(OpenaiChat, 64);
+    scan.feed(body.as_bytes()).unwrap();
+    assert_eq!(scan.finish(&[body.as_bytes()]).unwrap_err().param.as_deref(), Some("service_tier"));
 }
 
 #[test]
