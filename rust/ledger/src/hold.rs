@@ -89,19 +89,12 @@ pub struct Hold {
     is_bounded: bool,
 }
 
-/// Holds `amount` back in all of these scopes or in none. They are in the order of [`Kind`], each once.
-///
-/// # Errors
-/// The scope that has the least left, where that is less than the amount, or nothing.
-pub fn reserve(scopes: &Arc<[Arc<Scope>]>, amount: NanoUsd, now_ms: u64) -> Result<Hold, Shortage> {
-    reserve_between(scopes, amount, amount, now_ms)
-}
-
 /// Holds `most` back in all of these scopes, or what the one with the least left has, but no less than `least`; or nothing in any.
+/// They are in the order of [`Kind`], each once.
 ///
 /// # Errors
 /// The scope that has the least left, where that is less than `least`, or nothing.
-pub fn reserve_between(scopes: &Arc<[Arc<Scope>]>, least: NanoUsd, most: NanoUsd, now_ms: u64) -> Result<Hold, Shortage> {
+pub fn reserve(scopes: &Arc<[Arc<Scope>]>, least: NanoUsd, most: NanoUsd, now_ms: u64) -> Result<Hold, Shortage> {
     let (amount, is_bounded) = take(scopes, least, most, now_ms)?;
     Ok(Hold { scopes: scopes.clone(), amount, is_bounded })
 }

@@ -3,12 +3,17 @@
 
 use fairlead_ir::{Interval, NanoUsd};
 use fairlead_ledger::account::{Allowance, Bound, Budget, Spent};
-use fairlead_ledger::hold::{Hold, Kind, Scope, reserve, reserve_between};
+use fairlead_ledger::hold::{self, Hold, Kind, Scope, Shortage};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::thread;
 
 const DAY_MS: u64 = 86_400_000;
+
+/// All of it or nothing.
+fn reserve(scopes: &Arc<[Arc<Scope>]>, amount: NanoUsd, now_ms: u64) -> Result<Hold, Shortage> {
+    hold::reserve(scopes, amount, amount, now_ms)
+}
 
 fn budget(interval: Interval, limit: i64) -> Budget {
     Budget { interval, limit: NanoUsd(limit), soft: false }
@@ -107,7 +112,7 @@ proptest! {
                 Step::Between { chain, least, more } => {
                     let (scopes, places) = &chains[chain];
                     let left = places.iter().filter_map(|place| models[*place].left(now_ms)).min();
-                    match reserve_between(scopes, NanoUsd(least), NanoUsd(least + more), now_ms) {
+                    match hold::reserve(scopes, NanoUsd(least), NanoUsd(least + more), now_ms) {
                         Ok(hold) => {
                             prop_assert_eq!(hold.amount().0, left.map_or(least + more, |left| left.min(least + more)));
                             prop_assert_eq!(hold.is_bounded(), left.is_some());

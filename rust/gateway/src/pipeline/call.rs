@@ -166,8 +166,9 @@ impl Call {
         let (mut hold, mut edge) = (None, None);
         if let Some(payers) = &journey.payers {
             let choices = || journey.choices().chain([choice]);
-            let least = most(&|choice| ceiling.least(choice)).ok_or_else(too_dear)?;
-            let held = hold::reserve_between(&payers.scopes, least, reserved, started_at_ms).map_err(|shortage| {
+            // Only what can be cut can begin with less.
+            let least = if intake.facts.stream { most(&|choice| ceiling.least(choice)).ok_or_else(too_dear)? } else { reserved };
+            let held = hold::reserve(&payers.scopes, least, reserved, started_at_ms).map_err(|shortage| {
                 let fits = ceiling.fitting(choices(), shortage.left.amount);
                 short::refusal(&shortage, reserved, fits, started_at_ms)
             })?;
