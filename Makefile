@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Older ones, such as a Python of its own brings, do not know dependency groups.
 PIP := pip==26.3
+# Processes that share the Python tests.
+JOBS ?= 2
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/rig -name '*.rs' -o -name Cargo.toml | grep -v -e /target/ -e ^rust/fuzz/)
@@ -27,12 +29,15 @@ test: test-rust test-python ## every test, the long ones sampled with a printed 
 test-rust:
 	cargo test --workspace --locked
 
+# Files are shared between processes; tests that watch the clock come after them, one at a time. Status 5: none of a kind was asked for.
+PYTEST = $(BIN)/python -m pytest
 test-python: $(VENV)/built $(VENV)/node
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
+	$(PYTEST) -m alone $(ARGS) || [ $$? -eq 5 ]
 
 proof: $(VENV)/built $(VENV)/node ## the same tests at full counts
 	FAIRLEAD_PROOF=1 PROPTEST_CASES=20000 cargo test --workspace --locked --profile fast
-	FAIRLEAD_PROOF=1 $(BIN)/python -m pytest $(ARGS)
+	FAIRLEAD_PROOF=1 $(PYTEST) $(ARGS)
 
 build: $(VENV)/release ## release build into .venv
 

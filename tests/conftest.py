@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 
 PROOF = os.environ.get("FAIRLEAD_PROOF", "") not in ("", "0")
 SEED = int(os.environ.get("FAIRLEAD_SEED", "") or random.SystemRandom().randrange(2**32))
+# The processes that share the tests between them must collect the same ones.
+os.environ["FAIRLEAD_SEED"] = str(SEED)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,6 +16,9 @@ from e2e.stub import Stub, Visit, chunked, frames, head
 from e2e.test_failover import CHAT, CLIENTS, INSURED, MESSAGES, RESPONSES, House, asked, configuration, rested, text_of
 from e2e.wire import Wire
 
+# Who is first is a matter of milliseconds here.
+pytestmark = pytest.mark.alone
+
 PAIRS = [(client, client, CHAT if client != CHAT else MESSAGES) for client in CLIENTS] + [(CHAT, CHAT, CHAT)]
 """The client's dialect, and those of the first and the second endpoint."""
 WARM = 25

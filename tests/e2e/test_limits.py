@@ -159,6 +159,7 @@ def resident_bytes(gateway: Gateway) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_clients_that_never_read(gateway: Gateway, provider: Provider, dialect: str) -> None:
     mark, before = provider.mark(), resident_bytes(gateway)
