@@ -25,7 +25,8 @@ use crate::{anthropic_messages, bedrock_converse, gemini_generate, openai_chat, 
 pub struct ReplyScan {
     dialect: Dialect,
     purpose: Purpose,
-    scanner: Scanner<'static>,
+    /// None yet where nothing was fed.
+    scanner: Option<Scanner<'static>>,
 }
 
 /// What a whole reply says.
@@ -80,6 +81,10 @@ pub(crate) struct Figured {
 /// Replies are walked once they are whole; the scan only judges them.
 static NO_KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::new(&[]));
 
+fn scanner() -> Scanner<'static> {
+    Scanner::prepared(&NO_KEYS, DEFAULT_MAX_DEPTH)
+}
+
 impl ReplyScan {
     /// A scan of a reply in `dialect`.
     pub fn new(dialect: Dialect) -> ReplyScan {
@@ -97,7 +102,22 @@ impl ReplyScan {
     }
 
     fn of(dialect: Dialect, purpose: Purpose) -> ReplyScan {
-        ReplyScan { dialect, purpose, scanner: Scanner::prepared(&NO_KEYS, DEFAULT_MAX_DEPTH) }
+        ReplyScan { dialect, purpose, scanner: None }
+    }
+
+    /// Checks and reads a body that came whole, and that nothing of was fed, in one pass: `None` where that is not enough to know.
+    /// Then [`feed`](ReplyScan::feed) and [`finish`](ReplyScan::finish) tell, which would have said the same of what this has read.
+    #[must_use]
+    pub fn read_at_once(&self, body: &[u8]) -> Option<Reply> {
+        let part = match (self.purpose, self.dialect) {
+            (Purpose::Completions, _) => TEXT_PART,
+            (Purpose::Generate, Dialect::OpenaiChat) => COMPLETION_PART,
+            _ => return None,
+        };
+        simdutf8::basic::from_utf8(body).ok()?;
+        let mut seen = Seen::default();
+        let is_reply = openai_chat::response::read_strictly(body, part, &mut seen).ok()?;
+        (is_reply && seen.error.is_none()).then(|| seen.into_reply(self.dialect, self.purpose))
     }
 
     /// Checks the next bytes of the body.
@@ -105,7 +125,7 @@ impl ReplyScan {
     /// # Errors
     /// The body is not one JSON object. Read it with [`error::read_response`] for the provider's words, if it has any.
     pub fn feed(&mut self, slice: &[u8]) -> Result<(), ProviderError> {
-        self.scanner.feed(slice).map_err(garbage)
+        self.scanner.get_or_insert_with(scanner).feed(slice).map_err(garbage)
     }
 
     /// Reads the whole `body`, the same bytes that were fed.
@@ -113,7 +133,7 @@ impl ReplyScan {
     /// # Errors
     /// The body is cut, is no reply of this dialect, or is an error object under a good status.
     pub fn finish(self, body: &[u8]) -> Result<Reply, ProviderError> {
-        self.scanner.finish().map_err(garbage)?;
+        self.scanner.unwrap_or_else(scanner).finish().map_err(garbage)?;
         let mut seen = Seen::default();
         let is_reply = match (self.purpose, self.dialect) {
             (Purpose::Embeddings, _) => openai_embeddings::response::read(body, &mut seen),

@@ -86,6 +86,7 @@ fn check_reply(spoken: Spoken, path: &Path) {
     // A provider's bytes come in any pieces.
     (1..body.len().min(60)).for_each(|step| assert_eq!(read_reply(spoken, &body, step), read, "{} cut by {step}", path.display()));
     compare(path, "facts", format!("{read:#?}\n").as_bytes());
+    check_at_once(spoken, path, &body);
     let Ok(reply) = read else { return };
     for manner in [Manner::Native, Manner::Openrouter] {
         let mut edits = Edits::new();
@@ -94,6 +95,35 @@ fn check_reply(spoken: Spoken, path: &Path) {
         edits.apply(&body, &mut out).unwrap();
         assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", path.display());
         compare(path, suffix(manner), &out);
+    }
+}
+
+/// What is read in one pass is what two passes read, and usual replies are; of what two passes refuse nothing is, wherever it is damaged.
+fn check_at_once(spoken: Spoken, path: &Path, body: &[u8]) {
+    if !matches!(spoken, Spoken::Dialect(Dialect::OpenaiChat) | Spoken::Completions) {
+        assert_eq!(spoken.scan().read_at_once(body), None, "{}", path.display());
+        return;
+    }
+    let in_two = |body: &[u8]| {
+        let mut scan = spoken.scan();
+        scan.feed(body).and_then(|()| scan.finish(body)).ok()
+    };
+    // Names with an escape are left to the two.
+    let is_usual = !String::from_utf8_lossy(body).contains("\\u0063hoices");
+    assert_eq!(spoken.scan().read_at_once(body), in_two(body).filter(|_| is_usual), "{}", path.display());
+    let mut damaged = body.to_vec();
+    for at in 0..body.len() {
+        for byte in *b"\"\\{}[],:0-x \x00\x80\xc3" {
+            damaged[at] = byte;
+            if let Some(reply) = spoken.scan().read_at_once(&damaged) {
+                assert_eq!(in_two(&damaged), Some(reply), "{} with {byte:#x} at {at}", path.display());
+            }
+            damaged[at] = body[at];
+        }
+        let cut = [&body[..at], &body[at + 1..]].concat();
+        if let Some(reply) = spoken.scan().read_at_once(&cut) {
+            assert_eq!(in_two(&cut), Some(reply), "{} without {at}", path.display());
+        }
     }
 }
 

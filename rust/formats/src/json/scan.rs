@@ -463,8 +463,17 @@ impl<'k> Scanner<'k> {
 /// Whether `text` is one whole JSON value of any kind, as strictly as [`Scanner`] sees it, at the default depth.
 #[must_use]
 pub fn is_complete(text: &[u8]) -> bool {
-    let mut scanner = Scanner { any_value: true, ..Scanner::new(&[], DEFAULT_MAX_DEPTH) };
+    is_value(text, DEFAULT_MAX_DEPTH)
+}
+
+fn is_value(text: &[u8], max_depth: u16) -> bool {
+    let mut scanner = Scanner { any_value: true, ..Scanner::new(&[], max_depth) };
     scanner.feed(text).is_ok() && scanner.finish().is_ok()
+}
+
+/// As [`is_complete`], of a value inside others: it may be nested half as deep.
+pub(super) fn is_whole(value: &[u8]) -> bool {
+    is_value(value, DEFAULT_MAX_DEPTH / 2)
 }
 
 /// One slice through the widest instruction set.

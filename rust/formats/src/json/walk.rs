@@ -7,6 +7,7 @@
 use core::ops::Range;
 use std::borrow::Cow;
 
+use super::scan::is_whole;
 use super::simd::{Window, baseline, plain_ascii, skip_plain};
 use super::{DEFAULT_MAX_DEPTH, Kind, Reason, Reject, skip_space};
 
@@ -353,12 +354,13 @@ impl<'a> Walk<'a> {
 
 /// A place before a value, for reading nested values in one pass: each value is either entered or skipped, once.
 ///
-/// As with [`members`], only what is entered is checked.
+/// As with [`members`], only what is entered is checked, unless it is [`strict`](Cursor::strict).
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
     window: Window,
+    is_strict: bool,
 }
 
 /// A container that was entered.
@@ -379,7 +381,19 @@ impl<'a> Cursor<'a> {
     /// Before the value that `text` holds; white space around it is allowed.
     #[inline]
     pub(crate) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: skip_space(text, 0), window: Window::NONE }
+        Self { text, at: skip_space(text, 0), window: Window::NONE, is_strict: false }
+    }
+
+    /// As `new`, checking all that it steps over as the [`Scanner`](super::Scanner) does, but for UTF-8, which is the caller's to check.
+    ///
+    /// It knows the usual only: what it refuses (a name with an escape, say) may be good. What it has read to the end is.
+    pub(crate) fn strict(text: &'a [u8]) -> Self {
+        Self { is_strict: true, ..Self::new(text) }
+    }
+
+    #[inline]
+    pub(crate) fn is_strict(&self) -> bool {
+        self.is_strict
     }
 
     /// The offset of the value that is next.
@@ -405,12 +419,16 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn skip_range(&mut self, kind: Kind) -> Result<Range<usize>, Reject> {
         let start = self.at;
-        self.at = match kind {
-            Kind::String => skip_string(self.text, start, &mut self.window)?,
-            Kind::Object | Kind::Array => skip_container(self.text, start, &mut self.window)?,
-            _ => skip_scalar(self.text, start, kind)?,
+        let (end, is_checked) = match kind {
+            Kind::String => skip_text(self.text, start, &mut self.window).map(|(end, has_escape)| (end, !has_escape))?,
+            Kind::Object | Kind::Array => skip_container(self.text, start, &mut self.window).map(|end| (end, end - start == 2))?,
+            _ => (skip_scalar(self.text, start, kind)?, true),
         };
-        Ok(start..self.at)
+        if self.is_strict && !is_checked && !is_whole(&self.text[start..end]) {
+            return Err(self.unexpected("a value"));
+        }
+        self.at = end;
+        Ok(start..end)
     }
 
     /// Enters the next value, which must be the object that `{` opens or the array that `[` opens.
@@ -450,6 +468,9 @@ impl<'a> Cursor<'a> {
             return Err(self.unexpected("a member name"));
         }
         let (end, has_escape) = skip_text(self.text, start, &mut self.window)?;
+        if has_escape && self.is_strict {
+            return Err(self.unexpected("a name without escapes"));
+        }
         self.at = skip_space(self.text, end);
         if self.text.get(self.at) != Some(&b':') {
             return Err(self.unexpected("':'"));

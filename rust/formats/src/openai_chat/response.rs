@@ -80,7 +80,16 @@ impl<'s> Shape<'s> {
 
 /// Takes what a whole reply says into `seen`. `false` when it is no completion: it has no choices. `part`: as in [`Outline::read`].
 pub(crate) fn read(body: &[u8], part: &str, seen: &mut Seen) -> Result<bool, Reject> {
-    let outline = Outline::read(body, part)?;
+    read_from(Cursor::new(body), body, part, seen)
+}
+
+/// As [`read`], of a body that nobody has checked but for UTF-8. What is refused may be good: see [`Cursor::strict`].
+pub(crate) fn read_strictly(body: &[u8], part: &str, seen: &mut Seen) -> Result<bool, Reject> {
+    read_from(Cursor::strict(body), body, part, seen)
+}
+
+fn read_from<'a>(cursor: Cursor<'a>, body: &'a [u8], part: &str, seen: &mut Seen) -> Result<bool, Reject> {
+    let outline = Outline::read_from(cursor, part)?;
     if outline.error.is_some() {
         seen.fail(body);
     }

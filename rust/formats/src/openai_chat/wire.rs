@@ -46,8 +46,12 @@ pub(crate) struct PlacedUsage {
 impl<'a> Outline<'a> {
     /// `part` is `delta` in chunks, `message` in completions, [`TEXT_PART`] in both of the legacy kind.
     pub(crate) fn read(object: &'a [u8], part: &str) -> Result<Outline<'a>, Reject> {
+        Outline::read_from(Cursor::new(object), part)
+    }
+
+    /// As [`read`](Outline::read), of the object that is all `cursor` has before it.
+    pub(crate) fn read_from(mut cursor: Cursor<'a>, part: &str) -> Result<Outline<'a>, Reject> {
         let mut outline = Outline::default();
-        let mut cursor = Cursor::new(object);
         let mut level = cursor.enter(b'{')?;
         while let Some(key) = cursor.next_name(&mut level)? {
             match (&*key, cursor.kind()?) {
@@ -261,6 +265,7 @@ impl PlacedUsage {
                 let missing = Missing { prompt: figures.prompt.is_none(), completion: figures.completion.is_none() };
                 figures.usage().map(|usage| Figured { usage, missing, cost: figures.cost, tier: None })
             }
+            Err(reject) if cursor.is_strict() => return Err(reject),
             Err(_) => {
                 *cursor = before.clone();
                 cursor.skip()?;

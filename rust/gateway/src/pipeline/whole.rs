@@ -162,10 +162,12 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
         Way::Translated(back) => ReplyScan::new(back.upstream()),
     };
     let mut valid = Ok(());
+    let mut in_pieces = false;
     let until = total_deadline(call);
     let held_bytes = &call.presence().held_bytes;
     let content_idle = Duration::from_millis(call.snapshot.settings.timeouts.content_idle_ms);
     let body = read(&mut exchange, most_bytes, until, content_idle, |piece| {
+        in_pieces = true;
         held_bytes.set(held_bytes.get() + piece.len());
         if valid.is_ok() {
             valid = scan.feed(piece)
@@ -176,20 +178,29 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
     let done_at = exchange.read_at;
     call.upstream_done(done_at);
     exchange.release(&call.worker.upstream, call.snapshot.settings.limits.pool_idle);
+    // Most are small, came at once and are as usual: one pass checks and reads them.
+    let at_once = if in_pieces || body.len() >= ASIDE_FROM_BYTES { None } else { scan.read_at_once(&body) };
+    if at_once.is_none() && !in_pieces {
+        valid = scan.feed(&body);
+    }
     // What is not JSON may still say what went wrong.
     if valid.is_err() {
         let said = error::read_or(&body, "the provider sent something else than a reply");
         return Err(reported(call, &ProviderError { kind: ErrorKind::ProviderUnavailable, ..said }).word("garbage"));
     }
-    let mut reply = aside(body.len(), {
-        let body = body.clone();
-        move || scan.finish(&body)
-    })
-    .await?
-    .map_err(|error| {
-        let word = if error.told == Told::ByUs { "garbage" } else { "provider_error" };
-        reported(call, &error).word(word)
-    })?;
+    let mut reply = match at_once {
+        Some(reply) => reply,
+        None => {
+            let read = aside(body.len(), {
+                let body = body.clone();
+                move || scan.finish(&body)
+            });
+            read.await?.map_err(|error| {
+                let word = if error.told == Told::ByUs { "garbage" } else { "provider_error" };
+                reported(call, &error).word(word)
+            })?
+        }
+    };
     note(call, &mut reply);
     if reply.empty && !call.wants_nothing() {
         return Err(empty(call));
@@ -308,7 +319,7 @@ pub(crate) fn total_deadline(call: &Call) -> Instant {
     call.began() + Duration::from_millis(call.snapshot.settings.timeouts.total_ms)
 }
 
-/// Reads a reply's body as one piece. `watch` sees every slice as it comes.
+/// Reads a reply's body as one piece. `watch` sees every slice as it comes, and nothing of a body that comes in one.
 ///
 /// White space keeps the connection alive while the provider works, and is as good as silence for `content_idle`.
 async fn read(
@@ -338,7 +349,6 @@ async fn read(
         if (first.len().max(whole.len()) + piece.len()) as u64 > most_bytes {
             return Err(ExchangeError::TooLarge);
         }
-        watch(&piece);
         if !piece.trim_ascii_start().is_empty() {
             content_at = exchange.read_at;
         }
@@ -347,10 +357,12 @@ async fn read(
             continue;
         }
         if whole.is_empty() {
+            watch(&first);
             let announced = exchange.length().unwrap_or(0).min(most_bytes) as usize;
             whole.reserve(announced.max(2 * (first.len() + piece.len())));
             whole.extend_from_slice(&first);
         }
+        watch(&piece);
         whole.extend_from_slice(&piece);
         unyielded += piece.len();
         if unyielded > YIELD_AFTER_BYTES {
