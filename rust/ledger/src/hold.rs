@@ -8,8 +8,9 @@
 //! ```
 
 use crate::account::{Account, Left};
+use crate::sync::{Mutex, MutexGuard};
 use fairlead_ir::NanoUsd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Who pays. The order is the one in which they are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
