@@ -62,7 +62,8 @@ fn reserve_and_settle() {
         let of_team = |key: usize| -> Chain { Arc::new([account.clone(), team.clone(), keys[key].clone()]) };
         let chains: [Chain; 3] = [of_team(0), of_team(1), Arc::new([account.clone(), keys[2].clone()])];
         // The chain, what is held at least and at most, what is added, what is charged; less than nothing: nobody is charged.
-        let calls = [(0, 25, 25, 0, 25), (0, 10, 30, 5, 12), (1, 30, 30, 0, -1), (1, 20, 35, 10, 20), (2, 45, 45, 0, 40), (2, 30, 60, 0, 30)];
+        let calls =
+            [(0, 25, 25, 0, 25), (0, 10, 30, 5, 12), (1, 30, 30, 0, -1), (1, 20, 35, 10, 20), (2, 45, 45, 0, 40), (2, 30, 60, 0, 30)];
         let threads: Vec<_> = calls
             .map(|(chain, least, most, more, charged)| {
                 let scopes = chains[chain].clone();
@@ -111,7 +112,9 @@ fn a_budget_for_two() {
         let threads: Vec<_> = (0..5)
             .map(|_| {
                 let chain = chain.clone();
-                thread::spawn(move || reserve(&chain, NanoUsd(10), NanoUsd(10), NOW_MS).map(|held| held.settle(NanoUsd(10), NOW_MS)).is_ok())
+                thread::spawn(move || {
+                    reserve(&chain, NanoUsd(10), NanoUsd(10), NOW_MS).map(|held| held.settle(NanoUsd(10), NOW_MS)).is_ok()
+                })
             })
             .collect();
         let again = key.clone();
