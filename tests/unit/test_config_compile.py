@@ -123,6 +123,9 @@ def test_the_contracts_sample() -> None:
     }
     (model,) = [model for model in found["models"] if model["id"] == "acme/fast"]
     assert model == {
+        "rpm": None,
+        "tpm": None,
+        "max_concurrency": None,
         "id": "acme/fast",
         "aliases": [],
         "max_completion_tokens": 16384,

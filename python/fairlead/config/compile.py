@@ -205,6 +205,9 @@ def _wire_model(view: ModelView) -> wire.Model:
         aliases=[*view.aliases],
         max_completion_tokens=most_completion_tokens(view),
         endpoints=[_wire_endpoint(view, endpoint) for endpoint in view.endpoints],
+        rpm=view.rpm,
+        tpm=view.tpm,
+        max_concurrency=view.max_concurrency,
     )
 
 

@@ -104,6 +104,9 @@ class Model(Struct, frozen=True, kw_only=True):
     aliases: list[str]
     max_completion_tokens: int | None
     endpoints: list[Endpoint]
+    rpm: int | None
+    tpm: int | None
+    max_concurrency: int | None
 
 
 class Preset(Struct, frozen=True, kw_only=True):

@@ -468,4 +468,121 @@ mod tests {
         let account = tenants.known.lock().get(Kind::Account, 1);
         assert_eq!(account.gate.rates().free.as_ref().unwrap().minute.remaining(now_ns), 17);
     }
+
+    fn hasher() -> KeyHasher {
+        KeyHasher::new(b"secret")
+    }
+
+    fn apply(tenants: &Tenants, seq: u64, scopes: &str) {
+        let delta = format!(r#"{{"epoch":1,"seq":{seq},"upsert":[{{"id":3,"hash":"","account":1,"team":2}}],"scopes":[{scopes}]}}"#);
+        tenants.apply(&serde_json::from_str(&delta).unwrap(), NOW_MS).unwrap();
+    }
+
+    /// Whose call it is that names `user`; with room for two.
+    fn named(tenants: &Tenants, user: Option<&str>, now_ms: u64) -> Result<Arc<Chain>, Stranger> {
+        tenants.with_end_user(tenants.chain(3).unwrap(), user, (&hasher(), 2), now_ms)
+    }
+
+    #[test]
+    fn end_users_are_the_narrowest_ones_that_are_limited() {
+        let tenants = Tenants::default();
+        apply(&tenants, 1, r#"{"kind":"account","id":1,"rpm":5}"#);
+        assert_eq!(named(&tenants, Some("ann"), NOW_MS).unwrap().end_user(), 0, "nobody limits them");
+        apply(&tenants, 2, r#"{"kind":"account","id":1,"end_user":{"rpm":5}}"#);
+        let of_account = named(&tenants, Some("ann"), NOW_MS).unwrap().end_user();
+        apply(&tenants, 3, r#"{"kind":"key","id":3,"end_user":{"rpm":2,"required":true}}"#);
+        let of_key = named(&tenants, Some("ann"), NOW_MS).unwrap().end_user();
+        assert!(of_account != 0 && of_key != 0 && of_account != of_key);
+        assert_eq!(named(&tenants, Some("ann"), NOW_MS).unwrap().end_user(), of_key, "it is the same one");
+        assert_ne!(named(&tenants, Some("ben"), NOW_MS).unwrap().end_user(), of_key);
+        for nobody in [None, Some("")] {
+            assert_eq!(named(&tenants, nobody, NOW_MS).err(), Some(Stranger::Nameless));
+        }
+        apply(&tenants, 4, r#"{"kind":"key","id":3}"#);
+        assert_eq!(named(&tenants, Some("ann"), NOW_MS).unwrap().end_user(), of_account);
+        assert_eq!(named(&tenants, None, NOW_MS).unwrap().end_user(), 0);
+        let wrong = r#"{"epoch":1,"seq":5,"scopes":[{"kind":"key","id":3,"end_user":{"budget":{"interval":"total","limit_nanousd":1}}}]}"#;
+        let error = tenants.apply(&serde_json::from_str(wrong).unwrap(), NOW_MS).unwrap_err();
+        assert!(error.to_string().contains("scopes.key.3.end_user.budget.interval"), "{error}");
+    }
+
+    #[test]
+    fn end_users_are_forgotten_when_nothing_of_them_is_left() {
+        let tenants = Tenants::default();
+        apply(&tenants, 1, r#"{"kind":"key","id":3,"end_user":{"rpm":2,"budget":{"interval":"day","limit_nanousd":100}}}"#);
+        let spend = |user: &str, now_ms: u64| {
+            let chain = named(&tenants, Some(user), now_ms)?;
+            let held = fairlead_ledger::hold::reserve(&chain.scopes, NanoUsd(60), NanoUsd(60), now_ms);
+            Ok::<_, Stranger>(held.map(|held| held.settle(NanoUsd(60), now_ms)).map_err(|shortage| shortage.kind))
+        };
+        assert_eq!(spend("ann", NOW_MS), Ok(Ok(())));
+        assert_eq!(spend("ann", NOW_MS), Ok(Err(Kind::EndUser)), "60 of 100 are spent");
+        assert_eq!(spend("ben", NOW_MS), Ok(Ok(())));
+        assert_eq!(spend("cleo", NOW_MS), Err(Stranger::TooMany));
+        assert_eq!(spend("cleo", NOW_MS + 60_000), Err(Stranger::TooMany));
+        // The next day nothing is left to remember of them.
+        assert_eq!(spend("cleo", NOW_MS + DAY_MS), Ok(Ok(())));
+        assert_eq!(spend("ann", NOW_MS + DAY_MS), Ok(Ok(())));
+        assert_eq!(spend("ben", NOW_MS + DAY_MS), Err(Stranger::TooMany));
+        assert_eq!(tenants.audit(NOW_MS + DAY_MS), []);
+    }
+
+    #[test]
+    fn a_start_knows_what_end_users_and_models_had_before() {
+        let snapshot = r#"{"version":1,"providers":[{"slug":"p","name":"P","dialects":{"openai_chat":"http://127.0.0.1:1/v1"},"auth":{"scheme":"bearer"},
+            "keys":[]}],"models":[{"id":"acme/fast","rpm":10,"endpoints":[{"id":1,"provider":"p","upstream_model":"m","price":{"prompt":1,"completion":1}}]}]}"#;
+        let snapshot = fairlead_snapshot::Snapshot::from_json(snapshot.as_bytes()).unwrap();
+        let tenants = Tenants::default();
+        let limits = r#"{"kind":"key","id":3,"end_user":{"rpm":5,"budget":{"interval":"week","limit_nanousd":100}}}"#;
+        apply(&tenants, 1, limits);
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        let id = named(&tenants, Some("ann"), NOW_MS).unwrap().end_user();
+        let model = tenants.models.get("acme/fast").unwrap().id;
+
+        // Another process, with the same secret.
+        let tenants = Tenants::default();
+        apply(&tenants, 1, limits);
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        let spending = format!(
+            r#"{{"at_ms":{NOW_MS},"scopes":[],"models":[{{"model":"acme/fast","requests":2,"tokens":9}},{{"model":"x","requests":9,"tokens":9}}],
+                "end_users":[{{"id":{id},"day":1,"week":40,"month":50,"requests":2,"tokens":9}}]}}"#
+        );
+        let today = NOW_MS - NOW_MS % DAY_MS;
+        let recent = Recent { requests: 1, tokens: 5, free_requests: 0 };
+        let unapplied = |scope, id| Unapplied { scope, id, day_start_ms: today, charged: NanoUsd(30), free_requests: 0, recent };
+        let journal = [unapplied(Places::END_USER, id), unapplied(Places::MODEL, model)];
+        tenants.resume(&serde_json::from_str(&spending).unwrap(), &journal, None);
+        let chain = named(&tenants, Some("ann"), NOW_MS).unwrap();
+        let left = chain.scopes.last().unwrap().books().left(NOW_MS).unwrap();
+        assert_eq!((left.amount, left.spent), (NanoUsd(30), NanoUsd(70)));
+        let user = chain.tenants.last().unwrap();
+        assert_eq!(user.gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), 2);
+        let model = tenants.models.get("acme/fast").unwrap();
+        assert_eq!(model.gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), 7);
+        assert_eq!(tenants.audit(NOW_MS), []);
+        // A reload keeps what was taken, also where the model has no rates for a while and somebody holds it.
+        let free = fairlead_snapshot::Snapshot::from_json(br#"{"version":2,"providers":[],"models":[]}"#).unwrap();
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        assert_eq!(tenants.models.get("acme/fast").unwrap().gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), 7);
+        drop(model);
+        tenants.models.apply(&free, &hasher(), NOW_MS);
+        assert!(tenants.models.get("acme/fast").is_none());
+    }
+
+    #[test]
+    fn a_wrong_number_is_found() {
+        let tenants = Tenants::default();
+        apply(&tenants, 1, r#"{"kind":"key","id":3,"end_user":{"rpm":5}}"#);
+        let chain = named(&tenants, Some("ann"), NOW_MS).unwrap();
+        let held = fairlead_ledger::hold::reserve(&chain.scopes, NanoUsd(60), NanoUsd(60), NOW_MS).unwrap();
+        assert_eq!(tenants.audit(NOW_MS), []);
+        held.settle(NanoUsd(50), NOW_MS);
+        assert_eq!(tenants.audit(NOW_MS), []);
+        for (at, broken) in [(0, Broken::Reserved), (2, Broken::Spent), (3, Broken::Windows)] {
+            let scope = &chain.scopes[at];
+            scope.books().falsify(broken);
+            assert!(tenants.audit(NOW_MS).contains(&(scope.kind, scope.id, broken)), "{broken:?}");
+        }
+        assert_eq!(tenants.audit(NOW_MS).len(), 3);
+    }
 }

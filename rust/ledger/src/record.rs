@@ -57,6 +57,8 @@ pub struct Progress<T = String> {
     pub number: u32,
     /// How far.
     pub reach: Reach<T>,
+    /// What is held for it by then; 0 where that is what its reservation says.
+    pub reserved: NanoUsd,
 }
 
 /// How far a call has come. A reservation without any such note was sent at once, as far as is known.

@@ -58,6 +58,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Completion tokens reserved for a request that names no limit.
     pub reserve_completion_tokens: u64,
+    /// Web searches reserved for a request that lets its provider make as many as it likes.
+    pub reserve_web_searches: u64,
     /// Most attempts for one request, the first included.
     pub attempts: usize,
     /// Whether a second attempt may begin beside one that is slow to bring its first token.
@@ -100,6 +102,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             reserve_completion_tokens: 4096,
+            reserve_web_searches: 10,
             attempts: 3,
             hedge: false,
             open_catalogue: false,

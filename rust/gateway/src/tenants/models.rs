@@ -37,7 +37,7 @@ impl Models {
         let mut known = self.0.lock();
         // One that is in use is come back to when its rates are.
         known.retain(|name, gate| Arc::strong_count(gate) > 1 || snapshot.model(name).is_some_and(|model| model.rates.is_some()));
-        for gate in known.values() {
+        for (_, gate) in known.iter().filter(|(name, _)| snapshot.model(name).is_none_or(|model| model.rates.is_none())) {
             gate.gate.rates().limit(&RateLimits::default(), now_ns);
         }
         for (model, rates) in snapshot.models.iter().filter_map(|model| Some((model, model.rates.as_deref()?))) {
