@@ -161,6 +161,8 @@ class Limits(Table):
     """End users remembered of each key, user, team or account that limits its end users."""
     reserve_completion_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] = 4_096
     """Completion tokens reserved for a request that names no limit."""
+    reserve_web_searches: Annotated[int, Meta(ge=0, le=100_000)] = 10
+    """Web searches reserved for a request that lets its provider make as many as it likes."""
 
 
 ProviderSecret = Annotated[str, Meta(pattern=r"^([!-~]{1,4096}|\s*\{[\s\S]{1,65536})$", description="a secret of visible ASCII characters")]

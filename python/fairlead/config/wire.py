@@ -163,6 +163,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     timeouts: dict[str, int]
     limits: dict[str, int]
     reserve_completion_tokens: int
+    reserve_web_searches: int
     attempts: int
     hedge: bool
     open_catalogue: bool
