@@ -425,6 +425,13 @@ class Engine:
         """What an account, team, user or key has spent in the day, the week, the month and in total, and what its running calls hold back.
         Nano-dollars, as of now. Raises ValueError for another kind."""
 
+    def audit(self) -> list[tuple[str, int, str, str]]:
+        """Holds the books of everybody who pays against the other side of every entry, and counts what does not hold: kind, id, what is
+        wrong in a word and in a sentence, of each."""
+
+    def count_database_violations(self, more: int) -> None:
+        """Counts so many who have spent something else by the books than by the database."""
+
     def apply_keys(self, delta: bytes) -> int:
         """Applies a delta of keys; returns the position reached. A wrong one raises ValueError and changes nothing."""
 

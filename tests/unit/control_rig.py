@@ -119,6 +119,8 @@ class FakeJournal:
         self.resumed: list[bytes] = []
         self.counted: dict[tuple[str, int], tuple[int, int, int, int, int]] = {}
         self.free: dict[int, tuple[int, int]] = {}
+        self.broken: list[tuple[str, int, str, str]] = []
+        self.violations = 0
 
     def settle(self, generations: Iterable[tuple[Any, ...]]) -> None:
         """Appends generations without attempts."""
@@ -144,6 +146,12 @@ class FakeJournal:
 
     def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int] | None:
         return self.counted.get((kind, id))
+
+    def audit(self) -> list[tuple[str, int, str, str]]:
+        return self.broken
+
+    def count_database_violations(self, more: int) -> None:
+        self.violations += more
 
     def free_requests(self, account: int) -> tuple[int, int] | None:
         return self.free.get(account)

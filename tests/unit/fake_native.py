@@ -59,6 +59,12 @@ class Engine:
     def spending(self, kind: str, id: int) -> None:
         return None
 
+    def audit(self) -> list[Any]:
+        return []
+
+    def count_database_violations(self, more: int) -> None:
+        raise AssertionError("nobody counts here")
+
     def free_requests(self, account: int) -> None:
         return None
 

@@ -892,6 +892,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 9, "integrity": "ok", "newest_settled_at_ms": None})
+        assert (status["version"], status["database"]) == ("0", {"schema": 12, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

@@ -75,6 +75,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "`[users.NAME]`": schema.User,
     "Limits of keys, teams and users": schema.Limited,
     "`budgets`": schema.Budget,
+    "`end_user`": schema.EndUser,
     "`[free_tier]`": schema.FreeTier,
     "`[alerts]`": schema.Alerts,
     "`smtp`": schema.Smtp,

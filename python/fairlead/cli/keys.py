@@ -60,8 +60,38 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help='a further limit, such as "50/monthly"; may be repeated',
     )
     parser.add_argument(
+        "--end-user",
+        type=end_user,
+        metavar="LIMITS",
+        default=_UNSAID,
+        help='limits of each end user (the body\'s "user"), such as "0.50/daily,20rpm,required"; "none" takes them away',
+    )
+    parser.add_argument(
         "--strict-budget", action="store_true", default=None, help="never spend more than a limit, not by an estimate either"
     )
+
+
+def end_user(text: str) -> dict[str, Any] | None:
+    """Limits of end users on the command line, as `keys list` shows them: `0.50/daily,20rpm,required`; `none` takes them away."""
+    if text == "none":
+        return None
+    limits: dict[str, Any] = {}
+    for part in text.split(","):
+        limit, _, reset = part.partition("/")
+        unit = next((unit for unit in _UNITS if part.endswith(unit) and part[: -len(unit)].isdigit()), None)
+        if part == "required":
+            limits["required"] = True
+        elif unit is not None:
+            limits[_UNITS[unit]] = count(part[: -len(unit)])
+        elif reset in RESETS:
+            limits |= {"limit_usd": amount(limit), "limit_reset": reset}
+        else:
+            raise argparse.ArgumentTypeError(f'expected limits such as "0.50/daily,20rpm,1000tpm,2at-once,required", got {part[:80]!r}')
+    return limits
+
+
+_UNITS = {"rpm": "rpm", "tpm": "tpm", "at-once": "max_concurrency"}
+_UNSAID = object()
 
 
 def budget(text: str) -> dict[str, Any]:
@@ -83,7 +113,8 @@ def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the options say, in the words of the route."""
     said = {name: getattr(arguments, name) for name in ("limit_usd", "limit_reset", "rpm", "tpm", "max_concurrency", "strict_budget")}
     said |= {"budgets": arguments.budget, "team": arguments.team, "user": arguments.user}
-    return {name: value for name, value in said.items() if value is not None}
+    end_user = {} if arguments.end_user is _UNSAID else {"end_user": arguments.end_user}
+    return {name: value for name, value in said.items() if value is not None} | end_user
 
 
 def _create(installation: Installation, arguments: argparse.Namespace) -> int:
@@ -131,14 +162,22 @@ def limits_shown(row: dict[str, Any]) -> list[str]:
     shown = [] if row["limit_usd"] is None else ["/".join(filter(None, (row["limit_usd"], row["limit_reset"])))]
     for each in row["budgets"]:
         shown.append("/".join(filter(None, (each["limit_usd"], each["reset"], "soft" if each["soft"] else None))))
-    return shown + [f"{row[name]}{unit}" for name, unit in (("rpm", "rpm"), ("tpm", "tpm"), ("max_concurrency", "at-once")) if row[name]]
+    shown += _rates_shown(row)
+    if (each := row["end_user"]) is not None:
+        limit = [f"{each['limit_usd']}/{each['limit_reset']}"] if each["limit_usd"] is not None else []
+        shown.append("end-user:" + ",".join([*limit, *_rates_shown(each), *(["required"] if each["required"] else [])]))
+    return shown
+
+
+def _rates_shown(row: dict[str, Any]) -> list[str]:
+    return [f"{row[name]}{unit}" for unit, name in _UNITS.items() if row[name]]
 
 
 def _limit(installation: Installation, arguments: argparse.Namespace) -> int:
     wanted = _limits(arguments)
     if arguments.no_limits:
         nothing = dict.fromkeys(("limit_usd", "limit_reset", "rpm", "tpm", "max_concurrency"))
-        wanted = {**nothing, "budgets": [], "strict_budget": False} | wanted
+        wanted = {**nothing, "budgets": [], "end_user": None, "strict_budget": False} | wanted
     changed = installation.request("PATCH", path_of("admin", "keys", arguments.key), wanted)
     key = changed["data"]
     return _said(changed, f"key {key['id']} ({key['name']}): {' '.join(limits_shown(key)) or 'no limits'}", arguments)

@@ -185,6 +185,7 @@ def _settings(loaded: Loaded, free_tier: wire.FreeTier | None) -> wire.Settings:
     return wire.Settings(
         timeouts=structs.asdict(loaded.config.timeouts),
         reserve_completion_tokens=limits.pop("reserve_completion_tokens"),
+        reserve_web_searches=limits.pop("reserve_web_searches"),
         limits=limits,
         attempts=loaded.config.routing.attempts,
         hedge=loaded.config.routing.hedge,
@@ -205,6 +206,9 @@ def _wire_model(view: ModelView) -> wire.Model:
         aliases=[*view.aliases],
         max_completion_tokens=most_completion_tokens(view),
         endpoints=[_wire_endpoint(view, endpoint) for endpoint in view.endpoints],
+        rpm=view.rpm,
+        tpm=view.tpm,
+        max_concurrency=view.max_concurrency,
     )
 
 

@@ -4,9 +4,9 @@ from msgspec import Struct
 
 from fairlead.catalog.positions import Path
 from fairlead.config.amounts import BadAmount, nanousd
-from fairlead.config.limits import Budget, Limits, doubled, interval
+from fairlead.config.limits import Budget, EndUserLimits, Limits, doubled, interval
 from fairlead.config.load import Loaded
-from fairlead.config.schema import Key, Limited
+from fairlead.config.schema import EndUser, Key, Limited
 
 DEFAULT_ACCOUNT = "default"
 """The account that there is from the start."""
@@ -122,13 +122,31 @@ def _account(loaded: Loaded, place: Path, account: str | None, team: str | None,
     return account or DEFAULT_ACCOUNT
 
 
+def _end_user(loaded: Loaded, place: Path, each: EndUser) -> EndUserLimits:
+    if (each.limit_usd is None) != (each.limit_reset is None):
+        message = "a limit_usd of end users needs a limit_reset (daily, weekly, monthly), and the other way round"
+        loaded.document.report((*place, "limit_reset"), message)
+    return EndUserLimits(
+        limit_nanousd=None if each.limit_usd is None else _amount(loaded, (*place, "limit_usd"), each.limit_usd),
+        limit_interval=interval(each.limit_reset or "daily"),
+        rpm=each.rpm,
+        tpm=each.tpm,
+        max_concurrency=each.max_concurrency,
+        required=each.required,
+    )
+
+
+def _amount(loaded: Loaded, path: Path, text: str) -> int:
+    try:
+        return nanousd(text)
+    except BadAmount as error:
+        loaded.document.report(path, str(error))
+        return 0
+
+
 def _limits(loaded: Loaded, place: Path, limited: Limited) -> Limits:
     def amount(path: Path, text: str) -> int:
-        try:
-            return nanousd(text)
-        except BadAmount as error:
-            loaded.document.report(path, str(error))
-            return 0
+        return _amount(loaded, path, text)
 
     if limited.limit_reset is not None and limited.limit_usd is None:
         loaded.document.report((*place, "limit_reset"), "there is no limit_usd that it could reset; add one")
@@ -147,4 +165,5 @@ def _limits(loaded: Loaded, place: Path, limited: Limited) -> Limits:
         tpm=limited.tpm,
         max_concurrency=limited.max_concurrency,
         budgets=budgets,
+        end_user=None if limited.end_user is None else _end_user(loaded, (*place, "end_user"), limited.end_user),
     )

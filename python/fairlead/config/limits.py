@@ -24,6 +24,19 @@ class Budget(Struct, frozen=True):
         return reset_word(self.interval)
 
 
+class EndUserLimits(Struct, frozen=True):
+    """The limits of each end user of somebody: of whom requests name in their body's `user` field. Absent: no such limit."""
+
+    limit_nanousd: int | None = None
+    limit_interval: str = "day"
+    """`day`, `week` or `month`: nobody is remembered for ever."""
+    rpm: int | None = None
+    tpm: int | None = None
+    max_concurrency: int | None = None
+    required: bool = False
+    """A request has to name one."""
+
+
 class Limits(Struct, frozen=True):
     """The limits of one account, team, user or key. Absent: no such limit."""
 
@@ -38,6 +51,8 @@ class Limits(Struct, frozen=True):
     """Requests at a time."""
     budgets: tuple[Budget, ...] = ()
     """Further ones, at most one per interval and kind."""
+    end_user: EndUserLimits | None = None
+    """What holds for each of its end users."""
 
     def all_budgets(self) -> tuple[Budget, ...]:
         """Its own limit, as a budget, and the further ones."""

@@ -122,6 +122,9 @@ def _view(context: Context, file: ModelFile | None, model: Model, endpoints: lis
         expiration_date=_expiration(endpoints),
         source=source,
         endpoints=inherited,
+        rpm=model.rpm,
+        tpm=model.tpm,
+        max_concurrency=model.max_concurrency,
     )
 
 

@@ -157,8 +157,12 @@ class Limits(Table):
     """Idle connections kept per provider address and worker."""
     body_bytes_per_second: Bytes = 1024
     """The slowest a request body may come after its grace."""
+    end_users: Annotated[int, Meta(ge=1, le=100_000_000)] = 100_000
+    """End users remembered of each key, user, team or account that limits its end users."""
     reserve_completion_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] = 4_096
     """Completion tokens reserved for a request that names no limit."""
+    reserve_web_searches: Annotated[int, Meta(ge=0, le=100_000)] = 10
+    """Web searches reserved for a request that lets its provider make as many as it likes."""
 
 
 ProviderSecret = Annotated[str, Meta(pattern=r"^([!-~]{1,4096}|\s*\{[\s\S]{1,65536})$", description="a secret of visible ASCII characters")]
@@ -283,6 +287,12 @@ class Model(Table):
     """OpenRouter's names. Absent: unknown, not refused."""
     input: list[Modality] | None = None
     output: list[Modality] | None = None
+    rpm: Count | None = None
+    """Most requests per minute of all keys together."""
+    tpm: Count | None = None
+    """Most tokens per minute of all keys together."""
+    max_concurrency: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """Most requests at a time of all keys together."""
     endpoints: Annotated[list[Endpoint], Meta(min_length=1)] | None = None
 
 
@@ -301,6 +311,23 @@ class Budget(Table):
     """Nothing is refused; alerts tell of it."""
 
 
+class EndUser(Table):
+    """`end_user`: what each end user may use and spend, whom requests name in their body's `user` field. Absent: without that limit."""
+
+    limit_usd: Usd | None = None
+    """Most that one may spend, in US dollars; 0: nothing."""
+    limit_reset: LimitReset | None = None
+    """When that limit begins anew. It has to: end users are not remembered for ever."""
+    rpm: Count | None = None
+    """Most requests per minute."""
+    tpm: Count | None = None
+    """Most tokens per minute."""
+    max_concurrency: Concurrency | None = None
+    """Most requests at a time."""
+    required: bool = False
+    """Whether a request without `user` is refused."""
+
+
 class Limited(Table):
     """What a key, a team or a user may use and spend. Absent: without that limit."""
 
@@ -316,6 +343,8 @@ class Limited(Table):
     """Most requests at a time."""
     budgets: list[Budget] = []
     """Further limits of what may be spent."""
+    end_user: EndUser | None = None
+    """What each of its end users may use and spend."""
 
 
 class Key(Limited, kw_only=True):

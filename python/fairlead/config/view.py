@@ -126,6 +126,12 @@ class ModelView(Struct, frozen=True):
     """`catalogue`, `configuration`, or `catalogue+configuration` for an entry that overrides the catalogue's."""
     endpoints: tuple[EndpointView, ...]
     """In the order of preference. Never empty."""
+    rpm: int | None = None
+    """Most requests per minute of all keys together; None: not limited."""
+    tpm: int | None = None
+    """Most tokens per minute likewise."""
+    max_concurrency: int | None = None
+    """Most requests at a time likewise."""
 
 
 class ProviderView(Struct, frozen=True):

@@ -104,6 +104,9 @@ class Model(Struct, frozen=True, kw_only=True):
     aliases: list[str]
     max_completion_tokens: int | None
     endpoints: list[Endpoint]
+    rpm: int | None
+    tpm: int | None
+    max_concurrency: int | None
 
 
 class Preset(Struct, frozen=True, kw_only=True):
@@ -160,6 +163,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     timeouts: dict[str, int]
     limits: dict[str, int]
     reserve_completion_tokens: int
+    reserve_web_searches: int
     attempts: int
     hedge: bool
     open_catalogue: bool

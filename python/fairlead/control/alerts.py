@@ -16,7 +16,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.message import EmailMessage
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ class Alert(NamedTuple):
     subject: str
     """Names it and its window: of each there is one."""
     kind: str
-    """`budget`, `low_balance` or `unusual_spend`."""
+    """`budget`, `low_balance`, `unusual_spend` or `ledger`."""
     text: str
     facts: dict[str, Any]
 
@@ -64,11 +64,13 @@ def find(connection: sqlite3.Connection, settings: AlertSettings, enforce_credit
     return found
 
 
-async def raise_all(database: Database, settings: AlertSettings, enforce_credits: bool, now_ms: int) -> list[Alert]:
-    """Stores and logs what is to be told and was not; returns it."""
+async def raise_all(
+    database: Database, settings: AlertSettings, enforce_credits: bool, now_ms: int, beside: Sequence[Alert] = ()
+) -> list[Alert]:
+    """Stores and logs what is to be told and was not, and what was found `beside` it; returns it."""
 
     def fresh(connection: sqlite3.Connection) -> list[Alert]:
-        found = find(connection, settings, enforce_credits, now_ms)
+        found = [*find(connection, settings, enforce_credits, now_ms), *beside]
         known = stored.known_subjects(connection, [alert.subject for alert in found]) if found else set()
         return [alert for alert in found if alert.subject not in known]
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from fairlead.config.limits import Limits
+from fairlead.config.limits import EndUserLimits, Limits
 from fairlead.control.db.queries import Key
 
 Row = dict[str, Any]
@@ -73,9 +73,19 @@ def _scope(scope: ScopeLimits) -> Row:
     row |= {name: value for name, value in rates.items() if value is not None}
     if budgets := _budgets(limits):
         row["budgets"] = budgets
+    if limits.end_user is not None:
+        row["end_user"] = _end_user(limits.end_user)
     if scope.bought_nanousd:
         row["bought_nanousd"] = scope.bought_nanousd
     return row | {"granted_nanousd": scope.granted_nanousd}
+
+
+def _end_user(each: EndUserLimits) -> Row:
+    rates = {"rpm": each.rpm, "tpm": each.tpm, "max_concurrency": each.max_concurrency}
+    row: Row = {name: value for name, value in rates.items() if value is not None}
+    if each.limit_nanousd is not None:
+        row["budget"] = {"interval": each.limit_interval, "limit_nanousd": each.limit_nanousd}
+    return row | {"required": each.required}
 
 
 def _budgets(limits: Limits) -> list[Row]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from fairlead.control.db import Database, queries
+from fairlead.control.db import Database, end_users, queries
 from fairlead.control.db.queries import ATTEMPT_COLUMNS, DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
 from fairlead.control.db.rollups import NOBODYS_FAULT, Fold, summed, sums
 from fairlead.control.engine import Batch, Journal, OpenReader, Reader
@@ -207,6 +207,8 @@ def apply(connection: sqlite3.Connection, batch: Batch, fold: Fold) -> None:
         fold.take(fresh, attempts)
         if any(row[_SPLIT] for row in fresh):
             queries.add_arms(connection, arms_of("split", [row for row in fresh if row[_SPLIT]], attempts))
+        if charges := [row for row in map(_end_user_of, fresh) if row[0]]:
+            end_users.add(connection, charges)
         queries.touch_keys(connection, _last_used(fresh))
     queries.move_cursors(connection, batch.cursors)
 
@@ -255,6 +257,7 @@ _ID, _KEY, _STARTED = (_COLUMN[name] for name in ("id", "key_id", "started_at_ms
 _SPLIT, _OUTCOME, _STREAMED = (_COLUMN[name] for name in ("split", "outcome", "streamed"))
 _CONTENT, _TOTAL = (_COLUMN[name] for name in ("content_us", "total_us"))
 _ERROR_OF_ATTEMPT, _FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("error"), ATTEMPT_COLUMNS.index("flags")
+_end_user_of = itemgetter(*(_COLUMN[name] for name in ("end_user_id", "settled_at_ms", "charged_nanousd")))
 _place = itemgetter(*(_COLUMN[name] for name in ("account_id", "settled_at_ms", "split", "arm")))
 
 

@@ -40,6 +40,14 @@ class Engine(Journal, Protocol):
         nano-dollars, as of the call; None where nobody counts."""
         ...
 
+    def audit(self) -> list[tuple[str, int, str, str]]:
+        """Whose books do not hold: kind, id, what is wrong in a word and in a sentence. It counts them."""
+        ...
+
+    def count_database_violations(self, more: int) -> None:
+        """Counts so many whose books are not what the database says."""
+        ...
+
     def load_snapshot(self, blob: bytes) -> int:
         """Puts a configuration in force and returns its version; ValueError leaves the old one."""
         ...

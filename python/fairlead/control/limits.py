@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from fairlead.catalog.schema import Count
 from fairlead.config.amounts import BadAmount, nanousd, nanousd_of_number
-from fairlead.config.limits import RESETS, Budget, Limits, doubled, interval, reset_word
+from fairlead.config.limits import RESETS, Budget, EndUserLimits, Limits, doubled, interval, reset_word
 from fairlead.config.schema import Concurrency
 from fairlead.control.db.queries import Usage
 from fairlead.control.money import usd, usd_number
@@ -28,6 +28,17 @@ class BudgetBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     soft: bool = False
 
 
+class EndUserBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`end_user` in a body: all of what holds for each end user."""
+
+    limit_usd: str | None = None
+    limit_reset: str | None = None
+    rpm: Count | None = None
+    tpm: Count | None = None
+    max_concurrency: Concurrency | None = None
+    required: bool = False
+
+
 class LimitsBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The limits in a body: what is absent stays, null takes a limit away. `budgets` replaces all of them."""
 
@@ -37,6 +48,7 @@ class LimitsBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tpm: Count | UnsetType | None = UNSET
     max_concurrency: Concurrency | UnsetType | None = UNSET
     budgets: Annotated[list[BudgetBody], msgspec.Meta(max_length=MOST_BUDGETS)] | UnsetType = UNSET
+    end_user: EndUserBody | UnsetType | None = UNSET
 
     def says_limits(self) -> bool:
         """Whether it says anything of them."""
@@ -49,6 +61,8 @@ class LimitsBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         }
         if self.budgets is not UNSET:
             changes["budgets"] = _budgets(self.budgets)
+        if self.end_user is not UNSET:
+            changes["end_user"] = None if self.end_user is None else _end_user(self.end_user)
         limit: int | UnsetType | None = UNSET
         if self.limit_usd is not UNSET:
             limit = None if self.limit_usd is None else amount("limit_usd", self.limit_usd)
@@ -100,6 +114,19 @@ def fields(limits: Limits, usage: Usage) -> dict[str, Any]:
         "tpm": limits.tpm,
         "max_concurrency": limits.max_concurrency,
         "budgets": [_budget(budget, usage) for budget in limits.budgets],
+        "end_user": None if limits.end_user is None else _end_user_fields(limits.end_user),
+    }
+
+
+def _end_user_fields(each: EndUserLimits) -> dict[str, Any]:
+    has_limit = each.limit_nanousd is not None
+    return {
+        "limit_usd": usd(each.limit_nanousd) if each.limit_nanousd is not None else None,
+        "limit_reset": reset_word(each.limit_interval) if has_limit else None,
+        "rpm": each.rpm,
+        "tpm": each.tpm,
+        "max_concurrency": each.max_concurrency,
+        "required": each.required,
     }
 
 
@@ -119,6 +146,19 @@ def _budget(budget: Budget, usage: Usage) -> dict[str, Any]:
         "spent_usd": usd(spent(usage, budget.interval)),
         "remaining_usd": usd(remaining(usage, budget)),
     }
+
+
+def _end_user(body: EndUserBody) -> EndUserLimits:
+    if (body.limit_usd is None) != (body.limit_reset is None):
+        raise invalid("end_user.limit_reset: a limit_usd of end users needs a limit_reset, and the other way round")
+    return EndUserLimits(
+        limit_nanousd=None if body.limit_usd is None else amount("end_user.limit_usd", body.limit_usd),
+        limit_interval=_interval("end_user.limit_reset", body.limit_reset or "daily"),
+        rpm=body.rpm,
+        tpm=body.tpm,
+        max_concurrency=body.max_concurrency,
+        required=body.required,
+    )
 
 
 def _budgets(bodies: list[BudgetBody]) -> tuple[Budget, ...]:

@@ -6,12 +6,14 @@ from collections import Counter
 import msgspec
 
 from fairlead.config.limits import Budget, Limits
-from fairlead.control.db import queries, scopes
+from fairlead.control.db import end_users, queries, scopes
 from fairlead.control.db.queries import DAY_MS, Dim, Usage
 from fairlead.control.engine import Engine
 from fairlead.control.windows import window_starts
 
 MINUTE_MS = 60_000
+END_USER, MODEL = "end user", "model"
+"""What has rates or budgets of its own and is no scope of the books."""
 DIMS = {scopes.ACCOUNT: Dim.TOTAL, scopes.TEAM: Dim.TEAM, scopes.USER: Dim.USER, scopes.KEY: Dim.KEY}
 
 
@@ -25,17 +27,30 @@ def stored(connection: sqlite3.Connection, now_ms: int) -> bytes:
         for id, usage in queries.usage_by(connection, days, dim).items()
         if id
     ]
-    requests, tokens = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    requests, tokens = Counter[tuple[str, int | str]](), Counter[tuple[str, int | str]]()
     for ids, count, used in queries.begun_since(connection, now_ms - MINUTE_MS):
-        for scope in zip(DIMS, ids, strict=True):
-            requests[scope] += count
-            tokens[scope] += used
-    recent = [{"kind": kind, "id": id, "requests": requests[kind, id], "tokens": tokens[kind, id]} for kind, id in requests if id]
+        for kind, of in zip((*DIMS, END_USER, MODEL), ids, strict=True):
+            requests[kind, of] += count
+            tokens[kind, of] += used
+    recent = [
+        {"kind": kind, "id": id, "requests": requests[kind, id], "tokens": tokens[kind, id]} for kind, id in requests if id and kind in DIMS
+    ]
+    models = [
+        {"model": model, "requests": requests[kind, model], "tokens": tokens[kind, model]} for kind, model in requests if kind == MODEL
+    ]
     free = [
         {"id": account, "day": day, "minute": minute}
         for account, day, minute in queries.free_requests(connection, days[0] * DAY_MS, now_ms - MINUTE_MS)
     ]
-    return msgspec.json.encode({"scopes": rows, "at_ms": now_ms, "recent": recent, "free": free})
+    sums = end_users.spent(connection, days[:3])
+    named = sums.keys() | {id for kind, id in requests if kind == END_USER and isinstance(id, int) and id}
+    of_end_users = [
+        sums.get(id, end_users.Spent(0, 0, 0))._asdict() | {"id": id, "requests": requests[END_USER, id], "tokens": tokens[END_USER, id]}
+        for id in named
+    ]
+    return msgspec.json.encode(
+        {"scopes": rows, "at_ms": now_ms, "recent": recent, "free": free, "models": models, "end_users": of_end_users}
+    )
 
 
 def now(engine: Engine, kind: str, id: int, limits: Limits, in_database: Usage) -> Usage:

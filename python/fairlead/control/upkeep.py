@@ -1,9 +1,11 @@
-"""What is done from time to time, whether anybody asks or not: credit expires, alerts are raised and sent."""
+"""What is done from time to time, whether anybody asks or not: credit expires, the books are audited, alerts are raised and sent."""
 
 import asyncio
 import logging
 
 from fairlead.control import alerts, credits
+from fairlead.control.audit import Auditor
+from fairlead.control.db import end_users
 from fairlead.control.desk import Desk
 from fairlead.control.drain import Behind
 
@@ -18,6 +20,7 @@ class Upkeep:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._failure: str | None = None
+        self._auditor = Auditor()
 
     async def run(self) -> None:
         """Until cancelled. What fails is logged once and tried again."""
@@ -38,9 +41,11 @@ class Upkeep:
     async def once(self) -> None:
         """One round, by what was settled until now."""
         desk = self._desk
-        await desk.drainer.catch_up()
+        wrong = await self._auditor.look(desk)
         now_ms = desk.now_ms()
         if await desk.database.read(lambda connection: credits.is_due(connection, now_ms)):
             await asyncio.to_thread(credits.expire, desk.directory, now_ms)
-        await alerts.raise_all(desk.database, desk.alerts, desk.credits.enforce, now_ms)
+        if await desk.database.read(lambda connection: end_users.is_due(connection, now_ms)):
+            await desk.database.write(lambda connection: end_users.forget(connection, now_ms))
+        await alerts.raise_all(desk.database, desk.alerts, desk.credits.enforce, now_ms, wrong)
         await alerts.deliver(desk.database, desk.alerts, now_ms)

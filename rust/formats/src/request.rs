@@ -148,6 +148,9 @@ impl RequestScan {
 }
 
 mod routing;
+mod searches;
+
+pub use searches::Searches;
 
 impl RequestScan {
     /// A scan of a body that was made of the one that these facts are of: it asks for the same in the same way.

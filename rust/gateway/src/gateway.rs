@@ -15,6 +15,7 @@ use crate::worker::{Books, unix_ms};
 use arc_swap::ArcSwap;
 use fairlead_formats::translate::seals::{self, Keeper};
 use fairlead_journal::{Cursor, Durability, Journal, Unapplied};
+use fairlead_ledger::account::Broken;
 use fairlead_ledger::hold::Kind;
 use fairlead_router::{Board, Pins, Registry};
 use fairlead_snapshot::{Directory, KeyHasher, Snapshot, SnapshotError, wire};
@@ -70,7 +71,13 @@ pub(crate) struct Shared {
     released: AtomicBool,
     drain_ms: AtomicU64,
     failure: Mutex<Option<String>>,
+    /// Invariants of the ledger that did not hold, by their place in [`VIOLATIONS`].
+    violations: [AtomicU64; VIOLATIONS.len()],
 }
+
+/// What may be wrong with the ledger, as metrics have it: of books in memory, and between them and the database.
+pub(crate) const VIOLATIONS: [&str; Broken::ALL.len() + 1] =
+    [Broken::Reserved.name(), Broken::Spent.name(), Broken::Windows.name(), "database"];
 
 /// Begins the log of decisions in this folder, for workers that are made from then on.
 pub(crate) fn log_decisions(shared: &Arc<Shared>, folder: &Path) -> Result<(), StartError> {
@@ -113,6 +120,7 @@ impl Shared {
             released: AtomicBool::new(false),
             drain_ms: AtomicU64::new(0),
             failure: Mutex::new(None),
+            violations: Default::default(),
         })
     }
 
@@ -143,7 +151,10 @@ impl Shared {
     pub(crate) fn load_snapshot(&self, json: &[u8]) -> Result<u64, SnapshotError> {
         let snapshot = pipeline::snapshot(json)?;
         let version = snapshot.version;
-        self.board.store(Arc::new(Board::new(Arc::new(snapshot), &self.registry)?));
+        let board = Board::new(Arc::new(snapshot), &self.registry)?;
+        // Before anybody can ask for a model that has rates now.
+        self.tenants.models.apply(board.snapshot(), &self.hasher, unix_ms());
+        self.board.store(Arc::new(board));
         Ok(version)
     }
 
@@ -201,6 +212,7 @@ impl Shared {
             snapshot_version: self.board.load().snapshot().version,
             keys: self.directory.len(),
             waiting: self.board.load().queue().len(),
+            violations: std::array::from_fn(|at| (VIOLATIONS[at], self.violations[at].load(Ordering::Relaxed))),
         };
         render(self.counters.iter().map(Arc::as_ref), &gauges)
     }
@@ -366,6 +378,24 @@ impl Gateway {
     pub fn spending(&self, kind: &str, id: u64) -> Option<[i64; 5]> {
         let kind = Kind::from_name(kind)?;
         Some(self.shared.tenants.spending(kind, id, unix_ms()).map(|amount| amount.0))
+    }
+
+    /// Holds the books of everybody who pays against the other side of every entry (`reliability.md` 3.2), and counts what does not hold: whose it
+    /// is, and what is wrong in a word and in a sentence. A few additions for each, none of them while a request waits.
+    pub fn audit(&self) -> Vec<(&'static str, u64, &'static str, &'static str)> {
+        let found = self.shared.tenants.audit(unix_ms());
+        found
+            .into_iter()
+            .map(|(kind, id, broken)| {
+                self.shared.violations[broken as usize].fetch_add(1, Ordering::Relaxed);
+                (kind.name(), id, broken.name(), broken.what())
+            })
+            .collect()
+    }
+
+    /// Counts so many who have spent something else by the books than by the database.
+    pub fn count_database_violations(&self, more: u64) {
+        self.shared.violations[VIOLATIONS.len() - 1].fetch_add(more, Ordering::Relaxed);
     }
 
     /// Binds the port and starts the threads.

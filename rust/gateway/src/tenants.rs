@@ -4,17 +4,22 @@
 //! After a restart it is read again: what was spent exactly; of rates, what generations that began in the last minute took of them counts as
 //! taken just now, so that nobody has a fresh burst.
 
+pub(crate) mod end_users;
+pub(crate) mod models;
+
 use arc_swap::ArcSwap;
+use end_users::{Before, EndUsers, Remembered, Stranger};
 use fairlead_ir::{Interval, NanoUsd};
 use fairlead_journal::{Recent, Unapplied};
 use fairlead_ledger::Scopes;
-use fairlead_ledger::account::{Allowance, Budget, Spent};
+use fairlead_ledger::account::{Allowance, Broken, Budget, Spent};
 use fairlead_ledger::hold::{Kind, Scope};
-use fairlead_limits::{Bucket, Concurrency, FreeTier, FreeTierLimits, Rate};
+use fairlead_limits::{FreeTier, FreeTierLimits, Gate, Rate, RateLimits};
 use fairlead_snapshot::wire::{self, BudgetInterval, ScopeKind};
-use fairlead_snapshot::{Settings, SnapshotError};
+use fairlead_snapshot::{KeyHasher, Settings, SnapshotError};
 use foldhash::fast::RandomState;
-use parking_lot::{Mutex, MutexGuard};
+use models::Models;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,21 +28,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// One of them.
 pub(crate) struct Tenant {
     pub(crate) scope: Arc<Scope>,
-    /// Whether there is anything to ask `rates` for.
+    /// Whether there is anything to ask `gate` for.
     is_limited: AtomicBool,
-    rates: Mutex<Rates>,
-}
-
-/// How much of a minute's requests and tokens is left, and how many calls are running.
-pub(crate) struct Rates {
-    pub(crate) requests: Option<Bucket>,
-    pub(crate) tokens: Option<Bucket>,
-    /// Never taken away: whoever holds a place gives it back here.
-    pub(crate) places: Concurrency,
-    /// Of an account that has asked a free model anything, where that is limited.
-    pub(crate) free: Option<Box<FreeTier>>,
-    /// Of an account: credit ever bought.
-    pub(crate) bought: NanoUsd,
+    pub(crate) gate: Gate,
+    /// What holds for each of its end users, where it says so.
+    end_users: Mutex<Option<Arc<EndUsers>>>,
 }
 
 /// What accounts may ask of free models; `None`: that is not limited.
@@ -57,6 +52,15 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    fn of(tenants: Box<[Arc<Tenant>]>) -> Chain {
+        Chain { scopes: tenants.iter().map(|tenant| tenant.scope.clone()).collect(), tenants }
+    }
+
+    /// The end user's id, where it has limits of its own.
+    pub(crate) fn end_user(&self) -> u64 {
+        self.scopes.last().filter(|scope| scope.kind == Kind::EndUser).map_or(0, |scope| scope.id)
+    }
+
     /// Those whose rates have to be asked, with their places; with the account, where its free requests have to be.
     pub(crate) fn limited(&self, with_account: bool) -> impl Iterator<Item = (usize, &Tenant)> {
         let tenants = self.tenants.iter().map(Arc::as_ref).enumerate();
@@ -69,92 +73,101 @@ impl Chain {
     }
 }
 
-/// No limit of calls at the same time.
-const UNLIMITED: NonZeroU32 = NonZeroU32::MAX;
-
 impl Tenant {
     fn new(kind: Kind, id: u64) -> Tenant {
-        let places = Concurrency::new(UNLIMITED);
-        let rates = Rates { requests: None, tokens: None, places, free: None, bought: NanoUsd(0) };
-        Tenant { scope: Arc::new(Scope::new(kind, id)), is_limited: AtomicBool::new(false), rates: Mutex::new(rates) }
-    }
-
-    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
-        self.rates.lock()
+        let scope = Arc::new(Scope::new(kind, id));
+        Tenant { scope, is_limited: AtomicBool::new(false), gate: Gate::default(), end_users: Mutex::new(None) }
     }
 
     fn change(&self, limits: &Limits, now_ns: u64) {
         self.scope.books().allow(limits.allowance.clone());
-        let mut rates = self.rates();
-        refit(&mut rates.requests, limits.requests, now_ns);
-        refit(&mut rates.tokens, limits.tokens, now_ns);
-        rates.places.set_limit(limits.places.unwrap_or(UNLIMITED));
+        let mut rates = self.gate.rates();
+        rates.limit(&limits.rates, now_ns);
         rates.bought = limits.bought;
-        let is_limited = limits.requests.is_some() || limits.tokens.is_some() || limits.places.is_some();
-        self.is_limited.store(is_limited, Ordering::Relaxed);
+        self.is_limited.store(limits.rates.is_limited(), Ordering::Relaxed);
     }
 
     /// Takes what was taken of its rates before this start.
     fn resume(&self, recent: Recent, now_ns: u64) {
-        let mut rates = self.rates();
-        let Rates { requests, tokens, .. } = &mut *rates;
-        for (bucket, units) in [(requests, recent.requests), (tokens, recent.tokens)] {
-            if let Some(bucket) = bucket {
-                bucket.charge(units, now_ns);
-            }
-        }
+        self.gate.rates().resume(recent.requests, recent.tokens, now_ns);
     }
 
     fn resume_free(&self, limits: &FreeTierLimits, (day, minute): (u64, u64), now_ms: u64) {
         let mut free = FreeTier::new(limits);
         free.day.charge(day, now_ms);
         free.minute.charge(minute, now_ms.saturating_mul(1_000_000));
-        self.rates().free = Some(Box::new(free));
+        self.gate.rates().free = Some(Box::new(free));
     }
-}
 
-/// A changed rate keeps what was taken.
-fn refit(bucket: &mut Option<Bucket>, rate: Option<Rate>, now_ns: u64) {
-    match (&mut *bucket, rate) {
-        (Some(bucket), Some(rate)) if bucket.rate() != rate => bucket.change(rate, now_ns),
-        (Some(_), Some(_)) => {}
-        (_, rate) => *bucket = rate.map(Bucket::new),
+    /// Other limits for its end users; who has none any more forgets them.
+    fn change_end_users(&self, limits: Option<(Limits, bool)>, now_ns: u64) {
+        let mut own = self.end_users.lock();
+        match limits {
+            None => *own = None,
+            Some((limits, is_required)) => {
+                own.get_or_insert_with(|| Arc::new(EndUsers::new((self.scope.kind, self.scope.id)))).change(limits, is_required, now_ns);
+            }
+        }
     }
 }
 
 /// What a delta says of a scope, checked.
-#[derive(Default)]
-struct Limits {
+#[derive(Clone, Default)]
+pub(crate) struct Limits {
     allowance: Allowance,
-    requests: Option<Rate>,
-    tokens: Option<Rate>,
-    places: Option<NonZeroU32>,
+    rates: RateLimits,
     bought: NanoUsd,
+}
+
+/// As many calls at a time, requests and tokens per minute as a delta says.
+fn rates(
+    path: impl Fn(&str) -> String,
+    rpm: Option<u64>,
+    tpm: Option<u64>,
+    places: Option<NonZeroU32>,
+) -> Result<RateLimits, SnapshotError> {
+    let rate = |name: &str, units: Option<u64>| {
+        units.map(Rate::per_minute).transpose().map_err(|error| SnapshotError::new(path(name), format!("{error}")))
+    };
+    Ok(RateLimits { requests: rate("rpm", rpm)?, tokens: rate("tpm", tpm)?, places })
+}
+
+fn budget(budget: &wire::Budget) -> Budget {
+    Budget {
+        interval: match budget.interval {
+            BudgetInterval::Day => Interval::Daily,
+            BudgetInterval::Week => Interval::Weekly,
+            BudgetInterval::Month => Interval::Monthly,
+            BudgetInterval::Total => Interval::Total,
+        },
+        limit: NanoUsd(budget.limit_nanousd),
+        soft: budget.soft,
+    }
 }
 
 impl Limits {
     fn read(scope: &wire::Scope) -> Result<Limits, SnapshotError> {
-        let rate = |name: &str, units: Option<u64>| {
-            let wrong = |error| SnapshotError::new(format!("scopes.{}.{}.{name}", kind(scope.kind).name(), scope.id), format!("{error}"));
-            units.map(Rate::per_minute).transpose().map_err(wrong)
-        };
-        let budget = |budget: &wire::Budget| Budget {
-            interval: match budget.interval {
-                BudgetInterval::Day => Interval::Daily,
-                BudgetInterval::Week => Interval::Weekly,
-                BudgetInterval::Month => Interval::Monthly,
-                BudgetInterval::Total => Interval::Total,
-            },
-            limit: NanoUsd(budget.limit_nanousd),
-            soft: budget.soft,
-        };
+        let path = |name: &str| format!("scopes.{}.{}.{name}", kind(scope.kind).name(), scope.id);
         Ok(Limits {
             allowance: Allowance { budgets: scope.budgets.iter().map(budget).collect(), granted: scope.granted_nanousd.map(NanoUsd) },
-            requests: rate("rpm", scope.rpm)?,
-            tokens: rate("tpm", scope.tpm)?,
-            places: scope.max_concurrency,
+            rates: rates(path, scope.rpm, scope.tpm, scope.max_concurrency)?,
             bought: NanoUsd(scope.bought_nanousd),
         })
+    }
+
+    /// Those of its end users, and whether requests have to name one.
+    fn read_end_users(scope: &wire::Scope) -> Result<Option<(Limits, bool)>, SnapshotError> {
+        let Some(each) = &scope.end_user else { return Ok(None) };
+        let path = |name: &str| format!("scopes.{}.{}.end_user.{name}", kind(scope.kind).name(), scope.id);
+        if each.budget.as_ref().is_some_and(|budget| budget.interval == BudgetInterval::Total) {
+            return Err(SnapshotError::new(
+                path("budget.interval"),
+                "end users are not remembered for ever: day, week or month".to_owned(),
+            ));
+        }
+        let allowance = Allowance { budgets: each.budget.iter().map(budget).collect(), granted: None };
+        let rates = rates(path, each.rpm, each.tpm, each.max_concurrency)?;
+        Ok(Some((Limits { allowance, rates, bought: NanoUsd(0) }, each.required)))
     }
 }
 
@@ -179,6 +192,11 @@ type Chains = HashMap<u64, Arc<Chain>, RandomState>;
 pub(crate) struct Tenants {
     chains: [ArcSwap<Chains>; SHARDS],
     known: Mutex<Known>,
+    pub(crate) models: Arc<Models>,
+    /// Somebody limits their end users.
+    limits_end_users: AtomicBool,
+    /// What end users had spent before this start who have not been seen since.
+    end_users_before: Mutex<Before>,
 }
 
 #[derive(Default)]
@@ -186,6 +204,8 @@ struct Known {
     tenants: HashMap<(Kind, u64), Arc<Tenant>>,
     /// Those that have limits.
     limited: HashSet<(Kind, u64)>,
+    /// Those that limit their end users.
+    with_end_users: HashSet<(Kind, u64)>,
 }
 
 impl Known {
@@ -196,7 +216,13 @@ impl Known {
 
 impl Default for Tenants {
     fn default() -> Tenants {
-        Tenants { chains: std::array::from_fn(|_| ArcSwap::from_pointee(Chains::default())), known: Mutex::default() }
+        Tenants {
+            chains: std::array::from_fn(|_| ArcSwap::from_pointee(Chains::default())),
+            known: Mutex::default(),
+            models: Arc::new(Models::new()),
+            limits_end_users: AtomicBool::new(false),
+            end_users_before: Mutex::default(),
+        }
     }
 }
 
@@ -211,23 +237,36 @@ impl Tenants {
     /// # Errors
     /// A limit is none; nothing is changed then.
     pub(crate) fn apply(&self, delta: &wire::KeyDelta, now_ms: u64) -> Result<(), SnapshotError> {
-        let changes: Result<Vec<_>, _> =
-            delta.scopes.iter().map(|scope| Ok(((kind(scope.kind), scope.id), Limits::read(scope)?))).collect();
+        let changes: Result<Vec<_>, _> = delta
+            .scopes
+            .iter()
+            .map(|scope| Ok(((kind(scope.kind), scope.id), Limits::read(scope)?, Limits::read_end_users(scope)?)))
+            .collect();
         let changes = changes?;
         let now_ns = now_ms.saturating_mul(1_000_000);
         let mut known = self.known.lock();
         if delta.replace {
-            let listed: HashSet<_> = changes.iter().map(|(id, _)| *id).collect();
+            let listed: HashSet<_> = changes.iter().map(|(id, ..)| *id).collect();
             let gone: Vec<_> = known.limited.difference(&listed).copied().collect();
             for (kind, id) in gone {
-                known.get(kind, id).change(&Limits::default(), now_ns);
+                let tenant = known.get(kind, id);
+                tenant.change(&Limits::default(), now_ns);
+                tenant.change_end_users(None, now_ns);
                 known.limited.remove(&(kind, id));
+                known.with_end_users.remove(&(kind, id));
             }
         }
-        for ((kind, id), limits) in changes {
-            known.get(kind, id).change(&limits, now_ns);
+        for ((kind, id), limits, end_users) in changes {
+            let tenant = known.get(kind, id);
+            tenant.change(&limits, now_ns);
             known.limited.insert((kind, id));
+            match end_users {
+                Some(_) => known.with_end_users.insert((kind, id)),
+                None => known.with_end_users.remove(&(kind, id)),
+            };
+            tenant.change_end_users(end_users, now_ns);
         }
+        self.limits_end_users.store(!known.with_end_users.is_empty(), Ordering::Relaxed);
         let mut changed: HashMap<usize, Chains> = HashMap::new();
         for key in &delta.upsert {
             let shard = shard_of(key.id);
@@ -281,6 +320,8 @@ impl Tenants {
                 }
             }
         }
+        self.models.resume(&spending.models, unapplied, spending.at_ms);
+        *self.end_users_before.lock() = end_users::before(spending, unapplied);
         let mut known = self.known.lock();
         for ((kind, id), [day, week, month, total]) in sums {
             let spent = Spent::resume([NanoUsd(day), NanoUsd(week), NanoUsd(month)], NanoUsd(total), spending.at_ms);
@@ -296,12 +337,44 @@ impl Tenants {
         }
     }
 
+    /// Who pays for a call of this chain that names `user`: with the end user, where the narrowest of key, user, team and account that says
+    /// anything of its end users limits them.
+    pub(crate) fn with_end_user(
+        &self,
+        chain: Arc<Chain>,
+        user: Option<&str>,
+        (hasher, most): (&KeyHasher, usize),
+        now_ms: u64,
+    ) -> Result<Arc<Chain>, Stranger> {
+        if !self.limits_end_users.load(Ordering::Relaxed) {
+            return Ok(chain);
+        }
+        let Some(of) = chain.tenants.iter().rev().find_map(|tenant| tenant.end_users.lock().clone()) else { return Ok(chain) };
+        let known = Remembered { hasher, before: &self.end_users_before };
+        Ok(match of.find(user, &known, most, now_ms)? {
+            Some(user) => Arc::new(Chain::of(chain.tenants.iter().cloned().chain([user]).collect())),
+            None => chain,
+        })
+    }
+
+    /// Holds everybody's books against the other side of every entry (`reliability.md` 3.2): whose are wrong, and how.
+    pub(crate) fn audit(&self, now_ms: u64) -> Vec<(Kind, u64, Broken)> {
+        let mut tenants: Vec<Arc<Tenant>> = self.known.lock().tenants.values().cloned().collect();
+        let end_users: Vec<_> = tenants.iter().filter_map(|tenant| tenant.end_users.lock().clone()).collect();
+        tenants.extend(end_users.iter().flat_map(|of| of.all()));
+        let broken = |tenant: &Arc<Tenant>| {
+            let broken = tenant.scope.books().audit(now_ms).err()?;
+            Some((tenant.scope.kind, tenant.scope.id, broken))
+        };
+        tenants.iter().filter_map(broken).collect()
+    }
+
     /// How many requests to free models an account has in a day, and how many of them it has made today.
     pub(crate) fn free_requests(&self, account: u64, limits: &FreeTierLimits, now_ms: u64) -> (u64, u64) {
         let Some(tenant) = self.known.lock().tenants.get(&(Kind::Account, account)).cloned() else {
             return (limits.per_day(NanoUsd(0)), 0);
         };
-        let rates = tenant.rates();
+        let rates = tenant.gate.rates();
         (limits.per_day(rates.bought), rates.free.as_ref().map_or(0, |free| free.day.used(now_ms)))
     }
 
@@ -323,7 +396,19 @@ impl Tenants {
 fn chain(known: &mut Known, key: &wire::Key) -> Chain {
     let payers = [(Kind::Account, key.account), (Kind::Team, key.team), (Kind::User, key.user), (Kind::Key, key.id)];
     let tenants: Box<[Arc<Tenant>]> = payers.into_iter().filter(|(_, id)| *id != 0).map(|(kind, id)| known.get(kind, id)).collect();
-    Chain { scopes: tenants.iter().map(|tenant| tenant.scope.clone()).collect(), tenants }
+    Chain::of(tenants)
+}
+
+/// A short name for something that the database has no id for: not to be guessed or hit by whoever does not know the server's secret. Never 0,
+/// and an integer of SQL.
+fn short_id(hasher: &KeyHasher, parts: &[&[u8]]) -> u64 {
+    let mut text = Vec::new();
+    for part in parts {
+        text.extend_from_slice(part);
+        text.push(0);
+    }
+    let hash = hasher.hash(&text);
+    u64::from_le_bytes(std::array::from_fn(|at| hash[at])) >> 1 | 1
 }
 
 fn shard_of(key: u64) -> usize {
@@ -372,7 +457,7 @@ mod tests {
         let now_ns = NOW_MS * 1_000_000;
         let left = |kind, id| {
             let tenant = tenants.known.lock().get(kind, id);
-            let rates = tenant.rates();
+            let rates = tenant.gate.rates();
             [rates.requests, rates.tokens].map(|bucket| bucket.map(|bucket| (bucket.remaining(now_ns), bucket.debt(now_ns))))
         };
         assert_eq!(left(Kind::Team, 2), [None, Some((550, 0))]);
@@ -381,6 +466,123 @@ mod tests {
         assert_eq!(tenants.free_requests(1, &limits, NOW_MS + DAY_MS), (1000, 0));
         assert_eq!(tenants.free_requests(9, &limits, NOW_MS), (50, 0));
         let account = tenants.known.lock().get(Kind::Account, 1);
-        assert_eq!(account.rates().free.as_ref().unwrap().minute.remaining(now_ns), 17);
+        assert_eq!(account.gate.rates().free.as_ref().unwrap().minute.remaining(now_ns), 17);
+    }
+
+    fn hasher() -> KeyHasher {
+        KeyHasher::new(b"secret")
+    }
+
+    fn apply(tenants: &Tenants, seq: u64, scopes: &str) {
+        let delta = format!(r#"{{"epoch":1,"seq":{seq},"upsert":[{{"id":3,"hash":"","account":1,"team":2}}],"scopes":[{scopes}]}}"#);
+        tenants.apply(&serde_json::from_str(&delta).unwrap(), NOW_MS).unwrap();
+    }
+
+    /// Whose call it is that names `user`; with room for two.
+    fn named(tenants: &Tenants, user: Option<&str>, now_ms: u64) -> Result<Arc<Chain>, Stranger> {
+        tenants.with_end_user(tenants.chain(3).unwrap(), user, (&hasher(), 2), now_ms)
+    }
+
+    #[test]
+    fn end_users_are_the_narrowest_ones_that_are_limited() {
+        let tenants = Tenants::default();
+        apply(&tenants, 1, r#"{"kind":"account","id":1,"rpm":5}"#);
+        assert_eq!(named(&tenants, Some("ann"), NOW_MS).unwrap().end_user(), 0, "nobody limits them");
+        apply(&tenants, 2, r#"{"kind":"account","id":1,"end_user":{"rpm":5}}"#);
+        let of_account = named(&tenants, Some("ann"), NOW_MS).unwrap().end_user();
+        apply(&tenants, 3, r#"{"kind":"key","id":3,"end_user":{"rpm":2,"required":true}}"#);
+        let of_key = named(&tenants, Some("ann"), NOW_MS).unwrap().end_user();
+        assert!(of_account != 0 && of_key != 0 && of_account != of_key);
+        assert_eq!(named(&tenants, Some("ann"), NOW_MS).unwrap().end_user(), of_key, "it is the same one");
+        assert_ne!(named(&tenants, Some("ben"), NOW_MS).unwrap().end_user(), of_key);
+        for nobody in [None, Some("")] {
+            assert_eq!(named(&tenants, nobody, NOW_MS).err(), Some(Stranger::Nameless));
+        }
+        apply(&tenants, 4, r#"{"kind":"key","id":3}"#);
+        assert_eq!(named(&tenants, Some("ann"), NOW_MS).unwrap().end_user(), of_account);
+        assert_eq!(named(&tenants, None, NOW_MS).unwrap().end_user(), 0);
+        let wrong = r#"{"epoch":1,"seq":5,"scopes":[{"kind":"key","id":3,"end_user":{"budget":{"interval":"total","limit_nanousd":1}}}]}"#;
+        let error = tenants.apply(&serde_json::from_str(wrong).unwrap(), NOW_MS).unwrap_err();
+        assert!(error.to_string().contains("scopes.key.3.end_user.budget.interval"), "{error}");
+    }
+
+    #[test]
+    fn end_users_are_forgotten_when_nothing_of_them_is_left() {
+        let tenants = Tenants::default();
+        apply(&tenants, 1, r#"{"kind":"key","id":3,"end_user":{"rpm":2,"budget":{"interval":"day","limit_nanousd":100}}}"#);
+        let spend = |user: &str, now_ms: u64| {
+            let chain = named(&tenants, Some(user), now_ms)?;
+            let held = fairlead_ledger::hold::reserve(&chain.scopes, NanoUsd(60), NanoUsd(60), now_ms);
+            Ok::<_, Stranger>(held.map(|held| held.settle(NanoUsd(60), now_ms)).map_err(|shortage| shortage.kind))
+        };
+        assert_eq!(spend("ann", NOW_MS), Ok(Ok(())));
+        assert_eq!(spend("ann", NOW_MS), Ok(Err(Kind::EndUser)), "60 of 100 are spent");
+        assert_eq!(spend("ben", NOW_MS), Ok(Ok(())));
+        assert_eq!(spend("cleo", NOW_MS), Err(Stranger::TooMany));
+        assert_eq!(spend("cleo", NOW_MS + 60_000), Err(Stranger::TooMany));
+        // The next day nothing is left to remember of them.
+        assert_eq!(spend("cleo", NOW_MS + DAY_MS), Ok(Ok(())));
+        assert_eq!(spend("ann", NOW_MS + DAY_MS), Ok(Ok(())));
+        assert_eq!(spend("ben", NOW_MS + DAY_MS), Err(Stranger::TooMany));
+        assert_eq!(tenants.audit(NOW_MS + DAY_MS), []);
+    }
+
+    #[test]
+    fn a_start_knows_what_end_users_and_models_had_before() {
+        let snapshot = r#"{"version":1,"providers":[{"slug":"p","name":"P","dialects":{"openai_chat":"http://127.0.0.1:1/v1"},"auth":{"scheme":"bearer"},
+            "keys":[]}],"models":[{"id":"acme/fast","rpm":10,"endpoints":[{"id":1,"provider":"p","upstream_model":"m","price":{"prompt":1,"completion":1}}]}]}"#;
+        let snapshot = fairlead_snapshot::Snapshot::from_json(snapshot.as_bytes()).unwrap();
+        let tenants = Tenants::default();
+        let limits = r#"{"kind":"key","id":3,"end_user":{"rpm":5,"budget":{"interval":"week","limit_nanousd":100}}}"#;
+        apply(&tenants, 1, limits);
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        let id = named(&tenants, Some("ann"), NOW_MS).unwrap().end_user();
+        let model = tenants.models.get("acme/fast").unwrap().id;
+
+        // Another process, with the same secret.
+        let tenants = Tenants::default();
+        apply(&tenants, 1, limits);
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        let spending = format!(
+            r#"{{"at_ms":{NOW_MS},"scopes":[],"models":[{{"model":"acme/fast","requests":2,"tokens":9}},{{"model":"x","requests":9,"tokens":9}}],
+                "end_users":[{{"id":{id},"day":1,"week":40,"month":50,"requests":2,"tokens":9}}]}}"#
+        );
+        let today = NOW_MS - NOW_MS % DAY_MS;
+        let recent = Recent { requests: 1, tokens: 5, free_requests: 0 };
+        let unapplied = |scope, id| Unapplied { scope, id, day_start_ms: today, charged: NanoUsd(30), free_requests: 0, recent };
+        let journal = [unapplied(Places::END_USER, id), unapplied(Places::MODEL, model)];
+        tenants.resume(&serde_json::from_str(&spending).unwrap(), &journal, None);
+        let chain = named(&tenants, Some("ann"), NOW_MS).unwrap();
+        let left = chain.scopes.last().unwrap().books().left(NOW_MS).unwrap();
+        assert_eq!((left.amount, left.spent), (NanoUsd(30), NanoUsd(70)));
+        let user = chain.tenants.last().unwrap();
+        assert_eq!(user.gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), 2);
+        let model = tenants.models.get("acme/fast").unwrap();
+        assert_eq!(model.gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), 7);
+        assert_eq!(tenants.audit(NOW_MS), []);
+        // A reload keeps what was taken, also where the model has no rates for a while and somebody holds it.
+        let free = fairlead_snapshot::Snapshot::from_json(br#"{"version":2,"providers":[],"models":[]}"#).unwrap();
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        assert_eq!(tenants.models.get("acme/fast").unwrap().gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), 7);
+        drop(model);
+        tenants.models.apply(&free, &hasher(), NOW_MS);
+        assert!(tenants.models.get("acme/fast").is_none());
+    }
+
+    #[test]
+    fn a_wrong_number_is_found() {
+        let tenants = Tenants::default();
+        apply(&tenants, 1, r#"{"kind":"key","id":3,"end_user":{"rpm":5}}"#);
+        let chain = named(&tenants, Some("ann"), NOW_MS).unwrap();
+        let held = fairlead_ledger::hold::reserve(&chain.scopes, NanoUsd(60), NanoUsd(60), NOW_MS).unwrap();
+        assert_eq!(tenants.audit(NOW_MS), []);
+        held.settle(NanoUsd(50), NOW_MS);
+        assert_eq!(tenants.audit(NOW_MS), []);
+        for (at, broken) in [(0, Broken::Reserved), (2, Broken::Spent), (3, Broken::Windows)] {
+            let scope = &chain.scopes[at];
+            scope.books().falsify(broken);
+            assert!(tenants.audit(NOW_MS).contains(&(scope.kind, scope.id, broken)), "{broken:?}");
+        }
+        assert_eq!(tenants.audit(NOW_MS).len(), 3);
     }
 }

@@ -227,6 +227,11 @@ impl PriceTable {
         Tier::ALL.into_iter().filter(move |tier| *tier != Tier::Standard && lists(tier))
     }
 
+    /// Whether web searches cost anything, whenever.
+    pub fn charges_searches(&self) -> bool {
+        self.base.web_search.0 != 0 || self.overrides().iter().any(|row| row.rates.web_search.is_some_and(|price| price.0 != 0))
+    }
+
     /// Whether a request costs nothing, whatever holds.
     pub fn is_free(&self) -> bool {
         let nothing = |price: &Price| [price.prompt, price.completion, price.request, price.reasoning].iter().all(|price| price.0 == 0);

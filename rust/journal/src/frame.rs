@@ -36,7 +36,9 @@ impl Kind {
     /// The version of its records that this build writes. It reads this one and all before it.
     pub const fn version(self) -> u8 {
         match self {
-            Kind::Reserve | Kind::Progress => 1,
+            Kind::Reserve => 1,
+            // 1 did not say what was held.
+            Kind::Progress => 2,
             // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm.
             Kind::Settle | Kind::Shadow => 5,
         }
@@ -208,6 +210,7 @@ mod tests {
             (7, 6, None),
             (0, 1, None),
             (3, 1, Some(Kind::Progress)),
+            (3, 2, Some(Kind::Progress)),
             (3, 2, None),
             (4, 1, None),
         ] {

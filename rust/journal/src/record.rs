@@ -102,6 +102,7 @@ pub fn encode_progress<T: AsRef<str>>(record: &Progress<T>, out: &mut Vec<u8>) {
             put_delivered(out, delivered);
         }
     }
+    put_money(out, record.reserved);
 }
 
 fn put_delivered<T: AsRef<str>>(out: &mut Vec<u8>, delivered: &Delivered<T>) {
@@ -118,8 +119,8 @@ fn put_delivered<T: AsRef<str>>(out: &mut Vec<u8>, delivered: &Delivered<T>) {
     }
 }
 
-/// Reads what [`encode_progress`] wrote.
-pub fn decode_progress(payload: &[u8]) -> Result<Progress, Malformed> {
+/// Reads what [`encode_progress`] wrote, or an earlier version: one of version 1 ends behind how far the call had come.
+pub fn decode_progress(payload: &[u8], version: u8) -> Result<Progress, Malformed> {
     let mut fields = Fields(payload);
     let (generation, number) = (fields.generation()?, fields.u32()?);
     let reach = match fields.u8()? {
@@ -128,8 +129,9 @@ pub fn decode_progress(payload: &[u8]) -> Result<Progress, Malformed> {
         2 => Reach::Content(Box::new(fields.delivered()?)),
         _ => return Err(Malformed),
     };
+    let reserved = if version > 1 { fields.money()? } else { NanoUsd(0) };
     fields.end()?;
-    Ok(Progress { generation, number, reach })
+    Ok(Progress { generation, number, reach, reserved })
 }
 
 /// Which note of its call it is, of what [`encode_progress`] wrote, without reading the rest.

@@ -77,6 +77,9 @@ pub struct Orphan {
     pub reach: Option<Reach>,
 }
 
+/// The last note of a call: its number, how far the call had come and what was held for it.
+type LastNote = (u32, Reach, NanoUsd);
+
 /// Settles what a dead process left open, marked as recovered. Returns what that charges, which no balance has yet.
 ///
 /// * A stream that had delivered content: what a client that left at its last note would have paid, and the cost of that. As after a
@@ -354,7 +357,7 @@ impl Stop {
 fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Orphan> {
     let terminals: HashMap<GenerationId, Cursor> =
         segments.iter().flat_map(|found| &found.terminals).map(|terminal| (terminal.generation, terminal.at)).collect();
-    let (mut orphans, mut notes) = (BTreeMap::new(), HashMap::new());
+    let (mut orphans, mut notes) = (BTreeMap::new(), HashMap::<GenerationId, LastNote>::new());
     for found in segments {
         for reserve in found.open {
             let generation = reserve.generation;
@@ -369,14 +372,17 @@ fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Orphan> {
             }
         }
         for note in found.notes {
-            let last = notes.entry(note.generation).or_insert((note.number, Reach::Sent));
+            let last = notes.entry(note.generation).or_insert((note.number, Reach::Sent, note.reserved));
             if note.number >= last.0 {
-                *last = (note.number, note.reach);
+                *last = (note.number, note.reach, note.reserved);
             }
         }
     }
     for (generation, orphan) in &mut orphans {
-        orphan.reach = notes.remove(generation).map(|(_, reach)| reach);
+        let Some((_, reach, reserved)) = notes.remove(generation) else { continue };
+        orphan.reach = Some(reach);
+        // What is held only grows.
+        orphan.reserve.reserved = orphan.reserve.reserved.max(reserved);
     }
     orphans.into_values().collect()
 }
@@ -430,7 +436,7 @@ impl Found {
     fn read_records(&mut self, bytes: &[u8], size: u64, seed: u32, applied: &Applied, path: &Path) -> Result<(), Error> {
         // Reservations are decoded at the end, when most of them have met their terminal.
         let mut open: HashMap<GenerationId, &[u8]> = HashMap::new();
-        let mut notes: HashMap<GenerationId, (u32, &[u8])> = HashMap::new();
+        let mut notes: HashMap<GenerationId, (u32, u8, &[u8])> = HashMap::new();
         let mut sequence = None;
         let mut resume_at = applied.offset_in(self.id).filter(|offset| *offset <= bytes.len() as u64);
         let mut damaged = false;
@@ -461,10 +467,10 @@ impl Found {
                 }
                 Kind::Progress => {
                     let Ok(number) = record::progress_number(frame.payload) else { break Stop::Damaged };
-                    let last = notes.entry(generation).or_insert((number, frame.payload));
+                    let last = notes.entry(generation).or_insert((number, frame.version, frame.payload));
                     // One that was carried over is older than those between.
                     if number >= last.0 {
-                        *last = (number, frame.payload);
+                        *last = (number, frame.version, frame.payload);
                     }
                 }
                 // Its generation has, or gets, a terminal of its own.
@@ -480,8 +486,8 @@ impl Found {
                 Err(record::Malformed) => self.stop = Stop::Damaged,
             }
         }
-        for (_, payload) in notes.into_values() {
-            match record::decode_progress(payload) {
+        for (_, version, payload) in notes.into_values() {
+            match record::decode_progress(payload, version) {
                 Ok(note) => self.notes.push(note),
                 Err(record::Malformed) => self.stop = Stop::Damaged,
             }

@@ -9,7 +9,7 @@ use fairlead_ledger::{Attempt, Flags, Outcome, Progress, Reach, Settle};
 use sample::{Folder, generation, progress, read_all, reserve, settle};
 
 fn note(number: u32, reach: Reach) -> Progress {
-    Progress { generation: generation(4), number, reach }
+    Progress { generation: generation(4), number, reach, reserved: NanoUsd(0) }
 }
 
 /// What call 4 becomes at the next start, with these notes behind its reservation.
@@ -97,4 +97,19 @@ fn a_settled_call_needs_no_note() {
     }
     let (_, recovery) = Journal::open(folder.options(), &[]).unwrap();
     assert_eq!((recovery.orphans.len(), recovery.settled), (0, 1));
+}
+
+/// What was held for a call is what it was reserved with and all that was held later, however much of it the notes after that repeat.
+#[test]
+fn what_was_held_on_the_way_is_not_forgotten() {
+    let reserved = reserve(4).reserved;
+    let held = |number, more: i64| Progress { reserved: NanoUsd(reserved.0 + more), ..progress(4, number) };
+    for (notes, expected) in [
+        (vec![held(1, 500)], 500),
+        (vec![held(1, 500), held(2, 900)], 900),
+        (vec![held(1, 500), progress(4, 2)], 0),
+        (vec![Progress { reserved: NanoUsd(reserved.0 + 70), ..note(1, Reach::Sent) }], 70),
+    ] {
+        assert_eq!(recovered(&notes).0.reserved.0, reserved.0 + expected, "{notes:?}");
+    }
 }

@@ -105,12 +105,12 @@ prop_compose! {
     fn any_progress()(
         (generation, number, kind, endpoint) in (any::<u128>(), any::<u32>(), 0..3, any::<u64>()),
         texts in prop::array::uniform4(text()),
-        (numbers, amounts, flags) in (prop::array::uniform7(any::<u64>()), any::<[i64; 3]>(), any::<u32>()),
+        (numbers, amounts, flags) in (prop::array::uniform7(any::<u64>()), any::<[i64; 4]>(), any::<u32>()),
         (dialect, openrouter) in (prop::sample::select(Dialect::ALL.to_vec()), any::<bool>()),
     ) -> Progress {
         let [model, provider, upstream_model, upstream_id] = texts;
         let [prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens, web_searches] = numbers;
-        let [charged, upstream_cost, earlier_cost] = amounts.map(NanoUsd);
+        let [charged, upstream_cost, earlier_cost, reserved] = amounts.map(NanoUsd);
         let delivered = Delivered {
             dialect, manner: if openrouter { Manner::Openrouter } else { Manner::Native }, flags: Flags(flags),
             usage: Usage {
@@ -119,7 +119,7 @@ prop_compose! {
             charged, upstream_cost, earlier_cost, endpoint, model, provider, upstream_model, upstream_id,
         };
         let reach = match kind { 0 => Reach::Waiting, 1 => Reach::Sent, _ => Reach::Content(Box::new(delivered)) };
-        Progress { generation: GenerationId(generation), number, reach }
+        Progress { generation: GenerationId(generation), number, reach, reserved }
     }
 }
 
@@ -170,10 +170,14 @@ proptest! {
     #[test]
     fn a_note_reads_back(record in any_progress(), more: u8) {
         let mut bytes = progress_bytes(&record);
-        prop_assert_eq!((decode_progress(&bytes), progress_number(&bytes)), (Ok(record.clone()), Ok(record.number)));
-        prop_assert!(decode_progress(&bytes[..bytes.len() - 1]).is_err());
+        let version = Kind::Progress.version();
+        prop_assert_eq!((decode_progress(&bytes, version), progress_number(&bytes)), (Ok(record.clone()), Ok(record.number)));
+        prop_assert!(decode_progress(&bytes[..bytes.len() - 1], version).is_err());
+        // The first version did not say what was held.
+        let first = decode_progress(&bytes[..bytes.len() - 8], 1);
+        prop_assert_eq!(first, Ok(Progress { reserved: NanoUsd(0), ..record }));
         bytes.push(more);
-        prop_assert!(decode_progress(&bytes).is_err());
+        prop_assert!(decode_progress(&bytes, version).is_err());
     }
 
     #[test]

@@ -103,6 +103,49 @@ pub struct Account {
     allowance: Allowance,
     spent: Spent,
     reserved: NanoUsd,
+    legs: Legs,
+}
+
+/// The other side of every entry, which nothing is decided by: what the books are held against ([`Account::audit`]).
+#[derive(Clone, Debug, Default)]
+struct Legs {
+    held: i128,
+    given_back: i128,
+    posted: i128,
+}
+
+/// What books say that cannot be (`reliability.md` 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Broken {
+    /// What is reserved is not what was held less what was given back.
+    Reserved,
+    /// What was spent is not what was posted.
+    Spent,
+    /// More was spent in a day than in its week, or in an interval than in all.
+    Windows,
+}
+
+impl Broken {
+    /// All, in order.
+    pub const ALL: [Broken; 3] = [Broken::Reserved, Broken::Spent, Broken::Windows];
+
+    /// The word in metrics and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Broken::Reserved => "reserved",
+            Broken::Spent => "spent",
+            Broken::Windows => "windows",
+        }
+    }
+
+    /// What it means, in words.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Broken::Reserved => "what is reserved is not what was held less what was given back",
+            Broken::Spent => "what was spent is not what was posted",
+            Broken::Windows => "more was spent in a day than in its week, or in an interval than in all",
+        }
+    }
 }
 
 impl Account {
@@ -118,6 +161,7 @@ impl Account {
 
     /// What was charged before this process began to count.
     pub fn resume(&mut self, spent: Spent) {
+        self.legs.posted += i128::from(spent.total.0) - i128::from(self.spent.total.0);
         self.spent = spent;
     }
 
@@ -146,17 +190,47 @@ impl Account {
     /// Without asking.
     pub(crate) fn hold(&mut self, amount: NanoUsd) {
         self.reserved = sum(self.reserved, amount);
+        self.legs.held += i128::from(amount.0);
     }
 
     /// What was held is not needed.
     pub(crate) fn release(&mut self, amount: NanoUsd) {
         debug_assert!(amount <= self.reserved, "more is released than was held");
         self.reserved = NanoUsd(self.reserved.0.saturating_sub(amount.0).max(0));
+        self.legs.given_back += i128::from(amount.0);
     }
 
     /// What was charged, whether it was held or not.
     pub fn post(&mut self, charged: NanoUsd, at_ms: u64) {
         self.spent.add(charged, at_ms);
+        self.legs.posted += i128::from(charged.0);
+    }
+
+    /// Holds the books against the other side of every entry: a few additions, true whenever nobody has the books. What is left needs no
+    /// check: it is never kept, only what the limit leaves over.
+    ///
+    /// # Errors
+    /// What cannot be; the first of them.
+    pub fn audit(&self, now_ms: u64) -> Result<(), Broken> {
+        let Legs { held, given_back, posted } = self.legs;
+        if i128::from(self.reserved.0) != (held - given_back).min(i128::from(i64::MAX)) || self.reserved.0 < 0 {
+            return Err(Broken::Reserved);
+        }
+        if i128::from(self.spent.total.0) != posted.min(i128::from(i64::MAX)) {
+            return Err(Broken::Spent);
+        }
+        let [day, week, month] = WINDOWS.map(|interval| self.spent.within(interval, now_ms));
+        if day > week || week.max(month) > self.spent.total { Err(Broken::Windows) } else { Ok(()) }
+    }
+
+    /// Puts a wrong number into the books, for who tests that it is found.
+    #[doc(hidden)]
+    pub fn falsify(&mut self, broken: Broken) {
+        match broken {
+            Broken::Reserved => self.reserved.0 += 1,
+            Broken::Spent => self.spent.total.0 += 1,
+            Broken::Windows => self.spent.windows[0].amount.0 = self.spent.total.0 + 1,
+        }
     }
 }
 

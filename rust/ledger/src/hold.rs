@@ -8,8 +8,9 @@
 //! ```
 
 use crate::account::{Account, Left};
+use crate::sync::{Mutex, MutexGuard};
 use fairlead_ir::NanoUsd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Who pays. The order is the one in which they are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,11 +23,13 @@ pub enum Kind {
     User,
     /// What a request comes with.
     Key,
+    /// Whom the request names in its body's `user` field.
+    EndUser,
 }
 
 impl Kind {
     /// All, in order.
-    pub const ALL: [Kind; 4] = [Kind::Account, Kind::Team, Kind::User, Kind::Key];
+    pub const ALL: [Kind; 5] = [Kind::Account, Kind::Team, Kind::User, Kind::Key, Kind::EndUser];
 
     /// The word in messages and on the wire.
     pub const fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Kind {
             Kind::Team => "team",
             Kind::User => "user",
             Kind::Key => "key",
+            Kind::EndUser => "end user",
         }
     }
 

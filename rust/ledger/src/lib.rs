@@ -9,5 +9,6 @@ pub mod hold;
 pub mod record;
 pub mod reserve;
 pub mod settle;
+mod sync;
 
 pub use record::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};

@@ -5,7 +5,8 @@
 
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
 
-/// Places of a record's scopes. Ids are allotted by the database and never reused; 0 means none.
+/// Places of a record's scopes. Ids are allotted by the database and never reused, but for those of end users and models, of which the database
+/// has no list: theirs are keyed hashes. 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(pub [u64; 8]);
 
@@ -20,6 +21,8 @@ impl Scopes {
     pub const KEY: usize = 3;
     /// Index of the end user (the body's `user` field), where it has a budget of its own.
     pub const END_USER: usize = 4;
+    /// Index of the model that answered, where it has rates of its own. It pays nothing: a start reads here what was taken of them.
+    pub const MODEL: usize = 5;
 }
 
 /// Written before the first byte goes upstream: from here on the call has a price.
@@ -54,6 +57,8 @@ pub struct Progress<T = String> {
     pub number: u32,
     /// How far.
     pub reach: Reach<T>,
+    /// What is held for it by then; 0 where that is what its reservation says.
+    pub reserved: NanoUsd,
 }
 
 /// How far a call has come. A reservation without any such note was sent at once, as far as is known.

@@ -1,6 +1,6 @@
 //! How much to hold back before a call: an honest upper estimate (`reliability.md` 3.3, formula R).
 
-use fairlead_ir::{NanoUsd, Price, PriceTable, Tier};
+use fairlead_ir::{NanoUsd, PicoUsd, Price, PriceTable, Tier};
 
 /// Bytes of prompt per token assumed for the default estimate. English runs near 4 and code near 3; dense scripts run
 /// below, so the estimate may be under by at most this factor (one byte per token is the hard bound of byte-level vocabularies).
@@ -28,6 +28,8 @@ pub struct Bounds<'a> {
     pub prompt_tokens: u64,
     /// The most it can be answered with.
     pub completion_tokens: u64,
+    /// The most web searches its provider may make for it.
+    pub web_searches: u64,
     /// The tiers it may be served in: the one that is asked for, and the usual one, which a provider may fall back to.
     pub tiers: &'a [Tier],
     /// When it began, Unix milliseconds.
@@ -39,12 +41,11 @@ pub struct Bounds<'a> {
 /// The most a call may cost at these prices: at the dearest of those that it can still be billed at, prompt and completion at their dearest,
 /// and the request itself. `None` when the figure does not fit, which only an absurd `max_tokens` can cause.
 ///
-/// It covers every usage within the bounds, in every tier of theirs. Web searches are not bounded by a request and not covered; neither is a
-/// dearer tier that the provider serves in unasked.
+/// It covers every usage within the bounds, in every tier of theirs; not a dearer tier that the provider serves in unasked.
 pub fn ceiling(table: &PriceTable, bounds: &Bounds<'_>) -> Option<NanoUsd> {
     let mut dearest = Some(NanoUsd(0));
     table.within(bounds.prompt_tokens, bounds.tiers, bounds.from_ms, bounds.span_ms, |price, prompt_tokens| {
-        let one = ceiling_at(price, prompt_tokens, bounds.completion_tokens);
+        let one = ceiling_at(price, prompt_tokens, bounds.completion_tokens, bounds.web_searches);
         dearest = dearest.zip(one).map(|(dearest, one)| dearest.max(one));
     });
     dearest
@@ -57,10 +58,11 @@ pub fn affordable(table: &PriceTable, bounds: &Bounds<'_>, money: NanoUsd) -> Op
     let money = u128::try_from(money.0).ok()? * u128::from(PICO_PER_NANO);
     let mut fewest = Some(u64::MAX);
     table.within(bounds.prompt_tokens, bounds.tiers, bounds.from_ms, bounds.span_ms, |price, prompt_tokens| {
-        let prompt = u128::from(price.dearest_prompt().0) * u128::from(prompt_tokens) + u128::from(price.request.0);
-        let tokens = money.checked_sub(prompt).map(|spare| match price.dearest_completion().0 {
-            0 => u64::MAX,
-            each => u64::try_from(spare / u128::from(each)).unwrap_or(u64::MAX),
+        let tokens = money.checked_sub(before_completion(price, prompt_tokens, bounds.web_searches)).map(|spare| {
+            match price.dearest_completion().0 {
+                0 => u64::MAX,
+                each => u64::try_from(spare / u128::from(each)).unwrap_or(u64::MAX),
+            }
         });
         fewest = fewest.zip(tokens).map(|(fewest, tokens)| fewest.min(tokens));
     });
@@ -70,22 +72,27 @@ pub fn affordable(table: &PriceTable, bounds: &Bounds<'_>, money: NanoUsd) -> Op
 /// Pico-dollars in a nano-dollar.
 const PICO_PER_NANO: u64 = 1_000;
 
-fn ceiling_at(price: &Price, prompt_tokens: u64, completion_tokens: u64) -> Option<NanoUsd> {
-    let prompt = u128::from(price.dearest_prompt().0) * u128::from(prompt_tokens);
+fn ceiling_at(price: &Price, prompt_tokens: u64, completion_tokens: u64, web_searches: u64) -> Option<NanoUsd> {
     let completion = u128::from(price.dearest_completion().0) * u128::from(completion_tokens);
-    let total = prompt.checked_add(completion)?.checked_add(u128::from(price.request.0))?;
-    NanoUsd::from_pico_ceil(total)
+    NanoUsd::from_pico_ceil(before_completion(price, prompt_tokens, web_searches).checked_add(completion)?)
+}
+
+/// All but the completion; what does not fit is the most there is.
+fn before_completion(price: &Price, prompt_tokens: u64, web_searches: u64) -> u128 {
+    let product = |price: PicoUsd, count: u64| u128::from(price.0) * u128::from(count);
+    let parts = [product(price.dearest_prompt(), prompt_tokens), product(price.web_search, web_searches), u128::from(price.request.0)];
+    parts.into_iter().fold(0, u128::saturating_add)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fairlead_ir::{Hours, Override, PicoUsd, Rates, Terms, Usage};
+    use fairlead_ir::{Hours, Override, Rates, Terms, Usage};
     use proptest::prelude::*;
 
     fn rates() -> impl Strategy<Value = Rates> {
         let rate = || prop::option::of((0u64..10_000_000).prop_map(PicoUsd));
-        (rate(), rate(), rate(), rate(), rate(), rate(), rate()).prop_map(|row| Rates {
+        (rate(), rate(), rate(), rate(), rate(), rate(), rate(), rate()).prop_map(|row| Rates {
             prompt: row.0,
             completion: row.1,
             cache_read: row.2,
@@ -93,7 +100,7 @@ mod tests {
             cache_write_1h: row.4,
             reasoning: row.5,
             request: row.6,
-            web_search: None,
+            web_search: row.7,
         })
     }
 
@@ -120,15 +127,16 @@ mod tests {
         fn covers_every_bill(
             table in table(), asked in tier(), fell_back in any::<bool>(),
             buckets in prop::array::uniform4(0u64..1000), completion in 0u64..1000, reasoning in 0u64..1000,
-            spare_prompt in 0u64..2000, spare_completion in 0u64..10, from_ms in 0..2 * WEEK_MS, span_ms in 0..WEEK_MS * 2, share in 0.0..=1.0,
+            (web_searches, spare_searches) in (0u64..5, 0u64..3), spare_prompt in 0u64..2000, spare_completion in 0u64..10, from_ms in 0..2 * WEEK_MS, span_ms in 0..WEEK_MS * 2, share in 0.0..=1.0,
         ) {
             let usage = Usage {
                 prompt_tokens: buckets[0], cache_read_tokens: buckets[1], cache_write_tokens: buckets[2],
-                cache_write_1h_tokens: buckets[3], completion_tokens: completion, reasoning_tokens: reasoning, web_searches: 0,
+                cache_write_1h_tokens: buckets[3], completion_tokens: completion, reasoning_tokens: reasoning, web_searches,
             };
             let bounds = Bounds {
                 prompt_tokens: usage.total_prompt_tokens() + spare_prompt,
                 completion_tokens: completion + spare_completion,
+                web_searches: web_searches + spare_searches,
                 tiers: &[asked, Tier::Standard],
                 from_ms,
                 span_ms,
@@ -142,11 +150,11 @@ mod tests {
         /// It is the inverse of the ceiling: so many tokens fit, and one more would not.
         #[test]
         fn what_money_buys_fits(
-            table in table(), tier in tier(), prompt_tokens in 0u64..5_000, money in 0i64..50_000_000, from_ms in 0..2 * WEEK_MS,
+            table in table(), tier in tier(), prompt_tokens in 0u64..5_000, web_searches in 0u64..4, money in 0i64..50_000_000, from_ms in 0..2 * WEEK_MS,
             span_ms in 0..WEEK_MS * 2,
         ) {
             let tiers = [tier, Tier::Standard];
-            let bounds = |completion_tokens| Bounds { prompt_tokens, completion_tokens, tiers: &tiers, from_ms, span_ms };
+            let bounds = |completion_tokens| Bounds { prompt_tokens, completion_tokens, web_searches, tiers: &tiers, from_ms, span_ms };
             let money = NanoUsd(money);
             match affordable(&table, &bounds(0), money) {
                 None => prop_assert!(ceiling(&table, &bounds(0)).is_none_or(|cost| cost > money)),
@@ -174,7 +182,7 @@ mod tests {
         );
         let check = |prompt_tokens, asked, from_minute: u64, span_minutes: u64, expected| {
             let (from_ms, span_ms) = (from_minute * 60_000, span_minutes * 60_000);
-            let bounds = Bounds { prompt_tokens, completion_tokens: 9, tiers: &[asked, Tier::Standard], from_ms, span_ms };
+            let bounds = Bounds { prompt_tokens, completion_tokens: 9, web_searches: 0, tiers: &[asked, Tier::Standard], from_ms, span_ms };
             assert_eq!(ceiling(&table, &bounds), Some(NanoUsd(expected)), "{bounds:?}");
         };
         check(100, Tier::Standard, 0, 10, 1_000);

@@ -225,3 +225,40 @@ fn what_bounds_the_most_is_named() {
     all[0].books().post(NanoUsd(501), 6 * DAY_MS);
     assert!(reserve(&all, NanoUsd(0), 6 * DAY_MS).is_err());
 }
+
+/// The clock is set by up to an hour, forth and back, around midnight: a budget gives at most once more for each step, nothing is locked, and books hold.
+#[test]
+fn clocks_that_are_set_give_no_more_than_a_window_each() {
+    const HOUR_MS: i64 = 3_600_000;
+    for (steps, most) in [
+        (vec![0, HOUR_MS, -HOUR_MS, 0], 200),
+        (vec![HOUR_MS, 0, 0, -HOUR_MS], 200),
+        (vec![-HOUR_MS, HOUR_MS, 0, 0], 100),
+        (vec![0, -HOUR_MS, -HOUR_MS, 0], 100),
+        (vec![HOUR_MS / 2, -HOUR_MS, HOUR_MS, -HOUR_MS], 200),
+    ] {
+        let all = scopes(&[Kind::Account, Kind::Key]);
+        allow(&all[1], vec![budget(Interval::Daily, 100), budget(Interval::Weekly, 1_000)], Some(1_000));
+        // Twenty minutes before a midnight, which is no Monday's.
+        let mut clock_ms = (20_001 * DAY_MS - 20 * 60_000) as i64;
+        for step in &steps {
+            clock_ms += step;
+            for _ in 0..20 {
+                if let Ok(held) = reserve(&all, NanoUsd(10), clock_ms as u64) {
+                    held.settle(NanoUsd(10), clock_ms as u64);
+                }
+                all.iter().for_each(|scope| assert_eq!(scope.books().audit(clock_ms as u64), Ok(()), "{steps:?}"));
+            }
+        }
+        let spent = |interval, now_ms| all[1].books().spent().within(interval, now_ms).0;
+        let total = spent(Interval::Total, 0);
+        assert!((100..=most).contains(&total), "{total} by {steps:?}");
+        assert_eq!(spent(Interval::Weekly, clock_ms as u64), total, "{steps:?}");
+        // The day after that is a day like any other.
+        let tomorrow_ms = clock_ms as u64 + 2 * DAY_MS;
+        assert_eq!(
+            (0..20).filter_map(|_| reserve(&all, NanoUsd(10), tomorrow_ms).ok()).map(|held| held.settle(NanoUsd(10), tomorrow_ms)).count(),
+            10
+        );
+    }
+}

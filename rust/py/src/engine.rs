@@ -59,6 +59,19 @@ impl Engine {
         spent.map(|[day, week, month, total, reserved]| (day, week, month, total, reserved)).ok_or_else(wrong)
     }
 
+    /// Holds the books of everybody who pays against the other side of every entry, and counts what does not hold: kind, id, what is wrong in a
+    /// word and in a sentence, of each.
+    fn audit(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, u64, &'static str, &'static str)>> {
+        let gateway = self.gateway()?;
+        Ok(py.detach(|| gateway.audit()))
+    }
+
+    /// Counts so many who have spent something else by the books than by the database.
+    fn count_database_violations(&self, more: u64) -> PyResult<()> {
+        self.gateway()?.count_database_violations(more);
+        Ok(())
+    }
+
     /// How many requests to free models an account has in a day, and how many of them it has made today; None where they are not limited.
     fn free_requests(&self, account: u64) -> PyResult<Option<(u64, u64)>> {
         Ok(self.gateway()?.free_requests(account))

@@ -114,7 +114,7 @@ impl Run {
         let wanted = board.entry(choice.entry);
         let budget = board.budget(wanted.provider);
         // Where the breaker keeps it out, nobody is spared it.
-        if !budget.is_low() || choice.pulse.state != State::Closed {
+        if self.is_barred(wanted.model) || !budget.is_low() || choice.pulse.state != State::Closed {
             return None;
         }
         for (position, step) in plan.steps.iter().enumerate().skip(1) {
@@ -225,6 +225,16 @@ impl Run {
         let model = |step: &Step| board.entry(step.entry).model;
         let Some(current) = plan.steps.get(self.at).map(model) else { return false };
         self.made < self.most && plan.steps.iter().map(model).any(|model| model != current && !self.barred.contains(&model))
+    }
+
+    /// This model will not do: no step of it is taken any more.
+    pub fn bar(&mut self, model: usize) {
+        self.barred.push(model);
+    }
+
+    /// Whether a model was found not to do.
+    pub fn is_barred(&self, model: usize) -> bool {
+        self.barred.contains(&model)
     }
 
     /// Attempts that were handed out.

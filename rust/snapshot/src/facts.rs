@@ -154,6 +154,11 @@ impl Vocabulary for Parameter {
     ];
 }
 
+impl Parameters {
+    /// `tools`.
+    pub const TOOLS: Parameters = Names { bits: 1 << 18, vocabulary: PhantomData };
+}
+
 /// How weights are stored.
 pub enum Quantization {}
 

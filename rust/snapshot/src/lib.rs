@@ -19,6 +19,8 @@ pub mod wire;
 
 pub use directory::{Directory, KeyHasher, Principal, matches};
 pub use facts::{CredentialLimits, Modalities, Parameters, Quantizations};
-pub use snapshot::{Endpoint, Found, Model, Preset, Provider, Secret, Shadow, Snapshot, SnapshotError, Split, did_you_mean, nearest};
+pub use snapshot::{
+    Endpoint, Found, Model, ModelRates, Preset, Provider, Secret, Shadow, Snapshot, SnapshotError, Split, did_you_mean, nearest,
+};
 pub use target::{ANTHROPIC_VERSION, Operation, Origin, Signing, SigningKey, Target};
 pub use wire::{Arm, DataPolicy, Limits, Settings, Status, Timeouts};

@@ -12,6 +12,7 @@ use http::HeaderValue;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// Settings, providers and models of one moment. Immutable; a request keeps the one it started with.
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub providers: Vec<Provider>,
     /// Models; names refer to them by index.
     pub models: Vec<Model>,
+    /// Any of them has rates of its own.
+    pub has_model_rates: bool,
     /// Presets; their names begin with `@preset/` where a model is named.
     pub presets: Vec<Preset>,
     /// Splits; their names stand where a model is named.
@@ -153,6 +156,19 @@ pub struct Model {
     pub endpoints: Vec<Endpoint>,
     /// Where copies of some of its requests go.
     pub shadow: Option<Shadow>,
+    /// What all callers together may ask of it, where that is limited.
+    pub rates: Option<Box<ModelRates>>,
+}
+
+/// What all callers together may ask of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelRates {
+    /// Requests per minute; not 0.
+    pub rpm: Option<u64>,
+    /// Tokens per minute; not 0.
+    pub tpm: Option<u64>,
+    /// Requests at the same time.
+    pub max_concurrency: Option<NonZeroU32>,
 }
 
 /// A second model, and how many of a model's requests it gets a copy of.
@@ -270,7 +286,20 @@ impl Snapshot {
         let providers = wire.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
         let admin_token_hash = admin_token_hash(&wire.admin_token_hash)?;
         let wire::Snapshot { version, settings, absent_providers, absent_models, .. } = wire;
-        Ok(Snapshot { version, settings, admin_token_hash, providers, models, presets, splits, absent_providers, absent_models, names })
+        let has_model_rates = models.iter().any(|model| model.rates.is_some());
+        Ok(Snapshot {
+            version,
+            settings,
+            admin_token_hash,
+            providers,
+            models,
+            has_model_rates,
+            presets,
+            splits,
+            absent_providers,
+            absent_models,
+            names,
+        })
     }
 
     /// What a client means: a catalogue id, an alias or `@preset/…`, with or without the prefix `openrouter/`.
@@ -414,7 +443,8 @@ impl<'a> Sources<'a> {
             endpoints.push(self.endpoint(endpoint, index).map_err(|error| SnapshotError::new(path(position, &error.path), error.message))?);
         }
         let id_header = header_value(&model.id, || format!("models.{}", model.id))?;
-        Ok(Model { id_header, id: model.id.into(), max_completion_tokens: model.max_completion_tokens, endpoints, shadow: None })
+        let rates = model_rates(&model)?;
+        Ok(Model { id_header, id: model.id.into(), max_completion_tokens: model.max_completion_tokens, endpoints, shadow: None, rates })
     }
 
     fn endpoint(&self, endpoint: &wire::Endpoint, index: usize) -> Result<Endpoint, SnapshotError> {
@@ -552,6 +582,16 @@ fn credentials(keys: &[wire::ProviderKey]) -> Vec<CredentialLimits> {
 
 fn header_value(text: &str, path: impl Fn() -> String) -> Result<HeaderValue, SnapshotError> {
     HeaderValue::from_str(text).map_err(|_| SnapshotError::new(path(), "a header cannot carry this name; use visible ASCII characters"))
+}
+
+/// What all callers together may ask of a model.
+fn model_rates(model: &wire::Model) -> Result<Option<Box<ModelRates>>, SnapshotError> {
+    let wire::Model { id, rpm, tpm, max_concurrency, .. } = model;
+    if let Some((name, _)) = [("rpm", rpm), ("tpm", tpm)].into_iter().find(|(_, units)| **units == Some(0)) {
+        return Err(SnapshotError::new(format!("models.{id}.{name}"), "is 0: leave it out, or the model".to_owned()));
+    }
+    let is_limited = rpm.is_some() || tpm.is_some() || max_concurrency.is_some();
+    Ok(is_limited.then(|| Box::new(ModelRates { rpm: *rpm, tpm: *tpm, max_concurrency: *max_concurrency })))
 }
 
 fn prices(wire: &wire::Price) -> Result<PriceTable, SnapshotError> {

@@ -58,6 +58,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Completion tokens reserved for a request that names no limit.
     pub reserve_completion_tokens: u64,
+    /// Web searches reserved for a request that lets its provider make as many as it likes.
+    pub reserve_web_searches: u64,
     /// Most attempts for one request, the first included.
     pub attempts: usize,
     /// Whether a second attempt may begin beside one that is slow to bring its first token.
@@ -100,6 +102,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             reserve_completion_tokens: 4096,
+            reserve_web_searches: 10,
             attempts: 3,
             hedge: false,
             open_catalogue: false,
@@ -198,6 +201,8 @@ pub struct Limits {
     pub pool_idle: usize,
     /// The slowest a request body may come after its grace.
     pub body_bytes_per_second: u64,
+    /// End users remembered of everybody who limits them.
+    pub end_users: usize,
 }
 
 impl Default for Limits {
@@ -214,6 +219,7 @@ impl Default for Limits {
             http2_streams: 128,
             pool_idle: 64,
             body_bytes_per_second: 1024,
+            end_users: 100_000,
         }
     }
 }
@@ -360,6 +366,15 @@ pub struct Model {
     pub max_completion_tokens: Option<u64>,
     /// In the order of preference.
     pub endpoints: Vec<Endpoint>,
+    /// Requests per minute of all callers together; not 0.
+    #[serde(default)]
+    pub rpm: Option<u64>,
+    /// Tokens per minute likewise; not 0.
+    #[serde(default)]
+    pub tpm: Option<u64>,
+    /// Requests at the same time likewise; not 0.
+    #[serde(default)]
+    pub max_concurrency: Option<NonZeroU32>,
 }
 
 /// A model at a provider.
@@ -616,6 +631,30 @@ pub struct Scope {
     /// Of an account: credit ever bought and not paid back, which decides how many free requests it has a day.
     #[serde(default)]
     pub bought_nanousd: i64,
+    /// What holds for each of its end users: of whom requests name in their body's `user` field.
+    #[serde(default)]
+    pub end_user: Option<EndUser>,
+}
+
+/// The limits of each end user of somebody.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndUser {
+    /// Requests per minute; not 0.
+    #[serde(default)]
+    pub rpm: Option<u64>,
+    /// Tokens per minute; not 0.
+    #[serde(default)]
+    pub tpm: Option<u64>,
+    /// Requests at the same time; not 0.
+    #[serde(default)]
+    pub max_concurrency: Option<NonZeroU32>,
+    /// What one may spend, in a day, a week or a month.
+    #[serde(default)]
+    pub budget: Option<Budget>,
+    /// A request has to name one.
+    #[serde(default)]
+    pub required: bool,
 }
 
 /// Who has limits.
@@ -673,6 +712,42 @@ pub struct Spending {
     /// Who has asked free models anything on the day of `at_ms`.
     #[serde(default)]
     pub free: Vec<AccountFree>,
+    /// What was asked of models in the minute before `at_ms`.
+    #[serde(default)]
+    pub models: Vec<ModelRecent>,
+    /// End users with limits of their own who have spent anything in the week or month of `at_ms`, or asked anything in the minute before.
+    #[serde(default)]
+    pub end_users: Vec<EndUserSpending>,
+}
+
+/// What was taken of a model's rates in the last minute.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecent {
+    /// Its catalogue id.
+    pub model: String,
+    /// Generations that began then.
+    pub requests: u64,
+    /// Their prompt and completion tokens.
+    pub tokens: u64,
+}
+
+/// What an end user has spent, in nano-dollars, and taken of its rates in the last minute.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndUserSpending {
+    /// As in the records.
+    pub id: u64,
+    /// In the day.
+    pub day: i64,
+    /// In the week.
+    pub week: i64,
+    /// In the month.
+    pub month: i64,
+    /// Generations that began in the last minute.
+    pub requests: u64,
+    /// Their prompt and completion tokens.
+    pub tokens: u64,
 }
 
 /// What one of them has taken of its rates in the last minute.

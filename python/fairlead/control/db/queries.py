@@ -519,17 +519,20 @@ def usage_by(connection: sqlite3.Connection, days: tuple[int, int, int], dim: in
     return {int(id): Usage(*found) for id, *found in rows}
 
 
-def begun_since(connection: sqlite3.Connection, since_ms: int) -> list[tuple[tuple[int, int, int, int], int, int]]:
-    """Generations that began since: account, team, user and key; how many; their prompt and completion tokens."""
+Begun = tuple[tuple[int | str, ...], int, int]
+
+
+def begun_since(connection: sqlite3.Connection, since_ms: int) -> list[Begun]:
+    """Generations that began since: account, team, user, key, end user and model; how many; their prompt and completion tokens."""
     # Ids begin with the moment at which theirs began, so that only those of the time are looked at.
     first = f"gen-{since_ms >> 16:08x}-{since_ms & 0xFFFF:04x}"
     rows = connection.execute(
-        "SELECT account_id, team_id, user_id, key_id, COUNT(*),"
+        "SELECT account_id, team_id, user_id, key_id, end_user_id, model, COUNT(*),"
         " SUM(prompt_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens + completion_tokens)"
-        " FROM generations WHERE id >= ? AND started_at_ms >= ? GROUP BY account_id, team_id, user_id, key_id",
+        " FROM generations WHERE id >= ? AND started_at_ms >= ? GROUP BY account_id, team_id, user_id, key_id, end_user_id, model",
         (first, since_ms),
     )
-    return [((account, team, user, key), count, tokens) for account, team, user, key, count, tokens in rows]
+    return [(tuple(ids), count, tokens) for *ids, count, tokens in rows]
 
 
 def free_requests(connection: sqlite3.Connection, day_ms: int, minute_ms: int) -> list[tuple[int, int, int]]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from fairlead.config.limits import Budget, Limits
+from fairlead.config.limits import Budget, EndUserLimits, Limits
 
 ACCOUNT, TEAM, USER, KEY = "account", "team", "user", "key"
 KINDS = (ACCOUNT, TEAM, USER, KEY)
 _TABLES = {ACCOUNT: "accounts", TEAM: "teams", USER: "users", KEY: "keys"}
 
-LIMIT_COLUMNS = ("limit_nanousd", "limit_interval", "rpm", "tpm", "max_concurrency")
+LIMIT_COLUMNS = ("limit_nanousd", "limit_interval", "rpm", "tpm", "max_concurrency", "end_user_limits")
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ def members(connection: sqlite3.Connection, kind: str, id: int, source: str | No
 
 def limits(connection: sqlite3.Connection, kind: str, ids: Iterable[int] | None = None) -> dict[int, Limits]:
     """Id → limits of these, or of all of the kind that have any."""
-    has_one = "limit_nanousd IS NOT NULL OR rpm IS NOT NULL OR tpm IS NOT NULL OR max_concurrency IS NOT NULL"
+    has_one = " OR ".join(f"{name} IS NOT NULL" for name in LIMIT_COLUMNS if name != "limit_interval")
     statement = f"SELECT id, {', '.join(LIMIT_COLUMNS)} FROM {_TABLES[kind]} WHERE deleted_at_ms IS NULL AND"  # noqa: S608
     if ids is None:
         budgets = _budgets(connection, kind)
@@ -134,7 +134,9 @@ def limits(connection: sqlite3.Connection, kind: str, ids: Iterable[int] | None 
 
 def set_limits(connection: sqlite3.Connection, kind: str, id: int, limits: Limits) -> None:
     """Replaces the limits of one."""
-    update(connection, kind, id, {name: getattr(limits, name) for name in LIMIT_COLUMNS})
+    end_user = None if limits.end_user is None else msgspec.json.encode(limits.end_user).decode()
+    own = {name: getattr(limits, name) for name in LIMIT_COLUMNS if name != "end_user_limits"}
+    update(connection, kind, id, own | {"end_user_limits": end_user})
     connection.execute("DELETE FROM budgets WHERE kind = ? AND scope_id = ?", (kind, id))
     connection.executemany(
         "INSERT INTO budgets (kind, scope_id, limit_interval, soft, limit_nanousd) VALUES (?, ?, ?, ?, ?)",
@@ -167,5 +169,6 @@ def _found(connection: sqlite3.Connection, kind: str, condition: str, values: Se
 
 
 def _limits(own: Sequence[Any], budgets: tuple[Budget, ...]) -> Limits:
-    limit_nanousd, limit_interval, rpm, tpm, max_concurrency = own
-    return Limits(limit_nanousd, limit_interval, rpm, tpm, max_concurrency, budgets)
+    limit_nanousd, limit_interval, rpm, tpm, max_concurrency, end_user = own
+    each = None if end_user is None else msgspec.json.decode(end_user, type=EndUserLimits)
+    return Limits(limit_nanousd, limit_interval, rpm, tpm, max_concurrency, budgets, each)

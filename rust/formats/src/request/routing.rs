@@ -78,7 +78,7 @@ impl Facts {
         found
     }
 
-    fn is_generation(&self) -> bool {
+    pub(super) fn is_generation(&self) -> bool {
         self.purpose == Purpose::Generate
     }
 }

@@ -143,10 +143,13 @@ impl Call {
     pub(crate) fn reserve(
         admitted: &Admitted<'_>,
         journey: &mut Journey,
-        leg: Leg,
+        mut leg: Leg,
         intake: &mut Intake,
         began: Instant,
     ) -> Result<Box<Call>, Failure> {
+        if let Some(moved) = leg.moved.take() {
+            journey.passage.get_or_insert_default().move_to(moved);
+        }
         let Admitted { worker, snapshot, choice, dialect, principal, .. } = *admitted;
         let generation = journey.generation;
         let started_at_ms = generation.unix_ms();
@@ -184,7 +187,7 @@ impl Call {
         let reservation = ReserveRef {
             generation,
             started_at_ms,
-            scopes: scopes(principal),
+            scopes: scopes(principal, journey),
             reserved,
             model: &choice.model(snapshot).id,
             provider: &choice.provider(snapshot).slug,
@@ -229,7 +232,7 @@ impl Call {
             presets: presets(journey),
             shadow_of: journey.shadow_of,
             started_at_ms: generation.unix_ms(),
-            scopes: scopes(principal),
+            scopes: scopes(principal, journey),
             dialect: answers,
             manner,
             streamed: intake.facts.stream,
@@ -656,11 +659,13 @@ pub(crate) fn likely_prompt_tokens(intake: &Intake) -> u64 {
     reserve::likely_prompt_tokens(intake.bytes.saturating_sub(files.bytes + intake.facts.aside_bytes() as u64)) + files.tokens
 }
 
-fn scopes(principal: &Principal) -> Scopes {
+fn scopes(principal: &Principal, journey: &Journey) -> Scopes {
     let mut scopes = Scopes::default();
     scopes.0[Scopes::ACCOUNT] = principal.account;
     scopes.0[Scopes::TEAM] = principal.team;
     scopes.0[Scopes::USER] = principal.user;
     scopes.0[Scopes::KEY] = principal.key;
+    scopes.0[Scopes::END_USER] = journey.payers.as_ref().map_or(0, |payers| payers.end_user());
+    scopes.0[Scopes::MODEL] = journey.passage.as_ref().map_or(0, Passage::model);
     scopes
 }

@@ -277,12 +277,7 @@ async fn infer(
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
         return Err(Failure::new(ErrorKind::StoreUnavailable, message));
     }
-    if let Some(payers) = payers {
-        let now_ms = worker.unix_ms_at(arrival.began);
-        let tokens = || passage::Tokens::of(&intake, &snapshot.settings);
-        journey.passage = passage::admit(&payers, tokens, journey.free_tier(), now_ms)?;
-        journey.payers = Some(payers);
-    }
+    passage::enter(worker, &snapshot, &mut journey, payers, &intake, worker.unix_ms_at(arrival.began))?;
     let Some(leg) = waiting::at_once(worker, &mut journey) else {
         let (receipt, worker) = (admitted.receipt.cloned(), worker.clone());
         let (headers, began) = (std::mem::take(&mut parts.headers), arrival.began);

@@ -1,27 +1,32 @@
-//! The caller's own rates: requests and tokens per minute, and calls at the same time, of the key, its user, team and account, and the account's
-//! requests to free models; from all of them or from none.
+//! The caller's own rates: requests and tokens per minute, and calls at the same time, of the end user, the key, its user, team and account, the
+//! account's requests to free models, and the rates of the model; from all of them or from none.
 
 use super::call::{likely_prompt_tokens, usd};
 use super::failure::Failure;
 use super::intake::Intake;
-use crate::tenants::{Chain, Rates, Tenant};
+use super::plan::Journey;
+use crate::tenants::end_users::Stranger;
+use crate::tenants::models::{Admission, ModelGate};
+use crate::tenants::{Chain, Tenant};
+use crate::worker::Worker;
 use fairlead_ir::{ErrorKind, Usage};
 use fairlead_ledger::hold::Kind;
-use fairlead_limits::{Claim, FreeTier, FreeTierLimits, Refusal, take_all};
-use fairlead_snapshot::Settings;
+use fairlead_limits::{FreeTierLimits, Full, Gate, Refusal, Taken, Wanted, What};
+use fairlead_snapshot::{Settings, Snapshot};
 use http::HeaderValue;
-use parking_lot::MutexGuard;
 use std::sync::Arc;
 
-/// What a request has taken of the caller's rates. A place is given back when this is dropped, and with it all tokens that no settlement says
-/// were used; a request counts once it was let in, one to a free model once it is made.
+/// What a request has taken of rates. A place is given back when this is dropped, and with it all tokens that no settlement says were used; a
+/// request counts once it was let in, one to a free model once it is made.
+#[derive(Default)]
 pub(crate) struct Passage {
-    chain: Arc<Chain>,
-    /// Whose rates it was taken of, a bit for each place in the chain.
-    taken: u8,
+    /// Whose rates it was taken of, with a bit for each place in their chain.
+    payers: Option<(Arc<Chain>, u8)>,
     tokens: u64,
     /// The day of its free request, until that is made.
     free_day_ms: Option<u64>,
+    /// The same of the model that is asked, where it has rates of its own.
+    model: Option<Admission>,
 }
 
 /// What a request is taken to need: an estimate, until it is settled.
@@ -43,9 +48,88 @@ impl Tokens {
         }
     }
 
-    fn within(self, most: u64) -> u64 {
-        let all = self.prompt.saturating_add(self.completion);
-        if self.is_asked { all } else { all.min(most.max(self.prompt)) }
+    fn wanted(self, free: Option<(usize, FreeTierLimits)>) -> Wanted {
+        let tokens = self.prompt.saturating_add(self.completion);
+        Wanted { tokens, least_tokens: if self.is_asked { tokens } else { self.prompt }, free }
+    }
+}
+
+/// Lets a request in: the journey has what it has taken, and who pays. A model that is full is passed over, where another one may answer.
+///
+/// # Errors
+/// 429 with what is full, and when to come again; 400 where an end user has to be named.
+pub(crate) fn enter(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    journey: &mut Journey,
+    payers: Option<Arc<Chain>>,
+    intake: &Intake,
+    now_ms: u64,
+) -> Result<(), Failure> {
+    let tenants = &worker.shared.tenants;
+    let most_end_users = snapshot.settings.limits.end_users;
+    let payers = match payers {
+        Some(payers) => {
+            let hashed = (&worker.shared.hasher, most_end_users);
+            let with_end_user = tenants.with_end_user(payers, intake.facts.user.as_deref(), hashed, now_ms);
+            Some(with_end_user.map_err(|stranger| turned_away(&stranger, most_end_users))?)
+        }
+        None => None,
+    };
+    let tokens = || Tokens::of(intake, &snapshot.settings);
+    let free = |journey: &Journey| payers.as_ref().and_then(|_| journey.free_tier());
+    if snapshot.has_model_rates {
+        journey.passage = enter_rated(worker, journey, payers.as_ref(), tokens(), free, now_ms)?;
+    } else if let Some(payers) = &payers {
+        journey.passage = admit(payers, tokens, free(journey), now_ms)?;
+    }
+    journey.payers = payers;
+    Ok(())
+}
+
+/// The same where models have rates.
+fn enter_rated(
+    worker: &Worker,
+    journey: &mut Journey,
+    payers: Option<&Arc<Chain>>,
+    tokens: Tokens,
+    free: impl Fn(&Journey) -> Option<FreeTierLimits>,
+    now_ms: u64,
+) -> Result<Option<Passage>, Failure> {
+    let models = &worker.shared.tenants.models;
+    let mut first_refusal = None;
+    loop {
+        let (at, model) = journey.first_model(models);
+        match admit_all(payers, model, tokens, free(journey), now_ms) {
+            Ok(passage) => {
+                if let Some(at) = at {
+                    journey.enter_model(models, tokens.wanted(None), at);
+                }
+                return Ok(passage);
+            }
+            Err((failure, true)) => {
+                let told = first_refusal.get_or_insert(failure);
+                if !at.is_some_and(|at| journey.pass_over(at)) {
+                    return Err(std::mem::replace(told, Failure::draining()));
+                }
+            }
+            Err((failure, false)) => return Err(failure),
+        }
+    }
+}
+
+fn turned_away(stranger: &Stranger, most: usize) -> Failure {
+    match stranger {
+        Stranger::Nameless => {
+            let message = "the end users of this key have limits of their own: say whom this is for in \"user\"";
+            Failure::new(ErrorKind::InvalidRequest, message).param(Some("user"))
+        }
+        Stranger::TooMany => {
+            let message = format!("{most} end users have limits to keep to already, and no more are remembered (limits.end_users)");
+            let mut failure = Failure::new(ErrorKind::RateLimited, message).word("end_user_limit");
+            failure.hint("retry-after", 60);
+            failure
+        }
     }
 }
 
@@ -62,91 +146,60 @@ pub(crate) fn admit(
     if chain.limited(free.is_some()).next().is_none() {
         return Ok(None);
     }
-    admit_limited(chain, tokens(), free, now_ms).map(Some)
+    admit_all(Some(chain), None, tokens(), free, now_ms).map_err(|(failure, _)| failure)
 }
 
-/// Which rate of a tenant.
-#[derive(Clone, Copy)]
-enum What {
-    Requests,
-    Tokens,
-    Places,
-    FreeMinute,
-    FreeDay,
-}
-
-fn admit_limited(chain: &Arc<Chain>, tokens: Tokens, free: Option<FreeTierLimits>, now_ms: u64) -> Result<Passage, Failure> {
-    let now_ns = now_ms.saturating_mul(1_000_000);
-    let tenants: Vec<(usize, &Tenant)> = chain.limited(free.is_some()).collect();
-    let mut guards: Vec<MutexGuard<'_, Rates>> = tenants.iter().map(|(_, tenant)| tenant.rates()).collect();
-    let most = guards.iter().filter_map(|rates| Some(rates.tokens?.rate().burst())).min().unwrap_or(u64::MAX);
-    let tokens = tokens.within(most);
-    let (mut claims, mut whats) = (Vec::with_capacity(14), Vec::with_capacity(14));
-    for (at, rates) in guards.iter_mut().enumerate() {
-        let Rates { requests, tokens: tokens_left, places, free: free_left, bought } = &mut **rates;
-        if let Some(limits) = free.filter(|_| tenants[at].1.scope.kind == Kind::Account) {
-            let free_left = free_left.get_or_insert_with(|| Box::new(FreeTier::new(&limits)));
-            claims.extend(free_left.claims(&limits, *bought, now_ns));
-            whats.extend([(at, What::FreeMinute), (at, What::FreeDay)]);
-        }
-        let requests = requests.as_mut().map(|bucket| (Claim::Rate(bucket, 1), What::Requests));
-        let tokens = tokens_left.as_mut().map(|bucket| (Claim::Rate(bucket, tokens), What::Tokens));
-        for (claim, what) in requests.into_iter().chain(tokens).chain([(Claim::Place(places), What::Places)]) {
-            claims.push(claim);
-            whats.push((at, what));
-        }
+/// Of all who pay and of the model, or of none; `Err` with whether it is the model that is full.
+fn admit_all(
+    payers: Option<&Arc<Chain>>,
+    model: Option<Arc<ModelGate>>,
+    tokens: Tokens,
+    free: Option<FreeTierLimits>,
+    now_ms: u64,
+) -> Result<Option<Passage>, (Failure, bool)> {
+    let tenants: Vec<(usize, &Tenant)> = payers.into_iter().flat_map(|chain| chain.limited(free.is_some())).collect();
+    let of_account = |limits: FreeTierLimits| Some((tenants.iter().position(|(_, tenant)| tenant.scope.kind == Kind::Account)?, limits));
+    let free = free.and_then(of_account);
+    // In the order of their kinds, and models last, as everybody locks them.
+    let gates: Vec<&Gate> = tenants.iter().map(|(_, tenant)| &tenant.gate).chain(model.as_deref().map(|model| &model.gate)).collect();
+    if gates.is_empty() {
+        return Ok(None);
     }
-    let refused = match take_all(&mut claims, now_ns) {
-        Ok(()) => {
+    let full = match Gate::enter(&gates, tokens.wanted(free), now_ms) {
+        Ok(Taken { tokens, free_day_ms }) => {
             let taken = tenants.iter().fold(0, |taken, (place, _)| taken | 1 << place);
-            let free_day_ms = free.and_then(|_| guards.iter().find_map(|rates| Some(rates.free.as_ref()?.day.start_ms())));
-            return Ok(Passage { chain: chain.clone(), taken, tokens, free_day_ms });
+            let payers = payers.map(|chain| (chain.clone(), taken));
+            return Ok(Some(Passage { payers, tokens, free_day_ms, model: model.map(|model| Admission::of(model, tokens)) }));
         }
-        Err(refused) => refused,
+        Err(full) => full,
     };
-    drop(claims);
-    let (at, what) = whats[refused.claim];
-    let bought = guards[at].bought;
-    let may_have_more = |free: &FreeTierLimits| free.per_day(free.credits_threshold) > free.per_day(bought);
-    let advice = advice(what, refused.refusal, tokens, free.filter(may_have_more));
-    Err(refusal(tenants[at].1.scope.kind, &guards[at], what, &advice, refused.refusal, now_ms))
+    Err(match tenants.get(full.gate) {
+        Some((_, tenant)) => {
+            let may_have_more = |free: &FreeTierLimits| free.per_day(free.credits_threshold) > free.per_day(full.bought);
+            (refusal(&full, &format!("this {}", tenant.scope.kind.name()), None, free.map(|free| free.1).filter(may_have_more)), false)
+        }
+        None => {
+            let name = model.as_ref().map_or("", |model| &*model.name);
+            (refusal(&full, &format!("the model \"{name}\""), Some(name), None), true)
+        }
+    })
 }
 
-impl What {
-    /// What it is called in `X-RateLimit-Resource`, in the record, and in a sentence.
-    fn names(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            What::Requests => ("requests", "rpm_limit", "requests per minute"),
-            What::Tokens => ("tokens", "tpm_limit", "tokens per minute"),
-            What::Places => ("concurrency", "concurrency_limit", "requests at the same time"),
-            What::FreeMinute => ("free_requests_per_minute", "free_rpm_limit", "requests to free models per minute"),
-            What::FreeDay => ("free_requests_per_day", "free_daily_limit", "requests to free models per day"),
-        }
-    }
-
-    /// The limit, what is left of it, and when all of it is there again (Unix milliseconds), where time alone brings it.
-    fn level(self, rates: &Rates, now_ms: u64) -> (u64, u64, Option<u64>) {
-        let now_ns = now_ms.saturating_mul(1_000_000);
-        let bucket = match self {
-            What::Requests => rates.requests,
-            What::Tokens => rates.tokens,
-            What::FreeMinute => rates.free.as_ref().map(|free| free.minute),
-            What::Places | What::FreeDay => None,
-        };
-        match (self, bucket, &rates.free) {
-            (_, Some(bucket), _) => {
-                let full_at_ms = now_ms.saturating_add(bucket.full_after_ns(now_ns).div_ceil(1_000_000));
-                (bucket.rate().units(), bucket.remaining(now_ns), Some(full_at_ms))
-            }
-            (What::FreeDay, _, Some(free)) => (free.day.limit(), free.day.remaining(now_ms), free.day.reset_ms(now_ms)),
-            _ => (u64::from(rates.places.limit().get()), 0, None),
-        }
+/// What it is called in `X-RateLimit-Resource`, in the record, and in a sentence.
+fn names(what: What) -> (&'static str, &'static str, &'static str) {
+    match what {
+        What::Requests => ("requests", "rpm_limit", "requests per minute"),
+        What::Tokens => ("tokens", "tpm_limit", "tokens per minute"),
+        What::Places => ("concurrency", "concurrency_limit", "requests at the same time"),
+        What::FreeMinute => ("free_requests_per_minute", "free_rpm_limit", "requests to free models per minute"),
+        What::FreeDay => ("free_requests_per_day", "free_daily_limit", "requests to free models per day"),
     }
 }
 
 /// What the caller can do about it. `poor`: the limits, where more credit would give it more free requests.
-fn advice(what: What, refusal: Refusal, tokens: u64, poor: Option<FreeTierLimits>) -> String {
-    match (what, refusal, poor) {
+fn advice(full: &Full, poor: Option<FreeTierLimits>) -> String {
+    let tokens = full.tokens;
+    match (full.what, full.refusal, poor) {
         (What::Tokens, Refusal::Never, _) => {
             format!("; this request may take {tokens}; it can never fit: make the prompt shorter or max_tokens smaller")
         }
@@ -160,20 +213,22 @@ fn advice(what: What, refusal: Refusal, tokens: u64, poor: Option<FreeTierLimits
     }
 }
 
-fn refusal(kind: Kind, rates: &Rates, what: What, advice: &str, refusal: Refusal, now_ms: u64) -> Failure {
-    let (resource, word, units) = what.names();
-    let (limit, remaining, reset_ms) = what.level(rates, now_ms);
-    let wait_s = refusal.retry_after_ns().map(|wait_ns| wait_ns.div_ceil(1_000_000_000).max(1));
+/// `of`: the model, where it is one that is full; else the limit is the caller's.
+fn refusal(full: &Full, whose: &str, of: Option<&str>, poor: Option<FreeTierLimits>) -> Failure {
+    let (resource, word, units) = names(full.what);
+    let advice = advice(full, poor);
+    let wait_s = full.refusal.retry_after_ns().map(|wait_ns| wait_ns.div_ceil(1_000_000_000).max(1));
     let again = wait_s.map_or(String::new(), |wait_s| format!("; try again in {wait_s} s"));
-    let message = format!("this {} is limited to {limit} {units}{advice}{again}", kind.name());
+    let message = format!("{whose} is limited to {} {units}{advice}{again}", full.limit);
     let mut failure = Failure::new(ErrorKind::RateLimited, message).word(word);
-    failure.hint("x-ratelimit-limit", limit);
-    failure.hint("x-ratelimit-remaining", remaining);
-    if let Some(reset_ms) = reset_ms {
-        failure.hint("x-ratelimit-reset", reset_ms);
+    failure.hint("x-ratelimit-limit", full.limit);
+    failure.hint("x-ratelimit-remaining", full.remaining);
+    if let Some(full_at_ms) = full.full_at_ms {
+        failure.hint("x-ratelimit-reset", full_at_ms);
     }
-    failure.hints.push(("x-ratelimit-resource", HeaderValue::from_static(resource)));
-    match (refusal, wait_s) {
+    let named = of.and_then(|model| HeaderValue::try_from(format!("{resource}:{model}")).ok());
+    failure.hints.push(("x-ratelimit-resource", named.unwrap_or(HeaderValue::from_static(resource))));
+    match (full.refusal, wait_s) {
         (Refusal::Never, _) => failure.hints.push(("x-should-retry", HeaderValue::from_static("false"))),
         // Somebody else's call has to end: a second is as good a guess as any.
         (_, wait_s) => failure.hint("retry-after", wait_s.unwrap_or(1)),
@@ -187,40 +242,38 @@ impl Passage {
         self.free_day_ms.take().is_some()
     }
 
+    /// What records know the model by, where it has rates of its own; else 0.
+    pub(crate) fn model(&self) -> u64 {
+        self.model.as_ref().map_or(0, Admission::id)
+    }
+
+    /// The request goes on with another model: the one before has its place back, and its tokens.
+    pub(crate) fn move_to(&mut self, model: Option<Admission>) {
+        self.model = model;
+    }
+
     /// What was really used; the difference to the estimate is given back or charged.
     pub(crate) fn settle(mut self, usage: &Usage, now_ms: u64) {
         let used = usage.total_prompt_tokens().saturating_add(usage.completion_tokens);
         let estimate = std::mem::take(&mut self.tokens);
-        self.each(|rates| {
-            let Some(bucket) = &mut rates.tokens else { return };
-            if used <= estimate {
-                bucket.refund(estimate - used);
-            } else {
-                bucket.charge(used - estimate, now_ms.saturating_mul(1_000_000));
-            }
-        });
+        self.gates().for_each(|gate| gate.settle(estimate, used, now_ms));
+        if let Some(model) = self.model.take() {
+            model.settle(used, now_ms);
+        }
     }
 
-    fn each(&self, mut change: impl FnMut(&mut Rates)) {
-        for tenant in self.chain.at_places(self.taken) {
-            change(&mut tenant.rates());
-        }
+    fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.payers.iter().flat_map(|(chain, taken)| chain.at_places(*taken)).map(|tenant| &tenant.gate)
     }
 }
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        let (unused, free_day_ms) = (self.tokens, self.free_day_ms);
-        self.each(|rates| {
-            if let (Some(free), Some(day_ms)) = (&mut rates.free, free_day_ms) {
-                free.refund(day_ms);
-            }
-            if let Some(bucket) = &mut rates.tokens {
-                bucket.refund(unused);
-            }
-            let held = rates.places.release();
+        let unused = Taken { tokens: self.tokens, free_day_ms: self.free_day_ms };
+        for gate in self.gates() {
+            let held = gate.leave(unused);
             debug_assert!(held, "a place is given back twice");
-        });
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Which endpoints may serve a request, in which order and in which dialects: what the request says made into what the router asks, and
 //! its plan into choices. The dialect is chosen here: the router knows that an endpoint can be spoken to, not how.
 
+mod rated;
+
 use super::call::likely_prompt_tokens;
 use super::decided;
 use super::failure::{Failure, shown};
@@ -10,6 +12,7 @@ use super::passage::Passage;
 use super::receipt::Receipt;
 use super::telling::{self, Telling};
 use crate::routes::Ask;
+use crate::tenants::models::Admission;
 use crate::tenants::{Chain, free_tier};
 use crate::worker::Worker;
 use bytes::Bytes;
@@ -21,12 +24,13 @@ use fairlead_limits::FreeTierLimits;
 use fairlead_router::health::outcome::Class;
 use fairlead_router::names::{self, Arm, NameError, NameErrorKind, Named, Pick, Sticky, Wanted};
 use fairlead_router::{
-    Attempt, Board, By, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Told, Way as RouterWay,
-    WishError, Wished, Wishes, is_shadowed,
+    Attempt, Board, By, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Step, Told,
+    Way as RouterWay, WishError, Wished, Wishes, is_shadowed,
 };
 use fairlead_snapshot::facts::{Names, Vocabulary};
 use fairlead_snapshot::{Endpoint, Modalities, Model, Operation, Principal, Provider, Shadow, Snapshot, Target, did_you_mean};
 use http::HeaderValue;
+use rated::Rated;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -110,6 +114,8 @@ pub(crate) struct Journey {
     pub(crate) payers: Option<Arc<Chain>>,
     /// What it has taken of the caller's rates.
     pub(crate) passage: Option<Passage>,
+    /// What it takes of the rates of models, where any have some.
+    rated: Option<Box<Rated>>,
 }
 
 /// What a shadow's plan is made from. It is made once the caller's request is on its way.
@@ -135,6 +141,8 @@ impl Drawn {
 pub(crate) struct Leg {
     pub(crate) choice: Choice,
     pub(crate) attempt: Attempt,
+    /// It is at another model than the attempt before: what it has taken of that one's rates, if there are any.
+    pub(crate) moved: Option<Option<Admission>>,
 }
 
 impl Leg {
@@ -179,6 +187,7 @@ impl Journey {
             telling: None,
             payers: None,
             passage: None,
+            rated: None,
             board,
         }
     }
@@ -193,13 +202,13 @@ impl Journey {
     /// The first attempt, with a key that is free.
     pub(crate) fn first(&mut self, now_ms: u64) -> Option<Leg> {
         let attempt = self.run.first(&self.board, &self.plan, &self.need, now_ms)?;
-        Some(self.leg(attempt))
+        self.leg(attempt, now_ms)
     }
 
     /// The first attempt, whatever providers said of their limits.
     pub(crate) fn first_regardless(&mut self, now_ms: u64) -> Option<Leg> {
         let attempt = self.run.first_regardless(&self.board, &self.plan, &self.need, now_ms)?;
-        Some(self.leg(attempt))
+        self.leg(attempt, now_ms)
     }
 
     /// How long until time alone could free a key for it; 0 where that is up to other requests.
@@ -227,13 +236,13 @@ impl Journey {
     /// The attempt in place of one that was never sent.
     pub(crate) fn instead(&mut self, now_ms: u64) -> Option<Leg> {
         let attempt = self.run.instead(&self.board, &self.plan, &self.need, now_ms)?;
-        Some(self.leg(attempt))
+        self.leg(attempt, now_ms)
     }
 
     /// The attempt that follows one that failed so.
     pub(crate) fn next(&mut self, failed: Class, now_ms: u64) -> Option<Leg> {
         let attempt = self.run.next(&self.board, &self.plan, &self.need, failed, now_ms)?;
-        Some(self.leg(attempt))
+        self.leg(attempt, now_ms)
     }
 
     /// After how long without a first token another attempt may begin beside the current one.
@@ -244,7 +253,7 @@ impl Journey {
     /// The attempt beside the current one.
     pub(crate) fn beside(&mut self, now_ms: u64) -> Option<Leg> {
         let attempt = self.run.beside(&self.board, &self.plan, &self.need, now_ms)?;
-        Some(self.leg(attempt))
+        self.leg(attempt, now_ms)
     }
 
     /// The attempt beside the current one is over.
@@ -285,7 +294,7 @@ impl Journey {
     pub(crate) fn free_tier(&self) -> Option<FreeTierLimits> {
         let snapshot = self.board.snapshot();
         let limits = free_tier(&snapshot.settings)?;
-        let step = self.plan.steps.first()?;
+        let step = self.plan.steps.iter().find(|step| !self.run.is_barred(self.board.entry(step.entry).model))?;
         let asks_for_free = self.picks_free || self.plan.variant(step).free;
         let is_free = asks_for_free || snapshot.models[self.board.entry(step.entry).model].id.ends_with(":free");
         is_free.then_some(limits)
@@ -293,11 +302,16 @@ impl Journey {
 
     /// Every choice that may come, for the reservation.
     pub(crate) fn choices(&self) -> impl Iterator<Item = Choice> + Clone {
-        self.plan.steps.iter().map(|step| self.choice(step.entry, step.dialect))
+        let may_come = |step: &&Step| !self.run.is_barred(self.board.entry(step.entry).model);
+        self.plan.steps.iter().filter(may_come).map(|step| self.choice(step.entry, step.dialect))
     }
 
-    fn leg(&self, attempt: Attempt) -> Leg {
-        Leg { choice: self.choice(attempt.entry, attempt.dialect), attempt }
+    fn leg(&mut self, attempt: Attempt, now_ms: u64) -> Option<Leg> {
+        if self.rated.is_some() { self.rated_leg(attempt, now_ms) } else { Some(self.leg_of(attempt, None)) }
+    }
+
+    fn leg_of(&self, attempt: Attempt, moved: Option<Option<Admission>>) -> Leg {
+        Leg { choice: self.choice(attempt.entry, attempt.dialect), attempt, moved }
     }
 
     fn choice(&self, entry: usize, upstream: Dialect) -> Choice {
@@ -437,6 +451,7 @@ pub(crate) fn choose(
         telling,
         payers: None,
         passage: None,
+        rated: None,
         board,
     }))
 }

@@ -18,6 +18,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) snapshot_version: u64,
     pub(crate) keys: usize,
     pub(crate) waiting: usize,
+    /// Invariants of the ledger, and how often each was found not to hold.
+    pub(crate) violations: [(&'static str, u64); 4],
 }
 
 /// Renders the exposition text (version 0.0.4).
@@ -70,6 +72,10 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
     ] {
         text.head(name, "counter", help);
         text.sample(name, "", value);
+    }
+    text.head("fairlead_ledger_violations_total", "counter", "Books that were found wrong, by what was wrong; 0, always.");
+    for (invariant, found) in gauges.violations {
+        text.sample("fairlead_ledger_violations_total", &format!("invariant=\"{invariant}\""), found);
     }
     let (responses, responses_bytes) = gauges.responses.map_or((0, 0), Responses::size);
     for (name, help, value) in [
@@ -189,6 +195,7 @@ mod tests {
             snapshot_version: 9,
             keys: 2,
             waiting: 3,
+            violations: [("reserved", 0), ("spent", 2), ("windows", 0), ("database", 0)],
         };
         let text = render(workers.iter(), &gauges);
         for line in [

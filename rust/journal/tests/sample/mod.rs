@@ -90,7 +90,7 @@ pub(crate) fn progress(number: u64, note: u32) -> Progress {
         upstream_model: "claude-sonnet-4-5".to_owned(),
         upstream_id: "msg_01XFDUDYJgAACzvnptvVoYEL".to_owned(),
     };
-    Progress { generation: generation(number), number: note, reach: Reach::Content(Box::new(delivered)) }
+    Progress { generation: generation(number), number: note, reach: Reach::Content(Box::new(delivered)), reserved: NanoUsd(0) }
 }
 
 /// What a call of a usual client leaves behind; the amounts depend on `number`.

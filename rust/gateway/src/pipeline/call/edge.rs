@@ -5,13 +5,15 @@ use super::{Call, Choice};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::intake::Intake;
 use crate::pipeline::whole;
+use bytes::Bytes;
 use fairlead_formats::cut;
-use fairlead_formats::request::{Facts, Purpose};
+use fairlead_formats::request::{Facts, Purpose, Searches};
 use fairlead_formats::tap::Tap;
 use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Tier};
 use fairlead_ledger::hold::Hold;
 use fairlead_ledger::reserve::{self, Bounds};
-use fairlead_snapshot::Snapshot;
+use fairlead_snapshot::{Parameters, Snapshot};
+use std::cell::Cell;
 
 /// Fewer tokens than these are not worth beginning a stream for, or going on with it.
 const LEAST_TOKENS: u64 = 16;
@@ -21,6 +23,9 @@ pub(super) struct Ceiling<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) dialect: Dialect,
     pub(super) facts: &'a Facts,
+    frames: &'a [Bytes],
+    /// How often it lets its provider search the web; looked for where that costs.
+    searches: Cell<Option<Searches>>,
     /// Most tokens that its prompt may have.
     pub(super) prompt_tokens: u64,
     pub(super) from_ms: u64,
@@ -46,7 +51,8 @@ impl<'a> Ceiling<'a> {
             false => reserve::prompt_tokens(intake.bytes),
         };
         // Written as numbers, a prompt is as long as it is.
-        Ceiling { snapshot, dialect, facts, prompt_tokens: facts.prompt_tokens.unwrap_or(0).max(estimate), from_ms, is_strict }
+        let prompt_tokens = facts.prompt_tokens.unwrap_or(0).max(estimate);
+        Ceiling { snapshot, dialect, facts, frames: &intake.frames, searches: Cell::new(None), prompt_tokens, from_ms, is_strict }
     }
 
     /// The most that the call may cost there.
@@ -56,7 +62,7 @@ impl<'a> Ceiling<'a> {
 
     fn cost_of(&self, choice: Choice, completion_tokens: u64) -> Option<NanoUsd> {
         let tiers = tiers(choice);
-        reserve::ceiling(&choice.endpoint(self.snapshot).prices, &self.bounds(&tiers, completion_tokens))
+        reserve::ceiling(&choice.endpoint(self.snapshot).prices, &self.bounds(choice, &tiers, completion_tokens))
     }
 
     /// What a stream must have to begin: its prompt and a few tokens. More than it may cost where it cannot begin with less.
@@ -74,7 +80,7 @@ impl<'a> Ceiling<'a> {
     /// The most completion tokens that so much money buys, besides the prompt.
     pub(super) fn affordable(&self, choice: Choice, money: NanoUsd) -> Option<u64> {
         let tiers = tiers(choice);
-        reserve::affordable(&choice.endpoint(self.snapshot).prices, &self.bounds(&tiers, 0), money)
+        reserve::affordable(&choice.endpoint(self.snapshot).prices, &self.bounds(choice, &tiers, 0), money)
     }
 
     /// The token limit per choice that would fit into what is left, where another one would help.
@@ -89,8 +95,13 @@ impl<'a> Ceiling<'a> {
     }
 
     /// # Errors
-    /// A call whose key is strict has to say how long its reply may be.
-    pub(super) fn check_bounded(&self, mut choices: impl Iterator<Item = Choice>) -> Result<(), Failure> {
+    /// A call whose key is strict has to say how long its reply may be, and how often its provider may search the web.
+    pub(super) fn check_bounded(&self, mut choices: impl Iterator<Item = Choice> + Clone) -> Result<(), Failure> {
+        if choices.clone().any(|choice| self.searches_unboundedly(choice)) {
+            let message = "this key's budgets are strict, and what searching the web may cost is not known: name max_uses (Messages) or \
+                           max_tool_calls (Responses), at a model whose context_length is known";
+            return Err(Failure::new(ErrorKind::InvalidRequest, message).param(Some("tools")));
+        }
         if !choices.any(|choice| self.is_unbounded(choice)) {
             return Ok(());
         }
@@ -113,7 +124,8 @@ impl<'a> Ceiling<'a> {
         let usual = self.snapshot.settings.reserve_completion_tokens.saturating_mul(self.choices());
         let asked = lengths().all(|length| length.is_certain).then(|| lengths().map(|length| length.tokens).max()).flatten();
         Some(Box::new(Edge {
-            prompt_tokens: self.prompt_tokens,
+            prompt_tokens: choices.clone().map(|choice| self.prompt_tokens_at(choice)).max()?,
+            web_searches: choices.clone().map(|choice| self.web_searches(choice)).max()?,
             choices: u32::try_from(self.choices()).unwrap_or(u32::MAX),
             tokens: bought.min(wanted),
             most: asked.unwrap_or(u64::MAX),
@@ -128,8 +140,51 @@ impl<'a> Ceiling<'a> {
         self.facts.choices.max(1)
     }
 
-    fn bounds<'b>(&self, tiers: &'b [Tier], completion_tokens: u64) -> Bounds<'b> {
-        bounds(self.snapshot, tiers, (self.prompt_tokens, completion_tokens), self.from_ms)
+    fn bounds<'b>(&self, choice: Choice, tiers: &'b [Tier], completion_tokens: u64) -> Bounds<'b> {
+        let tokens = (self.prompt_tokens_at(choice), completion_tokens);
+        bounds(self.snapshot, tiers, tokens, self.web_searches(choice), self.from_ms)
+    }
+
+    /// How often its provider may search the web.
+    fn searches(&self, choice: Choice) -> Searches {
+        let endpoint = choice.endpoint(self.snapshot);
+        if !self.is_strict && !endpoint.prices.charges_searches() {
+            return Searches::None;
+        }
+        let asked = self.searches.get().unwrap_or_else(|| self.facts.searches(self.frames));
+        self.searches.set(Some(asked));
+        // A model that charges for searches and knows no tools searches unasked.
+        let knows_no_tools = || endpoint.supported_parameters.is_some_and(|known| !known.contains(Parameters::TOOLS));
+        if asked == Searches::None && endpoint.prices.charges_searches() && knows_no_tools() { Searches::Unbounded } else { asked }
+    }
+
+    /// The most searches that are held for.
+    fn web_searches(&self, choice: Choice) -> u64 {
+        match self.searches(choice) {
+            Searches::None => 0,
+            Searches::AtMost(most) => most,
+            Searches::Unbounded => self.snapshot.settings.reserve_web_searches,
+        }
+    }
+
+    /// What is found becomes a part of the prompt. Where nothing is left to an estimate, every search is followed by a prompt as long as there
+    /// can be.
+    fn prompt_tokens_at(&self, choice: Choice) -> u64 {
+        if !self.is_strict {
+            return self.prompt_tokens;
+        }
+        match (self.searches(choice), choice.endpoint(self.snapshot).context_tokens) {
+            (Searches::AtMost(most), Some(context)) => self.prompt_tokens.max(context.saturating_mul(most.saturating_add(1))),
+            _ => self.prompt_tokens,
+        }
+    }
+
+    fn searches_unboundedly(&self, choice: Choice) -> bool {
+        match self.searches(choice) {
+            Searches::None => false,
+            Searches::AtMost(_) => choice.endpoint(self.snapshot).context_tokens.is_none(),
+            Searches::Unbounded => true,
+        }
     }
 
     /// Most completion tokens the call may produce: what it asks for, else the model's own limit under `strict`, else the setting; never more
@@ -154,13 +209,20 @@ fn tiers(choice: Choice) -> [Tier; 2] {
     [choice.asks.unwrap_or_default(), Tier::Standard]
 }
 
-fn bounds<'b>(snapshot: &Snapshot, tiers: &'b [Tier], (prompt_tokens, completion_tokens): (u64, u64), from_ms: u64) -> Bounds<'b> {
-    Bounds { prompt_tokens, completion_tokens, tiers, from_ms, span_ms: snapshot.settings.timeouts.total_ms }
+fn bounds<'b>(
+    snapshot: &Snapshot,
+    tiers: &'b [Tier],
+    (prompt_tokens, completion_tokens): (u64, u64),
+    web_searches: u64,
+    from_ms: u64,
+) -> Bounds<'b> {
+    Bounds { prompt_tokens, completion_tokens, web_searches, tiers, from_ms, span_ms: snapshot.settings.timeouts.total_ms }
 }
 
 /// How far a stream may go.
 pub(super) struct Edge {
     prompt_tokens: u64,
+    web_searches: u64,
     choices: u32,
     /// Completion tokens that are held for.
     tokens: u64,
@@ -234,10 +296,19 @@ impl Call {
 
     /// Holds more, for `said` tokens and another step, or for as many as there is money for.
     fn hold_more(&mut self, said: u64) {
+        let before = self.reserved;
+        let now = tokio::time::Instant::now();
+        self.extend_hold(said, now);
+        if self.reserved > before {
+            self.note_hold(now);
+        }
+    }
+
+    fn extend_hold(&mut self, said: u64, now: tokio::time::Instant) {
         let (Some(edge), Some(hold)) = (&mut self.edge, &mut self.hold) else { return };
         let tiers = tiers(self.choice);
         let prices = &self.choice.endpoint(&self.snapshot).prices;
-        let bounds = |tokens| bounds(&self.snapshot, &tiers, (edge.prompt_tokens, tokens), self.started_at_ms);
+        let bounds = |tokens| bounds(&self.snapshot, &tiers, (edge.prompt_tokens, tokens), edge.web_searches, self.started_at_ms);
         let missing = |tokens: u64| {
             let cost = reserve::ceiling(prices, &bounds(tokens.min(edge.most)))?;
             Some(NanoUsd((cost.0 - hold.amount().0).max(0)))
@@ -247,7 +318,7 @@ impl Call {
         // What is held may be enough for more: it was held for the dearest endpoint.
         if most > NanoUsd(0) {
             let before = hold.amount();
-            if hold.extend(least, most, self.worker.unix_ms_at(tokio::time::Instant::now())).is_ok() {
+            if hold.extend(least, most, self.worker.unix_ms_at(now)).is_ok() {
                 let more = NanoUsd(hold.amount().0 - before.0);
                 self.reserved = NanoUsd(self.reserved.0.saturating_add(more.0));
                 self.worker.counters.reserved_nanousd.add(more.0.unsigned_abs());

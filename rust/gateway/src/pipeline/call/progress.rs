@@ -61,9 +61,21 @@ impl Call {
             upstream_model: &*endpoint.upstream_model,
             upstream_id: &*self.attempt.upstream_id,
         };
-        self.presence.noted.write(&self.worker, Reach::Content(Box::new(delivered)));
+        self.presence.noted.write(&self.worker, Reach::Content(Box::new(delivered)), self.reserved);
+    }
+
+    /// Notes that more is held for it now, so that a start after a crash knows of all that was. `seen` must be up to date.
+    #[cold]
+    pub(super) fn note_hold(&mut self, at: Instant) {
+        match self.seen.content {
+            true => self.note_progress(at),
+            false => self.presence.noted.write(&self.worker, Reach::Sent, self.reserved),
+        }
     }
 }
+
+/// Nothing is held beyond what the reservation says.
+const AS_RESERVED: NanoUsd = NanoUsd(0);
 
 /// What the journal has been told of how far a call has come.
 #[derive(Clone)]
@@ -85,8 +97,8 @@ impl Noted {
     pub(crate) fn look(&self, worker: &Worker, dispatch: &Dispatch) {
         let sent = dispatch.sent_at.get().is_some() || dispatch.stale.get().is_some_and(|stale| stale.sent);
         match (self.times.get(), self.waits.get()) {
-            (0, _) if !sent => self.write(worker, Reach::Waiting),
-            (_, true) if sent => self.write(worker, Reach::Sent),
+            (0, _) if !sent => self.write(worker, Reach::Waiting, AS_RESERVED),
+            (_, true) if sent => self.write(worker, Reach::Sent, AS_RESERVED),
             _ => {}
         }
     }
@@ -94,17 +106,17 @@ impl Noted {
     /// Another attempt begins, beside the first or in its place: from here on nobody looks which of them waits.
     pub(super) fn may_be_sent(&self, worker: &Worker) {
         if self.waits.get() {
-            self.write(worker, Reach::Sent);
+            self.write(worker, Reach::Sent, AS_RESERVED);
         }
         self.times.set(self.times.get().max(1));
     }
 
     /// A note that the journal cannot take costs nothing but the closeness of an estimate.
-    fn write(&self, worker: &Worker, reach: Reach<&str>) {
+    fn write(&self, worker: &Worker, reach: Reach<&str>, reserved: NanoUsd) {
         let Some(generation) = self.generation else { return };
         self.waits.set(reach == Reach::Waiting);
         self.times.set(self.times.get() + 1);
-        let note = Progress { generation, number: self.times.get(), reach };
+        let note = Progress { generation, number: self.times.get(), reach, reserved };
         if worker.journal.borrow_mut().progress(&note).is_err() {
             worker.counters.journal_failures.add(1);
         }

@@ -133,7 +133,12 @@ impl Call {
     }
 
     fn go_on_with(&mut self, leg: Leg, began: Instant) {
-        let (now, Leg { choice, attempt }) = (Instant::now(), leg);
+        let (now, Leg { choice, attempt, moved }) = (Instant::now(), leg);
+        if let Some(moved) = moved {
+            let passage = self.passage.get_or_insert_default();
+            passage.move_to(moved);
+            self.scopes.0[Scopes::MODEL] = passage.model();
+        }
         self.learning.begin_again(attempt);
         let Tried { upstream_id, status, error, over } = std::mem::take(&mut self.attempt);
         let over_at = over.as_ref().map_or(now, |over| over.at);

@@ -48,6 +48,8 @@ impl Relay {
     /// More than is held for would come through: it does where more can be held, else it ends here. `before` comes before that.
     pub(super) fn at_edge(&mut self, before: Bytes, mut held: Held) -> Step {
         let ends = held.sight.finish || held.sight.end;
+        // Where more is held, the journal is told how far it has come.
+        note(&mut self.call, &self.sieve.tap);
         let Some((bytes, tokens)) = self.call.go_on(&self.sieve.tap, ends) else {
             return self.hold_back(before, held);
         };
