@@ -12,6 +12,7 @@
 //! * [`request`] reads what routing needs and splices the model name; [`extension`] lists the keys that only gateways know;
 //! * [`reply`] reads and edits whole replies, [`tap`] streams; [`identity`] is what they say about themselves on `/api/v1`;
 //! * [`conversation`] is what of a Responses reply is kept, to be looked at and gone on from;
+//! * [`content`] is what was asked and said as text, where that is logged;
 //! * [`counted`] answers who asks how many tokens a prompt has;
 //! * [`metadata`] is what a reply tells of its routing where that is asked for;
 //! * [`tool_calls`] judges whether the calls of a reply are what the request's tools ask for;
@@ -32,6 +33,7 @@
 mod anthropic_messages;
 pub mod availability;
 mod bedrock_converse;
+pub mod content;
 pub mod conversation;
 pub mod counted;
 pub mod cut;
