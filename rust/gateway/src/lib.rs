@@ -7,6 +7,7 @@
 //! Absent on purpose: SQL (the journal carries everything that becomes a row), the public API beside inference (forwarded to the
 //! control plane), and any provider's name.
 
+mod content;
 mod decisions;
 mod events;
 mod gateway;

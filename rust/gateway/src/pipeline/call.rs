@@ -1,5 +1,6 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
+mod content;
 mod edge;
 mod learning;
 mod leaving;
@@ -22,6 +23,7 @@ use super::receipt::Receipt;
 use super::stateful::Keeping;
 use super::telling::Telling;
 use super::whole;
+use crate::content::Recorder;
 use crate::routes::Face;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
@@ -101,6 +103,8 @@ pub(crate) struct Call {
     keeping: Option<Box<Keeping>>,
     /// The same, said in the reply: what it went on from.
     kept_after: Option<Option<String>>,
+    /// Its content, where that is logged.
+    pub(crate) recorder: Option<Box<Recorder>>,
     /// Where what came of it is told, of a call of the process's own.
     receipt: Option<Rc<Receipt>>,
     /// What is held back for it wherever it is paid.
@@ -259,6 +263,7 @@ impl Call {
             wants_nothing: intake.facts.purpose == Purpose::Generate && intake.facts.max_completion_tokens == Some(0),
             keeping: None,
             kept_after: None,
+            recorder: content::record(admitted, journey, intake),
             receipt: admitted.receipt.cloned(),
             hold: None,
             edge: None,

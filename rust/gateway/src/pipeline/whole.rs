@@ -59,6 +59,7 @@ async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMa
         let Sending { attempting, way, mut standby } = sending;
         let failure = match run(&mut call, attempting, way, &mut headers).await {
             Ok(body) => {
+                record(&mut call, &body);
                 keep(&mut call, &body).await;
                 if let Err(failure) = durable(&mut call).await {
                     return reply::failed(&call, &failure, headers);
@@ -90,6 +91,15 @@ async fn next(call: &mut Call, standby: &mut Option<Box<Standby>>, failure: &Fai
     // Boxed: it is large, and rare.
     let next = Box::pin(standby.next(call.worker.clone(), call.snapshot.clone(), class)).await?;
     call.may_go_on().then(|| next.begin(call))
+}
+
+/// Where content is logged, the answer is part of it.
+fn record(call: &mut Call, body: &ReplyBody) {
+    if let Some(recorder) = &mut call.recorder
+        && let Some(stateful::Reply::Whole(pieces)) = stateful::whole(body)
+    {
+        recorder.hear_whole(pieces);
+    }
 }
 
 /// Before anybody has the answer: the next request finds what it goes on from.
@@ -133,6 +143,7 @@ pub(crate) fn fail(call: &mut Call, failure: Failure, passed: HeaderMap) -> Resp
         call.upstream_done(Instant::now());
     }
     call.note_failure(&failure);
+    call.record_failure(&failure);
     let settled = call.settle(Outcome::Failed, failure.status(), failure.word);
     // A journal that failed now is the more important news.
     reply::failed(call, settled.as_ref().err().unwrap_or(&failure), passed)
