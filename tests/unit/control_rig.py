@@ -119,6 +119,7 @@ class FakeJournal:
         self.resumed: list[bytes] = []
         self.counted: dict[tuple[str, int], tuple[int, int, int, int, int]] = {}
         self.free: dict[int, tuple[int, int]] = {}
+        self.contents: dict[tuple[int, str], bytes] = {}
 
     def settle(self, generations: Iterable[tuple[Any, ...]]) -> None:
         """Appends generations without attempts."""
@@ -144,6 +145,9 @@ class FakeJournal:
 
     def spending(self, kind: str, id: int) -> tuple[int, int, int, int, int] | None:
         return self.counted.get((kind, id))
+
+    def content(self, account: int, id: str) -> bytes | None:
+        return self.contents.get((account, id))
 
     def free_requests(self, account: int) -> tuple[int, int] | None:
         return self.free.get(account)

@@ -59,6 +59,9 @@ class Engine:
     def spending(self, kind: str, id: int) -> None:
         return None
 
+    def content(self, account: int, id: str) -> None:
+        return None
+
     def free_requests(self, account: int) -> None:
         return None
 

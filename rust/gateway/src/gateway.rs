@@ -236,6 +236,15 @@ pub(crate) fn content_bounds(snapshot: &Snapshot) -> Bounds {
     }
 }
 
+/// The content that was logged of a generation, in the folder of a process that does not run. As [`Gateway::content`] has it.
+///
+/// # Errors
+/// The secret is too short.
+pub fn read_content(folder: &Path, secret: &[u8], account: u64, id: &str) -> Result<Option<Vec<u8>>, StartError> {
+    let files = Responses::new(folder, secret, Purpose::Content).map_err(StartError)?;
+    Ok(files.find(account, id, Bounds::NONE, unix_ms(), |_, content| [content.input, content.reply].concat()))
+}
+
 /// Why a request would go where it would go by this configuration, where nothing has happened yet: JSON in, JSON out.
 ///
 /// # Errors

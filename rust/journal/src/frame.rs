@@ -37,8 +37,8 @@ impl Kind {
     pub const fn version(self) -> u8 {
         match self {
             Kind::Reserve | Kind::Progress => 1,
-            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm.
-            Kind::Settle | Kind::Shadow => 5,
+            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm, 5 and 6 before the particulars.
+            Kind::Settle | Kind::Shadow => 7,
         }
     }
 

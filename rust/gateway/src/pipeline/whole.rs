@@ -14,12 +14,13 @@ use crate::upstream::{Exchange, ExchangeError, Fill};
 use crate::worker::{Worker, unix_ms};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderError, Told};
+use fairlead_formats::figures;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::redact::redact;
 use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::request::Purpose;
 use fairlead_formats::splice::Edits;
-use fairlead_ir::{Elsewhere, ErrorKind, Fault, Finish, Manner};
+use fairlead_ir::{Elsewhere, ErrorKind, Fault, Finish, Manner, Usage};
 use fairlead_ledger::Outcome;
 use fairlead_router::health::{LONGEST_HINT_MS, hinted_ms};
 use fairlead_snapshot::Snapshot;
@@ -216,6 +217,7 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
         let sound = offer.judge_body(call.dialect(), &body);
         call.note_calls(sound);
     }
+    let is_absurd = reply.is_absurd(&body);
     let identity = if call.manner() == Manner::Openrouter || call.is_kept() { call.identity() } else { Identity::unnamed() };
     let bill = call.bill(Outcome::Completed);
     let spliced = if body.len() < COPY_BELOW_BYTES {
@@ -238,7 +240,14 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
         return Err(garbage(call, UNSPLICED));
     };
     call.settle(Outcome::Completed, 200, "")?;
-    Ok(spliced)
+    Ok(if is_absurd { believable(spliced, &bill.usage) } else { spliced })
+}
+
+/// The answer without figures that nobody can believe.
+#[cold]
+fn believable(answer: ReplyBody, billed: &Usage) -> ReplyBody {
+    let Some(stateful::Reply::Whole(pieces)) = stateful::whole(&answer) else { return answer };
+    figures::believable(&pieces.concat(), billed).map_or(answer, ReplyBody::from)
 }
 
 /// The reply in the client's dialect. What it costs is known before it is written, and settled once that has gone well.

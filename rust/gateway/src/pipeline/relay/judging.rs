@@ -49,7 +49,7 @@ pub(super) fn judge(
         note(call, tap);
         call.note_progress(read_at);
     }
-    Ok(sight.bill.then(|| call.bill(Outcome::Completed)))
+    Ok((sight.bill || sight.absurd).then(|| call.bill(Outcome::Completed)))
 }
 
 /// Takes over what the tap knows, for the bill and the record.
