@@ -138,7 +138,7 @@ def test_a_failure_is_kept_with_those_before_it(logging: Gateway) -> None:
 
 
 def test_what_was_said_before_a_stream_broke_off(logging: Gateway) -> None:
-    reply = ask(logging, "openai_chat", stream=True, sim={"tokens": 9, "fault": {"kind": "cut", "after_tokens": 4}})
+    reply = ask(logging, "openai_chat", stream=True, sim={"tokens": 9, "fault": {"kind": "cut", "after_frames": 4}})
     kept = content(logging, reply)
     assert kept["output"]["completion"] and kept["error"]["status"] == 502
 

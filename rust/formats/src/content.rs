@@ -185,6 +185,8 @@ impl Hearing {
     pub fn finish(mut self) -> Said {
         let rest = std::mem::take(&mut self.pending);
         match self.form {
+            // Nothing was sent.
+            _ if rest.is_empty() => {}
             Form::Whole(dialect) => self.whole(dialect, &rest),
             Form::WholeCompletion => self.completion(&rest),
             Form::Array(_) => self.array(&rest),
@@ -545,6 +547,15 @@ mod tests {
         // One that broke off.
         check(Form::Array(GeminiGenerate), &format!("[{gemini}"), r#"{"completion":"a","reasoning":null}"#);
         check(Form::Events(GeminiGenerate), &format!("data: {gemini}\r\n\r\n"), r#"{"completion":"a","reasoning":null}"#);
+    }
+
+    #[test]
+    fn nothing_said_is_nothing_missing() {
+        for form in
+            [Form::Whole(OpenaiChat), Form::Events(OpenaiChat), Form::Array(GeminiGenerate), Form::Completions, Form::WholeCompletion]
+        {
+            assert_eq!(heard(form, 9, b"", 1), (r#"{"completion":null,"reasoning":null}"#.to_owned(), false), "{form:?}");
+        }
     }
 
     #[test]

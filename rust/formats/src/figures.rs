@@ -30,6 +30,12 @@ pub fn may_be_absurd(text: &[u8]) -> bool {
     false
 }
 
+/// The same of a usage object, where it may also be written with an exponent.
+pub fn may_be_absurd_usage(usage: &[u8]) -> bool {
+    let is_exponent = |at: usize| usage[..at].last().is_some_and(u8::is_ascii_digit);
+    may_be_absurd(usage) || memchr::memchr2_iter(b'e', b'E', usage).any(is_exponent)
+}
+
 /// The reply `body`, or one event, with figures that can be believed: what was billed in place of each that cannot. `None` where all of
 /// them can.
 pub fn believable(text: &[u8], billed: &Usage) -> Option<Vec<u8>> {
@@ -145,6 +151,9 @@ mod tests {
             r#"{"choices":[{"index":0,"usage":{"completion_tokens":99999999999}}]}"#,
             Some(r#"{"choices":[{"index":0,"usage":{"completion_tokens":9}}]}"#),
         );
+        assert!(may_be_absurd_usage(br#"{"prompt_tokens":1e30}"#) && !may_be_absurd_usage(br#"{"prompt_tokens":7,"completion_tokens":3}"#));
+        let exponent = believable(br#"{"usage":{"prompt_tokens":1e+30}}"#, &BILLED);
+        assert_eq!(exponent.as_deref(), Some(br#"{"usage":{"prompt_tokens":7}}"#.as_slice()));
         // A text is a text.
         check(r#"{"choices":[{"delta":{"content":"usage: 99999999999"}}],"created":99999999999,"usage":{"prompt_tokens":7}}"#, None);
         check(r#"{"usage":{"prompt_tokens":4294967296}}"#, None);

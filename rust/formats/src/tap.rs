@@ -372,7 +372,8 @@ impl Tap {
         self.answered |= first_content;
         let Look { action, usage, bill, finish, end, error, keep_alive, .. } = look;
         // What Messages says of the prompt comes before all content.
-        let absurd = (usage || !self.answered) && figures::may_be_absurd(event);
+        let is_credible = || self.seen.usage.as_ref().is_none_or(Usage::is_credible);
+        let absurd = (usage || !self.answered) && (figures::may_be_absurd(event) || !is_credible());
         Sight { action, first_content, usage, bill, finish, terminal, end, error, keep_alive, absurd }
     }
 
