@@ -38,6 +38,7 @@ __all__ = [
     "estimate_tokens",
     "explain",
     "hash_key",
+    "read_content",
     "take_all",
     "translate_request",
     "translate_response",

@@ -110,6 +110,16 @@ def test_thoughts_are_not_what_was_said(logging: Gateway, dialect: str, stream: 
         assert said["reasoning"] and said["reasoning"] != said["completion"]
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_stream_whose_head_goes_out_before_anybody_has_answered(provider: Provider, dialect: str) -> None:
+    """Signs of life are none of its content."""
+    text = configuration(provider.address) + "[timeouts]\nearly_head_ms = 100\nkeepalive_ms = 100\n"
+    with Gateway(text) as gateway:
+        reply = ask(gateway, dialect, stream=True, sim={"first_token_ms": 400})
+        kept = content(gateway, reply)
+        assert kept["output"]["completion"] and (kept["truncated"], kept["error"]) == ([], None)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_legacy_completions(logging: Gateway, stream: bool) -> None:
     reply = logging.post("/v1/completions", {"model": "lab/echo", "prompt": "Once upon", "stream": stream})

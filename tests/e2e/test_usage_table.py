@@ -193,23 +193,24 @@ def frames(events: list[dict[str, Any]], end: str = "") -> dict[str, Any]:
     }
 
 
-def ask(gateway: Gateway, dialect: str, stream: bool, sim: dict[str, Any], prefix: str = "") -> Reply:
+def ask(gateway: Gateway, dialect: str, stream: bool, sim: dict[str, Any] | None, prefix: str = "") -> Reply:
     """A call of that dialect, answered so."""
     said = {"role": "user", "content": "Hello there"}
+    body: dict[str, Any] = {"model": "lab/echo", "stream": stream}
     match dialect:
         case "openai_chat":
-            path, body = "/v1/chat/completions", {"messages": [said], "stream_options": {"include_usage": True}}
-            if not stream:
-                del body["stream_options"]
+            path, body = (
+                "/v1/chat/completions",
+                body | {"messages": [said]} | ({"stream_options": {"include_usage": True}} if stream else {}),
+            )
         case "openai_responses":
-            path, body = "/v1/responses", {"input": "Hello there"}
+            path, body = "/v1/responses", body | {"input": "Hello there"}
         case "anthropic_messages":
-            path, body = "/v1/messages", {"messages": [said], "max_tokens": 100}
+            path, body = "/v1/messages", body | {"messages": [said], "max_tokens": 100}
         case _:
-            verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-            body = {"contents": [{"role": "user", "parts": [{"text": "Hello there"}]}], "sim": sim}
-            return gateway.post(f"/v1beta/models/lab/echo:{verb}", body)
-    reply = gateway.post(prefix + path, {**body, "model": "lab/echo", "stream": stream, "sim": sim})
+            path = "/v1beta/models/lab/echo:" + ("streamGenerateContent?alt=sse" if stream else "generateContent")
+            body = {"contents": [{"role": "user", "parts": [{"text": "Hello there"}]}]}
+    reply = gateway.post(prefix + path, body if sim is None else body | {"sim": sim})
     assert reply.status == 200, reply.body
     return reply
 
@@ -293,7 +294,7 @@ def test_what_is_too_large_does_not_survive_a_translation(
     sim = script("openai_chat", stream, {"prompt_tokens": figure, "completion_tokens": figure, "total_tokens": figure})
     # A script in the request would not survive the translation.
     assert send(provider.address, "POST", "/sim/next", json.dumps([sim]).encode()).status == 200
-    reply = ask(chat_only, client, stream, {})
+    reply = ask(chat_only, client, stream, None)
     assert not any(map(too_large, events_of(reply, stream))), reply.body
     row = chat_only.generation(reply.generation)
     assert row["flags"] & ESTIMATED and row["completion_tokens"] == 2

@@ -28,6 +28,7 @@ def generation(number: int = 1, **changes: Any) -> tuple[Any, ...]:
     )
     row |= dict.fromkeys(texts, "")
     row |= {
+        "api_type": "completions",
         "id": f"gen-{number:08x}-0000-7000-8000-000000000000",
         "started_at_ms": NOW_MS - 1500,
         "settled_at_ms": NOW_MS,

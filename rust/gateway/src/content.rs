@@ -12,6 +12,7 @@ use fairlead_formats::content::{Asked, Form, Hearing};
 use fairlead_formats::error::Previous;
 use fairlead_formats::request;
 use fairlead_ir::{Dialect, GenerationId};
+use fairlead_snapshot::Snapshot;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashSet;
 use std::path::Path;
@@ -35,6 +36,16 @@ pub(crate) struct Contents {
     store: Arc<Store>,
     sender: SyncSender<Work>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How long content is kept, and how much of it.
+pub(crate) fn bounds(snapshot: &Snapshot) -> Bounds {
+    let settings = &snapshot.settings;
+    match snapshot.version {
+        // Before the first configuration nobody knows.
+        0 => Bounds::NONE,
+        _ => Bounds { ttl_ms: settings.content_ttl_seconds.saturating_mul(1000), most_bytes: settings.content_bytes },
+    }
 }
 
 /// What the thread and the readers share.

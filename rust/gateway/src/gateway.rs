@@ -1,6 +1,6 @@
 //! The engine's life: made, given a snapshot and keys, started, drained, stopped.
 
-use crate::content::Contents;
+use crate::content::{self, Contents};
 use crate::decisions::{self, Decisions};
 use crate::events::{Event, Events};
 use crate::options::Options;
@@ -186,7 +186,7 @@ impl Shared {
     fn kept_files(&self) -> impl Iterator<Item = (&Responses, Bounds)> {
         let snapshot = self.snapshot();
         let responses = self.responses.as_ref().map(|responses| (responses, bounds(&snapshot)));
-        let content = self.content.get().map(|content| (content.files(), content_bounds(&snapshot)));
+        let content = self.content.get().map(|content| (content.files(), content::bounds(&snapshot)));
         responses.into_iter().chain(content)
     }
 
@@ -224,15 +224,6 @@ fn bounds(snapshot: &Snapshot) -> Bounds {
         // Before the first configuration nobody knows them.
         0 => Bounds::NONE,
         _ => Bounds { ttl_ms: settings.responses_ttl_seconds.saturating_mul(1000), most_bytes: settings.responses_store_bytes },
-    }
-}
-
-/// The same of the content that is logged.
-pub(crate) fn content_bounds(snapshot: &Snapshot) -> Bounds {
-    let settings = &snapshot.settings;
-    match snapshot.version {
-        0 => Bounds::NONE,
-        _ => Bounds { ttl_ms: settings.content_ttl_seconds.saturating_mul(1000), most_bytes: settings.content_bytes },
     }
 }
 
@@ -467,7 +458,7 @@ impl Gateway {
     /// The content that was logged of a generation, as a JSON object with `input`, `output`, `error` and `truncated`. `None` where there is
     /// none: logging was off for its key, or it is gone.
     pub fn content(&self, account: u64, id: &str) -> Option<Vec<u8>> {
-        self.shared.content.get()?.show(account, id, content_bounds(&self.shared.snapshot()))
+        self.shared.content.get()?.show(account, id, content::bounds(&self.shared.snapshot()))
     }
 
     /// The journal: positions out, applied cursors in.

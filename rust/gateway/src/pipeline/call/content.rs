@@ -1,8 +1,7 @@
 //! What a call has to do with the log of content: whether it is in there, and what of its reply goes in.
 
 use super::Call;
-use crate::content::{Asking, Place, Recorder};
-use crate::gateway::content_bounds;
+use crate::content::{Asking, Place, Recorder, bounds};
 use crate::pipeline::Admitted;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::intake::Intake;
@@ -28,7 +27,7 @@ fn begin(admitted: &Admitted<'_>, journey: &Journey, intake: &Intake) -> Option<
         account: principal.account,
         key: principal.key,
         generation: journey.generation,
-        bounds: content_bounds(snapshot),
+        bounds: bounds(snapshot),
         text_bytes: snapshot.settings.content_text_bytes as usize,
     };
     let purpose = intake.facts.purpose;
