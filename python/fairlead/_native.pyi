@@ -38,6 +38,7 @@ __all__ = [
     "estimate_tokens",
     "explain",
     "hash_key",
+    "read_content",
     "take_all",
     "translate_request",
     "translate_response",
@@ -63,6 +64,10 @@ READY: int
 
 def hash_key(secret: bytes, key: str) -> str:
     """HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key."""
+
+def read_content(folder: str, secret: bytes, account: int, id: str) -> bytes | None:
+    """The content that was logged of a generation, in a folder that no process has: as `Engine.content`. Raises OSError for a secret that
+    is too short."""
 
 def explain(snapshot: bytes, question: bytes) -> bytes:
     """Why a request would go where it would go by this snapshot, where nothing has happened yet: JSON in, JSON out. A wrong snapshot raises
@@ -417,6 +422,10 @@ class Engine:
     def resume_spending(self, spending: bytes) -> None:
         """What everybody had spent, and taken of rates, before this start, as of the journal's cursors. JSON; a wrong one raises ValueError
         and changes nothing. Once, after the first `load_snapshot` and `apply_keys`, before `start`."""
+
+    def content(self, account: int, id: str) -> bytes | None:
+        """The content that was logged of a generation: a JSON object with `input`, `output`, `error` and `truncated`. Waits for one that
+        is being written. None: there is none."""
 
     def free_requests(self, account: int) -> tuple[int, int] | None:
         """How many requests to free models an account has in a day, and how many of them it has made today. None: they are not limited."""

@@ -137,6 +137,10 @@ class Native(Protocol):
         """Makes logged decisions again; ValueError when the snapshot is wrong, OSError when the folder cannot be read."""
         ...
 
+    def read_content(self, folder: str, secret: bytes, account: int, id: str) -> bytes | None:
+        """The content that was logged of a generation, in a folder that no process has."""
+        ...
+
     def Simulator(self) -> Simulator:
         """Starts a simulator on a free port of this machine."""
         ...
@@ -359,6 +363,7 @@ class Process:
             "workers": server.workers,
             "journal_dir": str(self.data_dir / place.JOURNAL),
             "responses_dir": str(self.data_dir / place.RESPONSES),
+            "content_dir": str(self.data_dir / place.CONTENT),
             "decisions_dir": str(self.data_dir / place.DECISIONS),
             "control_socket": str(self._control_socket),
             "secret": self._secret.hex(),

@@ -103,6 +103,60 @@ def test_a_meter_that_runs_on(
     assert row["completion_tokens"] == 9
 
 
+FRAMES = 16
+"""More than a reply of nine tokens has, in any dialect: the last ones are read to their end."""
+
+
+def leave_behind(gateway: Gateway, prefix: str, dialect: str, body: dict[str, Any], frames: int) -> bool:
+    """Sends a request and leaves behind so many events of its reply; -1: before its head. Whether all of it was read."""
+    with Wire(gateway.address) as wire:
+        wire.post(prefix + PATHS[dialect], body)
+        if frames < 0:
+            until(lambda: gateway.gauge("requests_open") > 0, "the request is in the works")
+            return False
+        stream = wire.events(wire.head())
+        read = 0
+        while read < frames and next(stream, None) is not None:
+            read += 1
+        return read < frames
+
+
+@pytest.mark.parametrize(("prefix", "dialect"), ROUTES)
+@pytest.mark.parametrize("stops", [True, False])
+def test_leaving_behind_every_frame(request: pytest.FixtureRequest, provider: Provider, prefix: str, dialect: str, stops: bool) -> None:
+    """Where the meter runs on, each bill is the provider's own to the nano-dollar, and so is their sum. Where it stops, a call that was
+    left costs the prompt and what had come, by our own count: within 8 tokens of what the provider had said when it noticed."""
+    gateway: Gateway = request.getfixturevalue("stopping" if stops else "ignoring")
+    mark, before = provider.mark(), len(gateway.generations())
+    policy = "cancel_stops" if stops else "cancel_ignored"
+    sim = {"tokens": 9, "pace_ms": 15, "first_token_ms": 15, "delay_ms": 15}
+    whole = []
+    for frames in range(-1, FRAMES):
+        body = body_of(dialect=dialect, model="lab/fast", stream=True, sim={**sim, "tag": frames + 2})
+        whole.append(leave_behind(gateway, prefix, dialect, body, frames))
+        until(lambda settled=before + frames + 2: len(gateway.generations()) == settled, "the call is settled")
+    rows = gateway.generations()[before:]
+    records = sorted(provider.since(mark, len(rows)), key=lambda record: record["tag"])
+    for row, record, is_whole, frames in zip(rows, records, whole, range(-1, FRAMES), strict=True):
+        billed = billed_nanousd(record, policy)
+        assert row["charged_nanousd"] == row["upstream_cost_nanousd"] > 0, (frames, row)
+        if not row["flags"] & ESTIMATED:
+            assert row["charged_nanousd"] == billed, (frames, row, record)
+            continue
+        # Our own count.
+        assert stops and row["outcome"] == "cancelled" and not is_whole, (frames, row)
+        assert abs(row["completion_tokens"] - record["completion_tokens"]) <= 8, (frames, row, record)
+        assert row["prompt_tokens"] >= record["prompt_tokens"] and row["charged_nanousd"] <= row["reserved_nanousd"]
+        if dialect == "anthropic_messages" and frames > 0:
+            # It says what the prompt was before anything else.
+            assert row["prompt_tokens"] == record["prompt_tokens"]
+    outcomes = Counter(row["outcome"] for row in rows)
+    assert outcomes["completed"] >= 2 and outcomes["cancelled"] >= 8, outcomes
+    if not stops:
+        assert not any(row["flags"] & (ESTIMATED | USAGE_MISSING) for row in rows)
+        assert sum(row["upstream_cost_nanousd"] for row in rows) == sum(billed_nanousd(record, policy) for record in records)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refusal_of_unheard_work_costs_nothing(ignoring: Gateway, provider: Provider, stream: bool) -> None:
     mark = provider.mark()

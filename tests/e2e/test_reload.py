@@ -2,7 +2,9 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import pytest
@@ -140,6 +142,66 @@ def test_streams_go_on_at_the_price_they_began_with(gateway: Gateway, provider: 
     for row in rows:
         cost = cost_nanousd(records[row["upstream_id"]], PRICES if row["streamed"] else DEARER)
         assert row["charged_nanousd"] == row["upstream_cost_nanousd"] == cost
+
+
+def test_every_call_is_charged_by_the_prices_it_was_reserved_at(
+    gateway: Gateway, provider: Provider, counts: Callable[[int, int], int]
+) -> None:
+    """Prices that change all the time, under load: each row names the version it was reserved at, and its cost is that of this version,
+    whole or streamed, finished or left. The books agree."""
+    over = threading.Event()
+    failed: list[Exception] = []
+
+    def customer(dialect: str, stream: bool) -> None:
+        try:
+            number = 0
+            while not over.is_set():
+                number += 1
+                with Wire(gateway.address) as wire:
+                    wire.post(PATHS[dialect], body_of(dialect=dialect, model="lab/fast", stream=stream, sim={"tokens": 5, "pace_ms": 5}))
+                    if not stream:
+                        assert wire.answer().status == 200
+                        continue
+                    events = wire.events(wire.head())
+                    # Every third one is left in the middle.
+                    for _ in range(3) if number % 3 == 0 else iter(int, 1):
+                        if next(events, None) is None:
+                            break
+        except Exception as error:
+            failed.append(error)
+
+    def prices(version: int) -> dict[str, str]:
+        return {"prompt": f"{version}.5", "completion": f"{2 * version}.25", "cache_read": "1", "cache_write": "1"}
+
+    mark = provider.mark()
+    customers = [threading.Thread(target=customer, args=(dialect, stream)) for dialect in DIALECTS for stream in (False, True)]
+    write(gateway, configuration(provider.address, prices=prices(2)))
+    requested(gateway)
+    for thread in customers:
+        thread.start()
+    versions = counts(20, 400)
+    for version in range(3, versions + 3):
+        write(gateway, configuration(provider.address, prices=prices(version)))
+        assert "in force" in requested(gateway)
+        time.sleep(0.1)
+    over.set()
+    for thread in customers:
+        thread.join()
+    assert not failed
+    assert gateway.gauge("snapshot_version") == versions + 2
+    until(lambda: provider.open_requests() == 0, "nothing is left open")
+    rows = until(lambda: len(found := gateway.generations()) == provider.mark() - mark and found, "all are settled")
+    records = {record["reply_id"]: record for record in provider.since(mark)}
+    assert len({row["price_version"] for row in rows}) > versions / 2
+    for row in rows:
+        usd = prices(row["price_version"])
+        cost = Decimal(usd["prompt"]) * 1000 * row["prompt_tokens"] + Decimal(usd["completion"]) * 1000 * row["completion_tokens"]
+        assert row["charged_nanousd"] == row["upstream_cost_nanousd"] == int(cost.to_integral_value(ROUND_CEILING)), row
+        if row["outcome"] == "completed":
+            assert row["charged_nanousd"] == cost_nanousd(records[row["upstream_id"]], usd)
+    assert {row["outcome"] for row in rows} == {"completed", "cancelled"}
+    verified = gateway.run("ledger", "verify", "--json")
+    assert verified.returncode == 0, verified.stdout
 
 
 def test_what_lives_in_the_process_survives(gateway: Gateway, provider: Provider) -> None:

@@ -28,6 +28,7 @@ def generation(number: int = 1, **changes: Any) -> tuple[Any, ...]:
     )
     row |= dict.fromkeys(texts, "")
     row |= {
+        "api_type": "completions",
         "id": f"gen-{number:08x}-0000-7000-8000-000000000000",
         "started_at_ms": NOW_MS - 1500,
         "settled_at_ms": NOW_MS,
@@ -121,6 +122,7 @@ class FakeJournal:
         self.free: dict[int, tuple[int, int]] = {}
         self.broken: list[tuple[str, int, str, str]] = []
         self.violations = 0
+        self.contents: dict[tuple[int, str], bytes] = {}
 
     def settle(self, generations: Iterable[tuple[Any, ...]]) -> None:
         """Appends generations without attempts."""
@@ -152,6 +154,9 @@ class FakeJournal:
 
     def count_database_violations(self, more: int) -> None:
         self.violations += more
+
+    def content(self, account: int, id: str) -> bytes | None:
+        return self.contents.get((account, id))
 
     def free_requests(self, account: int) -> tuple[int, int] | None:
         return self.free.get(account)

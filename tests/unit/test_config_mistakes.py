@@ -243,7 +243,6 @@ def test_one_mistake(text: str, expected: str) -> None:
         ("[storage]\nlimits_url = 'redis://x'", "storage.limits_url", "a shared store of rate limits"),
         ("[storage]\nreporting_zone = 'UTC'", "storage.reporting_zone", "a reporting zone"),
         ("[storage]\nretention_days = 30", "storage.retention_days", "retention"),
-        ("[logging]\ncontent = true", "logging.content", "logging of content"),
         (
             LAB + FAST + "override = [{ when = { service_tier = 'batch' }, multiplier = '0.5' }]",
             'models."acme/fast".endpoints[0].override[0].when.service_tier',
@@ -309,7 +308,6 @@ def test_all_mistakes_come_at_once() -> None:
             '3: server.watch: expected true or false, got "x"',
             "4: server.admin_token: environment variable NOPE is not set",
             '11: models."acme/fast".endpoints[0].provider: unknown provider "lap"; did you mean "lab"?',
-            "16: keys.a.content: logging of content is not in this version",
             "18: keys.b.secret: is the same as that of [keys.a]",
         ],
     )

@@ -15,6 +15,8 @@ from fairlead.config.limits import RESETS
 NAME = "keys"
 HELP = "create, list, limit, disable, enable and delete gateway keys"
 
+_CONTENT = {"on": True, "off": False, "default": None}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the actions."""
@@ -30,11 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--account", metavar="A", help="the account that pays (default: default)")
     _add_owners(create)
     _add_limits(create)
+    _add_content(create)
     actions.add_parser("list", help="list all keys", parents=shared)
     limit = actions.add_parser("limit", help="set limits of a key; what is not named stays", parents=shared)
     limit.add_argument("key", metavar="KEY", help="its hash, id, name or label")
     _add_owners(limit)
     _add_limits(limit)
+    _add_content(limit)
     limit.add_argument("--no-limits", action="store_true", help="take all limits away first")
     for action, description in (("disable", "refuse a key"), ("enable", "accept it again"), ("delete", "remove a key")):
         command = actions.add_parser(action, help=description, parents=shared)
@@ -94,6 +98,12 @@ _UNITS = {"rpm": "rpm", "tpm": "tpm", "at-once": "max_concurrency"}
 _UNSAID = object()
 
 
+def _add_content(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--content", choices=[*_CONTENT], help="whether its prompts and replies are stored (default: as [logging] content says)"
+    )
+
+
 def budget(text: str) -> dict[str, Any]:
     """A budget on the command line: dollars, when it begins anew, and whether it is soft."""
     usd, *words = text.split("/")
@@ -113,8 +123,10 @@ def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the options say, in the words of the route."""
     said = {name: getattr(arguments, name) for name in ("limit_usd", "limit_reset", "rpm", "tpm", "max_concurrency", "strict_budget")}
     said |= {"budgets": arguments.budget, "team": arguments.team, "user": arguments.user}
-    end_user = {} if arguments.end_user is _UNSAID else {"end_user": arguments.end_user}
-    return {name: value for name, value in said.items() if value is not None} | end_user
+    said = {name: value for name, value in said.items() if value is not None}
+    if arguments.end_user is not _UNSAID:
+        said["end_user"] = arguments.end_user
+    return said if arguments.content is None else said | {"content": _CONTENT[arguments.content]}
 
 
 def _create(installation: Installation, arguments: argparse.Namespace) -> int:

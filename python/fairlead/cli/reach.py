@@ -196,6 +196,7 @@ def _offline(server: Server, data_dir: Path) -> Iterator[Offline]:
     from fairlead.control.drain import Drainer
     from fairlead.control.offer import Offer
     from fairlead.control.resting import RestingEngine
+    from fairlead.runtime import native_module
 
     secret = place.server_secret(data_dir, server.secret)
     try:
@@ -204,7 +205,7 @@ def _offline(server: Server, data_dir: Path) -> Iterator[Offline]:
         raise PlaceError(str(error)) from None
     try:
         check_secret(database, secret)
-        engine = RestingEngine()
+        engine = RestingEngine(lambda account, id: native_module().read_content(str(data_dir / place.CONTENT), secret, account, id))
         drainer = Drainer(database, journal_reader(data_dir), engine)
         asyncio.run(drainer.finish())
         desk = Desk(

@@ -62,12 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show_one(installation: Installation, arguments: argparse.Namespace) -> int:
-    reply = installation.request("GET", path_of("admin", "requests", arguments.generation))
-    if arguments.json:
-        print_json(reply)
-    else:
-        sys.stdout.write(generation.text(reply["data"]))
-    return FINE
+    return generation.show(installation, arguments.generation, arguments.json)
 
 
 def _show(installation: Installation, arguments: argparse.Namespace) -> int:

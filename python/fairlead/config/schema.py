@@ -359,6 +359,8 @@ class Key(Limited, kw_only=True):
     """A request that would lose something in translation is refused."""
     strict_budget: bool = False
     """No budget is overspent by it, not even by what an estimate was too low."""
+    content: bool | None = None
+    """Whether its prompts and replies are stored. Absent: as `[logging] content` says."""
     account: ScopeName | None = None
     """Who pays. Absent: the team's or the user's, else `default`."""
     team: ScopeName | None = None
@@ -556,7 +558,14 @@ class Logging(Table):
     """`[logging]`."""
 
     content: bool = False
-    """Whether prompts and replies are stored."""
+    """Whether prompts and replies are stored, of keys that do not say so themselves."""
+    content_ttl_seconds: Annotated[int, Meta(ge=60, le=10 * 365 * 86_400)] = 30 * 86_400
+    """How long those of one generation are stored."""
+    content_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 1 << 30
+    """What they may take of the disk together; the oldest make room."""
+    content_text_bytes: Annotated[int, Meta(ge=1 << 10, le=16 << 20)] = 1 << 20
+    """What the prompt, the reply, its reasoning and the arguments of its tool calls may have of one generation, each; more is cut, and
+    marked."""
     decisions: bool = True
     """Routing decisions are logged, without content, so that `fairlead replay` can make them again."""
     decisions_ttl_seconds: Annotated[int, Meta(ge=60, le=10 * 365 * 86_400)] = 30 * 86_400

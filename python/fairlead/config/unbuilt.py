@@ -85,8 +85,6 @@ UNBUILT: tuple[Row, ...] = (
     Row(("storage", "limits_url"), "a shared store of rate limits", _is_set),
     Row(("storage", "reporting_zone"), "a reporting zone"),
     Row(("storage", "retention_days"), "retention"),
-    Row(("logging", "content"), "logging of content", _is_true),
-    Row(("keys", "*", "content"), "logging of content"),
     *_prices("usd_per_million", UsdPerMillion, CHARGED_PER_MILLION),
     *_prices("usd_each", UsdEach, CHARGED_EACH),
     Row(("models", "*", "endpoints", "*", "override", "*", "when", "service_tier"), "a batch", _is_batch, "flex"),

@@ -170,6 +170,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     responses_store: bool
     responses_ttl_seconds: int
     responses_store_bytes: int
+    content: bool
+    content_ttl_seconds: int
+    content_bytes: int
+    content_text_bytes: int
     decisions: bool
     decisions_ttl_seconds: int
     decisions_bytes: int

@@ -48,6 +48,11 @@ class Engine(Journal, Protocol):
         """Counts so many whose books are not what the database says."""
         ...
 
+    def content(self, account: int, id: str) -> bytes | None:
+        """The content that was logged of a generation: a JSON object with `input`, `output`, `error` and `truncated`. Waits for one that
+        is being written. None: there is none."""
+        ...
+
     def load_snapshot(self, blob: bytes) -> int:
         """Puts a configuration in force and returns its version; ValueError leaves the old one."""
         ...

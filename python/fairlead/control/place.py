@@ -17,7 +17,7 @@ import msgspec
 
 from fairlead.control import secret
 
-DATABASE, JOURNAL, RESPONSES, DECISIONS = "fairlead.db", "journal", "responses", "decisions"
+DATABASE, JOURNAL, RESPONSES, CONTENT, DECISIONS = "fairlead.db", "journal", "responses", "content", "decisions"
 SECRET, LOCK = "secret.key", "lock"
 CONTROL_SOCKET = "control.sock"
 # `sockaddr_un.sun_path`, with its final zero.

@@ -1,12 +1,16 @@
 """Stand-ins for a data plane that does not run, for commands that work on the data folder alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fairlead.control.db.queries import Cursor
 
 
 class RestingEngine:
-    """Takes everything and has nothing to say."""
+    """Takes everything and has nothing to say but what lies in the data folder: the content that was logged."""
+
+    def __init__(self, read_content: Callable[[int, str], bytes | None] = lambda account, id: None) -> None:
+        self._read_content = read_content
 
     def apply_keys(self, delta: bytes) -> int:
         """Nobody needs to know."""
@@ -29,6 +33,10 @@ class RestingEngine:
 
     def count_database_violations(self, more: int) -> None:
         """Nobody counts."""
+
+    def content(self, account: int, id: str) -> bytes | None:
+        """As the files have it."""
+        return self._read_content(account, id)
 
     def load_snapshot(self, blob: bytes) -> int:
         """Nobody needs to know."""

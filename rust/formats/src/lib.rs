@@ -12,6 +12,8 @@
 //! * [`request`] reads what routing needs and splices the model name; [`extension`] lists the keys that only gateways know;
 //! * [`reply`] reads and edits whole replies, [`tap`] streams; [`identity`] is what they say about themselves on `/api/v1`;
 //! * [`conversation`] is what of a Responses reply is kept, to be looked at and gone on from;
+//! * [`content`] is what was asked and said as text, where that is logged;
+//! * [`figures`] keeps figures that nobody can believe from clients;
 //! * [`counted`] answers who asks how many tokens a prompt has;
 //! * [`metadata`] is what a reply tells of its routing where that is asked for;
 //! * [`tool_calls`] judges whether the calls of a reply are what the request's tools ask for;
@@ -32,6 +34,7 @@
 mod anthropic_messages;
 pub mod availability;
 mod bedrock_converse;
+pub mod content;
 pub mod conversation;
 pub mod counted;
 pub mod cut;
@@ -39,6 +42,7 @@ mod decimal;
 pub mod error;
 pub mod eventstream;
 pub mod extension;
+pub mod figures;
 mod gemini_generate;
 pub mod identity;
 pub mod json;

@@ -8,6 +8,7 @@ use fairlead_ir::{Dialect, ErrorKind, Finish, NanoUsd, Tier, Usage};
 
 use crate::decimal::count;
 use crate::error::{self, ProviderError, Told};
+use crate::figures::may_be_absurd_usage;
 use crate::identity::Identity;
 use crate::json::walk::as_str;
 use crate::json::{DEFAULT_MAX_DEPTH, Keys, Reject, Scanner};
@@ -183,6 +184,11 @@ impl Reply {
             };
         }
         self.edit_cost(body, cost, edits)
+    }
+
+    /// Whether figures of `body` may be such that nobody can believe them: see [`figures`](crate::figures).
+    pub fn is_absurd(&self, body: &[u8]) -> bool {
+        self.usage_range.clone().and_then(|range| body.get(range)).is_some_and(may_be_absurd_usage)
     }
 
     fn edit_cost(&self, body: &[u8], cost: Option<NanoUsd>, edits: &mut Edits) -> Result<(), Unspliced> {

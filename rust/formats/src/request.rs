@@ -152,6 +152,8 @@ mod searches;
 
 pub use searches::Searches;
 
+pub use routing::Media;
+
 impl RequestScan {
     /// A scan of a body that was made of the one that these facts are of: it asks for the same in the same way.
     pub fn again(facts: &Facts, max_depth: u16) -> RequestScan {

@@ -24,7 +24,7 @@ use crate::text::escape;
 use crate::tool_calls::Watch;
 use crate::translate::dialects::StreamEncoder;
 use crate::translate::{Bridge, Wanted};
-use crate::{cut, metadata, openai_completions, openai_responses};
+use crate::{cut, figures, metadata, openai_completions, openai_responses};
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Sight {
     pub error: bool,
     /// A comment, a ping or noise: proof of a living connection, not of a working model.
     pub keep_alive: bool,
+    /// Figures may be in it that nobody can believe: see [`figures`](crate::figures).
+    pub absurd: bool,
 }
 
 /// The state of one stream.
@@ -369,7 +371,10 @@ impl Tap {
         let first_content = good && !self.answered && self.seen.is_answer();
         self.answered |= first_content;
         let Look { action, usage, bill, finish, end, error, keep_alive, .. } = look;
-        Sight { action, first_content, usage, bill, finish, terminal, end, error, keep_alive }
+        // What Messages says of the prompt comes before all content.
+        let is_credible = || self.seen.usage.as_ref().is_none_or(Usage::is_credible);
+        let absurd = (usage || !self.answered) && (figures::may_be_absurd(event) || !is_credible());
+        Sight { action, first_content, usage, bill, finish, terminal, end, error, keep_alive, absurd }
     }
 
     fn look(&mut self, event: &[u8]) -> Look {

@@ -1,10 +1,11 @@
 //! The engine's life: made, given a snapshot and keys, started, drained, stopped.
 
+use crate::content::{self, Contents};
 use crate::decisions::{self, Decisions};
 use crate::events::{Event, Events};
 use crate::options::Options;
 use crate::pipeline;
-use crate::responses::{Bounds, Responses};
+use crate::responses::{Bounds, Purpose, Responses};
 use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
 use crate::server::{thread, tls};
@@ -54,7 +55,9 @@ pub(crate) struct Shared {
     pub(crate) journal: Option<Arc<Journal>>,
     /// Responses that are kept, where there is a folder for them.
     pub(crate) responses: Option<Responses>,
-    /// Wakes who looks after them; gone with this, it ends.
+    /// The content of generations, where there is a folder for it.
+    pub(crate) content: OnceLock<Arc<Contents>>,
+    /// Wakes who looks after what is kept; gone with this, it ends.
     keys_changed: Sender<()>,
     /// The log of decisions, where there is a folder for it.
     pub(crate) decisions: OnceLock<Decisions>,
@@ -106,6 +109,7 @@ impl Shared {
             keeper: Keeper::new(secret, seals::Limits::default()).map_err(|error| failed("secret", &error))?,
             journal,
             responses: None,
+            content: OnceLock::new(),
             keys_changed: channel().0,
             decisions: OnceLock::new(),
             events: Events::new().map_err(|error| failed("eventfd", &error))?,
@@ -189,10 +193,17 @@ impl Shared {
         Some((responses, bounds(snapshot)))
     }
 
-    fn sweep_responses(&self) {
-        if let Some(responses) = &self.responses {
-            responses.sweep(bounds(self.board.load().snapshot()), self.directory.ids().as_ref(), unix_ms());
-        }
+    /// What is kept in files, and for how long.
+    fn kept_files(&self) -> impl Iterator<Item = (&Responses, Bounds)> {
+        let snapshot = self.snapshot();
+        let responses = self.responses.as_ref().map(|responses| (responses, bounds(&snapshot)));
+        let content = self.content.get().map(|content| (content.files(), content::bounds(&snapshot)));
+        responses.into_iter().chain(content)
+    }
+
+    fn sweep_kept(&self) {
+        let known = self.directory.ids();
+        self.kept_files().for_each(|(files, bounds)| files.sweep(bounds, known.as_ref(), unix_ms()));
     }
 
     /// What the log of decisions goes by. Before the first configuration nobody knows.
@@ -205,6 +216,7 @@ impl Shared {
     pub(crate) fn metrics(&self) -> String {
         let gauges = Gauges {
             responses: self.responses.as_ref(),
+            content: self.content.get().map(Arc::as_ref),
             decisions: self.decisions.get(),
             ready: self.ready(),
             draining: self.draining(),
@@ -225,6 +237,15 @@ fn bounds(snapshot: &Snapshot) -> Bounds {
         0 => Bounds::NONE,
         _ => Bounds { ttl_ms: settings.responses_ttl_seconds.saturating_mul(1000), most_bytes: settings.responses_store_bytes },
     }
+}
+
+/// The content that was logged of a generation, in the folder of a process that does not run. As [`Gateway::content`] has it.
+///
+/// # Errors
+/// The secret is too short.
+pub fn read_content(folder: &Path, secret: &[u8], account: u64, id: &str) -> Result<Option<Vec<u8>>, StartError> {
+    let files = Responses::new(folder, secret, Purpose::Content).map_err(StartError)?;
+    Ok(files.find(account, id, Bounds::NONE, unix_ms(), |_, content| [content.input, content.reply].concat()))
 }
 
 /// Why a request would go where it would go by this configuration, where nothing has happened yet: JSON in, JSON out.
@@ -277,7 +298,8 @@ impl Gateway {
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
         let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers, options.durability.into())?;
-        let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
+        let conversations = |folder: &Path| Responses::new(folder, &secret, Purpose::Conversations);
+        let responses = options.responses_dir.as_deref().map(conversations).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let shared = Shared {
             responses,
@@ -289,9 +311,14 @@ impl Gateway {
         };
         let shared = Arc::new(shared);
         wake_at_settlements(&shared);
-        if shared.responses.is_some() {
+        if let Some(folder) = &options.content_dir {
             let weak = Arc::downgrade(&shared);
-            let tending = std::thread::Builder::new().name("fl-responses".to_owned()).spawn(move || tend_responses(&weak, &changes));
+            let knows = move |key| weak.upgrade().is_some_and(|shared| shared.directory.knows(key));
+            let _ = shared.content.set(Arc::new(Contents::start(folder, &secret, knows).map_err(StartError)?));
+        }
+        if shared.kept_files().next().is_some() {
+            let weak = Arc::downgrade(&shared);
+            let tending = std::thread::Builder::new().name("fl-kept".to_owned()).spawn(move || tend_kept(&weak, &changes));
             tending.map_err(|error| failed("cannot start a thread", &error))?;
         }
         if let Some(folder) = &options.decisions_dir {
@@ -458,6 +485,12 @@ impl Gateway {
         &self.shared.events
     }
 
+    /// The content that was logged of a generation, as a JSON object with `input`, `output`, `error` and `truncated`. `None` where there is
+    /// none: logging was off for its key, or it is gone.
+    pub fn content(&self, account: u64, id: &str) -> Option<Vec<u8>> {
+        self.shared.content.get()?.show(account, id, content::bounds(&self.shared.snapshot()))
+    }
+
     /// The journal: positions out, applied cursors in.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -504,20 +537,22 @@ impl Drop for Gateway {
 /// How often what is too old is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Looks after the kept responses until the data plane is gone: once for what an earlier process left, then whenever keys have changed,
+/// Looks after what is kept in files until the data plane is gone: once for what an earlier process left, then whenever keys have changed,
 /// so that what a deleted key made goes with it, and now and then.
-fn tend_responses(shared: &Weak<Shared>, keys_changed: &Receiver<()>) {
-    if let Some(responses) = shared.upgrade().as_ref().and_then(|shared| shared.responses.as_ref())
-        && let Err(error) = responses.look_through()
-    {
-        eprintln!("fairlead: not all kept responses could be looked at, so that some may be kept for longer than they should: {error}");
+fn tend_kept(shared: &Weak<Shared>, keys_changed: &Receiver<()>) {
+    if let Some(shared) = shared.upgrade() {
+        for (files, _) in shared.kept_files() {
+            if let Err(error) = files.look_through() {
+                eprintln!("fairlead: not all that is kept could be looked at, so that some may be kept for longer than it should: {error}");
+            }
+        }
     }
     loop {
         if keys_changed.recv_timeout(SWEEP_EVERY) == Err(RecvTimeoutError::Disconnected) {
             return;
         }
         let Some(shared) = shared.upgrade() else { return };
-        shared.sweep_responses();
+        shared.sweep_kept();
     }
 }
 
@@ -558,6 +593,9 @@ impl Warden {
         }
         if let Some(decisions) = self.shared.decisions.get() {
             decisions.close();
+        }
+        if let Some(content) = self.shared.content.get() {
+            content.close();
         }
         self.shared.ready.store(false, Ordering::Relaxed);
         self.shared.events.ring(Event::Stopped);

@@ -21,6 +21,9 @@ pub struct Options {
     /// Folder of the responses that are kept; none: none can be.
     #[serde(default)]
     pub responses_dir: Option<PathBuf>,
+    /// Folder of the content of generations that is logged; none: none can be.
+    #[serde(default)]
+    pub content_dir: Option<PathBuf>,
     /// Folder of the log of decisions; none: none are logged.
     #[serde(default)]
     pub decisions_dir: Option<PathBuf>,

@@ -1,4 +1,5 @@
-//! Responses that are kept, in one folder of the data folder, a file each.
+//! Responses that are kept, in one folder of the data folder, a file each; in a folder of its own, the content that is logged
+//! ([`content`](crate::content)).
 //!
 //! Plain files and no database: a response is written once, read whole and never changed, so that a folder has all that is needed, damage
 //! stays within one response, and deleting is deleting. What the file system does not have is an order by age, which is rebuilt in memory
@@ -14,7 +15,7 @@ mod sealed;
 
 use parking_lot::Mutex;
 use sealed::Sealer;
-pub(crate) use sealed::{Head, Response};
+pub(crate) use sealed::{Head, Purpose, Response};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -117,12 +118,12 @@ impl Index {
 }
 
 impl Responses {
-    /// Those in `folder`, sealed under the server secret. Files are found by [`Responses::look_through`]; they can be read before.
+    /// Those in `folder`, sealed under the server secret for this purpose alone. Files are found by [`Responses::look_through`]; they can be read before.
     ///
     /// # Errors
     /// When the secret is too short.
-    pub(crate) fn new(folder: &Path, secret: &[u8]) -> Result<Responses, String> {
-        let sealer = Sealer::new(secret)?;
+    pub(crate) fn new(folder: &Path, secret: &[u8], purpose: Purpose) -> Result<Responses, String> {
+        let sealer = Sealer::new(secret, purpose)?;
         Ok(Responses { folder: folder.to_owned(), sealer, index: Mutex::default(), writes: AtomicU64::new(0), tallies: Tallies::default() })
     }
 
@@ -177,7 +178,7 @@ impl Responses {
         }
         let failed_before = self.tallies.failing.swap(kept.is_err(), Relaxed);
         if let (Err(error), false) = (&kept, failed_before) {
-            eprintln!("fairlead: responses cannot be kept in {}: {error}", self.folder.display());
+            eprintln!("fairlead: nothing can be kept in {}: {error}", self.folder.display());
         }
         kept
     }
@@ -326,7 +327,7 @@ mod tests {
         }
 
         fn open(&self) -> Responses {
-            let responses = Responses::new(&self.0, SECRET).unwrap();
+            let responses = Responses::new(&self.0, SECRET, Purpose::Conversations).unwrap();
             responses.look_through().unwrap();
             responses
         }
@@ -362,8 +363,10 @@ mod tests {
             assert_eq!(find(&responses, 1, "resp_2", 0), None);
             assert_eq!(responses.size(), (1, BLOCK_BYTES));
         }
-        let other = Responses::new(&folder.0, &[8; 32]).unwrap();
-        assert_eq!(find(&other, 1, "resp_1", 0), None);
+        for (secret, purpose) in [(&[8; 32][..], Purpose::Conversations), (SECRET, Purpose::Content)] {
+            let other = Responses::new(&folder.0, secret, purpose).unwrap();
+            assert_eq!(find(&other, 1, "resp_1", 0), None);
+        }
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// More tokens of one kind in one generation are not believed: a thousand times the largest window there is.
+    pub const MOST_TOKENS: u64 = 1 << 32;
+
+    /// Whether figures like these can be of one generation.
+    pub fn is_credible(&self) -> bool {
+        [self.total_prompt_tokens(), self.completion_tokens, self.web_searches].into_iter().all(|count| count <= Usage::MOST_TOKENS)
+    }
+
     /// All prompt tokens, cached ones included. Saturates: providers have sent 2⁶³.
     pub fn total_prompt_tokens(&self) -> u64 {
         self.prompt_tokens

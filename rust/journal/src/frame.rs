@@ -39,8 +39,8 @@ impl Kind {
             Kind::Reserve => 1,
             // 1 did not say what was held.
             Kind::Progress => 2,
-            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm.
-            Kind::Settle | Kind::Shadow => 5,
+            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm, 5 and 6 before the particulars.
+            Kind::Settle | Kind::Shadow => 7,
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
         #[test]
         fn a_record_reads_back_and_every_prefix_is_short(payload in prop::collection::vec(any::<u8>(), 0..300), sequence: u64, seed: u32) {
             let bytes = frame(&payload, sequence, seed);
-            let expected = Frame { kind: 2, version: 5, sequence, payload: &payload, size: bytes.len() };
+            let expected = Frame { kind: 2, version: 7, sequence, payload: &payload, size: bytes.len() };
             prop_assert_eq!(read(&bytes, bytes.len(), seed), Step::Record(expected));
             for length in 0..bytes.len() {
                 prop_assert_eq!(read(&bytes[..length], bytes.len(), seed), Step::Short);
@@ -200,18 +200,21 @@ mod tests {
             (2, 3, Some(Kind::Settle)),
             (2, 4, Some(Kind::Settle)),
             (2, 5, Some(Kind::Settle)),
+            (2, 6, Some(Kind::Settle)),
+            (2, 7, Some(Kind::Settle)),
             (7, 4, Some(Kind::Shadow)),
             (7, 5, Some(Kind::Shadow)),
+            (7, 7, Some(Kind::Shadow)),
             (1, 0, None),
             (1, 2, None),
             (2, 0, None),
-            (2, 6, None),
+            (2, 8, None),
             (7, 3, None),
-            (7, 6, None),
+            (7, 8, None),
             (0, 1, None),
             (3, 1, Some(Kind::Progress)),
             (3, 2, Some(Kind::Progress)),
-            (3, 2, None),
+            (3, 3, None),
             (4, 1, None),
         ] {
             assert_eq!(known(kind, version), expected, "kind {kind} version {version}");

@@ -5,9 +5,10 @@
 //! [`LOSSES_MAX`] only counted, so that a settlement always fits. Reading is strict: an unknown number or a byte too many is an error,
 //! never a guess. A settlement of version 1 ends behind its attempts: nothing was translated then. One of version 2 ends behind its
 //! losses: every attempt was billed by the usual tier then. One of version 4 ends behind its arm: presets were not named then.
+//! Up to version 6 there were no particulars.
 
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
-use fairlead_ledger::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};
+use fairlead_ledger::{Api, Attempt, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings};
 
 /// Bytes a text is clipped to.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -181,6 +182,7 @@ pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_text(out, record.arm.as_ref());
     put_text(out, record.preset.as_ref());
     put_text(out, record.preset_version.as_ref());
+    put_particulars(out, &record.particulars);
 }
 
 /// Reads what [`encode_settle`] wrote, here or in an earlier build that wrote `version`.
@@ -221,6 +223,7 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
         arm: String::new(),
         preset: String::new(),
         preset_version: String::new(),
+        particulars: Particulars::default(),
     };
     for text in [
         &mut record.error,
@@ -253,6 +256,9 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
     }
     if version > 4 {
         (record.preset, record.preset_version) = (fields.text()?, fields.text()?);
+    }
+    if version > 6 {
+        record.particulars = fields.particulars()?;
     }
     fields.end()?;
     Ok(record)
@@ -417,6 +423,14 @@ fn put_losses<T: AsRef<str>>(out: &mut Vec<u8>, losses: &[Loss<T>], more: u32) {
     put_u32(out, more.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX)));
 }
 
+/// Sounds that were not counted are the highest number.
+fn put_particulars(out: &mut Vec<u8>, particulars: &Particulars) {
+    out.push(particulars.api as u8);
+    put_u32(out, particulars.prompt_media);
+    put_u32(out, particulars.prompt_sounds.map_or(u32::MAX, |sounds| sounds.min(u32::MAX - 1)));
+    put_money(out, particulars.cache_discount);
+}
+
 /// What is left of a payload.
 struct Fields<'a>(&'a [u8]);
 
@@ -553,6 +567,15 @@ impl Fields<'_> {
     fn loss(&mut self) -> Result<Loss, Malformed> {
         let severity = Severity::from_number(self.u8()?).ok_or(Malformed)?;
         Ok(Loss { path: self.text()?, reason: self.text()?, severity })
+    }
+
+    fn particulars(&mut self) -> Result<Particulars, Malformed> {
+        Ok(Particulars {
+            api: Api::ALL.get(usize::from(self.u8()?)).copied().ok_or(Malformed)?,
+            prompt_media: self.u32()?,
+            prompt_sounds: Some(self.u32()?).filter(|sounds| *sounds != u32::MAX),
+            cache_discount: self.money()?,
+        })
     }
 
     fn end(&self) -> Result<(), Malformed> {

@@ -9,7 +9,7 @@ use fairlead_journal::record::{
     ATTEMPTS_MAX, LOSSES_MAX, Malformed, TEXT_BYTES_MAX, charge, decode_progress, decode_reserve, encode_progress,
 };
 use fairlead_journal::record::{Charge, encode_reserve, encode_settle, progress_number};
-use fairlead_ledger::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};
+use fairlead_ledger::{Api, Attempt, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings};
 use proptest::prelude::*;
 
 fn reserve_bytes(record: &Reserve) -> Vec<u8> {
@@ -44,15 +44,24 @@ fn no_split(record: Settle) -> Settle {
 }
 
 fn no_preset(record: Settle) -> Settle {
-    Settle { preset: String::new(), preset_version: String::new(), ..record }
+    Settle { preset: String::new(), preset_version: String::new(), ..no_particulars(record) }
+}
+
+fn no_particulars(record: Settle) -> Settle {
+    Settle { particulars: Particulars::default(), ..record }
 }
 
 /// What version 3 lacks, as version 4 writes it where no split was named, and 4 as 5 where no preset was: two texts of no length.
 const NO_TEXTS: [u8; 4] = [0; 4];
 
+/// What versions before 7 wrote: they end before the particulars.
+fn without_particulars(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len() - (1 + 4 + 4 + 8)]
+}
+
 /// What version 4 wrote: it ends before the preset.
 fn without_preset(bytes: &[u8]) -> &[u8] {
-    bytes.strip_suffix(&NO_TEXTS).unwrap()
+    without_particulars(bytes).strip_suffix(&NO_TEXTS).unwrap()
 }
 
 /// What version 3 wrote: it ends before the split.
@@ -130,6 +139,15 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn particulars()(
+        api in prop::sample::select(Api::ALL.to_vec()),
+        (prompt_media, prompt_sounds, cache_discount) in (any::<u32>(), prop::option::of(0..u32::MAX), any::<i64>()),
+    ) -> Particulars {
+        Particulars { api, prompt_media, prompt_sounds, cache_discount: NanoUsd(cache_discount) }
+    }
+}
+
+prop_compose! {
     fn any_settle()(
         numbers in prop::array::uniform16(any::<u64>()),
         (generation, scopes, flags, status, amounts) in (any::<u128>(), scopes(), any::<u32>(), any::<u16>(), any::<[i64; 2]>()),
@@ -139,6 +157,7 @@ prop_compose! {
         attempts in prop::collection::vec(attempt(), 0..5),
         (upstream_dialect, losses, losses_more) in
             (prop::option::of(prop::sample::select(Dialect::ALL.to_vec())), prop::collection::vec(loss(), 0..5), any::<u32>()),
+        particulars in particulars(),
     ) -> Settle {
         let mut numbers = numbers.into_iter();
         let mut number = || numbers.next().unwrap();
@@ -156,7 +175,7 @@ prop_compose! {
             reserved: NanoUsd(amounts[0]), charged: NanoUsd(amounts[1]), price_version: number(),
             timings: Timings { sent_us: number(), head_us: number(), content_us: number(), total_us: number(), own_us: number() },
             referer: text(), title: text(), user_agent: text(), end_user: text(), session: text(), attempts,
-            upstream_dialect, losses, losses_more, split: text(), arm: text(), preset: text(), preset_version: text(),
+            upstream_dialect, losses, losses_more, split: text(), arm: text(), preset: text(), preset_version: text(), particulars,
         }
     }
 }
@@ -226,6 +245,15 @@ proptest! {
         let bytes = settle_bytes(&plain);
         let old = without_preset(&bytes);
         prop_assert_eq!(fairlead_journal::record::decode_settle(old, 4), Ok(plain));
+        prop_assert!(decode_settle(old).is_err());
+    }
+
+    #[test]
+    fn a_settlement_of_versions_5_and_6_reads_as_one_without_particulars(record in any_settle(), version in 5..=6_u8) {
+        let plain = no_particulars(record);
+        let bytes = settle_bytes(&plain);
+        let old = without_particulars(&bytes);
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, version), Ok(plain));
         prop_assert!(decode_settle(old).is_err());
     }
 

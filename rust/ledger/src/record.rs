@@ -220,6 +220,43 @@ pub struct Loss<T = String> {
     pub severity: Severity,
 }
 
+/// Which of OpenRouter's APIs a generation belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Api {
+    /// Chat in any dialect, and legacy completions.
+    #[default]
+    Completions = 0,
+    /// Embeddings.
+    Embeddings = 1,
+}
+
+impl Api {
+    /// Every one, in the order of the stored numbers.
+    pub const ALL: [Api; 2] = [Api::Completions, Api::Embeddings];
+
+    /// OpenRouter's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Api::Completions => "completions",
+            Api::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// What is told of a generation and counts nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Particulars {
+    /// Which API.
+    pub api: Api,
+    /// Images, sounds, films and documents of the prompt.
+    pub prompt_media: u32,
+    /// Of these, sounds; `None` where they were not counted.
+    pub prompt_sounds: Option<u32>,
+    /// What the prompt would have cost more without a cache; negative where writing it cost more than was saved.
+    pub cache_discount: NanoUsd,
+}
+
 /// The one terminal record of a generation. Its texts are owned where it is read and borrowed where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settle<T = String> {
@@ -291,6 +328,8 @@ pub struct Settle<T = String> {
     pub preset: T,
     /// Their versions, likewise: each names what its preset said at that moment.
     pub preset_version: T,
+    /// What is told of it and counts nowhere.
+    pub particulars: Particulars,
 }
 
 impl<T> Settle<T> {

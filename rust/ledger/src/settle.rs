@@ -39,14 +39,12 @@ pub struct Bill {
     pub tier: Tier,
     /// Estimated, missing, insured.
     pub flags: Flags,
+    /// What the prompt would have cost more without a cache; negative where writing it cost more than was saved.
+    pub cache_discount: NanoUsd,
 }
 
-/// More tokens of one kind in one generation are not believed: a thousand times the largest window there is.
-const MOST_TOKENS: u64 = 1 << 32;
-
-fn is_credible(usage: &Usage) -> bool {
-    [usage.total_prompt_tokens(), usage.completion_tokens, usage.web_searches].into_iter().all(|count| count <= MOST_TOKENS)
-}
+/// A higher cost of one generation is not believed, whoever names it: a million dollars.
+const MOST_REPORTED: NanoUsd = NanoUsd(1_000_000 * 1_000_000_000);
 
 /// The provider's usage, with our estimate for what it leaves out. What it does tell of a half bounds that half from below.
 fn completed(mut usage: Usage, seen: &Seen) -> Usage {
@@ -73,21 +71,24 @@ fn is_hollow(usage: &Usage, seen: &Seen) -> bool {
 /// * Usage of nothing but zeros beside content is not believed, and neither is a reported cost of zero beside it: our own count, flagged.
 /// * A failure without content is insured: the caller pays nothing, whatever the provider does.
 /// * A request that never reached a provider, or that it refused, costs nothing.
-/// * Figures too large to be believed are replaced by the estimate and flagged.
+/// * Figures too large to be believed are replaced by the estimate and flagged; so is a cost that the provider reports, by the price of
+///   what was used.
 /// * The price is the one of the prompt's length as billed, of the moment in `terms`, and of the tier that the provider reports; where it
 ///   reports none, of the one in `terms`.
 pub fn bill(table: &PriceTable, terms: Terms, outcome: Outcome, seen: &Seen) -> Bill {
     let tier = seen.tier.unwrap_or(terms.tier);
     let terms = Terms { tier, ..terms };
     if !seen.billable {
-        return Bill { charged: NanoUsd(0), upstream_cost: NanoUsd(0), usage: Usage::default(), tier, flags: Flags::default() };
+        let nothing = NanoUsd(0);
+        let (usage, flags) = (Usage::default(), Flags::default());
+        return Bill { charged: nothing, upstream_cost: nothing, usage, tier, flags, cache_discount: nothing };
     }
     let mut flags = Flags::default();
     if seen.content {
         flags.add(Flags::CONTENT);
     }
     let is_hollow = seen.usage.is_some_and(|usage| is_hollow(&usage, seen));
-    let reported = seen.usage.filter(|_| !is_hollow).map(|usage| completed(usage, seen)).filter(is_credible);
+    let reported = seen.usage.filter(|_| !is_hollow).map(|usage| completed(usage, seen)).filter(Usage::is_credible);
     let priced = reported.and_then(|usage| table.cost(&usage, terms).map(|cost| (usage, cost)));
     if seen.usage.is_some() && (seen.prompt_missing || seen.completion_missing) {
         flags.add(Flags::ESTIMATED);
@@ -102,7 +103,11 @@ pub fn bill(table: &PriceTable, terms: Terms, outcome: Outcome, seen: &Seen) -> 
         // Our own estimates are bounded by the bytes that were seen, so this fits; what could not be priced is not charged.
         (usage, table.cost(&usage, terms).unwrap_or_default())
     });
-    let upstream_cost = match seen.reported_cost.filter(|cost| !is_hollow || *cost != NanoUsd(0)) {
+    let believed = |cost: &NanoUsd| *cost <= MOST_REPORTED && (!is_hollow || *cost != NanoUsd(0));
+    if seen.reported_cost.is_some_and(|cost| cost > MOST_REPORTED) {
+        flags.add(Flags::ESTIMATED);
+    }
+    let upstream_cost = match seen.reported_cost.filter(believed) {
         Some(reported) => {
             flags.add(Flags::COST_REPORTED);
             reported
@@ -114,7 +119,19 @@ pub fn bill(table: &PriceTable, terms: Terms, outcome: Outcome, seen: &Seen) -> 
         flags.add(Flags::INSURED);
     }
     let free = insured || matches!(outcome, Outcome::Void | Outcome::Recovered);
-    Bill { charged: if free { NanoUsd(0) } else { upstream_cost }, upstream_cost, usage, tier, flags }
+    let charged = if free { NanoUsd(0) } else { upstream_cost };
+    Bill { charged, upstream_cost, usage, tier, flags, cache_discount: cache_discount(table, terms, &usage, cost) }
+}
+
+/// What `usage`, which costs `cost`, would cost more without a cache.
+fn cache_discount(table: &PriceTable, terms: Terms, usage: &Usage, cost: NanoUsd) -> NanoUsd {
+    let prompt_tokens = usage.total_prompt_tokens();
+    if prompt_tokens == usage.prompt_tokens {
+        return NanoUsd(0);
+    }
+    let Usage { completion_tokens, reasoning_tokens, web_searches, .. } = *usage;
+    let plain = Usage { prompt_tokens, completion_tokens, reasoning_tokens, web_searches, ..Usage::default() };
+    table.cost(&plain, terms).map_or(NanoUsd(0), |plain| NanoUsd(plain.0.saturating_sub(cost.0)))
 }
 
 #[cfg(test)]
@@ -197,6 +214,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cache_saves() {
+        let rates = |prompt, cache_read, cache_write| Rates {
+            prompt: Some(PicoUsd(prompt)),
+            cache_read: Some(PicoUsd(cache_read)),
+            cache_write: Some(PicoUsd(cache_write)),
+            ..Rates::default()
+        };
+        let table = PriceTable::new(rates(1_000_000, 100_000, 1_250_000), Vec::new());
+        let check = |usage: Usage, expected| {
+            let bill = bill(&table, Terms::default(), Outcome::Completed, &Seen { usage: Some(usage), ..seen(None, true) });
+            assert_eq!(bill.cache_discount, NanoUsd(expected), "{usage:?}");
+        };
+        check(Usage { prompt_tokens: 10, completion_tokens: 4, ..Usage::default() }, 0);
+        check(Usage { prompt_tokens: 10, cache_read_tokens: 100, completion_tokens: 4, ..Usage::default() }, 90_000);
+        check(Usage { cache_write_tokens: 100, completion_tokens: 4, ..Usage::default() }, -25_000);
+        check(Usage { cache_read_tokens: 100, cache_write_tokens: 100, ..Usage::default() }, 65_000);
+    }
+
+    #[test]
     fn a_half_that_is_missing_is_estimated() {
         use Flags as F;
         let estimated = [F::CONTENT, F::ESTIMATED];
@@ -235,6 +271,18 @@ mod tests {
     fn a_reported_cost_is_taken() {
         let seen = Seen { reported_cost: Some(NanoUsd(42)), ..seen(Some((10, 4)), true) };
         check(Outcome::Completed, seen, 42, 42, &[Flags::CONTENT, Flags::COST_REPORTED]);
+    }
+
+    #[test]
+    fn a_reported_cost_that_nobody_can_believe_is_not() {
+        let flags = [Flags::CONTENT, Flags::ESTIMATED];
+        let check = |cost, flags: &[Flags], charged| {
+            let seen = Seen { reported_cost: Some(cost), ..seen(Some((10, 4)), true) };
+            super::tests::check(Outcome::Completed, seen, charged, charged, flags);
+        };
+        check(NanoUsd(i64::MAX), &flags, 18_000);
+        check(NanoUsd(MOST_REPORTED.0 + 1), &flags, 18_000);
+        check(MOST_REPORTED, &[Flags::CONTENT, Flags::COST_REPORTED], MOST_REPORTED.0);
     }
 
     #[test]

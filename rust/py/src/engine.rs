@@ -5,6 +5,8 @@ use fairlead_gateway::{Event, Gateway, Options};
 use fairlead_snapshot::KeyHasher;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// HMAC-SHA-256(secret, SHA-256(key)) as 64 hexadecimal digits: what is stored of a gateway key.
@@ -22,6 +24,19 @@ pub(crate) fn hash_key(secret: &[u8], key: &str) -> String {
 #[pyfunction]
 pub(crate) fn explain(py: Python<'_>, snapshot: &[u8], question: &[u8]) -> PyResult<Vec<u8>> {
     py.detach(|| fairlead_gateway::explain(snapshot, question)).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// The content that was logged of a generation in a folder that no process has: a JSON object.
+#[pyfunction]
+pub(crate) fn read_content<'py>(
+    py: Python<'py>,
+    folder: PathBuf,
+    secret: &[u8],
+    account: u64,
+    id: &str,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let content = py.detach(|| fairlead_gateway::read_content(&folder, secret, account, id));
+    Ok(content.map_err(|error| PyOSError::new_err(error.to_string()))?.map(|content| PyBytes::new(py, &content)))
 }
 
 /// The data plane of this process. It owns its threads; none of them ever runs Python.
@@ -75,6 +90,12 @@ impl Engine {
     /// How many requests to free models an account has in a day, and how many of them it has made today; None where they are not limited.
     fn free_requests(&self, account: u64) -> PyResult<Option<(u64, u64)>> {
         Ok(self.gateway()?.free_requests(account))
+    }
+
+    /// The content that was logged of a generation: a JSON object. Waits for one that is being written.
+    fn content<'py>(&self, py: Python<'py>, account: u64, id: &str) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let gateway = self.gateway()?;
+        Ok(py.detach(|| gateway.content(account, id)).map(|content| PyBytes::new(py, &content)))
     }
 
     /// Applies a delta of keys; returns the position reached. A wrong one raises ValueError and changes nothing.

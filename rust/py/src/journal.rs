@@ -81,6 +81,10 @@ row!(GENERATION_COLUMNS, generation_row, settle: Settle, id: &str, {
     "arm" => settle.arm.as_str(),
     "preset" => settle.preset.as_str(),
     "preset_version" => settle.preset_version.as_str(),
+    "api_type" => settle.particulars.api.name(),
+    "prompt_media" => settle.particulars.prompt_media,
+    "prompt_sounds" => settle.particulars.prompt_sounds,
+    "cache_discount_nanousd" => settle.particulars.cache_discount.0,
 });
 
 row!(ATTEMPT_COLUMNS, attempt_row, attempt: Attempt, place: (&str, usize), {

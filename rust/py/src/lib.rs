@@ -18,7 +18,7 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
-    use super::engine::{Engine, explain, hash_key};
+    use super::engine::{Engine, explain, hash_key, read_content};
     #[pymodule_export]
     use super::journal::{JournalBatch, JournalReader};
     #[pymodule_export]

@@ -78,6 +78,14 @@ pub struct Settings {
     pub decisions_ttl_seconds: u64,
     /// What they may take of the disk together; the oldest make room.
     pub decisions_bytes: u64,
+    /// Whether prompts and replies are kept, of keys that do not say so themselves.
+    pub content: bool,
+    /// How long they are kept.
+    pub content_ttl_seconds: u64,
+    /// What they may take of the disk together; the oldest make room.
+    pub content_bytes: u64,
+    /// What the prompt, the reply and its reasoning may have of one generation, each; what is longer is cut.
+    pub content_text_bytes: u64,
     /// What accounts may ask of free models; absent: as of all others.
     pub free_tier: Option<FreeTier>,
 }
@@ -112,6 +120,10 @@ impl Default for Settings {
             decisions: true,
             decisions_ttl_seconds: 30 * 86_400,
             decisions_bytes: 1 << 30,
+            content: false,
+            content_ttl_seconds: 30 * 86_400,
+            content_bytes: 1 << 30,
+            content_text_bytes: 1 << 20,
             free_tier: None,
         }
     }
@@ -828,4 +840,7 @@ pub struct Key {
     /// A translation that loses something is refused.
     #[serde(default)]
     pub strict_translation: bool,
+    /// Whether the prompts and replies of its generations are kept; absent: as the settings say.
+    #[serde(default)]
+    pub content: Option<bool>,
 }

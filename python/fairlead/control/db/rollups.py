@@ -295,6 +295,16 @@ def _app(referer: str, title: str) -> str:
     return (referer or title)[:MOST_APP_CHARACTERS]
 
 
+def app_of(connection: sqlite3.Connection, referer: str, title: str) -> int | None:
+    """The number of the application that rollups count these under; None for who names none."""
+    app = _app(referer, title)
+    return (
+        (queries.known_usage_name(connection, "app", app, "") or queries.known_usage_name(connection, "app", OTHER_APPS, ""))
+        if app
+        else None
+    )
+
+
 def _app_id(connection: sqlite3.Connection, app: str) -> int:
     if not app:
         return 0

@@ -158,6 +158,8 @@ impl Figures {
         self.prompt.or(self.candidates).or(self.thoughts).or(self.total)?;
         let prompt = self.prompt.unwrap_or(0).saturating_add(self.tool_prompt.unwrap_or(0));
         let cached = self.cached.unwrap_or(0);
+        // They are a part of it; without it they say how much of it there was at least.
+        let cached = if self.prompt.is_some() { cached.min(prompt) } else { cached };
         let thoughts = self.thoughts.unwrap_or(0);
         let rest = || self.total.unwrap_or(0).saturating_sub(prompt).saturating_sub(thoughts);
         Some(Usage {

@@ -7,6 +7,8 @@ pub struct Files {
     pub bytes: u64,
     /// The tokens they likely are, by [`FILE_BYTES_PER_TOKEN`] and [`IMAGE_TOKENS`].
     pub tokens: u64,
+    /// How many they are.
+    pub count: u32,
 }
 
 /// Bytes of a file in base64 per token: sound and documents run near this.
@@ -72,6 +74,7 @@ impl Media {
         if let Some(tokens) = text.file_tokens() {
             self.files.bytes += text.bytes as u64;
             self.files.tokens += tokens;
+            self.files.count += 1;
         }
     }
 
@@ -148,7 +151,7 @@ mod tests {
     /// The files in `{"a":[text],"b":"…"}`, however it is cut in two or three.
     fn check(text: &str, expected: Option<u64>) {
         let body = format!(r#"{{"a":["{text}"],"b":"short"}}"#);
-        let expected = expected.map_or(Files::default(), |tokens| Files { bytes: text.len() as u64, tokens });
+        let expected = expected.map_or(Files::default(), |tokens| Files { bytes: text.len() as u64, tokens, count: 1 });
         let cuts = (0..body.len().min(300)).chain([body.len() / 2, body.len() - 15, body.len() - 1]);
         for cut in cuts {
             for second in [cut, cut + 1, cut + 100] {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use fairlead_ir::Dialect;
 use memchr::memchr_iter;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 use super::{Facts, Purpose};
 use crate::json::Kind;
@@ -13,6 +15,18 @@ use crate::{openai_chat, openai_responses};
 
 /// A conversation that is longer than this is not looked through for pictures: it is sent, and who takes none says so.
 const MOST_LOOKED_AT_BYTES: usize = 16 << 20;
+
+/// The same of one whose pictures and sounds are counted for the record, while nobody waits for anything else.
+const MOST_COUNTED_IN_BYTES: usize = 64 << 10;
+
+/// What of a prompt is no text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    /// Images, sounds, films and documents.
+    pub all: u32,
+    /// Of these, sounds; `None` where nobody has looked.
+    pub sounds: Option<u32>,
+}
 
 /// How far into a conversation its beginning is looked for.
 const MOST_OF_A_BEGINNING_BYTES: usize = 64 << 10;
@@ -58,6 +72,27 @@ impl Facts {
         (instruction, text[..text.len().min(MOST_OF_A_BEGINNING_BYTES / 16)].to_vec())
     }
 
+    /// How many pictures, sounds, films and documents the conversation has; `frames` are the slices that were scanned. In a long one only
+    /// files in base64 are counted.
+    pub fn media<F: AsRef<[u8]>>(&self, frames: &[F]) -> Media {
+        if !self.is_generation() || self.messages_range.is_empty() {
+            return Media { all: 0, sounds: Some(0) };
+        }
+        if self.messages_range.len() > MOST_COUNTED_IN_BYTES {
+            return Media { all: self.files().count, sounds: None };
+        }
+        let text = gather(frames, self.messages_range.clone());
+        let (mut all, mut sounds) = (0, 0);
+        // Most conversations have no parts at all.
+        if self.dialect == Dialect::GeminiGenerate || TYPE_KEY.find(&text).is_some() {
+            look(&text, &mut |modality| {
+                all += 1;
+                sounds += u32::from(modality == "audio");
+            });
+        }
+        Media { all, sounds: Some(sounds) }
+    }
+
     /// The parameters that are sent, under OpenRouter's names; those that every endpoint takes, and those that nobody has a name for, are left out.
     pub fn parameters<F: AsRef<[u8]>>(&self, frames: &[F]) -> Vec<&'static str> {
         let text = gather(frames, 0..self.body_bytes);
@@ -72,7 +107,11 @@ impl Facts {
         if self.messages_range.len() <= MOST_LOOKED_AT_BYTES {
             let conversation = gather(frames, self.messages_range.clone());
             if may_hold_media(&conversation) {
-                look(&conversation, &mut found);
+                look(&conversation, &mut |modality| {
+                    if !found.contains(&modality) {
+                        found.push(modality);
+                    }
+                });
             }
         }
         found
@@ -157,8 +196,11 @@ fn may_hold_media(text: &[u8]) -> bool {
     })
 }
 
+/// What says that a part of a message is something else than text, in the dialects that have a word for it.
+static TYPE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"type\""));
+
 /// It was scanned: no deeper than the bodies that are taken.
-fn look(value: &[u8], found: &mut Vec<&'static str>) {
+fn look(value: &[u8], found: &mut impl FnMut(&'static str)) {
     match value.first() {
         Some(b'[') => elements(value).flatten().for_each(|element| look(element.value, found)),
         Some(b'{') => {
@@ -168,8 +210,8 @@ fn look(value: &[u8], found: &mut Vec<&'static str>) {
                     Kind::Object if FILES.iter().any(|name| member.is(name)) => of_file(member.value),
                     _ => None,
                 };
-                if let Some(modality) = modality.filter(|modality| !found.contains(modality)) {
-                    found.push(modality);
+                if let Some(modality) = modality {
+                    found(modality);
                 }
                 // What tools are given and give back may look like anything.
                 if !["input", "arguments", "args"].iter().any(|name| member.is(name)) {
@@ -215,6 +257,32 @@ mod tests {
         };
         scan.feed(body.as_bytes()).unwrap();
         scan.finish(&[body.as_bytes()]).unwrap()
+    }
+
+    #[test]
+    fn media_are_counted() {
+        let check = |dialect, messages: &str, all, sounds| {
+            let name = if dialect == GeminiGenerate { "contents" } else { "messages" };
+            let body = format!(r#"{{"model":"m","max_tokens":9,"{name}":{messages}}}"#);
+            let found = facts(dialect, &body).media(&[body.as_bytes()]);
+            assert_eq!((found.all, found.sounds), (all, sounds), "{}", &messages[..messages.len().min(200)]);
+        };
+        check(OpenaiChat, r#"[{"role":"user","content":"an image, of \"type\":\"image\""}]"#, 0, Some(0));
+        let image = r#"{"type":"image_url","image_url":{"url":"x"}}"#;
+        let sound = r#"{"type":"input_audio","input_audio":{"data":""}}"#;
+        check(OpenaiChat, &format!(r#"[{{"role":"user","content":[{image},{sound},{image},{{"type":"text","text":"a"}}]}}]"#), 3, Some(1));
+        let result = r#"[{"role":"user","content":[{"type":"tool_result","content":[{"type":"image"}]},{"type":"document"}]}]"#;
+        check(AnthropicMessages, result, 2, Some(0));
+        let parts = r#"[{"parts":[{"inline_data":{"mime_type":"audio/mp3","data":""}},{"text":"image"}]}]"#;
+        check(GeminiGenerate, parts, 1, Some(1));
+        // In a long one nobody looks for more than files.
+        let file = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9".repeat(1000);
+        check(
+            OpenaiChat,
+            &format!(r#"[{{"role":"user","content":[{image},{{"type":"image_url","image_url":{{"url":"{file}"}}}}]}}]"#),
+            1,
+            None,
+        );
     }
 
     fn check_parameters(dialect: Dialect, body: &str, expected: &[&str]) {

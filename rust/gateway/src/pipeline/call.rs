@@ -1,5 +1,6 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
+mod content;
 mod edge;
 mod learning;
 mod leaving;
@@ -22,6 +23,7 @@ use super::receipt::Receipt;
 use super::stateful::Keeping;
 use super::telling::Telling;
 use super::whole;
+use crate::content::Recorder;
 use crate::routes::Face;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
@@ -35,7 +37,7 @@ use fairlead_journal::{Durable, ReserveRef};
 use fairlead_ledger::hold::{self, Hold};
 use fairlead_ledger::reserve;
 use fairlead_ledger::settle::{Bill, Seen, bill};
-use fairlead_ledger::{Flags, Outcome, Scopes, Settle, Timings};
+use fairlead_ledger::{Api, Flags, Outcome, Particulars, Scopes, Settle, Timings};
 use fairlead_router::names::Arm;
 use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
 use http::HeaderValue;
@@ -101,6 +103,9 @@ pub(crate) struct Call {
     keeping: Option<Box<Keeping>>,
     /// The same, said in the reply: what it went on from.
     kept_after: Option<Option<String>>,
+    particulars: Particulars,
+    /// Its content, where that is logged.
+    pub(crate) recorder: Option<Box<Recorder>>,
     /// Where what came of it is told, of a call of the process's own.
     receipt: Option<Rc<Receipt>>,
     /// What is held back for it wherever it is paid.
@@ -262,6 +267,8 @@ impl Call {
             wants_nothing: intake.facts.purpose == Purpose::Generate && intake.facts.max_completion_tokens == Some(0),
             keeping: None,
             kept_after: None,
+            particulars: particulars(intake),
+            recorder: content::record(admitted, journey, intake),
             receipt: admitted.receipt.cloned(),
             hold: None,
             edge: None,
@@ -575,6 +582,7 @@ impl Call {
             arm: arm.map_or("", |(_, arm)| arm),
             preset: self.presets.as_ref().map_or("", |presets| &presets.0),
             preset_version: self.presets.as_ref().map_or("", |presets| &presets.1),
+            particulars: Particulars { cache_discount: bill.cache_discount, ..self.particulars },
         }
     }
 
@@ -603,6 +611,13 @@ fn presets(journey: &Journey) -> Option<Box<(String, String)>> {
     let names: Vec<&str> = named().map(|preset| preset.name.as_str()).collect();
     let versions: Vec<&str> = named().map(|preset| preset.version.as_str()).collect();
     Some(Box::new((names.join(","), versions.join(","))))
+}
+
+/// What the record tells of the request beside the client's own words.
+fn particulars(intake: &Intake) -> Particulars {
+    let media = intake.facts.media(&intake.frames);
+    let api = if intake.facts.purpose == Purpose::Embeddings { Api::Embeddings } else { Api::Completions };
+    Particulars { api, prompt_media: media.all, prompt_sounds: media.sounds, cache_discount: NanoUsd(0) }
 }
 
 /// The record's word for a client that left.

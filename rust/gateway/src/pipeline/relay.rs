@@ -138,12 +138,16 @@ const TURN_BYTES: usize = 32 << 10;
 const TAIL: Duration = Duration::from_secs(1);
 
 impl Relay {
-    fn new(call: Box<Call>, sending: Sending, headers: HeaderMap) -> Relay {
+    fn new(mut call: Box<Call>, sending: Sending, headers: HeaderMap) -> Relay {
         let settings = &call.snapshot.settings;
         let now = Instant::now();
         let Sending { attempting, way, standby } = sending;
+        let json_array = matches!(&way, Way::Translated(back) if back.is_json_array());
+        if let Some(recorder) = call.recorder.as_mut().filter(|_| json_array) {
+            recorder.hears_array();
+        }
         Relay {
-            json_array: matches!(&way, Way::Translated(back) if back.is_json_array()),
+            json_array,
             sieve: sieve(&call, way, standby.is_some()),
             ready: BytesMut::new(),
             held: BytesMut::new(),
@@ -399,6 +403,14 @@ impl Relay {
 
     /// The next bytes for the client, once the head is out.
     pub(crate) fn poll_output(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let polled = self.poll_next(context);
+        if let Poll::Ready(Some(Ok(bytes))) = &polled {
+            self.call.record_piece(bytes);
+        }
+        polled
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             ready!(self.poll_kept(context));
             if let Err(broken) = ready!(self.poll_durable(context)) {
@@ -676,6 +688,7 @@ impl Relay {
         self.ready.extend_from_slice(&held);
         self.note();
         self.call.note_failure(&failure);
+        self.call.record_failure(&failure);
         let settled = self.call.settle(Outcome::Failed, 200, failure.word);
         self.tell(settled.as_ref().err().unwrap_or(&failure));
     }

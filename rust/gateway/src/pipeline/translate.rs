@@ -26,7 +26,7 @@ use fairlead_formats::translate::{Bridge, Encoded, Face, Target, Wanted, complet
 use fairlead_ir::block::Maker;
 use fairlead_ir::request::Effort;
 use fairlead_ir::traits::Traits;
-use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role, StopReason, Text, Tier};
+use fairlead_ir::{Dialect, Elsewhere, ErrorKind, Losses, Manner, NanoUsd, Request, Response, Role, StopReason, Text, Tier, Usage};
 use fairlead_ledger::settle::Bill;
 use fairlead_snapshot::Operation;
 use std::sync::Arc;
@@ -359,7 +359,7 @@ impl Back {
     }
 
     /// A whole reply as the client shall see it, what was lost of it, and whether its calls of the tools on offer are sound. The bill's usage
-    /// stands in for figures that the provider did not give.
+    /// stands in for figures that the provider did not give, or that nobody can believe.
     ///
     /// # Errors
     /// It is no reply.
@@ -382,7 +382,7 @@ impl Back {
                 keeper.mark(&mut response, maker, *scope);
             }
         }
-        response.usage.get_or_insert(bill.usage);
+        response.usage = Some(response.usage.filter(Usage::is_credible).unwrap_or(bill.usage));
         let mut out = Vec::with_capacity(body.len() + 512);
         let losses = self.encode(&response, &Face { identity, bridge: &self.bridge }, bill.charged, &mut out);
         Ok((out, losses, sound))

@@ -14,12 +14,13 @@ use crate::upstream::{Exchange, ExchangeError, Fill};
 use crate::worker::{Worker, unix_ms};
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::{self, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, ProviderError, Told};
+use fairlead_formats::figures;
 use fairlead_formats::identity::Identity;
 use fairlead_formats::redact::redact;
 use fairlead_formats::reply::{Reply, ReplyScan};
 use fairlead_formats::request::Purpose;
 use fairlead_formats::splice::Edits;
-use fairlead_ir::{Elsewhere, ErrorKind, Fault, Finish, Manner};
+use fairlead_ir::{Elsewhere, ErrorKind, Fault, Finish, Manner, Usage};
 use fairlead_ledger::Outcome;
 use fairlead_router::health::{LONGEST_HINT_MS, hinted_ms};
 use fairlead_snapshot::Snapshot;
@@ -59,6 +60,7 @@ async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMa
         let Sending { attempting, way, mut standby } = sending;
         let failure = match run(&mut call, attempting, way, &mut headers).await {
             Ok(body) => {
+                record(&mut call, &body);
                 keep(&mut call, &body).await;
                 if let Err(failure) = durable(&mut call).await {
                     return reply::failed(&call, &failure, headers);
@@ -90,6 +92,15 @@ async fn next(call: &mut Call, standby: &mut Option<Box<Standby>>, failure: &Fai
     // Boxed: it is large, and rare.
     let next = Box::pin(standby.next(call.worker.clone(), call.snapshot.clone(), class)).await?;
     call.may_go_on().then(|| next.begin(call))
+}
+
+/// Where content is logged, the answer is part of it.
+fn record(call: &mut Call, body: &ReplyBody) {
+    if let Some(recorder) = &mut call.recorder
+        && let Some(stateful::Reply::Whole(pieces)) = stateful::whole(body)
+    {
+        recorder.hear_whole(pieces);
+    }
 }
 
 /// Before anybody has the answer: the next request finds what it goes on from.
@@ -133,6 +144,7 @@ pub(crate) fn fail(call: &mut Call, failure: Failure, passed: HeaderMap) -> Resp
         call.upstream_done(Instant::now());
     }
     call.note_failure(&failure);
+    call.record_failure(&failure);
     let settled = call.settle(Outcome::Failed, failure.status(), failure.word);
     // A journal that failed now is the more important news.
     reply::failed(call, settled.as_ref().err().unwrap_or(&failure), passed)
@@ -216,6 +228,7 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
         let sound = offer.judge_body(call.dialect(), &body);
         call.note_calls(sound);
     }
+    let is_absurd = reply.is_absurd(&body);
     let identity = if call.manner() == Manner::Openrouter || call.is_kept() { call.identity() } else { Identity::unnamed() };
     let bill = call.bill(Outcome::Completed);
     let spliced = if body.len() < COPY_BELOW_BYTES {
@@ -238,7 +251,14 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
         return Err(garbage(call, UNSPLICED));
     };
     call.settle(Outcome::Completed, 200, "")?;
-    Ok(spliced)
+    Ok(if is_absurd { believable(spliced, &bill.usage) } else { spliced })
+}
+
+/// The answer without figures that nobody can believe.
+#[cold]
+fn believable(answer: ReplyBody, billed: &Usage) -> ReplyBody {
+    let Some(stateful::Reply::Whole(pieces)) = stateful::whole(&answer) else { return answer };
+    figures::believable(&pieces.concat(), billed).map_or(answer, ReplyBody::from)
 }
 
 /// The reply in the client's dialect. What it costs is known before it is written, and settled once that has gone well.

@@ -6,7 +6,7 @@
 //! cipher  = ChaCha20-Poly1305(file key, random nonce, aad = head name, plain)
 //! plain   = length of the input[8] input reply
 //! name    = HMAC-SHA-256(name key, account[8] id)[..16]
-//! keys    = HKDF-SHA-256(server secret), labelled
+//! keys    = HKDF-SHA-256(server secret), labelled, and salted by what the folder is for: no file of one opens in another
 //! ```
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -52,6 +52,24 @@ pub(crate) struct Response<'a> {
     pub(crate) reply: &'a [u8],
 }
 
+/// What the files of a folder are kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Requests go on from them.
+    Conversations,
+    /// Content is logged.
+    Content,
+}
+
+impl Purpose {
+    const fn salt(self) -> &'static [u8] {
+        match self {
+            Purpose::Conversations => b"fairlead: kept responses",
+            Purpose::Content => b"fairlead: logged content",
+        }
+    }
+}
+
 /// Seals and opens files, and names them.
 pub(super) struct Sealer {
     key: LessSafeKey,
@@ -60,9 +78,10 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    pub(super) fn new(secret: &[u8]) -> Result<Sealer, String> {
+    /// `purpose` is what the folder is for.
+    pub(super) fn new(secret: &[u8], purpose: Purpose) -> Result<Sealer, String> {
         let failed = |_| "no keys can be made of the server secret".to_owned();
-        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"fairlead: kept responses").extract(secret);
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, purpose.salt()).extract(secret);
         let key = secret.expand(&[b"file key"], &CHACHA20_POLY1305).map_err(failed)?;
         let names = secret.expand(&[b"name key"], hmac::HMAC_SHA256).map_err(failed)?;
         Ok(Sealer { key: LessSafeKey::new(UnboundKey::from(key)), names: hmac::Key::from(names), random: SystemRandom::new() })

@@ -178,6 +178,7 @@ mod tests {
             split: "",
             preset: "",
             preset_version: "",
+            particulars: fairlead_ledger::Particulars::default(),
             arm: "",
         }
     }

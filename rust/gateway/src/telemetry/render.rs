@@ -1,6 +1,7 @@
 //! Prometheus text from all workers' counters. Every name is documented in `docs/metrics.md`.
 
 use super::counters::{BUCKETS, Count, Counters, Histogram, bucket_bound_us};
+use crate::content::Contents;
 use crate::decisions::Decisions;
 use crate::responses::{Responses, Tallies};
 use fairlead_ir::Severity;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// What is not counted by a worker.
 pub(crate) struct Gauges<'a> {
     pub(crate) responses: Option<&'a Responses>,
+    pub(crate) content: Option<&'a Contents>,
     pub(crate) decisions: Option<&'a Decisions>,
     pub(crate) ready: bool,
     pub(crate) draining: bool,
@@ -69,6 +71,16 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
             "Kept responses that were asked for and are damaged.",
             tally(|tallies| &tallies.unreadable),
         ),
+        (
+            "fairlead_content_lost_total",
+            "Generations whose content should have been kept and was not: too much at once, or the disk did not take it.",
+            gauges.content.map_or(0, Contents::lost),
+        ),
+        (
+            "fairlead_content_unreadable_total",
+            "Content that was asked for and is damaged.",
+            gauges.content.map_or(0, |content| content.files().tallies().unreadable.load(Relaxed)),
+        ),
     ] {
         text.head(name, "counter", help);
         text.sample(name, "", value);
@@ -78,9 +90,12 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
         text.sample("fairlead_ledger_violations_total", &format!("invariant=\"{invariant}\""), found);
     }
     let (responses, responses_bytes) = gauges.responses.map_or((0, 0), Responses::size);
+    let (contents, content_bytes) = gauges.content.map_or((0, 0), |content| content.files().size());
     for (name, help, value) in [
         ("fairlead_responses_kept", "Responses that are kept.", responses),
         ("fairlead_responses_kept_bytes", "What they take of the disk.", responses_bytes),
+        ("fairlead_content_kept", "Generations whose content is kept.", contents),
+        ("fairlead_content_kept_bytes", "What that takes of the disk.", content_bytes),
         ("fairlead_decisions_bytes", "What the log of decisions takes of the disk.", gauges.decisions.map_or(0, Decisions::bytes)),
         ("fairlead_ready", "1 while requests are taken.", u64::from(gauges.ready)),
         ("fairlead_draining", "1 while the process is stopping.", u64::from(gauges.draining)),
@@ -188,6 +203,7 @@ mod tests {
         workers[1].duration.observe(20);
         let gauges = Gauges {
             responses: None,
+            content: None,
             decisions: None,
             ready: true,
             draining: false,

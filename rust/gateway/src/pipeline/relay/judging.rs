@@ -49,7 +49,7 @@ pub(super) fn judge(
         note(call, tap);
         call.note_progress(read_at);
     }
-    Ok(sight.bill.then(|| call.bill(Outcome::Completed)))
+    Ok((sight.bill || sight.absurd).then(|| call.bill(Outcome::Completed)))
 }
 
 /// Takes over what the tap knows, for the bill and the record.
@@ -62,9 +62,9 @@ pub(super) fn note(call: &mut Call, tap: &Tap) {
     call.seen.content = tap.saw_content();
     call.seen.completion_tokens_estimate = whole::estimate_tokens(tap.content_bytes());
     if let Some(prompt) = tap.prompt_usage() {
-        // What the provider says of the prompt is better than our guess, if it can be believed.
+        // What the provider says of the prompt is better than our guess, if it can be believed. There is no prompt of nothing.
         let said = prompt.total_prompt_tokens();
-        if said <= MOST_PROMPT_TOKENS {
+        if (1..=MOST_PROMPT_TOKENS).contains(&said) {
             call.seen.prompt_tokens_estimate = said;
         }
     }

@@ -6,6 +6,7 @@
 use super::weave::Weave;
 use bytes::{Bytes, BytesMut};
 use fairlead_formats::error::ProviderError;
+use fairlead_formats::figures::believable;
 use fairlead_formats::metadata;
 use fairlead_formats::tap::{Action, Sight, Tap};
 use fairlead_formats::translate::wire::Wire;
@@ -350,8 +351,11 @@ impl Sieve {
                 out
             })),
         };
+        if let Some(better) = bill.filter(|_| sight.absurd).and_then(|bill| believable(&bytes, &bill.usage)) {
+            bytes = Bytes::from(better);
+        }
         self.note_end(&bytes);
-        if self.postscript.is_some() && bill.is_some() {
+        if self.postscript.is_some() && bill.is_some_and(|_| sight.bill || sight.end) {
             let mut out = Vec::from(bytes);
             self.write_postscript(sight.end, &mut out, 0);
             bytes = Bytes::from(out);
@@ -528,6 +532,10 @@ impl Sieve {
         if let Some(shadow) = &mut self.shadow {
             shadow.follow(event);
         }
+        if let Some(bill) = bill.filter(|_| sight.absurd && sight.action != Action::Withhold) {
+            self.pass_believable(event, sight, bill, batch.change(place));
+            return Ok(());
+        }
         self.passes_line_feed = match sight.action {
             Action::Pass if sight.end && self.postscript.is_some() => {
                 let out = batch.change(place);
@@ -557,6 +565,25 @@ impl Sieve {
             }
         };
         Ok(())
+    }
+
+    /// An event with figures that nobody can believe: what is billed stands in their place.
+    #[cold]
+    fn pass_believable(&mut self, event: &[u8], sight: Sight, bill: Bill, out: &mut Vec<u8>) {
+        let before = out.len();
+        match sight.action {
+            Action::Rewrite => self.tap.rewrite(event, cost(&sight, Some(bill)), out),
+            Action::Pass | Action::Withhold => out.extend_from_slice(event),
+        }
+        if let Some(better) = believable(&out[before..], &bill.usage) {
+            out.truncate(before);
+            out.extend_from_slice(&better);
+        }
+        self.note_end(&out[before..]);
+        if sight.bill || sight.end {
+            self.write_postscript(sight.end, out, before);
+        }
+        self.passes_line_feed = out.ends_with(b"\r");
     }
 
     /// Wakes the weave before the event at `start`.

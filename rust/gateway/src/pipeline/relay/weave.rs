@@ -74,7 +74,7 @@ impl Weave {
         passage.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Appends the end. The bill's usage stands in for figures that the provider did not give.
+    /// Appends the end. The bill's usage stands in for figures that the provider did not give, or that nobody can believe.
     pub(super) fn finish(&mut self, bill: &Bill, out: &mut Vec<u8>) {
         let Passage { encoder, usage, .. } = &mut self.passage;
         encoder.finish(Some(usage.as_ref().unwrap_or(&bill.usage)), Some(bill.charged), out);
@@ -136,6 +136,8 @@ impl Passage {
                 self.failed.get_or_insert_with(|| ProviderError::in_stream(*kind, message, code.as_ref()));
                 return;
             }
+            // The bill has others in the place of these.
+            Event::Usage(figures) if !figures.is_credible() => return,
             Event::Usage(figures) => self.usage = Some(*figures),
             Event::Stop { choice, .. } => self.ended |= 1_u64.checked_shl(*choice).unwrap_or(0),
             _ => {}

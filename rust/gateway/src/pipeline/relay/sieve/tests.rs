@@ -22,7 +22,14 @@ fn sieve(dialect: Dialect, manner: Manner) -> Sieve {
 }
 
 fn judge(_: &Tap, sight: &Sight) -> Result<Option<Bill>, &'static str> {
-    let bill = Bill { charged: COST, upstream_cost: COST, usage: Usage::default(), tier: Tier::Standard, flags: Flags::default() };
+    let bill = Bill {
+        charged: COST,
+        upstream_cost: COST,
+        usage: Usage::default(),
+        tier: Tier::Standard,
+        flags: Flags::default(),
+        cache_discount: NanoUsd(0),
+    };
     if sight.error { Err("error") } else { Ok(sight.bill.then_some(bill)) }
 }
 
