@@ -359,6 +359,7 @@ class Process:
             "workers": server.workers,
             "journal_dir": str(self.data_dir / place.JOURNAL),
             "responses_dir": str(self.data_dir / place.RESPONSES),
+            "idempotency_dir": str(self.data_dir / place.IDEMPOTENCY),
             "decisions_dir": str(self.data_dir / place.DECISIONS),
             "control_socket": str(self._control_socket),
             "secret": self._secret.hex(),

@@ -746,7 +746,8 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
             "upsert": [
                 {
                     "id": 2, "hash": stored, "account": 1, "team": 0, "user": 0, "disabled": False, "management": False,
-                    "strict_translation": False, "strict_budget": False, "expires_at_ms": 1_798_758_000_000, "models": ["acme/*"],
+                    "strict_translation": False, "strict_budget": False, "response_cache": None,
+                    "expires_at_ms": 1_798_758_000_000, "models": ["acme/*"],
                 }
             ],
             "delete": [],
@@ -892,6 +893,6 @@ def test_operations(tmp_path: Path) -> None:
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "the running configuration stays in force: fairlead.toml:3: no"
         status = (await house.admin.get("/admin/status", headers=BEARER)).json()["data"]
-        assert (status["version"], status["database"]) == ("0", {"schema": 9, "integrity": "ok", "newest_settled_at_ms": None})
+        assert (status["version"], status["database"]) == ("0", {"schema": 10, "integrity": "ok", "newest_settled_at_ms": None})
 
     tell(tmp_path, story)

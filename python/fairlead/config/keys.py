@@ -21,6 +21,7 @@ class ConfigKey(Struct, frozen=True):
     management: bool
     strict_translation: bool = False
     strict_budget: bool = False
+    response_cache: bool | None = None
     account: str = DEFAULT_ACCOUNT
     team: str = ""
     user: str = ""
@@ -93,6 +94,7 @@ def _key(loaded: Loaded, name: str, key: Key) -> ConfigKey:
         management=key.management,
         strict_translation=key.strict_translation,
         strict_budget=key.strict_budget,
+        response_cache=key.response_cache,
         account=_account(loaded, place, key.account, key.team, key.user),
         team=key.team or (user.team if user and user.team else ""),
         user=key.user or "",

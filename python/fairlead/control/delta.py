@@ -61,6 +61,7 @@ def _key(key: Key) -> Row:
         "management": key.management,
         "strict_translation": key.strict_translation,
         "strict_budget": key.strict_budget,
+        "response_cache": key.response_cache,
         "expires_at_ms": key.expires_at_ms or 0,
         "models": key.models,
     }

@@ -76,6 +76,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     strict_translation: bool = False
     strict_budget: bool = False
     include_byok: bool = False
+    response_cache: bool | None = None
     models: list[str] = []
     expires_at_ms: int | None = None
     limits: Limits = Limits()
@@ -168,8 +169,8 @@ class Directory:
         return key, text
 
     def change(self, find: Find, changes: Row, revise: Revise | None = None) -> Key:
-        """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `models` (a list), `expires_at_ms`, `team`,
-        `user` (names) and limits. Raises what `find` and `revise` raise, `UnknownScope`, `OwnedByFile`."""
+        """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `response_cache`, `models` (a list),
+        `expires_at_ms`, `team`, `user` (names) and limits. Raises what `find` and `revise` raise, `UnknownScope`, `OwnedByFile`."""
         key: Key = self._commit(lambda connection: _told(self._update(connection, find, changes, revise)))
         return key
 
@@ -270,6 +271,7 @@ class Directory:
             "strict_translation": int(new.strict_translation),
             "strict_budget": int(new.strict_budget),
             "include_byok": int(new.include_byok),
+            "response_cache": new.response_cache,
             "models": _patterns(new.models),
             "account_id": account.id,
             "created_at_ms": self._now_ms(),
@@ -312,6 +314,7 @@ class Directory:
                 "management": int(file_key.management),
                 "strict_translation": int(file_key.strict_translation),
                 "strict_budget": int(file_key.strict_budget),
+                "response_cache": file_key.response_cache,
                 "models": _patterns(file_key.models),
                 "account_id": accounts[file_key.account],
                 "team_id": teams.get(file_key.team, 0),

@@ -41,6 +41,7 @@ class Creation(LimitsBody, kw_only=True):
     management: bool = False
     strict_translation: bool = False
     strict_budget: bool = False
+    response_cache: bool | None = None
     models: list[str] = msgspec.field(default_factory=list)
     expires_at: datetime | None = None
 
@@ -55,6 +56,7 @@ class Change(LimitsBody, kw_only=True):
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
     strict_translation: bool | msgspec.UnsetType = msgspec.UNSET
     strict_budget: bool | msgspec.UnsetType = msgspec.UNSET
+    response_cache: bool | msgspec.UnsetType | None = msgspec.UNSET
     models: list[str] | msgspec.UnsetType = msgspec.UNSET
     expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -86,6 +88,7 @@ async def create(call: Call) -> Response:
         management=wanted.management,
         strict_translation=wanted.strict_translation,
         strict_budget=wanted.strict_budget,
+        response_cache=wanted.response_cache,
         limits=wanted.revise(Limits()),
         models=checked_patterns(wanted.models),
         expires_at_ms=expires_at_ms,
@@ -108,6 +111,8 @@ async def change(call: Call) -> Response:
     for flag in ("strict_translation", "strict_budget"):
         if getattr(wanted, flag) is not msgspec.UNSET:
             changes[flag] = int(getattr(wanted, flag))
+    if wanted.response_cache is not msgspec.UNSET:
+        changes["response_cache"] = wanted.response_cache
     for owner in ("team", "user"):
         if getattr(wanted, owner) is not msgspec.UNSET:
             changes[owner] = getattr(wanted, owner)
@@ -163,6 +168,7 @@ def describe(key: Key, usage: Usage) -> dict[str, Any]:
         "management": key.management,
         "strict_translation": key.strict_translation,
         "strict_budget": key.strict_budget,
+        "response_cache": key.response_cache,
         "models": key.models,
         "account": key.account,
         "team": key.team or None,

@@ -17,7 +17,7 @@ import msgspec
 
 from fairlead.control import secret
 
-DATABASE, JOURNAL, RESPONSES, DECISIONS = "fairlead.db", "journal", "responses", "decisions"
+DATABASE, JOURNAL, RESPONSES, IDEMPOTENCY, DECISIONS = "fairlead.db", "journal", "responses", "idempotency", "decisions"
 SECRET, LOCK = "secret.key", "lock"
 CONTROL_SOCKET = "control.sock"
 # `sockaddr_un.sun_path`, with its final zero.

@@ -173,6 +173,10 @@ mod tests {
             "data: {\"response\":{\"id\":\"r\",\"usage\":{\"total_tokens\":3},\"openrouter_metadata\":{\"a\":1}}}\n\n",
             "data: {\"response\":{\"id\":\"r\",\"usage\":{\"total_tokens\":0}}}\n\n",
         );
-        check(Form::List, "[{\"a\":1}\n,{\"usageMetadata\":{\"totalTokenCount\":10}}]", "[{\"a\":1}\n,{\"usageMetadata\":{\"totalTokenCount\":0}}]");
+        check(
+            Form::List,
+            "[{\"a\":1}\n,{\"usageMetadata\":{\"totalTokenCount\":10}}]",
+            "[{\"a\":1}\n,{\"usageMetadata\":{\"totalTokenCount\":0}}]",
+        );
     }
 }

@@ -207,7 +207,8 @@ mod tests {
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec((".{0,3}", inner), 0..4).prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>())),
+                prop::collection::vec((".{0,3}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>())),
             ]
         })
     }

@@ -4,7 +4,8 @@ use crate::decisions::{self, Decisions};
 use crate::events::{Event, Events};
 use crate::options::Options;
 use crate::pipeline;
-use crate::responses::{Bounds, Responses};
+use crate::repeats::{Named, Repeats};
+use crate::responses::{self, Bounds, Responses};
 use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
 use crate::server::{thread, tls};
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Option<Arc<Journal>>,
     /// Responses that are kept, where there is a folder for them.
     pub(crate) responses: Option<Responses>,
+    /// Replies that are given again.
+    pub(crate) repeats: Repeats,
     /// Wakes who looks after them; gone with this, it ends.
     keys_changed: Sender<()>,
     /// The log of decisions, where there is a folder for it.
@@ -99,6 +102,7 @@ impl Shared {
             keeper: Keeper::new(secret, seals::Limits::default()).map_err(|error| failed("secret", &error))?,
             journal,
             responses: None,
+            repeats: Repeats::new(None),
             keys_changed: channel().0,
             decisions: OnceLock::new(),
             events: Events::new().map_err(|error| failed("eventfd", &error))?,
@@ -178,10 +182,21 @@ impl Shared {
         Some((responses, bounds(snapshot)))
     }
 
-    fn sweep_responses(&self) {
+    fn sweep_replies(&self) {
+        let (snapshot, known) = (self.snapshot(), self.directory.ids());
         if let Some(responses) = &self.responses {
-            responses.sweep(bounds(self.board.load().snapshot()), self.directory.ids().as_ref(), unix_ms());
+            responses.sweep(bounds(&snapshot), known.as_ref(), unix_ms());
         }
+        // Before the first configuration nobody knows for how long.
+        if snapshot.version > 0 {
+            self.repeats.sweep(&snapshot.settings, known.as_ref(), unix_ms());
+        }
+    }
+
+    /// What an earlier process kept.
+    fn find_kept_replies(&self) -> std::io::Result<()> {
+        self.responses.as_ref().map_or(Ok(()), Responses::look_through)?;
+        self.repeats.named.as_ref().map_or(Ok(()), Named::look_through)
     }
 
     /// What the log of decisions goes by. Before the first configuration nobody knows.
@@ -194,6 +209,7 @@ impl Shared {
     pub(crate) fn metrics(&self) -> String {
         let gauges = Gauges {
             responses: self.responses.as_ref(),
+            repeats: Some(&self.repeats),
             decisions: self.decisions.get(),
             ready: self.ready(),
             draining: self.draining(),
@@ -265,10 +281,13 @@ impl Gateway {
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
         let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers, options.durability.into())?;
-        let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret)).transpose().map_err(StartError)?;
+        let responses = options.responses_dir.as_deref().map(|folder| Responses::new(folder, &secret, responses::LABEL));
+        let responses = responses.transpose().map_err(StartError)?;
+        let named = options.idempotency_dir.as_deref().map(|folder| Named::new(folder, &secret)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let shared = Shared {
             responses,
+            repeats: Repeats::new(named),
             keys_changed,
             control_socket: options.control_socket,
             server_tls,
@@ -277,11 +296,9 @@ impl Gateway {
         };
         let shared = Arc::new(shared);
         wake_at_settlements(&shared);
-        if shared.responses.is_some() {
-            let weak = Arc::downgrade(&shared);
-            let tending = std::thread::Builder::new().name("fl-responses".to_owned()).spawn(move || tend_responses(&weak, &changes));
-            tending.map_err(|error| failed("cannot start a thread", &error))?;
-        }
+        let weak = Arc::downgrade(&shared);
+        let tending = std::thread::Builder::new().name("fl-responses".to_owned()).spawn(move || tend_replies(&weak, &changes));
+        tending.map_err(|error| failed("cannot start a thread", &error))?;
         if let Some(folder) = &options.decisions_dir {
             log_decisions(&shared, folder)?;
         }
@@ -474,11 +491,11 @@ impl Drop for Gateway {
 /// How often what is too old is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Looks after the kept responses until the data plane is gone: once for what an earlier process left, then whenever keys have changed,
+/// Looks after all replies that are kept until the data plane is gone: once for what an earlier process left, then whenever keys have changed,
 /// so that what a deleted key made goes with it, and now and then.
-fn tend_responses(shared: &Weak<Shared>, keys_changed: &Receiver<()>) {
-    if let Some(responses) = shared.upgrade().as_ref().and_then(|shared| shared.responses.as_ref())
-        && let Err(error) = responses.look_through()
+fn tend_replies(shared: &Weak<Shared>, keys_changed: &Receiver<()>) {
+    if let Some(shared) = shared.upgrade()
+        && let Err(error) = shared.find_kept_replies()
     {
         eprintln!("fairlead: not all kept responses could be looked at, so that some may be kept for longer than they should: {error}");
     }
@@ -487,7 +504,7 @@ fn tend_responses(shared: &Weak<Shared>, keys_changed: &Receiver<()>) {
             return;
         }
         let Some(shared) = shared.upgrade() else { return };
-        shared.sweep_responses();
+        shared.sweep_replies();
     }
 }
 

@@ -13,6 +13,7 @@ mod gateway;
 mod library;
 mod options;
 mod pipeline;
+mod repeats;
 mod responses;
 mod routes;
 mod server;

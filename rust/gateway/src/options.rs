@@ -21,6 +21,9 @@ pub struct Options {
     /// Folder of the responses that are kept; none: none can be.
     #[serde(default)]
     pub responses_dir: Option<PathBuf>,
+    /// Folder of the replies to requests with a name (`Idempotency-Key`); none: such requests are refused.
+    #[serde(default)]
+    pub idempotency_dir: Option<PathBuf>,
     /// Folder of the log of decisions; none: none are logged.
     #[serde(default)]
     pub decisions_dir: Option<PathBuf>,

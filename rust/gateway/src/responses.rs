@@ -25,6 +25,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 /// What a file takes on a disk at least: with it counted, a bound in bytes also bounds the number of files.
 const BLOCK_BYTES: u64 = 4096;
 
+/// What keeps the files of kept responses apart from others.
+pub(crate) const LABEL: &[u8] = b"fairlead: kept responses";
+
 /// A file's name: a keyed hash.
 type Name = [u8; 16];
 
@@ -117,12 +120,13 @@ impl Index {
 }
 
 impl Responses {
-    /// Those in `folder`, sealed under the server secret. Files are found by [`Responses::look_through`]; they can be read before.
+    /// Those in `folder`, sealed under the server secret; `label` keeps one folder's files from being taken for another's. Files are found by
+    /// [`Responses::look_through`]; they can be read before.
     ///
     /// # Errors
     /// When the secret is too short.
-    pub(crate) fn new(folder: &Path, secret: &[u8]) -> Result<Responses, String> {
-        let sealer = Sealer::new(secret)?;
+    pub(crate) fn new(folder: &Path, secret: &[u8], label: &[u8]) -> Result<Responses, String> {
+        let sealer = Sealer::new(secret, label)?;
         Ok(Responses { folder: folder.to_owned(), sealer, index: Mutex::default(), writes: AtomicU64::new(0), tallies: Tallies::default() })
     }
 
@@ -326,7 +330,7 @@ mod tests {
         }
 
         fn open(&self) -> Responses {
-            let responses = Responses::new(&self.0, SECRET).unwrap();
+            let responses = Responses::new(&self.0, SECRET, LABEL).unwrap();
             responses.look_through().unwrap();
             responses
         }
@@ -362,7 +366,7 @@ mod tests {
             assert_eq!(find(&responses, 1, "resp_2", 0), None);
             assert_eq!(responses.size(), (1, BLOCK_BYTES));
         }
-        let other = Responses::new(&folder.0, &[8; 32]).unwrap();
+        let other = Responses::new(&folder.0, &[8; 32], LABEL).unwrap();
         assert_eq!(find(&other, 1, "resp_1", 0), None);
     }
 

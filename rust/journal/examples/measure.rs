@@ -155,5 +155,6 @@ fn settle() -> Settle {
         arm: String::new(),
         preset: String::new(),
         preset_version: String::new(),
+        hit: None,
     }
 }

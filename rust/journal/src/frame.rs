@@ -5,7 +5,7 @@
 //! | 4 | CRC-32 (IEEE) of everything after it, started from the segment header's own CRC, so that a record is valid in its segment only |
 //! | 4 | length of everything after this field |
 //! | 1 | kind: RESERVE 1, SETTLE 2, PROGRESS 3, SHADOW 7; kept for later: VOID 4, LEASE 5, CURSOR 6 |
-//! | 1 | version of the record: of RESERVE and PROGRESS 1, of SETTLE 1 to 5, of SHADOW 4 and 5 |
+//! | 1 | version of the record: of RESERVE and PROGRESS 1, of SETTLE 1 to 6, of SHADOW 4 to 6 |
 //! | 8 | sequence number in the chain, from 1, without gaps |
 //! | … | payload ([`crate::record`]) |
 //!
@@ -37,8 +37,8 @@ impl Kind {
     pub const fn version(self) -> u8 {
         match self {
             Kind::Reserve | Kind::Progress => 1,
-            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm.
-            Kind::Settle | Kind::Shadow => 5,
+            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm, 5 behind the presets.
+            Kind::Settle | Kind::Shadow => 6,
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
         #[test]
         fn a_record_reads_back_and_every_prefix_is_short(payload in prop::collection::vec(any::<u8>(), 0..300), sequence: u64, seed: u32) {
             let bytes = frame(&payload, sequence, seed);
-            let expected = Frame { kind: 2, version: 5, sequence, payload: &payload, size: bytes.len() };
+            let expected = Frame { kind: 2, version: 6, sequence, payload: &payload, size: bytes.len() };
             prop_assert_eq!(read(&bytes, bytes.len(), seed), Step::Record(expected));
             for length in 0..bytes.len() {
                 prop_assert_eq!(read(&bytes[..length], bytes.len(), seed), Step::Short);
@@ -198,14 +198,16 @@ mod tests {
             (2, 3, Some(Kind::Settle)),
             (2, 4, Some(Kind::Settle)),
             (2, 5, Some(Kind::Settle)),
+            (2, 6, Some(Kind::Settle)),
             (7, 4, Some(Kind::Shadow)),
             (7, 5, Some(Kind::Shadow)),
+            (7, 6, Some(Kind::Shadow)),
             (1, 0, None),
             (1, 2, None),
             (2, 0, None),
-            (2, 6, None),
+            (2, 7, None),
             (7, 3, None),
-            (7, 6, None),
+            (7, 7, None),
             (0, 1, None),
             (3, 1, Some(Kind::Progress)),
             (3, 2, None),

@@ -10,4 +10,4 @@ pub mod record;
 pub mod reserve;
 pub mod settle;
 
-pub use record::{Attempt, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};
+pub use record::{Attempt, CacheHit, Delivered, Flags, Loss, Outcome, Progress, Reach, Reserve, Scopes, Settle, Timings};

@@ -49,6 +49,8 @@ pub struct Principal {
     pub strict_translation: bool,
     /// No more than its budgets is ever spent.
     pub strict_budget: bool,
+    /// Whether replies are cached for its requests that do not say so themselves; `None`: as the settings say.
+    pub response_cache: Option<bool>,
     models: Vec<String>,
 }
 
@@ -65,6 +67,7 @@ impl Principal {
             expires_at_ms: 0,
             strict_translation: false,
             strict_budget: false,
+            response_cache: None,
             models: Vec::new(),
         }
     }
@@ -197,6 +200,7 @@ fn principal(key: wire::Key) -> Principal {
         expires_at_ms: key.expires_at_ms,
         strict_translation: key.strict_translation,
         strict_budget: key.strict_budget,
+        response_cache: key.response_cache,
         models: key.models,
     }
 }

@@ -25,7 +25,7 @@ GENERATION_COLUMNS = (
     "completion_tokens", "reasoning_tokens", "web_searches", "reserved_nanousd", "charged_nanousd", "upstream_cost_nanousd",
     "price_version", "sent_us", "head_us", "content_us", "total_us", "own_us", "referer", "title", "user_agent", "end_user",
     "session_id", "upstream_dialect", "translation_losses_more", "split", "arm",
-    "preset", "preset_version",
+    "preset", "preset_version", "response_cache_source_id", "saved_nanousd",
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",
@@ -90,6 +90,8 @@ class Key(msgspec.Struct, frozen=True):
     expires_at_ms: int | None
     strict_budget: bool
     include_byok: bool
+    response_cache: bool | None
+    """Absent: as the file says of all."""
     team: str
     user: str
     """Names; empty where there is none."""
@@ -188,7 +190,7 @@ def next_number(connection: sqlite3.Connection, name: str) -> int:
 _KEY_FIELDS = (
     "keys.id, keys.hash, public_hash, label, keys.name, keys.source, disabled, management, strict_translation, models,"
     " keys.account_id, accounts.name, keys.team_id, keys.user_id, keys.created_at_ms, keys.updated_at_ms, last_used_at_ms, expires_at_ms,"
-    " strict_budget, include_byok, COALESCE(teams.name, ''), COALESCE(users.name, '')"
+    " strict_budget, include_byok, response_cache, COALESCE(teams.name, ''), COALESCE(users.name, '')"
 )
 _SELECT_KEY = (
     f"SELECT {_KEY_FIELDS} FROM keys JOIN accounts ON accounts.id = keys.account_id LEFT JOIN teams ON teams.id = keys.team_id"  # noqa: S608
@@ -280,10 +282,11 @@ def _keys(connection: sqlite3.Connection, condition: str, values: Sequence[Any])
 
 def _key(row: Sequence[Any], limits: Limits) -> Key:
     id, hash, public_hash, label, name, source, disabled, management, strict_translation, models, *rest = row
-    *belonging, strict_budget, include_byok, team, user = rest
+    *belonging, strict_budget, include_byok, response_cache, team, user = rest
     patterns = msgspec.json.decode(models, type=list[str])
     flags = (bool(disabled), bool(management), bool(strict_translation))
-    rest = [*belonging, bool(strict_budget), bool(include_byok), team, user, limits]
+    cached = None if response_cache is None else bool(response_cache)
+    rest = [*belonging, bool(strict_budget), bool(include_byok), cached, team, user, limits]
     return Key(id, hash, public_hash, label, name, source, *flags, patterns, *rest)
 
 

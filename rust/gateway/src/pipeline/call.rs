@@ -1,6 +1,7 @@
 //! The record of one generation: reserved before the first byte goes upstream, settled exactly once, also when the client leaves.
 
 mod edge;
+mod hit;
 mod learning;
 mod leaving;
 mod progress;
@@ -8,7 +9,8 @@ mod short;
 mod translation;
 mod tries;
 
-pub(crate) use leaving::{Attended, CutOff, LONGEST as LONGEST_UNHEARD, Presence, Work};
+pub(super) use hit::{Hit, settle as settle_hit};
+pub(crate) use leaving::{Attended, CutOff, LONGEST as LONGEST_UNHEARD, Place as UnheardPlace, Presence, Work};
 pub(super) use short::usd;
 pub(crate) use tries::Lost;
 
@@ -19,6 +21,7 @@ use super::intake::Intake;
 use super::passage::Passage;
 use super::plan::{Choice, Journey, Leg};
 use super::receipt::Receipt;
+use super::repeat::Ended;
 use super::stateful::Keeping;
 use super::telling::Telling;
 use super::whole;
@@ -113,6 +116,8 @@ pub(crate) struct Call {
     passage: Option<Passage>,
     /// It counts as one of the account's requests to free models.
     is_free: bool,
+    /// Where whoever keeps the reply is told how it ended.
+    ended: Option<Rc<Ended>>,
     /// What the end of the reply waits for, where settlements must be on the disk first.
     pub(crate) durable: Option<Durable>,
     open: bool,
@@ -200,6 +205,7 @@ impl Call {
         let mut call = Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began);
         (call.hold, call.edge, call.passage) = (hold, edge, journey.passage.take());
         call.is_free = call.passage.as_mut().is_some_and(Passage::make);
+        call.ended = journey.ended.take().inspect(|ended| ended.begin());
         Ok(call)
     }
 
@@ -265,6 +271,7 @@ impl Call {
             is_cut: false,
             passage: None,
             is_free: false,
+            ended: None,
             durable: None,
             open: true,
         })
@@ -516,6 +523,9 @@ impl Call {
         if let Some(receipt) = &self.receipt {
             receipt.settle(&record);
         }
+        if let Some(ended) = &self.ended {
+            ended.note(&record, written.is_ok() && !self.is_cut);
+        }
         self.learn_settled(outcome, Some(&bill.usage), now);
         self.durable = self.worker.journal.borrow().durable();
         written.map(|()| bill).map_err(|error| {
@@ -572,6 +582,7 @@ impl Call {
             arm: arm.map_or("", |(_, arm)| arm),
             preset: self.presets.as_ref().map_or("", |presets| &presets.0),
             preset_version: self.presets.as_ref().map_or("", |presets| &presets.1),
+            hit: None,
         }
     }
 

@@ -34,6 +34,9 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
+    /// Those of a reply that no model makes.
+    pub(crate) const NONE: Tokens = Tokens { prompt: 0, completion: 0, is_asked: true };
+
     pub(crate) fn of(intake: &Intake, settings: &Settings) -> Tokens {
         let asked = intake.facts.max_completion_tokens;
         Tokens {

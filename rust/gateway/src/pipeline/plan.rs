@@ -8,6 +8,7 @@ use super::head::Head;
 use super::intake::Intake;
 use super::passage::Passage;
 use super::receipt::Receipt;
+use super::repeat::Ended;
 use super::telling::{self, Telling};
 use crate::routes::Ask;
 use crate::tenants::{Chain, free_tier};
@@ -110,6 +111,8 @@ pub(crate) struct Journey {
     pub(crate) payers: Option<Arc<Chain>>,
     /// What it has taken of the caller's rates.
     pub(crate) passage: Option<Passage>,
+    /// Where whoever keeps the reply is told how it ended.
+    pub(crate) ended: Option<Rc<Ended>>,
 }
 
 /// What a shadow's plan is made from. It is made once the caller's request is on its way.
@@ -179,6 +182,7 @@ impl Journey {
             telling: None,
             payers: None,
             passage: None,
+            ended: None,
             board,
         }
     }
@@ -437,6 +441,7 @@ pub(crate) fn choose(
         telling,
         payers: None,
         passage: None,
+        ended: None,
         board,
     }))
 }

@@ -60,9 +60,9 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    pub(super) fn new(secret: &[u8]) -> Result<Sealer, String> {
+    pub(super) fn new(secret: &[u8], label: &[u8]) -> Result<Sealer, String> {
         let failed = |_| "no keys can be made of the server secret".to_owned();
-        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"fairlead: kept responses").extract(secret);
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, label).extract(secret);
         let key = secret.expand(&[b"file key"], &CHACHA20_POLY1305).map_err(failed)?;
         let names = secret.expand(&[b"name key"], hmac::HMAC_SHA256).map_err(failed)?;
         Ok(Sealer { key: LessSafeKey::new(UnboundKey::from(key)), names: hmac::Key::from(names), random: SystemRandom::new() })
