@@ -364,6 +364,7 @@ class Process:
             "journal_dir": str(self.data_dir / place.JOURNAL),
             "responses_dir": str(self.data_dir / place.RESPONSES),
             "content_dir": str(self.data_dir / place.CONTENT),
+            "idempotency_dir": str(self.data_dir / place.IDEMPOTENCY),
             "decisions_dir": str(self.data_dir / place.DECISIONS),
             "control_socket": str(self._control_socket),
             "secret": self._secret.hex(),

@@ -25,6 +25,7 @@ def generation(number: int = 1, **changes: Any) -> tuple[Any, ...]:
         "arm",
         "preset",
         "preset_version",
+        "response_cache_source_id",
     )
     row |= dict.fromkeys(texts, "")
     row |= {

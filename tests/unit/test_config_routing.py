@@ -69,6 +69,8 @@ def test_presets_and_splits_reach_the_snapshot() -> None:
             "fields": None,
             "strict_translation": False,
             "automatic_cache": False,
+            "cache_enabled": None,
+            "cache_ttl_seconds": None,
         },
         {
             "name": "plain",
@@ -79,6 +81,8 @@ def test_presets_and_splits_reach_the_snapshot() -> None:
             "fields": None,
             "strict_translation": False,
             "automatic_cache": True,
+            "cache_enabled": None,
+            "cache_ttl_seconds": None,
         },
     ]
     assert found["splits"] == [

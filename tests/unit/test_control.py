@@ -746,7 +746,8 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
             "upsert": [
                 {
                     "id": 2, "hash": stored, "account": 1, "team": 0, "user": 0, "disabled": False, "management": False,
-                    "strict_translation": False, "strict_budget": False, "content": None, "expires_at_ms": 1_798_758_000_000,
+                    "strict_translation": False, "strict_budget": False, "content": None, "response_cache": None,
+                    "expires_at_ms": 1_798_758_000_000,
                     "models": ["acme/*"],
                 }
             ],

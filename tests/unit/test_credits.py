@@ -94,7 +94,12 @@ def test_what_was_bought_is_told_at_once_and_at_every_start(tmp_path: Path) -> N
         ("credits", {"account": "default", "usd": "1", "kind": "refund"}, 400, "kind: topup or adjustment is expected, got 'refund'"),
         ("credits", {"account": "default", "usd": "1", "expires_at": "2020-01-01T00:00:00Z"}, 400, "expires_at: this moment has passed"),
         ("credits", {"account": "default", "usd": "1", "note": "\x07"}, 400, "note: at most 500 printable characters"),
-        ("credits", {"account": "default", "usd": "1", "external_id": "known"}, 409, "external_id: the credit entry 1 has this name"),
+        (
+            "credits",
+            {"account": "default", "usd": "1", "external_id": "known"},
+            409,
+            "external_id or Idempotency-Key: the credit entry 1 has this name",
+        ),
         ("credits/1/refund", {"usd": "10.000000001"}, 400, "usd: of the credit entry 1 between 0 and 10 can be taken back"),
         ("credits", {"account": "default", "usd": "1000000000"}, 400, "usd: the account would have more than 1000000000 dollars"),
         ("credits/1/refund", {"usd": "0"}, 400, "usd: of the credit entry 1 between 0 and 10"),

@@ -91,6 +91,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "`[timeouts]`": schema.Timeouts,
     "`[limits]`": schema.Limits,
     "`[routing]`": schema.Routing,
+    "`[response_cache]`": schema.ResponseCache,
+    "`[idempotency]`": schema.Idempotency,
 }
 SMALL_TABLES = ("credits", "storage", "logging", "responses")
 
@@ -136,7 +138,8 @@ def test_the_small_tables_and_nothing_else() -> None:
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
     named = {"providers", "models", "keys", "teams", "users", "presets", "splits", "shadows"}
-    assert tables.keys() == {"server", *named, "timeouts", "limits", "routing", "free_tier", "alerts", *SMALL_TABLES}
+    own = {"timeouts", "limits", "routing", "free_tier", "alerts", "response_cache", "idempotency"}
+    assert tables.keys() == {"server", *named, *own, *SMALL_TABLES}
 
 
 def test_quirks() -> None:
@@ -216,7 +219,8 @@ def test_routes_of_the_admin_port() -> None:
 
 def test_response_headers() -> None:
     documented = {row[0].strip("`").lower() for row in rows(section("api.md", "Response headers"))}
-    written = set(re.findall(r'HeaderName::from_static\("([\w-]+)"\)', source("rust/gateway/src/pipeline/reply.rs")))
+    makers = "".join(source(f"rust/gateway/src/pipeline/{file}") for file in ("reply.rs", "repeat/played.rs"))
+    written = set(re.findall(r'HeaderName::from_static\("([\w-]+)"\)', makers))
     assert documented == written - {"x-accel-buffering"}
 
 

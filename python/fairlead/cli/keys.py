@@ -28,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--models", metavar="M", action="append", default=[], help='a model or pattern such as "acme/*"; may be repeated')
     create.add_argument("--management", action="store_true", help="it administers and cannot run inference")
     create.add_argument("--strict-translation", action="store_true", help="refuse requests that would lose something in translation")
+    create.add_argument(
+        "--response-cache", choices=("on", "off"), help="whether replies are cached for requests that do not say so themselves"
+    )
     create.add_argument("--expires-at", type=moment, metavar="T", help="a moment such as 2027-01-01T00:00:00Z")
     create.add_argument("--account", metavar="A", help="the account that pays (default: default)")
     _add_owners(create)
@@ -135,6 +138,7 @@ def _create(installation: Installation, arguments: argparse.Namespace) -> int:
         "models": arguments.models,
         "management": arguments.management,
         "strict_translation": arguments.strict_translation,
+        **({} if arguments.response_cache is None else {"response_cache": arguments.response_cache == "on"}),
         "expires_at": arguments.expires_at,
         **({} if arguments.account is None else {"account": arguments.account}),
         **_limits(arguments),

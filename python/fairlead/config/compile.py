@@ -201,6 +201,11 @@ def _settings(loaded: Loaded, free_tier: wire.FreeTier | None) -> wire.Settings:
         decisions_ttl_seconds=loaded.config.logging.decisions_ttl_seconds,
         decisions_bytes=loaded.config.logging.decisions_bytes,
         free_tier=free_tier,
+        response_cache=loaded.config.response_cache.enabled,
+        response_cache_ttl_seconds=loaded.config.response_cache.ttl_seconds,
+        response_cache_bytes=loaded.config.response_cache.memory_bytes,
+        idempotency_ttl_seconds=loaded.config.idempotency.ttl_seconds,
+        idempotency_bytes=loaded.config.idempotency.store_bytes,
     )
 
 

@@ -22,6 +22,7 @@ class ConfigKey(Struct, frozen=True):
     strict_translation: bool = False
     strict_budget: bool = False
     content: bool | None = None
+    response_cache: bool | None = None
     account: str = DEFAULT_ACCOUNT
     team: str = ""
     user: str = ""
@@ -95,6 +96,7 @@ def _key(loaded: Loaded, name: str, key: Key) -> ConfigKey:
         strict_translation=key.strict_translation,
         strict_budget=key.strict_budget,
         content=key.content,
+        response_cache=key.response_cache,
         account=_account(loaded, place, key.account, key.team, key.user),
         team=key.team or (user.team if user and user.team else ""),
         user=key.user or "",

@@ -122,6 +122,8 @@ class Routes:
             fields=said,
             strict_translation=preset.strict_translation,
             automatic_cache=preset.automatic_cache,
+            cache_enabled=preset.cache_enabled,
+            cache_ttl_seconds=preset.cache_ttl_seconds,
             version="",
         )
         return msgspec.structs.replace(judged, version=_version(judged))
@@ -249,7 +251,7 @@ def _version(preset: wire.Preset) -> str:
     """Names its content: the same has the same, whatever its name and in whatever order it is written."""
     content = msgspec.structs.asdict(preset)
     del content["name"], content["version"]
-    for younger in ("route", "fields"):
+    for younger in ("route", "fields", "cache_enabled", "cache_ttl_seconds"):
         if content[younger] is None:
             del content[younger]
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12]

@@ -44,6 +44,7 @@ Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
 KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="a name of letters, digits and _ . - (64 at most)")]
 ScopeName = KeyName
 Pattern = Annotated[str, Meta(pattern=r"^[~*A-Za-z0-9_.:/@-]{1,200}$", description='a model id or a pattern such as "acme/*"')]
+CacheTtl = Annotated[int, Meta(ge=1, le=86_400, description="a number of seconds from 1 to 86400")]
 SplitName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$", description='a name such as "vendor/model", of letters, digits and _ . / -')
 ]
@@ -361,6 +362,8 @@ class Key(Limited, kw_only=True):
     """No budget is overspent by it, not even by what an estimate was too low."""
     content: bool | None = None
     """Whether its prompts and replies are stored. Absent: as `[logging] content` says."""
+    response_cache: bool | None = None
+    """Whether replies are cached for its requests that do not say so themselves. Absent: `response_cache.enabled`."""
     account: ScopeName | None = None
     """Who pays. Absent: the team's or the user's, else `default`."""
     team: ScopeName | None = None
@@ -462,6 +465,10 @@ class Preset(RequestFields):
     """A request that would lose something in translation is refused."""
     automatic_cache: bool = False
     """Prompts are marked for the provider's cache where the client marks nothing."""
+    cache_enabled: bool | None = None
+    """Whether replies are given again: `false` wins over the request's own wish, `true` stands in for it."""
+    cache_ttl_seconds: CacheTtl | None = None
+    """How long, where the request does not say so. Absent: `response_cache.ttl_seconds`."""
 
 
 class Arm(Table):
@@ -585,6 +592,26 @@ class Responses(Table):
     """What they may take of the disk together; the oldest make room."""
 
 
+class ResponseCache(Table):
+    """`[response_cache]`."""
+
+    enabled: bool = False
+    """Replies are given again to requests that ask the same and do not say themselves whether they want that."""
+    ttl_seconds: CacheTtl = 300
+    """How long, where the request does not say so."""
+    memory_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
+    """What they may take of the memory together; 0: nothing is kept."""
+
+
+class Idempotency(Table):
+    """`[idempotency]`."""
+
+    ttl_seconds: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
+    """How long a request with an `Idempotency-Key` is remembered, and its reply."""
+    store_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 1 << 30
+    """What they may take of the disk together; what is beyond it is refused, because nothing may be forgotten before its time."""
+
+
 class Config(Table):
     """The whole file."""
 
@@ -608,3 +635,5 @@ class Config(Table):
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)
     responses: Responses = field(default_factory=Responses)
+    response_cache: ResponseCache = field(default_factory=ResponseCache)
+    idempotency: Idempotency = field(default_factory=Idempotency)

@@ -122,6 +122,8 @@ class Preset(Struct, frozen=True, kw_only=True):
     """What else it says for requests: members of a chat request, and `system_prompt`."""
     strict_translation: bool
     automatic_cache: bool
+    cache_enabled: bool | None
+    cache_ttl_seconds: int | None
     version: str
     """Names its content in records."""
 
@@ -178,6 +180,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     decisions_ttl_seconds: int
     decisions_bytes: int
     free_tier: FreeTier | None
+    response_cache: bool
+    response_cache_ttl_seconds: int
+    response_cache_bytes: int
+    idempotency_ttl_seconds: int
+    idempotency_bytes: int
 
 
 class Absent(Struct, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ class Creation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     kind: str = TOPUP
     expires_at: datetime | None = None
     external_id: str | None = None
-    """Names the entry: the same one again is the same entry, not a second one."""
+    """Names the entry: the same one again is the same entry, not a second one. An `Idempotency-Key` is the same in a header."""
 
 
 class Reversal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -98,7 +98,7 @@ async def create(call: Call) -> Response:
     expires_at_ms = _moment(wanted.expires_at, now_ms)
     if expires_at_ms is not None and given < 0:
         raise invalid("expires_at: what takes credit away does not expire")
-    note = checked_note(wanted.note)
+    note, external = checked_note(wanted.note), _external(call, wanted.external_id)
 
     def work(connection: sqlite3.Connection) -> list[Entry]:
         account = one_scope(connection, scopes.ACCOUNT, wanted.account)
@@ -108,7 +108,7 @@ async def create(call: Call) -> Response:
             kind=wanted.kind,
             amount_nanousd=given,
             note=note,
-            external_id=_external(wanted.external_id),
+            external_id=external,
             expires_at_ms=expires_at_ms,
         )
         if ledger.granted(connection, account.id) + given > MOST_USD * 10**9:
@@ -122,13 +122,12 @@ async def refund(call: Call) -> Response:
     """`POST /admin/credits/{id}/refund`: takes an entry back, wholly or in part, by a further entry."""
     wanted = await call.body(Reversal)
     id, now_ms, note = _id(call), call.desk.now_ms(), checked_note(wanted.note)
-    asked = None if wanted.usd is None else amount("usd", wanted.usd)
+    asked, external = None if wanted.usd is None else amount("usd", wanted.usd), _external(call, wanted.external_id)
 
     def work(connection: sqlite3.Connection) -> list[Entry]:
         taken_back = ledger.entry(connection, id)
         if taken_back is None:
             raise not_found(f"there is no credit entry {id}")
-        external = _external(wanted.external_id)
         known = ledger.entry_of(connection, external) if external else None
         if known is not None and known.reverses_id == id and asked in (None, -known.amount_nanousd):
             return [known]
@@ -255,14 +254,21 @@ def _once(connection: sqlite3.Connection, entry: Entry) -> Entry:
         return entry
     same = ("account_id", "kind", "amount_nanousd", "reverses_id", "expires_at_ms")
     if any(getattr(known, name) != getattr(entry, name) for name in same):
-        raise Refusal(409, "invalid_request", f"external_id: the credit entry {known.id} has this name and says something else")
+        raise Refusal(
+            409, "invalid_request", f"external_id or Idempotency-Key: the credit entry {known.id} has this name and says something else"
+        )
     return known
 
 
-def _external(text: str | None) -> str | None:
-    if text is not None and not (0 < len(text) <= 200 and text.isprintable()):
-        raise invalid("external_id: 1 to 200 printable characters are expected")
-    return text
+def _external(call: Call, text: str | None) -> str | None:
+    """The name of an entry: the body's, else the header's."""
+    header = call.header("idempotency-key")
+    if None not in (text, header) and text != header:
+        raise invalid("external_id and the header Idempotency-Key name the entry both, and say different things; give one of them")
+    for place, name in (("external_id", text), ("Idempotency-Key", header)):
+        if name is not None and not (0 < len(name) <= 200 and name.isprintable()):
+            raise invalid(f"{place}: 1 to 200 printable characters are expected")
+    return header if text is None else text
 
 
 def _moment(moment: datetime | None, now_ms: int) -> int | None:

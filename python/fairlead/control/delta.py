@@ -62,6 +62,7 @@ def _key(key: Key) -> Row:
         "strict_translation": key.strict_translation,
         "strict_budget": key.strict_budget,
         "content": key.content,
+        "response_cache": key.response_cache,
         "expires_at_ms": key.expires_at_ms or 0,
         "models": key.models,
     }

@@ -77,6 +77,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     strict_budget: bool = False
     include_byok: bool = False
     content: bool | None = None
+    response_cache: bool | None = None
     models: list[str] = []
     expires_at_ms: int | None = None
     limits: Limits = Limits()
@@ -169,8 +170,8 @@ class Directory:
         return key, text
 
     def change(self, find: Find, changes: Row, revise: Revise | None = None) -> Key:
-        """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `content`, `models` (a list), `expires_at_ms`,
-        `team`, `user` (names) and limits. Raises what `find` and `revise` raise, `UnknownScope`, `OwnedByFile`."""
+        """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `content`, `response_cache`,
+        `models` (a list), `expires_at_ms`, `team`, `user` (names) and limits. Raises what `find` and `revise` raise, `UnknownScope`, `OwnedByFile`."""
         key: Key = self._commit(lambda connection: _told(self._update(connection, find, changes, revise)))
         return key
 
@@ -272,6 +273,7 @@ class Directory:
             "strict_budget": int(new.strict_budget),
             "include_byok": int(new.include_byok),
             "content": new.content,
+            "response_cache": new.response_cache,
             "models": _patterns(new.models),
             "account_id": account.id,
             "created_at_ms": self._now_ms(),
@@ -315,6 +317,7 @@ class Directory:
                 "strict_translation": int(file_key.strict_translation),
                 "strict_budget": int(file_key.strict_budget),
                 "content": file_key.content,
+                "response_cache": file_key.response_cache,
                 "models": _patterns(file_key.models),
                 "account_id": accounts[file_key.account],
                 "team_id": teams.get(file_key.team, 0),

@@ -101,7 +101,7 @@ def describe(
         "latency": _milliseconds(row["content_us"] or row["total_us"]),
         "generation_time": _milliseconds(max(0, row["total_us"] - row["sent_us"])),
         "moderation_latency": None,
-        "response_cache_source_id": None,
+        "response_cache_source_id": row["response_cache_source_id"] or None,
         "provider_responses": [_attempt(row, attempt, provider_name) for attempt in attempts],
         "preset_version": row["preset_version"] or None,
         "upstream_dialect": row["upstream_dialect"] or None,

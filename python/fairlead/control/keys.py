@@ -42,6 +42,7 @@ class Creation(LimitsBody, kw_only=True):
     strict_translation: bool = False
     strict_budget: bool = False
     content: bool | None = None
+    response_cache: bool | None = None
     models: list[str] = msgspec.field(default_factory=list)
     expires_at: datetime | None = None
 
@@ -58,6 +59,7 @@ class Change(LimitsBody, kw_only=True):
     strict_budget: bool | msgspec.UnsetType = msgspec.UNSET
     content: bool | msgspec.UnsetType | None = msgspec.UNSET
     """None: as the configuration says."""
+    response_cache: bool | msgspec.UnsetType | None = msgspec.UNSET
     models: list[str] | msgspec.UnsetType = msgspec.UNSET
     expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -90,6 +92,7 @@ async def create(call: Call) -> Response:
         strict_translation=wanted.strict_translation,
         strict_budget=wanted.strict_budget,
         content=wanted.content,
+        response_cache=wanted.response_cache,
         limits=wanted.revise(Limits()),
         models=checked_patterns(wanted.models),
         expires_at_ms=expires_at_ms,
@@ -114,6 +117,8 @@ async def change(call: Call) -> Response:
             changes[flag] = int(getattr(wanted, flag))
     if wanted.content is not msgspec.UNSET:
         changes["content"] = wanted.content
+    if wanted.response_cache is not msgspec.UNSET:
+        changes["response_cache"] = wanted.response_cache
     for owner in ("team", "user"):
         if getattr(wanted, owner) is not msgspec.UNSET:
             changes[owner] = getattr(wanted, owner)
@@ -170,6 +175,7 @@ def describe(key: Key, usage: Usage) -> dict[str, Any]:
         "strict_translation": key.strict_translation,
         "strict_budget": key.strict_budget,
         "content": key.content,
+        "response_cache": key.response_cache,
         "models": key.models,
         "account": key.account,
         "team": key.team or None,

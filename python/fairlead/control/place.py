@@ -17,7 +17,8 @@ import msgspec
 
 from fairlead.control import secret
 
-DATABASE, JOURNAL, RESPONSES, CONTENT, DECISIONS = "fairlead.db", "journal", "responses", "content", "decisions"
+DATABASE, JOURNAL, DECISIONS = "fairlead.db", "journal", "decisions"
+RESPONSES, CONTENT, IDEMPOTENCY = "responses", "content", "idempotency"
 SECRET, LOCK = "secret.key", "lock"
 CONTROL_SOCKET = "control.sock"
 # `sockaddr_un.sun_path`, with its final zero.

@@ -19,7 +19,8 @@
 //! * [`tool_calls`] judges whether the calls of a reply are what the request's tools ask for;
 //! * [`error`] writes errors as clients read them and reads them as providers write them; [`redact`] hides credentials in them, and
 //!   [`availability`] says in them why nothing can serve a request;
-//! * [`cut`] is how a stream ends whose money is used up.
+//! * [`cut`] is how a stream ends whose money is used up;
+//! * [`canonical`] tells whether two requests ask the same, and [`again`] is the reply to the second of them.
 //!
 //! * [`preset`] puts what a preset says into the body of a request that does not say it itself;
 //! * [`translate`] goes from one dialect to another through `fairlead_ir`; [`traits`] are what endpoints do differently, [`text`] the
@@ -31,9 +32,11 @@
 //! only forwards. Text that nobody changes is never serialised again, because unknown fields, number spelling and
 //! key order have to survive (prompt caches and signatures depend on them).
 
+pub mod again;
 mod anthropic_messages;
 pub mod availability;
 mod bedrock_converse;
+pub mod canonical;
 pub mod content;
 pub mod conversation;
 pub mod counted;

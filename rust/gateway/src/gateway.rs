@@ -5,6 +5,7 @@ use crate::decisions::{self, Decisions};
 use crate::events::{Event, Events};
 use crate::options::Options;
 use crate::pipeline;
+use crate::repeats::{Named, Repeats};
 use crate::responses::{Bounds, Purpose, Responses};
 use crate::server::accept::{self, Acceptor};
 use crate::server::signals::Signals;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) responses: Option<Responses>,
     /// The content of generations, where there is a folder for it.
     pub(crate) content: OnceLock<Arc<Contents>>,
+    /// Replies that are given again.
+    pub(crate) repeats: Repeats,
     /// Wakes who looks after what is kept; gone with this, it ends.
     keys_changed: Sender<()>,
     /// The log of decisions, where there is a folder for it.
@@ -110,6 +113,7 @@ impl Shared {
             journal,
             responses: None,
             content: OnceLock::new(),
+            repeats: Repeats::new(None),
             keys_changed: channel().0,
             decisions: OnceLock::new(),
             events: Events::new().map_err(|error| failed("eventfd", &error))?,
@@ -202,8 +206,18 @@ impl Shared {
     }
 
     fn sweep_kept(&self) {
-        let known = self.directory.ids();
+        let (snapshot, known) = (self.snapshot(), self.directory.ids());
         self.kept_files().for_each(|(files, bounds)| files.sweep(bounds, known.as_ref(), unix_ms()));
+        // Before the first configuration nobody knows for how long.
+        if snapshot.version > 0 {
+            self.repeats.sweep(&snapshot.settings, known.as_ref(), unix_ms());
+        }
+    }
+
+    /// What an earlier process kept.
+    fn find_kept(&self) -> std::io::Result<()> {
+        self.kept_files().try_for_each(|(files, _)| files.look_through())?;
+        self.repeats.named.as_ref().map_or(Ok(()), Named::look_through)
     }
 
     /// What the log of decisions goes by. Before the first configuration nobody knows.
@@ -217,6 +231,7 @@ impl Shared {
         let gauges = Gauges {
             responses: self.responses.as_ref(),
             content: self.content.get().map(Arc::as_ref),
+            repeats: Some(&self.repeats),
             decisions: self.decisions.get(),
             ready: self.ready(),
             draining: self.draining(),
@@ -300,9 +315,11 @@ impl Gateway {
         let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers, options.durability.into())?;
         let conversations = |folder: &Path| Responses::new(folder, &secret, Purpose::Conversations);
         let responses = options.responses_dir.as_deref().map(conversations).transpose().map_err(StartError)?;
+        let named = options.idempotency_dir.as_deref().map(|folder| Named::new(folder, &secret)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let shared = Shared {
             responses,
+            repeats: Repeats::new(named),
             keys_changed,
             control_socket: options.control_socket,
             server_tls,
@@ -316,11 +333,9 @@ impl Gateway {
             let knows = move |key| weak.upgrade().is_some_and(|shared| shared.directory.knows(key));
             let _ = shared.content.set(Arc::new(Contents::start(folder, &secret, knows).map_err(StartError)?));
         }
-        if shared.kept_files().next().is_some() {
-            let weak = Arc::downgrade(&shared);
-            let tending = std::thread::Builder::new().name("fl-kept".to_owned()).spawn(move || tend_kept(&weak, &changes));
-            tending.map_err(|error| failed("cannot start a thread", &error))?;
-        }
+        let weak = Arc::downgrade(&shared);
+        let tending = std::thread::Builder::new().name("fl-kept".to_owned()).spawn(move || tend_kept(&weak, &changes));
+        tending.map_err(|error| failed("cannot start a thread", &error))?;
         if let Some(folder) = &options.decisions_dir {
             log_decisions(&shared, folder)?;
         }
@@ -537,15 +552,13 @@ impl Drop for Gateway {
 /// How often what is too old is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Looks after what is kept in files until the data plane is gone: once for what an earlier process left, then whenever keys have changed,
+/// Looks after all that is kept until the data plane is gone: once for what an earlier process left, then whenever keys have changed,
 /// so that what a deleted key made goes with it, and now and then.
 fn tend_kept(shared: &Weak<Shared>, keys_changed: &Receiver<()>) {
-    if let Some(shared) = shared.upgrade() {
-        for (files, _) in shared.kept_files() {
-            if let Err(error) = files.look_through() {
-                eprintln!("fairlead: not all that is kept could be looked at, so that some may be kept for longer than it should: {error}");
-            }
-        }
+    if let Some(shared) = shared.upgrade()
+        && let Err(error) = shared.find_kept()
+    {
+        eprintln!("fairlead: not all that is kept could be looked at, so that some may be kept for longer than it should: {error}");
     }
     loop {
         if keys_changed.recv_timeout(SWEEP_EVERY) == Err(RecvTimeoutError::Disconnected) {

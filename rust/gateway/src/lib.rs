@@ -14,6 +14,7 @@ mod gateway;
 mod library;
 mod options;
 mod pipeline;
+mod repeats;
 mod responses;
 mod routes;
 mod server;

@@ -24,6 +24,9 @@ pub struct Options {
     /// Folder of the content of generations that is logged; none: none can be.
     #[serde(default)]
     pub content_dir: Option<PathBuf>,
+    /// Folder of the replies to requests with a name (`Idempotency-Key`); none: such requests are refused.
+    #[serde(default)]
+    pub idempotency_dir: Option<PathBuf>,
     /// Folder of the log of decisions; none: none are logged.
     #[serde(default)]
     pub decisions_dir: Option<PathBuf>,

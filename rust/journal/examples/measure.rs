@@ -155,6 +155,7 @@ fn settle() -> Settle {
         arm: String::new(),
         preset: String::new(),
         preset_version: String::new(),
+        hit: None,
         particulars: fairlead_ledger::Particulars::default(),
     }
 }

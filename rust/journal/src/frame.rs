@@ -5,7 +5,7 @@
 //! | 4 | CRC-32 (IEEE) of everything after it, started from the segment header's own CRC, so that a record is valid in its segment only |
 //! | 4 | length of everything after this field |
 //! | 1 | kind: RESERVE 1, SETTLE 2, PROGRESS 3, SHADOW 7; kept for later: VOID 4, LEASE 5, CURSOR 6 |
-//! | 1 | version of the record: of RESERVE and PROGRESS 1, of SETTLE 1 to 5, of SHADOW 4 and 5 |
+//! | 1 | version of the record: of RESERVE and PROGRESS 1, of SETTLE 1 to 6, of SHADOW 4 to 6 |
 //! | 8 | sequence number in the chain, from 1, without gaps |
 //! | … | payload ([`crate::record`]) |
 //!
@@ -39,7 +39,8 @@ impl Kind {
             Kind::Reserve => 1,
             // 1 did not say what was held.
             Kind::Progress => 2,
-            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm, 5 and 6 before the particulars.
+            // 1 ended behind the attempts, 2 behind the losses, 3 behind the tiers, 4 behind the arm, 5 behind the presets, 6 behind the
+            // cache hit.
             Kind::Settle | Kind::Shadow => 7,
         }
     }
@@ -204,6 +205,7 @@ mod tests {
             (2, 7, Some(Kind::Settle)),
             (7, 4, Some(Kind::Shadow)),
             (7, 5, Some(Kind::Shadow)),
+            (7, 6, Some(Kind::Shadow)),
             (7, 7, Some(Kind::Shadow)),
             (1, 0, None),
             (1, 2, None),

@@ -5,10 +5,12 @@
 //! [`LOSSES_MAX`] only counted, so that a settlement always fits. Reading is strict: an unknown number or a byte too many is an error,
 //! never a guess. A settlement of version 1 ends behind its attempts: nothing was translated then. One of version 2 ends behind its
 //! losses: every attempt was billed by the usual tier then. One of version 4 ends behind its arm: presets were not named then.
-//! Up to version 6 there were no particulars.
+//! One of version 5 ends behind its presets: there was no cache of responses then. Up to version 6 there were no particulars.
 
 use fairlead_ir::{Dialect, GenerationId, Manner, NanoUsd, Severity, Tier, Usage};
-use fairlead_ledger::{Api, Attempt, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings};
+use fairlead_ledger::{
+    Api, Attempt, CacheHit, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings,
+};
 
 /// Bytes a text is clipped to.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -182,6 +184,7 @@ pub fn encode_settle<T: AsRef<str>>(record: &Settle<T>, out: &mut Vec<u8>) {
     put_text(out, record.arm.as_ref());
     put_text(out, record.preset.as_ref());
     put_text(out, record.preset_version.as_ref());
+    put_hit(out, record.hit);
     put_particulars(out, &record.particulars);
 }
 
@@ -223,6 +226,7 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
         arm: String::new(),
         preset: String::new(),
         preset_version: String::new(),
+        hit: None,
         particulars: Particulars::default(),
     };
     for text in [
@@ -256,6 +260,9 @@ pub fn decode_settle(payload: &[u8], version: u8) -> Result<Settle, Malformed> {
     }
     if version > 4 {
         (record.preset, record.preset_version) = (fields.text()?, fields.text()?);
+    }
+    if version > 5 {
+        record.hit = fields.hit()?;
     }
     if version > 6 {
         record.particulars = fields.particulars()?;
@@ -423,6 +430,15 @@ fn put_losses<T: AsRef<str>>(out: &mut Vec<u8>, losses: &[Loss<T>], more: u32) {
     put_u32(out, more.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX)));
 }
 
+/// 0 for none, else 1, the source and what was saved.
+fn put_hit(out: &mut Vec<u8>, hit: Option<CacheHit>) {
+    out.push(u8::from(hit.is_some()));
+    if let Some(CacheHit { source, saved }) = hit {
+        put_generation(out, source);
+        put_money(out, saved);
+    }
+}
+
 /// Sounds that were not counted are the highest number.
 fn put_particulars(out: &mut Vec<u8>, particulars: &Particulars) {
     out.push(particulars.api as u8);
@@ -567,6 +583,11 @@ impl Fields<'_> {
     fn loss(&mut self) -> Result<Loss, Malformed> {
         let severity = Severity::from_number(self.u8()?).ok_or(Malformed)?;
         Ok(Loss { path: self.text()?, reason: self.text()?, severity })
+    }
+
+    fn hit(&mut self) -> Result<Option<CacheHit>, Malformed> {
+        let read = |fields: &mut Self| Ok(CacheHit { source: fields.generation()?, saved: fields.money()? });
+        if self.bool()? { read(self).map(Some) } else { Ok(None) }
     }
 
     fn particulars(&mut self) -> Result<Particulars, Malformed> {

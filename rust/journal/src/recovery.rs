@@ -193,6 +193,7 @@ fn recovered(reserve: &Reserve, now_ms: u64, delivered: &Delivered) -> Settle {
         arm: String::new(),
         preset: String::new(),
         preset_version: String::new(),
+        hit: None,
         particulars: fairlead_ledger::Particulars::default(),
     }
 }

@@ -9,7 +9,9 @@ use fairlead_journal::record::{
     ATTEMPTS_MAX, LOSSES_MAX, Malformed, TEXT_BYTES_MAX, charge, decode_progress, decode_reserve, encode_progress,
 };
 use fairlead_journal::record::{Charge, encode_reserve, encode_settle, progress_number};
-use fairlead_ledger::{Api, Attempt, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings};
+use fairlead_ledger::{
+    Api, Attempt, CacheHit, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings,
+};
 use proptest::prelude::*;
 
 fn reserve_bytes(record: &Reserve) -> Vec<u8> {
@@ -44,7 +46,11 @@ fn no_split(record: Settle) -> Settle {
 }
 
 fn no_preset(record: Settle) -> Settle {
-    Settle { preset: String::new(), preset_version: String::new(), ..no_particulars(record) }
+    Settle { preset: String::new(), preset_version: String::new(), ..no_hit(record) }
+}
+
+fn no_hit(record: Settle) -> Settle {
+    Settle { hit: None, ..no_particulars(record) }
 }
 
 fn no_particulars(record: Settle) -> Settle {
@@ -54,14 +60,19 @@ fn no_particulars(record: Settle) -> Settle {
 /// What version 3 lacks, as version 4 writes it where no split was named, and 4 as 5 where no preset was: two texts of no length.
 const NO_TEXTS: [u8; 4] = [0; 4];
 
-/// What versions before 7 wrote: they end before the particulars.
+/// What version 6 wrote: it ends before the particulars.
 fn without_particulars(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len() - (1 + 4 + 4 + 8)]
 }
 
+/// What version 5 wrote: it ends before the cache hit, of which this one is none.
+fn without_hit(bytes: &[u8]) -> &[u8] {
+    without_particulars(bytes).strip_suffix(&[0]).unwrap()
+}
+
 /// What version 4 wrote: it ends before the preset.
 fn without_preset(bytes: &[u8]) -> &[u8] {
-    without_particulars(bytes).strip_suffix(&NO_TEXTS).unwrap()
+    without_hit(bytes).strip_suffix(&NO_TEXTS).unwrap()
 }
 
 /// What version 3 wrote: it ends before the split.
@@ -157,6 +168,7 @@ prop_compose! {
         attempts in prop::collection::vec(attempt(), 0..5),
         (upstream_dialect, losses, losses_more) in
             (prop::option::of(prop::sample::select(Dialect::ALL.to_vec())), prop::collection::vec(loss(), 0..5), any::<u32>()),
+        hit in prop::option::of((any::<u128>(), any::<i64>())),
         particulars in particulars(),
     ) -> Settle {
         let mut numbers = numbers.into_iter();
@@ -176,6 +188,7 @@ prop_compose! {
             timings: Timings { sent_us: number(), head_us: number(), content_us: number(), total_us: number(), own_us: number() },
             referer: text(), title: text(), user_agent: text(), end_user: text(), session: text(), attempts,
             upstream_dialect, losses, losses_more, split: text(), arm: text(), preset: text(), preset_version: text(), particulars,
+            hit: hit.map(|(source, saved)| CacheHit { source: GenerationId(source), saved: NanoUsd(saved) }),
         }
     }
 }
@@ -249,11 +262,20 @@ proptest! {
     }
 
     #[test]
-    fn a_settlement_of_versions_5_and_6_reads_as_one_without_particulars(record in any_settle(), version in 5..=6_u8) {
+    fn a_settlement_of_version_6_reads_as_one_without_particulars(record in any_settle()) {
         let plain = no_particulars(record);
         let bytes = settle_bytes(&plain);
         let old = without_particulars(&bytes);
-        prop_assert_eq!(fairlead_journal::record::decode_settle(old, version), Ok(plain));
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 6), Ok(plain));
+        prop_assert!(decode_settle(old).is_err());
+    }
+
+    #[test]
+    fn a_settlement_of_version_5_reads_as_no_cache_hit(record in any_settle()) {
+        let plain = no_hit(record);
+        let bytes = settle_bytes(&plain);
+        let old = without_hit(&bytes);
+        prop_assert_eq!(fairlead_journal::record::decode_settle(old, 5), Ok(plain));
         prop_assert!(decode_settle(old).is_err());
     }
 

@@ -11,4 +11,4 @@ pub mod reserve;
 pub mod settle;
 mod sync;
 
-pub use record::{Api, Attempt, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings};
+pub use record::{Api, Attempt, CacheHit, Delivered, Flags, Loss, Outcome, Particulars, Progress, Reach, Reserve, Scopes, Settle, Timings};

@@ -330,6 +330,17 @@ pub struct Settle<T = String> {
     pub preset_version: T,
     /// What is told of it and counts nowhere.
     pub particulars: Particulars,
+    /// It was answered from the response cache: nothing was sent anywhere, and nothing is charged.
+    pub hit: Option<CacheHit>,
+}
+
+/// Whose reply a cache hit gave again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheHit {
+    /// The generation that the reply was made for.
+    pub source: GenerationId,
+    /// What that was charged: so much was saved.
+    pub saved: NanoUsd,
 }
 
 impl<T> Settle<T> {

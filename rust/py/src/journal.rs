@@ -81,6 +81,8 @@ row!(GENERATION_COLUMNS, generation_row, settle: Settle, id: &str, {
     "arm" => settle.arm.as_str(),
     "preset" => settle.preset.as_str(),
     "preset_version" => settle.preset_version.as_str(),
+    "response_cache_source_id" => source_id(settle),
+    "saved_nanousd" => settle.hit.map_or(0, |hit| hit.saved.0),
     "api_type" => settle.particulars.api.name(),
     "prompt_media" => settle.particulars.prompt_media,
     "prompt_sounds" => settle.particulars.prompt_sounds,
@@ -109,6 +111,11 @@ row!(LOSS_COLUMNS, loss_row, loss: Loss, place: (&str, usize), {
     "severity" => loss.severity.name(),
     "reason" => loss.reason.as_str(),
 });
+
+/// The generation whose reply a cache hit gave again; empty of any other.
+fn source_id(settle: &Settle) -> String {
+    settle.hit.map_or_else(String::new, |hit| String::from_utf8_lossy(&hit.source.text()).into_owned())
+}
 
 /// SQL integers are signed; a count beyond that was not believed by the bill either.
 fn clip(count: u64) -> i64 {

@@ -51,6 +51,8 @@ pub struct Principal {
     pub strict_budget: bool,
     /// Whether what it asks and gets is kept; `None`: as the settings say.
     pub content: Option<bool>,
+    /// Whether replies are cached for its requests that do not say so themselves; `None`: as the settings say.
+    pub response_cache: Option<bool>,
     models: Vec<String>,
 }
 
@@ -68,6 +70,7 @@ impl Principal {
             strict_translation: false,
             strict_budget: false,
             content: None,
+            response_cache: None,
             models: Vec::new(),
         }
     }
@@ -201,6 +204,7 @@ fn principal(key: wire::Key) -> Principal {
         strict_translation: key.strict_translation,
         strict_budget: key.strict_budget,
         content: key.content,
+        response_cache: key.response_cache,
         models: key.models,
     }
 }

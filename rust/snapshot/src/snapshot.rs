@@ -50,6 +50,10 @@ pub struct Preset {
     pub strict_translation: bool,
     /// Where a client marks nothing for the prompt cache, it is marked by us.
     pub automatic_cache: bool,
+    /// Whether replies to requests that name it are cached: `false` wins over the request, `true` stands in for it.
+    pub cache_enabled: Option<bool>,
+    /// How long they are, where the request does not say so.
+    pub cache_ttl_seconds: Option<u64>,
     /// Models to fall back to; every one is known.
     pub models: Vec<String>,
     /// The `provider` object, as JSON.
@@ -357,10 +361,24 @@ fn preset(given: wire::Preset, names: &Known) -> Result<Preset, SnapshotError> {
     for (position, model) in given.models.iter().enumerate() {
         known(names, model, || format!("presets.{}.models.{position}", given.name))?;
     }
-    let wire::Preset { name, model, strict_translation, automatic_cache, models, provider, route, fields, version } = given;
+    let wire::Preset { name, model, strict_translation, automatic_cache, cache_enabled, cache_ttl_seconds, .. } = given;
+    let wire::Preset { models, provider, route, fields, version, .. } = given;
     let text = |given: Option<Box<RawValue>>| given.map(|given| given.get().into());
     let (provider, route, fields) = (text(provider), text(route), text(fields));
-    Ok(Preset { name, model, strict_translation, automatic_cache, models, provider, route, version, fields, template: None })
+    Ok(Preset {
+        name,
+        model,
+        strict_translation,
+        automatic_cache,
+        cache_enabled,
+        cache_ttl_seconds,
+        models,
+        provider,
+        route,
+        version,
+        fields,
+        template: None,
+    })
 }
 
 fn splits(given: Vec<wire::Split>, names: &Known) -> Result<Vec<Split>, SnapshotError> {

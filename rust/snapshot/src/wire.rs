@@ -88,6 +88,16 @@ pub struct Settings {
     pub content_text_bytes: u64,
     /// What accounts may ask of free models; absent: as of all others.
     pub free_tier: Option<FreeTier>,
+    /// Whether replies are cached for requests that do not say so themselves, and whose key does not.
+    pub response_cache: bool,
+    /// How long each of them is kept, where the request does not say so.
+    pub response_cache_ttl_seconds: u64,
+    /// What they may take of the memory together.
+    pub response_cache_bytes: u64,
+    /// How long the reply to a request with a name (`Idempotency-Key`) is kept.
+    pub idempotency_ttl_seconds: u64,
+    /// What these may take of the disk together; no name is let go of before its time.
+    pub idempotency_bytes: u64,
 }
 
 /// What an account may ask of models whose names end in `:free`.
@@ -125,6 +135,11 @@ impl Default for Settings {
             content_bytes: 1 << 30,
             content_text_bytes: 1 << 20,
             free_tier: None,
+            response_cache: false,
+            response_cache_ttl_seconds: 300,
+            response_cache_bytes: 64 << 20,
+            idempotency_ttl_seconds: 86_400,
+            idempotency_bytes: 1 << 30,
         }
     }
 }
@@ -483,6 +498,12 @@ pub struct Preset {
     /// Where a client marks nothing for the prompt cache, it is marked by us.
     #[serde(default)]
     pub automatic_cache: bool,
+    /// Whether replies to requests that name it are cached: `false` wins over the request, `true` stands in for it.
+    #[serde(default)]
+    pub cache_enabled: Option<bool>,
+    /// How long they are, where the request does not say so.
+    #[serde(default)]
+    pub cache_ttl_seconds: Option<u64>,
     /// Models to fall back to, where the request names none; named likewise.
     #[serde(default)]
     pub models: Vec<String>,
@@ -843,4 +864,7 @@ pub struct Key {
     /// Whether the prompts and replies of its generations are kept; absent: as the settings say.
     #[serde(default)]
     pub content: Option<bool>,
+    /// Whether replies are cached for its requests that do not say so themselves; absent: as the settings say.
+    #[serde(default)]
+    pub response_cache: Option<bool>,
 }

@@ -25,7 +25,8 @@ GENERATION_COLUMNS = (
     "completion_tokens", "reasoning_tokens", "web_searches", "reserved_nanousd", "charged_nanousd", "upstream_cost_nanousd",
     "price_version", "sent_us", "head_us", "content_us", "total_us", "own_us", "referer", "title", "user_agent", "end_user",
     "session_id", "upstream_dialect", "translation_losses_more", "split", "arm",
-    "preset", "preset_version", "api_type", "prompt_media", "prompt_sounds", "cache_discount_nanousd",
+    "preset", "preset_version", "response_cache_source_id", "saved_nanousd", "api_type", "prompt_media", "prompt_sounds",
+    "cache_discount_nanousd",
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "generation_id", "n", "provider", "endpoint_id", "upstream_model", "upstream_id", "status", "error", "latency_us",
@@ -91,6 +92,8 @@ class Key(msgspec.Struct, frozen=True):
     strict_budget: bool
     include_byok: bool
     content: bool | None
+    response_cache: bool | None
+    """Absent: as the file says of all."""
     team: str
     user: str
     """Names; empty where there is none."""
@@ -189,7 +192,7 @@ def next_number(connection: sqlite3.Connection, name: str) -> int:
 _KEY_FIELDS = (
     "keys.id, keys.hash, public_hash, label, keys.name, keys.source, disabled, management, strict_translation, models,"
     " keys.account_id, accounts.name, keys.team_id, keys.user_id, keys.created_at_ms, keys.updated_at_ms, last_used_at_ms, expires_at_ms,"
-    " strict_budget, include_byok, content, COALESCE(teams.name, ''), COALESCE(users.name, '')"
+    " strict_budget, include_byok, content, response_cache, COALESCE(teams.name, ''), COALESCE(users.name, '')"
 )
 _SELECT_KEY = (
     f"SELECT {_KEY_FIELDS} FROM keys JOIN accounts ON accounts.id = keys.account_id LEFT JOIN teams ON teams.id = keys.team_id"  # noqa: S608
@@ -281,10 +284,11 @@ def _keys(connection: sqlite3.Connection, condition: str, values: Sequence[Any])
 
 def _key(row: Sequence[Any], limits: Limits) -> Key:
     id, hash, public_hash, label, name, source, disabled, management, strict_translation, models, *rest = row
-    *belonging, strict_budget, include_byok, content, team, user = rest
+    *belonging, strict_budget, include_byok, content, response_cache, team, user = rest
     patterns = msgspec.json.decode(models, type=list[str])
     flags = (bool(disabled), bool(management), bool(strict_translation))
-    rest = [*belonging, bool(strict_budget), bool(include_byok), None if content is None else bool(content), team, user, limits]
+    wishes = [None if wish is None else bool(wish) for wish in (content, response_cache)]
+    rest = [*belonging, bool(strict_budget), bool(include_byok), *wishes, team, user, limits]
     return Key(id, hash, public_hash, label, name, source, *flags, patterns, *rest)
 
 

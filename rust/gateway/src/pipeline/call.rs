@@ -2,6 +2,7 @@
 
 mod content;
 mod edge;
+mod hit;
 mod learning;
 mod leaving;
 mod progress;
@@ -9,7 +10,8 @@ mod short;
 mod translation;
 mod tries;
 
-pub(crate) use leaving::{Attended, CutOff, LONGEST as LONGEST_UNHEARD, Presence, Work};
+pub(super) use hit::{Hit, settle as settle_hit};
+pub(crate) use leaving::{Attended, CutOff, LONGEST as LONGEST_UNHEARD, Place as UnheardPlace, Presence, Work};
 pub(super) use short::usd;
 pub(crate) use tries::Lost;
 
@@ -20,6 +22,7 @@ use super::intake::Intake;
 use super::passage::Passage;
 use super::plan::{Choice, Journey, Leg};
 use super::receipt::Receipt;
+use super::repeat::Ended;
 use super::stateful::Keeping;
 use super::telling::Telling;
 use super::whole;
@@ -118,6 +121,8 @@ pub(crate) struct Call {
     passage: Option<Passage>,
     /// It counts as one of the account's requests to free models.
     is_free: bool,
+    /// Where whoever keeps the reply is told how it ended.
+    ended: Option<Rc<Ended>>,
     /// What the end of the reply waits for, where settlements must be on the disk first.
     pub(crate) durable: Option<Durable>,
     open: bool,
@@ -192,7 +197,7 @@ impl Call {
         let reservation = ReserveRef {
             generation,
             started_at_ms,
-            scopes: scopes(principal, journey),
+            scopes: scopes(principal, journey.end_user(), journey.rated_model()),
             reserved,
             model: &choice.model(snapshot).id,
             provider: &choice.provider(snapshot).slug,
@@ -208,6 +213,7 @@ impl Call {
         let mut call = Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began);
         (call.hold, call.edge, call.passage) = (hold, edge, journey.passage.take());
         call.is_free = call.passage.as_mut().is_some_and(Passage::make);
+        call.ended = journey.ended.take().inspect(|ended| ended.begin());
         Ok(call)
     }
 
@@ -237,7 +243,7 @@ impl Call {
             presets: presets(journey),
             shadow_of: journey.shadow_of,
             started_at_ms: generation.unix_ms(),
-            scopes: scopes(principal, journey),
+            scopes: scopes(principal, journey.end_user(), journey.rated_model()),
             dialect: answers,
             manner,
             streamed: intake.facts.stream,
@@ -275,6 +281,7 @@ impl Call {
             is_cut: false,
             passage: None,
             is_free: false,
+            ended: None,
             durable: None,
             open: true,
         })
@@ -526,6 +533,9 @@ impl Call {
         if let Some(receipt) = &self.receipt {
             receipt.settle(&record);
         }
+        if let Some(ended) = &self.ended {
+            ended.note(&record, written.is_ok() && !self.is_cut);
+        }
         self.learn_settled(outcome, Some(&bill.usage), now);
         self.durable = self.worker.journal.borrow().durable();
         written.map(|()| bill).map_err(|error| {
@@ -582,6 +592,7 @@ impl Call {
             arm: arm.map_or("", |(_, arm)| arm),
             preset: self.presets.as_ref().map_or("", |presets| &presets.0),
             preset_version: self.presets.as_ref().map_or("", |presets| &presets.1),
+            hit: None,
             particulars: Particulars { cache_discount: bill.cache_discount, ..self.particulars },
         }
     }
@@ -674,13 +685,14 @@ pub(crate) fn likely_prompt_tokens(intake: &Intake) -> u64 {
     reserve::likely_prompt_tokens(intake.bytes.saturating_sub(files.bytes + intake.facts.aside_bytes() as u64)) + files.tokens
 }
 
-fn scopes(principal: &Principal, journey: &Journey) -> Scopes {
+/// `end_user` and `model`: 0 for none.
+fn scopes(principal: &Principal, end_user: u64, model: u64) -> Scopes {
     let mut scopes = Scopes::default();
     scopes.0[Scopes::ACCOUNT] = principal.account;
     scopes.0[Scopes::TEAM] = principal.team;
     scopes.0[Scopes::USER] = principal.user;
     scopes.0[Scopes::KEY] = principal.key;
-    scopes.0[Scopes::END_USER] = journey.payers.as_ref().map_or(0, |payers| payers.end_user());
-    scopes.0[Scopes::MODEL] = journey.passage.as_ref().map_or(0, Passage::model);
+    scopes.0[Scopes::END_USER] = end_user;
+    scopes.0[Scopes::MODEL] = model;
     scopes
 }

@@ -17,7 +17,7 @@ const PASSED: [(&str, &str); 6] = [
     ("tracestate", "tracestate"),
 ];
 
-fn flag(name: &str, value: Option<&[u8]>) -> Result<bool, Failure> {
+pub(super) fn flag(name: &str, value: Option<&[u8]>) -> Result<bool, Failure> {
     match value {
         None | Some(b"false" | b"0") => Ok(false),
         Some(b"true" | b"1") => Ok(true),
@@ -53,6 +53,8 @@ pub(crate) struct Head<'a> {
     /// `X-OpenRouter-Metadata`.
     metadata: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
+    /// It may be answered with a reply that another request got: `Idempotency-Key`, `X-OpenRouter-Cache` and its relatives.
+    pub(crate) repeats: bool,
     /// The client waits for `100 Continue` before it sends its body.
     pub(crate) expects: bool,
     upgrades: bool,
@@ -83,9 +85,11 @@ impl<'a> Head<'a> {
                 "title" => self.openrouter_title = Some(value),
                 // The second is its older name.
                 "metadata" | "experimental-metadata" => self.metadata = Some(value),
+                "cache" | "cache-ttl" | "cache-clear" => self.repeats = true,
                 _ => {}
             },
             "x-session-id" => self.session = Some(value),
+            "idempotency-key" => self.repeats = true,
             "x-fairlead-strict" => self.strict = Some(value),
             "x-fairlead-explain" => self.explain = Some(value),
             "content-encoding" if !value.eq_ignore_ascii_case(b"identity") => self.coding = Some(value),

@@ -39,6 +39,9 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
+    /// Those of a reply that no model makes.
+    pub(crate) const NONE: Tokens = Tokens { prompt: 0, completion: 0, is_asked: true };
+
     pub(crate) fn of(intake: &Intake, settings: &Settings) -> Tokens {
         let asked = intake.facts.max_completion_tokens;
         Tokens {
@@ -66,16 +69,7 @@ pub(crate) fn enter(
     intake: &Intake,
     now_ms: u64,
 ) -> Result<(), Failure> {
-    let tenants = &worker.shared.tenants;
-    let most_end_users = snapshot.settings.limits.end_users;
-    let payers = match payers {
-        Some(payers) => {
-            let hashed = (&worker.shared.hasher, most_end_users);
-            let with_end_user = tenants.with_end_user(payers, intake.facts.user.as_deref(), hashed, now_ms);
-            Some(with_end_user.map_err(|stranger| turned_away(&stranger, most_end_users))?)
-        }
-        None => None,
-    };
+    let payers = payers.map(|payers| with_end_user(worker, snapshot, payers, intake, now_ms)).transpose()?;
     let tokens = || Tokens::of(intake, &snapshot.settings);
     let free = |journey: &Journey| payers.as_ref().and_then(|_| journey.free_tier());
     if snapshot.has_model_rates {
@@ -85,6 +79,20 @@ pub(crate) fn enter(
     }
     journey.payers = payers;
     Ok(())
+}
+
+/// Whoever pays, with the request's end user among them, where those have limits of their own.
+pub(crate) fn with_end_user(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    payers: Arc<Chain>,
+    intake: &Intake,
+    now_ms: u64,
+) -> Result<Arc<Chain>, Failure> {
+    let most = snapshot.settings.limits.end_users;
+    let hashed = (&worker.shared.hasher, most);
+    let with_end_user = worker.shared.tenants.with_end_user(payers, intake.facts.user.as_deref(), hashed, now_ms);
+    with_end_user.map_err(|stranger| turned_away(&stranger, most))
 }
 
 /// The same where models have rates.

@@ -10,6 +10,7 @@ use super::head::Head;
 use super::intake::Intake;
 use super::passage::Passage;
 use super::receipt::Receipt;
+use super::repeat::Ended;
 use super::telling::{self, Telling};
 use crate::routes::Ask;
 use crate::tenants::models::Admission;
@@ -116,6 +117,8 @@ pub(crate) struct Journey {
     pub(crate) passage: Option<Passage>,
     /// What it takes of the rates of models, where any have some.
     rated: Option<Box<Rated>>,
+    /// Where whoever keeps the reply is told how it ended.
+    pub(crate) ended: Option<Rc<Ended>>,
 }
 
 /// What a shadow's plan is made from. It is made once the caller's request is on its way.
@@ -188,6 +191,7 @@ impl Journey {
             payers: None,
             passage: None,
             rated: None,
+            ended: None,
             board,
         }
     }
@@ -282,6 +286,16 @@ impl Journey {
     /// Whether another model may still be asked.
     pub(crate) fn may_change_model(&self) -> bool {
         self.run.may_change_model(&self.board, &self.plan)
+    }
+
+    /// The end user among whoever pays; 0 for none.
+    pub(crate) fn end_user(&self) -> u64 {
+        self.payers.as_ref().map_or(0, |payers| payers.end_user())
+    }
+
+    /// The model whose rates it has taken of; 0 for none.
+    pub(crate) fn rated_model(&self) -> u64 {
+        self.passage.as_ref().map_or(0, Passage::model)
     }
 
     /// What the plan prefers, whether or not its keys are free.
@@ -452,6 +466,7 @@ pub(crate) fn choose(
         payers: None,
         passage: None,
         rated: None,
+        ended: None,
         board,
     }))
 }

@@ -59,6 +59,11 @@ pub(crate) fn snapshot(json: &[u8]) -> Result<Snapshot, SnapshotError> {
     Ok(snapshot)
 }
 
+/// The presets that a request names, as positions among the snapshot's; the first to say something wins.
+pub(super) fn all_named(snapshot: &Snapshot, facts: &Facts) -> Vec<usize> {
+    if snapshot.presets.is_empty() || !is_named(facts) { Vec::new() } else { names::presets(snapshot, &named(facts, None)) }
+}
+
 /// Whether a request names a preset at all.
 pub(crate) fn is_named(facts: &Facts) -> bool {
     facts.preset.is_some() || [&facts.model].into_iter().chain(&facts.fallback_models).any(|name| name.contains(names::MARK))

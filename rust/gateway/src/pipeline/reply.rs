@@ -3,6 +3,7 @@
 use super::call::{Attended, Call};
 use super::failure::Failure;
 use super::relay::{Early, Relay, Said};
+use super::repeat::Recorded;
 use crate::routes::Face;
 use bytes::Bytes;
 use fairlead_formats::error::{self, Details};
@@ -24,6 +25,8 @@ pub(crate) enum ReplyBody {
     Early(Box<Early>),
     /// A stream in progress.
     Relay(Attended<Box<Relay>>),
+    /// A stream that is kept for whoever asks for it again.
+    Recorded(Box<Recorded>),
 }
 
 /// The connection must break: nothing that could still be sent would be true.
@@ -58,7 +61,7 @@ impl ReplyBody {
 
     /// Whether it comes as it is made.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self, ReplyBody::Early(_) | ReplyBody::Relay(_))
+        !matches!(self, ReplyBody::Whole { .. })
     }
 
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> ReplyBody {
@@ -89,6 +92,7 @@ impl Body for ReplyBody {
         }
         match body {
             ReplyBody::Early(_) => Poll::Ready(None),
+            ReplyBody::Recorded(recorded) => recorded.poll(context),
             ReplyBody::Whole { first, more, bytes } => {
                 let next = Some(std::mem::take(first)).filter(|first| !first.is_empty()).or_else(|| more.next());
                 Poll::Ready(next.map(|piece| {
@@ -105,27 +109,27 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             ReplyBody::Whole { bytes, .. } => *bytes == 0,
-            ReplyBody::Early(_) | ReplyBody::Relay(_) => false,
+            ReplyBody::Early(_) | ReplyBody::Relay(_) | ReplyBody::Recorded(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             ReplyBody::Whole { bytes, .. } => SizeHint::with_exact(*bytes),
-            ReplyBody::Early(_) | ReplyBody::Relay(_) => SizeHint::default(),
+            ReplyBody::Early(_) | ReplyBody::Relay(_) | ReplyBody::Recorded(_) => SizeHint::default(),
         }
     }
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
-const MODEL: HeaderName = HeaderName::from_static("x-fairlead-model");
-const PROVIDER: HeaderName = HeaderName::from_static("x-fairlead-provider");
-const ATTEMPTS: HeaderName = HeaderName::from_static("x-fairlead-attempts");
+pub(super) const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
+pub(super) const MODEL: HeaderName = HeaderName::from_static("x-fairlead-model");
+pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-fairlead-provider");
+pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-fairlead-attempts");
 const LOSS: HeaderName = HeaderName::from_static("x-fairlead-loss");
-const EXPLAIN: HeaderName = HeaderName::from_static("x-fairlead-explain");
-const BUDGET_TOKENS: HeaderName = HeaderName::from_static("x-fairlead-budget-tokens");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(super) const EXPLAIN: HeaderName = HeaderName::from_static("x-fairlead-explain");
+pub(super) const BUDGET_TOKENS: HeaderName = HeaderName::from_static("x-fairlead-budget-tokens");
+pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -304,7 +308,7 @@ fn error_response(face: Face, failure: &Failure, details: Details<'_>, metadata:
     response
 }
 
-fn mark_generation(headers: &mut HeaderMap, generation: GenerationId) {
+pub(super) fn mark_generation(headers: &mut HeaderMap, generation: GenerationId) {
     if let Ok(id) = HeaderValue::from_bytes(&generation.text()) {
         headers.insert(GENERATION, id);
     }
@@ -367,7 +371,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// `fairlead;dur=` and our own work in milliseconds.
-fn server_timing(own_us: u64) -> Bytes {
+pub(super) fn server_timing(own_us: u64) -> Bytes {
     const NAME: &[u8] = b"fairlead;dur=";
     let mut buffer = itoa::Buffer::new();
     let whole = buffer.format(own_us / 1000).as_bytes();

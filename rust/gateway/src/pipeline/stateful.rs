@@ -186,6 +186,6 @@ impl Keeping {
 pub(crate) fn whole(body: &ReplyBody) -> Option<Reply> {
     match body {
         ReplyBody::Whole { first, more, .. } => Some(Reply::Whole(std::iter::once(first).chain(more.as_slice()).cloned().collect())),
-        ReplyBody::Early(_) | ReplyBody::Relay(_) => None,
+        ReplyBody::Early(_) | ReplyBody::Relay(_) | ReplyBody::Recorded(_) => None,
     }
 }

@@ -59,6 +59,8 @@ pub(crate) enum Purpose {
     Conversations,
     /// Content is logged.
     Content,
+    /// They are given again to requests of the same name.
+    Repeats,
 }
 
 impl Purpose {
@@ -66,6 +68,7 @@ impl Purpose {
         match self {
             Purpose::Conversations => b"fairlead: kept responses",
             Purpose::Content => b"fairlead: logged content",
+            Purpose::Repeats => b"fairlead: named replies",
         }
     }
 }

@@ -77,6 +77,10 @@ pub(crate) struct Counters {
     pub(crate) shadows_sent: Count,
     pub(crate) shadows_failed: Count,
     pub(crate) shadows_dropped: Count,
+    pub(crate) cache_hits: Count,
+    pub(crate) cache_misses: Count,
+    pub(crate) cache_saved_nanousd: Count,
+    pub(crate) idempotent_replays: Count,
     pub(crate) duration: Histogram,
     pub(crate) content: Histogram,
     pub(crate) own: Histogram,
@@ -120,6 +124,10 @@ impl Counters {
         self.outcomes[settle.outcome as usize].add(1);
         if settle.upstream_dialect.is_some() {
             self.translations.add(1);
+        }
+        if let Some(hit) = settle.hit {
+            self.cache_hits.add(1);
+            self.cache_saved_nanousd.add(hit.saved.0.unsigned_abs());
         }
         if let Some(severity) = settle.worst_loss() {
             self.lossy[usize::from(severity.number())].add(1);
@@ -178,6 +186,7 @@ mod tests {
             split: "",
             preset: "",
             preset_version: "",
+            hit: None,
             particulars: fairlead_ledger::Particulars::default(),
             arm: "",
         }

@@ -3,6 +3,7 @@
 use super::counters::{BUCKETS, Count, Counters, Histogram, bucket_bound_us};
 use crate::content::Contents;
 use crate::decisions::Decisions;
+use crate::repeats::{Named, Repeats};
 use crate::responses::{Responses, Tallies};
 use fairlead_ir::Severity;
 use fairlead_ledger::Outcome;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) struct Gauges<'a> {
     pub(crate) responses: Option<&'a Responses>,
     pub(crate) content: Option<&'a Contents>,
+    pub(crate) repeats: Option<&'a Repeats>,
     pub(crate) decisions: Option<&'a Decisions>,
     pub(crate) ready: bool,
     pub(crate) draining: bool,
@@ -89,13 +91,22 @@ pub(crate) fn render<'a>(workers: impl Iterator<Item = &'a Counters> + Clone, ga
     for (invariant, found) in gauges.violations {
         text.sample("fairlead_ledger_violations_total", &format!("invariant=\"{invariant}\""), found);
     }
+    let evicted = gauges.repeats.map_or(0, |repeats| repeats.cache.evicted.load(Relaxed));
+    text.head("fairlead_response_cache_evicted_total", "counter", "Cached replies that made room for others before their time.");
+    text.sample("fairlead_response_cache_evicted_total", "", evicted);
     let (responses, responses_bytes) = gauges.responses.map_or((0, 0), Responses::size);
     let (contents, content_bytes) = gauges.content.map_or((0, 0), |content| content.files().size());
+    let (cached, cached_bytes) = gauges.repeats.map_or((0, 0), |repeats| repeats.cache.size());
+    let (named, named_bytes) = gauges.repeats.and_then(|repeats| repeats.named.as_ref()).map_or((0, 0), Named::size);
     for (name, help, value) in [
         ("fairlead_responses_kept", "Responses that are kept.", responses),
         ("fairlead_responses_kept_bytes", "What they take of the disk.", responses_bytes),
         ("fairlead_content_kept", "Generations whose content is kept.", contents),
         ("fairlead_content_kept_bytes", "What that takes of the disk.", content_bytes),
+        ("fairlead_response_cache_entries", "Replies in the response cache.", cached),
+        ("fairlead_response_cache_bytes", "What they take of the memory.", cached_bytes),
+        ("fairlead_idempotent_replies_kept", "Requests with an Idempotency-Key that are remembered.", named),
+        ("fairlead_idempotent_replies_kept_bytes", "What they take of the disk.", named_bytes),
         ("fairlead_decisions_bytes", "What the log of decisions takes of the disk.", gauges.decisions.map_or(0, Decisions::bytes)),
         ("fairlead_ready", "1 while requests are taken.", u64::from(gauges.ready)),
         ("fairlead_draining", "1 while the process is stopping.", u64::from(gauges.draining)),
@@ -141,6 +152,16 @@ const PLAIN: &[(&str, &str, &str, Field)] = &[
         "Copies that should have been sent and were not: too many, too large, or no key was free.",
         |counters| &counters.shadows_dropped,
     ),
+    ("fairlead_response_cache_hits_total", "counter", "Requests answered from the response cache.", |counters| &counters.cache_hits),
+    ("fairlead_response_cache_misses_total", "counter", "Requests that asked for the cache and went to a provider.", |counters| {
+        &counters.cache_misses
+    }),
+    ("fairlead_response_cache_saved_nanousd_total", "counter", "What the hits would have been charged, nano-dollars.", |counters| {
+        &counters.cache_saved_nanousd
+    }),
+    ("fairlead_idempotent_replays_total", "counter", "Replies given again because of an Idempotency-Key.", |counters| {
+        &counters.idempotent_replays
+    }),
     ("fairlead_connections_accepted_total", "counter", "Client connections accepted.", |counters| &counters.connections_accepted),
     ("fairlead_connections_open", "gauge", "Client connections open.", |counters| &counters.connections_open),
     ("fairlead_requests_open", "gauge", "Requests in progress.", |counters| &counters.requests_open),
@@ -204,6 +225,7 @@ mod tests {
         let gauges = Gauges {
             responses: None,
             content: None,
+            repeats: None,
             decisions: None,
             ready: true,
             draining: false,

@@ -141,6 +141,7 @@ pub(crate) fn settle(number: u64) -> Settle {
         arm: String::new(),
         preset: String::new(),
         preset_version: String::new(),
+        hit: None,
         particulars: fairlead_ledger::Particulars::default(),
     }
 }

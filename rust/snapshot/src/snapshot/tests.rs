@@ -281,7 +281,7 @@ fn mistakes_name_their_place() {
 fn presets_and_splits_arrive() {
     let models = model("acme/fast", r#""provider":"open""#);
     let presets = r#"[{"name":"p","model":"nick:free:nitro","models":["acme/fast:floor"],"provider":{"sort":"price"},"route":"sort","fields":{"seed":1},
-        "version":"0a1b"}]"#;
+        "cache_enabled":true,"cache_ttl_seconds":60,"version":"0a1b"}]"#;
     let splits = r#"[{"name":"s","arms":[{"model":"nick","share":1},{"model":"acme/fast:floor","share":9}]}]"#;
     let json = format!(r#"{{"version":1,"providers":{PROVIDERS},"models":{models},"presets":{presets},"splits":{splits}}}"#);
     let snapshot = Snapshot::from_json(json.as_bytes()).unwrap();
@@ -290,6 +290,8 @@ fn presets_and_splits_arrive() {
         model: Some("nick:free:nitro".to_owned()),
         strict_translation: false,
         automatic_cache: false,
+        cache_enabled: Some(true),
+        cache_ttl_seconds: Some(60),
         models: vec!["acme/fast:floor".to_owned()],
         provider: Some(r#"{"sort":"price"}"#.into()),
         route: Some(r#""sort""#.into()),

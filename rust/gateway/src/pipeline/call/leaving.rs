@@ -148,8 +148,15 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(120);
 /// Whose work has the places, by key.
 struct Places(Mutex<Vec<u64>>);
 
+impl Place {
+    /// A place for other work whose client has left, as of [`Places::take`].
+    pub(crate) fn take(key: u64) -> Option<Place> {
+        UNHEARD.take(key)
+    }
+}
+
 /// One of the places for unheard work, free again when dropped.
-struct Place {
+pub(crate) struct Place {
     places: &'static Places,
     key: u64,
 }

@@ -1,0 +1,193 @@
+//! Replies under the names that callers gave their requests (`Idempotency-Key`), a sealed file each, as [`Responses`] are.
+//!
+//! A name is claimed before anything is sent, with the generation that it stands for, and the claim becomes the reply when there is one. So a
+//! claim that is found is a request whose reply cannot be given: the process died under it, or its reply was too long to keep. Nobody may
+//! send it a second time unasked.
+//!
+//! As there: every method reads or writes files, and none may be called on a worker's own thread.
+
+use super::{Copy, Digest, Facts, Key};
+use crate::responses::{Bounds, Head, Purpose, Response, Responses};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+/// The replies.
+pub(crate) struct Named(Responses);
+
+/// What is known of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// The generation that it stands for.
+    Claimed {
+        asks: Digest,
+        generation: String,
+    },
+    Kept {
+        asks: Digest,
+        copy: Copy,
+    },
+}
+
+/// The readable part of a file.
+#[derive(Serialize, Deserialize)]
+struct Label {
+    asks: Digest,
+    generation: String,
+    /// Of a reply that is kept.
+    facts: Option<Facts>,
+}
+
+impl Named {
+    /// Those in `folder`, sealed under the server secret.
+    ///
+    /// # Errors
+    /// When the secret is too short.
+    pub(crate) fn new(folder: &Path, secret: &[u8]) -> Result<Named, String> {
+        Responses::new(folder, secret, Purpose::Repeats).map(Named)
+    }
+
+    /// Finds what an earlier process kept.
+    pub(crate) fn look_through(&self) -> io::Result<()> {
+        self.0.look_through()
+    }
+
+    /// What a name stands for.
+    pub(crate) fn find(&self, key: &Key, bounds: Bounds, now_ms: u64) -> Found {
+        let read = |_: Head, response: &Response<'_>| {
+            let Label { asks, generation, facts } = serde_json::from_slice(response.input).ok()?;
+            Some(match facts {
+                Some(facts) => Found::Kept { asks, copy: Copy { facts, body: Bytes::copy_from_slice(response.reply) } },
+                None => Found::Claimed { asks, generation },
+            })
+        };
+        self.0.find(key.scope.key, &id(key), bounds, now_ms, read).flatten().unwrap_or(Found::Nothing)
+    }
+
+    /// Says that a request goes out under this name.
+    ///
+    /// # Errors
+    /// When there is no room for it, or the file cannot be written.
+    pub(crate) fn claim(&self, key: &Key, asks: Digest, generation: &str, bounds: Bounds, now_ms: u64) -> io::Result<()> {
+        if self.0.size().1 >= bounds.most_bytes {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be"));
+        }
+        self.write(key, &Label { asks, generation: generation.to_owned(), facts: None }, b"", now_ms)
+    }
+
+    /// Puts the reply in place of the claim. Where there is no room, the claim stays.
+    ///
+    /// # Errors
+    /// As of [`Named::claim`].
+    pub(crate) fn keep(&self, key: &Key, asks: Digest, copy: &Copy, bounds: Bounds, now_ms: u64) -> io::Result<()> {
+        if self.0.size().1 + copy.bytes() > bounds.most_bytes {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be"));
+        }
+        let generation = copy.facts.generation.clone();
+        self.write(key, &Label { asks, generation, facts: Some(copy.facts.clone()) }, &copy.body, now_ms)
+    }
+
+    fn write(&self, key: &Key, label: &Label, reply: &[u8], now_ms: u64) -> io::Result<()> {
+        let label = serde_json::to_vec(label).map_err(io::Error::other)?;
+        let head = Head { key: key.scope.key, kept_at_ms: now_ms };
+        // Nothing makes room for another here: a name that is let go of before its time could be paid for twice.
+        self.0.keep(key.scope.key, &id(key), head, &Response { input: &label, reply }, Bounds::NONE)
+    }
+
+    /// The name is free again.
+    pub(crate) fn release(&self, key: &Key) {
+        self.0.delete(key.scope.key, &id(key));
+    }
+
+    pub(super) fn sweep(&self, bounds: Bounds, known: Option<&HashSet<u64>>, now_ms: u64) {
+        self.0.sweep(Bounds { most_bytes: u64::MAX, ..bounds }, known, now_ms);
+    }
+
+    /// How many there are, and what they take of the disk.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.0.size()
+    }
+}
+
+/// A name as text: the file's is made of it and of the scope.
+fn id(key: &Key) -> String {
+    key.digest.iter().fold(format!("{}:", key.scope.account), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::repeats::tests::{copy, scope};
+    use std::fs;
+    use std::path::PathBuf;
+
+    const BOUNDS: Bounds = Bounds { ttl_ms: 1_000, most_bytes: 1 << 20 };
+
+    /// A folder of its own that goes with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("fairlead-named-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Folder(path)
+        }
+
+        fn open(&self) -> Named {
+            let named = Named::new(&self.0, &[7; 32]).unwrap();
+            named.look_through().unwrap();
+            named
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn key(account: u64, key: u64, name: u8) -> Key {
+        Key::new(scope(account, key), [name; 32])
+    }
+
+    #[test]
+    fn a_claim_becomes_a_reply_and_both_outlive_the_process() {
+        let folder = Folder::new("claim");
+        let (name, asks) = (key(1, 2, 3), [4; 32]);
+        folder.open().claim(&name, asks, "gen-1", BOUNDS, 0).unwrap();
+        let claimed = Found::Claimed { asks, generation: "gen-1".to_owned() };
+        assert_eq!(folder.open().find(&name, BOUNDS, 999), claimed);
+        folder.open().keep(&name, asks, &copy("a secret"), BOUNDS, 500).unwrap();
+        let named = folder.open();
+        let kept = Found::Kept { asks, copy: (*copy("a secret")).clone() };
+        assert_eq!(named.find(&name, BOUNDS, 1_499), kept);
+        for (other, now_ms) in [(key(1, 2, 4), 500), (key(1, 3, 3), 500), (key(2, 2, 3), 500), (name, 1_500)] {
+            assert_eq!(named.find(&other, BOUNDS, now_ms), Found::Nothing, "{other:?} {now_ms}");
+        }
+        let [file] = fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>().try_into().unwrap();
+        assert!(memchr::memmem::find(&fs::read(file).unwrap(), b"secret").is_none());
+        named.release(&name);
+        assert_eq!((named.find(&name, BOUNDS, 500), named.size()), (Found::Nothing, (0, 0)));
+    }
+
+    #[test]
+    fn nothing_is_let_go_of_for_want_of_room() {
+        let folder = Folder::new("room");
+        let named = folder.open();
+        let bounds = Bounds { most_bytes: 8_192, ..BOUNDS };
+        named.claim(&key(1, 1, 1), [0; 32], "gen-1", bounds, 0).unwrap();
+        assert!(named.keep(&key(1, 1, 1), [0; 32], &copy(&"a".repeat(9_000)), bounds, 0).is_err());
+        assert!(matches!(named.find(&key(1, 1, 1), bounds, 0), Found::Claimed { .. }));
+        named.claim(&key(1, 1, 2), [0; 32], "gen-2", bounds, 0).unwrap();
+        assert!(named.claim(&key(1, 1, 3), [0; 32], "gen-3", bounds, 0).is_err());
+        named.sweep(bounds, None, 999);
+        assert_eq!(named.size().0, 2);
+        named.sweep(bounds, Some(&HashSet::from([9])), 999);
+        assert_eq!(named.size().0, 0, "the key is gone");
+    }
+}
