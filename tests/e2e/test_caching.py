@@ -472,6 +472,19 @@ def test_who_leaves_finds_the_reply(gateway: Gateway, provider: Provider) -> Non
         assert (row["outcome"], row["completion_tokens"], row["charged_nanousd"] > 0) == ("completed", 40, True)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_too_long_to_keep(gateway: Gateway, provider: Provider, stream: bool) -> None:
+    """It passes, is not cached, and does not run twice under its name."""
+    name, mark = {**CACHE, "idempotency-key": f"long {stream}"}, provider.mark()
+    body = {**WAYS["chat"].body("At length"), "stream": stream, "sim": {"tokens": 5, "token_bytes": 1 << 20}}
+    first = gateway.post(CHAT, body, headers=name)
+    assert first.status == 200 and len(first.body) > 5 << 20
+    lost = gateway.post(CHAT, body, headers=name)
+    assert (lost.status, lost.generation) == (409, first.generation), lost.body[:300]
+    assert len(provider.since(mark, 1)) == 1
+    assert cached(gateway.post(CHAT, body, headers=CACHE)) == "MISS"
+
+
 def test_a_cached_reply_under_a_name(gateway: Gateway, provider: Provider) -> None:
     """The reply under the name is the hit's own, with its generation."""
     ask(gateway, "Both")
