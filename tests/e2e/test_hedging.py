@@ -6,6 +6,7 @@ The two simulators of `test_failover`, with `routing.hedge` on.
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from e2e.house import Gateway, until
 from e2e.judge import Judge
 from e2e.stub import Stub, Visit, chunked, frames, head
-from e2e.test_failover import CHAT, CLIENTS, INSURED, MESSAGES, RESPONSES, House, asked, configuration, rested, text_of
+from e2e.test_failover import CHAT, CLIENTS, DEAR, INSURED, MESSAGES, RESPONSES, House, asked, configuration, rested, text_of
 from e2e.wire import Wire
 
 # Who is first is a matter of milliseconds here.
@@ -69,6 +70,9 @@ def test_the_second_answers_where_the_first_is_slow(house: House, client: str, o
     assert lost["flags"] & INSURED and lost["upstream_cost_nanousd"] > 0
     assert house.row(reply)["charged_nanousd"] == won["upstream_cost_nanousd"] > 0, "the client pays for one"
     assert whole["prompt_tokens"] > 0
+    # One hold for both: whichever answers is paid for, and it may be the dearer one.
+    most = 200 if client == MESSAGES else 4096
+    assert house.row(reply)["reserved_nanousd"] >= most * int(Decimal(DEAR["completion"]) * 1000)
 
 
 def test_the_first_answers_where_it_is_faster_after_all(house: House) -> None:
