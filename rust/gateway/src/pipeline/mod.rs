@@ -275,7 +275,7 @@ async fn infer(
     }
     if !worker.shared.can_record() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
-        return Err(Failure::new(ErrorKind::StoreUnavailable, message));
+        return Err(Failure::store(message));
     }
     if let Some(payers) = payers {
         let now_ms = worker.unix_ms_at(arrival.began);
