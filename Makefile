@@ -43,6 +43,7 @@ build: $(VENV)/release ## release build into .venv
 
 bench: $(VENV)/release $(RIG) $(ICOUNT) ## measure against direct calls, the floor and installed peers
 	$(BIN)/python benches/icount/icount.py --if-there
+	$(BIN)/python benches/applier.py
 	$(BIN)/python benches/overhead.py $(ARGS)
 
 bench-peers: $(VENV)/tools ## install the peers that the registries offer

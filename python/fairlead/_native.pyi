@@ -4,7 +4,7 @@ everything else is how the package starts and follows the data plane.
 `make test` compares this file with the module.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import Any, Self, TypeAlias, final
 
@@ -26,6 +26,7 @@ __all__ = [
     "JournalReader",
     "Loss",
     "Replay",
+    "RollupFold",
     "Simulator",
     "Stream",
     "StreamCounter",
@@ -33,11 +34,13 @@ __all__ = [
     "Usage",
     "Window",
     "__version__",
+    "add_histograms",
     "count_request_tokens",
     "count_tokens",
     "estimate_tokens",
     "explain",
     "hash_key",
+    "quantiles_ms",
     "read_content",
     "take_all",
     "translate_request",
@@ -586,6 +589,48 @@ class Replay:
 
     def summary(self) -> bytes:
         """The sums so far: JSON."""
+
+@final
+class RollupFold:
+    """Adds generations up by window and dimension. What it returns are rows, by the numbers that places and names have in the database."""
+
+    def __new__(cls, app_of: Callable[[str, str], str], zone: list[tuple[int, int]]) -> Self:
+        """`app_of(referer, title)` says what an application is known by; `zone` is from which moment on (Unix milliseconds) the reporting
+        zone is how many milliseconds ahead of UTC, ascending, empty for UTC."""
+
+    def take(self, rows: list[tuple[Any, ...]], attempts: list[tuple[Any, ...]]) -> None:
+        """Generations that are not stored yet, in the order of `GENERATION_COLUMNS`, and at least their attempts, each one's in order."""
+
+    def take_shadows(self, rows: list[tuple[Any, ...]], attempts: list[tuple[Any, ...]]) -> None:
+        """What came of shadows, in the order of `GENERATION_COLUMNS`, and their attempts."""
+
+    def newest_ms(self) -> int | None:
+        """The last minute in which something was settled; None before anything was taken."""
+
+    def places(self) -> list[tuple[str, str, int]]:
+        """Model, provider and endpoint of the places that were seen."""
+
+    def names(self) -> list[tuple[int, str, str]]:
+        """Dimension, name and part of the applications, arms, presets and shadows that were seen."""
+
+    def rollups(self, places: list[int], names: list[int]) -> list[tuple[int, ...]]:
+        """Resolution, account, dimension, start, value and sums."""
+
+    def pairs(self, places: list[int], names: list[int]) -> list[tuple[int, ...]]:
+        """Resolution, account, dimension, start, value, place and sums."""
+
+    def durations(self, places: list[int], names: list[int]) -> list[tuple[int, int, int, int, int, bytes, bytes]]:
+        """Resolution, account, dimension, start, value, and the histograms of the time to the first content and of the whole."""
+
+    def errors(self, places: list[int], names: list[int]) -> list[tuple[int, int, int, int, str, int]]:
+        """Resolution, account, start, place, class and count."""
+
+def add_histograms(stored: list[bytes]) -> bytes:
+    """Adds stored histograms up. Raises ValueError for bytes that are none."""
+
+def quantiles_ms(stored: list[bytes], shares: list[float]) -> tuple[int, list[float | None]]:
+    """How many durations stored histograms have in all, and their quantiles at shares (0 to 1) in milliseconds; None where there are none.
+    Raises ValueError for bytes that are no histogram."""
 
 @final
 class Simulator:

@@ -28,7 +28,7 @@ from fairlead.config import Compiled, ConfigKey, ConfigTeam, ConfigUser, Loaded,
 from fairlead.config.schema import Server
 from fairlead.control import place, secret, spending
 from fairlead.control.app import admin_app, private_app
-from fairlead.control.db import Database, SchemaError, queries
+from fairlead.control.db import Database, SchemaError, queries, rollups
 from fairlead.control.desk import Desk
 from fairlead.control.directory import Directory, NewKey, WrongSecret, check_secret, conflicts
 from fairlead.control.drain import Drainer
@@ -168,7 +168,7 @@ def serve(options: Options, native: Native | None = None, environ: Mapping[str, 
     except Mistakes as mistakes:
         sys.stderr.write(report.text(mistakes.problems))
         return MISUSE
-    except (StartError, PlaceError, SchemaError, WrongSecret, HostError, sqlite3.Error, OSError, ValueError) as error:
+    except (StartError, PlaceError, SchemaError, rollups.ZoneIsFixed, WrongSecret, HostError, sqlite3.Error, OSError, ValueError) as error:
         sys.stderr.write(f"fairlead: {error}\n")
         return FAILED
 
@@ -181,6 +181,7 @@ class Process:
         check_native(native)
         # Heard before anything is read, so that what is written while we start is not missed, and never deadly.
         self._hung_up = False
+        self._failure_said: str | None = None
         signal.signal(signal.SIGHUP, self._note_hang_up)
         self._options = options
         self._native = native
@@ -210,6 +211,7 @@ class Process:
         stack.callback(self.database.close)
         check_secret(self.database, self._secret)
         self.loaded, self.compiled = self._compile()
+        self.database.write_now(lambda connection: rollups.fix_zone(connection, self.compiled.storage.reporting_zone))
         # What runs until the end, whatever later configurations say.
         self._started = self.compiled
         self._first_key: str | None = None
@@ -273,8 +275,10 @@ class Process:
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
             self.loaded, self.compiled = loaded, compiled
             later = [f"server.{name}" for name in AT_START_ONLY if getattr(self._started.server, name) != getattr(compiled.server, name)]
-            if self._started.storage != compiled.storage:
-                later.append("storage.durability")
+            storage = compiled.storage
+            later += [
+                f"storage.{name}" for name in storage.__struct_fields__ if getattr(self._started.storage, name) != getattr(storage, name)
+            ]
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
             message += f"; at the next start: {', '.join(later)}"
@@ -414,6 +418,7 @@ class Process:
                 if word == "journal":
                     drainer.wake()
                 elif word == "draining":
+                    self._say_failure()
                     log.info("stopping: running requests may finish")
                 elif word == "stopped":
                     self._stopped.set()
@@ -459,11 +464,18 @@ class Process:
         except Exception as error:
             log.error("records stay in the journal until the next start: %s", error)
             return FAILED
-        if (failure := self.engine.failure()) is not None:
-            log.error("the data plane gave up: %s", failure)
+        if self._say_failure():
             return FAILED
         log.info("stopped")
         return FINE
+
+    def _say_failure(self) -> bool:
+        """Whether the data plane gave up; why is said once, when it is known."""
+        failure = self.engine.failure()
+        if failure is not None and failure != self._failure_said:
+            log.error("the data plane gave up: %s", failure)
+            self._failure_said = failure
+        return failure is not None
 
     # --- what is said at the start ------------------------------------------------------------------------------------
 

@@ -98,10 +98,12 @@ def test_what_came_of_each_arm_is_summed(house: Gateway) -> None:
     assert {*after} == {"acme/echo:floor", "acme/fast"}
     for arm, sums in after.items():
         own = [row for row in rows if row["arm"] == arm]
-        more = {name: sums[name] - (before[arm][name] if arm in before else 0) for name in ("requests", "completed", "failed", "errors")}
-        assert more == {"requests": len(own), "completed": len(own), "failed": 0, "errors": 0}
+        more = {name: sums[name] - (before[arm][name] if arm in before else 0) for name in ("requests", "completed", "failed", "retried")}
+        assert more == {"requests": len(own), "completed": len(own), "failed": 0, "retried": 0}
         charged = Decimal(sums["charged_usd"]) - Decimal(before[arm]["charged_usd"] if arm in before else 0)
         assert charged * 10**9 == sum(row["charged_nanousd"] for row in own) > 0
-        assert sums["split"] == "acme/assistant" and sums["total_ms"] > 0
+        assert sums["split"] == "acme/assistant" and sums["total_p50_ms"] > 0
     shown = house.run("usage", "--by", "split").stdout.splitlines()
-    assert shown[0].split()[:3] == ["SPLIT", "ARM", "REQUESTS"] and len(shown) == 3
+    assert shown[0].split()[:3] == ["SPLIT", "ARM", "REQUESTS"] and [line.split()[0] for line in shown[1:]] == ["acme/assistant"] * 2 + [
+        "total"
+    ]

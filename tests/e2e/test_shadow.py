@@ -245,7 +245,7 @@ def test_the_sums_have_it(start: Callable[..., House]) -> None:
     [row] = json.loads(house.gateway.run("usage", "--by", "shadow", "--json").stdout)["data"]
     assert (row["model"], row["shadow"], row["requests"], row["completed"], row["failed"]) == ("acme/same", "other/chat", 3, 3, 0)
     assert (row["first_tokens"], Decimal(row["charged_usd"]), Decimal(row["upstream_cost_usd"]) * 10**9) == (2, 0, cost)
-    assert row["total_ms"] > 0 and row["first_token_ms"] > 0
+    assert row["total_p50_ms"] > 0 and row["first_token_p50_ms"] > 0
     assert "other/chat" in house.gateway.run("usage", "--by", "shadow").stdout
     shown = house.gateway.run("usage", "--generation", replies[0].generation).stdout
     assert [line.split()[0:5:4] for line in shown.splitlines() if "  shadow" in line] == [["chat", "shadow"]], shown

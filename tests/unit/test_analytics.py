@@ -91,6 +91,51 @@ def test_sums_by_time_and_dimension(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_who_by_what(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        team = house.desk.database.write_now(
+            lambda connection: connection.execute(
+                "INSERT INTO teams (account_id, name, source, created_at_ms) VALUES (1, 'blue', 'made', 0) RETURNING id"
+            ).fetchone()[0]
+        )
+        arm = {"split": "acme/any", "arm": "acme/slow"}
+        rows = [
+            generation(1, team_id=team, preset="resilient", content_us=100_000, total_us=1_000_000),
+            generation(2, team_id=team, model="acme/slow", content_us=100_000, total_us=8_000_000, **arm),
+            generation(3, preset="resilient", content_us=400_000, total_us=1_000_000, title="App"),
+        ]
+        house.journal.records += [(row, [attempt(number, endpoint_id=7)]) for number, row in enumerate(rows, 1)]
+        for body, wanted in [
+            ({"dimensions": ["team"]}, [("blue", 2)]),
+            ({"dimensions": ["preset"]}, [("resilient", 2)]),
+            ({"dimensions": ["split", "arm"]}, [("acme/any", "acme/slow", 1)]),
+            ({"dimensions": ["arm", "model"]}, [("acme/slow", "acme/slow", 1)]),
+            ({"dimensions": ["team", "model"]}, [("blue", "acme/fast", 1), ("blue", "acme/slow", 1)]),
+            ({"dimensions": ["preset", "model"]}, [("resilient", "acme/fast", 2)]),
+            (
+                {"dimensions": ["model"], "filters": [{"field": "team", "operator": "eq", "value": "blue"}]},
+                [("acme/fast", 1), ("acme/slow", 1)],
+            ),
+            ({"dimensions": ["model"], "filters": [{"field": "app", "operator": "eq", "value": "App"}]}, [("acme/fast", 1)]),
+            ({"dimensions": ["model"], "filters": [{"field": "app", "operator": "eq", "value": "other"}]}, []),
+        ]:
+            assert [tuple(row.values()) for row in (await ask(house, **body))["data"]] == wanted, body
+        percentiles = {"metrics": ["latency_p50", "latency_p99", "time_to_first_token_p50", "time_to_first_token_p90"]}
+        for body, wanted_ms in [
+            ({}, [(1000, 8000, 100, 400)]),
+            ({"dimensions": ["model"]}, [(8000, 8000, 100, 100), (1000, 1000, 100, 400)]),
+            ({"dimensions": ["preset"]}, [(1000, 1000, 100, 400)]),
+            ({"dimensions": ["arm"], "granularity": "day"}, [(8000, 8000, 100, 100)]),
+            ({"filters": [{"field": "model", "operator": "eq", "value": "acme/slow"}], "granularity": "hour"}, [(8000, 8000, 100, 100)]),
+        ]:
+            found = [[row[name] for name in percentiles["metrics"]] for row in (await ask(house, **percentiles, **body))["data"]]
+            assert [pytest.approx(row, rel=0.05) for row in wanted_ms] == found, body
+        [empty] = (await ask(house, **percentiles, time_range={"start": "2025-10-01T00:00:00Z", "end": "2025-10-02T00:00:00Z"}))["data"]
+        assert set(empty.values()) == {None}
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -100,8 +145,12 @@ def test_sums_by_time_and_dimension(tmp_path: Path) -> None:
         ({"colour": 1}, "body: Object contains unknown field `colour`"),
         ({"dimensions": ["model", "model"]}, "dimensions[1]: one of"),
         ({"dimensions": ["model", "provider", "endpoint"]}, "dimensions: at most 2"),
-        ({"dimensions": ["model", "app"]}, "dimensions: these are not summed together"),
-        ({"dimensions": ["model"], "filters": [{"field": "app", "operator": "eq", "value": "x"}]}, "dimensions: these are not summed"),
+        ({"dimensions": ["api_key_id", "app"]}, "dimensions: these are not summed together"),
+        ({"dimensions": ["model"], "filters": [{"field": "user", "operator": "eq", "value": "x"}]}, "dimensions: these are not summed"),
+        ({"metrics": ["latency_p50"], "dimensions": ["app"]}, "metrics: latency_p50 is known by model"),
+        ({"metrics": ["latency_p50"], "dimensions": ["model", "api_key_id"]}, "metrics: latency_p50 is known by model"),
+        ({"metrics": ["latency_p50"], "granularity": "minute"}, "granularity: latency_p50 is known by hour, day, week or month"),
+        ({"metrics": ["latency_p50"], "dimensions": ["preset"], "granularity": "hour"}, "granularity: latency_p50 is known by day"),
         ({"dimensions": ["model", "api_key_id"], "granularity": "hour"}, "granularity: day, week or month"),
         ({"granularity": "year"}, "granularity: one of"),
         ({"granularity": "minute"}, "granularity: minute is kept for 3 days"),

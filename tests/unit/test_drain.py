@@ -14,11 +14,12 @@ from control_rig import DAY_MS, NOW_MS, FakeBatch, FakeJournal, FakeReader, atte
 from fairlead.control import drain
 from fairlead.control.db import Database, queries
 from fairlead.control.db.connection import transact
-from fairlead.control.db.rollups import Fold
+from fairlead.control.db.queries import Dim
+from fairlead.control.db.rollups import Fold, quantiles
 from fairlead.control.drain import Behind, Drainer
 
 ROLLUPS = ("usage_rollup", "usage_pair", "usage_places", "usage_names", "latency_hist", "error_rollup")
-TABLES = ("generations", "attempts", "translation_losses", "cursors", "arm_days", "keys", *ROLLUPS)
+TABLES = ("generations", "attempts", "translation_losses", "cursors", "keys", *ROLLUPS)
 
 
 def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
@@ -34,9 +35,9 @@ def applied(connection: sqlite3.Connection, batch: FakeBatch) -> None:
 
 def days(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """The sums by account, key, day, model and provider."""
-    place = f"account_id, key_id, start_ms / {DAY_MS}, model, provider"
+    place = f"account_id, val, start_ms / {DAY_MS}, model, provider"
     sums = ", ".join(f"SUM({name})" for name in queries.USAGE_SUMS)
-    statement = f"SELECT {place}, {sums} FROM usage_pair JOIN usage_places ON id = place_id WHERE res = 3 GROUP BY {place}"
+    statement = f"SELECT {place}, {sums} FROM usage_pair JOIN usage_places ON id = place_id WHERE res = 3 AND dim = 2 GROUP BY {place}"
     return connection.execute(statement).fetchall()
 
 
@@ -94,6 +95,17 @@ SHADOW = {
 DAY = NOW_MS // DAY_MS
 
 
+def by_name(connection: sqlite3.Connection, dim: int) -> list[tuple[Any, ...]]:
+    """The days of a dimension: name, part, `USAGE_SUMS`, retried; then how many durations are known, to the first content and whole."""
+    sums = ", ".join((*queries.USAGE_SUMS, "retried"))
+    rows = connection.execute(
+        f"SELECT val, name, part, {sums} FROM usage_rollup JOIN usage_names ON id = val WHERE res = 3 AND dim = ? ORDER BY name, part",
+        (dim,),
+    ).fetchall()
+    known = "SELECT first_content, whole FROM latency_hist WHERE res = 3 AND dim = ? AND val = ?"
+    return [(*row, *(count for count, _ in quantiles(connection.execute(known, (dim, val)).fetchall(), ()))) for val, *row in rows]
+
+
 def test_arms_are_summed(tmp_path: Path) -> None:
     connection = fresh(tmp_path / "a.db")
     rows = [
@@ -113,10 +125,9 @@ def test_arms_are_summed(tmp_path: Path) -> None:
         attempt(5, error="provider_status"),
     ]
     transact(connection, lambda connection: applied(connection, FakeBatch(rows, tries, [(0, 1, 0, 1, 100)])))
-    place = (1, DAY, "split", "acme/assistant")
-    assert dump(connection)["arm_days"] == [
-        (*place, "acme/fast:nitro", 3, 2, 1, 2, 300, 60, 21, 150, 30, 2_000_000_002, 3_000_000_006, 1, 250_400, 2_000_000),
-        (*place, "sim/fast", 1, 0, 0, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002, 1, 250_400, 0),
+    assert by_name(connection, Dim.ARM) == [
+        ("acme/assistant", "acme/fast:nitro", 3, 1, 300, 60, 21, 150, 30, 2_000_000_002, 3_000_000_006, 1, 1, 2),
+        ("acme/assistant", "sim/fast", 1, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002, 0, 1, 0),
     ]
     connection.close()
 
@@ -140,9 +151,8 @@ def test_a_shadow_is_an_attempt_and_nobodys_request(tmp_path: Path, shadow_first
         (1, 1, DAY, "acme/fast", "lab", 1, 0, 100, 20, 7, 50, 10, 1_000_000_001, 1_000_000_002),
         (1, 1, DAY, "other/model", "two", 0, 0, 0, 0, 0, 0, 0, 0, 7),
     ]
-    assert state["arm_days"] == [
-        (1, DAY, "shadow", "acme/fast", "other/model", 1, 1, 0, 0, 100, 20, 7, 50, 10, 0, 7, 1, 250_400, 1_500_600)
-    ]
+    assert by_name(connection, Dim.SHADOW) == [("acme/fast", "other/model", 1, 0, 100, 20, 7, 50, 10, 0, 7, 0, 1, 1)]
+    assert by_name(connection, Dim.ARM) == []
     connection.close()
 
 

@@ -112,9 +112,9 @@ FALSIFIED: list[tuple[str, set[str], str]] = [
     ("UPDATE usage_rollup SET upstream_cost_nanousd = 1 WHERE res = 1 AND dim = 5", {"rollups"}, "dim 5"),
     ("UPDATE usage_rollup SET retried = retried + 1 WHERE res = 0 AND dim = 0", {"rollups"}, "res 0"),
     ("UPDATE usage_pair SET requests = requests + 1 WHERE res = 4", {"rollups"}, "usage_pair"),
-    ("UPDATE latency_hist SET n = n + 1 WHERE res = 2", {"rollups"}, "latency_hist"),
+    ("UPDATE latency_hist SET whole = first_content WHERE res = 2", {"rollups"}, "latency_hist"),
     ("DELETE FROM error_rollup WHERE res = 4", {"rollups"}, "error_rollup"),
-    ("UPDATE arm_days SET first_tokens = 0", {"rollups"}, "arm_days"),
+    ("DELETE FROM usage_pair WHERE dim = 6", {"rollups"}, "usage_pair"),
     ("UPDATE cursors SET byte_offset = 55", {"journal"}, "gen-00000033"),
 ]
 
@@ -150,7 +150,7 @@ def test_cursors_and_segments(books: Ledger, segment: int, offset: int, named: s
 
 
 def test_more_apps_than_are_counted(books: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollups, "MOST_APPS", 3)
+    monkeypatch.setattr(rollups, "MOST_NAMES", 3)
     assert books.findings() == []
 
 

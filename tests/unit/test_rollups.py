@@ -3,16 +3,19 @@
 import random
 import sqlite3
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from control_rig import DAY_MS, NOW_MS, FakeBatch, attempt, generation
-from fairlead.control import drain
+from fairlead.control import drain, usage
 from fairlead.control.db import Database, queries, rollups
 from fairlead.control.db.connection import transact
 from fairlead.control.db.queries import GENERATION_COLUMNS, Dim, Res
 from fairlead.control.db.rollups import Fold
+from fairlead.control.windows import day_number
 
 SUMS = ", ".join(f"SUM({name})" for name in queries.ROLLUP_SUMS)
 ROLLUPS = ("usage_rollup", "usage_pair", "latency_hist", "error_rollup")
@@ -38,7 +41,7 @@ def generated(chance: random.Random, count: int, days: int = 2) -> tuple[list[tu
             "charged_nanousd": chance.choice([0, 1, chance.randint(0, 10**12)]), "upstream_cost_nanousd": chance.randint(0, 10**12),
             "content_us": chance.choice([0, chance.randint(1, 10**6)]), "total_us": chance.randint(0, 10**7),
             "referer": chance.choice(["", "https://App.example/chat?a=1", "not a [url"]), "title": chance.choice(["", "App"]),
-            "split": "", "arm": "", "flags": chance.choice([0, 4]),
+            "split": "", "arm": "", "flags": chance.choice([0, 4]), "preset": chance.choice(["", "resilient", "cheap,resilient"]),
         }  # fmt: skip
         if chance.random() < 0.3:
             fields |= {"split": "acme/any", "arm": chance.choice(["a", "b"])}
@@ -54,7 +57,7 @@ def apply(connection: sqlite3.Connection, rows: list[tuple[Any, ...]], tries: li
     """In batches of a size, several in a transaction."""
 
     def work(connection: sqlite3.Connection, first: int) -> None:
-        fold = Fold()
+        fold = Fold(rollups.zone(connection))
         for start in range(first, min(first + 3 * size, len(rows)), size):
             ids = {row[0] for row in rows[start : start + size]}
             batch = FakeBatch(rows[start : start + size], [row for row in tries if row[0] in ids], [(0, 1, 0, 1, start)])
@@ -86,7 +89,7 @@ def expected(rows: list[tuple[Any, ...]]) -> tuple[int, ...]:
 def value_of(connection: sqlite3.Connection, dim: int, val: int) -> Any:
     if dim == Dim.PLACE:
         return connection.execute("SELECT model, provider FROM usage_places WHERE id = ?", (val,)).fetchone()
-    if dim in (Dim.APP, Dim.ARM):
+    if dim in rollups.KINDS:
         return connection.execute("SELECT name, part FROM usage_names WHERE id = ?", (val,)).fetchone()
     return val
 
@@ -103,6 +106,8 @@ def values_of(dim: int, values: tuple[Any, ...]) -> Any:
         Dim.USER: row["user_id"] or None,
         Dim.APP: (app, "") if app else None,
         Dim.ARM: (row["split"], row["arm"]) if row["split"] else None,
+        Dim.PRESET: (row["preset"], "") if row["preset"] else None,
+        Dim.SHADOW: None,
     }[dim]
 
 
@@ -126,23 +131,71 @@ def test_every_sum_is_that_of_the_rows(tmp_path: Path, seed: int) -> None:
                 found[place] = tuple(map(sum, zip(found.get(place, (0,) * len(amounts)), amounts, strict=True)))
             assert found == {place: expected(group) for place, group in wanted.items()}, (res, dim)
     sums = {tuple(connection.execute(f"SELECT {SUMS} FROM usage_rollup WHERE res = ? AND dim = 0", (res,)).fetchone()) for res in STARTS}
-    for table, resolutions, where in [
-        ("usage_rollup", STARTS, "AND dim = 1"),
-        ("usage_rollup", STARTS, "AND dim = 2"),
-        ("usage_pair", (3, 4), ""),
-    ]:
-        sums |= {tuple(connection.execute(f"SELECT {SUMS} FROM {table} WHERE res = ? {where}", (res,)).fetchone()) for res in resolutions}
+    sums |= {
+        tuple(connection.execute(f"SELECT {SUMS} FROM usage_rollup WHERE res = ? AND dim = ?", (res, dim)).fetchone())
+        for res in STARTS
+        for dim in (Dim.PLACE, Dim.KEY)
+    }
     assert len(sums) == 1
+    # What a value did at all places is what it did.
+    for dim in (Dim.KEY, Dim.TEAM, Dim.APP, Dim.ARM, Dim.PRESET):
+        for res in (Res.DAY, Res.MONTH):
+            of_pairs, of_values = (
+                connection.execute(
+                    f"SELECT start_ms, val, {SUMS} FROM {table} WHERE res = ? AND dim = ? GROUP BY start_ms, val", (res, dim)
+                ).fetchall()
+                for table in ("usage_pair", "usage_rollup")
+            )
+            assert of_pairs == of_values and of_pairs, (dim, res)
     column = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
     firsts = sum(bool(row[column["streamed"]] and row[column["content_us"]]) for row in rows)
     wholes = sum(row[column["outcome"]] == "completed" for row in rows)
+    for dim in (Dim.TOTAL, Dim.PLACE, Dim.KEY):
+        for res in (Res.HOUR, Res.DAY, Res.MONTH)[dim == Dim.KEY :]:
+            found = connection.execute("SELECT first_content, whole FROM latency_hist WHERE res = ? AND dim = ?", (res, dim)).fetchall()
+            assert [count for count, _ in rollups.quantiles(found, ())] == [firsts, wholes], (dim, res)
     for res in (Res.HOUR, Res.DAY, Res.MONTH):
-        counted = connection.execute(
-            "SELECT metric, SUM(n) FROM latency_hist WHERE res = ? GROUP BY metric ORDER BY metric", (res,)
-        ).fetchall()
-        assert counted == [(rollups.FIRST_CONTENT, firsts), (rollups.WHOLE, wholes)]
         errors = dict(connection.execute("SELECT class, SUM(n) FROM error_rollup WHERE res = ? GROUP BY class", (res,)).fetchall())
         assert errors == Counter(row[column["error"]] for row in rows if row[column["error"]])
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia"])
+def test_a_zone_has_its_own_days(tmp_path: Path, name: str) -> None:
+    """Over a year, and so over every change of its clocks."""
+    connection = opened(tmp_path / "a.db")
+    rollups.fix_zone(connection, name)
+    rows, tries = generated(random.Random(5), 400, days=365)
+    apply(connection, rows, tries, 50)
+    zone = ZoneInfo(name)
+    wanted = Counter[Any]()
+    months = Counter[Any]()
+    for row in rows:
+        local = datetime.fromtimestamp(row[GENERATION_COLUMNS.index("settled_at_ms")] / 1000, zone).date()
+        wanted[day_number(local) * DAY_MS] += 1
+        months[day_number(local.replace(day=1)) * DAY_MS] += 1
+    for res, expected in ((Res.ZONE_DAY, wanted), (Res.ZONE_MONTH, months)):
+        statement = "SELECT start_ms, SUM(requests) FROM {} WHERE res = ? AND dim = ? GROUP BY start_ms"
+        for table, dim in (("usage_rollup", Dim.TOTAL), ("usage_rollup", Dim.PLACE), ("usage_pair", Dim.KEY)):
+            assert dict(connection.execute(statement.format(table), (res, dim)).fetchall()) == expected, (table, res)
+        firsts = sum(bool(row[GENERATION_COLUMNS.index("streamed")] and row[GENERATION_COLUMNS.index("content_us")]) for row in rows)
+        found = connection.execute("SELECT first_content, whole FROM latency_hist WHERE res = ? AND dim = 1", (res,)).fetchall()
+        assert rollups.quantiles(found, ())[0][0] == firsts
+    assert len(wanted) > 200 and connection.execute("SELECT COUNT(*) FROM usage_rollup WHERE res = 3").fetchone()[0]
+    report = usage.report(connection, usage.Asked(("day",), 0, 2**31), NOW_MS)
+    assert report["zone"] == name and [row["requests"] for row in report["data"]] == [count for _, count in sorted(wanted.items())]
+    assert sum(row["requests"] for row in usage.report(connection, usage.Asked(("key", "model"), 0, 2**31), NOW_MS)["data"]) == 400
+    utc = usage.report(connection, usage.Asked(("day",), 0, 2**31, zone="UTC"), NOW_MS)
+    assert utc["zone"] == "UTC" and utc["total"] == report["total"]
+    connection.close()
+
+
+def test_the_zone_is_fixed_when_the_database_is_made(tmp_path: Path) -> None:
+    connection = opened(tmp_path / "a.db")
+    apply(connection, [generation(1)], [], 1)
+    with pytest.raises(rollups.ZoneIsFixed, match=r"storage\.reporting_zone is Europe/Berlin, but this database was made with UTC"):
+        rollups.fix_zone(connection, "Europe/Berlin")
+    rollups.fix_zone(connection, "UTC")
     connection.close()
 
 
@@ -156,9 +209,11 @@ def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
         columns = [description[0] for description in cursor.description]
         rows = [dict(zip(columns, row, strict=True)) for row in cursor]
         for row in rows:
-            if table == "usage_rollup":
-                row["val"] = str({Dim.PLACE: places, Dim.APP: names, Dim.ARM: names}.get(row["dim"], {}).get(row["val"], row["val"]))
-            elif "place_id" in row:
+            if "val" in row:
+                row["val"] = str(
+                    (places if row["dim"] == Dim.PLACE else names if row["dim"] in rollups.KINDS else {}).get(row["val"], row["val"])
+                )
+            if "place_id" in row:
                 row["place_id"] = str(places[row["place_id"]])
         shown[table] = sorted(tuple(row.values()) for row in rows)
     return shown
@@ -231,12 +286,14 @@ def test_windows_go_when_they_are_old_and_days_stay(tmp_path: Path) -> None:
     apply(connection, [generation(99, settled_at_ms=NOW_MS + rollups.QUARTER_MS)], [], 1)
     counts = dict(connection.execute("SELECT res, SUM(requests) FROM usage_rollup WHERE dim = 0 GROUP BY res").fetchall())
     assert counts == {Res.MINUTE: 3, Res.QUARTER: 5, Res.HOUR: 7, Res.DAY: 9, Res.MONTH: 9}
-    assert dict(connection.execute("SELECT res, SUM(n) FROM latency_hist WHERE metric = 1 GROUP BY res")) == {2: 7, 3: 9, 4: 9}
+    for res, count in ((Res.HOUR, 7), (Res.DAY, 9), (Res.MONTH, 9)):
+        found = connection.execute("SELECT first_content, whole FROM latency_hist WHERE res = ? AND dim = 1", (res,)).fetchall()
+        assert rollups.quantiles(found, ())[1][0] == count
     connection.close()
 
 
 def test_apps_that_callers_invent_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollups, "MOST_APPS", 3)
+    monkeypatch.setattr(rollups, "MOST_NAMES", 3)
     connection = opened(tmp_path / "a.db")
     for number in range(1, 9):
         apply(connection, [generation(number, title=f"app {number}")], [], 1)
@@ -262,21 +319,16 @@ def test_the_endpoint_is_the_one_that_answered(tmp_path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("us", [1, 2, 999, 1000, 123_456, 10**7, 3_600_000_000])
-def test_a_bin_is_at_most_five_percent_off(us: int) -> None:
-    assert abs(rollups.bin_ms(rollups.bin_of(us)) * 1000 / us - 1) < 0.05
-
-
 def test_spans_are_every_day_once(tmp_path: Path) -> None:
     chance = random.Random(1)
     for _ in range(200):
         first = chance.randint(0, 22_000)
         last = first + chance.randint(1, 900)
         reached = first * DAY_MS
-        for res, start, end in rollups.spans(first * DAY_MS, last * DAY_MS):
+        for res, start, end in rollups.spans(first * DAY_MS, last * DAY_MS, rollups.END_OF_TIME_MS):
             assert start == reached < end
             assert res == Res.DAY or (rollups.month_start(start), rollups.month_start(end)) == (start, end)
             assert res == Res.MONTH or end - start < 62 * DAY_MS
             reached = end
         assert reached == last * DAY_MS
-    assert rollups.spans(0, 2**31 * DAY_MS)[0][:2] == (Res.MONTH, 0)
+    assert rollups.spans(0, 2**31 * DAY_MS, rollups.END_OF_TIME_MS)[0][:2] == (Res.MONTH, 0)

@@ -198,7 +198,7 @@ def test_a_data_plane_that_gave_up_is_a_failure(folder: Folder) -> None:
         folder.settle(1)
         (folder.data / "journal/failure").write_text("a worker panicked")
         assert running.stop() == 1
-        assert running.stderr[-1] == "fairlead: the data plane gave up: a worker panicked\n"
+        assert "fairlead: the data plane gave up: a worker panicked\n" in running.stderr
     assert json.loads(folder.fairlead("usage", "--json").stdout)["total"]["requests"] == 1
 
 
@@ -362,7 +362,7 @@ def test_usage_is_as_of_now(folder: Folder) -> None:
     with serving(folder):
         folder.settle(1, 2)
         shown = folder.fairlead("usage", "--by", "model").stdout.splitlines()
-    assert re.split(r"\s{2,}", shown[1]) == ["acme/fast", "2", "0", "200", "40", "14", "100", "2.000000002", "2.000000004"]
+    assert re.split(r"\s{2,}", shown[1])[:10] == ["acme/fast", "2", "0", "0", "200", "40", "14", "100", "2.000000002", "2.000000004"]
     assert shown[-1].startswith("total")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Struct, structs
@@ -103,6 +104,7 @@ def compile(
     alert_settings = alerts.settings(loaded)
     free_tier = _free_tier(loaded)
     _check_addresses(loaded)
+    _check_zone(loaded)
     if loaded.document.errors:
         raise Mistakes(sorted(loaded.document.problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
     _warn(loaded, [source.view for source in found.values()], views)
@@ -149,6 +151,15 @@ def _absent_models(context: Context, views: list[ModelView]) -> list[wire.Absent
     served = {view.id for view in views}
     files = [file for file in context.catalogue.models.values() if file.model.id not in served]
     return [wire.Absent(names=[file.model.id, *file.model.aliases], why=why_absent(context, file)) for file in files]
+
+
+def _check_zone(loaded: Loaded) -> None:
+    name = loaded.config.storage.reporting_zone
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        message = f"is no time zone that this machine knows, such as Europe/Berlin or Asia/Kathmandu: {name[:40]!r}"
+        loaded.document.report(("storage", "reporting_zone"), message)
 
 
 def _check_addresses(loaded: Loaded) -> None:

@@ -559,6 +559,8 @@ class Storage(Table):
     durability: Literal["process", "power"] = "process"
     """What settlements survive at once: the death of the process (a power loss may take the last 20 ms), or a power loss, too, for which
     the end of each reply waits for the disk."""
+    reporting_zone: str = "UTC"
+    """Whose days sums are also kept by, such as `Europe/Berlin`. Fixed when the database is made."""
 
 
 class Logging(Table):

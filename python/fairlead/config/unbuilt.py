@@ -83,7 +83,6 @@ UNBUILT: tuple[Row, ...] = (
     Row(("presets", "*", "provider", "enforce_distillable_text"), "a list of what may be distilled", _is_true),
     Row(("storage", "url"), "PostgreSQL", _is_other_database),
     Row(("storage", "limits_url"), "a shared store of rate limits", _is_set),
-    Row(("storage", "reporting_zone"), "a reporting zone"),
     Row(("storage", "retention_days"), "retention"),
     *_prices("usd_per_million", UsdPerMillion, CHARGED_PER_MILLION),
     *_prices("usd_each", UsdEach, CHARGED_EACH),

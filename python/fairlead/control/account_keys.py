@@ -119,17 +119,18 @@ async def change(call: Call) -> Response:
         return revised(limits, limit, wanted.limit_reset)
 
     if changes or says_limits:
-        await _do(lambda: call.desk.directory.change(_of_caller(call), changes, revise if says_limits else None))
+        await _do(call, lambda: call.desk.directory.change(_of_caller(call), changes, revise if says_limits else None))
     return await _one(call)
 
 
 async def delete(call: Call) -> Response:
     """Deletes a key of the account; what it did stays in the books."""
-    await _do(lambda: call.desk.directory.delete(_of_caller(call)))
+    await _do(call, lambda: call.desk.directory.delete(_of_caller(call)))
     return reply({"deleted": True})
 
 
-async def _do(work: Callable[[], Key]) -> None:
+async def _do(call: Call, work: Callable[[], Key]) -> None:
+    await call.caught_up()
     try:
         await asyncio.to_thread(work)
     except (LookupError, directory.OwnedByFile) as error:

@@ -5,16 +5,17 @@ A query is answered from the rollups or not at all: what they cannot answer is r
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import add
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 from starlette.responses import Response
 
 from fairlead.control.db import queries
-from fairlead.control.db.queries import DAY_MS, ROLLUP_SUMS, Dim, Res, Span
-from fairlead.control.db.rollups import KEPT_MS, STARTS, Sums, day_start, month_start, windows
+from fairlead.control.db.queries import DAY_MS, Dim, Res, Span
+from fairlead.control.db.rollups import KEPT_MS, KINDS, STARTS, Durations, Sums, day_start, month_start, quantiles, starts_of, windows
 from fairlead.control.desk import Call
 from fairlead.control.money import usd_number
 from fairlead.control.replies import invalid, reply
@@ -60,6 +61,12 @@ METRICS = {
         "Tokens per second after the first", "throughput", True, lambda sums: _ratio(sums["streamed_tokens"] * 10**6, sums["streaming_us"])
     ),
 }
+PERCENTILES = {
+    f"{what}_p{percent}": (f"{label}, {percent}th percentile", side, percent / 100)
+    for what, label, side in (("latency", "Time to the whole reply", 1), ("time_to_first_token", "Time to the first token", 0))
+    for percent in (50, 90, 99)
+}
+"""What is asked of durations, in milliseconds: label, which of two histograms, share."""
 OF_PLACE = ("model", "provider", "endpoint")
 DIMENSIONS = {
     "model": "Model",
@@ -67,13 +74,26 @@ DIMENSIONS = {
     "endpoint": "Endpoint",
     "api_key_id": "API key",
     "app": "App",
+    "team": "Team",
+    "user": "User",
+    "preset": "Preset",
+    "split": "Split",
+    "arm": "Arm of a split",
     "workspace": "Workspace",
 }
+OF_DIM = {
+    "api_key_id": Dim.KEY, "app": Dim.APP, "team": Dim.TEAM, "user": Dim.USER, "preset": Dim.PRESET, "split": Dim.ARM, "arm": Dim.ARM,
+}  # fmt: skip
+"""Those that are not of a place, and not everybody's."""
+UNPAIRED = (Dim.USER,)
+# Durations are kept of these; of all together and by place in hours, too.
+WITH_DURATIONS = {Dim.TOTAL: Res.HOUR, Dim.PLACE: Res.HOUR, Dim.KEY: Res.DAY, Dim.PRESET: Res.DAY, Dim.ARM: Res.DAY}
 GRANULARITIES = {"minute": Res.MINUTE, "hour": Res.HOUR, "day": Res.DAY, "week": Res.DAY, "month": Res.MONTH}
 """How long the windows of a reply are → the longest that it may be added up from."""
 OPERATORS = {"eq": "scalar", "neq": "scalar", "in": "array", "not_in": "array"}
 _ALLOWED = (
-    "model, provider and endpoint go together and with api_key_id (then by day, week or month); app goes alone; workspace goes with all"
+    "model, provider and endpoint go together and with one of api_key_id, app, team, preset or split and arm (then by day, week or month);"
+    " user goes alone; workspace goes with all"
 )
 
 
@@ -121,6 +141,10 @@ async def meta(call: Call) -> Response:
         {"name": name, "display_label": metric.label, "display_format": metric.format, "is_rate": metric.is_rate}
         for name, metric in METRICS.items()
     ]
+    metrics += [
+        {"name": name, "display_label": f"{label} (ms)", "display_format": "number", "is_rate": True}
+        for name, (label, _, _) in PERCENTILES.items()
+    ]
     return reply(
         {
             "data": {
@@ -141,16 +165,15 @@ async def query(call: Call) -> Response:
     began = time.perf_counter()
     await call.caught_up()
     account = call.principal.account
-    rows, warnings = await call.desk.database.read(
+    rows, count, warnings = await call.desk.database.read(
         lambda connection: answer(connection, account, asked, range_ms, call.desk.now_ms(), call.desk.offer.provider_name)
     )
-    limit = min(asked.limit, MOST_ROWS)
     metadata = {
         "query_time_ms": round((time.perf_counter() - began) * 1000, 3),
-        "row_count": min(len(rows), limit),
-        "truncated": len(rows) > limit,
+        "row_count": len(rows),
+        "truncated": count > len(rows),
     }
-    return reply({"data": {"data": rows[:limit], "metadata": metadata} | ({"warnings": warnings} if warnings else {})})
+    return reply({"data": {"data": rows, "metadata": metadata} | ({"warnings": warnings} if warnings else {})})
 
 
 def _check(asked: Query) -> None:
@@ -158,8 +181,8 @@ def _check(asked: Query) -> None:
         if getattr(asked, member) is not None:
             raise invalid(f"{member}: there are no classifiers here")
     if not asked.metrics:
-        raise invalid(f"metrics: one or more of {', '.join(METRICS)} are expected")
-    for member, names, known in (("metrics", asked.metrics, METRICS), ("dimensions", asked.dimensions, DIMENSIONS)):
+        raise invalid(f"metrics: one or more of {', '.join((*METRICS, *PERCENTILES))} are expected")
+    for member, names, known in (("metrics", asked.metrics, METRICS | PERCENTILES), ("dimensions", asked.dimensions, DIMENSIONS)):
         for index, name in enumerate(names):
             if name not in known or name in names[:index]:
                 raise invalid(f"{member}[{index}]: one of {', '.join(known)} is expected, each once, got {name[:40]!r}")
@@ -179,11 +202,32 @@ def _check(asked: Query) -> None:
         fields = [*asked.metrics, *asked.dimensions, "request_count", *(["date"] if asked.granularity else [])]
         if asked.order_by.field not in fields:
             raise invalid(f"order_by.field: one of {', '.join(dict.fromkeys(fields))} is expected, got {asked.order_by.field[:40]!r}")
-    fields_used = {*asked.dimensions, *(filter.field for filter in asked.filters)} - {"workspace"}
-    if "app" in fields_used and len(fields_used) > 1:
+    _check_source(asked)
+
+
+def _check_source(asked: Query) -> None:
+    """Whether what is asked for is summed together anywhere."""
+    fields = _fields(asked)
+    dims = {OF_DIM[field] for field in fields if field in OF_DIM}
+    is_pair = bool(dims) and bool(fields & set(OF_PLACE))
+    if len(dims) > 1 or (is_pair and dims & set(UNPAIRED)):
         raise invalid(f"dimensions: these are not summed together; {_ALLOWED}")
-    if "api_key_id" in fields_used and len(fields_used) > 1 and asked.granularity in ("minute", "hour"):
+    if is_pair and asked.granularity in ("minute", "hour"):
         raise invalid(f"granularity: day, week or month is expected with these dimensions and filters; {_ALLOWED}")
+    for name in asked.metrics:
+        if name not in PERCENTILES:
+            continue
+        dim = next(iter(dims), Dim.PLACE if fields else Dim.TOTAL)
+        if is_pair or dim not in WITH_DURATIONS:
+            allowed = "model, provider and endpoint, api_key_id, preset, or split and arm"
+            raise invalid(f"metrics: {name} is known by {allowed}, not by these dimensions and filters together")
+        if asked.granularity is not None and GRANULARITIES[asked.granularity] < WITH_DURATIONS[dim]:
+            raise invalid(f"granularity: {name} is known by {'hour, ' if WITH_DURATIONS[dim] == Res.HOUR else ''}day, week or month here")
+
+
+def _fields(asked: Query) -> set[str]:
+    """The dimensions that are shown or filtered by; the workspace is everybody's."""
+    return {*asked.dimensions, *(filter.field for filter in asked.filters)} - {"workspace"}
 
 
 def _check_filter(path: str, filter: Filter) -> None:
@@ -212,10 +256,11 @@ def _range(asked: TimeRange | None, now_ms: int) -> tuple[int, int]:
 
 
 class _Source(NamedTuple):
-    """Which table answers, and how fine its windows are."""
+    """Which tables answer, and how fine their windows are."""
 
-    dim: int | None
-    """None for pairs of key and place."""
+    dim: int
+    is_pair: bool
+    """Of the dimension and places."""
     finest: int
 
 
@@ -226,41 +271,75 @@ def answer(
     range_ms: tuple[int, int],
     now_ms: int,
     provider_name: Callable[[str], str] = str,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """All rows of a query that was checked, in order, and what should be said about them."""
-    fields = {*asked.dimensions, *(filter.field for filter in asked.filters)} - {"workspace"}
-    source = _source(fields)
+) -> tuple[list[dict[str, Any]], int, list[str]]:
+    """The rows of a query that was checked, in order and up to its limit; how many there are; and what should be said about them."""
+    fields = _fields(asked)
+    wants_durations = any(name in PERCENTILES for name in asked.metrics)
+    source = _source(fields, wants_durations)
     warnings: list[str] = []
     spans = _spans(asked.granularity, source, range_ms, now_ms, warnings)
-    names = _Names(connection, account, fields)
-    filters = [_predicate(filter, names, f"filters[{index}]", warnings) for index, filter in enumerate(asked.filters)]
-    keys = _keys(asked, names)
-    groups: dict[tuple[Any, ...], list[Sums]] = {}
+    names = _Names(connection, account, source, fields)
+    keeps = [(filter.field, _predicate(filter, names, f"filters[{index}]", warnings)) for index, filter in enumerate(asked.filters)]
+    only, places = _only(asked, source, names), names.places([keep for field, keep in keeps if field in OF_PLACE])
+    if source.dim == Dim.PLACE:
+        only = places
     tokens: dict[tuple[int, int], tuple[Any, ...] | None] = {}
-    for span in spans if keys != set() else []:
-        for start_ms, key, val, *amounts in _rows(connection, account, source, span, asked.granularity, keys):
+
+    def group(start_ms: int, value: int, place: int) -> tuple[Any, ...] | None:
+        """Where a window counts; None where a filter keeps it out."""
+        pair = (value, place)
+        if pair not in tokens:
+            facts = names.facts(value, place)
+            tokens[pair] = tuple(facts[name] for name in asked.dimensions) if all(keep(facts) for _, keep in keeps) else None
+        values = tokens[pair]
+        return None if values is None else (_bucket(asked.granularity, start_ms, range_ms[0]), *values)
+
+    groups: dict[tuple[Any, ...], Sums] = {}
+    durations: dict[tuple[Any, ...], list[Durations]] = {}
+    columns = _columns(asked)
+    by_window = asked.granularity is not None
+    for span in spans if only != [] and places != [] else []:
+        for start_ms, value, place, *amounts in _rows(connection, account, source, span, columns, by_window, only, places):
             # A shadow is nobody's request.
-            if not amounts[0]:
-                continue
-            pair = (key, val)
-            if pair not in tokens:
-                facts = names.facts(key, val)
-                tokens[pair] = tuple(facts[name] for name in asked.dimensions) if all(keep(facts) for keep in filters) else None
-            if (values := tokens[pair]) is not None:
-                groups.setdefault((_bucket(asked.granularity, start_ms, range_ms[0]), *values), []).append(tuple(amounts))
-    found = [(place, dict(zip(ROLLUP_SUMS, map(sum, zip(*parts, strict=True)), strict=True))) for place, parts in groups.items()]
-    if not found and asked.granularity is None and not asked.dimensions:
-        found = [((0,), dict.fromkeys(ROLLUP_SUMS, 0))]
-    ordered = _limited(_ordered(asked, found), asked)
-    return [_shown(asked, place, sums, names, provider_name) for place, sums in ordered], warnings
+            if amounts[0] and (found := group(start_ms, value, place)) is not None:
+                known = groups.get(found)
+                groups[found] = tuple(amounts) if known is None else tuple(map(add, known, amounts))
+        if wants_durations:
+            for start_ms, value, *histograms in queries.durations_of(connection, account, source.dim, span, only):
+                of_place = source.dim == Dim.PLACE
+                if (found := group(start_ms, 0 if of_place else value, value if of_place else 0)) in groups:
+                    durations.setdefault(found, []).append((histograms[0], histograms[1]))
+    if not groups and asked.granularity is None and not asked.dimensions:
+        groups = {(0,): (0,) * len(columns)}
+    metric = _metric(columns, durations)
+    ordered = _limited(_ordered(asked, list(groups.items()), metric), asked)
+    shown = ordered[: asked.limit]
+    return [_shown(asked, place, sums, metric, names, provider_name) for place, sums in shown], len(ordered), warnings
 
 
-def _source(fields: set[str]) -> _Source:
-    if "app" in fields:
-        return _Source(Dim.APP, Res.MINUTE)
-    if "api_key_id" in fields:
-        return _Source(Dim.KEY, Res.MINUTE) if len(fields) == 1 else _Source(None, Res.DAY)
-    return _Source(Dim.PLACE if fields else Dim.TOTAL, Res.MINUTE)
+class _Noting(dict[str, int]):
+    """Has whatever is looked for."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = 1
+        return 1
+
+
+def _columns(asked: Query) -> tuple[str, ...]:
+    """The sums that the metrics are made of, requests first."""
+    noted = _Noting(requests=1)
+    for name in asked.metrics:
+        if name in METRICS:
+            METRICS[name].of(noted)
+    return tuple(noted)
+
+
+def _source(fields: set[str], wants_durations: bool) -> _Source:
+    dims = [OF_DIM[field] for field in fields if field in OF_DIM]
+    is_pair = bool(dims) and bool(fields & set(OF_PLACE))
+    dim = dims[0] if dims else Dim.PLACE if fields else Dim.TOTAL
+    finest = Res.DAY if is_pair else WITH_DURATIONS[dim] if wants_durations else Res.MINUTE
+    return _Source(dim, is_pair, finest)
 
 
 def _spans(granularity: str | None, source: _Source, range_ms: tuple[int, int], now_ms: int, warnings: list[str]) -> list[Span]:
@@ -276,7 +355,7 @@ def _spans(granularity: str | None, source: _Source, range_ms: tuple[int, int], 
             f"granularity: {granularity} is kept for {KEPT_MS[coarsest] // DAY_MS} days; "
             "a later time_range.start or a coarser granularity is expected"
         )
-    spans = windows(first, end, finest, coarsest)
+    spans = windows(first, end, finest, coarsest, now_ms)
     widened = (spans[0][1], spans[-1][2])
     if widened[0] < first or (widened[1] > end and end < now_ms):
         warnings.append(f"time_range was widened to whole windows that are kept: {_moment(widened[0])} to {_moment(widened[1])}")
@@ -284,14 +363,23 @@ def _spans(granularity: str | None, source: _Source, range_ms: tuple[int, int], 
 
 
 def _rows(
-    connection: sqlite3.Connection, account: int, source: _Source, span: Span, granularity: str | None, keys: set[int] | None
+    connection: sqlite3.Connection,
+    account: int,
+    source: _Source,
+    span: Span,
+    columns: Sequence[str],
+    by_window: bool,
+    only: list[int] | None,
+    places: list[int] | None,
 ) -> Iterator[tuple[Any, ...]]:
-    """Start, key, value and sums; added up over the span where no granularity asks for its windows."""
-    if source.dim is None:
-        return queries.pair_sums(connection, account, span, by_window=granularity is not None, keys=keys)
-    key_first = source.dim == Dim.KEY
-    rows = queries.rollup_sums(connection, account, source.dim, span, by_window=granularity is not None)
-    return ((start, val, 0, *sums) if key_first else (start, 0, val, *sums) for start, val, *sums in rows)
+    """Start, value, place and sums; added up over the span where no granularity asks for its windows."""
+    if source.is_pair:
+        starts = list(starts_of(span))
+        return queries.pair_sums(connection, account, source.dim, span, columns, by_window, starts, only, places)
+    rows = queries.rollup_sums(connection, account, source.dim, span, columns, by_window, only)
+    if source.dim == Dim.PLACE:
+        return ((start, 0, val, *sums) for start, val, *sums in rows)
+    return ((start, val, 0, *sums) for start, val, *sums in rows)
 
 
 def _bucket(granularity: str | None, start_ms: int, first_ms: int) -> int:
@@ -311,29 +399,58 @@ def _bucket(granularity: str | None, start_ms: int, first_ms: int) -> int:
 class _Names:
     """What the numbers in rollups stand for."""
 
-    def __init__(self, connection: sqlite3.Connection, account: int, fields: set[str]) -> None:
+    def __init__(self, connection: sqlite3.Connection, account: int, source: _Source, fields: set[str]) -> None:
         self.workspace = queries.account_name(connection, account)
+        self._dim = source.dim
         self._places = queries.usage_places(connection) if fields & set(OF_PLACE) else {}
-        self._apps = queries.usage_names(connection, "app") if "app" in fields else {}
-        keys = queries.keys_of_account(connection, account) if "api_key_id" in fields else []
+        kind = KINDS.get(source.dim)
+        self._names = queries.usage_names(connection, kind) if kind else {}
+        self._owners = {Dim.TEAM: "team", Dim.USER: "user"}.get(source.dim)
+        self._owner_names = queries.owner_names(connection, self._owners) if self._owners else {}
+        keys = queries.keys_of_account(connection, account) if source.dim == Dim.KEY else []
         self.key_names = {id: name for id, name, _ in keys}
         self.key_ids = {hash: id for id, _, hash in keys}
-        self._of_app = "app" in fields
 
-    def facts(self, key: int, val: int) -> dict[str, Any]:
+    def facts(self, value: int, place: int) -> dict[str, Any]:
         """The value in each dimension, as filters compare it. Keys are numbers there."""
-        model, provider, endpoint = self._places.get(val, ("", "", 0))
-        app = self._apps.get(val, ("", ""))[0] if self._of_app else ""
-        return {
-            "model": model, "provider": provider, "endpoint": str(endpoint), "api_key_id": key, "app": app, "workspace": self.workspace,
-        }  # fmt: skip
+        model, provider, endpoint = self._places.get(place, ("", "", 0))
+        name, part = self._names.get(value, ("", ""))
+        facts = {"model": model, "provider": provider, "endpoint": str(endpoint), "workspace": self.workspace}
+        match self._dim:
+            case Dim.KEY:
+                facts["api_key_id"] = value  # type: ignore[assignment]
+            case Dim.TEAM | Dim.USER:
+                facts[str(self._owners)] = self._owner_names.get(value, str(value))
+            case Dim.ARM:
+                facts |= {"split": name, "arm": part}
+            case Dim.APP | Dim.PRESET:
+                facts[KINDS[self._dim]] = name
+        return facts
+
+    def places(self, keeps: Sequence[Callable[[dict[str, Any]], bool]]) -> list[int] | None:
+        """The numbers of the places that are kept; None where all are."""
+        if not keeps:
+            return None
+        facts = {
+            id: {"model": model, "provider": provider, "endpoint": str(endpoint)}
+            for id, (model, provider, endpoint) in self._places.items()
+        }
+        return [id for id, of_place in facts.items() if all(keep(of_place) for keep in keeps)]
+
+    def values(self, wanted: Container[str]) -> list[int]:
+        """The numbers of those with such names."""
+        named = self._owner_names.items() if self._owners else ((id, name) for id, (name, _) in self._names.items())
+        return [id for id, name in named if name in wanted]
 
 
-def _keys(asked: Query, names: _Names) -> set[int] | None:
-    """The keys that a filter names, so that the pairs of others are not read; None when none does."""
+def _only(asked: Query, source: _Source, names: _Names) -> list[int] | None:
+    """The values that a filter names, so that those of others are not read; None when none does."""
     for filter in asked.filters:
-        if filter.field == "api_key_id" and filter.operator in ("eq", "in"):
-            return {key for value in _values(filter) if (key := _key(value, names)) is not None}
+        if filter.operator in ("eq", "in") and not filter.include_unset:
+            if filter.field == "api_key_id":
+                return sorted({key for value in _values(filter) if (key := _key(value, names)) is not None})
+            if filter.field in OF_DIM and filter.field != "arm":
+                return names.values({str(value) for value in _values(filter)})
     return None
 
 
@@ -363,20 +480,41 @@ def _predicate(filter: Filter, names: _Names, path: str, warnings: list[str]) ->
     return lambda facts: (facts[field] in wanted) != negative
 
 
-_Found = list[tuple[tuple[Any, ...], dict[str, int]]]
+Place = tuple[Any, ...]
+"""Where a window begins, then the values of the dimensions."""
+Of = Callable[[str, Place, Sums], int | float | None]
+"""The value of a metric by its name, of a place and its sums."""
+_Found = list[tuple[Place, Sums]]
 
 
-def _ordered(asked: Query, found: _Found) -> _Found:
+def _metric(columns: Sequence[str], durations: Mapping[Place, list[Durations]]) -> Of:
+    shares = tuple(dict.fromkeys(share for _, _, share in PERCENTILES.values()))
+    known: dict[Place, list[dict[float, float | None]]] = {}
+
+    def of(name: str, place: Place, sums: Sums) -> int | float | None:
+        if name not in PERCENTILES:
+            return METRICS[name].of(dict(zip(columns, sums, strict=True)))
+        if place not in known:
+            known[place] = [dict(zip(shares, values, strict=True)) for _, values in quantiles(durations.get(place, ()), shares)]
+        _, side, share = PERCENTILES[name]
+        return known[place][side][share]
+
+    return of
+
+
+def _ordered(asked: Query, found: _Found, metric: Of) -> _Found:
     """By time and then the first metric, largest first, unless told otherwise."""
 
-    def metric(name: str, sums: Mapping[str, int]) -> float:
-        value = METRICS[name].of(sums)
-        return -1 if value is None else value
+    def by(name: str) -> Callable[[tuple[Place, Sums]], float]:
+        def key(group: tuple[Place, Sums]) -> float:
+            value = metric(name, *group)
+            return -1 if value is None else value
 
-    found.sort(key=lambda group: tuple(map(str, group[0][1:])))
-    found.sort(key=lambda group: metric(asked.metrics[0], group[1]), reverse=True)
-    if asked.granularity:
-        found.sort(key=lambda group: group[0][0])
+        return key
+
+    first = by(asked.metrics[0])
+    # Without a granularity everything begins at 0.
+    found.sort(key=lambda group: (group[0][0], -first(group), *map(str, group[0][1:])))
     if (order := asked.order_by) is not None:
         descending = order.direction == "desc"
         if order.field == "date":
@@ -385,7 +523,7 @@ def _ordered(asked: Query, found: _Found) -> _Found:
             index = asked.dimensions.index(order.field) + 1
             found.sort(key=lambda group: str(group[0][index]), reverse=descending)
         else:
-            found.sort(key=lambda group: metric(order.field, group[1]), reverse=descending)
+            found.sort(key=by(order.field), reverse=descending)
     return found
 
 
@@ -400,9 +538,7 @@ def _limited(found: _Found, asked: Query) -> _Found:
     return kept
 
 
-def _shown(
-    asked: Query, place: Sequence[Any], sums: Mapping[str, int], names: _Names, provider_name: Callable[[str], str]
-) -> dict[str, Any]:
+def _shown(asked: Query, place: Place, sums: Sums, metric: Of, names: _Names, provider_name: Callable[[str], str]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if asked.granularity:
         shown["date"] = _moment(place[0]) if asked.granularity in ("minute", "hour") else day_of(place[0] // DAY_MS).isoformat()
@@ -412,9 +548,9 @@ def _shown(
         else:
             shown[name] = provider_name(value) if name == "provider" else value
     for name in asked.metrics:
-        metric = METRICS[name]
-        value = metric.of(sums)
-        shown[name] = usd_number(int(value or 0)) if metric.format == "currency" else value
+        value = metric(name, place, sums)
+        is_money = name in METRICS and METRICS[name].format == "currency"
+        shown[name] = usd_number(int(value or 0)) if is_money else value
     return shown
 
 

@@ -4,6 +4,7 @@ A route is a line in a table: method, path, what it asks of its caller, and the 
 """
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ from fairlead.control import (
 from fairlead.control.access import Access, Principal, admin_principal, authorise, private_principal
 from fairlead.control.db import scopes
 from fairlead.control.desk import Call, Desk
-from fairlead.control.replies import Refusal, Shape, not_found, shape_of
+from fairlead.control.replies import Refusal, Shape, not_found, shape_of, store_fails
 
 log = logging.getLogger("fairlead.control")
 
@@ -155,6 +156,9 @@ def _endpoint(desk: Desk, methods: dict[str, Resource], identify: Identify) -> C
             return await resource.answer(Call(desk, request, principal))
         except Refusal as refusal:
             return refusal.reply(_shape(request))
+        except sqlite3.OperationalError as error:
+            log.error("%s %s: the database fails: %s", resource.method, resource.path, error)
+            return store_fails(error).reply(_shape(request))
         except Exception:
             log.exception("%s %s failed", resource.method, resource.path)
             return Refusal(500, "server", "internal error; the log has the details").reply(_shape(request))

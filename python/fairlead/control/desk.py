@@ -49,6 +49,7 @@ class Call:
         self.desk = desk
         self.principal = principal or ANONYMOUS
         self._request = request
+        self._is_caught_up = False
 
     @property
     def path(self) -> str:
@@ -98,8 +99,12 @@ class Call:
             raise invalid(f"body: {error}") from None
 
     async def caught_up(self) -> None:
-        """Returns when the database holds all that was settled before this call; 503 when it cannot be brought there."""
+        """Returns when the database holds all that was settled before this call; 503 when it cannot be brought there. Once in a call: one
+        that changes something asks before it does, so that it is not told of a failure afterwards."""
+        if self._is_caught_up:
+            return
         try:
             await self.desk.drainer.catch_up()
+            self._is_caught_up = True
         except Behind as error:
             raise Refusal(503, "server", f"the store is behind the traffic: {error}") from None

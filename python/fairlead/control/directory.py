@@ -171,7 +171,8 @@ class Directory:
 
     def change(self, find: Find, changes: Row, revise: Revise | None = None) -> Key:
         """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `content`, `response_cache`,
-        `models` (a list), `expires_at_ms`, `team`, `user` (names) and limits. Raises what `find` and `revise` raise, `UnknownScope`, `OwnedByFile`."""
+        `models` (a list), `expires_at_ms`, `team`, `user` (names) and limits. Raises what `find` and `revise` raise,
+        `UnknownScope`, `OwnedByFile`."""
         key: Key = self._commit(lambda connection: _told(self._update(connection, find, changes, revise)))
         return key
 

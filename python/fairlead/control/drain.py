@@ -13,8 +13,8 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from fairlead.control.db import Database, end_users, queries
-from fairlead.control.db.queries import ATTEMPT_COLUMNS, DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
-from fairlead.control.db.rollups import NOBODYS_FAULT, Fold, summed, sums
+from fairlead.control.db.queries import ATTEMPT_COLUMNS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
+from fairlead.control.db.rollups import Fold, zone
 from fairlead.control.engine import Batch, Journal, OpenReader, Reader
 
 log = logging.getLogger("fairlead.drain")
@@ -24,8 +24,9 @@ BATCH_RECORDS = 500
 # So many share a commit, which writes each page they touched once. Other writes wait for it: some 80 ms. Who waits for records in it
 # does not.
 TRANSACTION_BATCHES = 8
-# Under load, records wait this long for company. Whoever asks for them is not kept waiting.
-GATHER_SECONDS = 0.15
+# Under load, records wait this long for company: the more share a transaction, the fewer windows each one touches. Whoever asks for them
+# is not kept waiting.
+GATHER_SECONDS = 2.0
 # A wake-up may be lost; this bounds what that costs.
 IDLE_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -117,7 +118,7 @@ class Drainer:
             self._reader = self._open_reader(queries.cursors(connection))
         problems: list[str] = []
         # One for all of them: the more it has seen, the fewer rows each generation costs.
-        fold = Fold()
+        fold = Fold(zone(connection))
         for _ in range(TRANSACTION_BATCHES):
             batch = self._reader.read(BATCH_RECORDS)
             apply(connection, batch, fold)
@@ -205,8 +206,6 @@ def apply(connection: sqlite3.Connection, batch: Batch, fold: Fold) -> None:
         if losses:
             queries.insert_losses(connection, losses)
         fold.take(fresh, attempts)
-        if any(row[_SPLIT] for row in fresh):
-            queries.add_arms(connection, arms_of("split", [row for row in fresh if row[_SPLIT]], attempts))
         if charges := [row for row in map(_end_user_of, fresh) if row[0]]:
             end_users.add(connection, charges)
         queries.touch_keys(connection, _last_used(fresh))
@@ -224,7 +223,6 @@ def _apply_shadows(
     shadows = [row for row in attempts if row[_FLAGS_OF_ATTEMPT] & queries.SHADOW_FLAG]
     _insert(queries.insert_attempts, connection, shadows)
     fold.take_shadows(fresh, shadows)
-    queries.add_arms(connection, arms_of("shadow", fresh, shadows))
 
 
 def _fresh(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
@@ -254,40 +252,8 @@ def _storable(value: Any) -> Any:
 
 _COLUMN = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
 _ID, _KEY, _STARTED = (_COLUMN[name] for name in ("id", "key_id", "started_at_ms"))
-_SPLIT, _OUTCOME, _STREAMED = (_COLUMN[name] for name in ("split", "outcome", "streamed"))
-_CONTENT, _TOTAL = (_COLUMN[name] for name in ("content_us", "total_us"))
-_ERROR_OF_ATTEMPT, _FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("error"), ATTEMPT_COLUMNS.index("flags")
+_FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("flags")
 _end_user_of = itemgetter(*(_COLUMN[name] for name in ("end_user_id", "settled_at_ms", "charged_nanousd")))
-_place = itemgetter(*(_COLUMN[name] for name in ("account_id", "settled_at_ms", "split", "arm")))
-
-
-def arms_of(kind: str, rows: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Sums per account, day, split and arm, in the order of the table."""
-    errors: dict[str, int] = {}
-    for attempt in attempts:
-        if attempt[_ERROR_OF_ATTEMPT] and attempt[_ERROR_OF_ATTEMPT] not in NOBODYS_FAULT:
-            errors[attempt[0]] = errors.get(attempt[0], 0) + 1
-    groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-    for row in rows:
-        account, settled_at_ms, split, arm = _place(row)
-        groups.setdefault((account, settled_at_ms // DAY_MS, kind, split, arm), []).append(row)
-    return [(*place, *_arm_sums(group, errors)) for place, group in groups.items()]
-
-
-def _arm_sums(group: list[tuple[Any, ...]], errors: dict[str, int]) -> tuple[int, ...]:
-    requests, failed, *rest = sums([summed(row) for row in group])
-    completed = [row for row in group if row[_OUTCOME] == "completed"]
-    first_tokens = [row[_CONTENT] for row in group if row[_STREAMED] and row[_CONTENT]]
-    return (
-        requests,
-        len(completed),
-        failed,
-        sum(errors.get(row[_ID], 0) for row in group),
-        *rest,
-        len(first_tokens),
-        sum(first_tokens),
-        sum(row[_TOTAL] for row in completed),
-    )
 
 
 def _last_used(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:

@@ -129,6 +129,7 @@ async def change(call: Call) -> Response:
     revise = wanted.revise if wanted.says_limits() else None
     if not changes and revise is None:
         raise invalid(f"nothing to change: one of {', '.join(Change.__struct_fields__)} is expected")
+    await call.caught_up()
     try:
         key = await asyncio.to_thread(call.desk.directory.change, directory.named(call.place("selector")), changes, revise)
     except (LookupError, directory.OwnedByFile) as error:

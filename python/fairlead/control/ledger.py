@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fairlead.control.db import migrate, queries, rollups
-from fairlead.control.db.queries import ATTEMPT_COLUMNS, GENERATION_COLUMNS, SHADOW_FLAG, Dim, Res
+from fairlead.control.db.queries import GENERATION_COLUMNS, SHADOW_FLAG, Dim, Res
 from fairlead.control.db.rollups import Fold
-from fairlead.control.drain import arms_of
 from fairlead.control.engine import OpenReader
 
 # So many ids are named of what is wrong in the same way; all are counted.
@@ -172,19 +171,15 @@ def _fold_again(connection: sqlite3.Connection, scratch: sqlite3.Connection) -> 
     """Into the scratch database."""
     accounts = connection.execute("SELECT id, name FROM accounts")
     scratch.executemany("INSERT OR IGNORE INTO accounts (id, name, created_at_ms) VALUES (?, ?, 0)", accounts)
-    after = ""
+    after, zone = "", rollups.zone(connection)
     while rows := queries.generations_after(connection, after, rollups.REBUILD_ROWS):
         after = rows[-1][0]
         attempts = queries.attempts_between(connection, rows[0][0], after)
-        own = [attempt for attempt in attempts if not attempt[_FLAGS] & SHADOW_FLAG]
-        fold = Fold()
-        fold.take(rows, own)
+        fold = Fold(zone)
+        fold.take(rows, attempts)
         fold.store(scratch)
-        queries.add_arms(scratch, arms_of("split", [row for row in rows if row[_SPLIT]], own))
 
 
-_FLAGS = ATTEMPT_COLUMNS.index("flags")
-_SPLIT = GENERATION_COLUMNS.index("split")
 _PLACE_OF = "(SELECT model || ' at ' || provider || '/' || endpoint_id FROM usage_places WHERE id = {0})"
 _NAME_OF = "(SELECT name || '/' || part FROM usage_names WHERE id = val)"
 
@@ -199,16 +194,17 @@ class _Table(NamedTuple):
 
 
 # What shadows brought is summed in the window in which they ended, which no row has. Where there are any, `totals` compares their cost.
-_OF_SHADOWS = frozenset({"upstream_cost_nanousd", "errors"})
+_OF_SHADOWS = frozenset({"upstream_cost_nanousd"})
 _VAL = (
-    f"CASE dim WHEN {Dim.PLACE} THEN {_PLACE_OF.format('val')} WHEN {Dim.APP} THEN {_NAME_OF} WHEN {Dim.ARM} THEN {_NAME_OF} ELSE val END"
+    f"CASE WHEN dim = {Dim.PLACE} THEN {_PLACE_OF.format('val')}"
+    f" WHEN dim IN ({', '.join(map(str, rollups.KINDS))}) THEN {_NAME_OF} ELSE val END"
 )
+_NO_SHADOWS = f"dim <> {Dim.SHADOW}"
 _TABLES = (
-    _Table("usage_rollup", "1", ("account_id", "res", "dim", "start_ms", _VAL), queries.ROLLUP_SUMS),
-    _Table("usage_pair", "1", ("account_id", "res", "start_ms", "key_id", _PLACE_OF.format("place_id")), queries.ROLLUP_SUMS),
-    _Table("latency_hist", "1", ("account_id", "res", "metric", "start_ms", _PLACE_OF.format("place_id"), "bin"), ("n",)),
+    _Table("usage_rollup", _NO_SHADOWS, ("account_id", "res", "dim", "start_ms", _VAL), queries.ROLLUP_SUMS),
+    _Table("usage_pair", "1", ("account_id", "res", "dim", "start_ms", _VAL, _PLACE_OF.format("place_id")), queries.ROLLUP_SUMS),
+    _Table("latency_hist", _NO_SHADOWS, ("account_id", "res", "dim", "start_ms", _VAL), ("first_content", "whole")),
     _Table("error_rollup", "1", ("account_id", "res", "start_ms", _PLACE_OF.format("place_id"), "class"), ("n",)),
-    _Table("arm_days", "kind = 'split'", queries.ARM_PLACE, queries.ARM_SUMS),
 )
 
 
@@ -217,9 +213,10 @@ def _compared(connection: sqlite3.Connection, scratch: sqlite3.Connection, table
     has_shadows = connection.execute("SELECT EXISTS (SELECT 1 FROM attempts WHERE flags & ? <> 0)", (SHADOW_FLAG,)).fetchone()[0]
     sums = tuple(name for name in table.sums if name not in _OF_SHADOWS) if has_shadows else table.sums
     where = table.where
-    if "dim" in table.place and queries.count_usage_names(connection, "app") > rollups.MOST_APPS:
-        # Which apps came too late to be counted apart depends on when each came.
-        where += f" AND dim <> {Dim.APP}"
+    for dim, kind in rollups.KINDS.items():
+        if "dim" in table.place and queries.count_usage_names(connection, kind) > rollups.MOST_NAMES:
+            # Which came too late to be counted apart depends on when each came.
+            where += f" AND dim <> {dim}"
     if "res" in table.place:
         pruned = int(queries.meta(connection, rollups.PRUNED) or 0)
         for res, kept_ms in rollups.KEPT_MS.items():

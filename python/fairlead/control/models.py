@@ -16,7 +16,7 @@ from starlette.responses import Response
 from fairlead.config.view import ModelView
 from fairlead.control import health, model_query, model_shapes
 from fairlead.control.db import queries
-from fairlead.control.db.queries import DAY_MS
+from fairlead.control.db.queries import DAY_MS, Dim
 from fairlead.control.db.rollups import spans
 from fairlead.control.desk import Call
 from fairlead.control.replies import invalid, not_found, reply
@@ -141,8 +141,12 @@ async def _ranks(call: Call, sort: str | None) -> Mapping[str, float]:
 def _calls(connection: sqlite3.Connection, first_day: int, last_day: int) -> dict[str, float]:
     """How often each model was called."""
     calls: dict[str, float] = {}
-    for row in queries.usage_rows(connection, spans(first_day * DAY_MS, (last_day + 1) * DAY_MS)):
-        calls[row.model] = calls.get(row.model, 0) + row.requests
+    places = queries.usage_places(connection)
+    for place, sums in queries.sums_by_value(
+        connection, Dim.PLACE, spans(first_day * DAY_MS, (last_day + 1) * DAY_MS, (last_day + 1) * DAY_MS)
+    ).items():
+        model, _, _ = places[place]
+        calls[model] = calls.get(model, 0) + sums["requests"]
     return calls
 
 

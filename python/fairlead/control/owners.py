@@ -101,6 +101,7 @@ def create(kind: str) -> Answer:
             getattr(wanted, "team", ""),
             wanted.revise(Limits()),
         )
+        await call.caught_up()
         made = await _done(lambda: call.desk.directory.create_scope(new))
         return reply({"data": await _one(call, kind, lambda _: made)}, 201)
 
@@ -121,6 +122,7 @@ def change(kind: str) -> Answer:
         revise = wanted.revise if wanted.says_limits() else None
         if not changes and revise is None:
             raise invalid(f"nothing to change: one of {', '.join(body.__struct_fields__)} is expected")
+        await call.caught_up()
         changed = await _done(lambda: call.desk.directory.change_scope(_of_path(call, kind), changes, revise), kind)
         return reply({"data": await _one(call, kind, lambda _: changed)})
 

@@ -42,6 +42,7 @@ _GEMINI_WORDS = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 405: "UNIMPLEMENTED",
     413: "INVALID_ARGUMENT", 500: "INTERNAL", 503: "UNAVAILABLE",
 }  # fmt: skip
+_OF_STATUS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}
 # Others are the operator's alone and have OpenRouter's shape.
 _OTHER_WORDS = _WORDS[400]
 
@@ -67,7 +68,7 @@ class Refusal(Exception):
 
     def reply(self, shape: Shape = Shape.OPENROUTER, extra: Mapping[str, str] | None = None) -> Response:
         """As HTTP, with extra headers."""
-        headers = {"www-authenticate": "Bearer"} if self.status == 401 else {}
+        headers = _OF_STATUS.get(self.status, {})
         return reply(self._body(shape), self.status, headers | dict(extra or {}))
 
     def _body(self, shape: Shape) -> dict[str, Any]:
@@ -109,6 +110,11 @@ def not_found(message: str) -> Refusal:
 def invalid(message: str) -> Refusal:
     """400: the request is wrong and says how."""
     return Refusal(400, "invalid_request", message)
+
+
+def store_fails(error: Exception) -> Refusal:
+    """503: the database does not answer."""
+    return Refusal(503, "server", f"the store does not answer ({error}); try again in a moment")
 
 
 def rfc3339(unix_ms: int | None) -> str | None:

@@ -589,6 +589,7 @@ impl Warden {
             if self.signals.asked() {
                 self.shared.draining.store(true, Ordering::Relaxed);
             }
+            self.give_up_without_a_journal();
             std::thread::sleep(LOOK);
         }
         self.shared.events.ring(Event::Draining);
@@ -612,12 +613,20 @@ impl Warden {
         }
         self.shared.ready.store(false, Ordering::Relaxed);
         self.shared.events.ring(Event::Stopped);
-        if self.signals.asked() {
+        if self.signals.asked() || self.shared.failure.lock().is_some() {
             self.outlive_the_control_plane();
         }
     }
 
-    /// A signal asked the process to end. The control plane finishes its own work and then stops the engine; one that hangs must not
+    /// A write or sync that failed cannot be made good in this process: nobody knows what the disk has. Paid work is refused from that moment
+    /// on; calls under way may end, then the process does, with an error, so that whoever supervises it starts it again.
+    fn give_up_without_a_journal(&self) {
+        if let Some(reason) = self.shared.journal.as_ref().and_then(|journal| journal.failure()) {
+            self.shared.fail(&format!("the journal cannot be trusted any more ({reason}); mend the disk and start again"));
+        }
+    }
+
+    /// The process is to end. The control plane finishes its own work and then stops the engine; one that hangs must not
     /// keep the process, its ports and its lock for ever. Nothing is lost: what SQL has not got yet stays in the journal.
     fn outlive_the_control_plane(&self) {
         let began = Instant::now();

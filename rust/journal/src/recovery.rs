@@ -257,6 +257,9 @@ struct Terminal {
     charge: Option<Charge>,
 }
 
+/// Ids are random enough, and our own: the cheapest hash there is will do.
+type ByGeneration<V> = HashMap<GenerationId, V, foldhash::fast::RandomState>;
+
 /// Sums by scope, id and day.
 #[derive(Default)]
 struct Sums(HashMap<(usize, u64, u64), Sum, foldhash::fast::RandomState>);
@@ -318,7 +321,7 @@ impl Sums {
 /// What SQL has still to take of all segments' settlements. Terminals beside their reservation have been summed while scanning; one that
 /// stands elsewhere counts unless its generation has another one before it.
 fn fold(segments: &[Found], recent_since_ms: u64) -> Vec<Unapplied> {
-    let mut elsewhere: HashMap<GenerationId, Option<Charge>> = HashMap::new();
+    let mut elsewhere: ByGeneration<Option<Charge>> = ByGeneration::default();
     for terminal in segments.iter().flat_map(|found| &found.terminals) {
         elsewhere.entry(terminal.generation).or_insert(terminal.charge);
     }
@@ -357,9 +360,9 @@ impl Stop {
 
 /// Open reservations whose terminal is nowhere, by age, each with its last note; the others tell their segment what to wait for.
 fn match_up(segments: Vec<Found>, holdings: &mut Holdings) -> Vec<Orphan> {
-    let terminals: HashMap<GenerationId, Cursor> =
+    let terminals: ByGeneration<Cursor> =
         segments.iter().flat_map(|found| &found.terminals).map(|terminal| (terminal.generation, terminal.at)).collect();
-    let (mut orphans, mut notes) = (BTreeMap::new(), HashMap::<GenerationId, LastNote>::new());
+    let (mut orphans, mut notes) = (BTreeMap::new(), ByGeneration::<LastNote>::default());
     for found in segments {
         for reserve in found.open {
             let generation = reserve.generation;
@@ -437,8 +440,8 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, recent_since
 impl Found {
     fn read_records(&mut self, bytes: &[u8], size: u64, seed: u32, applied: &Applied, path: &Path) -> Result<(), Error> {
         // Reservations are decoded at the end, when most of them have met their terminal.
-        let mut open: HashMap<GenerationId, &[u8]> = HashMap::new();
-        let mut notes: HashMap<GenerationId, (u32, u8, &[u8])> = HashMap::new();
+        let mut open: ByGeneration<&[u8]> = ByGeneration::default();
+        let mut notes: ByGeneration<(u32, u8, &[u8])> = ByGeneration::default();
         let mut sequence = None;
         let mut resume_at = applied.offset_in(self.id).filter(|offset| *offset <= bytes.len() as u64);
         let mut damaged = false;

@@ -5,15 +5,15 @@ mod sample;
 
 use fairlead_ir::NanoUsd;
 use fairlead_journal::{Cursor, Journal, Options, Reader, Unapplied};
-use fairlead_ledger::{Flags, Scopes, Settle};
+use fairlead_ledger::{Flags, Reach, Reserve, Scopes, Settle};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use sample::{Folder, count, orphan, read_all, reserve, settle};
+use sample::{Folder, count, orphan, progress, read_all, reserve, settle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const DAY_MS: u64 = 86_400_000;
 /// Some of the generations of [`step`] began before, some after.
@@ -198,7 +198,8 @@ fn damage_before_the_cursor_hides_nothing_behind_it() {
     }
 }
 
-/// A start with 1 GiB that SQL has not seen, in the default segments. Under `make proof`, in a release build.
+/// A start with 1 GiB that SQL has not seen, in the default segments, of calls each of which was noted twice under way, and some of which were
+/// under way at the end. Under `make proof`, in a release build.
 #[test]
 fn a_gibibyte_is_folded_in_two_seconds() {
     if count(0, 1) == 0 {
@@ -211,19 +212,41 @@ fn a_gibibyte_is_folded_in_two_seconds() {
     let mut calls = 0;
     while journal.backlog_bytes() < 1 << 30 {
         let writer = &mut writers[(calls % 2) as usize];
-        let mut record = settle(calls);
-        // 1,000 keys of 50 users.
-        record.scopes = Scopes([1, calls % 7 + 1, calls % 50 + 1, calls % 1000 + 1, 0, 0, 0, 0]);
-        writer.reserve(&reserve(calls)).unwrap();
-        writer.settle(&record).unwrap();
+        writer.reserve(&Reserve { scopes: scopes(calls), ..reserve(calls) }).unwrap();
+        writer.progress(&progress(calls, 1)).unwrap();
+        // The call that began this long before ends, with a second note.
+        if let Some(ended) = calls.checked_sub(UNDER_WAY) {
+            writer.progress(&progress(ended, 2)).unwrap();
+            writer.settle(&Settle { scopes: scopes(ended), ..settle(ended) }).unwrap();
+        }
         calls += 1;
     }
     drop(writers);
     journal.sync_and_close().unwrap();
-    let began = Instant::now();
-    let (_journal, recovery) = Journal::open(options, &[]).unwrap();
-    let took = began.elapsed();
-    println!("{} MB, {calls} settlements, {} sums: {took:?}", recovery.scanned_bytes / 1_000_000, recovery.unapplied.len());
-    assert_eq!((recovery.settled, recovery.orphans.len()), (calls, 0));
+    let start = || {
+        let (wall, cpu) = (Instant::now(), cpu_time());
+        let (_journal, recovery) = Journal::open(options.clone(), &[]).unwrap();
+        (cpu_time() - cpu, wall.elapsed(), recovery)
+    };
+    // CPU time of all threads, which is what it takes on one core that has nothing else to do: the machine's other work is nobody's fault.
+    let (took, wall, recovery) = (0..3).map(|_| start()).min_by_key(|(took, _, _)| *took).unwrap();
+    println!("{} MB, {calls} calls, {} sums: {took:?} of CPU in {wall:?}", recovery.scanned_bytes / 1_000_000, recovery.unapplied.len());
+    assert_eq!((recovery.settled, recovery.orphans.len() as u64), (calls - UNDER_WAY, UNDER_WAY));
+    assert!(recovery.orphans.iter().all(|orphan| matches!(orphan.reach, Some(Reach::Content(_)))), "each was noted");
     assert!(took.as_secs() < 2, "{took:?}");
+}
+
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the struct it is given, which lives through it.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Calls under way at once, an even number: each is settled by the writer that reserved it.
+const UNDER_WAY: u64 = 1000;
+
+/// Those of 1,000 keys, 50 users and 7 teams.
+fn scopes(call: u64) -> Scopes {
+    Scopes([1, call % 7 + 1, call % 50 + 1, call % 1000 + 1, 0, 0, 0, 0])
 }

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod histogram;
 pub mod hold;
 pub mod record;
 pub mod reserve;
+pub mod rollup;
 pub mod settle;
 mod sync;
 

@@ -5,6 +5,7 @@ mod journal;
 mod library;
 mod limits;
 mod replay;
+mod rollup;
 mod simulator;
 mod sse;
 mod tokens;
@@ -27,6 +28,8 @@ mod _native {
     use super::limits::{Bucket, Concurrency, Window, take_all};
     #[pymodule_export]
     use super::replay::Replay;
+    #[pymodule_export]
+    use super::rollup::{RollupFold, add_histograms, quantiles_ms};
     #[pymodule_export]
     use super::simulator::Simulator;
     #[pymodule_export]

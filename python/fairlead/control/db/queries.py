@@ -49,6 +49,9 @@ class Res:
     HOUR = 2
     DAY = 3
     MONTH = 4
+    ZONE_DAY = 5
+    ZONE_MONTH = 6
+    """Of the reporting zone, where that is not UTC."""
 
 
 class Dim:
@@ -61,7 +64,9 @@ class Dim:
     USER = 4
     APP = 5
     ARM = 6
-    ALL = range(7)
+    PRESET = 7
+    SHADOW = 8
+    ALL = range(9)
 
 
 Span = tuple[int, int, int]
@@ -109,23 +114,6 @@ class Usage(msgspec.Struct, frozen=True):
     monthly: int = 0
 
 
-class UsageRow(msgspec.Struct, frozen=True):
-    """Sums of one group of generations. `prompt_tokens` excludes cached ones, `completion_tokens` includes reasoning."""
-
-    key_id: int
-    model: str
-    provider: str
-    requests: int
-    failed: int
-    prompt_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int
-    charged_nanousd: int
-    upstream_cost_nanousd: int
-
-
 class ActivityRow(msgspec.Struct, frozen=True):
     """What an account did in a day at a place. `prompt_tokens` includes those from and for the cache."""
 
@@ -139,27 +127,6 @@ class ActivityRow(msgspec.Struct, frozen=True):
     completion_tokens: int
     reasoning_tokens: int
     cached_tokens: int
-
-
-class ArmRow(msgspec.Struct, frozen=True):
-    """Sums of the generations of one arm of a split, or of the shadows of one model at another. Times are sums, in microseconds."""
-
-    name: str
-    arm: str
-    requests: int
-    completed: int
-    failed: int
-    errors: int
-    prompt_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int
-    charged_nanousd: int
-    upstream_cost_nanousd: int
-    first_tokens: int
-    first_token_us: int
-    completed_us: int
 
 
 Row = dict[str, Any]
@@ -367,7 +334,8 @@ USAGE_SUMS = (
     "requests", "failed", "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens",
     "charged_nanousd", "upstream_cost_nanousd",
 )  # fmt: skip
-ROLLUP_SUMS = (*USAGE_SUMS, "retried", "streamed_tokens", "streaming_us")
+SUMMED = (*USAGE_SUMS, "retried")
+ROLLUP_SUMS = (*SUMMED, "streamed_tokens", "streaming_us")
 """What rollups sum. `streamed_tokens` came in `streaming_us` microseconds after the first content of their streams."""
 
 
@@ -381,8 +349,7 @@ def _adding(table: str, place: Sequence[str], sums: Sequence[str]) -> str:
 
 
 _ADD_ROLLUPS = _adding("usage_rollup", ("res", "account_id", "dim", "start_ms", "val"), ROLLUP_SUMS)
-_ADD_PAIRS = _adding("usage_pair", ("res", "account_id", "start_ms", "key_id", "place_id"), ROLLUP_SUMS)
-_ADD_BINS = _adding("latency_hist", ("res", "account_id", "metric", "start_ms", "place_id", "bin"), ("n",))
+_ADD_PAIRS = _adding("usage_pair", ("res", "account_id", "dim", "start_ms", "val", "place_id"), ROLLUP_SUMS)
 _ADD_ERRORS = _adding("error_rollup", ("res", "account_id", "start_ms", "place_id", "class"), ("n",))
 
 
@@ -392,13 +359,27 @@ def add_rollups(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -
 
 
 def add_pairs(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds to `usage_pair`: resolution, account, start, key, place, then `ROLLUP_SUMS`."""
+    """Adds to `usage_pair`: resolution, account, dimension, start, value, place, then `ROLLUP_SUMS`."""
     connection.executemany(_ADD_PAIRS, rows)
 
 
-def add_bins(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds to `latency_hist`: resolution, account, metric, start, place, bin, count."""
-    connection.executemany(_ADD_BINS, rows)
+_WINDOW = ("res", "account_id", "dim", "start_ms", "val")
+_SELECT_DURATIONS = f"SELECT first_content, whole FROM latency_hist WHERE {' AND '.join(f'{name} = ?' for name in _WINDOW)}"  # noqa: S608
+_SET_DURATIONS = (
+    f"INSERT INTO latency_hist ({', '.join(_WINDOW)}, first_content, whole) VALUES ({', '.join('?' * (len(_WINDOW) + 2))})"  # noqa: S608
+    f" ON CONFLICT ({', '.join(_WINDOW)}) DO UPDATE SET first_content = excluded.first_content, whole = excluded.whole"
+)
+
+
+def durations(connection: sqlite3.Connection, window: Sequence[int]) -> tuple[bytes, bytes] | None:
+    """The histograms of a window: resolution, account, dimension, start, value."""
+    found: tuple[bytes, bytes] | None = connection.execute(_SELECT_DURATIONS, window).fetchone()
+    return found
+
+
+def set_durations(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Stores histograms in place of those that stand there: resolution, account, dimension, start, value, first content, whole."""
+    connection.executemany(_SET_DURATIONS, rows)
 
 
 def add_errors(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -440,14 +421,11 @@ def prune_rollups(connection: sqlite3.Connection, res: int, before_ms: int) -> N
     accounts = [int(row[0]) for row in connection.execute("SELECT id FROM accounts")]
     for account in accounts:
         for dim in Dim.ALL:
-            connection.execute(
-                "DELETE FROM usage_rollup WHERE account_id = ? AND res = ? AND dim = ? AND start_ms < ?", (account, res, dim, before_ms)
-            )
-        for metric in (0, 1):
-            connection.execute(
-                "DELETE FROM latency_hist WHERE account_id = ? AND res = ? AND metric = ? AND start_ms < ?",
-                (account, res, metric, before_ms),
-            )
+            for table in ("usage_rollup", "latency_hist"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE account_id = ? AND res = ? AND dim = ? AND start_ms < ?",  # noqa: S608
+                    (account, res, dim, before_ms),
+                )
         connection.execute("DELETE FROM error_rollup WHERE account_id = ? AND res = ? AND start_ms < ?", (account, res, before_ms))
 
 
@@ -461,16 +439,6 @@ def attempts_between(connection: sqlite3.Connection, first: str, last: str) -> l
     """The attempts of generations with ids from one to another, in order."""
     statement = f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempts WHERE generation_id BETWEEN ? AND ? ORDER BY generation_id, n"  # noqa: S608
     return connection.execute(statement, (first, last)).fetchall()
-
-
-ARM_PLACE = ("account_id", "day", "kind", "name", "arm")
-ARM_SUMS = tuple(name for name in ArmRow.__struct_fields__ if name not in ARM_PLACE)
-_ADD_ARMS = _adding("arm_days", ARM_PLACE, ARM_SUMS)
-
-
-def add_arms(connection: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds sums to `arm_days`: account, day, kind, name, arm, then the sums in the order of the table."""
-    connection.executemany(_ADD_ARMS, rows)
 
 
 def known_shadows(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
@@ -495,12 +463,6 @@ def touch_keys(connection: sqlite3.Connection, last_used: Iterable[tuple[int, in
 
 # Every account, so that the primary key serves where none is named.
 _OF_ACCOUNTS = "FROM accounts CROSS JOIN {0} ON {0}.account_id = accounts.id"
-
-
-def _within(table: str, spans: Sequence[Span]) -> tuple[str, list[int]]:
-    """The condition that a window lies in one of the spans, and its values; the condition of no span is false."""
-    condition = f"({table}.res = ? AND {table}.start_ms >= ? AND {table}.start_ms < ?)"
-    return " OR ".join([condition] * len(spans)) or "0", [value for span in spans for value in span]
 
 
 def usage_by_key(connection: sqlite3.Connection, days: tuple[int, int, int], key_id: int | None = None) -> dict[int, Usage]:
@@ -556,52 +518,92 @@ def usage_of_account(connection: sqlite3.Connection, account: int) -> int:
     return int(connection.execute(statement, (account, Res.MONTH, Dim.TOTAL)).fetchone()[0])
 
 
-def usage_rows(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[UsageRow]:
-    """Sums by key, model and provider over days and months, dearest first."""
-    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
-    within, values = _within("usage_pair", spans)
-    # By place first: a place's number is cheaper to group by than its names.
-    rows = connection.execute(
-        f"SELECT key_id, model, provider, {sums} FROM (SELECT key_id, place_id, {', '.join(f'SUM({n}) AS {n}' for n in USAGE_SUMS)}"  # noqa: S608
-        f" {_OF_ACCOUNTS.format('usage_pair')} AND ({within}) GROUP BY key_id, place_id)"
-        " JOIN usage_places ON usage_places.id = place_id"
-        " GROUP BY key_id, model, provider ORDER BY SUM(charged_nanousd) DESC, key_id, model, provider",
-        values,
+_SUMMED = ", ".join(f"SUM({name}) AS {name}" for name in SUMMED)
+
+
+def sums_by_value(connection: sqlite3.Connection, dim: int, spans: Sequence[Span]) -> dict[int, dict[str, int]]:
+    """Value of a dimension → its sums over spans, of all accounts."""
+    windows, values = _windows("usage_rollup", f"val, {', '.join(SUMMED)}", dim, spans)
+    rows = connection.execute(f"SELECT val, {_SUMMED} FROM ({windows}) GROUP BY val", values)  # noqa: S608
+    return {value: dict(zip(SUMMED, found, strict=True)) for value, *found in rows}
+
+
+def sums_by_start(connection: sqlite3.Connection, dim: int, spans: Sequence[Span]) -> list[tuple[int, dict[str, int]]]:
+    """Where windows begin and their sums, of all accounts and values, oldest first."""
+    windows, values = _windows("usage_rollup", f"start_ms, {', '.join(SUMMED)}", dim, spans)
+    rows = connection.execute(f"SELECT start_ms, {_SUMMED} FROM ({windows}) GROUP BY start_ms ORDER BY start_ms", values)  # noqa: S608
+    return [(start_ms, dict(zip(SUMMED, found, strict=True))) for start_ms, *found in rows]
+
+
+def durations_by(connection: sqlite3.Connection, column: str, dim: int, spans: Sequence[Span]) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Value of a dimension (`val`), or where windows begin (`start_ms`) → the histograms of the windows in spans, of all accounts."""
+    windows, values = _windows("latency_hist", f"{column}, first_content, whole", dim, spans)
+    found: dict[int, list[tuple[bytes, bytes]]] = {}
+    for group, first_content, whole in connection.execute(windows, values):
+        found.setdefault(group, []).append((first_content, whole))
+    return found
+
+
+def top_pairs(
+    connection: sqlite3.Connection, dim: int, what: Sequence[str], spans: Sequence[Span], limit: int
+) -> list[tuple[int, int, dict[str, int]]]:
+    """Value of a dimension, a place that has its `what` (`model`, `provider`), and their sums over spans, of all accounts; the dearest."""
+    same = " AND ".join(f"other.{name} = usage_places.{name}" for name in what)
+    # By one number: that is cheaper to group by than two, or by names. Places are few. First those that are shown, by what they cost alone.
+    heads = (
+        f"WITH heads AS MATERIALIZED (SELECT id, (SELECT MIN(other.id) FROM usage_places AS other WHERE {same}) AS head FROM usage_places)"  # noqa: S608
     )
-    return [UsageRow(*row) for row in rows]
-
-
-def usage_by_day(connection: sqlite3.Connection, first_ms: int, end_ms: int) -> list[tuple[int, Row]]:
-    """Where days begin and their sums, oldest first."""
-    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
-    rows = connection.execute(
-        f"SELECT start_ms, {sums} {_OF_ACCOUNTS.format('usage_rollup')} AND res = ? AND dim = ? AND start_ms >= ? AND start_ms < ?"
-        " GROUP BY start_ms ORDER BY start_ms",
-        (Res.DAY, Dim.TOTAL, first_ms, end_ms),
-    )
-    return [(start_ms, dict(zip(USAGE_SUMS, found, strict=True))) for start_ms, *found in rows]
-
-
-def usage_by_app(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[tuple[str, Row]]:
-    """Apps and their sums over days and months, the dearest first; last, without a name, calls that name none."""
-    sums = ", ".join(f"SUM({name})" for name in USAGE_SUMS)
-    within, values = _within("usage_rollup", spans)
-    of_accounts = _OF_ACCOUNTS.format("usage_rollup")
-    named = connection.execute(
-        f"SELECT usage_names.name, {sums} {of_accounts} AND dim = ? AND ({within})"
-        " JOIN usage_names ON usage_names.id = val GROUP BY val ORDER BY SUM(charged_nanousd) DESC, usage_names.name",
-        (Dim.APP, *values),
+    windows, values = _windows("usage_pair", "val, place_id, charged_nanousd", dim, spans)
+    dearest = connection.execute(
+        f"{heads} SELECT val, head FROM ({windows}) JOIN heads ON heads.id = place_id"  # noqa: S608
+        " GROUP BY val << 24 | head ORDER BY SUM(charged_nanousd) DESC, val, head LIMIT ?",
+        (*values, limit),
     ).fetchall()
-    total = connection.execute(f"SELECT {sums} {of_accounts} AND dim = ? AND ({within})", (Dim.TOTAL, *values)).fetchone()
-    found = [(name, dict(zip(USAGE_SUMS, amounts, strict=True))) for name, *amounts in named]
-    rest = {name: (amount or 0) - sum(sums[name] for _, sums in found) for name, amount in zip(USAGE_SUMS, total, strict=True)}
-    return [*found, *([("", rest)] if any(rest.values()) else [])]
+    if not dearest:
+        return []
+    # Then all that those did: looked up one by one where they are few.
+    same_head = f"SELECT id, (SELECT MIN(other.id) FROM usage_places AS other WHERE {same}) FROM usage_places"  # noqa: S608
+    places: dict[int, list[int]] = {}
+    for place, head in connection.execute(same_head):
+        places.setdefault(head, []).append(place)
+    wanted = ", ".join(f"({value}, {place}, {head})" for value, head in dearest for place in places[head])
+    of_total, values = _windows("usage_rollup", "res, start_ms", Dim.TOTAL, spans)
+    found = connection.execute(f"SELECT DISTINCT res, start_ms FROM ({of_total})", values)  # noqa: S608
+    windows = ", ".join(f"({res}, {start})" for res, start in found)
+    rows = connection.execute(
+        f"WITH wanted(value, place, head) AS (VALUES {wanted}), windows(of, start) AS (VALUES {windows})"  # noqa: S608
+        f" SELECT value, head, {_SUMMED} FROM accounts CROSS JOIN wanted CROSS JOIN windows CROSS JOIN usage_pair"
+        " WHERE account_id = accounts.id AND res = windows.of AND dim = ? AND start_ms = windows.start AND val = value AND place_id = place"
+        " GROUP BY value, head",
+        (dim,),
+    )
+    sums = {(value, head): dict(zip(SUMMED, found, strict=True)) for value, head, *found in rows}
+    return [(value, head, sums[value, head]) for value, head in dearest]
+
+
+def _windows(table: str, columns: str, dim: int, spans: Sequence[Span]) -> tuple[str, list[int]]:
+    """The statement that selects the windows of spans, of all accounts, and its values. One SELECT for each span: with OR the key would
+    serve for none."""
+    select = f"SELECT {columns} {_OF_ACCOUNTS.format(table)} AND res = ? AND dim = ? AND start_ms >= ? AND start_ms < ?"
+    if not spans:
+        return f"SELECT {columns} FROM {table} WHERE 0", []  # noqa: S608
+    return " UNION ALL ".join([select] * len(spans)), [value for res, start, end in spans for value in (res, dim, start, end)]
+
+
+def durations_of(
+    connection: sqlite3.Connection, account: int, dim: int, span: Span, only: Sequence[int] | None = None
+) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Start, value and histograms of every window in a span, of these values unless None."""
+    where, values = _span("latency_hist", account, dim, span)
+    return connection.execute(f"SELECT start_ms, val, first_content, whole FROM latency_hist WHERE {where}{_among('val', only)}", values)  # noqa: S608
 
 
 def activity_rows(connection: sqlite3.Connection, account: int, key: int | None, span: Span) -> list[ActivityRow]:
     """An account's days by place, or those of one key of it: newest first, then by model. Without shadows, and without calls for which
     nobody was asked."""
-    table, place, where = ("usage_rollup", "val", f"dim = {Dim.PLACE}") if key is None else ("usage_pair", "place_id", "key_id = ?")
+    table, place, where = (
+        ("usage_rollup", "val", f"dim = {Dim.PLACE}") if key is None else ("usage_pair", "place_id", f"dim = {Dim.KEY} AND val = ?")
+    )
     rows = connection.execute(
         "SELECT start_ms, model, provider, endpoint_id, requests, charged_nanousd,"  # noqa: S608
         " prompt_tokens + cache_read_tokens + cache_write_tokens, completion_tokens, reasoning_tokens, cache_read_tokens"
@@ -613,31 +615,64 @@ def activity_rows(connection: sqlite3.Connection, account: int, key: int | None,
     return [ActivityRow(*row) for row in rows]
 
 
-def rollup_sums(connection: sqlite3.Connection, account: int, dim: int, span: Span, by_window: bool) -> Iterator[tuple[Any, ...]]:
-    """Start, value and `ROLLUP_SUMS` of a dimension; added up over the span, whose beginning is then the start, unless by window."""
-    where = "WHERE account_id = ? AND res = ? AND dim = ? AND start_ms >= ? AND start_ms < ?"
-    values = (account, span[0], dim, span[1], span[2])
-    if by_window:
-        return connection.execute(f"SELECT start_ms, val, {', '.join(ROLLUP_SUMS)} FROM usage_rollup {where}", values)  # noqa: S608
-    sums = ", ".join(f"SUM({name})" for name in ROLLUP_SUMS)
-    return connection.execute(f"SELECT MIN(start_ms), val, {sums} FROM usage_rollup {where} GROUP BY val", values)  # noqa: S608
+def rollup_sums(
+    connection: sqlite3.Connection,
+    account: int,
+    dim: int,
+    span: Span,
+    sums: Sequence[str],
+    by_window: bool,
+    only: Sequence[int] | None = None,
+) -> Iterator[tuple[Any, ...]]:
+    """Start, value and these sums of a dimension, of these values unless None; added up over the span, whose beginning is then the start,
+    unless by window."""
+    where, values = _span("usage_rollup", account, dim, span)
+    return connection.execute(_selected("usage_rollup", ("val",), sums, where + _among("val", only), by_window), values)
 
 
 def pair_sums(
-    connection: sqlite3.Connection, account: int, span: Span, by_window: bool, keys: Iterable[int] | None = None
+    connection: sqlite3.Connection,
+    account: int,
+    dim: int,
+    span: Span,
+    sums: Sequence[str],
+    by_window: bool,
+    starts: Sequence[int],
+    only: Sequence[int] | None = None,
+    places: Sequence[int] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
-    """Start, key, place and `ROLLUP_SUMS` of pairs, as `rollup_sums`; of these keys only, unless None."""
-    where = "WHERE account_id = ? AND res = ? AND start_ms >= ? AND start_ms < ?"
-    values = [account, *span]
-    if keys is not None:
-        values += keys
-        where += f" AND key_id IN ({', '.join('?' * (len(values) - 4))})"
+    """Start, value, place and these sums of pairs, as `rollup_sums`; of these values and places only, unless None. `starts` are where the
+    windows of the span begin."""
+    among = _among("val", only) + _among("place_id", places)
+    if only is not None and starts:
+        # Window by window: the planner would rather read all of a longer time than look these values up in each.
+        windows = f"WITH windows(start) AS (VALUES {', '.join(f'({start})' for start in starts)})"
+        where = f"account_id = ? AND res = ? AND dim = ? AND start_ms = windows.start{among}"
+        of_windows = _selected("windows CROSS JOIN usage_pair", ("val", "place_id"), sums, where, by_window)
+        return connection.execute(f"{windows} {of_windows}", (account, span[0], dim))
+    source = "usage_pair"
+    where, values = _span("usage_pair", account, dim, span)
+    if dim == Dim.KEY and span[0] == Res.MONTH and places is not None:
+        # With the index's own condition in words.
+        source, where = "usage_pair INDEXED BY usage_pair_place", f"{where} AND dim = {Dim.KEY} AND res = {Res.MONTH}"
+    return connection.execute(_selected(source, ("val", "place_id"), sums, where + among, by_window), values)
+
+
+def _span(table: str, account: int, dim: int, span: Span) -> tuple[str, tuple[int, ...]]:
+    where = f"{table}.account_id = ? AND res = ? AND dim = ? AND start_ms >= ? AND start_ms < ?"
+    return where, (account, span[0], dim, *span[1:])
+
+
+def _among(column: str, values: Sequence[int] | None) -> str:
+    """Numbers of ours, as they are: there may be more than can be bound."""
+    return "" if values is None else f" AND {column} IN ({', '.join(map(str, values))})"
+
+
+def _selected(table: str, place: Sequence[str], sums: Sequence[str], where: str, by_window: bool) -> str:
     if by_window:
-        statement = f"SELECT start_ms, key_id, place_id, {', '.join(ROLLUP_SUMS)} FROM usage_pair {where}"  # noqa: S608
-    else:
-        sums = ", ".join(f"SUM({name})" for name in ROLLUP_SUMS)
-        statement = f"SELECT MIN(start_ms), key_id, place_id, {sums} FROM usage_pair {where} GROUP BY key_id, place_id"  # noqa: S608
-    return connection.execute(statement, values)
+        return f"SELECT start_ms, {', '.join((*place, *sums))} FROM {table} WHERE {where}"  # noqa: S608
+    added = ", ".join(f"SUM({name})" for name in sums)
+    return f"SELECT MIN(start_ms), {', '.join(place)}, {added} FROM {table} WHERE {where} GROUP BY {', '.join(place)}"  # noqa: S608
 
 
 def usage_places(connection: sqlite3.Connection) -> dict[int, tuple[str, str, int]]:
@@ -652,19 +687,14 @@ def usage_names(connection: sqlite3.Connection, kind: str) -> dict[int, tuple[st
     return {id: (name, part) for id, name, part in rows}
 
 
+def owner_names(connection: sqlite3.Connection, who: str) -> dict[int, str]:
+    """Id → name of every `team` or `user` there ever was."""
+    return dict(connection.execute(f"SELECT id, name FROM {who}s").fetchall())  # noqa: S608
+
+
 def keys_of_account(connection: sqlite3.Connection, account: int) -> list[tuple[int, str, str]]:
     """Id, name and public hash of an account's keys, deleted ones included."""
     return connection.execute("SELECT id, name, public_hash FROM keys WHERE account_id = ? ORDER BY id", (account,)).fetchall()
-
-
-def arm_rows(connection: sqlite3.Connection, kind: str, first_day: int, last_day: int) -> list[ArmRow]:
-    """Sums by split and arm, or by model and shadow, over whole UTC days, both ends included."""
-    sums = ", ".join(f"SUM({name})" for name in ARM_SUMS)
-    rows = connection.execute(
-        f"SELECT name, arm, {sums} FROM arm_days WHERE kind = ? AND day BETWEEN ? AND ? GROUP BY name, arm ORDER BY name, arm",  # noqa: S608
-        (kind, first_day, last_day),
-    )
-    return [ArmRow(*row) for row in rows]
 
 
 # --- generations ----------------------------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ impl Call {
         };
         worker.journal.borrow_mut().reserve(&reservation).map_err(|error| {
             worker.counters.journal_failures.add(1);
-            Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal cannot take this call: {error}"))
+            Failure::store(format!("the usage journal cannot take this call: {error}"))
         })?;
         worker.counters.reserved_nanousd.add(reserved.0.unsigned_abs());
         let mut call = Call::new(admitted, journey, leg, intake, (reserved, prompt_tokens_estimate), began);
@@ -540,7 +540,7 @@ impl Call {
         self.durable = self.worker.journal.borrow().durable();
         written.map(|()| bill).map_err(|error| {
             self.worker.counters.journal_failures.add(1);
-            Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal could not record this call: {error}"))
+            Failure::store(format!("the usage journal could not record this call: {error}"))
         })
     }
 

@@ -9,6 +9,9 @@ use http::HeaderValue;
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
+/// After so long a full disk may have room again, or another process may have taken this one's place.
+const STORE_RETRY_SECONDS: u64 = 5;
+
 /// The record's word for a call that a stop of the process ended.
 pub(crate) const SHUTTING_DOWN: &str = "shutting_down";
 
@@ -92,6 +95,13 @@ impl Failure {
     /// The process stops.
     pub(crate) fn draining() -> Failure {
         Failure::new(ErrorKind::Draining, "the gateway is shutting down").word(SHUTTING_DOWN)
+    }
+
+    /// What must be kept cannot be, for now: nobody is served for nothing, and nobody is told that it was his fault.
+    pub(crate) fn store(message: impl Into<String>) -> Failure {
+        let mut failure = Failure::new(ErrorKind::StoreUnavailable, message);
+        failure.hint("retry-after", STORE_RETRY_SECONDS);
+        failure
     }
 
     pub(crate) fn word(mut self, word: &'static str) -> Failure {

@@ -117,5 +117,5 @@ async fn exchange(socket: &str, outgoing: &Outgoing) -> Result<Response<ReplyBod
 
 fn unavailable(error: ExchangeError) -> Failure {
     let message = format!("the control plane does not answer ({}); inference is not affected, try again in a moment", error.word());
-    Failure::new(ErrorKind::StoreUnavailable, message).word("control_unavailable")
+    Failure::store(message).word("control_unavailable")
 }

@@ -290,7 +290,7 @@ async fn infer(
     }
     if !worker.shared.can_record() {
         let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
-        return Err(Failure::new(ErrorKind::StoreUnavailable, message));
+        return Err(Failure::store(message));
     }
     passage::enter(worker, &snapshot, &mut journey, payers, &intake, worker.unix_ms_at(arrival.began))?;
     journey.ended = recorder.as_ref().map(|recorder| recorder.ended());

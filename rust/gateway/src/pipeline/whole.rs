@@ -80,9 +80,9 @@ async fn finish(mut call: Box<Call>, mut sending: Sending, mut headers: HeaderMa
 /// Until the settlement is on the disk, where that is asked for.
 async fn durable(call: &mut Call) -> Result<(), Failure> {
     match call.durable.take() {
-        Some(durable) => durable.await.map_err(|error| {
-            Failure::new(ErrorKind::StoreUnavailable, format!("whether the usage journal has kept this call is not certain: {error}"))
-        }),
+        Some(durable) => {
+            durable.await.map_err(|error| Failure::store(format!("whether the usage journal has kept this call is not certain: {error}")))
+        }
         None => Ok(()),
     }
 }
