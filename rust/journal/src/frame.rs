@@ -211,7 +211,7 @@ mod tests {
             (0, 1, None),
             (3, 1, Some(Kind::Progress)),
             (3, 2, Some(Kind::Progress)),
-            (3, 2, None),
+            (3, 3, None),
             (4, 1, None),
         ] {
             assert_eq!(known(kind, version), expected, "kind {kind} version {version}");
