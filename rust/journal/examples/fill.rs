@@ -105,6 +105,8 @@ fn settle(call: u64, at_ms: u64, keys: u64, models: u64, random: &mut dyn FnMut(
         arm: String::new(),
         preset: String::new(),
         preset_version: String::new(),
+        hit: None,
+        particulars: fairlead_ledger::Particulars::default(),
     }
 }
 
