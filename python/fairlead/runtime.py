@@ -26,7 +26,7 @@ from fairlead import __version__, config
 from fairlead.catalog import current
 from fairlead.config import Compiled, ConfigKey, ConfigTeam, ConfigUser, Loaded, Mistakes, report
 from fairlead.config.schema import Server
-from fairlead.control import place, secret, spending
+from fairlead.control import place, secret, spending, trail
 from fairlead.control.app import admin_app, private_app
 from fairlead.control.db import Database, SchemaError, queries
 from fairlead.control.desk import Desk
@@ -35,6 +35,7 @@ from fairlead.control.drain import Drainer
 from fairlead.control.engine import Engine, Reader
 from fairlead.control.hosting import HostError, tcp_host, unix_host
 from fairlead.control.offer import Offer
+from fairlead.control.operator.gate import Gate
 from fairlead.control.place import PlaceError
 from fairlead.control.sign_in import SignIns
 from fairlead.control.upkeep import Upkeep
@@ -268,6 +269,10 @@ class Process:
             await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
             self.loaded, self.compiled = loaded, compiled
+            self._desk.gate.admin_urls = tuple(compiled.server.admin_urls)
+            at_ms, said = time.time_ns() // 1_000_000, {"version": self._version}
+            target = ("config", self._version, str(loaded.path or ""))
+            await self.database.write(lambda connection: trail.note(connection, at_ms, "config.reload", target, None, said))
             later = [f"server.{name}" for name in AT_START_ONLY if getattr(self._started.server, name) != getattr(compiled.server, name)]
             if self._started.storage != compiled.storage:
                 later.append("storage.durability")
@@ -389,6 +394,7 @@ class Process:
             sign_ins=self._sign_ins.states,
             credits=self.compiled.credits,
             alerts=self.compiled.alerts,
+            gate=Gate(self._secret, lambda: time.time_ns() // 1_000_000, tuple(self.compiled.server.admin_urls)),
             facts={
                 "version": __version__,
                 "native_version": self._native.__version__,
@@ -466,6 +472,7 @@ class Process:
             "version": __version__,
             "data": f"{'https' if self.compiled.server.tls else 'http'}://{self.engine.address}",
             "admin": f"http://{_joined(*self.admin)}",
+            "login": f"http://{_joined(*self.admin)}/login#code={self._desk.gate.new_code()}",
             "data_dir": str(self.data_dir),
             "config": str(self.loaded.path) if self.loaded.path else None,
             "key": self._first_key,
@@ -483,10 +490,11 @@ class Process:
 
 def banner(facts: Mapping[str, Any], compiled: Compiled) -> Iterable[str]:
     """What a person sees at the start."""
-    local = facts["data"].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    local = _local(facts["data"])
     yield f"Fairlead {facts['version']}"
     yield f"  traffic  {facts['data']}   OpenAI {local}/v1 · Anthropic {local} · OpenRouter {local}/api/v1"
     yield f"  admin    {facts['admin']}"
+    yield f"  log in   {_local(facts['login'])}   (once, within ten minutes)"
     yield f"  data     {facts['data_dir']}"
     yield f"  config   {facts['config'] or 'none: defaults'}, {_counted(compiled)}"
     if facts["key"]:
@@ -503,6 +511,10 @@ def banner(facts: Mapping[str, Any], compiled: Compiled) -> Iterable[str]:
             yield f"    -H 'Content-Type: application/json' -d '{body}'"
     yield ""
     yield f"ready in {facts['ready_ms'] / 1000:.2f} s"
+
+
+def _local(url: str) -> str:
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _owned(compiled: Compiled) -> tuple[tuple[ConfigKey, ...], tuple[ConfigTeam, ...], tuple[ConfigUser, ...], bool]:

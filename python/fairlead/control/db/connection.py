@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,7 +86,8 @@ class Database:
         self._stop_threads()
 
     def _submit(self, work: Work[T], after_commit: Callable[[T], object] | None) -> Future[T]:
-        return self._writer.submit(self._write, work, after_commit)
+        # The context says who acts (`trail`).
+        return self._writer.submit(copy_context().run, self._write, work, after_commit)
 
     def _write(self, work: Work[T], after_commit: Callable[[T], object] | None) -> T:
         result = transact(self._connection, work)
