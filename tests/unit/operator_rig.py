@@ -1,6 +1,7 @@
 """The admin port in a test: people who log in with a browser, scripts with the token, and a clock that stands still."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,11 +29,31 @@ PASSWORD = "correct horse battery"
 ROLES = ("viewer", "member", "admin", "owner")
 
 
+async def as_described(response: httpx.Response) -> None:
+    """Every good reply has the shape that its route's description says."""
+    method, path = response.request.method, response.request.url.path
+    matching = [resource for resource in ADMIN if resource.method == method and re.fullmatch(_pattern(resource.path), path)]
+    # A path without a name in it wins, as in the router.
+    matching.sort(key=lambda resource: resource.path.count("{"))
+    if response.status_code >= 300 or not matching or matching[0].reply is None:
+        return
+    if response.headers["content-type"].startswith("application/json"):
+        assert response.status_code in (matching[0].status, 200), (method, path, response.status_code)
+        msgspec.json.decode(await response.aread(), type=matching[0].reply)
+
+
+def _pattern(path: str) -> str:
+    return re.sub(r"\{\w+(:path)?\}", lambda name: "(.+)" if name[1] else "([^/]+)", path)
+
+
+CHECKED = {"response": [as_described]}
+
+
 class Browser:
     """A page of the console: its cookies, its origin, its CSRF token."""
 
     def __init__(self, app: Any, origin: str = ORIGIN) -> None:
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=origin)
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=origin, event_hooks=CHECKED)
         self.headers = {"origin": origin, "sec-fetch-site": "same-origin", "content-type": "application/json"}
 
     async def log_in(self, **body: Any) -> httpx.Response:
@@ -64,7 +85,9 @@ class Port:
             {"version": "0"}, gate=Gate(SECRET, lambda: self.now_ms),
         )  # fmt: skip
         self.app = admin_app(self.desk)
-        self.script = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://anywhere", headers=BEARER)
+        self.script = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://anywhere", headers=BEARER, event_hooks=CHECKED
+        )
         self.socket = httpx.AsyncClient(transport=httpx.ASGITransport(private_app(self.desk)), base_url="http://control")
 
     async def _reload(self) -> str:

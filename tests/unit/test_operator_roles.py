@@ -14,7 +14,7 @@ ANYONE, VIEWER, MEMBER, ADMIN, OWNER = "anyone", *ROLES
 MATRIX: dict[str, set[str]] = {
     ANYONE: {"GET /healthz", "GET /admin/login", "POST /admin/session", "POST /webhooks/stripe"},
     VIEWER: {
-        "GET /metrics", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password", "GET /admin/sessions",
+        "GET /metrics", "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password", "GET /admin/sessions",
         "DELETE /admin/sessions/{id}", "GET /admin/health", "GET /admin/requests", "GET /admin/requests/{id}", "GET /admin/usage",
         "GET /admin/keys", "GET /admin/keys/{selector}", "GET /admin/accounts", "GET /admin/accounts/{selector}", "GET /admin/teams",
         "GET /admin/teams/{selector}", "GET /admin/users", "GET /admin/users/{selector}",

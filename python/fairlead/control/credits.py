@@ -30,7 +30,7 @@ MOST_NOTE = 500
 PAGE = 1000
 
 
-class Creation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class CreditCreation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`POST /admin/credits`."""
 
     account: str
@@ -88,7 +88,7 @@ async def listing(call: Call) -> Response:
 
 async def create(call: Call) -> Response:
     """`POST /admin/credits`: gives an account credit, or adjusts it. It holds for the very next request."""
-    wanted = await call.body(Creation)
+    wanted = await call.body(CreditCreation)
     if wanted.kind not in (TOPUP, ADJUSTMENT):
         raise invalid(f"kind: {TOPUP} or {ADJUSTMENT} is expected, got {wanted.kind[:40]!r}; a refund is POST /admin/credits/{{id}}/refund")
     given = amount("usd", wanted.usd, signed=wanted.kind == ADJUSTMENT)

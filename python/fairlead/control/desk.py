@@ -69,7 +69,7 @@ class Call:
         return self.request.headers.get(name)
 
     def if_match(self) -> str | None:
-        """Which state an edit is of, in the words of `states.check_match`. Who logged in must say it (428): a page shows what may be old."""
+        """Which state an edit is of, as `states.check_match` takes it. Who logged in must say it (428): a page shows what may be old."""
         given = self.header("if-match")
         if given is None and self.principal.session:
             raise Refusal(428, "precondition_required", "If-Match is missing: send the ETag of what was shown, or *")
@@ -91,7 +91,9 @@ class Call:
         try:
             return msgspec.convert(dict(given), type, strict=False)
         except msgspec.ValidationError as error:
-            raise invalid(f"query: {error}") from None
+            said, _, at = str(error).partition(" - at `$.")
+            name = at.removesuffix("`")
+            raise invalid(f"{name}: {said}", path=name) if name else invalid(f"query: {said}") from None
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number of the query string; 400 when it is none or out of bounds."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from fairlead.control.db import Database, queries
+from fairlead.control.db import Database, queries, search
 from fairlead.control.db.queries import ATTEMPT_COLUMNS, DAY_MS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
 from fairlead.control.db.rollups import NOBODYS_FAULT, Fold, summed, sums
 from fairlead.control.engine import Batch, Journal, OpenReader, Reader
@@ -205,6 +205,8 @@ def apply(connection: sqlite3.Connection, batch: Batch, fold: Fold) -> None:
         if losses:
             queries.insert_losses(connection, losses)
         fold.take(fresh, attempts)
+        if retried := _retried(attempts):
+            search.mark_retried(connection, retried)
         if any(row[_SPLIT] for row in fresh):
             queries.add_arms(connection, arms_of("split", [row for row in fresh if row[_SPLIT]], attempts))
         queries.touch_keys(connection, _last_used(fresh))
@@ -285,6 +287,19 @@ def _arm_sums(group: list[tuple[Any, ...]], errors: dict[str, int]) -> tuple[int
         sum(first_tokens),
         sum(row[_TOTAL] for row in completed),
     )
+
+
+def _retried(attempts: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Generations of which another attempt followed one that failed; attempts come in their order."""
+    failed, found = set[str](), dict[str, None]()
+    for attempt in attempts:
+        if attempt[_FLAGS_OF_ATTEMPT] & queries.SHADOW_FLAG:
+            continue
+        if attempt[0] in failed:
+            found[attempt[0]] = None
+        if attempt[_ERROR_OF_ATTEMPT] and attempt[_ERROR_OF_ATTEMPT] not in NOBODYS_FAULT:
+            failed.add(attempt[0])
+    return list(found)
 
 
 def _last_used(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:

@@ -32,7 +32,7 @@ MOST_NAME = 200
 MOST_PATTERNS = 1000
 
 
-class Creation(LimitsBody, kw_only=True):
+class KeyCreation(LimitsBody, kw_only=True):
     """`POST /admin/keys`."""
 
     name: str
@@ -46,7 +46,7 @@ class Creation(LimitsBody, kw_only=True):
     expires_at: datetime | None = None
 
 
-class Change(LimitsBody, kw_only=True):
+class KeyChange(LimitsBody, kw_only=True):
     """`PATCH /admin/keys/{selector}`: what is absent stays."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
@@ -79,7 +79,7 @@ async def show(call: Call) -> Response:
 
 async def create(call: Call) -> Response:
     """Makes a key. `key` in the reply is the only time it is shown; it holds for the very next request."""
-    wanted = await call.body(Creation)
+    wanted = await call.body(KeyCreation)
     if not call.principal.sees_all:
         wanted = await _of_member(call, wanted)
     expires_at_ms = unix_ms(wanted.expires_at)
@@ -106,7 +106,7 @@ async def create(call: Call) -> Response:
 
 async def change(call: Call) -> Response:
     """Changes a key: its name, whether it is disabled, what it may do, use and spend, whose it is."""
-    wanted = await call.body(Change)
+    wanted = await call.body(KeyChange)
     changes: dict[str, Any] = {}
     if wanted.name is not msgspec.UNSET:
         changes["name"] = checked_name(wanted.name)
@@ -124,7 +124,7 @@ async def change(call: Call) -> Response:
         changes["expires_at_ms"] = unix_ms(wanted.expires_at)
     revise = wanted.revise if wanted.says_limits() else None
     if not changes and revise is None:
-        raise invalid(f"nothing to change: one of {', '.join(Change.__struct_fields__)} is expected")
+        raise invalid(f"nothing to change: one of {', '.join(KeyChange.__struct_fields__)} is expected")
     try:
         if not call.principal.sees_all and {"team", "user"} & changes.keys():
             raise forbidden("team, user: whose a key is, an admin says")
@@ -155,7 +155,7 @@ def _of_edit(call: Call) -> directory.Find:
     return finding
 
 
-async def _of_member(call: Call, wanted: Creation) -> Creation:
+async def _of_member(call: Call, wanted: KeyCreation) -> KeyCreation:
     """What a member makes is its own: of its account, user and team, and no management key."""
     if wanted.management:
         raise forbidden("management: an admin makes keys that administer others")

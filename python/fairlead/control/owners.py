@@ -51,7 +51,7 @@ class UserCreation(LimitsBody, kw_only=True):
     team: str = ""
 
 
-class Change(LimitsBody, kw_only=True):
+class ScopeChange(LimitsBody, kw_only=True):
     """`PATCH` of an account or a team: what is absent stays."""
 
     name: str | UnsetType = UNSET
@@ -116,7 +116,7 @@ def change(kind: str) -> Answer:
     """Renames one, or sets its limits, or a user's team."""
 
     async def answer(call: Call) -> Response:
-        body: type[Change | UserChange] = UserChange if kind == USER else Change
+        body: type[ScopeChange | UserChange] = UserChange if kind == USER else ScopeChange
         wanted = await call.body(body)
         changes: dict[str, Any] = {}
         if wanted.name is not UNSET:

@@ -30,5 +30,5 @@ class Resource(NamedTuple):
     """Of a good reply."""
     says: str = ""
     """What it does. Empty: the first sentence of the function's own description."""
-    raw: str = ""
-    """The media type of a body that is no JSON of ours."""
+    is_edit: bool = False
+    """Whether it changes what has an ETag, so that `If-Match` counts."""

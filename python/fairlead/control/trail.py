@@ -55,8 +55,8 @@ def note(
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
 ) -> None:
-    """Writes an entry, in the transaction of the change. `target` is its kind, id and name. Of two states only what differs is kept; where nothing
-    does, there was no change."""
+    """Writes an entry, in the transaction of the change. `target` is its kind, id and name. Of two states only what differs is kept; where
+    nothing does, there was no change."""
     if before is not None and after is not None:
         before, after = differing(before, after)
         if not after:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from fairlead.config.keys import DEFAULT_ACCOUNT
 from fairlead.control import secret, trail
-from fairlead.control.access import RANKS, OPERATOR, Access, Principal, admin_principal
+from fairlead.control.access import OPERATOR, RANKS, Access, Principal, admin_principal
 from fairlead.control.db import operators, scopes
 from fairlead.control.db.operators import Login, Session
 from fairlead.control.db.queries import Row
@@ -32,7 +32,7 @@ GRACE_MS = 30_000
 MOST_SESSIONS = 20
 """Of one user, or of the admin token; the oldest make room."""
 MOST_USER_AGENT = 200
-TOKEN, LINK, PASSWORD = "token", "link", "password"  # noqa: S105 - names of ways in
+TOKEN, LINK, PASSWORD = "token", "link", "password"
 
 Role = Literal["viewer", "member", "admin", "owner"]
 

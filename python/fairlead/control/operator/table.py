@@ -6,58 +6,74 @@ their own. Whose keys and requests a viewer or member sees is narrower still (`P
 
 from fairlead.control import books, credits, explain, health, keys, operations, owners, payments, requests, usage
 from fairlead.control.access import Access
-from fairlead.control.db import scopes
-from fairlead.control.operator import audit, session
+from fairlead.control.db.scopes import ACCOUNT, TEAM, USER
+from fairlead.control.operator import audit, description, session, shapes
 from fairlead.control.resource import Resource
 
-ANYONE, VIEWER, MEMBER, ADMIN_ROLE, OWNER = Access.ANYONE, Access.VIEWER, Access.MEMBER, Access.ADMIN, Access.OWNER
+ANYONE, VIEWER, MEMBER, OPERATING, OWNER = Access.ANYONE, Access.VIEWER, Access.MEMBER, Access.ADMIN, Access.OWNER
+_TEXT = "text/plain; charset=utf-8"
+_OWNED = {
+    ACCOUNT: ("accounts", shapes.AccountData, shapes.AccountList, owners.AccountCreation, owners.ScopeChange, None),
+    TEAM: ("teams", shapes.TeamData, shapes.TeamList, owners.TeamCreation, owners.ScopeChange, shapes.AccountQuery),
+    USER: ("users", shapes.UserData, shapes.UserList, owners.UserCreation, owners.UserChange, shapes.AccountQuery),
+}
 
 
-def _owned(path: str, kind: str) -> tuple[Resource, ...]:
-    one = f"/admin/{path}/{{selector}}"
+def _owned(kind: str) -> tuple[Resource, ...]:
+    path, one, many, creation, change, query = _OWNED[kind]
+    at = f"/admin/{path}/{{selector}}"
+    article = "an" if kind == ACCOUNT else "a"
     return (
-        Resource("GET", f"/admin/{path}", VIEWER, owners.listing(kind)),
-        Resource("POST", f"/admin/{path}", ADMIN_ROLE, owners.create(kind)),
-        Resource("GET", one, VIEWER, owners.show(kind)),
-        Resource("PATCH", one, ADMIN_ROLE, owners.change(kind)),
-        Resource("DELETE", one, ADMIN_ROLE, owners.delete(kind)),
-    )
+        Resource("GET", f"/admin/{path}", VIEWER, owners.listing(kind), many, says=f"The {path} that the caller sees, with their usage."),
+        Resource("POST", f"/admin/{path}", OPERATING, owners.create(kind), one, creation, status=201, says=f"Makes {article} {kind}."),
+        Resource("GET", at, VIEWER, owners.show(kind), one, query=query, says=f"One of the {path}, by its name or id."),
+        Resource(
+            "PATCH", at, OPERATING, owners.change(kind), one, change, query, is_edit=True, says=f"Changes {article} {kind}: its name, its limits."
+        ),
+        Resource(
+            "DELETE", at, OPERATING, owners.delete(kind), shapes.GoneData, None, query, is_edit=True,
+            says=f"Deletes {article} {kind} that nothing belongs to any more.",
+        ),
+    )  # fmt: skip
 
+
+_KEY, _LOGIN = "/admin/keys/{selector}", "/admin/users/{selector}/login"
 
 ADMIN: tuple[Resource, ...] = (
-    Resource("GET", "/healthz", ANYONE, operations.healthz),
-    Resource("GET", "/metrics", VIEWER, operations.metrics),
+    Resource("GET", "/healthz", ANYONE, operations.healthz, media=_TEXT),
+    Resource("GET", "/metrics", VIEWER, operations.metrics, media=_TEXT),
+    Resource("GET", "/admin/openapi.json", VIEWER, description.show),
     Resource("GET", "/admin/login", ANYONE, session.ways, session.WaysData),
     Resource("POST", "/admin/session", ANYONE, session.log_in, session.SessionData, session.LogIn),
     Resource("GET", "/admin/session", VIEWER, session.show, session.SessionData),
-    Resource("DELETE", "/admin/session", VIEWER, session.log_out),
+    Resource("DELETE", "/admin/session", VIEWER, session.log_out, shapes.GoneData),
     Resource("POST", "/admin/session/password", VIEWER, session.change_password, session.LoginData, session.NewPassword),
     Resource("GET", "/admin/sessions", VIEWER, session.listing, session.SessionList),
-    Resource("DELETE", "/admin/sessions/{id}", VIEWER, session.revoke),
-    Resource("GET", "/admin/status", ADMIN_ROLE, operations.status),
-    Resource("POST", "/admin/reload", ADMIN_ROLE, operations.reload),
-    Resource("GET", "/admin/health", VIEWER, health.show),
-    Resource("DELETE", "/admin/health", ADMIN_ROLE, health.forget),
-    Resource("POST", "/admin/explain", MEMBER, explain.show),
-    Resource("GET", "/admin/requests", VIEWER, requests.listing),
-    Resource("GET", "/admin/requests/{id}", VIEWER, requests.show),
+    Resource("DELETE", "/admin/sessions/{id}", VIEWER, session.revoke, shapes.GoneData),
+    Resource("GET", "/admin/status", OPERATING, operations.status, shapes.StatusData),
+    Resource("POST", "/admin/reload", OPERATING, operations.reload, shapes.SaidData),
+    Resource("GET", "/admin/health", VIEWER, health.show, shapes.HealthList),
+    Resource("DELETE", "/admin/health", OPERATING, health.forget, shapes.HealthList),
+    Resource("POST", "/admin/explain", MEMBER, explain.show, shapes.ExplanationData, explain.Question),
+    Resource("GET", "/admin/requests", VIEWER, requests.listing, requests.RequestsPage, query=requests.RequestsQuery),
+    Resource("GET", "/admin/requests/{id}", VIEWER, requests.show, requests.RequestData),
     Resource("GET", "/admin/usage", VIEWER, usage.show),
-    Resource("GET", "/admin/keys", VIEWER, keys.listing),
-    Resource("POST", "/admin/keys", MEMBER, keys.create),
-    Resource("GET", "/admin/keys/{selector}", VIEWER, keys.show),
-    Resource("PATCH", "/admin/keys/{selector}", MEMBER, keys.change),
-    Resource("DELETE", "/admin/keys/{selector}", MEMBER, keys.delete),
-    *_owned("accounts", scopes.ACCOUNT),
-    *_owned("teams", scopes.TEAM),
-    *_owned("users", scopes.USER),
-    Resource("GET", "/admin/users/{selector}/login", ADMIN_ROLE, session.show_login, session.LoginData),
-    Resource("PUT", "/admin/users/{selector}/login", ADMIN_ROLE, session.set_login, session.LoginData, session.LoginBody),
-    Resource("DELETE", "/admin/users/{selector}/login", ADMIN_ROLE, session.delete_login),
-    Resource("GET", "/admin/audit", ADMIN_ROLE, audit.listing, audit.AuditPage, query=audit.AuditQuery),
-    Resource("GET", "/admin/credits", ADMIN_ROLE, credits.listing),
-    Resource("POST", "/admin/credits", ADMIN_ROLE, credits.create),
-    Resource("POST", "/admin/credits/{id}/refund", ADMIN_ROLE, credits.refund),
-    Resource("GET", "/admin/ledger", ADMIN_ROLE, books.page),
+    Resource("GET", "/admin/keys", VIEWER, keys.listing, shapes.KeyList),
+    Resource("POST", "/admin/keys", MEMBER, keys.create, shapes.KeyMade, keys.KeyCreation, status=201),
+    Resource("GET", _KEY, VIEWER, keys.show, shapes.KeyData),
+    Resource("PATCH", _KEY, MEMBER, keys.change, shapes.KeyData, keys.KeyChange, is_edit=True),
+    Resource("DELETE", _KEY, MEMBER, keys.delete, shapes.GoneData, is_edit=True),
+    *_owned(ACCOUNT),
+    *_owned(TEAM),
+    *_owned(USER),
+    Resource("GET", _LOGIN, OPERATING, session.show_login, session.LoginData, query=shapes.AccountQuery),
+    Resource("PUT", _LOGIN, OPERATING, session.set_login, session.LoginData, session.LoginBody, shapes.AccountQuery, is_edit=True),
+    Resource("DELETE", _LOGIN, OPERATING, session.delete_login, shapes.GoneData, None, shapes.AccountQuery, is_edit=True),
+    Resource("GET", "/admin/audit", OPERATING, audit.listing, audit.AuditPage, query=audit.AuditQuery),
+    Resource("GET", "/admin/credits", OPERATING, credits.listing, shapes.CreditEntries, query=shapes.CreditsQuery),
+    Resource("POST", "/admin/credits", OPERATING, credits.create, shapes.CreditEntryData, credits.CreditCreation, status=201),
+    Resource("POST", "/admin/credits/{id}/refund", OPERATING, credits.refund, shapes.CreditEntryData, credits.Reversal, status=201),
+    Resource("GET", "/admin/ledger", OPERATING, books.page, shapes.LedgerPage, query=shapes.LedgerQuery),
     # Its credential is the signature of the body.
     Resource("POST", "/webhooks/stripe", ANYONE, payments.stripe),
 )
