@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from fairlead.config.view import EndpointView, ModelView, Price, ProviderView
 from fairlead.control import health
-from fairlead.control.db import queries
-from fairlead.control.db.queries import DAY_MS, Span
+from fairlead.control.db import figures, queries
+from fairlead.control.db.queries import DAY_MS, ROLLUP_SUMS, Dim, Span
 from fairlead.control.db.rollups import spans
 from fairlead.control.desk import Call
 from fairlead.control.health import Quantiles, Report
@@ -267,22 +267,28 @@ def cost_nanousd(price: Price, tier: str | None, minute: int, prompt: int, cache
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 _Used = dict[str, tuple[int, int]]
+_REQUESTS, _CHARGED = ROLLUP_SUMS.index("requests"), ROLLUP_SUMS.index("charged_nanousd")
 
 
 async def _used(call: Call) -> _Used:
-    """Model → requests and nano-dollars of seven days."""
+    """Model → requests and nano-dollars of seven days, of the accounts that the caller sees."""
     today, _, _ = window_starts(call.desk.now_ms())
     week: list[Span] = spans((today - WEEK_DAYS + 1) * DAY_MS, (today + 1) * DAY_MS)
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> _Used:
         found: _Used = {}
-        for row in queries.usage_rows(connection, week):
-            requests, charged = found.get(row.model, (0, 0))
-            found[row.model] = (requests + row.requests, charged + row.charged_nanousd)
+        places = queries.usage_places(connection)
+        accounts = figures.accounts(connection) if call.principal.sees_all else [call.principal.account]
+        for account in accounts:
+            for one in week:
+                for _, place, *sums in queries.rollup_sums(connection, account, Dim.PLACE, one, by_window=False):
+                    model = places[place][0]
+                    requests, charged = found.get(model, (0, 0))
+                    found[model] = (requests + sums[_REQUESTS], charged + sums[_CHARGED])
         return found
 
-    return await call.desk.database.read(work)
+    return await call.desk.database.look(work)
 
 
 def _fits(model: ModelView, asked: ModelsQuery) -> bool:

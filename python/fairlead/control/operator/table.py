@@ -55,7 +55,7 @@ _KEY, _LOGIN = "/admin/keys/{selector}", "/admin/users/{selector}/login"
 
 ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/healthz", ANYONE, operations.healthz, media=_TEXT),
-    Resource("GET", "/metrics", VIEWER, operations.metrics, media=_TEXT),
+    Resource("GET", "/metrics", OPERATING, operations.metrics, media=_TEXT),
     Resource("GET", "/admin/openapi.json", VIEWER, description.show),
     Resource("GET", "/admin/login", ANYONE, session.ways, session.WaysData),
     Resource("POST", "/admin/session", ANYONE, session.log_in, session.SessionData, session.LogIn),
