@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from control_rig import NOW_MS, attempt, generation
 from fairlead.config import Budget, Limits
@@ -13,6 +14,7 @@ from fairlead.config.view import Price, PriceOverride, Rates
 from fairlead.control import alerts
 from fairlead.control.db import TookLong, connection
 from fairlead.control.directory import NewKey, NewScope
+from fairlead.control.offer import Offer
 from fairlead.control.operator import arms, catalogue, configuration, drains, figures
 from fairlead.control.replies import Refusal
 from operator_rig import PASSWORD, Port, tell
@@ -31,11 +33,15 @@ def report(**changes: Any) -> bytes:
 def test_models_with_prices_health_and_use(tmp_path: Path) -> None:
     async def story(port: Port) -> None:
         port.journal.known_health = report()
+        first, *others = port.desk.offer.models
+        limited = msgspec.structs.replace(first, rpm=60, max_concurrency=4)
+        port.desk.offer = Offer((limited, *others), [*port.desk.offer.providers.values()])
         port.journal.records += [(generation(n, charged_nanousd=10**9), [attempt(n)]) for n in range(3)]
         page = (await port.script.get("/admin/models")).json()
         assert [line["id"] for line in page["data"]] == ["acme/fast", "acme/cheap:free"] and page["total"] == 2
         fast, cheap = page["data"]
         assert (fast["requests_7d"], fast["usd_7d"], cheap["requests_7d"]) == (3, "3", 0)
+        assert (fast["rpm"], fast["tpm"], fast["max_concurrency"], cheap["rpm"]) == (60, None, 4, None)
         [endpoint] = fast["endpoints"]
         assert endpoint["prices"]["prompt"] == "3" and endpoint["prices"]["cache_read"] is None
         assert endpoint["health"]["breaker"] == "open" and endpoint["health"]["first_token_ms"]["p90"] == 900

@@ -133,6 +133,8 @@ def _unrouted(identify: Identify, over_socket: bool) -> Callable[[Request, Excep
             principal, _ = await identify(request)
         except Refusal as refusal:
             return refusal.reply(_shape(request))
+        except sqlite3.OperationalError as failure:
+            return store_fails(failure).reply(_shape(request))
         if (refused := authorise(Access.CATALOGUE, principal)) is not None:
             return refused.reply(_shape(request))
         method, path = request.method, request.scope["path"]

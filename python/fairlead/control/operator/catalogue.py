@@ -102,6 +102,10 @@ class ModelLine(Shape):
     reasoning: bool
     expires: str | None
     source: str
+    rpm: int | None
+    """Of all keys together, as the next two; null: no limit."""
+    tpm: int | None
+    max_concurrency: int | None
     endpoints: list[EndpointLine]
     """In the order of preference."""
     requests_7d: int
@@ -358,6 +362,9 @@ def _model(model: ModelView, known: health.Known, used: _Used) -> dict[str, Any]
         "reasoning": model.reasoning is not None,
         "expires": model.expiration_date,
         "source": model.source,
+        "rpm": model.rpm,
+        "tpm": model.tpm,
+        "max_concurrency": model.max_concurrency,
         "endpoints": [_endpoint(model, endpoint, known) for endpoint in model.endpoints],
         "requests_7d": requests,
         "usd_7d": usd(charged),
