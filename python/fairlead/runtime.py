@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -23,10 +23,10 @@ import anyio
 import msgspec
 
 from fairlead import __version__, config
-from fairlead.catalog import current
+from fairlead.catalog import Catalogue, current
 from fairlead.config import Compiled, ConfigKey, ConfigTeam, ConfigUser, Loaded, Mistakes, report
 from fairlead.config.schema import Server
-from fairlead.control import place, secret, spending
+from fairlead.control import place, secret, spending, trail
 from fairlead.control.app import admin_app, private_app
 from fairlead.control.db import Database, SchemaError, queries, rollups
 from fairlead.control.desk import Desk
@@ -35,6 +35,8 @@ from fairlead.control.drain import Drainer
 from fairlead.control.engine import Engine, Reader
 from fairlead.control.hosting import HostError, tcp_host, unix_host
 from fairlead.control.offer import Offer
+from fairlead.control.operator import drains
+from fairlead.control.operator.gate import Gate
 from fairlead.control.place import PlaceError
 from fairlead.control.sign_in import SignIns
 from fairlead.control.upkeep import Upkeep
@@ -145,6 +147,10 @@ class Native(Protocol):
         """Starts a simulator on a free port of this machine."""
         ...
 
+    def estimate_tokens(self, text: str, model: str) -> int:
+        """The estimated tokens of a text."""
+        ...
+
     def explain(self, snapshot: bytes, question: bytes) -> bytes:
         """Why a request would go where it would go by this snapshot; ValueError when that is wrong."""
         ...
@@ -189,6 +195,7 @@ class Process:
         self._stack = stack
         self._simulator: Simulator | None = None
         self._version = 0
+        self._drained: frozenset[int] = frozenset()
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
@@ -242,11 +249,13 @@ class Process:
             background.append(asyncio.create_task(Upkeep(self._desk).run()))
             self._first_key = await asyncio.to_thread(self._first_start)
             self._desk.facts["data"] = self.engine.address
+            self._desk.facts["data_url"] = self._data_url()
             self._announce(time.perf_counter() - began)
             await self._stopped.wait()
         finally:
             asyncio.get_running_loop().remove_reader(bell)
             self._sign_ins.keep_only(())
+            self._desk.live.close()
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, *(host.stop() for host in hosts), return_exceptions=True)
@@ -274,6 +283,10 @@ class Process:
             await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
             self.loaded, self.compiled = loaded, compiled
+            self._desk.gate.admin_urls = tuple(compiled.server.admin_urls)
+            at_ms, said = time.time_ns() // 1_000_000, {"version": self._version}
+            target = ("config", self._version, str(loaded.path or ""))
+            await self.database.write(lambda connection: trail.note(connection, at_ms, "config.reload", target, None, said))
             later = [f"server.{name}" for name in AT_START_ONLY if getattr(self._started.server, name) != getattr(compiled.server, name)]
             storage = compiled.storage
             later += [
@@ -282,13 +295,26 @@ class Process:
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
             message += f"; at the next start: {', '.join(later)}"
+        self._desk.live.publish("config", {"version": self._version, "message": message, "failed": False})
         return message
 
     def _load_snapshot(self, compiled: Compiled, version: int) -> None:
         """Puts a configuration in force, with the tokens that there are now."""
         tokens = self._sign_ins.tokens(compiled.sign_ins)
-        self.engine.load_snapshot(config.with_tokens(compiled.snapshot, version, tokens) if compiled.sign_ins else compiled.snapshot)
-        self._tokens_in_force = tokens
+        drained = drains.ids(self.database.read_now(drains.stored), time.time_ns() // 1_000_000)
+        snapshot = compiled.snapshot
+        if compiled.sign_ins or drained or self._drained:
+            snapshot = config.with_tokens(snapshot, version, tokens)
+        self.engine.load_snapshot(drains.without(snapshot, drained) if drained else snapshot)
+        self._tokens_in_force, self._drained = tokens, drained
+
+    async def republish(self) -> None:
+        """Puts the configuration in force anew when what is set aside has changed."""
+        async with self._reloading:
+            drained = await self.database.read(drains.stored)
+            if drains.ids(drained, time.time_ns() // 1_000_000) != self._drained:
+                self._version += 1
+                await asyncio.to_thread(self._load_snapshot, self.compiled, self._version)
 
     async def _publish_tokens(self) -> None:
         """Puts the configuration in force anew when tokens have changed. It is as it was in all else, so nothing is read again."""
@@ -306,7 +332,10 @@ class Process:
         return lock
 
     def _load(self) -> Loaded:
-        loaded = config.load(config.find(self._options.config, self._environ), self._environ)
+        return self._placed(config.load(config.find(self._options.config, self._environ), self._environ))
+
+    def _placed(self, loaded: Loaded) -> Loaded:
+        """With what the command line says."""
         server = loaded.config.server
         server.data = self._options.data_addr or server.data
         server.admin = self._options.admin_addr or server.admin
@@ -325,22 +354,38 @@ class Process:
         self._version += 1
 
         def work(connection: sqlite3.Connection) -> Compiled:
-            compiled = config.compile(
-                loaded,
-                catalogue,
-                self._environ,
-                version=self._version,
-                simulator_address=self._simulator.address if self._simulator else None,
-                endpoint_id=lambda *names: queries.endpoint_id(connection, *names),
-                admin_token_hash=secret.stored_hash(self._secret, self._admin_token(loaded.config.server)),
-            )
-            for path, message in conflicts(connection, self._secret, compiled.keys, compiled.teams, compiled.users):
-                loaded.document.report(path, message)
-            if loaded.document.errors:
-                raise Mistakes(loaded.document.problems)
-            return compiled
+            return self._compiled(connection, loaded, catalogue, lambda *names: queries.endpoint_id(connection, *names))
 
         return loaded, self.database.write_now(work)
+
+    def judge(self, text: str) -> tuple[Loaded, Compiled]:
+        """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
+        loaded = self._placed(config.read(text, self.loaded.path or Path("fairlead.toml").absolute(), self._environ))
+        catalogue = current(self.data_dir)
+
+        def work(connection: sqlite3.Connection) -> Compiled:
+            known = queries.endpoints(connection)
+            return self._compiled(connection, loaded, catalogue, lambda *names: known.get(names) or config.hashed_endpoint_id(*names))
+
+        return loaded, self.database.read_now(work)
+
+    def _compiled(
+        self, connection: sqlite3.Connection, loaded: Loaded, catalogue: Catalogue, endpoint_id: Callable[[str, str, str, str], int]
+    ) -> Compiled:
+        compiled = config.compile(
+            loaded,
+            catalogue,
+            self._environ,
+            version=self._version,
+            simulator_address=self._simulator.address if self._simulator else None,
+            endpoint_id=endpoint_id,
+            admin_token_hash=secret.stored_hash(self._secret, self._admin_token(loaded.config.server)),
+        )
+        for path, message in conflicts(connection, self._secret, compiled.keys, compiled.teams, compiled.users):
+            loaded.document.report(path, message)
+        if loaded.document.errors:
+            raise Mistakes(loaded.document.problems)
+        return compiled
 
     def _first_start(self) -> str | None:
         """At the first start of a data folder: makes a key and returns it, for the one time that it is shown.
@@ -399,6 +444,10 @@ class Process:
             sign_ins=self._sign_ins.states,
             credits=self.compiled.credits,
             alerts=self.compiled.alerts,
+            configured=self,
+            republish=self.republish,
+            estimate_tokens=self._native.estimate_tokens,
+            gate=Gate(self._secret, lambda: time.time_ns() // 1_000_000, tuple(self.compiled.server.admin_urls)),
             facts={
                 "version": __version__,
                 "native_version": self._native.__version__,
@@ -444,6 +493,7 @@ class Process:
             log.info("%s", await self.reload())
         except Exception as error:
             log.error("the running configuration stays in force:\n%s", error)
+            self._desk.live.publish("config", {"version": self._version, "message": str(error), "failed": True})
 
     async def _watch(self) -> None:
         """Reloads when a file of the configuration changes, where that is asked for."""
@@ -477,13 +527,17 @@ class Process:
             self._failure_said = failure
         return failure is not None
 
+    def _data_url(self) -> str:
+        return f"{'https' if self._started.server.tls else 'http'}://{self.engine.address}"
+
     # --- what is said at the start ------------------------------------------------------------------------------------
 
     def _announce(self, seconds: float) -> None:
         facts = {
             "version": __version__,
-            "data": f"{'https' if self.compiled.server.tls else 'http'}://{self.engine.address}",
+            "data": self._data_url(),
             "admin": f"http://{_joined(*self.admin)}",
+            "login": f"http://{_joined(*self.admin)}/login#code={self._desk.gate.new_code()}",
             "data_dir": str(self.data_dir),
             "config": str(self.loaded.path) if self.loaded.path else None,
             "key": self._first_key,
@@ -501,10 +555,11 @@ class Process:
 
 def banner(facts: Mapping[str, Any], compiled: Compiled) -> Iterable[str]:
     """What a person sees at the start."""
-    local = facts["data"].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    local = _local(facts["data"])
     yield f"Fairlead {facts['version']}"
     yield f"  traffic  {facts['data']}   OpenAI {local}/v1 · Anthropic {local} · OpenRouter {local}/api/v1"
     yield f"  admin    {facts['admin']}"
+    yield f"  log in   {_local(facts['login'])}   (once, within ten minutes)"
     yield f"  data     {facts['data_dir']}"
     yield f"  config   {facts['config'] or 'none: defaults'}, {_counted(compiled)}"
     if facts["key"]:
@@ -521,6 +576,10 @@ def banner(facts: Mapping[str, Any], compiled: Compiled) -> Iterable[str]:
             yield f"    -H 'Content-Type: application/json' -d '{body}'"
     yield ""
     yield f"ready in {facts['ready_ms'] / 1000:.2f} s"
+
+
+def _local(url: str) -> str:
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _owned(compiled: Compiled) -> tuple[tuple[ConfigKey, ...], tuple[ConfigTeam, ...], tuple[ConfigUser, ...], bool]:

@@ -56,7 +56,7 @@ def test_every_figure_is_documented_as_it_is(gateway: Gateway) -> None:
 def test_labels_are_documented(gateway: Gateway) -> None:
     document = DOCUMENT.read_text()
     found = re.findall(r'^(\w+)\{(\w+)="([^"]+)"\}', text_of(gateway), re.MULTILINE)
-    assert {label for _, label, _ in found} == {"class", "outcome", "severity", "le"}
+    assert {label for _, label, _ in found} == {"class", "outcome", "severity", "invariant", "le"}
     for name, label, value in found:
         if label != "le":
             assert f"`{label}`" in document, name

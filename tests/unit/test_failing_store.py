@@ -13,7 +13,7 @@ from test_account_keys import MANAGER as MANAGEMENT
 from test_control import BEARER, House, tell
 from test_credits import event, shop, signed
 
-TABLES = ("accounts", "teams", "users", "keys", "budgets", "credit_entries", "payment_events", "meta")
+TABLES = ("accounts", "teams", "users", "keys", "budgets", "credit_entries", "payment_events", "meta", "audit")
 Change = Callable[[House], Awaitable[httpx.Response]]
 
 

@@ -54,7 +54,10 @@ MailAddress = Annotated[
     str, Meta(pattern=r"^[^@\s<>,;]{1,64}@[A-Za-z0-9.-]{1,253}$", description='a mail address such as "ops@acme.example"')
 ]
 BaseUrl = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description='a URL such as "https://host/v1"')]
-
+AdminUrl = Annotated[
+    str,
+    Meta(pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?$", description='an https URL without a path, such as "https://llm.acme.example"'),
+]
 
 Place = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="a name of letters, digits and . _ - (128 at most)")]
 
@@ -81,6 +84,8 @@ class Server(Table):
     """Console, operator API, metrics."""
     data_dir: FilePath = "~/.local/share/fairlead"
     """Database, journal, secret, lock."""
+    admin_urls: Annotated[list[AdminUrl], Meta(max_length=16)] = field(default_factory=list)
+    """Where browsers find the admin port beside loopback addresses, through a proxy that has a certificate."""
     admin_token: Secret | None = None
     """Absent: made at the first start and printed once."""
     secret: Annotated[Secret, Meta(min_length=16, description="a secret of at least 16 visible ASCII characters")] | None = None

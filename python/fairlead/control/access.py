@@ -1,9 +1,8 @@
 """Who may call what.
 
-There are two ways in, and each has one kind of credential. On the private Unix socket, which only this user can reach, the data plane
-states the principal in a header (it strips such a header from clients), and commands call themselves the operator. On the admin port
-that header means nothing; only the bearer admin token counts. Decisions use the route that matched and nothing that a client can
-choose to look like something else, such as the Host header.
+There are two ways in. On the private Unix socket, which only this user can reach, the data plane states the principal in a header (it
+strips such a header from clients), and commands call themselves the operator. On the admin port that header means nothing; there the
+bearer admin token counts, or the cookie of somebody who logged in (`operator.gate`). Decisions use the route that matched.
 """
 
 import re
@@ -21,16 +20,24 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Principal(NamedTuple):
-    """Who is calling. `key` and `account` are 0 for the operator and for the anonymous."""
+    """Who is calling: `anonymous`, a `key`, the `operator` (whoever has the admin token or is on this machine), or a `user` who logged in.
+    Ids are 0 where there is none."""
 
     kind: str
     key: int = 0
     account: int = 0
     management: bool = False
+    role: str = ""
+    """Of the operator and of users: `viewer`, `member`, `admin` or `owner`."""
+    user: int = 0
+    team: int = 0
+    name: str = ""
+    session: int = 0
 
-
-ANONYMOUS = Principal("anonymous")
-OPERATOR = Principal("operator")
+    @property
+    def sees_all(self) -> bool:
+        """Whether it may look at every account; others see their own, and there the keys and requests of their team or themselves."""
+        return RANKS.get(self.role, 0) >= RANKS["admin"]
 
 
 class Access(Enum):
@@ -44,8 +51,22 @@ class Access(Enum):
     """A key; the reply is about it or its account."""
     MANAGEMENT = "management"
     """A management key."""
-    OPERATOR = "operator"
-    """Whoever runs this installation."""
+    VIEWER = "viewer"
+    """Whoever may log in: looks at figures."""
+    MEMBER = "member"
+    """And uses models and makes keys for itself."""
+    ADMIN = "admin"
+    """And runs the installation: keys, people, money, providers."""
+    OWNER = "owner"
+    """And decides who runs it, and by which configuration."""
+
+
+ROLES = (Access.VIEWER, Access.MEMBER, Access.ADMIN, Access.OWNER)
+"""Each may what those before it may."""
+RANKS = {role.value: rank for rank, role in enumerate(ROLES, 1)}
+
+ANONYMOUS = Principal("anonymous")
+OPERATOR = Principal("operator", role=Access.OWNER.value)
 
 
 def private_principal(headers: Headers) -> Principal | None:
@@ -80,8 +101,12 @@ def authorise(access: Access, principal: Principal | None) -> Refusal | None:
         return None
     if principal is None:
         return unauthenticated()
-    if access is Access.OPERATOR:
-        return None if principal == OPERATOR else forbidden("this is for the operator")
+    if access in ROLES:
+        if not principal.role:
+            return forbidden("this is for the operator")
+        if RANKS[principal.role] < RANKS[access.value]:
+            return forbidden(f"this needs the role {access.value}; yours is {principal.role}")
+        return None
     if access is Access.CATALOGUE:
         return None
     if principal.kind != "key":

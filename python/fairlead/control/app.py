@@ -4,9 +4,9 @@ A route is a line in a table: method, path, what it asks of its caller, and the 
 """
 
 import logging
+import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,43 +14,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fairlead.control import (
-    account_keys,
-    activity,
-    analytics,
-    books,
-    content,
-    credits,
-    explain,
-    generation,
-    health,
-    key,
-    keys,
-    models,
-    operations,
-    owners,
-    payments,
-    requests,
-    usage,
-)
-from fairlead.control.access import Access, Principal, admin_principal, authorise, private_principal
-from fairlead.control.db import scopes
+from fairlead.control import account_keys, activity, analytics, content, credits, generation, key, models, trail
+from fairlead.control.access import Access, authorise, private_principal
+from fairlead.control.db import TookLong
 from fairlead.control.desk import Call, Desk
+from fairlead.control.operator import gate, session
+from fairlead.control.operator.session import Caller
+from fairlead.control.operator.table import ADMIN
 from fairlead.control.replies import Refusal, Shape, not_found, shape_of, store_fails
+from fairlead.control.resource import Resource
+
+__all__ = ["ADMIN", "FORWARDED", "GEMINI", "PREFIXES", "Resource", "admin_app", "private_app"]
 
 log = logging.getLogger("fairlead.control")
 
-Answer = Callable[[Call], Awaitable[Response]]
-Identify = Callable[[Request], Principal | None]
-
-
-class Resource(NamedTuple):
-    """One line of the table."""
-
-    method: str
-    path: str
-    access: Access
-    answer: Answer
+Identify = Callable[[Request], Awaitable[Caller]]
 
 
 # What the data plane forwards, below each of its prefixes.
@@ -83,96 +61,82 @@ GEMINI: tuple[Resource, ...] = (
 )
 
 
-def _owned(path: str, kind: str) -> tuple[Resource, ...]:
-    one = f"/admin/{path}/{{selector}}"
-    return (
-        Resource("GET", f"/admin/{path}", Access.OPERATOR, owners.listing(kind)),
-        Resource("POST", f"/admin/{path}", Access.OPERATOR, owners.create(kind)),
-        Resource("GET", one, Access.OPERATOR, owners.show(kind)),
-        Resource("PATCH", one, Access.OPERATOR, owners.change(kind)),
-        Resource("DELETE", one, Access.OPERATOR, owners.delete(kind)),
-    )
-
-
-ADMIN: tuple[Resource, ...] = (
-    Resource("GET", "/healthz", Access.ANYONE, operations.healthz),
-    Resource("GET", "/metrics", Access.OPERATOR, operations.metrics),
-    Resource("GET", "/admin/status", Access.OPERATOR, operations.status),
-    Resource("POST", "/admin/reload", Access.OPERATOR, operations.reload),
-    Resource("GET", "/admin/health", Access.OPERATOR, health.show),
-    Resource("DELETE", "/admin/health", Access.OPERATOR, health.forget),
-    Resource("POST", "/admin/explain", Access.OPERATOR, explain.show),
-    Resource("GET", "/admin/requests", Access.OPERATOR, requests.listing),
-    Resource("GET", "/admin/requests/{id}", Access.OPERATOR, requests.show),
-    Resource("GET", "/admin/requests/{id}/content", Access.OPERATOR, content.show_any),
-    Resource("GET", "/admin/usage", Access.OPERATOR, usage.show),
-    Resource("GET", "/admin/keys", Access.OPERATOR, keys.listing),
-    Resource("POST", "/admin/keys", Access.OPERATOR, keys.create),
-    Resource("GET", "/admin/keys/{selector}", Access.OPERATOR, keys.show),
-    Resource("PATCH", "/admin/keys/{selector}", Access.OPERATOR, keys.change),
-    Resource("DELETE", "/admin/keys/{selector}", Access.OPERATOR, keys.delete),
-    *_owned("accounts", scopes.ACCOUNT),
-    *_owned("teams", scopes.TEAM),
-    *_owned("users", scopes.USER),
-    Resource("GET", "/admin/credits", Access.OPERATOR, credits.listing),
-    Resource("POST", "/admin/credits", Access.OPERATOR, credits.create),
-    Resource("POST", "/admin/credits/{id}/refund", Access.OPERATOR, credits.refund),
-    Resource("GET", "/admin/ledger", Access.OPERATOR, books.page),
-    # Its credential is the signature of the body.
-    Resource("POST", "/webhooks/stripe", Access.ANYONE, payments.stripe),
-)
-
-
 def private_app(desk: Desk) -> Starlette:
     """For the Unix socket: what the data plane forwards, and the operator's routes for commands."""
+
+    async def identify(request: Request) -> Caller:
+        return Caller(private_principal(request.scope["headers"]))
+
     forwarded = [resource._replace(path=prefix + resource.path) for prefix in PREFIXES for resource in FORWARDED]
-    return _app(desk, (*forwarded, *GEMINI, *ADMIN), lambda request: private_principal(request.scope["headers"]))
+    return _app(desk, (*forwarded, *GEMINI, *ADMIN), identify, over_socket=True)
 
 
 def admin_app(desk: Desk) -> Starlette:
     """For the admin port: the operator's routes only."""
-    return _app(desk, ADMIN, lambda request: admin_principal(request.scope["headers"], desk.admin_token_digest))
+
+    async def identify(request: Request) -> Caller:
+        return await session.caller(desk, request)
+
+    return _app(desk, ADMIN, identify, over_socket=False)
 
 
-def _app(desk: Desk, resources: Sequence[Resource], identify: Identify) -> Starlette:
+def _app(desk: Desk, resources: Sequence[Resource], identify: Identify, over_socket: bool) -> Starlette:
     by_path: dict[str, dict[str, Resource]] = {}
     for resource in resources:
         by_path.setdefault(resource.path, {})[resource.method] = resource
-    routes = [Route(path, _endpoint(desk, methods, identify), methods=list(methods)) for path, methods in by_path.items()]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted(identify)})
+    endpoints = {path: _endpoint(desk, methods, identify, over_socket) for path, methods in by_path.items()}
+    routes = [Route(path, endpoint, methods=list(by_path[path])) for path, endpoint in endpoints.items()]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted(identify, over_socket)})
     # A redirect would be built from the Host header.
     app.router.redirect_slashes = False
     return app
 
 
-def _endpoint(desk: Desk, methods: dict[str, Resource], identify: Identify) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(desk: Desk, methods: dict[str, Resource], identify: Identify, over_socket: bool) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         # Starlette adds HEAD beside GET.
         resource = methods["GET" if request.method == "HEAD" else request.method]
-        principal = identify(request)
+        cookie = None
         try:
+            # Its own credential is all that such a route looks at.
+            principal, cookie = Caller(None) if resource.access is Access.ANYONE else await identify(request)
             if (refusal := authorise(resource.access, principal)) is not None:
                 raise refusal
-            return await resource.answer(Call(desk, request, principal))
+            trail.acting(trail.actor_of(principal, gate.address_of(request), over_socket))
+            response = await resource.answer(Call(desk, request, principal))
         except Refusal as refusal:
-            return refusal.reply(_shape(request))
+            response = refusal.reply(_shape(request))
+        except TookLong as error:
+            response = Refusal(503, "server", f"{error}; ask for less: a shorter time, fewer groups").reply(_shape(request))
         except sqlite3.OperationalError as error:
             log.error("%s %s: the database fails: %s", resource.method, resource.path, error)
-            return store_fails(error).reply(_shape(request))
+            response = store_fails(error).reply(_shape(request))
         except Exception:
-            log.exception("%s %s failed", resource.method, resource.path)
-            return Refusal(500, "server", "internal error; the log has the details").reply(_shape(request))
+            id = secrets.token_hex(8)
+            log.exception("%s %s failed (request_id %s)", resource.method, resource.path, id)
+            refused = Refusal(500, "server", f"internal error; the log has the details (request_id {id})", request_id=id)
+            response = refused.reply(_shape(request))
+        return _dressed(response, cookie, over_socket)
 
     return endpoint
 
 
-def _unrouted(identify: Identify) -> Callable[[Request, Exception], Response]:
+def _unrouted(identify: Identify, over_socket: bool) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Paths and methods that no route has. Who is nobody is not told which exist."""
 
-    def handler(request: Request, error: Exception) -> Response:
+    async def handler(request: Request, error: Exception) -> Response:
+        return _dressed(await answer(request, error), None, over_socket)
+
+    async def answer(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        if (refusal := authorise(Access.CATALOGUE, identify(request))) is not None:
+        try:
+            principal, _ = await identify(request)
+        except Refusal as refusal:
             return refusal.reply(_shape(request))
+        except sqlite3.OperationalError as failure:
+            return store_fails(failure).reply(_shape(request))
+        if (refused := authorise(Access.CATALOGUE, principal)) is not None:
+            return refused.reply(_shape(request))
         method, path = request.method, request.scope["path"]
         if status == 405:
             allowed = (error.headers or {}) if isinstance(error, HTTPException) else {}
@@ -180,6 +144,16 @@ def _unrouted(identify: Identify) -> Callable[[Request, Exception], Response]:
         return not_found(f"there is no {method} {path} here").reply(_shape(request))
 
     return handler
+
+
+def _dressed(response: Response, cookie: str | None, over_socket: bool) -> Response:
+    """With what every reply of the admin port has for browsers."""
+    if not over_socket:
+        for name, value in gate.HEADERS.items():
+            response.headers[name] = value
+    if cookie is not None:
+        response.headers.append("set-cookie", cookie)
+    return response
 
 
 def _shape(request: Request) -> Shape:

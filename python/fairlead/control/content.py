@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from fairlead.control.access import OPERATOR
+from fairlead.control import trail
 from fairlead.control.db import queries
 from fairlead.control.db.queries import Row
 from fairlead.control.desk import Call
@@ -23,9 +23,11 @@ async def show(call: Call) -> Response:
 
 
 async def show_any(call: Call) -> Response:
-    """The same of whatever account, by our id."""
-    id = call.place("id")
-    return await _answer(call, id, lambda connection: queries.generation_of_any_account(connection, id))
+    """What a request of whatever account was asked and what it said, where that is logged. That it was opened stands in the audit log."""
+    id, at_ms = call.place("id"), call.desk.now_ms()
+    shown = await _answer(call, id, lambda connection: queries.generation_of_any_account(connection, id))
+    await call.desk.database.write(lambda connection: trail.note(connection, at_ms, "content.open", ("generation", id, ""), None, None))
+    return shown
 
 
 async def _answer(call: Call, id: str, find: Any) -> Response:
@@ -37,7 +39,7 @@ async def _answer(call: Call, id: str, find: Any) -> Response:
 
     found = await call.desk.database.read(work)
     if found is None:
-        raise not_found(f"there is no generation {id[:60]!r}" + ("" if call.principal is OPERATOR else " of this account"))
+        raise not_found(f"there is no generation {id[:60]!r}" + ("" if call.principal.sees_all else " of this account"))
     row, has_key = found
     # What a deleted key left is on its way out.
     content = await asyncio.to_thread(call.desk.engine.content, row["account_id"], row["id"]) if has_key else None

@@ -1,8 +1,10 @@
 """What the routes work with: one `Desk` per process, one `Call` per request."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -15,7 +17,14 @@ from fairlead.control.directory import Directory
 from fairlead.control.drain import Behind, Drainer
 from fairlead.control.engine import Engine
 from fairlead.control.offer import Offer
+from fairlead.control.operator.gate import Gate
+from fairlead.control.operator.live import Hub
 from fairlead.control.replies import Refusal, invalid
+from fairlead.control.secret import new_secret
+
+if TYPE_CHECKING:
+    from fairlead.control.operator.configuration import Configured
+    from fairlead.control.operator.playground import Run
 
 T = TypeVar("T")
 
@@ -40,6 +49,18 @@ class Desk:
     credits: Credits = field(default_factory=Credits)
     """As configured: whether credit is prepaid, and the secret of the payment webhook."""
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    gate: Gate = field(default_factory=lambda: Gate(new_secret(), _wall_ms))
+    """Who comes in on the admin port without the token."""
+    estimate_tokens: Callable[[str, str], int] = lambda text, model: -(-len(text.encode()) // 4)
+    """The tokens of a text, for a model. The process's own: four bytes a token."""
+    configured: "Configured | None" = None
+    """What is in force, and judging what is not; None: no process runs."""
+    republish: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
+    """Gives the data plane the configuration anew, without what is set aside now."""
+    runs: dict[str, "Run"] = field(default_factory=dict)
+    """Of the playground, in progress, by their ids."""
+    live: Hub = field(default_factory=lambda: Hub(_wall_ms))
+    """Who listens there."""
 
 
 class Call:
@@ -48,29 +69,48 @@ class Call:
     def __init__(self, desk: Desk, request: Request, principal: Principal | None) -> None:
         self.desk = desk
         self.principal = principal or ANONYMOUS
-        self._request = request
+        self.request = request
         self._is_caught_up = False
 
     @property
     def path(self) -> str:
         """The path that was routed on."""
-        return str(self._request.scope["path"])
+        return str(self.request.scope["path"])
 
     def place(self, name: str) -> str:
         """A part of the path."""
-        return str(self._request.path_params[name])
+        return str(self.request.path_params[name])
 
     def header(self, name: str) -> str | None:
         """A header of the client's."""
-        return self._request.headers.get(name)
+        return self.request.headers.get(name)
+
+    def if_match(self) -> str | None:
+        """Which state an edit is of, as `states.check_match` takes it. Who logged in must say it (428): a page shows what may be old."""
+        given = self.header("if-match")
+        if given is None and self.principal.session:
+            raise Refusal(428, "precondition_required", "If-Match is missing: send the ETag of what was shown, or *")
+        return given
 
     def query(self, name: str) -> str | None:
         """A value of the query string; the last one when it is there twice."""
-        return self._request.query_params.get(name)
+        return self.request.query_params.get(name)
 
     def queries(self) -> dict[str, str]:
         """The whole query string."""
-        return dict(self._request.query_params)
+        return dict(self.request.query_params)
+
+    def asked(self, type: type[T]) -> T:
+        """The query string as a struct; 400 names what is wrong with it."""
+        given = self.request.query_params.multi_items()
+        if len(given) != len(dict(given)):
+            raise invalid("the query string says something twice")
+        try:
+            return msgspec.convert(dict(given), type, strict=False)
+        except msgspec.ValidationError as error:
+            said, _, at = str(error).partition(" - at `$.")
+            name = at.removesuffix("`")
+            raise invalid(f"{name}: {said}", path=name) if name else invalid(f"query: {said}") from None
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number of the query string; 400 when it is none or out of bounds."""
@@ -84,7 +124,7 @@ class Call:
     async def raw_body(self) -> bytes:
         """The body as it came; 413 when it is too long."""
         received = bytearray()
-        async for part in self._request.stream():
+        async for part in self.request.stream():
             received += part
             if len(received) > MOST_BODY_BYTES:
                 raise Refusal(413, "payload_too_large", f"the body is longer than {MOST_BODY_BYTES} bytes")
@@ -108,3 +148,7 @@ class Call:
             self._is_caught_up = True
         except Behind as error:
             raise Refusal(503, "server", f"the store is behind the traffic: {error}") from None
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

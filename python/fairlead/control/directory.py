@@ -6,16 +6,16 @@ the order of the commits and a change holds for the very next request.
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from fairlead.config import ConfigKey, ConfigTeam, ConfigUser, Limits
 from fairlead.config.keys import DEFAULT_ACCOUNT
-from fairlead.control import delta
+from fairlead.control import delta, states, trail
 from fairlead.control import secret as secrets
-from fairlead.control.db import Database, ledger, queries, scopes
+from fairlead.control.db import Database, ledger, operators, queries, scopes
 from fairlead.control.db.ledger import Entry
 from fairlead.control.db.queries import Key, Row
 from fairlead.control.db.scopes import ACCOUNT, KEY, TEAM, USER, Scope
@@ -169,6 +169,23 @@ class Directory:
         key: Key = self._commit(lambda connection: _told(self._insert(connection, new, text)))
         return key, text
 
+    def derived(self, new: NewKey, texts: Iterator[str]) -> tuple[Key, str]:
+        """The key with the first of these texts that is not a deleted key's; made where there is none. Raises `UnknownScope`."""
+        found: list[str] = []
+
+        def work(connection: sqlite3.Connection) -> Change:
+            for text in texts:
+                found[:] = [text]
+                id = queries.key_id_by_hash(connection, secrets.stored_hash(self._secret, text))
+                if id is None:
+                    return _told(self._insert(connection, new, text))
+                if (key := queries.key(connection, id)) is not None:
+                    return Change(key)
+            raise ValueError("there are no more texts")
+
+        key: Key = self._commit(work)
+        return key, found[0]
+
     def change(self, find: Find, changes: Row, revise: Revise | None = None) -> Key:
         """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `content`, `response_cache`,
         `models` (a list), `expires_at_ms`, `team`, `user` (names) and limits. Raises what `find` and `revise` raise,
@@ -183,6 +200,7 @@ class Directory:
             key = find(connection)
             _key_is_writable(key)
             queries.update_key(connection, key.id, {"deleted_at_ms": self._now_ms(), "disabled": 1})
+            self._note_key(connection, "key.delete", key, None)
             return Change(key, gone=[key.id])
 
         key: Key = self._commit(work)
@@ -205,7 +223,9 @@ class Directory:
             except sqlite3.IntegrityError:
                 raise Taken(_taken_name(connection, new.kind, new.name)) from None
             scopes.set_limits(connection, new.kind, id, new.limits)
-            return self._told_scope(connection, new.kind, id)
+            change = self._told_scope(connection, new.kind, id)
+            self._note_scope(connection, f"{new.kind}.create", None, change.value)
+            return change
 
         made: Scope = self._commit(work)
         return made
@@ -228,7 +248,9 @@ class Directory:
                 raise Taken(_taken_name(connection, scope.kind, changes["name"])) from None
             if revise is not None:
                 scopes.set_limits(connection, scope.kind, scope.id, revise(scope.limits))
-            return self._told_scope(connection, scope.kind, scope.id)
+            change = self._told_scope(connection, scope.kind, scope.id)
+            self._note_scope(connection, f"{scope.kind}.change", scope, change.value)
+            return change
 
         changed: Scope = self._commit(work)
         return changed
@@ -244,6 +266,9 @@ class Directory:
             if members := scopes.members(connection, scope.kind, scope.id):
                 raise Taken(f"the {scope.kind} {scope.name!r} still has {_listed(members)}; delete these first, or give them to another")
             scopes.update(connection, scope.kind, scope.id, {"deleted_at_ms": self._now_ms()})
+            if scope.kind == USER:
+                operators.delete_login(connection, scope.id)
+            self._note_scope(connection, f"{scope.kind}.delete", scope, None)
             return Change(scope)
 
         gone: Scope = self._commit(work)
@@ -257,7 +282,7 @@ class Directory:
 
         def entering(connection: sqlite3.Connection) -> Change:
             wanted = work(connection)
-            entries = [entry if entry.id else ledger.add(connection, entry) for entry in wanted]
+            entries = [entry if entry.id else self._added(connection, entry) for entry in wanted]
             accounts = sorted({entry.account_id for entry in wanted if not entry.id})
             return Change(entries, scopes=[self._account_limits(connection, account) for account in accounts])
 
@@ -282,7 +307,9 @@ class Directory:
         }
         id = queries.insert_key(connection, row | _belonging(connection, account.id, new.team, new.user))
         scopes.set_limits(connection, KEY, id, new.limits)
-        return _present(connection, id)
+        key = _present(connection, id)
+        self._note_key(connection, "key.create", None, key)
+        return key
 
     def _update(self, connection: sqlite3.Connection, find: Find, changes: Row, revise: Revise | None) -> Key:
         key = find(connection)
@@ -295,7 +322,29 @@ class Directory:
         queries.update_key(connection, key.id, columns | {"updated_at_ms": self._now_ms()})
         if revise is not None:
             scopes.set_limits(connection, KEY, key.id, revise(key.limits))
-        return _present(connection, key.id)
+        changed = _present(connection, key.id)
+        self._note_key(connection, "key.change", key, changed)
+        return changed
+
+    def _added(self, connection: sqlite3.Connection, entry: Entry) -> Entry:
+        added = ledger.add(connection, entry)
+        account = queries.account_name(connection, added.account_id)
+        trail.note(connection, self._now_ms(), f"credit.{added.kind}", ("credit", added.id, account), None, states.of_entry(added, account))
+        return added
+
+    # --- the audit log ------------------------------------------------------------------------------------------------
+
+    def _note_key(self, connection: sqlite3.Connection, action: str, before: Key | None, after: Key | None) -> None:
+        key = after or before
+        assert key is not None
+        was, now = (None if each is None else states.of_key(each) for each in (before, after))
+        trail.note(connection, self._now_ms(), action, (KEY, key.id, key.name), was, now)
+
+    def _note_scope(self, connection: sqlite3.Connection, action: str, before: Scope | None, after: Scope | None) -> None:
+        scope = after or before
+        assert scope is not None
+        was, now = (None if each is None else states.of_scope(each) for each in (before, after))
+        trail.note(connection, self._now_ms(), action, (scope.kind, scope.id, scope.name), was, now)
 
     def _sync(
         self,

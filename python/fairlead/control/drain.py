@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from fairlead.control.db import Database, end_users, queries
+from fairlead.control.db import Database, end_users, queries, search
 from fairlead.control.db.queries import ATTEMPT_COLUMNS, GENERATION_COLUMNS, MOST_INTEGER, Cursor
 from fairlead.control.db.rollups import Fold, zone
 from fairlead.control.engine import Batch, Journal, OpenReader, Reader
@@ -208,6 +208,8 @@ def apply(connection: sqlite3.Connection, batch: Batch, fold: Fold) -> None:
         fold.take(fresh, attempts)
         if charges := [row for row in map(_end_user_of, fresh) if row[0]]:
             end_users.add(connection, charges)
+        if retried := _retried(attempts):
+            search.mark_retried(connection, retried)
         queries.touch_keys(connection, _last_used(fresh))
     queries.move_cursors(connection, batch.cursors)
 
@@ -252,8 +254,23 @@ def _storable(value: Any) -> Any:
 
 _COLUMN = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
 _ID, _KEY, _STARTED = (_COLUMN[name] for name in ("id", "key_id", "started_at_ms"))
-_FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("flags")
+_ERROR_OF_ATTEMPT, _FLAGS_OF_ATTEMPT = ATTEMPT_COLUMNS.index("error"), ATTEMPT_COLUMNS.index("flags")
+# How an attempt may end through nobody's fault (`rust/ledger/src/rollup.rs`).
+NOBODYS_FAULT = ("overtaken", "client_gone", "shutting_down", "interrupted")
 _end_user_of = itemgetter(*(_COLUMN[name] for name in ("end_user_id", "settled_at_ms", "charged_nanousd")))
+
+
+def _retried(attempts: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Generations of which another attempt followed one that failed; attempts come in their order."""
+    failed, found = set[str](), dict[str, None]()
+    for attempt in attempts:
+        if attempt[_FLAGS_OF_ATTEMPT] & queries.SHADOW_FLAG:
+            continue
+        if attempt[0] in failed:
+            found[attempt[0]] = None
+        if attempt[_ERROR_OF_ATTEMPT] and attempt[_ERROR_OF_ATTEMPT] not in NOBODYS_FAULT:
+            failed.add(attempt[0])
+    return list(found)
 
 
 def _last_used(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from fairlead.control import trail
 from fairlead.control.desk import Call
 from fairlead.control.replies import reply
 
@@ -65,6 +66,8 @@ async def show(call: Call) -> Response:
 async def forget(call: Call) -> Response:
     """Nothing is known any more: for who has mended a provider, or changed a key there."""
     call.desk.engine.forget_health()
+    at_ms = call.desk.now_ms()
+    await call.desk.database.write(lambda connection: trail.note(connection, at_ms, "health.forget", ("health", 0, ""), None, None))
     return reply({"data": []})
 
 

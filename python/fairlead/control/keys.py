@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from fairlead.config import Limits
 from fairlead.config.keys import DEFAULT_ACCOUNT
-from fairlead.control import directory, limits, spending
+from fairlead.control import directory, limits, spending, states
 from fairlead.control.db import queries
 from fairlead.control.db.queries import Key, Usage
 from fairlead.control.db.scopes import KEY
@@ -22,7 +22,8 @@ from fairlead.control.desk import Call
 from fairlead.control.directory import NewKey
 from fairlead.control.key import usage_fields
 from fairlead.control.limits import LimitsBody
-from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
+from fairlead.control.operator import sight
+from fairlead.control.replies import Refusal, forbidden, invalid, not_found, reply, rfc3339
 from fairlead.control.windows import window_starts
 
 FindKeys = Callable[[sqlite3.Connection], list[Key]]
@@ -31,7 +32,7 @@ MOST_NAME = 200
 MOST_PATTERNS = 1000
 
 
-class Creation(LimitsBody, kw_only=True):
+class KeyCreation(LimitsBody, kw_only=True):
     """`POST /admin/keys`."""
 
     name: str
@@ -47,7 +48,7 @@ class Creation(LimitsBody, kw_only=True):
     expires_at: datetime | None = None
 
 
-class Change(LimitsBody, kw_only=True):
+class KeyChange(LimitsBody, kw_only=True):
     """`PATCH /admin/keys/{selector}`: what is absent stays."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
@@ -65,21 +66,27 @@ class Change(LimitsBody, kw_only=True):
 
 
 async def listing(call: Call) -> Response:
-    """Every key with its usage."""
-    return reply({"data": await _descriptions(call, queries.keys)})
+    """Every key that the caller sees, with its usage."""
+
+    def seen(connection: sqlite3.Connection) -> list[Key]:
+        return [key for key in queries.keys(connection) if sight.sees_key(call.principal, key)]
+
+    return reply({"data": await _descriptions(call, seen)})
 
 
 async def show(call: Call) -> Response:
     """One key with its usage."""
     try:
-        return await _one(call, lambda connection: directory.select(connection, call.place("selector")))
+        return await _one(call, sight.seen_key(call.principal, directory.named(call.place("selector"))))
     except LookupError as error:
         raise refusal_of(error) from None
 
 
 async def create(call: Call) -> Response:
     """Makes a key. `key` in the reply is the only time it is shown; it holds for the very next request."""
-    wanted = await call.body(Creation)
+    wanted = await call.body(KeyCreation)
+    if not call.principal.sees_all:
+        wanted = await _of_member(call, wanted)
     expires_at_ms = unix_ms(wanted.expires_at)
     if expires_at_ms is not None and expires_at_ms <= call.desk.now_ms():
         raise invalid("expires_at: this moment has passed, so the key would never work")
@@ -101,12 +108,12 @@ async def create(call: Call) -> Response:
         key, text = await asyncio.to_thread(call.desk.directory.create, new)
     except LookupError as error:
         raise refusal_of(error) from None
-    return reply({"key": text, "data": describe(key, Usage())}, 201)
+    return reply({"key": text, "data": describe(key, Usage())}, 201, {"etag": states.tag(states.of_key(key))})
 
 
 async def change(call: Call) -> Response:
     """Changes a key: its name, whether it is disabled, what it may do, use and spend, whose it is."""
-    wanted = await call.body(Change)
+    wanted = await call.body(KeyChange)
     changes: dict[str, Any] = {}
     if wanted.name is not msgspec.UNSET:
         changes["name"] = checked_name(wanted.name)
@@ -128,10 +135,12 @@ async def change(call: Call) -> Response:
         changes["expires_at_ms"] = unix_ms(wanted.expires_at)
     revise = wanted.revise if wanted.says_limits() else None
     if not changes and revise is None:
-        raise invalid(f"nothing to change: one of {', '.join(Change.__struct_fields__)} is expected")
+        raise invalid(f"nothing to change: one of {', '.join(KeyChange.__struct_fields__)} is expected")
     await call.caught_up()
     try:
-        key = await asyncio.to_thread(call.desk.directory.change, directory.named(call.place("selector")), changes, revise)
+        if not call.principal.sees_all and {"team", "user"} & changes.keys():
+            raise forbidden("team, user: whose a key is, an admin says")
+        key = await asyncio.to_thread(call.desk.directory.change, _of_edit(call), changes, revise)
     except (LookupError, directory.OwnedByFile) as error:
         raise refusal_of(error) from None
     return await _one(call, lambda connection: key)
@@ -140,14 +149,37 @@ async def change(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """Deletes a key. What it did stays in the books."""
     try:
-        key = await asyncio.to_thread(call.desk.directory.delete, directory.named(call.place("selector")))
+        key = await asyncio.to_thread(call.desk.directory.delete, _of_edit(call))
     except (LookupError, directory.OwnedByFile) as error:
         raise refusal_of(error) from None
     return reply({"data": {"hash": key.public_hash, "deleted": True}})
 
 
+def _of_edit(call: Call) -> directory.Find:
+    """The key of the path, if the caller may change it and has seen it as it is."""
+    find, given = sight.own_key(call.principal, directory.named(call.place("selector"))), call.if_match()
+
+    def finding(connection: sqlite3.Connection) -> Key:
+        key = find(connection)
+        states.check_match(given, states.of_key(key))
+        return key
+
+    return finding
+
+
+async def _of_member(call: Call, wanted: KeyCreation) -> KeyCreation:
+    """What a member makes is its own: of its account, user and team, and no management key."""
+    if wanted.management:
+        raise forbidden("management: an admin makes keys that administer others")
+    account = await call.desk.database.read(lambda connection: queries.account_name(connection, call.principal.account))
+    if wanted.account not in (DEFAULT_ACCOUNT, account) or wanted.team or wanted.user not in ("", call.principal.name):
+        raise forbidden("account, team, user: a member's keys are its own")
+    return msgspec.structs.replace(wanted, account=account, user=str(call.principal.user))
+
+
 async def _one(call: Call, find: directory.Find) -> Response:
-    return reply({"data": (await _descriptions(call, lambda connection: [find(connection)]))[0]})
+    [(key, usage)] = await with_usage(call, lambda connection: [find(connection)])
+    return reply({"data": describe(key, usage)}, headers={"etag": states.tag(states.of_key(key))})
 
 
 async def _descriptions(call: Call, find: FindKeys) -> list[dict[str, Any]]:
@@ -182,6 +214,7 @@ def describe(key: Key, usage: Usage) -> dict[str, Any]:
         "team": key.team or None,
         "user": key.user or None,
         **limits.fields(key.limits, usage),
+        "etag": states.tag(states.of_key(key)),
     }
 
 

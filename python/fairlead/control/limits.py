@@ -114,11 +114,12 @@ def fields(limits: Limits, usage: Usage) -> dict[str, Any]:
         "tpm": limits.tpm,
         "max_concurrency": limits.max_concurrency,
         "budgets": [_budget(budget, usage) for budget in limits.budgets],
-        "end_user": None if limits.end_user is None else _end_user_fields(limits.end_user),
+        "end_user": None if limits.end_user is None else end_user_fields(limits.end_user),
     }
 
 
-def _end_user_fields(each: EndUserLimits) -> dict[str, Any]:
+def end_user_fields(each: EndUserLimits) -> dict[str, Any]:
+    """What holds for each end user, as `end_user` of a reply has it."""
     has_limit = each.limit_nanousd is not None
     return {
         "limit_usd": usd(each.limit_nanousd) if each.limit_nanousd is not None else None,

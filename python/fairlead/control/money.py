@@ -5,7 +5,7 @@ import msgspec
 
 def usd(nanousd: int) -> str:
     """Dollars with as many decimals as it takes: 1500000000 → `1.5`, 1 → `0.000000001`, 0 → `0`."""
-    return _decimal(nanousd, 9)
+    return decimal(nanousd, 9)
 
 
 def usd_number(nanousd: int) -> msgspec.Raw:
@@ -15,10 +15,11 @@ def usd_number(nanousd: int) -> msgspec.Raw:
 
 def usd_per_unit(picousd: int) -> str:
     """A price per unit, from pico-dollars: 3000000 → `0.000003`."""
-    return _decimal(picousd, 12)
+    return decimal(picousd, 12)
 
 
-def _decimal(value: int, places: int) -> str:
+def decimal(value: int, places: int) -> str:
+    """An integer of so many decimal places, without zeros at the end."""
     whole, fraction = divmod(abs(value), 10**places)
     sign = "-" if value < 0 else ""
     digits = f"{fraction:0{places}d}".rstrip("0")

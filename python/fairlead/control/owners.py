@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from fairlead.config import Limits
 from fairlead.config.keys import DEFAULT_ACCOUNT
-from fairlead.control import directory, limits, spending
-from fairlead.control.db import ledger, queries, scopes
+from fairlead.control import directory, limits, spending, states
+from fairlead.control.db import ledger, operators, queries, scopes
 from fairlead.control.db.queries import Usage
 from fairlead.control.db.scopes import ACCOUNT, TEAM, USER, Scope
 from fairlead.control.desk import Call
@@ -23,6 +23,7 @@ from fairlead.control.directory import NewScope, one_scope
 from fairlead.control.keys import checked_name, refusal_of
 from fairlead.control.limits import LimitsBody
 from fairlead.control.money import usd
+from fairlead.control.operator import sight
 from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
 from fairlead.control.windows import window_starts
 
@@ -50,7 +51,7 @@ class UserCreation(LimitsBody, kw_only=True):
     team: str = ""
 
 
-class Change(LimitsBody, kw_only=True):
+class ScopeChange(LimitsBody, kw_only=True):
     """`PATCH` of an account or a team: what is absent stays."""
 
     name: str | UnsetType = UNSET
@@ -75,7 +76,11 @@ def listing(kind: str) -> Answer:
     """All of a kind, with what they spent and what is left."""
 
     async def answer(call: Call) -> Response:
-        return reply({"data": await _described(call, kind, lambda connection: scopes.scopes(connection, kind))})
+
+        def seen(connection: sqlite3.Connection) -> list[Scope]:
+            return [scope for scope in scopes.scopes(connection, kind) if sight.sees_scope(call.principal, scope)]
+
+        return reply({"data": await _described(call, kind, seen)})
 
     return answer
 
@@ -84,7 +89,7 @@ def show(kind: str) -> Answer:
     """One of them."""
 
     async def answer(call: Call) -> Response:
-        return reply({"data": await _one(call, kind, _of_path(call, kind))})
+        return await _one(call, kind, sight.seen_scope(call.principal, _of_path(call, kind), kind))
 
     return answer
 
@@ -103,7 +108,7 @@ def create(kind: str) -> Answer:
         )
         await call.caught_up()
         made = await _done(lambda: call.desk.directory.create_scope(new))
-        return reply({"data": await _one(call, kind, lambda _: made)}, 201)
+        return await _one(call, kind, lambda _: made, 201)
 
     return answer
 
@@ -112,7 +117,7 @@ def change(kind: str) -> Answer:
     """Renames one, or sets its limits, or a user's team."""
 
     async def answer(call: Call) -> Response:
-        body: type[Change | UserChange] = UserChange if kind == USER else Change
+        body: type[ScopeChange | UserChange] = UserChange if kind == USER else ScopeChange
         wanted = await call.body(body)
         changes: dict[str, Any] = {}
         if wanted.name is not UNSET:
@@ -123,8 +128,9 @@ def change(kind: str) -> Answer:
         if not changes and revise is None:
             raise invalid(f"nothing to change: one of {', '.join(body.__struct_fields__)} is expected")
         await call.caught_up()
-        changed = await _done(lambda: call.desk.directory.change_scope(_of_path(call, kind), changes, revise), kind)
-        return reply({"data": await _one(call, kind, lambda _: changed)})
+        find = _of_edit(call, kind)
+        changed = await _done(lambda: call.desk.directory.change_scope(find, changes, revise), kind)
+        return await _one(call, kind, lambda _: changed)
 
     return answer
 
@@ -133,7 +139,8 @@ def delete(kind: str) -> Answer:
     """Deletes one that nothing belongs to any more. What it did stays in the books."""
 
     async def answer(call: Call) -> Response:
-        gone = await _done(lambda: call.desk.directory.delete_scope(_of_path(call, kind)), kind)
+        find = _of_edit(call, kind)
+        gone = await _done(lambda: call.desk.directory.delete_scope(find), kind)
         return reply({"data": {"id": gone.id, "deleted": True}})
 
     return answer
@@ -147,6 +154,18 @@ def _of_path(call: Call, kind: str) -> directory.FindScope:
         return one_scope(connection, kind, selector, within)
 
     return find
+
+
+def _of_edit(call: Call, kind: str) -> directory.FindScope:
+    """The one of the path, if the caller has seen it as it is."""
+    find, given = _of_path(call, kind), call.if_match()
+
+    def finding(connection: sqlite3.Connection) -> Scope:
+        scope = find(connection)
+        states.check_match(given, states.of_scope(scope))
+        return scope
+
+    return finding
 
 
 async def _done(work: Callable[[], Scope], of_path: str | None = None) -> Scope:
@@ -163,35 +182,40 @@ def _refusal(error: Exception, of_path: str | None) -> Refusal:
     return refusal_of(error)
 
 
-async def _one(call: Call, kind: str, find: directory.FindScope) -> dict[str, Any]:
+async def _one(call: Call, kind: str, find: directory.FindScope, status: int = 200) -> Response:
     try:
-        return (await _described(call, kind, lambda connection: [find(connection)]))[0]
+        [shown] = await _described(call, kind, lambda connection: [find(connection)])
     except LookupError as error:
         raise _refusal(error, kind) from None
+    return reply({"data": shown}, status, {"etag": shown["etag"]})
 
 
 async def _described(call: Call, kind: str, find: Callable[[sqlite3.Connection], list[Scope]]) -> list[dict[str, Any]]:
     await call.caught_up()
     days = window_starts(call.desk.now_ms())
 
-    def work(connection: sqlite3.Connection) -> tuple[list[Scope], dict[int, Usage], dict[int, int]]:
+    def work(connection: sqlite3.Connection) -> tuple[list[Scope], dict[int, Usage], dict[int, int], Roles]:
         found = find(connection)
         one = found[0].id if len(found) == 1 else None
         granted = ledger.granted_by_account(connection) if kind == ACCOUNT else {}
-        return found, queries.usage_by(connection, days, spending.DIMS[kind], one), granted
+        roles = operators.roles(connection) if kind == USER else {}
+        return found, queries.usage_by(connection, days, spending.DIMS[kind], one), granted, roles
 
-    found, used, granted = await call.desk.database.read(work)
+    found, used, granted, roles = await call.desk.database.read(work)
     shown = []
     for scope in found:
         usage = spending.now(call.desk.engine, kind, scope.id, scope.limits, used.get(scope.id, Usage()))
-        shown.append(_description(scope, usage, granted.get(scope.id, 0)))
+        shown.append(_description(scope, usage, granted.get(scope.id, 0), roles.get(scope.id, (None, False))))
     return shown
 
 
-def _description(scope: Scope, usage: Usage, granted: int) -> dict[str, Any]:
+Roles = dict[int, tuple[str, bool]]
+
+
+def _description(scope: Scope, usage: Usage, granted: int, login: tuple[str | None, bool]) -> dict[str, Any]:
     owner: dict[str, Any] = {"account": scope.account}
     if scope.kind == USER:
-        owner["team"] = scope.team or None
+        owner |= {"team": scope.team or None, "role": login[0], "has_password": login[1]}
     if scope.kind == ACCOUNT:
         owner = {"credits_usd": usd(granted), "balance_usd": usd(granted - usage.total)}
     return {
@@ -206,4 +230,5 @@ def _description(scope: Scope, usage: Usage, granted: int) -> dict[str, Any]:
         "usage_monthly_usd": usd(usage.monthly),
         "created_at": rfc3339(scope.created_at_ms),
         "updated_at": rfc3339(scope.updated_at_ms),
+        "etag": states.tag(states.of_scope(scope)),
     }

@@ -16,6 +16,7 @@ import msgspec
 from starlette.responses import Response
 
 from fairlead.config.amounts import MOST_USD
+from fairlead.control import trail
 from fairlead.control.credits import refund_of
 from fairlead.control.db import ledger, scopes
 from fairlead.control.db.ledger import TOPUP, Entry
@@ -82,6 +83,7 @@ async def stripe(call: Call) -> Response:
         raise not_found("there is no payment webhook: [credits] webhook_secret is not set")
     body = await call.raw_body()
     check_signature(call.header("stripe-signature"), body, secret, call.desk.now_ms() // 1000)
+    trail.acting(trail.Actor("process", name="stripe"))
     event = _decoded(body, Event, "body")
     now_ms = call.desk.now_ms()
     if event.type in PAID_TYPES:

@@ -1,6 +1,9 @@
 """Replies: JSON, the headers that every reply has, and errors: OpenRouter's shape, and on `/v1` that of the caller's dialect."""
 
-from collections.abc import Mapping
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -16,6 +19,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
 }
 _encoder = msgspec.json.Encoder()
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class Shape(Enum):
@@ -58,17 +62,21 @@ def shape_of(path: str, headers: Mapping[str, str]) -> Shape:
 
 
 class Refusal(Exception):
-    """An error that the caller is told. `error_type` is OpenRouter's word for it."""
+    """An error that the caller is told. `error_type` is OpenRouter's word for it, `details` are further members of the error, which only
+    OpenRouter's shape has room for."""
 
-    def __init__(self, status: int, error_type: str, message: str) -> None:
+    def __init__(self, status: int, error_type: str, message: str, **details: Any) -> None:
         super().__init__(message)
         self.status = status
         self.error_type = error_type
         self.message = message
+        self.details = details
 
     def reply(self, shape: Shape = Shape.OPENROUTER, extra: Mapping[str, str] | None = None) -> Response:
         """As HTTP, with extra headers."""
-        headers = _OF_STATUS.get(self.status, {})
+        headers = dict(_OF_STATUS.get(self.status, {}))
+        if (seconds := self.details.get("retry_after")) is not None:
+            headers["retry-after"] = str(seconds)
         return reply(self._body(shape), self.status, headers | dict(extra or {}))
 
     def _body(self, shape: Shape) -> dict[str, Any]:
@@ -79,7 +87,7 @@ class Refusal(Exception):
             return {"type": "error", "error": {"type": anthropic_type, "message": self.message}}
         if shape is Shape.GEMINI:
             return {"error": {"code": self.status, "message": self.message, "status": _GEMINI_WORDS.get(self.status, "INTERNAL")}}
-        return {"error": {"code": self.status, "message": self.message, "metadata": {"error_type": self.error_type}}}
+        return {"error": {"code": self.status, "message": self.message, **self.details, "metadata": {"error_type": self.error_type}}}
 
 
 def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -90,6 +98,20 @@ def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None
 def text_reply(content: str, media_type: str = "text/plain; charset=utf-8") -> Response:
     """A plain reply."""
     return Response(content, 200, HEADERS, media_type)
+
+
+def csv_reply(rows: Iterable[Sequence[Any]], name: str) -> Response:
+    """Rows for a spreadsheet. What one would take for a formula begins with an apostrophe."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)
+    headers = HEADERS | {"content-disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text.getvalue(), 200, headers, "text/csv; charset=utf-8")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) and _NUMBER.fullmatch(value) is None:
+        return f"'{value}"
+    return value
 
 
 def unauthenticated(message: str = "no valid credential") -> Refusal:
@@ -107,9 +129,9 @@ def not_found(message: str) -> Refusal:
     return Refusal(404, "not_found", message)
 
 
-def invalid(message: str) -> Refusal:
+def invalid(message: str, **details: Any) -> Refusal:
     """400: the request is wrong and says how."""
-    return Refusal(400, "invalid_request", message)
+    return Refusal(400, "invalid_request", message, **details)
 
 
 def store_fails(error: Exception) -> Refusal:

@@ -8,6 +8,7 @@ from fairlead.control.audit import Auditor
 from fairlead.control.db import end_users
 from fairlead.control.desk import Desk
 from fairlead.control.drain import Behind
+from fairlead.control.operator import drains
 
 log = logging.getLogger("fairlead.upkeep")
 
@@ -41,11 +42,13 @@ class Upkeep:
     async def once(self) -> None:
         """One round, by what was settled until now."""
         desk = self._desk
+        await drains.end(desk)
         wrong = await self._auditor.look(desk)
         now_ms = desk.now_ms()
         if await desk.database.read(lambda connection: credits.is_due(connection, now_ms)):
             await asyncio.to_thread(credits.expire, desk.directory, now_ms)
         if await desk.database.read(lambda connection: end_users.is_due(connection, now_ms)):
             await desk.database.write(lambda connection: end_users.forget(connection, now_ms))
-        await alerts.raise_all(desk.database, desk.alerts, desk.credits.enforce, now_ms, wrong)
+        for alert in await alerts.raise_all(desk.database, desk.alerts, desk.credits.enforce, now_ms, wrong):
+            desk.live.publish("alerts", {"kind": alert.kind, "text": alert.text, **alert.facts})
         await alerts.deliver(desk.database, desk.alerts, now_ms)
