@@ -242,6 +242,7 @@ class Process:
         finally:
             asyncio.get_running_loop().remove_reader(bell)
             self._sign_ins.keep_only(())
+            self._desk.live.close()
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, *(host.stop() for host in hosts), return_exceptions=True)
@@ -279,6 +280,7 @@ class Process:
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
             message += f"; at the next start: {', '.join(later)}"
+        self._desk.live.publish("config", {"version": self._version, "message": message, "failed": False})
         return message
 
     def _load_snapshot(self, compiled: Compiled, version: int) -> None:
@@ -439,6 +441,7 @@ class Process:
             log.info("%s", await self.reload())
         except Exception as error:
             log.error("the running configuration stays in force:\n%s", error)
+            self._desk.live.publish("config", {"version": self._version, "message": str(error), "failed": True})
 
     async def _watch(self) -> None:
         """Reloads when a file of the configuration changes, where that is asked for."""

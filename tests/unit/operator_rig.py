@@ -19,6 +19,7 @@ from fairlead.control.directory import Directory, NewKey, NewScope, one_scope
 from fairlead.control.drain import Drainer
 from fairlead.control.operator import passwords
 from fairlead.control.operator.gate import Gate
+from fairlead.control.operator.live import Hub
 from test_control import OFFER
 
 SECRET = bytes(range(32))
@@ -82,7 +83,7 @@ class Port:
         self.reloads = 0
         self.desk = Desk(
             self.database, self.directory, self.journal, self.drainer, OFFER, secret.token_digest(TOKEN), self._reload, lambda: self.now_ms,
-            {"version": "0"}, gate=Gate(SECRET, lambda: self.now_ms),
+            {"version": "0"}, gate=Gate(SECRET, lambda: self.now_ms), live=Hub(lambda: self.now_ms),
         )  # fmt: skip
         self.app = admin_app(self.desk)
         self.script = httpx.AsyncClient(

@@ -14,14 +14,16 @@ ANYONE, VIEWER, MEMBER, ADMIN, OWNER = "anyone", *ROLES
 MATRIX: dict[str, set[str]] = {
     ANYONE: {"GET /healthz", "GET /admin/login", "POST /admin/session", "POST /webhooks/stripe"},
     VIEWER: {
-        "GET /metrics", "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password", "GET /admin/sessions",
-        "DELETE /admin/sessions/{id}", "GET /admin/health", "GET /admin/requests", "GET /admin/requests/{id}", "GET /admin/usage",
+        "GET /metrics", "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password",
+        "GET /admin/sessions",
+        "DELETE /admin/sessions/{id}", "GET /admin/health", "GET /admin/requests", "GET /admin/requests/{id}", "GET /admin/usage/series",
+        "GET /admin/usage/latency", "GET /admin/events", "GET /admin/usage/errors",
         "GET /admin/keys", "GET /admin/keys/{selector}", "GET /admin/accounts", "GET /admin/accounts/{selector}", "GET /admin/teams",
         "GET /admin/teams/{selector}", "GET /admin/users", "GET /admin/users/{selector}",
     },
     MEMBER: {"POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}"},
     ADMIN: {
-        "GET /admin/status", "POST /admin/reload", "DELETE /admin/health", "GET /admin/credits", "POST /admin/credits",
+        "GET /admin/status", "GET /admin/usage", "POST /admin/reload", "DELETE /admin/health", "GET /admin/credits", "POST /admin/credits",
         "POST /admin/credits/{id}/refund", "GET /admin/ledger", "GET /admin/audit",
         "GET /admin/users/{selector}/login", "PUT /admin/users/{selector}/login", "DELETE /admin/users/{selector}/login",
         *(f"{method} /admin/{kind}" for kind in ("accounts", "teams", "users") for method in ("POST",)),

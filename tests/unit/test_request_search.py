@@ -142,7 +142,8 @@ def test_a_large_table_is_searched_fast(database: Database) -> None:
     changed = {
         "id": "printf('gen-%08x-0000-7000-8000-000000000000', n)", "settled_at_ms": f"{NOW_MS} + n", "key_id": "n % 1000 + 1",
         "team_id": "n % 20", "model": "'acme/m' || (n % 200)", "provider": "'p' || (n % 30)", "end_user": "'u' || (n % 5000)",
-        "session_id": "'s' || (n / 10)", "outcome": "CASE WHEN n % 500 = 0 THEN 'failed' ELSE 'completed' END", "title": "'app' || (n % 50)",
+        "session_id": "'s' || (n / 10)", "outcome": "CASE WHEN n % 500 = 0 THEN 'failed' ELSE 'completed' END",
+        "title": "'app' || (n % 50)",
         "user_id": "n % 100",
     }  # fmt: skip
     selected = ", ".join(changed.get(name, text) for name, text in zip(GENERATION_COLUMNS, texts, strict=True))

@@ -17,6 +17,7 @@ from fairlead.control.drain import Behind, Drainer
 from fairlead.control.engine import Engine
 from fairlead.control.offer import Offer
 from fairlead.control.operator.gate import Gate
+from fairlead.control.operator.live import Hub
 from fairlead.control.replies import Refusal, invalid
 from fairlead.control.secret import new_secret
 
@@ -43,8 +44,10 @@ class Desk:
     credits: Credits = field(default_factory=Credits)
     """As configured: whether credit is prepaid, and the secret of the payment webhook."""
     alerts: AlertSettings = field(default_factory=AlertSettings)
-    gate: Gate = field(default_factory=lambda: Gate(new_secret(), lambda: time.time_ns() // 1_000_000))
+    gate: Gate = field(default_factory=lambda: Gate(new_secret(), _wall_ms))
     """Who comes in on the admin port without the token."""
+    live: Hub = field(default_factory=lambda: Hub(_wall_ms))
+    """Who listens there."""
 
 
 class Call:
@@ -127,3 +130,7 @@ class Call:
             await self.desk.drainer.catch_up()
         except Behind as error:
             raise Refusal(503, "server", f"the store is behind the traffic: {error}") from None
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,8 +1,8 @@
-"""`GET /admin/requests`: one row per generation with its attempts and losses inside, newest settled first; below it, one of them by its id."""
+"""`GET /admin/requests`: one row per generation with its attempts and losses inside, newest settled first; below it, one by its id."""
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from fairlead.control.access import Principal
 from fairlead.control.db import queries, search
 from fairlead.control.db.queries import MOST_INTEGER, Row
 from fairlead.control.desk import Call
@@ -107,8 +108,9 @@ async def listing(call: Call) -> Response:
         if asked.endpoint is not None and "model" not in filters:
             # It has no index of its own, and its model has.
             filters["model"] = search.model_of_endpoint(connection, asked.endpoint)
-        bounds = {name: _place(connection, name, id) for name in ("before", "after") if (id := getattr(asked, name)) is not None}
-        found = search.page(connection, filters, asked.limit, **bounds, **_times(asked))
+        before = search.LAST if asked.before is None else _place(connection, "before", asked.before)
+        after = search.FIRST if asked.after is None else _place(connection, "after", asked.after)
+        found = search.page(connection, filters, asked.limit, before=before, after=after, **_times(asked))
         return described(connection, found.rows), found
 
     rows, found = await call.desk.database.read(work)
@@ -124,7 +126,7 @@ async def show(call: Call) -> Response:
 
     def work(connection: sqlite3.Connection) -> tuple[Row, list[dict[str, Any]]] | None:
         row = queries.generation_of_any_account(connection, id)
-        return None if row is None or not sees(call, row) else (row, described(connection, [row]))
+        return None if row is None or not sees(call.principal, row) else (row, described(connection, [row]))
 
     found = await call.desk.database.read(work)
     if found is None:
@@ -133,9 +135,8 @@ async def show(call: Call) -> Response:
     return reply({"data": shown, "timings": _timings(row), "cost": cost.of(row, shown["attempts"], call.desk.offer)})
 
 
-def sees(call: Call, row: Row) -> bool:
-    """Whether the caller may look at a generation: who does not see all, at those of its team, or else at its own."""
-    who = call.principal
+def sees(who: Principal, row: Mapping[str, Any]) -> bool:
+    """Whether one may look at a generation: who does not see all, at those of its team, or else at its own."""
     if who.sees_all:
         return True
     return bool(row["account_id"] == who.account and (row["team_id"] == who.team if who.team else row["user_id"] == who.user))

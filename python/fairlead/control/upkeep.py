@@ -42,5 +42,6 @@ class Upkeep:
         now_ms = desk.now_ms()
         if await desk.database.read(lambda connection: credits.is_due(connection, now_ms)):
             await asyncio.to_thread(credits.expire, desk.directory, now_ms)
-        await alerts.raise_all(desk.database, desk.alerts, desk.credits.enforce, now_ms)
+        for alert in await alerts.raise_all(desk.database, desk.alerts, desk.credits.enforce, now_ms):
+            desk.live.publish("alerts", {"kind": alert.kind, "text": alert.text, **alert.facts})
         await alerts.deliver(desk.database, desk.alerts, now_ms)

@@ -16,6 +16,7 @@ SEARCH_SECONDS = 0.2
 
 Place = tuple[int, int]
 """When it was settled, and its `rowid`."""
+FIRST: Place = (-1, -1)
 LAST: Place = (MOST_INTEGER, MOST_INTEGER)
 
 INDEXED: dict[str, tuple[str, str]] = {
@@ -88,7 +89,7 @@ def page(
     limit: int,
     *,
     before: Place = LAST,
-    after: Place = (-1, -1),
+    after: Place = FIRST,
     first_ms: int = 0,
     end_ms: int = MOST_INTEGER,
     clock: Any = time.monotonic,

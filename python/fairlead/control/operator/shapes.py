@@ -346,6 +346,49 @@ class LedgerQuery(msgspec.Struct, kw_only=True):
     limit: int = 2000
 
 
+class UsageRow(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Sums of a group; which names it has, `by` says. Prompt tokens are without cached ones."""
+
+    requests: int
+    failed: int
+    prompt_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    charged_usd: str
+    upstream_cost_usd: str
+    key_id: int | None = None
+    key_name: str | None = None
+    key_label: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    day: str | None = None
+    app: str | None = None
+    split: str | None = None
+    arm: str | None = None
+    shadow: str | None = None
+    completed: int | None = None
+    errors: int | None = None
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+
+
+class UsageRows(Shape):
+    """A reply."""
+
+    data: list[UsageRow]
+    total: UsageRow | None = None
+
+
+class UsageQuery(msgspec.Struct, kw_only=True):
+    """UTC days, both included. Without `by`: by key, model and provider."""
+
+    from_: str | None = msgspec.field(name="from", default=None)
+    to: str | None = None
+    by: Literal["day", "app", "split", "shadow"] | None = None
+
+
 class AccountQuery(msgspec.Struct, kw_only=True):
     """Where several accounts have a team or user of this name."""
 
@@ -399,7 +442,7 @@ GenerationRow = msgspec.defstruct(
     [
         *_in_units_of_people(GENERATION_COLUMNS),
         ("key", KeyName),
-        ("attempts", list[Attempt]),
+        ("attempts", list[Attempt]),  # type: ignore[valid-type]
         ("translation_losses", list[LossShown]),
     ],
     kw_only=True,

@@ -7,7 +7,7 @@ their own. Whose keys and requests a viewer or member sees is narrower still (`P
 from fairlead.control import books, credits, explain, health, keys, operations, owners, payments, requests, usage
 from fairlead.control.access import Access
 from fairlead.control.db.scopes import ACCOUNT, TEAM, USER
-from fairlead.control.operator import audit, description, session, shapes
+from fairlead.control.operator import audit, description, events, figures, session, shapes
 from fairlead.control.resource import Resource
 
 ANYONE, VIEWER, MEMBER, OPERATING, OWNER = Access.ANYONE, Access.VIEWER, Access.MEMBER, Access.ADMIN, Access.OWNER
@@ -28,7 +28,8 @@ def _owned(kind: str) -> tuple[Resource, ...]:
         Resource("POST", f"/admin/{path}", OPERATING, owners.create(kind), one, creation, status=201, says=f"Makes {article} {kind}."),
         Resource("GET", at, VIEWER, owners.show(kind), one, query=query, says=f"One of the {path}, by its name or id."),
         Resource(
-            "PATCH", at, OPERATING, owners.change(kind), one, change, query, is_edit=True, says=f"Changes {article} {kind}: its name, its limits."
+            "PATCH", at, OPERATING, owners.change(kind), one, change, query, is_edit=True,
+            says=f"Changes {article} {kind}: its name, its limits.",
         ),
         Resource(
             "DELETE", at, OPERATING, owners.delete(kind), shapes.GoneData, None, query, is_edit=True,
@@ -57,7 +58,11 @@ ADMIN: tuple[Resource, ...] = (
     Resource("POST", "/admin/explain", MEMBER, explain.show, shapes.ExplanationData, explain.Question),
     Resource("GET", "/admin/requests", VIEWER, requests.listing, requests.RequestsPage, query=requests.RequestsQuery),
     Resource("GET", "/admin/requests/{id}", VIEWER, requests.show, requests.RequestData),
-    Resource("GET", "/admin/usage", VIEWER, usage.show),
+    Resource("GET", "/admin/events", VIEWER, events.stream, query=events.EventsQuery, media="text/event-stream"),
+    Resource("GET", "/admin/usage", OPERATING, usage.show, shapes.UsageRows, query=shapes.UsageQuery),
+    Resource("GET", "/admin/usage/series", VIEWER, figures.series, figures.SeriesReply, query=figures.SeriesQuery),
+    Resource("GET", "/admin/usage/latency", VIEWER, figures.latency, figures.LatencyReply, query=figures.LatencyQuery),
+    Resource("GET", "/admin/usage/errors", VIEWER, figures.errors, figures.ErrorsReply, query=figures.ErrorsQuery),
     Resource("GET", "/admin/keys", VIEWER, keys.listing, shapes.KeyList),
     Resource("POST", "/admin/keys", MEMBER, keys.create, shapes.KeyMade, keys.KeyCreation, status=201),
     Resource("GET", _KEY, VIEWER, keys.show, shapes.KeyData),

@@ -1,0 +1,572 @@
+"""`/admin/usage/series`, `latency` and `errors`: what happened over a time, by step and by what it was about, from the rollups.
+
+What no rollup answers is refused (422) with what they do answer; rows are never counted for a chart. Parts add up to the totals: what is
+not among the first `top` values, or not the caller's to see, is in `other`.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+
+from fairlead.control.db import figures, queries, scopes
+from fairlead.control.db.queries import MOST_INTEGER, ROLLUP_SUMS, Dim, Res, Span
+from fairlead.control.db.rollups import FIRST_CONTENT, WHOLE, bin_ms
+from fairlead.control.desk import Call
+from fairlead.control.money import usd
+from fairlead.control.offer import Offer
+from fairlead.control.operator import sight, span
+from fairlead.control.operator.shapes import Shape
+from fairlead.control.operator.span import Range
+from fairlead.control.replies import Refusal, csv_reply, invalid, not_found, reply, rfc3339
+
+Text = Annotated[str, Meta(min_length=1, max_length=300)]
+Id = Annotated[int, Meta(ge=1, le=MOST_INTEGER)]
+Sums = Mapping[str, int]
+Group = Literal["model", "provider", "endpoint", "key", "team", "user", "app", "arm", "account"]
+OF_PLACE = frozenset({"model", "provider", "endpoint"})
+_DIMS = {"key": Dim.KEY, "team": Dim.TEAM, "user": Dim.USER, "app": Dim.APP, "arm": Dim.ARM}
+ALLOWED = (
+    "model, provider and endpoint go together, and with key by day or month; key, team, user, app and arm go alone; account goes with all"
+)
+PICO_PER_NANO = 1000
+
+
+class Metric(NamedTuple):
+    """A figure of sums; money is in nano-dollars until it is shown."""
+
+    of: Callable[[Sums], int | float | None]
+    is_money: bool = False
+
+
+def _prompt(sums: Sums) -> int:
+    return sums["prompt_tokens"] + sums["cache_read_tokens"] + sums["cache_write_tokens"]
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+METRICS: dict[str, Metric] = {
+    "cost": Metric(lambda sums: sums["charged_nanousd"], True),
+    "upstream_cost": Metric(lambda sums: sums["upstream_cost_nanousd"], True),
+    "cache_saved": Metric(lambda sums: sums["saved_nanousd"], True),
+    "requests": Metric(lambda sums: sums["requests"]),
+    "errors": Metric(lambda sums: sums["failed"]),
+    "retried": Metric(lambda sums: sums["retried"]),
+    "tokens": Metric(lambda sums: _prompt(sums) + sums["completion_tokens"]),
+    "prompt_tokens": Metric(_prompt),
+    "completion_tokens": Metric(lambda sums: sums["completion_tokens"]),
+    "reasoning_tokens": Metric(lambda sums: sums["reasoning_tokens"]),
+    "cached_tokens": Metric(lambda sums: sums["cache_read_tokens"]),
+    "error_share": Metric(lambda sums: _share(sums["failed"], sums["requests"])),
+    "cached_share": Metric(lambda sums: _share(sums["cache_read_tokens"], _prompt(sums))),
+    "tokens_per_second": Metric(lambda sums: _share(sums["streamed_tokens"] * 10**6, sums["streaming_us"])),
+}
+"""`cache_saved` is by the present prices: what cached tokens would have cost as others, less what keeping them cost more."""
+
+
+class Filters(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What it is about. All that are given must hold."""
+
+    account: Id | None = None
+    model: Text | None = None
+    provider: Text | None = None
+    endpoint: Id | None = None
+    key: Id | None = None
+    team: Id | None = None
+    user: Id | None = None
+    app: Text | None = None
+    arm: Text | None = None
+    """`split/arm`."""
+    from_: datetime | None = msgspec.field(name="from", default=None)
+    """Absent: a day before `to`."""
+    to: datetime | None = None
+    """Absent: now."""
+    zone: Text = "UTC"
+    step: Literal["auto", "minute", "quarter", "hour", "day", "month"] = "auto"
+
+
+class SeriesQuery(Filters):
+    """`metrics` are separated by commas; the first one says which groups are the largest."""
+
+    metrics: Text = "cost,requests"
+    group: Group | None = None
+    top: Annotated[int, Meta(ge=1, le=50)] = 8
+    compare: Literal["previous"] | None = None
+
+
+class LatencyQuery(Filters):
+    """`ttft`: to the first content of a stream; `total`: a whole completed call."""
+
+    metric: Literal["ttft", "total"] = "ttft"
+    p: Text = "50,90,99"
+    """Percentiles, separated by commas."""
+    group: Literal["model", "provider", "endpoint"] | None = None
+    top: Annotated[int, Meta(ge=1, le=50)] = 8
+
+
+class ErrorsQuery(Filters):
+    """Errors by class."""
+
+    group: Literal["model", "provider", "endpoint"] | None = None
+
+
+class RangeShown(Shape):
+    """What was looked at: `zone` is UTC where windows of that age are no longer kept in parts."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    step: str
+    zone: str
+    complete_until: str
+
+
+Value = int | float | str | None
+"""Money is a decimal string of dollars; null: there was nothing to divide by, or too little to measure."""
+
+
+class Series(Shape):
+    """A line of a chart."""
+
+    id: str
+    label: str
+    points: list[list[Value]]
+    """The moment at which the bucket begins, and the value of each metric."""
+    totals: dict[str, Value]
+    previous: dict[str, Value] | None = None
+
+
+class SeriesReply(Shape):
+    """A reply."""
+
+    range: RangeShown
+    metrics: list[str]
+    series: list[Series]
+    other: Series | None
+    totals: dict[str, Value]
+    previous: dict[str, Value] | None
+    took_ms: float
+
+
+class LatencySeries(Shape):
+    """Percentiles over time, in milliseconds; each is at most 5 % off."""
+
+    id: str
+    label: str
+    points: list[list[Value]]
+    """The moment, each percentile, and how many were measured."""
+    totals: list[Value]
+    """Of the whole time, and how many."""
+
+
+class LatencyReply(Shape):
+    """A reply."""
+
+    range: RangeShown
+    percentiles: list[float]
+    series: list[LatencySeries]
+    took_ms: float
+
+
+class ErrorLine(Shape):
+    """Errors of a class."""
+
+    id: str
+    """What it is about; empty without `group`."""
+    error: str
+    count: int
+
+
+class ErrorsReply(Shape):
+    """A reply."""
+
+    range: RangeShown
+    data: list[ErrorLine]
+
+
+# --- routes -----------------------------------------------------------------------------------------------------------
+
+
+async def series(call: Call) -> Response:
+    """Figures over time, in all and by group, against the time before; `Accept: text/csv` for a spreadsheet."""
+    asked, began = call.asked(SeriesQuery), time.perf_counter()
+    metrics = _names(asked.metrics, METRICS, "metrics")
+    source = _source({name for name in (*_DIMS, *OF_PLACE) if name == asked.group or getattr(asked, name) is not None})
+    times = _range(call, asked, source.finest)
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> dict[str, Any]:
+        look = _Look(connection, call, asked, source)
+        found = look.sums(times, asked.group)
+        past = look.sums(span.before(times), asked.group) if asked.compare else None
+        return _charted(look, metrics, asked, times, found, past)
+
+    shown = await call.desk.database.read(work)
+    if "text/csv" in (call.header("accept") or ""):
+        return _csv(shown, metrics)
+    return reply({"range": _shown(times, call), "metrics": metrics, **shown, "took_ms": _since(began)})
+
+
+async def latency(call: Call) -> Response:
+    """Percentiles of latency over time, by hours, days or months."""
+    asked, began = call.asked(LatencyQuery), time.perf_counter()
+    percentiles = _percentiles(asked.p)
+    source = _places_alone(asked)
+    times = _range(call, asked, Res.HOUR)
+    if asked.group or asked.model or asked.provider or asked.endpoint:
+        # Months are kept of all places together.
+        times = times._replace(coarsest=Res.DAY)
+    metric = FIRST_CONTENT if asked.metric == "ttft" else WHOLE
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+        look = _Look(connection, call, asked, source)
+        groups: dict[str, list[dict[int, int]]] = {}
+        for bucket in times.buckets:
+            for one in times.spans(bucket):
+                for id, bin, n in look.latencies(one, metric, asked.group):
+                    bins = groups.setdefault(id, [{} for _ in times.buckets])[bucket]
+                    bins[bin] = bins.get(bin, 0) + n
+        largest = sorted(groups, key=lambda id: -sum(sum(bins.values()) for bins in groups[id]))[: asked.top]
+        return [_latency_series(id, look.label(asked.group, id), groups[id], times, percentiles) for id in largest]
+
+    found = await call.desk.database.read(work)
+    return reply({"range": _shown(times, call), "percentiles": percentiles, "series": found, "took_ms": _since(began)})
+
+
+async def errors(call: Call) -> Response:
+    """How many generations ended with which error, by hours, days or months."""
+    asked = call.asked(ErrorsQuery)
+    source = _places_alone(asked)
+    times = _range(call, asked, Res.HOUR)
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+        look, counts = _Look(connection, call, asked, source), dict[tuple[str, str], int]()
+        for one in times.whole.spans(0):
+            for id, error, n in look.errors(one, asked.group):
+                counts[id, error] = counts.get((id, error), 0) + n
+        return counts
+
+    counts = await call.desk.database.read(work)
+    lines = [{"id": id, "error": error, "count": n} for (id, error), n in sorted(counts.items(), key=lambda item: -item[1])]
+    return reply({"range": _shown(times, call), "data": lines})
+
+
+# --- what is asked ----------------------------------------------------------------------------------------------------
+
+
+class _Source(NamedTuple):
+    """Which rollup answers; `dim` None: pairs of key and place."""
+
+    dim: int | None
+    finest: int
+
+
+def _source(fields: set[str]) -> _Source:
+    if not fields:
+        return _Source(Dim.TOTAL, Res.MINUTE)
+    if fields <= OF_PLACE:
+        return _Source(Dim.PLACE, Res.MINUTE)
+    if len(fields) == 1:
+        return _Source(_DIMS[fields.pop()], Res.MINUTE)
+    if fields <= {"key", *OF_PLACE}:
+        return _Source(None, Res.DAY)
+    raise Refusal(422, "unprocessable", f"these are not summed together: {', '.join(sorted(fields))}; {ALLOWED}", path="group")
+
+
+def _places_alone(asked: Filters) -> _Source:
+    if given := [name for name in _DIMS if getattr(asked, name) is not None]:
+        raise Refusal(422, "unprocessable", f"this is kept by model, provider and endpoint alone, not by {given[0]}", path=given[0])
+    return _Source(Dim.PLACE, Res.HOUR)
+
+
+def _range(call: Call, asked: Filters, finest: int) -> Range:
+    return span.asked(asked.from_, asked.to, asked.step, asked.zone, call.desk.now_ms(), finest)
+
+
+def _names(text: str, known: Mapping[str, Any], path: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in known or names.count(name) > 1:
+            raise invalid(f"{path}: {', '.join(known)} are known, each once; got {name[:40]!r}", path=path)
+    return names
+
+
+def _percentiles(text: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = [0.0]
+    if not 0 < len(found) <= 10 or not all(0 < each < 100 for each in found):
+        raise invalid("p: up to ten numbers between 0 and 100 are expected, such as 50,90,99", path="p")
+    return found
+
+
+# --- what is found ----------------------------------------------------------------------------------------------------
+
+ROW = (*ROLLUP_SUMS, "saved_nanousd")
+Found = list[dict[str, list[int]]]
+"""For each bucket: the id of a group → sums in the order of `ROW`."""
+HIDDEN = "\0other"
+"""The id of what the caller may not tell apart."""
+
+
+class _Look:
+    """One query's look at the rollups."""
+
+    def __init__(self, connection: sqlite3.Connection, call: Call, asked: Filters, source: _Source) -> None:
+        self._connection, self._asked, self._source, self._offer = connection, asked, source, call.desk.offer
+        who = call.principal
+        if not who.sees_all and asked.account not in (None, who.account):
+            raise not_found("account: there is no such account")
+        only = asked.account if who.sees_all else who.account
+        self._accounts = figures.accounts(connection) if only is None else [only]
+        self._places = queries.usage_places(connection)
+        self._apps = {id: name for id, (name, _) in queries.usage_names(connection, "app").items()}
+        self._arms = {id: f"{name}/{part}" for id, (name, part) in queries.usage_names(connection, "arm").items()}
+        self._labels: dict[str, dict[str, str]] = {}
+        self._saved = _savings(call.desk.offer)
+        self._seen = {kind: _seen(connection, call, kind) for kind in ("key", "team", "user")}
+        for kind, seen in self._seen.items():
+            if seen is not None and getattr(asked, kind) is not None and str(getattr(asked, kind)) not in seen:
+                raise not_found(f"{kind}: there is no such {kind}")
+
+    def sums(self, times: Range, group: str | None) -> Found:
+        """By bucket and group."""
+        found: Found = []
+        for bucket in times.buckets:
+            by_group: dict[str, list[int]] = {}
+            for one in times.spans(bucket):
+                for account, key, val, *sums in self._rows(one):
+                    # A shadow is nobody's request, but what it cost was spent.
+                    if (facts := self._facts(account, key, val)) is None:
+                        continue
+                    saved = self._saved_of(val, sums)
+                    id = self._id(group, facts)
+                    known = by_group.get(id)
+                    by_group[id] = [*sums, saved] if known is None else [a + b for a, b in zip(known, (*sums, saved), strict=True)]
+            found.append(by_group)
+        return found
+
+    def latencies(self, one: Span, metric: int, group: str | None) -> Iterator[tuple[str, int, int]]:
+        """Group, bin and count."""
+        for account in self._accounts:
+            for place, bin, n in figures.latencies(self._connection, account, metric, one):
+                if (facts := self._facts(account, 0, place)) is not None:
+                    yield self._id(group, facts), bin, n
+
+    def errors(self, one: Span, group: str | None) -> Iterator[tuple[str, str, int]]:
+        """Group, class and count."""
+        for account in self._accounts:
+            for place, error, n in figures.errors(self._connection, account, one):
+                if (facts := self._facts(account, 0, place)) is not None:
+                    yield self._id(group, facts), error, n
+
+    def label(self, group: str | None, id: str) -> str:
+        """What a group is called."""
+        match group:
+            case None:
+                return "all"
+            case "provider":
+                return self._offer.provider_name(id) if id else "none"
+            case "endpoint":
+                model, provider = next(((m, p) for m, p, endpoint in self._places.values() if str(endpoint) == id), ("", ""))
+                return f"{model} at {self._offer.provider_name(provider)}" if model else id
+            case "key" | "team" | "user" | "account":
+                if group not in self._labels:
+                    self._labels[group] = _labels(self._connection, group)
+                return self._labels[group].get(id, id)
+            case _:
+                return id
+
+    def _rows(self, one: Span) -> Iterator[tuple[Any, ...]]:
+        """Account, key, value and sums."""
+        for account in self._accounts:
+            if self._source.dim is None:
+                keys = None if self._asked.key is None else [self._asked.key]
+                for _, key, place, *sums in queries.pair_sums(self._connection, account, one, by_window=False, keys=keys):
+                    yield (account, key, place, *sums)
+            else:
+                for _, val, *sums in queries.rollup_sums(self._connection, account, self._source.dim, one, by_window=False):
+                    yield (account, 0, val, *sums)
+
+    def _facts(self, account: int, key: int, val: int) -> dict[str, str] | None:
+        """The value in each dimension, as ids; None where a filter does not hold."""
+        facts = {"account": str(account)}
+        match self._source.dim:
+            case Dim.PLACE | None:
+                model, provider, endpoint = self._places.get(val, ("", "", 0))
+                facts |= {"model": model, "provider": provider, "endpoint": str(endpoint), "key": str(key)}
+            case Dim.APP:
+                facts["app"] = self._apps.get(val, "")
+            case Dim.ARM:
+                facts["arm"] = self._arms.get(val, "")
+            case Dim.TOTAL:
+                pass
+            case dim:
+                facts[next(name for name, known in _DIMS.items() if known == dim)] = str(val)
+        for name, value in facts.items():
+            wanted = getattr(self._asked, name)
+            if wanted is not None and str(wanted) != value:
+                return None
+        return facts
+
+    def _id(self, group: str | None, facts: dict[str, str]) -> str:
+        if group is None:
+            return ""
+        seen = self._seen.get(group)
+        return facts[group] if seen is None or facts[group] in seen else HIDDEN
+
+    def _saved_of(self, val: int, sums: list[int]) -> int:
+        if self._source.dim not in (Dim.PLACE, None):
+            return 0
+        read, write = self._saved.get(self._places.get(val, ("", "", 0))[2], (0, 0))
+        return (sums[_READ] * read + sums[_WRITE] * write) // PICO_PER_NANO
+
+
+_READ, _WRITE = ROLLUP_SUMS.index("cache_read_tokens"), ROLLUP_SUMS.index("cache_write_tokens")
+
+
+def _savings(offer: Offer) -> dict[int, tuple[int, int]]:
+    """Endpoint → pico-dollars that a token read from the cache saves, and that one written to it saves (less than nothing, mostly)."""
+    found = {}
+    for model in offer.models:
+        for endpoint in model.endpoints:
+            price = endpoint.price
+            read = price.prompt if price.cache_read is None else price.cache_read
+            write = price.prompt if price.cache_write is None else price.cache_write
+            found[endpoint.id] = (price.prompt - read, price.prompt - write)
+    return found
+
+
+def _seen(connection: sqlite3.Connection, call: Call, kind: str) -> set[str] | None:
+    """The ids of a kind that the caller sees; None: all."""
+    if call.principal.sees_all:
+        return None
+    if kind == "key":
+        return {str(key.id) for key in queries.keys(connection, call.principal.account) if sight.sees_key(call.principal, key)}
+    return {str(scope.id) for scope in scopes.scopes(connection, kind) if sight.sees_scope(call.principal, scope)}
+
+
+def _labels(connection: sqlite3.Connection, kind: str) -> dict[str, str]:
+    if kind == "key":
+        return {str(id): name for id, (name, _) in queries.key_labels(connection).items()}
+    return {str(scope.id): scope.name for scope in scopes.scopes(connection, kind)}
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def _charted(look: _Look, metrics: list[str], asked: SeriesQuery, times: Range, found: Found, past: Found | None) -> dict[str, Any]:
+    whole, before = _totals(found), None if past is None else _totals(past)
+    first = METRICS[metrics[0]]
+
+    def size(id: str) -> float:
+        value = first.of(_named(whole[id]))
+        return -1 if value is None else value
+
+    largest = sorted((id for id in whole if id != HIDDEN), key=lambda id: (-size(id), id))[: asked.top if asked.group else 1]
+    rest = [id for id in whole if id not in largest]
+    lines = [_series(look, metrics, asked.group, [id], times, found, whole, before) for id in largest]
+    other = _series(look, metrics, asked.group, rest, times, found, whole, before) | {"id": "other", "label": "Other"} if rest else None
+    return {
+        "series": lines,
+        "other": other,
+        "totals": _values(metrics, _added(whole.values())),
+        "previous": None if before is None else _values(metrics, _added(before.values())),
+    }
+
+
+def _series(
+    look: _Look,
+    metrics: list[str],
+    group: str | None,
+    ids: list[str],
+    times: Range,
+    found: Found,
+    whole: dict[str, list[int]],
+    before: dict[str, list[int]] | None,
+) -> dict[str, Any]:
+    points = []
+    for bucket in times.buckets:
+        sums = _added(found[bucket][id] for id in ids if id in found[bucket])
+        points.append([rfc3339(times.edges[bucket]), *_values(metrics, sums).values()])
+    return {
+        "id": ids[0],
+        "label": look.label(group, ids[0]),
+        "points": points,
+        "totals": _values(metrics, _added(whole[id] for id in ids)),
+        "previous": None if before is None else _values(metrics, _added(before[id] for id in ids if id in before)),
+    }
+
+
+def _totals(found: Found) -> dict[str, list[int]]:
+    whole: dict[str, list[int]] = {}
+    for by_group in found:
+        for id, sums in by_group.items():
+            whole[id] = sums if id not in whole else [a + b for a, b in zip(whole[id], sums, strict=True)]
+    return whole
+
+
+def _added(parts: Any) -> list[int]:
+    return [sum(column) for column in zip(*parts, strict=True)] or [0] * len(ROW)
+
+
+def _named(sums: list[int]) -> Sums:
+    return dict(zip(ROW, sums, strict=True))
+
+
+def _values(metrics: list[str], sums: list[int]) -> dict[str, Any]:
+    named = _named(sums)
+    return {name: usd(int(METRICS[name].of(named) or 0)) if METRICS[name].is_money else METRICS[name].of(named) for name in metrics}
+
+
+def _latency_series(id: str, label: str, bins: list[dict[int, int]], times: Range, percentiles: list[float]) -> dict[str, Any]:
+    whole: dict[int, int] = {}
+    for each in bins:
+        for bin, n in each.items():
+            whole[bin] = whole.get(bin, 0) + n
+    points = [[rfc3339(times.edges[bucket]), *quantiles(bins[bucket], percentiles)] for bucket in times.buckets]
+    return {"id": id, "label": label, "points": points, "totals": quantiles(whole, percentiles)}
+
+
+def quantiles(bins: Mapping[int, int], percentiles: list[float]) -> list[float | int | None]:
+    """Milliseconds below which so many percent lie, and how many there are."""
+    count, found = sum(bins.values()), list[float | int | None]()
+    for percent in percentiles:
+        need, seen, value = count * percent / 100, 0, None
+        for bin in sorted(bins):
+            seen += bins[bin]
+            if seen >= need:
+                value = round(bin_ms(bin), 3)
+                break
+        found.append(value)
+    return [*found, count]
+
+
+def _csv(shown: dict[str, Any], metrics: list[str]) -> Response:
+    lines = [*shown["series"], *([shown["other"]] if shown["other"] else [])]
+    return csv_reply(
+        [["at", "id", "label", *metrics], *([p[0], one["id"], one["label"], *p[1:]] for one in lines for p in one["points"])], "usage"
+    )
+
+
+def _shown(times: Range, call: Call) -> dict[str, Any]:
+    return {
+        "from": rfc3339(times.edges[0]),
+        "to": rfc3339(times.edges[-1]),
+        "step": times.step,
+        "zone": times.zone,
+        "complete_until": rfc3339(call.desk.now_ms()),
+    }
+
+
+def _since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

@@ -1,0 +1,199 @@
+"""Figures over time: parts that add up to the rows in every zone, groups, the time before, percentiles, what is refused."""
+
+import random
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from control_rig import DAY_MS, NOW_MS, attempt, generation
+from fairlead.control.operator import figures, span
+from fairlead.control.replies import Refusal, rfc3339
+from operator_rig import PASSWORD, Port, tell
+
+HOUR_MS = 3_600_000
+ZONES = ("UTC", "America/Los_Angeles", "Asia/Kolkata", "Asia/Kathmandu", "Europe/Berlin", "Pacific/Apia")
+
+
+def moment(text: str, zone: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("day", ["2026-03-28", "2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-07-01"])
+def test_days_begin_at_midnight_there(zone: str, day: str) -> None:
+    first = moment(day, zone)
+    edges = span.cut(first + 5 * HOUR_MS, first + 3 * DAY_MS, "day", ZoneInfo(zone))
+    expected, at = [], datetime.fromisoformat(day)
+    while not expected or expected[-1] < first + 3 * DAY_MS:
+        expected.append(moment(at.isoformat(), zone))
+        at += timedelta(days=1)
+    assert edges == expected
+    lengths = {(b - a) // HOUR_MS for a, b in pairwise(edges)}
+    assert lengths <= {23, 24, 25}
+
+
+def test_days_of_the_switch_have_their_length() -> None:
+    for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
+        first = moment(day, "Europe/Berlin")
+        edges = span.cut(first, first + HOUR_MS, "day", ZoneInfo("Europe/Berlin"))
+        assert (edges[1] - edges[0]) == hours * HOUR_MS
+
+
+def test_steps_fit_what_is_kept() -> None:
+    def asked(days: float, step: str = "auto", zone: str = "UTC") -> span.Range:
+        first = datetime.fromtimestamp((NOW_MS - days * DAY_MS) / 1000, ZoneInfo("UTC"))
+        return span.asked(first, None, step, zone, NOW_MS, 0)
+
+    assert [asked(days).step for days in (0.01, 1, 4, 30, 90, 3000)] == ["minute", "quarter", "hour", "day", "day", "month"]
+    assert asked(30, "day", "Asia/Kathmandu").zone == "Asia/Kathmandu"
+    assert asked(90, "day", "Asia/Kathmandu").zone == "UTC" and asked(90, "day", "Europe/Berlin").zone == "Europe/Berlin"
+    for days, step in ((10, "minute"), (60, "quarter"), (500, "hour")):
+        with pytest.raises(Refusal) as refused:
+            asked(days, step)
+        assert refused.value.status in (400, 422)
+    with pytest.raises(Refusal):
+        span.asked(None, None, "auto", "Europe/Nowhere", NOW_MS, 0)
+
+
+def filled(port: Port, count: int, days: int, seed: int) -> list[dict[str, Any]]:
+    """Generations over some days; what they should add up to."""
+    pick, found = random.Random(seed), []
+    for number in range(count):
+        changes = {
+            "settled_at_ms": NOW_MS - pick.randrange(days * DAY_MS), "key_id": pick.randrange(1, 6), "model": f"acme/{pick.randrange(12)}",
+            "provider": pick.choice(("lab", "other")), "charged_nanousd": pick.randrange(10**9),
+            "outcome": pick.choice(("completed", "failed")),
+            "error": "", "team_id": pick.randrange(3), "title": pick.choice(("", "a", "b")),
+        }  # fmt: skip
+        if changes["outcome"] == "failed":
+            changes["error"] = pick.choice(("timeout", "rate_limit"))
+        found.append(changes)
+        port.journal.records.append((generation(number, **changes), [attempt(number, provider=changes["provider"])]))
+    return found
+
+
+def nano(text: str) -> int:
+    whole, _, fraction = text.partition(".")
+    return int(whole) * 10**9 + int(fraction.ljust(9, "0") or 0)
+
+
+def test_parts_add_up_to_the_rows_in_every_zone(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        seed = random.SystemRandom().randrange(10**6)
+        rows = filled(port, 300, 20, seed)
+        first = rfc3339(NOW_MS - 20 * DAY_MS)
+        for zone in ZONES:
+            for group in ("", "&group=model&top=5", "&group=key&top=2", "&group=team", "&group=app", "&group=provider", "&group=account"):
+                query = f"metrics=cost,requests,errors&from={first}&zone={zone}&step=day{group}"
+                shown = (await port.script.get(f"/admin/usage/series?{query}")).json()
+                edges = [moment(at, "UTC") for at in (p[0].rstrip("Z") for p in shown["series"][0]["points"])]
+                lines = [*shown["series"], *([shown["other"]] if shown["other"] else [])]
+                if group not in ("&group=team", "&group=app"):
+                    assert nano(shown["totals"]["cost"]) == sum(row["charged_nanousd"] for row in rows), (seed, zone, group)
+                assert shown["range"]["zone"] == zone
+                for index, start in enumerate(edges):
+                    end = edges[index + 1] if index + 1 < len(edges) else NOW_MS + DAY_MS
+                    inside = [row for row in rows if start <= row["settled_at_ms"] < end]
+                    if group == "&group=team":
+                        inside = [row for row in inside if row["team_id"]]
+                    if group == "&group=app":
+                        inside = [row for row in inside if row["title"]]
+                    points = [line["points"][index] for line in lines]
+                    assert sum(nano(point[1]) for point in points) == sum(row["charged_nanousd"] for row in inside), (seed, zone, group)
+                    assert sum(point[2] for point in points) == len(inside)
+                    assert sum(point[3] for point in points) == sum(row["outcome"] == "failed" for row in inside)
+                assert sum(line["totals"]["requests"] for line in lines) == shown["totals"]["requests"]
+
+    tell(tmp_path, story)
+
+
+def test_filters_groups_and_the_time_before(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        rows = filled(port, 200, 2, 7)
+        await port.script.get("/admin/usage/series")
+
+        async def totals(query: str) -> Any:
+            response = await port.script.get(f"/admin/usage/series?metrics=requests&{query}")
+            assert response.status_code == 200, response.text
+            return response.json()
+
+        day = [row for row in rows if row["settled_at_ms"] >= NOW_MS - DAY_MS + 15 * 60_000]
+        before = (await totals("compare=previous"))["previous"]["requests"]
+        whole = (await totals("compare=previous"))["totals"]["requests"]
+        assert whole + before == len(rows) and abs(whole - len(day)) <= 10
+        since = f"from={rfc3339(NOW_MS - 2 * DAY_MS)}&step=hour"
+        for name, filter in (("key", "key=3"), ("model", "model=acme/3"), ("provider", "provider=lab")):
+            value: Any = {"key": 3, "model": "acme/3", "provider": "lab"}[name]
+            wanted = sum(row["key_id" if name == "key" else name] == value for row in rows)
+            assert (await totals(f"{since}&{filter}"))["totals"]["requests"] == wanted
+        both = await totals(f"from={rfc3339(NOW_MS - 2 * DAY_MS)}&step=day&key=3&group=model&top=3")
+        assert both["totals"]["requests"] == sum(row["key_id"] == 3 for row in rows) and len(both["series"]) == 3 and both["other"]
+        keys = (await totals(f"{since}&group=key"))["series"]
+        assert {line["label"] for line in keys} >= {"first"}
+        for query, status in (
+            ("group=team&model=x", 422), ("group=key&model=x&step=hour", 422), ("metrics=cots", 400), ("group=colour", 400), ("top=0", 400),
+            ("from=2026-01-01T00:00:00Z&to=2025-01-01T00:00:00Z", 400), ("zone=Mars", 400), ("from=2025-10-01T00:00:00Z&step=minute", 400),
+        ):  # fmt: skip
+            query = query if query.startswith("metrics") else f"metrics=requests&{query}"
+            assert (await port.script.get(f"/admin/usage/series?{query}")).status_code == status, query
+        table = (await port.script.get(f"/admin/usage/series?{since}&group=provider", headers={"accept": "text/csv"})).text.splitlines()
+        assert table[0] == "at,id,label,cost,requests" and len(table) == 1 + 2 * 49
+
+    tell(tmp_path, story)
+
+
+def test_what_the_cache_saved(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        assert (await port.script.get("/admin/usage/series?metrics=cache_saved&group=model")).json()["totals"] == {"cache_saved": "0"}
+
+    tell(tmp_path, story)
+
+
+def test_percentiles_and_errors(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        for number in range(100):
+            times = {"content_us": (number + 1) * 10_000, "total_us": (number + 1) * 20_000, "settled_at_ms": NOW_MS - 1000}
+            port.journal.records.append((generation(number, **times), [attempt(number)]))
+        filled_errors = generation(200, outcome="failed", error="timeout"), [attempt(200, error="timeout")]
+        port.journal.records.append(filled_errors)
+        shown = (await port.script.get("/admin/usage/latency?p=50,90&group=model")).json()
+        [line] = shown["series"]
+        p50, p90, count = line["totals"]
+        assert abs(p50 - 500) <= 50 and abs(p90 - 900) <= 90 and count >= 100 and line["label"] == "acme/fast"
+        whole = (await port.script.get("/admin/usage/latency?metric=total&p=50&step=day")).json()["series"][0]
+        assert abs(whole["totals"][0] - 1000) <= 100
+        found = (await port.script.get("/admin/usage/errors?group=provider")).json()["data"]
+        assert found == [{"id": "lab", "error": "timeout", "count": 1}]
+        for path in ("latency?p=0", "latency?p=x", "latency?step=minute", "latency?key=1", "errors?team=1", "latency?metric=mean"):
+            assert (await port.script.get(f"/admin/usage/{path}")).status_code in (400, 422), path
+
+    tell(tmp_path, story)
+
+
+def test_quantiles_of_nothing() -> None:
+    assert figures.quantiles({}, [50]) == [None, 0]
+
+
+def test_who_sees_less_is_shown_others_together(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        user = port.user("bob", "viewer")
+        from fairlead.control.directory import NewKey
+
+        own, _ = port.directory.create(NewKey(name="own", user="bob"))
+        port.journal.records += [
+            (generation(1, key_id=own.id, user_id=user), [attempt(1)]),
+            (generation(2, key_id=1), [attempt(2)]),
+            (generation(3, key_id=own.id, account_id=9), [attempt(3)]),
+        ]
+        bob = port.browser()
+        await bob.log_in(name="bob", password=PASSWORD)
+        shown = (await bob.send("GET", "/admin/usage/series?metrics=requests&group=key")).json()
+        assert [(line["label"], line["totals"]["requests"]) for line in shown["series"]] == [("own", 1)]
+        assert shown["other"]["totals"]["requests"] == 1 and shown["totals"]["requests"] == 2
+        for query in ("key=1", "account=9", "user=99"):
+            assert (await bob.send("GET", f"/admin/usage/series?metrics=requests&{query}")).status_code == 404, query
+
+    tell(tmp_path, story)
