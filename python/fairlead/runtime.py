@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -23,7 +23,7 @@ import anyio
 import msgspec
 
 from fairlead import __version__, config
-from fairlead.catalog import current
+from fairlead.catalog import Catalogue, current
 from fairlead.config import Compiled, ConfigKey, ConfigTeam, ConfigUser, Loaded, Mistakes, report
 from fairlead.config.schema import Server
 from fairlead.control import place, secret, spending, trail
@@ -140,6 +140,10 @@ class Native(Protocol):
 
     def Simulator(self) -> Simulator:
         """Starts a simulator on a free port of this machine."""
+        ...
+
+    def estimate_tokens(self, text: str, model: str) -> int:
+        """The estimated tokens of a text."""
         ...
 
     def explain(self, snapshot: bytes, question: bytes) -> bytes:
@@ -305,7 +309,10 @@ class Process:
         return lock
 
     def _load(self) -> Loaded:
-        loaded = config.load(config.find(self._options.config, self._environ), self._environ)
+        return self._placed(config.load(config.find(self._options.config, self._environ), self._environ))
+
+    def _placed(self, loaded: Loaded) -> Loaded:
+        """With what the command line says."""
         server = loaded.config.server
         server.data = self._options.data_addr or server.data
         server.admin = self._options.admin_addr or server.admin
@@ -324,22 +331,38 @@ class Process:
         self._version += 1
 
         def work(connection: sqlite3.Connection) -> Compiled:
-            compiled = config.compile(
-                loaded,
-                catalogue,
-                self._environ,
-                version=self._version,
-                simulator_address=self._simulator.address if self._simulator else None,
-                endpoint_id=lambda *names: queries.endpoint_id(connection, *names),
-                admin_token_hash=secret.stored_hash(self._secret, self._admin_token(loaded.config.server)),
-            )
-            for path, message in conflicts(connection, self._secret, compiled.keys, compiled.teams, compiled.users):
-                loaded.document.report(path, message)
-            if loaded.document.errors:
-                raise Mistakes(loaded.document.problems)
-            return compiled
+            return self._compiled(connection, loaded, catalogue, lambda *names: queries.endpoint_id(connection, *names))
 
         return loaded, self.database.write_now(work)
+
+    def judge(self, text: str) -> tuple[Loaded, Compiled]:
+        """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
+        loaded = self._placed(config.read(text, self.loaded.path or Path("fairlead.toml").absolute(), self._environ))
+        catalogue = current(self.data_dir)
+
+        def work(connection: sqlite3.Connection) -> Compiled:
+            known = queries.endpoints(connection)
+            return self._compiled(connection, loaded, catalogue, lambda *names: known.get(names) or config.hashed_endpoint_id(*names))
+
+        return loaded, self.database.read_now(work)
+
+    def _compiled(
+        self, connection: sqlite3.Connection, loaded: Loaded, catalogue: Catalogue, endpoint_id: Callable[[str, str, str, str], int]
+    ) -> Compiled:
+        compiled = config.compile(
+            loaded,
+            catalogue,
+            self._environ,
+            version=self._version,
+            simulator_address=self._simulator.address if self._simulator else None,
+            endpoint_id=endpoint_id,
+            admin_token_hash=secret.stored_hash(self._secret, self._admin_token(loaded.config.server)),
+        )
+        for path, message in conflicts(connection, self._secret, compiled.keys, compiled.teams, compiled.users):
+            loaded.document.report(path, message)
+        if loaded.document.errors:
+            raise Mistakes(loaded.document.problems)
+        return compiled
 
     def _first_start(self) -> str | None:
         """At the first start of a data folder: makes a key and returns it, for the one time that it is shown.
@@ -396,6 +419,8 @@ class Process:
             sign_ins=self._sign_ins.states,
             credits=self.compiled.credits,
             alerts=self.compiled.alerts,
+            configured=self,
+            estimate_tokens=self._native.estimate_tokens,
             gate=Gate(self._secret, lambda: time.time_ns() // 1_000_000, tuple(self.compiled.server.admin_urls)),
             facts={
                 "version": __version__,

@@ -129,6 +129,10 @@ class JournalReader:
         return batch
 
 
+def estimate_tokens(text: str, model: str) -> int:
+    return len(text)
+
+
 class Simulator:
     """Nothing listens there."""
 

@@ -26,9 +26,9 @@ def test_it_is_openapi() -> None:
 def test_every_route_is_in_it() -> None:
     paths = described()["paths"]
     listed = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert listed == {(resource.method, resource.path) for resource in ADMIN}
+    assert listed == {(resource.method, resource.path.replace(":path}", "}")) for resource in ADMIN}
     for resource in ADMIN:
-        operation = paths[resource.path][resource.method.lower()]
+        operation = paths[resource.path.replace(":path}", "}")][resource.method.lower()]
         assert operation["x-fairlead-role"] == resource.access.value
         assert operation["summary"].endswith(".") and len(operation["summary"]) > 8, resource
         assert ("requestBody" in operation) == (resource.body is not None)

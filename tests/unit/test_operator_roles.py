@@ -17,19 +17,24 @@ MATRIX: dict[str, set[str]] = {
         "GET /metrics", "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password",
         "GET /admin/sessions",
         "DELETE /admin/sessions/{id}", "GET /admin/health", "GET /admin/requests", "GET /admin/requests/{id}", "GET /admin/usage/series",
+        "GET /admin/models", "GET /admin/models/{name:path}",
+        "POST /admin/estimate", "GET /admin/providers", "GET /admin/presets", "GET /admin/splits", "GET /admin/budgets",
         "GET /admin/usage/latency", "GET /admin/events", "GET /admin/usage/errors",
         "GET /admin/keys", "GET /admin/keys/{selector}", "GET /admin/accounts", "GET /admin/accounts/{selector}", "GET /admin/teams",
         "GET /admin/teams/{selector}", "GET /admin/users", "GET /admin/users/{selector}",
     },
     MEMBER: {"POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}"},
     ADMIN: {
-        "GET /admin/status", "GET /admin/usage", "POST /admin/reload", "DELETE /admin/health", "GET /admin/credits", "POST /admin/credits",
+        "GET /admin/alerts", "PUT /admin/alerts/silence", "POST /admin/alerts/test", "GET /admin/config", "POST /admin/config/validate",
+        "POST /admin/config/diff", "GET /admin/config/history", "GET /admin/config/history/{id}",
+        "GET /admin/status", "GET /admin/usage", "POST /admin/reload", "DELETE /admin/health",
+        "GET /admin/credits", "POST /admin/credits",
         "POST /admin/credits/{id}/refund", "GET /admin/ledger", "GET /admin/audit",
         "GET /admin/users/{selector}/login", "PUT /admin/users/{selector}/login", "DELETE /admin/users/{selector}/login",
         *(f"{method} /admin/{kind}" for kind in ("accounts", "teams", "users") for method in ("POST",)),
         *(f"{method} /admin/{kind}/{{selector}}" for kind in ("accounts", "teams", "users") for method in ("PATCH", "DELETE")),
     },
-    OWNER: set(),
+    OWNER: {"PUT /admin/config"},
 }  # fmt: skip
 
 

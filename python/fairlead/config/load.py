@@ -66,7 +66,7 @@ def read(text: str, path: Path, environ: Mapping[str, str]) -> Loaded:
     """
     document = Document.parse(str(path), text)
     document.other_names = unbuilt.names_in
-    document.secret_paths.update(place for place, _ in _leaves(document.tree) if _is_secret(place))
+    document.secret_paths.update(place for place, _ in _leaves(document.tree) if is_secret(place))
     references, files = _resolve(document, path.parent, environ)
     unbuilt.refuse(document)
     config = document.decode(Config)
@@ -189,7 +189,13 @@ def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
         yield from _leaves(child, (*place, key))
 
 
-def _is_secret(place: Place) -> bool:
+def content_of(text: str) -> dict[str, Any]:
+    """The tree of a text, with references as they are written. Raises `Mistakes`."""
+    return Document.parse("", text).tree
+
+
+def is_secret(place: Place) -> bool:
+    """Whether what stands there may not be shown."""
     return place[-1] in ("secret", "admin_token", "webhook_secret", "password") or (
         place[0] == "providers" and ("keys" in place or "headers" in place)
     )

@@ -41,6 +41,8 @@ SEND_SECONDS = 10.0
 RETRY_SECONDS = (60, 300, 1800, 7200, 21_600, 43_200)
 """Between the attempts to send one; after the last it is given up."""
 AT_ONCE = 20
+SENDING_FAILED = (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError)
+"""What `send` raises when an alert was not taken."""
 
 
 class Alert(NamedTuple):
@@ -75,8 +77,9 @@ async def raise_all(database: Database, settings: AlertSettings, enforce_credits
     def store(connection: sqlite3.Connection) -> list[Alert]:
         # Looked at again where nobody else writes.
         alerts = fresh(connection)
+        channels = () if stored.silenced_until(connection) > now_ms else settings.channels
         for alert in alerts:
-            stored.add(connection, alert.subject, now_ms, _content(alert), settings.channels)
+            stored.add(connection, alert.subject, now_ms, _content(alert), channels)
         return alerts
 
     # Most of the time there is nothing, and then nothing is written.
@@ -91,8 +94,8 @@ async def deliver(database: Database, settings: AlertSettings, now_ms: int) -> N
     for delivery in await database.read(lambda connection: stored.due(connection, now_ms, AT_ONCE)):
         why: str | None = None
         try:
-            await _aside(lambda delivery=delivery: send(delivery, settings, now_ms))  # type: ignore[misc]
-        except (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
+            await aside(lambda delivery=delivery: send(delivery, settings, now_ms))  # type: ignore[misc]
+        except SENDING_FAILED as error:
             why = f"{type(error).__name__}: {error}"
         await database.write(lambda connection, delivery=delivery, why=why: _note(connection, delivery, why, now_ms))  # type: ignore[misc]
 
@@ -217,7 +220,7 @@ def _note(connection: sqlite3.Connection, delivery: Delivery, why: str | None, n
         stored.note_failed(connection, delivery, now_ms + wait * 1000)
 
 
-async def _aside(work: Callable[[], None]) -> None:
+async def aside(work: Callable[[], None]) -> None:
     """Runs something that may take long on a thread that a process which ends does not wait for."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -20,6 +20,9 @@ from fairlead.control.operator.gate import Gate
 from fairlead.control.operator.live import Hub
 from fairlead.control.replies import Refusal, invalid
 from fairlead.control.secret import new_secret
+
+if TYPE_CHECKING:
+    from fairlead.control.operator.configuration import Configured
 
 T = TypeVar("T")
 
@@ -46,6 +49,10 @@ class Desk:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     gate: Gate = field(default_factory=lambda: Gate(new_secret(), _wall_ms))
     """Who comes in on the admin port without the token."""
+    estimate_tokens: Callable[[str, str], int] = lambda text, model: -(-len(text.encode()) // 4)
+    """The tokens of a text, for a model. The process's own: four bytes a token."""
+    configured: "Configured | None" = None
+    """What is in force, and judging what is not; None: no process runs."""
     live: Hub = field(default_factory=lambda: Hub(_wall_ms))
     """Who listens there."""
 

@@ -4,7 +4,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from fairlead.control.db.queries import DAY_MS, Dim, Res
+from fairlead.control.db import queries
+from fairlead.control.db.queries import DAY_MS, Dim, Res, Row
 
 
 class Delivery(NamedTuple):
@@ -70,3 +71,27 @@ def charged_between(connection: sqlite3.Connection, first_ms: int, end_ms: int) 
         (Res.DAY, Dim.TOTAL, first_ms - first_ms % DAY_MS, end_ms),
     )
     return {int(account): int(amount) for account, amount in rows}
+
+
+def history(connection: sqlite3.Connection, before: int | None, limit: int) -> list[Row]:
+    """The newest alerts below an id, with their deliveries: channel, failed attempts, when it was done."""
+    where, values = ("", ()) if before is None else (" WHERE id < ?", (before,))
+    rows = connection.execute(f"SELECT id, at_ms, content FROM alerts{where} ORDER BY id DESC LIMIT ?", (*values, limit)).fetchall()  # noqa: S608
+    deliveries = "SELECT channel, attempts, done_at_ms FROM alert_deliveries WHERE alert_id = ? ORDER BY channel"
+    return [
+        {"id": id, "at_ms": at_ms, "content": content, "deliveries": connection.execute(deliveries, (id,)).fetchall()}
+        for id, at_ms, content in rows
+    ]
+
+
+SILENCED = "alerts_silenced_until_ms"
+
+
+def silenced_until(connection: sqlite3.Connection) -> int:
+    """Until when nothing is sent, in Unix milliseconds; 0: it is sent."""
+    return int(queries.meta(connection, SILENCED) or 0)
+
+
+def set_silenced(connection: sqlite3.Connection, until_ms: int) -> None:
+    """Sends nothing until then."""
+    queries.set_meta(connection, SILENCED, str(until_ms))

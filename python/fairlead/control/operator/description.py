@@ -46,7 +46,7 @@ def document(resources: Sequence[Resource]) -> dict[str, Any]:
     by_type = dict(zip(map(id, [Error, *types]), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for resource in resources:
-        paths.setdefault(resource.path, {})[resource.method.lower()] = _operation(resource, by_type, components)
+        paths.setdefault(resource.path.replace(":path}", "}"), {})[resource.method.lower()] = _operation(resource, by_type, components)
     for type in {resource.query for resource in resources if resource.query is not None}:
         # Its members stand beside the routes.
         components.pop(type.__name__, None)

@@ -7,7 +7,7 @@ their own. Whose keys and requests a viewer or member sees is narrower still (`P
 from fairlead.control import books, credits, explain, health, keys, operations, owners, payments, requests, usage
 from fairlead.control.access import Access
 from fairlead.control.db.scopes import ACCOUNT, TEAM, USER
-from fairlead.control.operator import audit, description, events, figures, session, shapes
+from fairlead.control.operator import arms, audit, catalogue, configuration, description, events, figures, session, shapes, standing
 from fairlead.control.resource import Resource
 
 ANYONE, VIEWER, MEMBER, OPERATING, OWNER = Access.ANYONE, Access.VIEWER, Access.MEMBER, Access.ADMIN, Access.OWNER
@@ -74,6 +74,22 @@ ADMIN: tuple[Resource, ...] = (
     Resource("GET", _LOGIN, OPERATING, session.show_login, session.LoginData, query=shapes.AccountQuery),
     Resource("PUT", _LOGIN, OPERATING, session.set_login, session.LoginData, session.LoginBody, shapes.AccountQuery, is_edit=True),
     Resource("DELETE", _LOGIN, OPERATING, session.delete_login, shapes.GoneData, None, shapes.AccountQuery, is_edit=True),
+    Resource("GET", "/admin/models", VIEWER, catalogue.listing, catalogue.ModelList, query=catalogue.ModelsQuery),
+    Resource("GET", "/admin/models/{name:path}", VIEWER, catalogue.show, catalogue.ModelData),
+    Resource("POST", "/admin/estimate", VIEWER, catalogue.estimate, catalogue.Estimates, catalogue.EstimateBody),
+    Resource("GET", "/admin/providers", VIEWER, catalogue.providers, catalogue.ProviderList),
+    Resource("GET", "/admin/presets", VIEWER, arms.presets, arms.PresetList),
+    Resource("GET", "/admin/splits", VIEWER, arms.splits, arms.SplitList),
+    Resource("GET", "/admin/budgets", VIEWER, standing.budgets, standing.BudgetList),
+    Resource("GET", "/admin/alerts", OPERATING, standing.alerts_page, standing.AlertsPage, query=standing.AlertsQuery),
+    Resource("PUT", "/admin/alerts/silence", OPERATING, standing.silence, shapes.SaidData, standing.Silence),
+    Resource("POST", "/admin/alerts/test", OPERATING, standing.test, standing.TestedList),
+    Resource("GET", "/admin/config", OPERATING, configuration.show, configuration.ConfigData),
+    Resource("POST", "/admin/config/validate", OPERATING, configuration.validate, configuration.JudgedData, configuration.TextBody),
+    Resource("POST", "/admin/config/diff", OPERATING, configuration.diff, configuration.ComparisonData, configuration.TextBody),
+    Resource("PUT", "/admin/config", OWNER, configuration.write, shapes.SaidData, configuration.TextBody, is_edit=True),
+    Resource("GET", "/admin/config/history", OPERATING, configuration.history, configuration.KeptList),
+    Resource("GET", "/admin/config/history/{id}", OPERATING, configuration.past, configuration.KeptData),
     Resource("GET", "/admin/audit", OPERATING, audit.listing, audit.AuditPage, query=audit.AuditQuery),
     Resource("GET", "/admin/credits", OPERATING, credits.listing, shapes.CreditEntries, query=shapes.CreditsQuery),
     Resource("POST", "/admin/credits", OPERATING, credits.create, shapes.CreditEntryData, credits.CreditCreation, status=201),

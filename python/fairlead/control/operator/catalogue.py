@@ -1,0 +1,415 @@
+"""`/admin/models`, `/admin/providers` and `/admin/estimate`: what is offered, at what price, and how it does now, in one call each."""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+
+from fairlead.config.view import EndpointView, ModelView, Price, ProviderView
+from fairlead.control import health
+from fairlead.control.db import queries
+from fairlead.control.db.queries import DAY_MS, Span
+from fairlead.control.db.rollups import spans
+from fairlead.control.desk import Call
+from fairlead.control.health import Quantiles, Report
+from fairlead.control.money import decimal, usd
+from fairlead.control.operator.shapes import Shape
+from fairlead.control.replies import invalid, not_found, reply
+from fairlead.control.windows import window_starts
+
+WEEK_DAYS = 7
+PER_MILLION_PLACES, EACH_PLACES, PICO_PER_NANO = 6, 12, 1000
+MOST_MODELS = 50
+Text = Annotated[str, Meta(min_length=1, max_length=300)]
+Tokens = Annotated[int, Meta(ge=0, le=10**9)]
+Sort = Literal["requests", "name", "price", "completion_price", "context", "first_token", "throughput", "newest"]
+
+
+class Prices(Shape):
+    """Dollars per million tokens, and each for what is no token; null: as the usual one."""
+
+    prompt: str
+    completion: str
+    cache_read: str | None
+    cache_write: str | None
+    cache_write_1h: str | None
+    reasoning: str | None
+    request_each: str
+    web_search_each: str
+    conditions: int
+    """How many other prices there are under conditions: long prompts, hours, service tiers."""
+
+
+class EndpointHealth(Shape):
+    """What attempts have told. Null: no traffic, or too little to say."""
+
+    breaker: Literal["closed", "open", "due"]
+    outage: bool
+    standing: Literal["normal", "degraded", "down"]
+    uptime_5m: float | None
+    uptime_30m: float | None
+    uptime_1d: float | None
+    first_token_ms: Quantiles | None
+    tokens_per_second: Quantiles | None
+    keys_ready: int
+    keys: int
+
+
+class EndpointLine(Shape):
+    """A model at a provider."""
+
+    id: int
+    provider: str
+    provider_name: str
+    upstream_model: str
+    dialects: list[str]
+    region: str
+    quantization: str
+    status: str
+    context_length: int | None
+    max_completion_tokens: int | None
+    supported_parameters: list[str] | None
+    implicit_caching: bool
+    prices: Prices
+    price_source: str
+    not_applied: list[str]
+    """Prices of the provider that are not charged by."""
+    tiers: list[str]
+    health: EndpointHealth | None
+    """Null: it was not used yet."""
+
+
+class ModelLine(Shape):
+    """A model."""
+
+    id: str
+    name: str
+    aliases: list[str]
+    description: str
+    created: int
+    """Unix seconds; 0: unknown."""
+    context_length: int | None
+    max_completion_tokens: int | None
+    input: list[str]
+    output: list[str]
+    supported_parameters: list[str] | None
+    reasoning: bool
+    expires: str | None
+    source: str
+    endpoints: list[EndpointLine]
+    """In the order of preference."""
+    requests_7d: int
+    usd_7d: str
+
+
+class ModelsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Filters; all that are given must hold. `input` and `parameters` are separated by commas."""
+
+    q: Text | None = None
+    """Part of an id, name or alias."""
+    input: Text | None = None
+    parameters: Text | None = None
+    provider: Text | None = None
+    context: Tokens | None = None
+    """At least so long."""
+    sort: Sort = "requests"
+
+
+class ModelList(Shape):
+    """A reply."""
+
+    data: list[ModelLine]
+    total: int
+
+
+class ModelData(Shape):
+    """A reply. `keys` are those of the caller's sight that may use it."""
+
+    data: ModelLine
+
+
+class EstimateBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A prompt of so many tokens, or of this text."""
+
+    models: Annotated[list[Text], Meta(min_length=1, max_length=MOST_MODELS)]
+    prompt_tokens: Tokens | None = None
+    text: Annotated[str, Meta(max_length=500_000)] | None = None
+    completion_tokens: Tokens = 0
+    cached_tokens: Tokens = 0
+
+
+class EstimateLine(Shape):
+    """What the call would cost at an endpoint, in a service tier; null: the usual one."""
+
+    model: str
+    endpoint: int
+    provider: str
+    service_tier: str | None
+    prompt_tokens: int
+    usd: str
+
+
+class Estimates(Shape):
+    """A reply, the cheapest first."""
+
+    data: list[EstimateLine]
+
+
+class ProviderLine(Shape):
+    """A provider that is on."""
+
+    slug: str
+    name: str
+    dialects: dict[str, str]
+    """Dialect → base URL."""
+    keys: int
+    key_source: str
+    source: Literal["catalogue", "configuration"]
+    """Either way `fairlead.toml` owns it: here it is read-only."""
+    headquarters: str | None
+    status_page: str
+    models: int
+    endpoints: list["ProviderEndpoint"]
+    sign_ins: list[dict[str, Any]]
+    """How signing in goes, for each service account."""
+
+
+class ProviderEndpoint(Shape):
+    """One of its endpoints that was used."""
+
+    id: int
+    model: str
+    service_tier: str | None
+    health: EndpointHealth
+
+
+class ProviderList(Shape):
+    """A reply."""
+
+    data: list[ProviderLine]
+
+
+# --- routes -----------------------------------------------------------------------------------------------------------
+
+
+async def listing(call: Call) -> Response:
+    """Every model with its endpoints, prices, health and use, filtered and sorted."""
+    asked, known = call.asked(ModelsQuery), health.known(call)
+    used = await _used(call)
+    lines = [_model(model, known, used) for model in call.desk.offer.models if _fits(model, asked)]
+    lines.sort(key=lambda line: str(line["id"]))
+    lines.sort(key=lambda line: _rank(line, asked.sort))
+    return reply({"data": lines, "total": len(call.desk.offer.models)})
+
+
+async def show(call: Call) -> Response:
+    """One model, by its id or an alias."""
+    name = call.place("name")
+    model = call.desk.offer.model(name)
+    if model is None:
+        raise not_found(f"there is no model {name[:200]!r}")
+    return reply({"data": _model(model, health.known(call), await _used(call))})
+
+
+async def estimate(call: Call) -> Response:
+    """What a prompt would cost at every endpoint of some models, at the prices of now."""
+    wanted = await call.body(EstimateBody)
+    if (wanted.prompt_tokens is None) == (wanted.text is None):
+        raise invalid("prompt_tokens, text: one of the two is expected")
+    now = datetime.fromtimestamp(call.desk.now_ms() / 1000, UTC)
+    minute = now.weekday() * 1440 + now.hour * 60 + now.minute
+    lines = []
+    for index, name in enumerate(wanted.models):
+        model = call.desk.offer.model(name)
+        if model is None:
+            raise invalid(f"models[{index}]: there is no model {name[:200]!r}", path=f"models[{index}]")
+        tokens = wanted.prompt_tokens if wanted.text is None else call.desk.estimate_tokens(wanted.text, model.id)
+        assert tokens is not None
+        cached = min(wanted.cached_tokens, tokens)
+        for endpoint in model.endpoints:
+            for tier in (None, *endpoint.tier_pricing):
+                cost = cost_nanousd(endpoint.price, tier, minute, tokens, cached, wanted.completion_tokens)
+                line = {"model": model.id, "endpoint": endpoint.id, "provider": endpoint.provider, "service_tier": tier}
+                lines.append((cost, line | {"prompt_tokens": tokens, "usd": usd(cost)}))
+    lines.sort(key=lambda line: line[0])
+    return reply({"data": [line for _, line in lines]})
+
+
+async def providers(call: Call) -> Response:
+    """Every provider that is on, with the health of the endpoints that were used."""
+    known = list(health.known(call).values())
+    models = call.desk.offer.models
+    states = call.desk.sign_ins()
+    return reply({"data": [_provider(provider, known, models, states) for provider in call.desk.offer.providers.values()]})
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def cost_nanousd(price: Price, tier: str | None, minute: int, prompt: int, cached: int, completion: int) -> int:
+    """What a call costs, rounded up once, as `rust/ir/src/price.rs` has it. `minute` is that of the week, UTC; of the overrides whose
+    conditions hold, later ones win, rate by rate."""
+    rates: dict[str, Any] = {name: getattr(price, name) for name in ("prompt", "completion", "cache_read", "request")}
+    for override in price.overrides:
+        is_hour = not override.hours or any(start <= minute < end for start, end in override.hours)
+        is_long = override.prompt_tokens_above is None or prompt > override.prompt_tokens_above
+        if is_hour and is_long and override.service_tier in (None, tier):
+            rates |= {name: value for name in rates if (value := getattr(override.rates, name)) is not None}
+    read = rates["prompt"] if rates["cache_read"] is None else rates["cache_read"]
+    pico = (prompt - cached) * rates["prompt"] + cached * read + completion * rates["completion"] + rates["request"]
+    return int(-(-pico // PICO_PER_NANO))
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+_Used = dict[str, tuple[int, int]]
+
+
+async def _used(call: Call) -> _Used:
+    """Model → requests and nano-dollars of seven days."""
+    today, _, _ = window_starts(call.desk.now_ms())
+    week: list[Span] = spans((today - WEEK_DAYS + 1) * DAY_MS, (today + 1) * DAY_MS)
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> _Used:
+        found: _Used = {}
+        for row in queries.usage_rows(connection, week):
+            requests, charged = found.get(row.model, (0, 0))
+            found[row.model] = (requests + row.requests, charged + row.charged_nanousd)
+        return found
+
+    return await call.desk.database.read(work)
+
+
+def _fits(model: ModelView, asked: ModelsQuery) -> bool:
+    words = (model.id, model.name, *model.aliases)
+    return (
+        (asked.q is None or any(asked.q.lower() in word.lower() for word in words))
+        and (asked.input is None or {*asked.input.split(",")} <= {*model.input_modalities})
+        and (asked.parameters is None or {*asked.parameters.split(",")} <= {*(model.supported_parameters or ())})
+        and (asked.provider is None or any(endpoint.provider == asked.provider for endpoint in model.endpoints))
+        and (asked.context is None or (model.context_length or 0) >= asked.context)
+    )
+
+
+def _rank(line: dict[str, Any], sort: str) -> tuple[Any, ...]:
+    """What is unknown comes last."""
+    first = line["endpoints"][0]
+    measured = [each["health"] for each in line["endpoints"] if each["health"]]
+    match sort:
+        case "requests":
+            return (-line["requests_7d"],)
+        case "price":
+            return (float(first["prices"]["prompt"]), float(first["prices"]["completion"]))
+        case "completion_price":
+            return (float(first["prices"]["completion"]), float(first["prices"]["prompt"]))
+        case "context":
+            return (-(line["context_length"] or 0),)
+        case "newest":
+            return (-line["created"],)
+        case "first_token":
+            found = [each["first_token_ms"].p50 for each in measured if each["first_token_ms"]]
+            return (not found, min(found, default=0.0))
+        case "throughput":
+            found = [each["tokens_per_second"].p50 for each in measured if each["tokens_per_second"]]
+            return (not found, -max(found, default=0.0))
+        case _:
+            return ()
+
+
+def _model(model: ModelView, known: health.Known, used: _Used) -> dict[str, Any]:
+    requests, charged = used.get(model.id, (0, 0))
+    return {
+        "id": model.id,
+        "name": model.name,
+        "aliases": model.aliases,
+        "description": model.description,
+        "created": model.created,
+        "context_length": model.context_length,
+        "max_completion_tokens": model.max_completion_tokens,
+        "input": model.input_modalities,
+        "output": model.output_modalities,
+        "supported_parameters": model.supported_parameters,
+        "reasoning": model.reasoning is not None,
+        "expires": model.expiration_date,
+        "source": model.source,
+        "endpoints": [_endpoint(model, endpoint, known) for endpoint in model.endpoints],
+        "requests_7d": requests,
+        "usd_7d": usd(charged),
+    }
+
+
+def _endpoint(model: ModelView, endpoint: EndpointView, known: health.Known) -> dict[str, Any]:
+    report = known.get((endpoint.id, None))
+    parameters = endpoint.supported_parameters if endpoint.supported_parameters is not None else model.supported_parameters
+    return {
+        "id": endpoint.id,
+        "provider": endpoint.provider,
+        "provider_name": endpoint.provider_name,
+        "upstream_model": endpoint.upstream_model,
+        "dialects": endpoint.dialects,
+        "region": endpoint.region,
+        "quantization": endpoint.quantization,
+        "status": endpoint.status,
+        "context_length": endpoint.context_length or model.context_length,
+        "max_completion_tokens": endpoint.max_completion_tokens or model.max_completion_tokens,
+        "supported_parameters": parameters,
+        "implicit_caching": endpoint.supports_implicit_caching,
+        "prices": _prices(endpoint.price),
+        "price_source": endpoint.price_source,
+        "not_applied": endpoint.not_applied,
+        "tiers": list(endpoint.tier_pricing),
+        "health": None if report is None else _health(report),
+    }
+
+
+def _prices(price: Price) -> dict[str, Any]:
+    def per_million(picousd: int | None) -> str | None:
+        return None if picousd is None else decimal(picousd, PER_MILLION_PLACES)
+
+    tokens = ("prompt", "completion", "cache_read", "cache_write", "cache_write_1h", "reasoning")
+    return {name: per_million(getattr(price, name)) for name in tokens} | {
+        "request_each": decimal(price.request, EACH_PLACES),
+        "web_search_each": decimal(price.web_search, EACH_PLACES),
+        "conditions": len(price.overrides),
+    }
+
+
+def _health(report: Report) -> dict[str, Any]:
+    return {
+        "breaker": report.breaker,
+        "outage": report.outage,
+        "standing": report.standing,
+        **dict(zip(("uptime_5m", "uptime_30m", "uptime_1d"), report.uptime, strict=True)),
+        "first_token_ms": report.first_token_ms,
+        "tokens_per_second": report.tokens_per_second,
+        "keys_ready": report.keys[0],
+        "keys": report.keys[1],
+    }
+
+
+def _provider(
+    provider: ProviderView, known: Sequence[Report], models: Sequence[ModelView], sign_ins: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    own = {endpoint.id for model in models for endpoint in model.endpoints if endpoint.provider == provider.slug}
+    return {
+        "slug": provider.slug,
+        "name": provider.name,
+        "dialects": provider.dialects,
+        "keys": provider.keys,
+        "key_source": provider.key_source,
+        "source": provider.source,
+        "headquarters": provider.headquarters,
+        "status_page": provider.status_page,
+        "models": sum(any(endpoint.provider == provider.slug for endpoint in model.endpoints) for model in models),
+        "endpoints": [
+            {"id": report.endpoint, "model": report.model, "service_tier": report.service_tier, "health": _health(report)}
+            for report in known
+            if report.endpoint in own
+        ],
+        "sign_ins": [state for state in sign_ins if state["provider"] == provider.slug],
+    }

@@ -1,0 +1,474 @@
+"""`/admin/config`: what is in force and where each value comes from; a text that is judged, compared, and put in force.
+
+Secrets that stand in the file do not leave it: a page is shown `«kept 1»` in their places, and what it sends back with such a mark gets the
+secret again. Nothing is written before the whole text was judged; the file that there was is kept beside the data.
+"""
+
+import asyncio
+import contextlib
+import difflib
+import hashlib
+import hmac
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+
+from fairlead.catalog import positions
+from fairlead.catalog.document import Problem
+from fairlead.catalog.positions import Path as Place
+from fairlead.config import Compiled, Loaded, Mistakes
+from fairlead.config.load import content_of, is_secret
+from fairlead.control import trail
+from fairlead.control.desk import Call
+from fairlead.control.operator.shapes import Shape
+from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
+
+MOST_TEXT = 1 << 20
+HISTORY, MOST_KEPT = "config-history", 50
+HIDDEN = "«hidden»"
+_MARK = re.compile(r"«kept ([0-9]{1,4})»")
+_ID = re.compile(r"[0-9]{13}")
+_FIX = re.compile(r'did you mean "([^"]+)"\?')
+Text = Annotated[str, Meta(max_length=MOST_TEXT)]
+
+
+class Configured(Protocol):
+    """The process's configuration."""
+
+    loaded: Loaded
+    compiled: Compiled
+    data_dir: Path
+
+    def judge(self, text: str) -> tuple[Loaded, Compiled]:
+        """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
+        ...
+
+
+class TextBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A whole `fairlead.toml`."""
+
+    text: Text
+
+
+class ProblemShown(Shape):
+    """What is wrong, or doubtful, and where."""
+
+    line: int | None
+    column: int | None
+    path: str
+    message: str
+    fix: str | None
+    """The name that was probably meant."""
+    severity: Literal["error", "warning"]
+
+
+class ValueShown(Shape):
+    """A value in force. Secrets are hidden, whatever they come from."""
+
+    path: str
+    value: Any
+    source: Literal["default", "file", "env", "reference"]
+    line: int | None
+    reference: str | None
+    """`env:NAME` or `file:PATH`."""
+
+
+class ConfigShown(Shape):
+    """The configuration in force."""
+
+    path: str | None
+    """Null: there is no file, everything is at its default."""
+    writable: bool
+    why_not: str | None
+    text: str | None
+    """As it stands in the file, with marks for secrets; null where there is no file or it cannot be shown."""
+    values: list[ValueShown]
+    warnings: list[ProblemShown]
+    changed_since: bool
+    """The file is another one than what is in force: reload, or look at why that failed."""
+
+
+class ConfigData(Shape):
+    """A reply."""
+
+    data: ConfigShown
+
+
+class Judged(Shape):
+    """What there is to say about a text."""
+
+    ok: bool
+    problems: list[ProblemShown]
+
+
+class JudgedData(Shape):
+    """A reply."""
+
+    data: Judged
+
+
+class Difference(Shape):
+    """A value that would change; null: there was or will be none. Secrets are hidden."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+class Names(Shape):
+    """What would come, go and change."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+
+class Comparison(Shape):
+    """What a text would change."""
+
+    ok: bool
+    problems: list[ProblemShown]
+    lines: list[str]
+    """A unified diff of the texts, with marks for secrets."""
+    values: list[Difference]
+    models: Names
+    providers: Names
+    keys: Names
+    at_next_start: list[str]
+    """What changes only when the process starts anew."""
+
+
+class ComparisonData(Shape):
+    """A reply."""
+
+    data: Comparison
+
+
+class Kept(Shape):
+    """A file that was replaced."""
+
+    id: str
+    at: str
+    bytes: int
+
+
+class KeptList(Shape):
+    """A reply, the newest first."""
+
+    data: list[Kept]
+
+
+class KeptText(Shape):
+    """One of them, with marks for secrets."""
+
+    id: str
+    text: str
+
+
+class KeptData(Shape):
+    """A reply."""
+
+    data: KeptText
+
+
+_writing = asyncio.Lock()
+
+
+# --- routes -----------------------------------------------------------------------------------------------------------
+
+
+async def show(call: Call) -> Response:
+    """What is in force, value by value with its source, and the file as it stands."""
+    configured = _configured(call)
+    text = await asyncio.to_thread(_present, configured)
+    masked = None if text is None else _masked(text)
+    why_not = _why_not(configured)
+    data = {
+        "path": None if configured.loaded.path is None else str(configured.loaded.path),
+        "writable": why_not is None and masked is not None,
+        "why_not": why_not or ("a secret in it is written with escapes; name it with env: or file:" if text and masked is None else None),
+        "text": masked,
+        "values": list(_values(configured.loaded)),
+        "warnings": [_problem(each) for each in configured.compiled.warnings],
+        "changed_since": text is not None and text != configured.loaded.document.text,
+    }
+    return reply({"data": data}, headers={} if text is None else {"etag": _etag(call, text)})
+
+
+async def validate(call: Call) -> Response:
+    """Judges a text: every mistake with its line and the nearest name that there is. Nothing is changed."""
+    configured, wanted = _configured(call), await call.body(TextBody)
+    problems, _ = await _judged(configured, wanted.text)
+    return reply({"data": {"ok": not any(each["severity"] == "error" for each in problems), "problems": problems}})
+
+
+async def diff(call: Call) -> Response:
+    """What a text would change: values, models, providers, keys. Nothing is changed."""
+    configured, wanted = _configured(call), await call.body(TextBody)
+    problems, judged = await _judged(configured, wanted.text)
+    if judged is None:
+        none: dict[str, list[str]] = {"added": [], "removed": [], "changed": []}
+        lists = {"lines": [], "values": [], "models": none, "providers": none, "keys": none, "at_next_start": []}
+        return reply({"data": {"ok": False, "problems": problems, **lists}})
+    return reply({"data": {"ok": True, "problems": problems, **_compared(configured, *judged)}})
+
+
+async def write(call: Call) -> Response:
+    """Puts a text in force: judged as a whole, written with the old one kept, reloaded. 422 with every mistake, and nothing is changed."""
+    configured, wanted = _configured(call), await call.body(TextBody)
+    given = call.if_match()
+    async with _writing:
+        if (why_not := _why_not(configured)) is not None:
+            raise Refusal(409, "invalid_request", why_not)
+        before = await asyncio.to_thread(_present, configured)
+        if before is None:
+            raise Refusal(409, "invalid_request", "the configuration file is gone; reload says more")
+        if given is not None and given.strip() not in ("*", _etag(call, before)):
+            changed = ["text"]
+            raise Refusal(
+                412, "precondition_failed", "the file has been changed meanwhile: look at it again", changed=changed, current=None
+            )
+        problems, judged = await _judged(configured, wanted.text)
+        if judged is None:
+            raise Refusal(422, "unprocessable", "the text cannot be used; nothing was changed", problems=problems)
+        after = judged[0].document.text
+        values = [each["path"] for each in _compared(configured, *judged)["values"]]
+        path = configured.loaded.path
+        assert path is not None
+        await asyncio.to_thread(_keep, configured.data_dir, before, call.desk.now_ms())
+        await asyncio.to_thread(_replace, path, after)
+        try:
+            message = await call.desk.reload()
+        except ValueError as error:
+            await asyncio.to_thread(_replace, path, before)
+            raise Refusal(422, "unprocessable", f"it could not be put in force, and the old file is back: {error}") from None
+        at_ms = call.desk.now_ms()
+        await call.desk.database.write(
+            lambda connection: trail.note(connection, at_ms, "config.write", ("config", 0, str(path)), None, {"changed": values})
+        )
+    return reply({"data": {"message": message}}, headers={"etag": _etag(call, after)})
+
+
+async def history(call: Call) -> Response:
+    """Files that were replaced here, the newest first."""
+    folder = _configured(call).data_dir / HISTORY
+    found = [(path.stem, path.stat().st_size) for path in _kept_files(folder)]
+    return reply({"data": [{"id": id, "at": rfc3339(int(id)), "bytes": size} for id, size in found]})
+
+
+async def past(call: Call) -> Response:
+    """One of them."""
+    id = call.place("id")
+    path = _configured(call).data_dir / HISTORY / f"{id}.toml"
+    if not _ID.fullmatch(id) or not path.is_file():
+        raise not_found(f"there is no file {id[:40]!r} in the history")
+    masked = _masked(path.read_text("utf-8"))
+    if masked is None:
+        raise Refusal(409, "invalid_request", "a secret in it is written with escapes, so it is not shown; it is in config-history")
+    return reply({"data": {"id": id, "text": masked}})
+
+
+# --- texts and their secrets ------------------------------------------------------------------------------------------
+
+
+def secrets_of(text: str) -> list[str] | None:
+    """The literal secrets of a file, each once, in the order of the file; None when one cannot be found as it is written there."""
+    try:
+        tree = content_of(text)
+    except Mistakes:
+        return None
+    found: dict[str, None] = {}
+    for place, value in _leaves(tree):
+        if isinstance(value, str) and value and is_secret(place) and not value.startswith(("env:", "file:")):
+            if value not in text:
+                return None
+            found[value] = None
+    # Longer ones first, so that none is taken for a part of another.
+    return sorted(found, key=len, reverse=True)
+
+
+def _masked(text: str) -> str | None:
+    secrets = secrets_of(text)
+    if secrets is None:
+        return None
+    for number, secret in enumerate(secrets, 1):
+        text = text.replace(secret, f"«kept {number}»")
+    return text
+
+
+def unmasked(text: str, present: str | None) -> str:
+    """With the secrets of the present file in the places of their marks. Raises a 400 for a mark that stands for none."""
+    secrets = secrets_of(present) or [] if present is not None else []
+
+    def secret(match: re.Match[str]) -> str:
+        number = int(match[1])
+        if not 1 <= number <= len(secrets):
+            line = text[: match.start()].count("\n") + 1
+            raise invalid(f"line {line}: {match[0]} stands for no secret of the present file; write the secret, or env:NAME", line=line)
+        return secrets[number - 1]
+
+    return _MARK.sub(secret, text)
+
+
+def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if children is None:
+        yield place, tree
+        return
+    for key, child in children:
+        yield from _leaves(child, (*place, key))
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+async def _judged(configured: Configured, text: str) -> tuple[list[dict[str, Any]], tuple[Loaded, Compiled] | None]:
+    """What there is to say, and what came of it; None where it cannot be used."""
+    present = await asyncio.to_thread(_present, configured)
+    whole = unmasked(text, present)
+    try:
+        judged = await asyncio.to_thread(configured.judge, whole)
+    except Mistakes as mistakes:
+        return [_problem(each) for each in mistakes.problems], None
+    return [_problem(each) for each in judged[1].warnings], judged
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    fix = _FIX.search(problem.message)
+    return {
+        "line": problem.line, "column": problem.column, "path": problem.path, "message": problem.message, "severity": problem.severity,
+        "fix": fix[1] if fix else None,
+    }  # fmt: skip
+
+
+def _compared(configured: Configured, loaded: Loaded, compiled: Compiled) -> dict[str, Any]:
+    old, new = _flat(configured.loaded), _flat(loaded)
+    values = [
+        {"path": positions.show(place), "before": _shown(configured.loaded, place, old), "after": _shown(loaded, place, new)}
+        for place in sorted({**old, **new}, key=str)
+        if old.get(place) != new.get(place)
+    ]
+    before, after = configured.compiled, compiled
+    keys = {each.name: each for each in before.keys}, {each.name: each for each in after.keys}
+    old_lines, new_lines = ((_masked(each.document.text) or HIDDEN).splitlines() for each in (configured.loaded, loaded))
+    return {
+        "lines": [line.rstrip("\n") for line in difflib.unified_diff(old_lines, new_lines, "in force", "new", lineterm="")],
+        "values": values,
+        "models": _named({each.id: each for each in before.models}, {each.id: each for each in after.models}),
+        "providers": _named({each.slug: each for each in before.providers}, {each.slug: each for each in after.providers}),
+        "keys": _named(*keys),
+        "at_next_start": [
+            f"server.{name}"
+            for name in ("data", "admin", "data_dir", "secret", "tls", "workers", "drain_ms")
+            if getattr(before.server, name) != getattr(after.server, name)
+        ],
+    }
+
+
+def _named(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {
+        "added": sorted(after.keys() - before.keys()),
+        "removed": sorted(before.keys() - after.keys()),
+        "changed": sorted(name for name in after.keys() & before.keys() if after[name] != before[name]),
+    }
+
+
+def _flat(loaded: Loaded) -> dict[Place, Any]:
+    return dict(_leaves(msgspec.to_builtins(loaded.config)))
+
+
+def _shown(loaded: Loaded, place: Place, values: Mapping[Place, Any]) -> Any:
+    if place not in values or values[place] is None:
+        return None
+    if place in loaded.references:
+        return loaded.references[place]
+    return HIDDEN if is_secret(place) else values[place]
+
+
+def _values(loaded: Loaded) -> Iterator[dict[str, Any]]:
+    lines = positions.scan(loaded.document.text)
+    values = _flat(loaded)
+    for place in values:
+        reference = loaded.references.get(place)
+        at = lines.get(place)
+        source = "default" if at is None else "file" if reference is None else "env" if reference.startswith("env:") else "reference"
+        yield {
+            "path": positions.show(place), "value": _shown(loaded, place, values), "source": source, "line": at[0] if at else None,
+            "reference": reference,
+        }  # fmt: skip
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _configured(call: Call) -> Configured:
+    if call.desk.configured is None:
+        raise Refusal(503, "server", "no process runs on this data folder: there is no configuration in force")
+    return call.desk.configured
+
+
+def _present(configured: Configured) -> str | None:
+    """The file as it is now."""
+    if configured.loaded.path is None:
+        return None
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        # As it is: line ends are the author's.
+        return configured.loaded.path.read_bytes().decode("utf-8")
+    return None
+
+
+def _why_not(configured: Configured) -> str | None:
+    """Why the file cannot be written from here."""
+    path = configured.loaded.path
+    if path is None:
+        return "there is no configuration file: write one, and start with --config"
+    path = path.resolve()
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        return f"{path} cannot be written by this process: copy the text and put it there"
+    return None
+
+
+def _etag(call: Call, text: str) -> str:
+    # Keyed: a plain hash would let short secrets be guessed.
+    return f'"{hmac.new(call.desk.gate.secret, b"fairlead: configuration" + text.encode(), hashlib.sha256).hexdigest()[:32]}"'
+
+
+def _replace(path: Path, text: str) -> None:
+    """Puts the text in the place of the file at once: a reader sees the old or the new one. Links stay links, modes stay."""
+    path = path.resolve()
+    mode = path.stat().st_mode & 0o777
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _keep(data_dir: Path, text: str, at_ms: int) -> None:
+    """Keeps a file that is replaced, for this user alone; of many the oldest go."""
+    folder = data_dir / HISTORY
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder / f"{at_ms:013d}.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode())
+    for path in _kept_files(folder)[MOST_KEPT:]:
+        path.unlink(missing_ok=True)
+
+
+def _kept_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.suffix == ".toml" and _ID.fullmatch(path.stem)), reverse=True)

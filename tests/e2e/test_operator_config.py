@@ -1,0 +1,127 @@
+"""The configuration through the operator's API on a running gateway: judged, compared, written, put in force; and never half."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.house import ADMIN_TOKEN, KEY, PROVIDER_SECRET, Gateway, Provider, configuration
+from e2e.test_operator import Page, chat
+
+
+@pytest.fixture
+def gateway(provider: Provider) -> Iterator[Gateway]:
+    with Gateway(configuration(provider.address)) as running:
+        yield running
+
+
+@pytest.fixture
+def page(gateway: Gateway) -> Page:
+    found = Page(gateway)
+    found.log_in(token=ADMIN_TOKEN)
+    return found
+
+
+def shown(page: Page) -> tuple[dict[str, Any], str]:
+    reply = page.ask("GET", "/admin/config")
+    assert reply.status == 200, reply.body
+    return reply.json()["data"], reply.headers["etag"]
+
+
+def test_what_is_in_force_and_where_from(gateway: Gateway, page: Page) -> None:
+    data, etag = shown(page)
+    assert data["path"] == str(gateway.config) and data["writable"] and not data["changed_since"] and etag
+    for secret in (ADMIN_TOKEN, KEY, PROVIDER_SECRET):
+        assert secret not in page.ask("GET", "/admin/config").body.decode()
+    values = {value["path"]: value for value in data["values"]}
+    assert (values["server.admin_token"]["source"], values["server.admin_token"]["value"]) == ("file", "«hidden»")
+    assert values["timeouts.connect_ms"] == {
+        "path": "timeouts.connect_ms", "value": 3000, "source": "default", "line": None, "reference": None,
+    }  # fmt: skip
+    assert values["keys.other.models[0]"]["value"] == "lab/echo" and values["keys.other.models[0]"]["line"]
+
+
+def test_a_mistake_is_told_with_its_line_and_nothing_is_applied(gateway: Gateway, page: Page) -> None:
+    data, etag = shown(page)
+    assert gateway.config is not None
+    before = gateway.config.read_bytes()
+    version = gateway.gauge("snapshot_version")
+    wrong = data["text"] + '\n[timeouts]\nconect_ms = 5\n[keys.new]\nsecret = "x' + "1" * 30 + '"\nrpm = -1\n'
+    line = wrong.splitlines().index("conect_ms = 5") + 1
+    for reply in (page.ask("POST", "/admin/config/validate", {"text": wrong}), page.ask("POST", "/admin/config/diff", {"text": wrong})):
+        judged = reply.json()["data"]
+        assert reply.status == 200 and not judged["ok"]
+        found = {problem["path"]: problem for problem in judged["problems"]}
+        assert found["timeouts.conect_ms"]["line"] == line and found["timeouts.conect_ms"]["fix"] == "connect_ms"
+        assert found["keys.new.rpm"]["line"] == line + 3
+    refused = page.ask("PUT", "/admin/config", {"text": wrong}, {"if-match": etag})
+    assert refused.status == 422 and len(refused.json()["error"]["problems"]) == 2
+    syntax = page.ask("POST", "/admin/config/validate", {"text": "a = = 1\n"}).json()["data"]["problems"]
+    assert syntax[0]["line"] == 1 and syntax[0]["column"]
+    assert gateway.config.read_bytes() == before and gateway.gauge("snapshot_version") == version
+    assert page.ask("GET", "/admin/config/history").json()["data"] == []
+
+
+def test_a_change_is_compared_written_in_force_and_kept(gateway: Gateway, page: Page) -> None:
+    data, etag = shown(page)
+    assert gateway.config is not None
+    before = gateway.config.read_text()
+    text = data["text"].replace('models = ["lab/echo"]', 'models = ["lab/*"]  # all of them')
+    text += '\n[splits."acme/assistant"]\narms = [{ model = "lab/echo", weight = 90 }, { model = "lab/fast", weight = 10 }]\n'
+    text += '[presets.quick]\nmodels = ["lab/fast"]\n'
+    compared = page.ask("POST", "/admin/config/diff", {"text": text}).json()["data"]
+    assert compared["ok"] and compared["keys"]["changed"] == ["other"] and compared["models"] == {"added": [], "removed": [], "changed": []}
+    assert {"path": "keys.other.models[0]", "before": "lab/echo", "after": "lab/*"} in compared["values"]
+    assert '+models = ["lab/*"]  # all of them' in compared["lines"] and PROVIDER_SECRET not in str(compared)
+    assert gateway.config.read_text() == before
+    written = page.ask("PUT", "/admin/config", {"text": text}, {"if-match": etag})
+    assert written.status == 200 and "in force" in written.json()["data"]["message"]
+    now = gateway.config.read_text()
+    assert PROVIDER_SECRET in now and "# all of them" in now and "«kept" not in now
+    chat(gateway)
+    chat(gateway, "acme/assistant")
+    split = page.ask("GET", "/admin/splits").json()["data"][0]
+    assert [arm["share"] for arm in split["arms"]] == [0.9, 0.1] and sum(arm["requests"] for arm in split["arms"]) == 1
+    assert not any(arm["enough"] for arm in split["arms"])
+    assert [preset["name"] for preset in page.ask("GET", "/admin/presets").json()["data"]] == ["quick"]
+    # Whoever looked at it before is told, and so is who did not look.
+    stale = page.ask("PUT", "/admin/config", {"text": data["text"]}, {"if-match": etag})
+    assert stale.status == 412 and stale.json()["error"]["changed"] == ["text"]
+    assert page.ask("PUT", "/admin/config", {"text": data["text"]}).status == 428
+    [kept] = page.ask("GET", "/admin/config/history").json()["data"]
+    old = page.ask("GET", f"/admin/config/history/{kept['id']}").json()["data"]["text"]
+    assert 'models = ["lab/echo"]' in old and PROVIDER_SECRET not in old
+    assert page.ask("GET", "/admin/config/history/..%2fsecret").status == 404
+    assert [entry["action"] for entry in page.ask("GET", "/admin/audit?target_kind=config").json()["data"]][:2] == [
+        "config.write",
+        "config.reload",
+    ]
+
+
+def test_what_cannot_be_written_says_so(gateway: Gateway, page: Page) -> None:
+    if os.geteuid() != 0:
+        assert gateway.config is not None
+        gateway.config.chmod(0o400)
+        data, etag = shown(page)
+        assert not data["writable"] and "cannot be written" in data["why_not"]
+        assert page.ask("PUT", "/admin/config", {"text": data["text"]}, {"if-match": etag}).status == 409
+    with Gateway(None, environment={"FAIRLEAD_ADMIN": "x"}) as bare:
+        own = Page(bare)
+        own.log_in(token=bare.ready["admin_token"])
+        data = own.ask("GET", "/admin/config").json()["data"]
+        assert data["path"] is None and data["text"] is None and not data["writable"]
+        assert own.ask("PUT", "/admin/config", {"text": ""}, {"if-match": "*"}).status == 409
+
+
+def test_a_failed_reload_is_heard(gateway: Gateway, page: Page) -> None:
+    assert gateway.config is not None
+    with page.events("?topics=config") as events:
+        next(events)
+        gateway.config.write_text(gateway.config.read_text() + "\n[timeouts]\nconect_ms = 5\n")
+        assert gateway.process is not None
+        gateway.process.send_signal(1)
+        name, said, _ = next(events)
+        assert name == "config" and said["failed"] and "conect_ms" in said["message"]
+    assert page.ask("POST", "/admin/reload", {}).status == 422
+    assert shown(page)[0]["changed_since"]

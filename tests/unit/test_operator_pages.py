@@ -1,0 +1,208 @@
+"""What the pages about models, budgets, alerts, splits and configuration are told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from control_rig import NOW_MS, attempt, generation
+from fairlead.config import Budget, Limits
+from fairlead.config.alerts import AlertSettings
+from fairlead.config.view import Price, PriceOverride, Rates
+from fairlead.control import alerts
+from fairlead.control.directory import NewKey, NewScope
+from fairlead.control.operator import arms, catalogue, configuration
+from fairlead.control.replies import Refusal
+from operator_rig import PASSWORD, Port, tell
+
+QUANTILES = {"p50": 410.0, "p75": 500.0, "p90": 900.0, "p99": 2000.0}
+
+
+def report(**changes: Any) -> bytes:
+    known = {
+        "endpoint": 7, "model": "acme/fast", "provider": "lab", "service_tier": None, "breaker": "open", "outage": True, "standing": "down",
+        "uptime": [50.0, None, 99.5], "first_token_ms": QUANTILES, "tokens_per_second": None, "tool_calls": None, "keys": [0, 2],
+    }  # fmt: skip
+    return json.dumps([known | changes]).encode()
+
+
+def test_models_with_prices_health_and_use(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        port.journal.known_health = report()
+        port.journal.records += [(generation(n, charged_nanousd=10**9), [attempt(n)]) for n in range(3)]
+        page = (await port.script.get("/admin/models")).json()
+        assert [line["id"] for line in page["data"]] == ["acme/fast", "acme/cheap:free"] and page["total"] == 2
+        fast, cheap = page["data"]
+        assert (fast["requests_7d"], fast["usd_7d"], cheap["requests_7d"]) == (3, "3", 0)
+        [endpoint] = fast["endpoints"]
+        assert endpoint["prices"]["prompt"] == "3" and endpoint["prices"]["cache_read"] is None
+        assert endpoint["health"]["breaker"] == "open" and endpoint["health"]["first_token_ms"]["p90"] == 900
+        assert (endpoint["health"]["uptime_30m"], endpoint["health"]["keys_ready"], endpoint["health"]["keys"]) == (None, 0, 2)
+
+        async def ids(query: str) -> list[str]:
+            return [line["id"] for line in (await port.script.get(f"/admin/models?{query}")).json()["data"]]
+
+        assert await ids("sort=price") == ["acme/cheap:free", "acme/fast"] and await ids("sort=name") == ["acme/cheap:free", "acme/fast"]
+        assert await ids("q=QUICK") == ["acme/fast"] and await ids("parameters=tools,tool_choice") == ["acme/fast"]
+        assert await ids("provider=nobody") == [] and await ids("input=audio") == [] and len(await ids("context=100000&input=image")) == 2
+        for sort in ("context", "first_token", "throughput", "newest", "completion_price"):
+            assert len(await ids(f"sort={sort}")) == 2
+        assert (await port.script.get("/admin/models?sort=beauty")).status_code == 400
+        assert (await port.script.get("/admin/models/fast")).json()["data"]["id"] == "acme/fast"
+        assert (await port.script.get("/admin/models/acme/fast")).json()["data"]["id"] == "acme/fast"
+        assert (await port.script.get("/admin/models/acme/none")).status_code == 404
+        [provider] = (await port.script.get("/admin/providers")).json()["data"]
+        assert (provider["slug"], provider["models"]) == ("lab", 2) and [each["id"] for each in provider["endpoints"]] == [7]
+
+    tell(tmp_path, story)
+
+
+def test_what_a_prompt_would_cost(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        async def ask(**body: Any) -> Any:
+            return await port.script.post("/admin/estimate", content=json.dumps(body).encode())
+
+        response = await ask(models=["acme/fast", "acme/cheap:free"], prompt_tokens=1200, completion_tokens=400)
+        assert [(line["model"], line["usd"]) for line in response.json()["data"]] == [("acme/cheap:free", "0"), ("acme/fast", "0.0096")]
+        assert (await ask(models=["fast"], text="x" * 400)).json()["data"][0]["prompt_tokens"] == 100
+        for body in (
+            {"models": []},
+            {"models": ["x"], "prompt_tokens": 1},
+            {"models": ["fast"]},
+            {"models": ["fast"], "text": "x", "prompt_tokens": 1},
+        ):
+            assert (await ask(**body)).status_code == 400
+
+    tell(tmp_path, story)
+
+
+def test_prices_under_conditions() -> None:
+    price = Price(
+        1000, 2000, cache_read=100, request=5000,
+        overrides=(
+            PriceOverride(Rates(prompt=3000), prompt_tokens_above=200),
+            PriceOverride(Rates(completion=500), hours=((0, 60),)),
+            PriceOverride(Rates(prompt=10), service_tier="flex"),
+        ),
+    )  # fmt: skip
+    assert catalogue.cost_nanousd(price, None, 90, 100, 40, 10) == 60 + 4 + 20 + 5
+    assert catalogue.cost_nanousd(price, None, 90, 200, 0, 0) == 205 and catalogue.cost_nanousd(price, None, 90, 201, 0, 0) == 608
+    assert catalogue.cost_nanousd(price, None, 59, 0, 0, 10) == 10 and catalogue.cost_nanousd(price, "flex", 90, 300, 0, 0) == 8
+
+
+def test_budgets_nearest_to_their_limit_first(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        port.directory.create_scope(NewScope("team", "red", limits=Limits(limit_nanousd=100 * 10**9, limit_interval="month")))
+        own = Limits(limit_nanousd=5 * 10**9, limit_interval="day", budgets=(Budget("week", 10**9, True),))
+        key, _ = port.directory.create(NewKey(name="ci", team="red", limits=own))
+        port.journal.records.append((generation(1, key_id=key.id, team_id=1, charged_nanousd=2 * 10**9), [attempt(1)]))
+        port.journal.counted["key", key.id] = (2 * 10**9, 2 * 10**9, 2 * 10**9, 2 * 10**9, 5 * 10**8)
+        lines = (await port.script.get("/admin/budgets")).json()["data"]
+        assert [(line["kind"], line["interval"], line["soft"]) for line in lines] == [
+            ("key", "day", False), ("team", "month", False), ("key", "week", True),
+        ]  # fmt: skip
+        day, month, week = lines
+        assert (day["spent_usd"], day["reserved_usd"], day["remaining_usd"], day["used_share"]) == ("2", "0.5", "2.5", 0.4)
+        assert (day["resets_at"], week["resets_at"]) == ("2025-11-22T00:00:00.000Z", "2025-11-24T00:00:00.000Z")
+        assert month["resets_at"] == "2025-12-01T00:00:00.000Z" and week["used_share"] == 2.0
+        port.user("bob", "viewer")
+        bob = port.browser()
+        await bob.log_in(name="bob", password=PASSWORD)
+        assert (await bob.send("GET", "/admin/budgets")).json()["data"] == []
+
+    tell(tmp_path, story)
+
+
+def test_alerts_are_listed_tested_and_silenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(port: Port) -> None:
+        path = "/admin/alerts"
+        assert (await port.script.post(f"{path}/test")).status_code == 409
+        port.desk.alerts = AlertSettings(webhook_url="https://user:pass@hooks.acme.example/x", webhook_secret="s" * 16)
+        port.directory.create(NewKey(name="ci", limits=Limits(limit_nanousd=10**9)))
+        port.journal.records.append((generation(1, key_id=2, charged_nanousd=9 * 10**8), [attempt(1)]))
+        await port.drainer.catch_up()
+        raised = await alerts.raise_all(port.database, port.desk.alerts, False, NOW_MS)
+        assert len(raised) == 1
+        shown = (await port.script.get(path)).json()
+        assert shown["rules"]["channels"] == [{"kind": "webhook", "to": "hooks.acme.example"}]
+        [line] = shown["data"]
+        assert line["kind"] == "budget" and line["facts"]["threshold_percent"] == 80
+        assert line["deliveries"] == [{"channel": "webhook", "attempts": 0, "done_at": None}]
+        # Silence: what is raised is listed, and sent nowhere.
+        assert (await port.script.put(f"{path}/silence", content=b'{"minutes":60}')).status_code == 200
+        assert (await port.script.get(path)).json()["rules"]["silenced_until"] == "2025-11-21T17:20:00.000Z"
+        port.journal.records.append((generation(2, key_id=2, charged_nanousd=9 * 10**8), [attempt(2)]))
+        await port.drainer.catch_up()
+        await alerts.raise_all(port.database, port.desk.alerts, False, NOW_MS)
+        assert (await port.script.get(f"{path}?limit=1")).json()["data"][0]["deliveries"] == []
+        port.now_ms += 3_600_000
+        assert (await port.script.get(path)).json()["rules"]["silenced_until"] is None
+        sent: list[Any] = []
+
+        def refuse(delivery: Any, *_: Any) -> None:
+            sent.append(delivery)
+            raise OSError("it answered 500")
+
+        monkeypatch.setattr(alerts, "send", refuse)
+        [tested] = (await port.script.post(f"{path}/test")).json()["data"]
+        assert tested == {"channel": "webhook", "delivered": False, "error": "OSError: it answered 500"} and len(sent) == 1
+        said = [entry["action"] for entry in port.audit() if entry["action"].startswith("alerts")]
+        assert said == ["alerts.silence", "alerts.test"]
+
+    tell(tmp_path, story)
+
+
+def test_intervals() -> None:
+    low, high = arms.interval(5, 100)
+    assert (round(low, 4), round(high, 4)) == (0.0215, 0.1118)
+    assert arms.interval(0, 10)[0] == 0 and arms.interval(10, 10)[1] > 0.999
+
+
+# --- secrets of a file ------------------------------------------------------------------------------------------------
+
+FILE = """# the old one was very-secret-token
+[server]
+admin_token = "very-secret-token"  # keep
+[providers.lab]
+dialect = "openai_chat"
+base_url = "http://127.0.0.1:9/v1"
+keys = ["lab-key-1", "env:OTHER", { secret = "lab-key-12" }]
+headers = { x-team = "team-header" }
+[keys.ci]
+secret = "file:/x"
+"""
+
+
+def test_secrets_leave_the_file_as_marks_and_come_back() -> None:
+    masked = configuration._masked(FILE)
+    assert masked is not None
+    for secret in ("very-secret-token", "lab-key-1", "team-header"):
+        assert secret not in masked
+    assert "env:OTHER" in masked and "file:/x" in masked and masked.count("«kept 1»") == 2 and "# keep" in masked
+    assert configuration.unmasked(masked, FILE) == FILE
+    moved = masked.replace('dialect = "openai_chat"\n', "")
+    assert configuration.unmasked(moved, FILE) == FILE.replace('dialect = "openai_chat"\n', "")
+    with pytest.raises(Refusal, match="line 1: «kept 9»"):
+        configuration.unmasked("a = «kept 9»", FILE)
+    with pytest.raises(Refusal):
+        configuration.unmasked("a = «kept 1»", None)
+
+
+def test_a_secret_that_cannot_be_found_as_it_is_written_hides_the_whole() -> None:
+    assert configuration._masked('[server]\nadmin_token = "with\\u0041escape"\n') is None
+    assert configuration._masked("[server\n") is None
+
+
+def test_the_file_is_replaced_at_once_and_keeps_its_mode(tmp_path: Path) -> None:
+    path, link = tmp_path / "real.toml", tmp_path / "fairlead.toml"
+    path.write_text("old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    configuration._replace(link, "new")
+    assert link.is_symlink() and path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o640
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["fairlead.toml", "real.toml"]
+    for number in range(configuration.MOST_KEPT + 5):
+        configuration._keep(tmp_path, str(number), NOW_MS + number)
+    kept = configuration._kept_files(tmp_path / configuration.HISTORY)
+    assert len(kept) == configuration.MOST_KEPT and kept[0].read_text() == str(configuration.MOST_KEPT + 4)
+    assert kept[0].stat().st_mode & 0o777 == 0o600 and kept[0].parent.stat().st_mode & 0o777 == 0o700
