@@ -11,7 +11,10 @@ function sound(language: string): boolean {
 
 if (!sound(navigator.language)) {
   const language = navigator.language.split(/[@._]/)[0] ?? '';
-  Object.defineProperty(navigator, 'language', { value: sound(language) && language ? language : 'en', configurable: true });
+  Object.defineProperty(navigator, 'language', {
+    value: sound(language) && language ? language : 'en',
+    configurable: true,
+  });
 }
 
 export {};

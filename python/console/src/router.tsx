@@ -1,5 +1,11 @@
 /** Every page and what of its URL it reads. What is not here is not in the navigation. */
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent, retainSearchParams } from '@tanstack/react-router';
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  retainSearchParams,
+} from '@tanstack/react-router';
 import { LoginPage } from './pages/login';
 import { NotFound, Shell, Stopped } from './shell/shell';
 import { type Range, readRange } from './state/range';
@@ -29,7 +35,12 @@ const shell = createRoute({
   search: { middlewares: [retainSearchParams(['from', 'to', 'zone'])] },
 });
 
-const login = createRoute({ getParentRoute: () => root, path: '/login', component: LoginPage, validateSearch: texts('next') });
+const login = createRoute({
+  getParentRoute: () => root,
+  path: '/login',
+  component: LoginPage,
+  validateSearch: texts('next'),
+});
 
 const overview = createRoute({
   getParentRoute: () => shell,
@@ -60,7 +71,19 @@ const models = createRoute({
   getParentRoute: () => shell,
   path: '/models',
   component: lazyRouteComponent(() => import('./pages/models'), 'ModelsPage'),
-  validateSearch: texts('q', 'sort', 'input', 'tools', 'json', 'reasoning', 'context', 'picked', 'prompt', 'answer', 'provider'),
+  validateSearch: texts(
+    'q',
+    'sort',
+    'input',
+    'tools',
+    'json',
+    'reasoning',
+    'context',
+    'picked',
+    'prompt',
+    'answer',
+    'provider',
+  ),
 });
 
 const compare = createRoute({
@@ -90,7 +113,10 @@ const key = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([login, shell.addChildren([overview, requests.addChildren([request]), models, compare, model, keys, key])]),
+  routeTree: root.addChildren([
+    login,
+    shell.addChildren([overview, requests.addChildren([request]), models, compare, model, keys, key]),
+  ]),
   defaultNotFoundComponent: NotFound,
   defaultErrorComponent: Stopped,
   defaultPreload: 'intent',

@@ -56,10 +56,17 @@ export async function getCsv(at: string, query: Query = {}): Promise<string> {
 }
 
 /** A change. `etag` says which state it is a change of. */
-export async function send<T>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', at: string, body?: unknown, etag?: string): Promise<T> {
+export async function send<T>(
+  method: 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+  at: string,
+  body?: unknown,
+  etag?: string,
+): Promise<T> {
   const headers: Record<string, string> = { 'content-type': 'application/json', 'x-fairlead-csrf': csrf };
   if (etag !== undefined) headers['if-match'] = etag;
-  return (await answered(await reach(at, { method, headers, body: body === undefined ? null : JSON.stringify(body) }))).json() as Promise<T>;
+  return (
+    await answered(await reach(at, { method, headers, body: body === undefined ? null : JSON.stringify(body) }))
+  ).json() as Promise<T>;
 }
 
 async function reach(at: string, init: RequestInit): Promise<Response> {

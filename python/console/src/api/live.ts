@@ -122,7 +122,11 @@ export class Live {
 
   private tell<N extends Name>(name: N, data: Events[N]): void {
     for (const listener of this.listeners) {
-      if (name === 'refetch' || name === listener.topic || (name === 'gap' && (data as Events['gap']).topic === listener.topic)) {
+      if (
+        name === 'refetch' ||
+        name === listener.topic ||
+        (name === 'gap' && (data as Events['gap']).topic === listener.topic)
+      ) {
         listener.hear(name, data);
       }
     }
@@ -136,7 +140,8 @@ export class Live {
 }
 
 export const live = new Live((url) => new EventSource(url));
-if (typeof document !== 'undefined') document.addEventListener('visibilitychange', () => live.visible(!document.hidden));
+if (typeof document !== 'undefined')
+  document.addEventListener('visibilitychange', () => live.visible(!document.hidden));
 
 /** Hears of a topic while `on`. */
 export function useLive(topic: Listener['topic'], on: boolean, hear: Listener['hear']): LiveState {

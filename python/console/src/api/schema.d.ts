@@ -296,6 +296,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What happens now, as server-sent events; `Last-Event-ID` brings what was missed within a minute.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/usage": {
         parameters: {
             query?: never;
@@ -612,6 +632,310 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every model with its endpoints, prices, health and use, filtered and sorted.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One model, by its id or an alias.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_models_name_path"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/estimate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a prompt would cost at every endpoint of some models, at the prices of now.
+         * @description Role: viewer.
+         */
+        post: operations["post_admin_estimate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every provider that is on, with the health of the endpoints that were used.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_providers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/presets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every preset with what it says.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_presets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/splits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every split with its arms and what came of each.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_splits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every limit of money that the caller sees, with what is spent, reserved and left, and when it begins anew.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_budgets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is told of, where to, and what was told, the newest first.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/alerts/silence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Sends no alerts for some time.
+         * @description Role: admin.
+         */
+        put: operations["put_admin_alerts_silence"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/alerts/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends a test alert to every channel, now and once, and says what became of it.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_alerts_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is in force, value by value with its source, and the file as it stands.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_config"];
+        /**
+         * Puts a text in force: judged as a whole, written with the old one kept, reloaded.
+         * @description Role: owner.
+         */
+        put: operations["put_admin_config"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/config/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Judges a text: every mistake with its line and the nearest name that there is.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_config_validate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/config/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a text would change: values, models, providers, keys.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_config_diff"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/config/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Files that were replaced here, the newest first.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_config_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/config/history/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One of them.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_config_history_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/audit": {
         parameters: {
             query?: never;
@@ -771,6 +1095,66 @@ export interface components {
             credits_usd: string;
             balance_usd: string;
         };
+        /**
+         * AlertDelivery
+         * @description How sending it went.
+         */
+        AlertDelivery: {
+            channel: string;
+            attempts: number;
+            done_at: string | null;
+        };
+        /**
+         * AlertLine
+         * @description An alert that was raised.
+         */
+        AlertLine: {
+            id: number;
+            at: string;
+            kind: string;
+            text: string;
+            facts: Record<string, never>;
+            deliveries: components["schemas"]["AlertDelivery"][];
+        };
+        /**
+         * AlertRules
+         * @description What is told of. `fairlead.toml` owns it: here it is read-only.
+         */
+        AlertRules: {
+            thresholds_percent: number[];
+            low_balance_usd: string | null;
+            unusual_factor: number | null;
+            unusual_usd: string;
+            channels: components["schemas"]["Channel"][];
+            silenced_until: string | null;
+        };
+        /**
+         * AlertsPage
+         * @description A reply, the newest first.
+         */
+        AlertsPage: {
+            rules: components["schemas"]["AlertRules"];
+            data: components["schemas"]["AlertLine"][];
+            next: number | null;
+        };
+        /**
+         * ArmShown
+         * @description One side of a split, or a shadow, with what came of it since ever. Means are null where there is nothing to divide by.
+         */
+        ArmShown: {
+            model: string;
+            weight: number | null;
+            share: number | null;
+            requests: number;
+            enough: boolean;
+            failed: number;
+            failed_share: number | null;
+            failed_low: number | null;
+            failed_high: number | null;
+            cost_per_request_usd: string | null;
+            first_token_ms: number | null;
+            total_ms: number | null;
+        };
         /** Attempt */
         Attempt: {
             generation_id: string;
@@ -825,6 +1209,36 @@ export interface components {
             soft: boolean;
         };
         /**
+         * BudgetLine
+         * @description A limit of money, and what is left of it. A scope's own limit and its budgets are lines alike.
+         */
+        BudgetLine: {
+            /** @enum {unknown} */
+            kind: "account" | "key" | "team" | "user";
+            id: number;
+            name: string;
+            account: string;
+            team: string | null;
+            user: string | null;
+            source: string;
+            /** @enum {unknown} */
+            interval: "day" | "month" | "total" | "week";
+            soft: boolean;
+            limit_usd: string;
+            spent_usd: string;
+            reserved_usd: string;
+            remaining_usd: string;
+            used_share: number | null;
+            resets_at: string | null;
+        };
+        /**
+         * BudgetList
+         * @description A reply: what is nearest to its limit comes first.
+         */
+        BudgetList: {
+            data: components["schemas"]["BudgetLine"][];
+        };
+        /**
          * BudgetShown
          * @description A budget. Dollars in decimal strings.
          */
@@ -834,6 +1248,56 @@ export interface components {
             soft: boolean;
             spent_usd: string;
             remaining_usd: string;
+        };
+        /**
+         * Channel
+         * @description Where alerts go beside the log.
+         */
+        Channel: {
+            /** @enum {unknown} */
+            kind: "smtp" | "webhook";
+            to: string;
+        };
+        /**
+         * Comparison
+         * @description What a text would change.
+         */
+        Comparison: {
+            ok: boolean;
+            problems: components["schemas"]["ProblemShown"][];
+            lines: string[];
+            values: components["schemas"]["Difference"][];
+            models: components["schemas"]["Names"];
+            providers: components["schemas"]["Names"];
+            keys: components["schemas"]["Names"];
+            at_next_start: string[];
+        };
+        /**
+         * ComparisonData
+         * @description A reply.
+         */
+        ComparisonData: {
+            data: components["schemas"]["Comparison"];
+        };
+        /**
+         * ConfigData
+         * @description A reply.
+         */
+        ConfigData: {
+            data: components["schemas"]["ConfigShown"];
+        };
+        /**
+         * ConfigShown
+         * @description The configuration in force.
+         */
+        ConfigShown: {
+            path: string | null;
+            writable: boolean;
+            why_not: string | null;
+            text: string | null;
+            values: components["schemas"]["ValueShown"][];
+            warnings: components["schemas"]["ProblemShown"][];
+            changed_since: boolean;
         };
         /**
          * Cost
@@ -904,6 +1368,56 @@ export interface components {
             data: components["schemas"]["CreditEntry"];
         };
         /**
+         * Difference
+         * @description A value that would change; null: there was or will be none. Secrets are hidden.
+         */
+        Difference: {
+            path: string;
+            before: unknown;
+            after: unknown;
+        };
+        /**
+         * EndpointHealth
+         * @description What attempts have told. Null: no traffic, or too little to say.
+         */
+        EndpointHealth: {
+            /** @enum {unknown} */
+            breaker: "closed" | "due" | "open";
+            outage: boolean;
+            /** @enum {unknown} */
+            standing: "degraded" | "down" | "normal";
+            uptime_5m: number | null;
+            uptime_30m: number | null;
+            uptime_1d: number | null;
+            first_token_ms: components["schemas"]["Quantiles"] | null;
+            tokens_per_second: components["schemas"]["Quantiles"] | null;
+            keys_ready: number;
+            keys: number;
+        };
+        /**
+         * EndpointLine
+         * @description A model at a provider.
+         */
+        EndpointLine: {
+            id: number;
+            provider: string;
+            provider_name: string;
+            upstream_model: string;
+            dialects: string[];
+            region: string;
+            quantization: string;
+            status: string;
+            context_length: number | null;
+            max_completion_tokens: number | null;
+            supported_parameters: string[] | null;
+            implicit_caching: boolean;
+            prices: components["schemas"]["Prices"];
+            price_source: string;
+            not_applied: string[];
+            tiers: string[];
+            health: components["schemas"]["EndpointHealth"] | null;
+        };
+        /**
          * Error
          * @description A refusal.
          */
@@ -951,6 +1465,40 @@ export interface components {
         ErrorsReply: {
             range: components["schemas"]["RangeShown"];
             data: components["schemas"]["ErrorLine"][];
+        };
+        /**
+         * EstimateBody
+         * @description A prompt of so many tokens, or of this text.
+         */
+        EstimateBody: {
+            models: string[];
+            /** @default null */
+            prompt_tokens: number | null;
+            /** @default null */
+            text: string | null;
+            /** @default 0 */
+            completion_tokens: number;
+            /** @default 0 */
+            cached_tokens: number;
+        };
+        /**
+         * EstimateLine
+         * @description What the call would cost at an endpoint, in a service tier; null: the usual one.
+         */
+        EstimateLine: {
+            model: string;
+            endpoint: number;
+            provider: string;
+            service_tier: string | null;
+            prompt_tokens: number;
+            usd: string;
+        };
+        /**
+         * Estimates
+         * @description A reply, the cheapest first.
+         */
+        Estimates: {
+            data: components["schemas"]["EstimateLine"][];
         };
         /**
          * ExplanationData
@@ -1038,6 +1586,52 @@ export interface components {
          */
         HealthList: {
             data: components["schemas"]["Report"][];
+        };
+        /**
+         * Judged
+         * @description What there is to say about a text.
+         */
+        Judged: {
+            ok: boolean;
+            problems: components["schemas"]["ProblemShown"][];
+        };
+        /**
+         * JudgedData
+         * @description A reply.
+         */
+        JudgedData: {
+            data: components["schemas"]["Judged"];
+        };
+        /**
+         * Kept
+         * @description A file that was replaced.
+         */
+        Kept: {
+            id: string;
+            at: string;
+            bytes: number;
+        };
+        /**
+         * KeptData
+         * @description A reply.
+         */
+        KeptData: {
+            data: components["schemas"]["KeptText"];
+        };
+        /**
+         * KeptList
+         * @description A reply, the newest first.
+         */
+        KeptList: {
+            data: components["schemas"]["Kept"][];
+        };
+        /**
+         * KeptText
+         * @description One of them, with marks for secrets.
+         */
+        KeptText: {
+            id: string;
+            text: string;
         };
         /**
          * KeyChange
@@ -1266,12 +1860,145 @@ export interface components {
             reason: string;
         };
         /**
+         * ModelData
+         * @description A reply. `keys` are those of the caller's sight that may use it.
+         */
+        ModelData: {
+            data: components["schemas"]["ModelLine"];
+        };
+        /**
+         * ModelLine
+         * @description A model.
+         */
+        ModelLine: {
+            id: string;
+            name: string;
+            aliases: string[];
+            description: string;
+            created: number;
+            context_length: number | null;
+            max_completion_tokens: number | null;
+            input: string[];
+            output: string[];
+            supported_parameters: string[] | null;
+            reasoning: boolean;
+            expires: string | null;
+            source: string;
+            endpoints: components["schemas"]["EndpointLine"][];
+            requests_7d: number;
+            usd_7d: string;
+        };
+        /**
+         * ModelList
+         * @description A reply.
+         */
+        ModelList: {
+            data: components["schemas"]["ModelLine"][];
+            total: number;
+        };
+        /**
+         * Names
+         * @description What would come, go and change.
+         */
+        Names: {
+            added: string[];
+            removed: string[];
+            changed: string[];
+        };
+        /**
          * NewPassword
          * @description `POST /admin/session/password`.
          */
         NewPassword: {
             current: string;
             new: string;
+        };
+        /**
+         * PresetList
+         * @description A reply.
+         */
+        PresetList: {
+            data: components["schemas"]["PresetShown"][];
+        };
+        /**
+         * PresetShown
+         * @description A preset.
+         */
+        PresetShown: {
+            name: string;
+            version: string;
+            models: string[];
+            provider: Record<string, never> | null;
+            route: string | null;
+            fields: Record<string, never> | null;
+            strict_translation: boolean;
+            automatic_cache: boolean;
+            source: string;
+        };
+        /**
+         * Prices
+         * @description Dollars per million tokens, and each for what is no token; null: as the usual one.
+         */
+        Prices: {
+            prompt: string;
+            completion: string;
+            cache_read: string | null;
+            cache_write: string | null;
+            cache_write_1h: string | null;
+            reasoning: string | null;
+            request_each: string;
+            web_search_each: string;
+            conditions: number;
+        };
+        /**
+         * ProblemShown
+         * @description What is wrong, or doubtful, and where.
+         */
+        ProblemShown: {
+            line: number | null;
+            column: number | null;
+            path: string;
+            message: string;
+            fix: string | null;
+            /** @enum {unknown} */
+            severity: "error" | "warning";
+        };
+        /**
+         * ProviderEndpoint
+         * @description One of its endpoints that was used.
+         */
+        ProviderEndpoint: {
+            id: number;
+            model: string;
+            service_tier: string | null;
+            health: components["schemas"]["EndpointHealth"];
+        };
+        /**
+         * ProviderLine
+         * @description A provider that is on.
+         */
+        ProviderLine: {
+            slug: string;
+            name: string;
+            dialects: {
+                [key: string]: string;
+            };
+            keys: number;
+            key_source: string;
+            /** @enum {unknown} */
+            source: "catalogue" | "configuration";
+            headquarters: string | null;
+            status_page: string;
+            models: number;
+            endpoints: components["schemas"]["ProviderEndpoint"][];
+            sign_ins: Record<string, never>[];
+        };
+        /**
+         * ProviderList
+         * @description A reply.
+         */
+        ProviderList: {
+            data: components["schemas"]["ProviderLine"][];
         };
         /**
          * Quantiles
@@ -1479,6 +2206,29 @@ export interface components {
             ends_at: string;
         };
         /**
+         * Silence
+         * @description `PUT /admin/alerts/silence`: nothing is sent for so long; 0: it is again. The log and the list have all alerts either way.
+         */
+        Silence: {
+            minutes: number;
+        };
+        /**
+         * SplitList
+         * @description A reply.
+         */
+        SplitList: {
+            data: components["schemas"]["SplitShown"][];
+        };
+        /**
+         * SplitShown
+         * @description A split.
+         */
+        SplitShown: {
+            name: string;
+            source: string;
+            arms: components["schemas"]["ArmShown"][];
+        };
+        /**
          * Standing
          * @description What an account has.
          */
@@ -1570,6 +2320,29 @@ export interface components {
             /** @enum {unknown} */
             source: "file" | "made";
             account: string;
+        };
+        /**
+         * Tested
+         * @description What became of a test alert.
+         */
+        Tested: {
+            channel: string;
+            delivered: boolean;
+            error: string | null;
+        };
+        /**
+         * TestedList
+         * @description A reply.
+         */
+        TestedList: {
+            data: components["schemas"]["Tested"][];
+        };
+        /**
+         * TextBody
+         * @description A whole `fairlead.toml`.
+         */
+        TextBody: {
+            text: string;
         };
         /**
          * Timings
@@ -1714,6 +2487,18 @@ export interface components {
             team: string | null;
             role: ("admin" | "member" | "owner" | "viewer") | null;
             has_password: boolean;
+        };
+        /**
+         * ValueShown
+         * @description A value in force. Secrets are hidden, whatever they come from.
+         */
+        ValueShown: {
+            path: string;
+            value: unknown;
+            /** @enum {unknown} */
+            source: "default" | "env" | "file" | "reference";
+            line: number | null;
+            reference: string | null;
         };
         /**
          * Ways
@@ -2265,6 +3050,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RequestData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_events: {
+        parameters: {
+            query?: {
+                topics?: string | null;
+                last_event_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
                 };
             };
             /** @description Refused. */
@@ -3217,6 +4034,507 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["GoneData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_models: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                input?: string | null;
+                parameters?: string | null;
+                provider?: string | null;
+                context?: number | null;
+                sort?: "completion_price" | "context" | "first_token" | "name" | "newest" | "price" | "requests" | "throughput";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_models_name_path: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_estimate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EstimateBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Estimates"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_providers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_presets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PresetList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_splits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SplitList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_budgets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_alerts: {
+        parameters: {
+            query?: {
+                before?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertsPage"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    put_admin_alerts_silence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Silence"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SaidData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_alerts_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestedList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    put_admin_config: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TextBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SaidData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_config_validate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TextBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JudgedData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_config_diff: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TextBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_config_history: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeptList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_config_history_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeptData"];
                 };
             };
             /** @description Refused. */

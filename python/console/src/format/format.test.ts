@@ -107,7 +107,14 @@ describe('numbers', () => {
   });
 
   it('shows lengths as providers say them', () => {
-    expect([131_072, 128_000, 1_048_576, 200_000, 8192, 0].map(contextLength)).toEqual(['128k', '128k', '1M', '200k', '8k', '—']);
+    expect([131_072, 128_000, 1_048_576, 200_000, 8192, 0].map(contextLength)).toEqual([
+      '128k',
+      '128k',
+      '1M',
+      '200k',
+      '8k',
+      '—',
+    ]);
   });
 });
 

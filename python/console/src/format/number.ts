@@ -55,7 +55,9 @@ export function percent(share: number | null | undefined): string {
 
 /** Tokens per second. */
 export function speed(value: number | null | undefined): string {
-  return value === null || value === undefined ? '—' : `${value < 10 ? value.toFixed(1) : group(Math.round(value))} tok/s`;
+  return value === null || value === undefined
+    ? '—'
+    : `${value < 10 ? value.toFixed(1) : group(Math.round(value))} tok/s`;
 }
 
 /** How a figure moved, in words: "up 12.4 %". Empty where there is nothing to compare with. */
@@ -64,7 +66,10 @@ export function change(now: number | null, before: number | null | undefined): s
   if (before === 0) return now === 0 ? 'as before' : 'new';
   const share = (now - before) / before;
   if (Math.abs(share) < 0.0005) return 'as before';
-  const size = Math.abs(share) >= 10 ? `${digits3(Math.abs(share) + (share > 0 ? 1 : 0))} ×` : `${(Math.abs(share) * 100).toFixed(1)} %`;
+  const size =
+    Math.abs(share) >= 10
+      ? `${digits3(Math.abs(share) + (share > 0 ? 1 : 0))} ×`
+      : `${(Math.abs(share) * 100).toFixed(1)} %`;
   return `${share > 0 ? 'up' : 'down'} ${size}`;
 }
 

@@ -6,7 +6,8 @@ export function FirstCall() {
   return (
     <>
       <p>
-        Make a key under <Link to="/keys">Keys</Link>, then send a request to the address for traffic, which the start prints:
+        Make a key under <Link to="/keys">Keys</Link>, then send a request to the address for traffic, which the start
+        prints:
       </p>
       <Code label="A first request">{curl('http://127.0.0.1:8080', 'sim/echo')}</Code>
     </>

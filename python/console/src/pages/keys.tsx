@@ -13,7 +13,11 @@ import s from './keys.module.css';
 
 export function KeysPage() {
   const heading = useTitle('Keys');
-  const { q = '', show = 'active', team = '' } = useSearch({ strict: false }) as { q?: string; show?: string; team?: string };
+  const {
+    q = '',
+    show = 'active',
+    team = '',
+  } = useSearch({ strict: false }) as { q?: string; show?: string; team?: string };
   const setSearch = useSetSearch();
   const keys = useQuery({ ...keysQuery, refetchInterval: 15_000 });
   const mayCreate = useMay('member');
@@ -66,7 +70,13 @@ export function KeysPage() {
           const rows = all
             .filter((key) => show === 'all' || state(key) === show)
             .filter((key) => !team || key.team === team)
-            .filter((key) => !wanted || [key.name, key.label, key.team, key.user, key.account].some((text) => text?.toLowerCase().includes(wanted)))
+            .filter(
+              (key) =>
+                !wanted ||
+                [key.name, key.label, key.team, key.user, key.account].some((text) =>
+                  text?.toLowerCase().includes(wanted),
+                ),
+            )
             .sort((a, b) => b.usage_monthly - a.usage_monthly || a.name.localeCompare(b.name));
           if (all.length === 0) {
             return (
@@ -119,7 +129,10 @@ export function Used({ of: key }: { of: Key }) {
   return (
     <div className={s.used}>
       <span>
-        <Usd usd={used.toFixed(9)} /> <span className={ui.muted}>/ <Usd usd={key.limit_usd} /> {key.limit_reset ?? 'in all'}</span>
+        <Usd usd={used.toFixed(9)} />{' '}
+        <span className={ui.muted}>
+          / <Usd usd={key.limit_usd} /> {key.limit_reset ?? 'in all'}
+        </span>
       </span>
       <Meter share={limit > 0 ? used / limit : 1} label={`Used of the limit of ${key.name}`} />
     </div>
@@ -153,11 +166,15 @@ function Table({ rows }: { rows: Key[] }) {
                 <Link to="/keys/$hash" params={{ hash: key.hash }}>
                   <Name most={50}>{key.name || '(no name)'}</Name>
                 </Link>{' '}
-                <StateBadge of={key} /> {key.source === 'file' && <Badge>from the file</Badge>} {key.management && <Badge>management</Badge>}
+                <StateBadge of={key} /> {key.source === 'file' && <Badge>from the file</Badge>}{' '}
+                {key.management && <Badge>management</Badge>}
               </td>
               <td className={ui.mono}>{key.label}</td>
               <td>
-                <Name most={40}>{[key.account === 'default' ? '' : key.account, key.team, key.user].filter(Boolean).join(' › ') || key.account}</Name>
+                <Name most={40}>
+                  {[key.account === 'default' ? '' : key.account, key.team, key.user].filter(Boolean).join(' › ') ||
+                    key.account}
+                </Name>
               </td>
               <td>
                 <Used of={key} />
@@ -166,7 +183,9 @@ function Table({ rows }: { rows: Key[] }) {
                 <Usd usd={key.usage_monthly.toFixed(9)} />
               </td>
               <td className={ui.num}>{key.rpm ?? <span className={ui.muted}>No limit</span>}</td>
-              <td>{key.last_used_at ? <At at={key.last_used_at} how="ago" /> : <span className={ui.muted}>never</span>}</td>
+              <td>
+                {key.last_used_at ? <At at={key.last_used_at} how="ago" /> : <span className={ui.muted}>never</span>}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -70,7 +70,14 @@ export function LoginPage() {
           />
         ) : (
           <>
-            <TextField key="name" label="Name" autoComplete="username" required value={name} onChange={(event) => setName(event.target.value)} />
+            <TextField
+              key="name"
+              label="Name"
+              autoComplete="username"
+              required
+              value={name}
+              onChange={(event) => setName(event.target.value)}
+            />
             <TextField
               key="password"
               label="Password"

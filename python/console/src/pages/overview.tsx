@@ -11,7 +11,7 @@ import { change, changePoints, count, duration, percent, short, speed } from '..
 import { minutes } from '../format/time';
 import { useTitle } from '../shell/title';
 import { instant, useBounds, useRange, useSetRange, useSetSearch, useZone } from '../state/hooks';
-import { fixed, label, DEFAULT, moves } from '../state/range';
+import { DEFAULT, fixed, label, moves } from '../state/range';
 import { Button, Choose, classes, Meter, Name, Usd, ui } from '../ui/basics';
 import { Chart, colour, type Line } from '../ui/chart';
 import { save } from '../ui/save';
@@ -21,10 +21,25 @@ import s from './overview.module.css';
 
 const GROUPS = ['model', 'provider', 'key', 'app', 'team', 'user', 'arm'] as const;
 type Group = (typeof GROUPS)[number];
-const NAMES: Record<Group, string> = { model: 'Models', provider: 'Providers', key: 'Keys', app: 'Apps', team: 'Teams', user: 'Users', arm: 'Arms of splits' };
-const METRICS = 'cost,requests,errors,prompt_tokens,completion_tokens,reasoning_tokens,cached_tokens,cache_saved,cached_share,error_share,tokens_per_second,retried';
+const NAMES: Record<Group, string> = {
+  model: 'Models',
+  provider: 'Providers',
+  key: 'Keys',
+  app: 'Apps',
+  team: 'Teams',
+  user: 'Users',
+  arm: 'Arms of splits',
+};
+const METRICS =
+  'cost,requests,errors,prompt_tokens,completion_tokens,reasoning_tokens,cached_tokens,cache_saved,cached_share,error_share,tokens_per_second,retried';
 const TOP = 8;
-export const STEP_WORDS: Record<string, string> = { minute: 'per minute', quarter: 'per 15 minutes', hour: 'per hour', day: 'per day', month: 'per month' };
+export const STEP_WORDS: Record<string, string> = {
+  minute: 'per minute',
+  quarter: 'per 15 minutes',
+  hour: 'per hour',
+  day: 'per day',
+  month: 'per month',
+};
 
 type Filter = { [name in Group]?: string };
 
@@ -45,14 +60,23 @@ export function OverviewPage() {
   const usage = useQuery({
     queryKey: ['series', group, filter, bounds.from, bounds.to, bounds.zone],
     queryFn: ({ signal }) =>
-      get<SeriesReply>('/admin/usage/series', { ...ask, from: instant(bounds.from), metrics: METRICS, group, top: TOP, compare: 'previous' }, signal),
+      get<SeriesReply>(
+        '/admin/usage/series',
+        { ...ask, from: instant(bounds.from), metrics: METRICS, group, top: TOP, compare: 'previous' },
+        signal,
+      ),
     refetchInterval: bounds.refetchInterval,
   });
   // What latencies and errors are kept by.
   const ofPlace = !filter.key && !filter.app && !filter.team && !filter.user && !filter.arm;
   const latency = useQuery({
     queryKey: ['latency', filter, bounds.from, bounds.to, bounds.zone],
-    queryFn: ({ signal }) => get<LatencyReply>('/admin/usage/latency', { ...ask, from: instant(bounds.from), metric: 'ttft', p: '50,90,99' }, signal),
+    queryFn: ({ signal }) =>
+      get<LatencyReply>(
+        '/admin/usage/latency',
+        { ...ask, from: instant(bounds.from), metric: 'ttft', p: '50,90,99' },
+        signal,
+      ),
     refetchInterval: bounds.refetchInterval,
     enabled: ofPlace,
   });
@@ -67,14 +91,25 @@ export function OverviewPage() {
   const [exported, setExported] = useState('');
   const exportCsv = async () => {
     try {
-      save('usage.csv', await getCsv('/admin/usage/series', { ...ask, from: instant(bounds.from), metrics: METRICS, group, top: 50 }));
+      save(
+        'usage.csv',
+        await getCsv('/admin/usage/series', { ...ask, from: instant(bounds.from), metrics: METRICS, group, top: 50 }),
+      );
       setExported('');
     } catch (error) {
       setExported(said(error));
     }
   };
   const pick = (id: string, requests: boolean) => {
-    if (requests) void navigate({ to: '/requests', search: ((before: object) => ({ ...before, ...requestFilter(filter), ...requestFilter({ [group]: id }) })) as never });
+    if (requests)
+      void navigate({
+        to: '/requests',
+        search: ((before: object) => ({
+          ...before,
+          ...requestFilter(filter),
+          ...requestFilter({ [group]: id }),
+        })) as never,
+      });
     else if (id !== 'other') setSearch({ [group]: id });
   };
   return (
@@ -85,7 +120,11 @@ export function OverviewPage() {
         </h1>
         <div className={ui.row}>
           {Object.entries(filter).map(([name, value]) => (
-            <Button key={name} onClick={() => setSearch({ [name]: undefined })} aria-label={`Remove the filter ${name} ${value}`}>
+            <Button
+              key={name}
+              onClick={() => setSearch({ [name]: undefined })}
+              aria-label={`Remove the filter ${name} ${value}`}
+            >
               {name}: <Name most={30}>{labelOf(name, value, keys.data)}</Name> ✕
             </Button>
           ))}
@@ -104,7 +143,9 @@ export function OverviewPage() {
       <Loaded query={usage} height={560}>
         {(data) =>
           data.totals.requests === 0 && !filtered ? (
-            <Empty title={`Nothing happened in ${moves(range) ? `the last ${label(range.from ?? DEFAULT)}` : 'this time'}.`}>
+            <Empty
+              title={`Nothing happened in ${moves(range) ? `the last ${label(range.from ?? DEFAULT)}` : 'this time'}.`}
+            >
               <FirstCall />
             </Empty>
           ) : (
@@ -115,7 +156,12 @@ export function OverviewPage() {
                   <div className={ui.cardHead}>
                     <h2 id="spend">Spend</h2>
                     <div className={ui.row}>
-                      <Choose label="Split by" value={group} choices={GROUPS.map((value) => ({ value, label: `by ${value}` }))} onChange={(value) => setSearch({ group: value === 'model' ? undefined : value })} />
+                      <Choose
+                        label="Split by"
+                        value={group}
+                        choices={GROUPS.map((value) => ({ value, label: `by ${value}` }))}
+                        onChange={(value) => setSearch({ group: value === 'model' ? undefined : value })}
+                      />
                       <Choose
                         label="Kind of chart"
                         value={chart}
@@ -132,15 +178,29 @@ export function OverviewPage() {
                 </section>
                 <section className={ui.card} aria-labelledby="errors">
                   <h2 id="errors">Errors by class</h2>
-                  {ofPlace ? <Loaded query={errors} height={200}>{(found) => <Errors data={found} />}</Loaded> : <NotKept what="Errors" />}
+                  {ofPlace ? (
+                    <Loaded query={errors} height={200}>
+                      {(found) => <Errors data={found} />}
+                    </Loaded>
+                  ) : (
+                    <NotKept what="Errors" />
+                  )}
                 </section>
                 <section className={ui.card} aria-labelledby="ttft">
                   <h2 id="ttft">Time to first token</h2>
-                  {ofPlace ? <Loaded query={latency} height={260}>{(found) => <Latency data={found} onZoom={zoom} />}</Loaded> : <NotKept what="Latencies" />}
+                  {ofPlace ? (
+                    <Loaded query={latency} height={260}>
+                      {(found) => <Latency data={found} onZoom={zoom} />}
+                    </Loaded>
+                  ) : (
+                    <NotKept what="Latencies" />
+                  )}
                 </section>
                 <section className={ui.card} aria-labelledby="risk">
                   <h2 id="risk">Limits nearly used up</h2>
-                  <Loaded query={keys} height={120}>{(found) => <AtRisk keys={found} />}</Loaded>
+                  <Loaded query={keys} height={120}>
+                    {(found) => <AtRisk keys={found} />}
+                  </Loaded>
                 </section>
               </div>
               <section className={ui.card} aria-labelledby="top">
@@ -149,7 +209,12 @@ export function OverviewPage() {
                   <fieldset className={s.groups}>
                     <legend className="sr-only">Rank by</legend>
                     {GROUPS.map((value) => (
-                      <Button key={value} look={value === group ? 'pressed' : 'quiet'} aria-pressed={value === group} onClick={() => setSearch({ group: value === 'model' ? undefined : value })}>
+                      <Button
+                        key={value}
+                        look={value === group ? 'pressed' : 'quiet'}
+                        aria-pressed={value === group}
+                        onClick={() => setSearch({ group: value === 'model' ? undefined : value })}
+                      >
                         {NAMES[value]}
                       </Button>
                     ))}
@@ -195,7 +260,8 @@ function NowLine({ on }: { on: boolean }) {
     <p className={classes(ui.muted, s.now)}>
       {now && state === 'live' ? (
         <>
-          Now: {short(Math.round(now.requests_per_second * 10) / 10)} requests/s · {count(now.in_flight)} in flight · {count(Math.round(now.tokens_per_second))} tok/s · {money(nano(now.usd_per_second))}/s
+          Now: {short(Math.round(now.requests_per_second * 10) / 10)} requests/s · {count(now.in_flight)} in flight ·{' '}
+          {count(Math.round(now.tokens_per_second))} tok/s · {money(nano(now.usd_per_second))}/s
         </>
       ) : (
         `Now: ${state === 'away' ? 'the stream is away and comes back' : '…'}`
@@ -210,7 +276,14 @@ function num(value: unknown): number | null {
 
 type Better = 'up' | 'down' | null;
 
-function Tile(props: { name: string; value: string; exact?: string | undefined; change: string; better: Better; note?: string }) {
+function Tile(props: {
+  name: string;
+  value: string;
+  exact?: string | undefined;
+  change: string;
+  better: Better;
+  note?: string;
+}) {
   const direction = props.change.startsWith('up') ? 'up' : props.change.startsWith('down') ? 'down' : null;
   const look = direction && props.better ? (direction === props.better ? ui.good : ui.bad) : ui.muted;
   return (
@@ -226,7 +299,15 @@ function Tile(props: { name: string; value: string; exact?: string | undefined; 
   );
 }
 
-function Tiles({ usage, latency, ofPlace }: { usage: SeriesReply; latency: LatencyReply | undefined; ofPlace: boolean }) {
+function Tiles({
+  usage,
+  latency,
+  ofPlace,
+}: {
+  usage: SeriesReply;
+  latency: LatencyReply | undefined;
+  ofPlace: boolean;
+}) {
   const zone = useZone();
   const { totals: now, previous } = usage;
   // A time before anything was counted is nothing to compare with.
@@ -240,9 +321,27 @@ function Tiles({ usage, latency, ofPlace }: { usage: SeriesReply; latency: Laten
     <>
       <dl className={s.tiles}>
         <Tile name="Spend" value={money(cost)} exact={`exactly $${now.cost}`} change={moved('cost')} better={null} />
-        <Tile name="Requests" value={count(of('requests'))} change={moved('requests')} better={null} note={of('retried') ? `${count(of('retried'))} tried again` : ''} />
-        <Tile name="Errors" value={percent(of('error_share'))} change={changePoints(of('error_share'), before && num(before.error_share))} better="down" note={`${count(of('errors'))} in all`} />
-        <Tile name="Tokens in / out" value={`${short(of('prompt_tokens'))} / ${short(of('completion_tokens'))}`} change={moved('prompt_tokens')} better={null} note={of('reasoning_tokens') ? `${short(of('reasoning_tokens'))} thoughts` : ''} />
+        <Tile
+          name="Requests"
+          value={count(of('requests'))}
+          change={moved('requests')}
+          better={null}
+          note={of('retried') ? `${count(of('retried'))} tried again` : ''}
+        />
+        <Tile
+          name="Errors"
+          value={percent(of('error_share'))}
+          change={changePoints(of('error_share'), before && num(before.error_share))}
+          better="down"
+          note={`${count(of('errors'))} in all`}
+        />
+        <Tile
+          name="Tokens in / out"
+          value={`${short(of('prompt_tokens'))} / ${short(of('completion_tokens'))}`}
+          change={moved('prompt_tokens')}
+          better={null}
+          note={of('reasoning_tokens') ? `${short(of('reasoning_tokens'))} thoughts` : ''}
+        />
         <Tile
           name="Saved by caches"
           value={ofPlace ? money(saved) : percent(of('cached_share'))}
@@ -260,8 +359,10 @@ function Tiles({ usage, latency, ofPlace }: { usage: SeriesReply; latency: Laten
         />
       </dl>
       <p className={ui.hint}>
-        {minutes(Date.parse(usage.range.from), zone)} {new Date(usage.range.from).toISOString().slice(0, 10)} to {minutes(Date.parse(usage.range.to), zone)}{' '}
-        {new Date(usage.range.to).toISOString().slice(0, 10)}, {STEP_WORDS[usage.range.step]}, days of {usage.range.zone}. {before ? 'Changes are against the time before, as long.' : 'There is no time before to compare with.'}
+        {minutes(Date.parse(usage.range.from), zone)} {new Date(usage.range.from).toISOString().slice(0, 10)} to{' '}
+        {minutes(Date.parse(usage.range.to), zone)} {new Date(usage.range.to).toISOString().slice(0, 10)},{' '}
+        {STEP_WORDS[usage.range.step]}, days of {usage.range.zone}.{' '}
+        {before ? 'Changes are against the time before, as long.' : 'There is no time before to compare with.'}
       </p>
     </>
   );
@@ -287,7 +388,12 @@ function all(data: SeriesReply): Series[] {
   return data.other ? [...data.series, data.other] : data.series;
 }
 
-function Spend(props: { data: SeriesReply; kind: 'stacked' | 'lines' | 'share'; onZoom: (from: number, to: number) => void; onPick: (id: string, requests: boolean) => void }) {
+function Spend(props: {
+  data: SeriesReply;
+  kind: 'stacked' | 'lines' | 'share';
+  onZoom: (from: number, to: number) => void;
+  onPick: (id: string, requests: boolean) => void;
+}) {
   const { data, kind } = props;
   const colours = useColours();
   const at = data.metrics.indexOf('cost') + 1;
@@ -302,7 +408,12 @@ function Spend(props: { data: SeriesReply; kind: 'stacked' | 'lines' | 'share'; 
               <Name most={40}>{one.label}</Name>
             </span>
             <span className={s.bar}>
-              <span style={{ width: `${total ? (Number(one.totals.cost) / total) * 100 : 0}%`, background: colour(colours(one.id)) }} />
+              <span
+                style={{
+                  width: `${total ? (Number(one.totals.cost) / total) * 100 : 0}%`,
+                  background: colour(colours(one.id)),
+                }}
+              />
             </span>
             <span className={ui.num}>{percent(total ? Number(one.totals.cost) / total : null)}</span>
             <span className={ui.num}>
@@ -315,9 +426,25 @@ function Spend(props: { data: SeriesReply; kind: 'stacked' | 'lines' | 'share'; 
   }
   const times = (series[0]?.points ?? []).map((point) => Date.parse(String(point[0])));
   // The time before, as one line: buckets of it are not told apart, so its mean is drawn.
-  const before = data.previous && data.previous.requests !== 0 && times.length > 0 ? Number(data.previous.cost) / times.length : null;
-  const lines: Line[] = series.map((one) => ({ id: one.id, label: one.label || 'none', color: colours(one.id), values: one.points.map((point) => num(point[at])) }));
-  if (before !== null && kind === 'lines') lines.push({ id: 'before', label: 'Mean of the time before', color: 7, dash: [6, 4], width: 1, values: times.map(() => before) });
+  const before =
+    data.previous && data.previous.requests !== 0 && times.length > 0
+      ? Number(data.previous.cost) / times.length
+      : null;
+  const lines: Line[] = series.map((one) => ({
+    id: one.id,
+    label: one.label || 'none',
+    color: colours(one.id),
+    values: one.points.map((point) => num(point[at])),
+  }));
+  if (before !== null && kind === 'lines')
+    lines.push({
+      id: 'before',
+      label: 'Mean of the time before',
+      color: 7,
+      dash: [6, 4],
+      width: 1,
+      values: times.map(() => before),
+    });
   return (
     <Chart
       label="Spend"
@@ -333,7 +460,7 @@ function Spend(props: { data: SeriesReply; kind: 'stacked' | 'lines' | 'share'; 
 }
 
 /** Dollars of a chart, which has lost the nanos to a number long before. */
-function axisMoney(value: number): string {
+export function axisMoney(value: number): string {
   return money(BigInt(Math.round(value * 1e9)));
 }
 
@@ -365,14 +492,28 @@ function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, 
   const times = one.points.map((point) => Date.parse(String(point[0])));
   const of = (at: number) => one.points.map((point) => num(point[at + 1]));
   const looks: Partial<Line>[] = [{ width: 2 }, { width: 1 }, { width: 1, dash: [2, 4] }];
-  const lines: Line[] = data.percentiles.map((percentile, at) => ({ id: `p${percentile}`, label: `p${percentile}`, color: at + 1, values: of(at), ...looks[at] }));
+  const lines: Line[] = data.percentiles.map((percentile, at) => ({
+    id: `p${percentile}`,
+    label: `p${percentile}`,
+    color: at + 1,
+    values: of(at),
+    ...looks[at],
+  }));
   const few = one.points.filter((point) => {
     const n = num(point.at(-1));
     return n !== null && n > 0 && n < FEW;
   }).length;
   return (
     <>
-      <Chart label="Time to first token" times={times} lines={lines} kind="lines" per={STEP_WORDS[data.range.step] ?? ''} format={duration} onZoom={onZoom} />
+      <Chart
+        label="Time to first token"
+        times={times}
+        lines={lines}
+        kind="lines"
+        per={STEP_WORDS[data.range.step] ?? ''}
+        format={duration}
+        onZoom={onZoom}
+      />
       {few > 0 && (
         <p className={ui.hint}>
           {few} of {times.length} points are of fewer than {FEW} streams.
@@ -385,7 +526,10 @@ function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, 
 function AtRisk({ keys }: { keys: Key[] }) {
   const risky = keys
     .filter((key) => key.limit_usd !== null && key.limit_remaining_usd !== null && !key.disabled)
-    .map((key) => ({ key, share: Number(key.limit_usd) > 0 ? 1 - Number(key.limit_remaining_usd) / Number(key.limit_usd) : 1 }))
+    .map((key) => ({
+      key,
+      share: Number(key.limit_usd) > 0 ? 1 - Number(key.limit_remaining_usd) / Number(key.limit_usd) : 1,
+    }))
     .filter((one) => one.share >= 0.8)
     .sort((a, b) => b.share - a.share)
     .slice(0, 5);
@@ -407,7 +551,12 @@ function AtRisk({ keys }: { keys: Key[] }) {
   );
 }
 
-function Ranking(props: { data: SeriesReply; group: Group; filter: Filter; onPick: (id: string, requests: boolean) => void }) {
+function Ranking(props: {
+  data: SeriesReply;
+  group: Group;
+  filter: Filter;
+  onPick: (id: string, requests: boolean) => void;
+}) {
   const { data, group } = props;
   const total = Number(data.totals.cost);
   if (data.series.length === 0) return <p className={ui.muted}>No {NAMES[group].toLowerCase()} in this time.</p>;
@@ -418,13 +567,27 @@ function Ranking(props: { data: SeriesReply; group: Group; filter: Filter; onPic
         <thead>
           <tr>
             <th scope="col">{NAMES[group]}</th>
-            <th scope="col" className={ui.num}>Requests</th>
-            <th scope="col" className={ui.num}>Tokens</th>
-            <th scope="col" className={ui.num}>Spend</th>
-            <th scope="col" className={ui.num}>Share</th>
-            <th scope="col" className={ui.num}>Change</th>
-            <th scope="col" className={ui.num}>Errors</th>
-            <th scope="col" className={ui.num}>Speed</th>
+            <th scope="col" className={ui.num}>
+              Requests
+            </th>
+            <th scope="col" className={ui.num}>
+              Tokens
+            </th>
+            <th scope="col" className={ui.num}>
+              Spend
+            </th>
+            <th scope="col" className={ui.num}>
+              Share
+            </th>
+            <th scope="col" className={ui.num}>
+              Change
+            </th>
+            <th scope="col" className={ui.num}>
+              Errors
+            </th>
+            <th scope="col" className={ui.num}>
+              Speed
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -441,7 +604,12 @@ function Ranking(props: { data: SeriesReply; group: Group; filter: Filter; onPic
                       <button type="button" className={s.link} onClick={() => props.onPick(one.id, false)}>
                         <Name most={60}>{one.label}</Name>
                       </button>{' '}
-                      <button type="button" className={classes(s.link, ui.muted)} onClick={() => props.onPick(one.id, true)} aria-label={`Requests of ${one.label}`}>
+                      <button
+                        type="button"
+                        className={classes(s.link, ui.muted)}
+                        onClick={() => props.onPick(one.id, true)}
+                        aria-label={`Requests of ${one.label}`}
+                      >
                         requests
                       </button>
                     </>
@@ -453,7 +621,9 @@ function Ranking(props: { data: SeriesReply; group: Group; filter: Filter; onPic
                   <Usd usd={String(t.cost)} />
                 </td>
                 <td className={ui.num}>{percent(total ? Number(t.cost) / total : null)}</td>
-                <td className={ui.num}>{data.previous?.requests ? change(num(t.cost), one.previous ? num(one.previous.cost) : 0) : '—'}</td>
+                <td className={ui.num}>
+                  {data.previous?.requests ? change(num(t.cost), one.previous ? num(one.previous.cost) : 0) : '—'}
+                </td>
                 <td className={ui.num}>{percent(num(t.error_share))}</td>
                 <td className={ui.num}>{speed(num(t.tokens_per_second))}</td>
               </tr>

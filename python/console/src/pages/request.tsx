@@ -46,11 +46,23 @@ export function RequestPage() {
             onChange={(next) => setSearch({ tab: next === 'summary' ? undefined : next }, true)}
             tabs={[
               { id: 'summary', label: 'Summary', content: () => <Summary of={found} /> },
-              { id: 'attempts', label: `Attempts (${found.data.attempts.length})`, content: () => <Attempts of={found} /> },
+              {
+                id: 'attempts',
+                label: `Attempts (${found.data.attempts.length})`,
+                content: () => <Attempts of={found} />,
+              },
               { id: 'cost', label: 'Cost', content: () => <Cost of={found} /> },
               ...(mayExplain ? [{ id: 'explain', label: 'Explain', content: () => <Explain row={found.data} /> }] : []),
-              { id: 'losses', label: `Losses (${found.data.translation_losses.length + found.data.translation_losses_more})`, content: () => <Losses row={found.data} /> },
-              { id: 'raw', label: 'Raw', content: () => <Code label="The record">{JSON.stringify(found, null, 2)}</Code> },
+              {
+                id: 'losses',
+                label: `Losses (${found.data.translation_losses.length + found.data.translation_losses_more})`,
+                content: () => <Losses row={found.data} />,
+              },
+              {
+                id: 'raw',
+                label: 'Raw',
+                content: () => <Code label="The record">{JSON.stringify(found, null, 2)}</Code>,
+              },
             ]}
           />
         )}
@@ -73,31 +85,66 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
     <Facts
       of={[
         ['Outcome', <Status key="s" row={row} />],
-        row.error !== '' && ['Error', <span key="e" className={ui.bad}>{row.error}</span>],
+        row.error !== '' && [
+          'Error',
+          <span key="e" className={ui.bad}>
+            {row.error}
+          </span>,
+        ],
         ['Settled', <At key="a" at={row.settled_at} />],
         ['Started', <At key="b" at={row.started_at} />],
         ['Model', row.model ? filter('model', row.model, row.model) : '—'],
         row.requested_model !== row.model && ['Asked for', <Name key="r">{row.requested_model}</Name>],
         ['Providers', <ProviderPath key="p" row={row} />],
         ['Key', row.key.name ? filter('key', row.key_id, row.key.name) : '—'],
-        ['Tokens in', `${count(promptTokens(row))}${row.cache_read_tokens ? `, ${count(row.cache_read_tokens)} of them from the cache` : ''}`],
-        ['Tokens out', `${count(row.completion_tokens)}${row.reasoning_tokens ? `, ${count(row.reasoning_tokens)} of them thoughts` : ''}`],
+        [
+          'Tokens in',
+          `${count(promptTokens(row))}${row.cache_read_tokens ? `, ${count(row.cache_read_tokens)} of them from the cache` : ''}`,
+        ],
+        [
+          'Tokens out',
+          `${count(row.completion_tokens)}${row.reasoning_tokens ? `, ${count(row.reasoning_tokens)} of them thoughts` : ''}`,
+        ],
         ['Cost', <Usd key="c" usd={row.charged_usd} />],
         ['First content', duration(timings.content_ms)],
         ['Total', duration(timings.total_ms)],
         ['Speed after it', row.streamed && writing ? speed((row.completion_tokens * 1000) / writing) : '—'],
         ['Own share', duration(timings.own_ms)],
-        ['Dialect', `${row.dialect}${row.upstream_dialect && row.upstream_dialect !== row.dialect ? ` → ${row.upstream_dialect}` : ''}, ${row.manner}, ${row.streamed ? 'streamed' : 'whole'}`],
-        ['Finish', row.finish_reason ? `${row.finish_reason}${row.native_finish_reason && row.native_finish_reason !== row.finish_reason ? ` (${row.native_finish_reason})` : ''}` : '—'],
-        row.preset !== '' && ['Preset', <Name key="pr">{`${row.preset}${row.preset_version ? `, version ${row.preset_version}` : ''}`}</Name>],
+        [
+          'Dialect',
+          `${row.dialect}${row.upstream_dialect && row.upstream_dialect !== row.dialect ? ` → ${row.upstream_dialect}` : ''}, ${row.manner}, ${row.streamed ? 'streamed' : 'whole'}`,
+        ],
+        [
+          'Finish',
+          row.finish_reason
+            ? `${row.finish_reason}${row.native_finish_reason && row.native_finish_reason !== row.finish_reason ? ` (${row.native_finish_reason})` : ''}`
+            : '—',
+        ],
+        row.preset !== '' && [
+          'Preset',
+          <Name key="pr">{`${row.preset}${row.preset_version ? `, version ${row.preset_version}` : ''}`}</Name>,
+        ],
         row.split !== '' && ['Split', <Name key="sp">{`${row.split}, arm ${row.arm}`}</Name>],
         row.session_id !== '' && ['Session', filter('session', row.session_id, row.session_id)],
         row.end_user !== '' && ['End user', filter('end_user', row.end_user, row.end_user)],
-        (row.title !== '' || row.referer !== '') && ['App', <Name key="t">{[row.title, row.referer].filter(Boolean).join(', ')}</Name>],
+        (row.title !== '' || row.referer !== '') && [
+          'App',
+          <Name key="t">{[row.title, row.referer].filter(Boolean).join(', ')}</Name>,
+        ],
         row.user_agent !== '' && ['User agent', <Name key="u">{row.user_agent}</Name>],
-        row.upstream_id !== '' && ["Provider's id", <span key="i" className={ui.mono}>{row.upstream_id}</span>],
+        row.upstream_id !== '' && [
+          "Provider's id",
+          <span key="i" className={ui.mono}>
+            {row.upstream_id}
+          </span>,
+        ],
         row.flags.length > 0 && ['Marks', row.flags.map((flag) => <Badge key={flag}>{flag}</Badge>)],
-        ['Content', row.flags.includes('content') ? 'Some was seen; none is kept.' : 'Not kept: prompts and replies are not logged.'],
+        [
+          'Content',
+          row.flags.includes('content')
+            ? 'Some was seen; none is kept.'
+            : 'Not kept: prompts and replies are not logged.',
+        ],
       ]}
     />
   );
@@ -129,11 +176,23 @@ function Attempts({ of: { data: row, timings } }: { of: RequestData }) {
             <span className={s.track}>
               {answered && timings.content_ms !== null ? (
                 <>
-                  <span className={s.wait} style={{ left: at(start), width: at(Math.max(0, timings.content_ms - start)) }} title={`waits until ${duration(timings.content_ms)}`} />
-                  <span className={s.stream} style={{ left: at(timings.content_ms), width: at(timings.total_ms - timings.content_ms) }} title={`content until ${duration(timings.total_ms)}`} />
+                  <span
+                    className={s.wait}
+                    style={{ left: at(start), width: at(Math.max(0, timings.content_ms - start)) }}
+                    title={`waits until ${duration(timings.content_ms)}`}
+                  />
+                  <span
+                    className={s.stream}
+                    style={{ left: at(timings.content_ms), width: at(timings.total_ms - timings.content_ms) }}
+                    title={`content until ${duration(timings.total_ms)}`}
+                  />
                 </>
               ) : (
-                <span className={classes(answered ? s.wait : s.fail)} style={{ left: at(start), width: at(length) }} title={duration(length)} />
+                <span
+                  className={classes(answered ? s.wait : s.fail)}
+                  style={{ left: at(start), width: at(length) }}
+                  title={duration(length)}
+                />
               )}
             </span>
           </div>
@@ -144,7 +203,10 @@ function Attempts({ of: { data: row, timings } }: { of: RequestData }) {
         </div>
       </div>
       <div className={ui.row}>
-        <span className={ui.muted}>Grey: waiting · coloured: content comes · red: failed. Failed ones are drawn one behind the other, as long as each took.</span>
+        <span className={ui.muted}>
+          Grey: waiting · coloured: content comes · red: failed. Failed ones are drawn one behind the other, as long as
+          each took.
+        </span>
       </div>
       <div className={ui.scroll}>
         <table className={ui.table}>
@@ -174,7 +236,8 @@ function Attempts({ of: { data: row, timings } }: { of: RequestData }) {
                   <Name>{attempt.upstream_model}</Name>
                 </td>
                 <td className={attempt.error ? ui.bad : ui.good}>
-                  {attempt.status || ''} {attempt.error || 'answered'} {attempt.service_tier && `(${attempt.service_tier})`}
+                  {attempt.status || ''} {attempt.error || 'answered'}{' '}
+                  {attempt.service_tier && `(${attempt.service_tier})`}
                 </td>
                 <td className={ui.num}>{duration(attempt.latency_us / 1000)}</td>
                 <td className={ui.num}>
@@ -262,16 +325,20 @@ interface Candidate {
 function Explain({ row }: { row: Generation }) {
   const asked = useMutation({
     mutationFn: () =>
-      send<{ data: { candidates?: Candidate[]; removed?: Candidate[]; [name: string]: unknown } }>('POST', '/admin/explain', {
-        body: { model: row.requested_model || row.model, messages: [{ role: 'user', content: 'Hello' }] },
-        ...(row.key_id ? { key: String(row.key_id) } : {}),
-      }),
+      send<{ data: { candidates?: Candidate[]; removed?: Candidate[]; [name: string]: unknown } }>(
+        'POST',
+        '/admin/explain',
+        {
+          body: { model: row.requested_model || row.model, messages: [{ role: 'user', content: 'Hello' }] },
+          ...(row.key_id ? { key: String(row.key_id) } : {}),
+        },
+      ),
   });
   return (
     <>
       <p>
-        What was decided then is not kept with the record. This asks what would be decided <strong>now</strong> for a short request to{' '}
-        <Name>{row.requested_model || row.model}</Name> with the same key. Nothing is sent.
+        What was decided then is not kept with the record. This asks what would be decided <strong>now</strong> for a
+        short request to <Name>{row.requested_model || row.model}</Name> with the same key. Nothing is sent.
       </p>
       <div>
         <Button onClick={() => asked.mutate()} disabled={asked.isPending || !(row.requested_model || row.model)}>
@@ -291,7 +358,9 @@ function Explain({ row }: { row: Generation }) {
 }
 
 function Candidates({ title, rows }: { title: string; rows: Candidate[] }) {
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => rows.every((row) => row[name] === null || typeof row[name] !== 'object'));
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) =>
+    rows.every((row) => row[name] === null || typeof row[name] !== 'object'),
+  );
   return (
     <div className={ui.scroll}>
       <h3>
@@ -312,7 +381,9 @@ function Candidates({ title, rows }: { title: string; rows: Candidate[] }) {
             {rows.map((row, index) => (
               <tr key={`${row.provider} ${row.model} ${index}`}>
                 {names.map((name) => (
-                  <td key={name}>{row[name] === null || row[name] === undefined ? '—' : <Name>{String(row[name])}</Name>}</td>
+                  <td key={name}>
+                    {row[name] === null || row[name] === undefined ? '—' : <Name>{String(row[name])}</Name>}
+                  </td>
                 ))}
               </tr>
             ))}
@@ -324,7 +395,8 @@ function Candidates({ title, rows }: { title: string; rows: Candidate[] }) {
 }
 
 function Losses({ row }: { row: Generation }) {
-  if (row.translation_losses.length === 0) return <Empty title="Nothing was lost: what the client said reached the provider, and the other way round." />;
+  if (row.translation_losses.length === 0)
+    return <Empty title="Nothing was lost: what the client said reached the provider, and the other way round." />;
   return (
     <div className={ui.scroll}>
       <table className={ui.table}>

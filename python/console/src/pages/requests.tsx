@@ -16,7 +16,7 @@ import { useTitle } from '../shell/title';
 import { instant, useBounds, useNarrow, useSetSearch, useZone } from '../state/hooks';
 import { Button, buttonClass, Choose, classes, Name, TextField, Usd, ui } from '../ui/basics';
 import { save } from '../ui/save';
-import { Empty, Failure, said, Skeleton } from '../ui/states';
+import { Empty, Failure, Skeleton, said } from '../ui/states';
 import { FirstCall } from './first-call';
 import s from './requests.module.css';
 
@@ -34,14 +34,21 @@ export function RequestsPage() {
   const zone = useZone();
   const range = useBounds();
   const narrow = useNarrow();
-  const filters = useMemo(() => Object.fromEntries(REQUEST_FILTERS.map((name) => [name, search[name]]).filter(([, value]) => value)), [search]) as Filters;
+  const filters = useMemo(
+    () => Object.fromEntries(REQUEST_FILTERS.map((name) => [name, search[name]]).filter(([, value]) => value)),
+    [search],
+  ) as Filters;
   const isLive = search.live === 'on' && !range.to;
 
   const list = useInfiniteQuery({
     queryKey: ['requests', filters, range.from, range.to],
     initialPageParam: '',
     queryFn: ({ pageParam, signal }) =>
-      get<Page>('/admin/requests', { ...filters, from: instant(range.from), to: range.to, limit: PAGE, before: pageParam }, signal),
+      get<Page>(
+        '/admin/requests',
+        { ...filters, from: instant(range.from), to: range.to, limit: PAGE, before: pageParam },
+        signal,
+      ),
     getNextPageParam: (page) => page.next ?? undefined,
     // What is being read is not moved by a refresh; the tail brings what is new.
     staleTime: Number.POSITIVE_INFINITY,
@@ -77,7 +84,8 @@ export function RequestsPage() {
   }, [tail.rows, pages]);
   const searchedTo = pages?.at(-1)?.searched_to;
 
-  const go = (id: string) => void navigate({ to: '/requests/$id', params: { id }, search: ((before: object) => before) as never });
+  const go = (id: string) =>
+    void navigate({ to: '/requests/$id', params: { id }, search: ((before: object) => before) as never });
   const index = rows.findIndex((row) => row.id === open);
   const [marked, mark] = useState(-1);
   const at = index >= 0 ? index : marked;
@@ -92,7 +100,11 @@ export function RequestsPage() {
     { keys: 'j', says: 'Next row', run: () => move(1) },
     { keys: 'k', says: 'Row before', run: () => move(-1) },
     { keys: 'Enter', says: 'Open the row', run: () => rows[at] && go(rows[at].id) },
-    { keys: 'Escape', says: 'Close what is open', run: () => open && void navigate({ to: '/requests', search: ((before: object) => before) as never }) },
+    {
+      keys: 'Escape',
+      says: 'Close what is open',
+      run: () => open && void navigate({ to: '/requests', search: ((before: object) => before) as never }),
+    },
     { keys: '.', says: 'Live or not', run: () => setSearch({ live: isLive ? undefined : 'on' }, true) },
   ]);
 
@@ -100,7 +112,10 @@ export function RequestsPage() {
   const exportCsv = async () => {
     setExporting('…');
     try {
-      save('requests.csv', await getCsv('/admin/requests', { ...filters, from: instant(range.from), to: range.to, limit: 1000 }));
+      save(
+        'requests.csv',
+        await getCsv('/admin/requests', { ...filters, from: instant(range.from), to: range.to, limit: 1000 }),
+      );
       setExporting('');
     } catch (error) {
       setExporting(said(error));
@@ -120,7 +135,12 @@ export function RequestsPage() {
               {tail.missed > 0 && `, ${grouped(tail.missed)} not shown`}
             </span>
           )}
-          <Button look={isLive ? 'pressed' : 'plain'} aria-pressed={isLive} disabled={!!range.to} onClick={() => setSearch({ live: isLive ? undefined : 'on' }, true)}>
+          <Button
+            look={isLive ? 'pressed' : 'plain'}
+            aria-pressed={isLive}
+            disabled={!!range.to}
+            onClick={() => setSearch({ live: isLive ? undefined : 'on' }, true)}
+          >
             Live
           </Button>
           <Button onClick={() => void exportCsv()} disabled={exporting === '…'} title="At most 1,000 rows">
@@ -145,9 +165,13 @@ export function RequestsPage() {
       {list.error && !pages && <Failure error={list.error} retry={() => void list.refetch()} />}
       {!pages && !list.error && <Skeleton height={400} />}
       {pages && rows.length === 0 && !searchedTo && (
-        <Empty title={filtered ? 'No request in this range fits these filters.' : 'No request was settled in this range.'}>
+        <Empty
+          title={filtered ? 'No request in this range fits these filters.' : 'No request was settled in this range.'}
+        >
           {filtered ? (
-            <Button onClick={() => setSearch(Object.fromEntries(REQUEST_FILTERS.map((name) => [name, undefined])))}>Without filters</Button>
+            <Button onClick={() => setSearch(Object.fromEntries(REQUEST_FILTERS.map((name) => [name, undefined])))}>
+              Without filters
+            </Button>
           ) : (
             <FirstCall />
           )}
@@ -250,7 +274,12 @@ function Rows(props: {
                 onKeyDown={(event) => keyed(event, row.id)}
               >
                 <td className={ui.nowrap}>
-                  <Link to="/requests/$id" params={{ id: row.id }} search={((search: object) => search) as never} onClick={(event) => event.stopPropagation()}>
+                  <Link
+                    to="/requests/$id"
+                    params={{ id: row.id }}
+                    search={((search: object) => search) as never}
+                    onClick={(event) => event.stopPropagation()}
+                  >
                     <time dateTime={row.settled_at} title={precise(at, props.zone)}>
                       {day(at, props.zone) !== today && `${day(at, props.zone)}, `}
                       {clock(at, props.zone)}
@@ -328,7 +357,25 @@ export function promptTokens(row: Generation): number {
 /** Whether a row that came live belongs to what is shown. */
 function matching(filters: Filters): (row: Generation) => boolean {
   const tests: ((row: Generation) => boolean)[] = [];
-  const { model, provider, key, session, end_user, outcome, status, error, retried, failed, least_ms, team, user, split, arm, least_usd, app } = filters;
+  const {
+    model,
+    provider,
+    key,
+    session,
+    end_user,
+    outcome,
+    status,
+    error,
+    retried,
+    failed,
+    least_ms,
+    team,
+    user,
+    split,
+    arm,
+    least_usd,
+    app,
+  } = filters;
   if (model) tests.push((row) => row.model === model);
   if (provider) tests.push((row) => row.provider === provider);
   if (key) tests.push((row) => String(row.key_id) === key);
@@ -376,11 +423,23 @@ function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes
         onSubmit={(event) => {
           event.preventDefault();
           const wanted = id.trim();
-          if (wanted.startsWith('gen-')) void navigate({ to: '/requests/$id', params: { id: wanted }, search: ((before: object) => before) as never });
+          if (wanted.startsWith('gen-'))
+            void navigate({
+              to: '/requests/$id',
+              params: { id: wanted },
+              search: ((before: object) => before) as never,
+            });
           else onChange({ model: wanted || undefined });
         }}
       >
-        <input type="search" className={ui.input} aria-label="Id of a generation, or a model" placeholder="gen-… or model" value={id} onChange={(event) => setId(event.target.value)} />
+        <input
+          type="search"
+          className={ui.input}
+          aria-label="Id of a generation, or a model"
+          placeholder="gen-… or model"
+          value={id}
+          onChange={(event) => setId(event.target.value)}
+        />
       </form>
       <Choose
         label="Outcome"
@@ -405,7 +464,10 @@ function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes
       <Choose
         label="Key"
         value={filters.key ?? ''}
-        choices={[{ value: '', label: 'Every key' }, ...(keys.data ?? []).map((key) => ({ value: String(key.id), label: key.name || key.label }))]}
+        choices={[
+          { value: '', label: 'Every key' },
+          ...(keys.data ?? []).map((key) => ({ value: String(key.id), label: key.name || key.label })),
+        ]}
         onChange={(value) => onChange({ key: value || undefined })}
       />
       <details className={s.filters}>
@@ -427,17 +489,26 @@ function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes
               onChange={(event) => setDraft({ ...draft, [name]: event.target.value })}
             />
           ))}
-          <p className={ui.hint}>Model, provider, session, end user and app search the whole table; the others walk back and say how far they came.</p>
+          <p className={ui.hint}>
+            Model, provider, session, end user and app search the whole table; the others walk back and say how far they
+            came.
+          </p>
           <div className={ui.row}>
             <Button type="submit" look="primary">
               Filter
             </Button>
-            <Button onClick={() => onChange(Object.fromEntries(REQUEST_FILTERS.map((name) => [name, undefined])))}>Clear all</Button>
+            <Button onClick={() => onChange(Object.fromEntries(REQUEST_FILTERS.map((name) => [name, undefined])))}>
+              Clear all
+            </Button>
           </div>
         </form>
       </details>
       {TEXTS.filter(([name]) => filters[name]).map(([name, label]) => (
-        <Button key={name} onClick={() => onChange({ [name]: undefined })} aria-label={`Remove the filter ${label} ${filters[name]}`}>
+        <Button
+          key={name}
+          onClick={() => onChange({ [name]: undefined })}
+          aria-label={`Remove the filter ${label} ${filters[name]}`}
+        >
           {label}: <Name most={30}>{filters[name]!}</Name> ✕
         </Button>
       ))}

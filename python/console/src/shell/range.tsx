@@ -33,13 +33,20 @@ export function RangeControls() {
         label="Range"
         value={moves(range) ? from : 'custom'}
         choices={choices}
-        onChange={(value) => value !== 'custom' && set({ from: value === DEFAULT ? undefined : value, zone: range.zone })}
+        onChange={(value) =>
+          value !== 'custom' && set({ from: value === DEFAULT ? undefined : value, zone: range.zone })
+        }
       />
       <Button aria-label="The time after" onClick={() => step(1)} disabled={moves(range)}>
         ›
       </Button>
       <Custom key={`${range.from} ${range.to}`} zone={zone} />
-      <Choose label="Zone of times" value={zone} choices={zones} onChange={(value) => setSearch({ zone: value === own ? undefined : value })} />
+      <Choose
+        label="Zone of times"
+        value={zone}
+        choices={zones}
+        onChange={(value) => setSearch({ zone: value === own ? undefined : value })}
+      />
     </div>
   );
 }
@@ -68,8 +75,21 @@ function Custom({ zone }: { zone: string }) {
                 setOpen(false);
               }}
             >
-              <TextField label="From (UTC)" type="datetime-local" required value={from} onChange={(event) => setFrom(event.target.value)} />
-              <TextField label="To (UTC)" type="datetime-local" required value={to} onChange={(event) => setTo(event.target.value)} wrong={wrong} />
+              <TextField
+                label="From (UTC)"
+                type="datetime-local"
+                required
+                value={from}
+                onChange={(event) => setFrom(event.target.value)}
+              />
+              <TextField
+                label="To (UTC)"
+                type="datetime-local"
+                required
+                value={to}
+                onChange={(event) => setTo(event.target.value)}
+                wrong={wrong}
+              />
               <span className={ui.hint}>The page shows it in {zone}.</span>
               <div className={ui.row}>
                 <Button type="submit" look="primary">

@@ -11,7 +11,7 @@ import { SessionProvider, useNow, useZone } from '../state/hooks';
 import { Button, Check, Name, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
 import { Menu } from '../ui/menu';
-import { Empty, Failure, said, Skeleton } from '../ui/states';
+import { Empty, Failure, Skeleton, said } from '../ui/states';
 import { keysAreOn, setKeys, shortcuts, useShortcuts } from './keyboard';
 import { RangeControls } from './range';
 import s from './shell.module.css';
@@ -49,7 +49,11 @@ export function Shell() {
   }
   return (
     <div className={s.content}>
-      {session.error && !loggedOut ? <Failure error={session.error} retry={() => void session.refetch()} /> : <Skeleton height={320} />}
+      {session.error && !loggedOut ? (
+        <Failure error={session.error} retry={() => void session.refetch()} />
+      ) : (
+        <Skeleton height={320} />
+      )}
     </div>
   );
 }
@@ -59,7 +63,11 @@ function Frame({ session }: { session: Session }) {
   const [showsKeys, showKeys] = useState(false);
   const navigate = useNavigate();
   useShortcuts([
-    ...PAGES.map((page) => ({ keys: `g ${page.key}`, says: `Go to ${page.label}`, run: () => void navigate({ to: page.to }) })),
+    ...PAGES.map((page) => ({
+      keys: `g ${page.key}`,
+      says: `Go to ${page.label}`,
+      run: () => void navigate({ to: page.to }),
+    })),
     {
       keys: '/',
       says: 'Search on this page',
@@ -99,7 +107,13 @@ function Frame({ session }: { session: Session }) {
       </div>
       <nav className={s.bottom} aria-label="Pages, below">
         {PAGES.map((page) => (
-          <Link key={page.to} to={page.to} className={s.link!} aria-current={current(page.to) ? 'page' : undefined} activeProps={{}}>
+          <Link
+            key={page.to}
+            to={page.to}
+            className={s.link!}
+            aria-current={current(page.to) ? 'page' : undefined}
+            activeProps={{}}
+          >
             {page.label}
           </Link>
         ))}
@@ -144,7 +158,13 @@ function Account({ session, onKeys }: { session: Session; onKeys: () => void }) 
             <Name most={24}>{session.user}</Name> <span className={ui.muted}>{session.role}</span>
           </span>
         }
-        items={[pick('system'), pick('light'), pick('dark'), { label: 'Keys of the keyboard', onPick: onKeys }, { label: 'Log out', onPick: () => void logOut() }]}
+        items={[
+          pick('system'),
+          pick('light'),
+          pick('dark'),
+          { label: 'Keys of the keyboard', onPick: onKeys },
+          { label: 'Log out', onPick: () => void logOut() },
+        ]}
       />
     </>
   );
@@ -192,7 +212,9 @@ function OfflineBar() {
     // The first render has nothing to learn from; `fetching` changes whenever an answer has come.
     void fetching;
     const all = client.getQueryCache().getAll();
-    const away = all.some((query) => query.state.error instanceof Offline || query.state.fetchFailureReason instanceof Offline);
+    const away = all.some(
+      (query) => query.state.error instanceof Offline || query.state.fetchFailureReason instanceof Offline,
+    );
     if (!away) {
       setSince(null);
       wait.current = 1000;
@@ -212,7 +234,8 @@ function OfflineBar() {
   if (since === null) return null;
   return (
     <div className={s.offline} role="status">
-      The gateway does not answer. Last update {since ? clock(since, zone) : 'never'}, retry in {Math.max(0, Math.ceil((retryAt - now) / 1000))} s
+      The gateway does not answer. Last update {since ? clock(since, zone) : 'never'}, retry in{' '}
+      {Math.max(0, Math.ceil((retryAt - now) / 1000))} s
     </div>
   );
 }

@@ -32,7 +32,10 @@ export function useSetRange(): (range: Range) => void {
   const navigate = useNavigate();
   return useCallback(
     (range) => {
-      void navigate({ to: '.', search: (before: object) => ({ ...before, from: range.from, to: range.to, zone: range.zone }) as never });
+      void navigate({
+        to: '.',
+        search: (before: object) => ({ ...before, from: range.from, to: range.to, zone: range.zone }) as never,
+      });
     },
     [navigate],
   );

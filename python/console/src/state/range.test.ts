@@ -34,6 +34,13 @@ describe('a range in the URL', () => {
   });
 
   it('has a name', () => {
-    expect(['-15m', '-1h', '-24h', '-7d', '-1y', '2026-01-01'].map(label)).toEqual(['15 minutes', '1 hour', '24 hours', '7 days', '1 year', 'Custom']);
+    expect(['-15m', '-1h', '-24h', '-7d', '-1y', '2026-01-01'].map(label)).toEqual([
+      '15 minutes',
+      '1 hour',
+      '24 hours',
+      '7 days',
+      '1 year',
+      'Custom',
+    ]);
   });
 });

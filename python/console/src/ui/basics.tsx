@@ -1,5 +1,13 @@
 /** The small parts that every page is made of. */
-import { type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode, useEffect, useId, useRef, useState } from 'react';
+import {
+  type ButtonHTMLAttributes,
+  type InputHTMLAttributes,
+  type ReactNode,
+  useEffect,
+  useId,
+  useRef,
+  useState,
+} from 'react';
 import { exact, money, nano } from '../format/money';
 import { plain } from '../format/text';
 import { ago, moment, precise } from '../format/time';
@@ -25,14 +33,24 @@ export function Field(props: {
   label: string;
   hint?: ReactNode;
   wrong?: string | null | undefined;
-  children: (control: { id: string; 'aria-describedby': string | undefined; 'aria-invalid': boolean | undefined; className: string }) => ReactNode;
+  children: (control: {
+    id: string;
+    'aria-describedby': string | undefined;
+    'aria-invalid': boolean | undefined;
+    className: string;
+  }) => ReactNode;
 }) {
   const id = useId();
   const about = props.wrong || props.hint ? `${id}-about` : undefined;
   return (
     <div className={s.field}>
       <label htmlFor={id}>{props.label}</label>
-      {props.children({ id, 'aria-describedby': about, 'aria-invalid': props.wrong ? true : undefined, className: s.input! })}
+      {props.children({
+        id,
+        'aria-describedby': about,
+        'aria-invalid': props.wrong ? true : undefined,
+        className: s.input!,
+      })}
       {about && (
         <span id={about} className={props.wrong ? s.wrong : s.hint}>
           {props.wrong || props.hint}
@@ -69,7 +87,12 @@ export function Choose(props: {
   shown?: boolean;
 }) {
   const select = (control: { id?: string; className: string }) => (
-    <select {...control} aria-label={props.shown ? undefined : props.label} value={props.value} onChange={(event) => props.onChange(event.target.value)}>
+    <select
+      {...control}
+      aria-label={props.shown ? undefined : props.label}
+      value={props.value}
+      onChange={(event) => props.onChange(event.target.value)}
+    >
       {props.choices.map((choice) => (
         <option key={choice.value} value={choice.value}>
           {choice.label}
@@ -80,7 +103,13 @@ export function Choose(props: {
   return props.shown ? <Field label={props.label}>{select}</Field> : select({ className: s.input! });
 }
 
-export function Check(props: { label: ReactNode; checked: boolean; onChange: (checked: boolean) => void; hint?: string; disabled?: boolean }) {
+export function Check(props: {
+  label: ReactNode;
+  checked: boolean;
+  onChange: (checked: boolean) => void;
+  hint?: string;
+  disabled?: boolean;
+}) {
   const id = useId();
   return (
     <div>
@@ -137,7 +166,15 @@ export function Meter({ share, label }: { share: number; label: string }) {
   const shown = Math.max(0, Math.min(1, share));
   const level = share >= 1 ? 'bad' : share >= 0.8 ? 'warn' : 'fine';
   return (
-    <div className={s.meter} role="meter" aria-label={label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(shown * 100)} data-level={level}>
+    <div
+      className={s.meter}
+      role="meter"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.round(shown * 100)}
+      data-level={level}
+    >
       <span style={{ width: `${shown * 100}%` }} />
     </div>
   );
@@ -166,11 +203,27 @@ export function Copy({ text, label = 'Copy' }: { text: string; label?: string })
 }
 
 /** Lines to paste, or what somebody wrote. */
-export function Code({ children, copy = true, wrap = false, label }: { children: string; copy?: boolean; wrap?: boolean; label?: string }) {
+export function Code({
+  children,
+  copy = true,
+  wrap = false,
+  label,
+}: {
+  children: string;
+  copy?: boolean;
+  wrap?: boolean;
+  label?: string;
+}) {
   return (
     <div className={s.codeBox}>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <pre dir="auto" tabIndex={0} role="region" aria-label={label ?? 'Text'} className={classes(s.code, wrap && s.wrap)}>
+      <pre
+        dir="auto"
+        tabIndex={0}
+        role="region"
+        aria-label={label ?? 'Text'}
+        className={classes(s.code, wrap && s.wrap)}
+      >
         {children}
       </pre>
       {copy && <Copy text={children} />}

@@ -63,7 +63,12 @@ export function Chart(props: ChartProps) {
     if (!box) return;
     const style = getComputedStyle(box);
     const of = (name: string) => style.getPropertyValue(name).trim();
-    const axis = { stroke: of('--muted'), grid: { stroke: of('--hairline'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif' };
+    const axis = {
+      stroke: of('--muted'),
+      grid: { stroke: of('--hairline'), width: 1 },
+      ticks: { show: false },
+      font: '12px system-ui, sans-serif',
+    };
     const chart = new uPlot(
       {
         width: Math.max(120, box.clientWidth),
@@ -71,12 +76,23 @@ export function Chart(props: ChartProps) {
         padding: [8, 8, 0, 0],
         legend: { show: false },
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
-        cursor: { drag: { x: true, y: false, setScale: false }, points: { show: kind === 'lines' }, sync: { key: 'time' } },
+        cursor: {
+          drag: { x: true, y: false, setScale: false },
+          points: { show: kind === 'lines' },
+          sync: { key: 'time' },
+        },
         scales: { y: { range: (_u, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
         axes: [
           {
             ...axis,
-            values: (_u, splits, _axis, _space, incr) => splits.map((at) => (incr >= 86_400 ? day(at * 1000, zone) : minutes(at * 1000, zone) === '00:00' ? day(at * 1000, zone) : minutes(at * 1000, zone))),
+            values: (_u, splits, _axis, _space, incr) =>
+              splits.map((at) =>
+                incr >= 86_400
+                  ? day(at * 1000, zone)
+                  : minutes(at * 1000, zone) === '00:00'
+                    ? day(at * 1000, zone)
+                    : minutes(at * 1000, zone),
+              ),
           },
           { ...axis, size: 64, values: (_u, splits) => splits.map((value) => latest.current.format(value)) },
         ],
@@ -85,15 +101,38 @@ export function Chart(props: ChartProps) {
           ...lines.map((line) => {
             const ink = of(`--c${((line.color - 1) % COLOURS) + 1}`);
             return kind === 'stacked'
-              ? { stroke: ink, fill: line.color > COLOURS ? hatched(ink) : ink, width: 0, paths: uPlot.paths.bars!({ size: [0.86, 64], align: 1 }), points: { show: false } }
-              : { stroke: ink, width: line.width ?? 2, dash: line.dash ?? [], spanGaps: false, points: { show: times.length < 3, size: 6 } };
+              ? {
+                  stroke: ink,
+                  fill: line.color > COLOURS ? hatched(ink) : ink,
+                  width: 0,
+                  paths: uPlot.paths.bars!({ size: [0.86, 64], align: 1 }),
+                  points: { show: false },
+                }
+              : {
+                  stroke: ink,
+                  width: line.width ?? 2,
+                  dash: line.dash ?? [],
+                  spanGaps: false,
+                  points: { show: times.length < 3, size: 6 },
+                };
           }),
         ],
         hooks: {
-          setCursor: [(u) => setTip(u.cursor.idx === null || u.cursor.idx === undefined || (u.cursor.left ?? -1) < 0 ? null : { index: u.cursor.idx, left: u.cursor.left ?? 0 })],
+          setCursor: [
+            (u) =>
+              setTip(
+                u.cursor.idx === null || u.cursor.idx === undefined || (u.cursor.left ?? -1) < 0
+                  ? null
+                  : { index: u.cursor.idx, left: u.cursor.left ?? 0 },
+              ),
+          ],
           setSelect: [
             (u) => {
-              if (u.select.width > 6) latest.current.onZoom?.(u.posToVal(u.select.left, 'x') * 1000, u.posToVal(u.select.left + u.select.width, 'x') * 1000);
+              if (u.select.width > 6)
+                latest.current.onZoom?.(
+                  u.posToVal(u.select.left, 'x') * 1000,
+                  u.posToVal(u.select.left + u.select.width, 'x') * 1000,
+                );
               u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
             },
           ],
@@ -116,7 +155,13 @@ export function Chart(props: ChartProps) {
   const ordered = lines;
   return (
     <div className={s.box}>
-      <div ref={place} className={s.canvas} style={{ height }} role="img" aria-label={`${props.label}, ${props.per}. The same as a table below.`} />
+      <div
+        ref={place}
+        className={s.canvas}
+        style={{ height }}
+        role="img"
+        aria-label={`${props.label}, ${props.per}. The same as a table below.`}
+      />
       {tip && times[tip.index] !== undefined && (
         <div className={s.tip} style={tip.left > 240 ? { left: 8 } : { right: 8 }} aria-hidden="true">
           <div>
@@ -148,7 +193,12 @@ export function Chart(props: ChartProps) {
             </>
           );
           return props.onPick ? (
-            <button key={line.id} type="button" title="Only this; with Shift the requests of it" onClick={(event) => props.onPick?.(line.id, event.shiftKey)}>
+            <button
+              key={line.id}
+              type="button"
+              title="Only this; with Shift the requests of it"
+              onClick={(event) => props.onPick?.(line.id, event.shiftKey)}
+            >
               {inside}
             </button>
           ) : (

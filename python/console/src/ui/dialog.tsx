@@ -3,7 +3,13 @@ import type { ReactNode } from 'react';
 import { ui } from './basics';
 
 /** A dialog; focus goes back to where it was. `held` keeps it open against Esc and clicks beside it. */
-export function Dialog(props: { open: boolean; onClose: () => void; title: string; held?: boolean; children: ReactNode }) {
+export function Dialog(props: {
+  open: boolean;
+  onClose: () => void;
+  title: string;
+  held?: boolean;
+  children: ReactNode;
+}) {
   return (
     <Base.Root
       open={props.open}

@@ -8,7 +8,17 @@ export interface Tab {
   content: () => ReactNode;
 }
 
-export function Tabs({ tabs, value, onChange, label }: { tabs: readonly Tab[]; value: string; onChange: (id: string) => void; label: string }) {
+export function Tabs({
+  tabs,
+  value,
+  onChange,
+  label,
+}: {
+  tabs: readonly Tab[];
+  value: string;
+  onChange: (id: string) => void;
+  label: string;
+}) {
   const known = tabs.some((tab) => tab.id === value) ? value : tabs[0]?.id;
   return (
     <Base.Root value={known} onValueChange={(id) => onChange(String(id))}>
