@@ -241,6 +241,7 @@ class Process:
             background.append(asyncio.create_task(Upkeep(self._desk).run()))
             self._first_key = await asyncio.to_thread(self._first_start)
             self._desk.facts["data"] = self.engine.address
+            self._desk.facts["data_url"] = self._data_url()
             self._announce(time.perf_counter() - began)
             await self._stopped.wait()
         finally:
@@ -493,12 +494,15 @@ class Process:
         log.info("stopped")
         return FINE
 
+    def _data_url(self) -> str:
+        return f"{'https' if self._started.server.tls else 'http'}://{self.engine.address}"
+
     # --- what is said at the start ------------------------------------------------------------------------------------
 
     def _announce(self, seconds: float) -> None:
         facts = {
             "version": __version__,
-            "data": f"{'https' if self.compiled.server.tls else 'http'}://{self.engine.address}",
+            "data": self._data_url(),
             "admin": f"http://{_joined(*self.admin)}",
             "login": f"http://{_joined(*self.admin)}/login#code={self._desk.gate.new_code()}",
             "data_dir": str(self.data_dir),

@@ -23,9 +23,12 @@ MATRIX: dict[str, set[str]] = {
         "GET /admin/keys", "GET /admin/keys/{selector}", "GET /admin/accounts", "GET /admin/accounts/{selector}", "GET /admin/teams",
         "GET /admin/teams/{selector}", "GET /admin/users", "GET /admin/users/{selector}",
     },
-    MEMBER: {"POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}"},
+    MEMBER: {
+        "POST /admin/playground/runs", "DELETE /admin/playground/runs/{id}",
+        "POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}"},
     ADMIN: {
-        "GET /admin/alerts", "PUT /admin/alerts/silence", "POST /admin/alerts/test", "GET /admin/config", "POST /admin/config/validate",
+        "GET /admin/setup", "PUT /admin/setup", "GET /admin/alerts", "PUT /admin/alerts/silence", "POST /admin/alerts/test",
+        "GET /admin/config", "POST /admin/config/validate",
         "POST /admin/config/diff", "GET /admin/config/history", "GET /admin/config/history/{id}",
         "GET /admin/status", "GET /admin/usage", "POST /admin/reload", "DELETE /admin/health",
         "GET /admin/credits", "POST /admin/credits",

@@ -23,6 +23,7 @@ from fairlead.control.secret import new_secret
 
 if TYPE_CHECKING:
     from fairlead.control.operator.configuration import Configured
+    from fairlead.control.operator.playground import Run
 
 T = TypeVar("T")
 
@@ -53,6 +54,8 @@ class Desk:
     """The tokens of a text, for a model. The process's own: four bytes a token."""
     configured: "Configured | None" = None
     """What is in force, and judging what is not; None: no process runs."""
+    runs: dict[str, "Run"] = field(default_factory=dict)
+    """Of the playground, in progress, by their ids."""
     live: Hub = field(default_factory=lambda: Hub(_wall_ms))
     """Who listens there."""
 

@@ -6,7 +6,7 @@ the order of the commits and a change holds for the very next request.
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -166,6 +166,23 @@ class Directory:
         text = secrets.new_key()
         key: Key = self._commit(lambda connection: _told(self._insert(connection, new, text)))
         return key, text
+
+    def derived(self, new: NewKey, texts: Iterator[str]) -> tuple[Key, str]:
+        """The key with the first of these texts that is not a deleted key's; made where there is none. Raises `UnknownScope`."""
+        found: list[str] = []
+
+        def work(connection: sqlite3.Connection) -> Change:
+            for text in texts:
+                found[:] = [text]
+                id = queries.key_id_by_hash(connection, secrets.stored_hash(self._secret, text))
+                if id is None:
+                    return _told(self._insert(connection, new, text))
+                if (key := queries.key(connection, id)) is not None:
+                    return Change(key)
+            raise ValueError("there are no more texts")
+
+        key: Key = self._commit(work)
+        return key, found[0]
 
     def change(self, find: Find, changes: Row, revise: Revise | None = None) -> Key:
         """Sets `name`, `disabled`, `strict_translation`, `strict_budget`, `include_byok`, `models` (a list), `expires_at_ms`, `team`,

@@ -86,6 +86,7 @@ class Status(msgspec.Struct, kw_only=True):
     config: str | None = None
     admin: str | None = None
     data: str | None = None
+    data_url: str | None = None
 
 
 class StatusData(Shape):

@@ -7,7 +7,20 @@ their own. Whose keys and requests a viewer or member sees is narrower still (`P
 from fairlead.control import books, credits, explain, health, keys, operations, owners, payments, requests, usage
 from fairlead.control.access import Access
 from fairlead.control.db.scopes import ACCOUNT, TEAM, USER
-from fairlead.control.operator import arms, audit, catalogue, configuration, description, events, figures, session, shapes, standing
+from fairlead.control.operator import (
+    arms,
+    audit,
+    catalogue,
+    configuration,
+    description,
+    events,
+    figures,
+    playground,
+    session,
+    setup,
+    shapes,
+    standing,
+)
 from fairlead.control.resource import Resource
 
 ANYONE, VIEWER, MEMBER, OPERATING, OWNER = Access.ANYONE, Access.VIEWER, Access.MEMBER, Access.ADMIN, Access.OWNER
@@ -90,6 +103,10 @@ ADMIN: tuple[Resource, ...] = (
     Resource("PUT", "/admin/config", OWNER, configuration.write, shapes.SaidData, configuration.TextBody, is_edit=True),
     Resource("GET", "/admin/config/history", OPERATING, configuration.history, configuration.KeptList),
     Resource("GET", "/admin/config/history/{id}", OPERATING, configuration.past, configuration.KeptData),
+    Resource("POST", "/admin/playground/runs", MEMBER, playground.start, None, playground.RunBody, media="text/event-stream"),
+    Resource("DELETE", "/admin/playground/runs/{id}", MEMBER, playground.stop, playground.StoppedData, query=playground.StopQuery),
+    Resource("GET", "/admin/setup", OPERATING, setup.show, setup.SetupData),
+    Resource("PUT", "/admin/setup", OPERATING, setup.dismiss, setup.SetupData, setup.Dismissal),
     Resource("GET", "/admin/audit", OPERATING, audit.listing, audit.AuditPage, query=audit.AuditQuery),
     Resource("GET", "/admin/credits", OPERATING, credits.listing, shapes.CreditEntries, query=shapes.CreditsQuery),
     Resource("POST", "/admin/credits", OPERATING, credits.create, shapes.CreditEntryData, credits.CreditCreation, status=201),

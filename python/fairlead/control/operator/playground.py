@@ -1,0 +1,308 @@
+"""`/admin/playground/runs`: one prompt to several models at once, as one stream of events in which each frame says its lane.
+
+A run's calls are a client's calls: they go through the traffic port, with a key of the caller's own that is made at the first run, has a
+small limit, and is changed like any other. Nobody is shown its secret; it follows from the server secret, so that nothing has to be kept.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import secrets
+import sqlite3
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from fairlead.config import Limits
+from fairlead.config.keys import DEFAULT_ACCOUNT
+from fairlead.control import requests
+from fairlead.control.access import Principal
+from fairlead.control.db import queries
+from fairlead.control.db.queries import Key
+from fairlead.control.desk import Call, Desk
+from fairlead.control.directory import NewKey
+from fairlead.control.operator.live import STALL_SECONDS
+from fairlead.control.operator.shapes import Shape
+from fairlead.control.replies import HEADERS, Refusal, not_found, reply
+from fairlead.control.secret import KEY_PREFIX
+
+PATH = "/v1/chat/completions"
+MOST_LANES, MOST_RUNS = 6, 8
+LIMIT = Limits(limit_nanousd=5 * 10**9, limit_interval="day")
+MOST_HEAD, MOST_EVENT = 1 << 16, 8 << 20
+CONNECT_SECONDS = 5.0
+
+
+class Lane(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A call: chat completions, with anything that a body may say; `stream` is on."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=300)]
+    body: dict[str, Any]
+
+
+class RunBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`POST /admin/playground/runs`."""
+
+    lanes: Annotated[list[Lane], Meta(min_length=1, max_length=MOST_LANES)]
+
+
+class StopQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which lane to stop; absent: all."""
+
+    lane: Annotated[int, Meta(ge=0, lt=MOST_LANES)] | None = None
+
+
+class Stopped(Shape):
+    """What was stopped."""
+
+    lanes: list[int]
+
+
+class StoppedData(Shape):
+    """A reply."""
+
+    data: Stopped
+
+
+@dataclass(slots=True)
+class Run:
+    """A run in progress."""
+
+    principal: Principal
+    lanes: list["asyncio.Task[None]"] = field(default_factory=list)
+
+
+async def start(call: Call) -> Response:
+    """Sends every lane to its model and streams what comes back, each frame with its lane, and at the end what each has cost."""
+    wanted, desk = await call.body(RunBody), call.desk
+    if len(desk.runs) >= MOST_RUNS:
+        raise Refusal(429, "rate_limit_exceeded", f"{MOST_RUNS} runs are in progress, which is the most there may be", retry_after=5)
+    address = desk.facts.get("data_url")
+    if not address:
+        raise Refusal(503, "server", "the traffic port is not open yet")
+    key, secret = await asyncio.to_thread(own_key, desk, call.principal)
+    id = f"run-{secrets.token_hex(12)}"
+    return RunStream(desk, id, call.principal, wanted.lanes, key, secret, str(address))
+
+
+async def stop(call: Call) -> Response:
+    """Stops a lane and its upstream call, or all of them."""
+    asked, id = call.asked(StopQuery), call.place("id")
+    run = call.desk.runs.get(id)
+    if run is None or (run.principal.kind, run.principal.user) != (call.principal.kind, call.principal.user):
+        raise not_found(f"there is no run {id[:60]!r} in progress")
+    wanted = range(len(run.lanes)) if asked.lane is None else [lane for lane in [asked.lane] if lane < len(run.lanes)]
+    stopped = [lane for lane in wanted if run.lanes[lane].cancel()]
+    return reply({"data": {"lanes": stopped}})
+
+
+# --- the key that pays ------------------------------------------------------------------------------------------------
+
+
+def own_key(desk: Desk, principal: Principal) -> tuple[Key, str]:
+    """The caller's key for runs, made where there is none. One that was deleted is followed by another. Blocks."""
+    name = f"playground ({principal.name})" if principal.kind == "user" else "playground"
+    new = NewKey(name=name, limits=LIMIT)
+    if principal.kind == "user":
+        account = desk.database.read_now(lambda connection: queries.account_name(connection, principal.account))
+        new = msgspec.structs.replace(new, account=account, user=str(principal.user))
+    else:
+        new = msgspec.structs.replace(new, account=DEFAULT_ACCOUNT)
+    return desk.directory.derived(new, _texts(desk.gate.secret, principal.user if principal.kind == "user" else 0))
+
+
+def _texts(secret: bytes, user: int) -> Iterator[str]:
+    """The keys that follow from the server secret, one after the other."""
+    number = 0
+    while True:
+        yield KEY_PREFIX + hmac.new(secret, f"fairlead: playground key {number} of user {user}".encode(), hashlib.sha256).hexdigest()
+        number += 1
+
+
+# --- the stream -------------------------------------------------------------------------------------------------------
+
+
+class RunStream(Response):
+    """The events of a run: `run`, then for each lane `head`, `frame` …, and `done`, `error` or `stopped`."""
+
+    def __init__(self, desk: Desk, id: str, principal: Principal, lanes: list[Lane], key: Key, secret: str, address: str) -> None:
+        super().__init__(headers=HEADERS | {"x-accel-buffering": "no"}, media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._desk, self._id, self._run, self._lanes = desk, id, Run(principal), lanes
+        self._key, self._secret, self._address = key, secret, address
+        # A lane that is ahead of a slow page waits for it, and with it its upstream.
+        self._events = asyncio.Queue[tuple[str, dict[str, Any]]](maxsize=64)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves it. Who leaves stops its lanes."""
+        self._desk.runs[self._id] = self._run
+        self._run.lanes = [asyncio.create_task(self._lane(number, lane)) for number, lane in enumerate(self._lanes)]
+        writing = asyncio.create_task(self._write(send))
+        leaving = asyncio.create_task(_left(receive))
+        closing = asyncio.create_task(self._desk.live.closing.wait())
+        try:
+            await asyncio.wait({writing, leaving, closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._desk.runs[self._id]
+            tasks = [*self._run.lanes, writing, leaving, closing]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        key = {"hash": self._key.public_hash, "name": self._key.name}
+        await _put(send, "run", {"id": self._id, "lanes": len(self._lanes), "key": key})
+        left = len(self._lanes)
+        while left:
+            name, data = await self._events.get()
+            await _put(send, name, data)
+            left -= name in ("done", "error", "stopped")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _lane(self, number: int, lane: Lane) -> None:
+        last: tuple[str, dict[str, Any]]
+        generation: str | None = None
+        try:
+            async with contextlib.aclosing(called(self._address, self._secret, lane)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Head):
+                        generation = piece.generation
+                        facts = {"status": piece.status, "generation": generation, "provider": piece.provider, "model": piece.model}
+                        await self._events.put(("head", {"lane": number, **facts}))
+                        if piece.status != 200:
+                            body = await _rest(pieces)
+                            last = ("error", {"lane": number, "status": piece.status, "error": _error(body), "generation": generation})
+                            break
+                    else:
+                        await self._events.put(("frame", {"lane": number, "data": piece.decode("utf-8", "replace")}))
+                else:
+                    last = ("done", {"lane": number, "settled": await self._settled(generation)})
+        except asyncio.CancelledError:
+            with contextlib.suppress(asyncio.QueueFull):
+                self._events.put_nowait(("stopped", {"lane": number, "generation": generation}))
+            raise
+        except (OSError, ValueError, EOFError) as error:
+            last = ("error", {"lane": number, "status": 502, "error": {"message": str(error)}, "generation": generation})
+        await self._events.put(last)
+
+    async def _settled(self, generation: str | None) -> dict[str, Any] | None:
+        """The row of a generation that has ended: figures are its own, not those of a clock in a browser."""
+        if generation is None:
+            return None
+        with contextlib.suppress(Exception):
+            await self._desk.drainer.catch_up()
+
+        def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
+            row = queries.generation_of_any_account(connection, generation)
+            return None if row is None else requests.described(connection, [row])[0]
+
+        return await self._desk.database.read(work)
+
+
+async def _put(send: Send, name: str, data: dict[str, Any]) -> None:
+    text = f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+    async with asyncio.timeout(STALL_SECONDS):
+        await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _rest(pieces: AsyncIterator[Any]) -> bytes:
+    return b"".join([piece async for piece in pieces if isinstance(piece, bytes)])
+
+
+def _error(body: bytes) -> dict[str, Any]:
+    with contextlib.suppress(msgspec.DecodeError):
+        found = msgspec.json.decode(body)
+        if isinstance(found, dict) and isinstance(found.get("error"), dict):
+            return dict(found["error"])
+    return {"message": body[:2000].decode("utf-8", "replace")}
+
+
+# --- the call ---------------------------------------------------------------------------------------------------------
+
+
+class Head(msgspec.Struct, frozen=True):
+    """How a reply begins."""
+
+    status: int
+    generation: str | None
+    provider: str | None
+    model: str | None
+
+
+async def called(address: str, secret: str, lane: Lane) -> AsyncGenerator[Head | bytes, None]:
+    """A call at the traffic port: its head, then the data of each event, or of a reply that is no stream the pieces of its body. Leaving it
+    closes the connection, which ends the call upstream. Raises `OSError`, `EOFError`, `ValueError`."""
+    scheme, _, place = address.partition("://")
+    host, _, port = place.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104 - what was bound, not what is
+    context = None
+    if scheme == "https":
+        # It is this process; the certificate is for its name outside.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    body = msgspec.json.encode(lane.body | {"model": lane.model, "stream": True})
+    async with asyncio.timeout(CONNECT_SECONDS):
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=context, limit=MOST_EVENT)
+    try:
+        head = [
+            f"POST {PATH} HTTP/1.1", f"host: {place}", f"authorization: Bearer {secret}", "content-type: application/json",
+            f"content-length: {len(body)}", "connection: close", "x-title: Playground",
+        ]  # fmt: skip
+        writer.write("\r\n".join([*head, "", ""]).encode() + body)
+        await writer.drain()
+        found, headers = await _head(reader)
+        yield found
+        pieces = _body(reader, headers)
+        if headers.get("content-type", "").startswith("text/event-stream"):
+            async for event in _events(pieces):
+                yield event
+        else:
+            async for piece in pieces:
+                yield piece
+    finally:
+        writer.close()
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[Head, dict[str, str]]:
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)}
+    status = int(lines[0].split(" ")[1])
+    return Head(status, headers.get("x-generation-id"), headers.get("x-fairlead-provider"), headers.get("x-fairlead-model")), headers
+
+
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> AsyncIterator[bytes]:
+    if headers.get("transfer-encoding", "").lower() != "chunked":
+        left = int(headers.get("content-length", "0"))
+        while left > 0 and (piece := await reader.read(min(left, 1 << 16))):
+            left -= len(piece)
+            yield piece
+        return
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        yield await reader.readexactly(size)
+        await reader.readexactly(2)
+
+
+async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The data of each event; comments are left out. Our own port ends lines with a line feed alone or as the provider did."""
+    waiting = b""
+    async for piece in pieces:
+        waiting += piece
+        if len(waiting) > MOST_EVENT:
+            raise ValueError("an event of the stream is too long")
+        *whole, waiting = waiting.replace(b"\r\n", b"\n").split(b"\n\n")
+        for event in whole:
+            if data := b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")):
+                yield data
