@@ -50,8 +50,24 @@ const overview = createRoute({
 });
 
 export const REQUEST_FILTERS = [
-  'model', 'provider', 'key', 'app', 'session', 'end_user', 'team', 'user', 'outcome', 'status', 'error', 'retried', 'failed', 'least_usd', 'least_ms', 'arm', 'split',
-] as const; // biome-ignore format: a list
+  'model',
+  'provider',
+  'key',
+  'app',
+  'session',
+  'end_user',
+  'team',
+  'user',
+  'outcome',
+  'status',
+  'error',
+  'retried',
+  'failed',
+  'least_usd',
+  'least_ms',
+  'arm',
+  'split',
+] as const;
 
 const requests = createRoute({
   getParentRoute: () => shell,
@@ -69,7 +85,7 @@ const request = createRoute({
 
 const models = createRoute({
   getParentRoute: () => shell,
-  path: '/models',
+  path: '/models/',
   component: lazyRouteComponent(() => import('./pages/models'), 'ModelsPage'),
   validateSearch: texts(
     'q',

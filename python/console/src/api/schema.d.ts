@@ -936,6 +936,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/playground/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends every lane to its model and streams what comes back, each frame with its lane, and at the end what each has cost.
+         * @description Role: member.
+         */
+        post: operations["post_admin_playground_runs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/playground/runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Stops a lane and its upstream call, or all of them.
+         * @description Role: member.
+         */
+        delete: operations["delete_admin_playground_runs_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which of the first steps are done: a provider, a key, a request, a budget.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_setup"];
+        /**
+         * Puts the first steps away, or shows them again.
+         * @description Role: admin.
+         */
+        put: operations["put_admin_setup"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/audit": {
         parameters: {
             query?: never;
@@ -1377,6 +1441,13 @@ export interface components {
             after: unknown;
         };
         /**
+         * Dismissal
+         * @description `PUT /admin/setup`.
+         */
+        Dismissal: {
+            dismissed: boolean;
+        };
+        /**
          * EndpointHealth
          * @description What attempts have told. Null: no traffic, or too little to say.
          */
@@ -1759,6 +1830,14 @@ export interface components {
             etag: string;
         };
         /**
+         * Lane
+         * @description A call: chat completions, with anything that a body may say; `stream` is on.
+         */
+        Lane: {
+            model: string;
+            body: Record<string, never>;
+        };
+        /**
          * LatencyReply
          * @description A reply.
          */
@@ -2094,6 +2173,13 @@ export interface components {
             external_id: string | null;
         };
         /**
+         * RunBody
+         * @description `POST /admin/playground/runs`.
+         */
+        RunBody: {
+            lanes: components["schemas"]["Lane"][];
+        };
+        /**
          * Said
          * @description What happened, in words.
          */
@@ -2206,6 +2292,26 @@ export interface components {
             ends_at: string;
         };
         /**
+         * Setup
+         * @description How far it has come, and what to paste.
+         */
+        Setup: {
+            steps: components["schemas"]["Step"][];
+            done: boolean;
+            dismissed: boolean;
+            data_url: string | null;
+            model: string | null;
+            simulator: boolean;
+            first_request: string | null;
+        };
+        /**
+         * SetupData
+         * @description A reply.
+         */
+        SetupData: {
+            data: components["schemas"]["Setup"];
+        };
+        /**
          * Silence
          * @description `PUT /admin/alerts/silence`: nothing is sent for so long; 0: it is again. The log and the list have all alerts either way.
          */
@@ -2259,6 +2365,8 @@ export interface components {
             admin: string | null;
             /** @default null */
             data: string | null;
+            /** @default null */
+            data_url: string | null;
         };
         /**
          * StatusData
@@ -2266,6 +2374,30 @@ export interface components {
          */
         StatusData: {
             data: components["schemas"]["Status"];
+        };
+        /**
+         * Step
+         * @description Something to do.
+         */
+        Step: {
+            /** @enum {unknown} */
+            name: "budget" | "key" | "provider" | "request";
+            done: boolean;
+            says: string;
+        };
+        /**
+         * Stopped
+         * @description What was stopped.
+         */
+        Stopped: {
+            lanes: number[];
+        };
+        /**
+         * StoppedData
+         * @description A reply.
+         */
+        StoppedData: {
+            data: components["schemas"]["Stopped"];
         };
         /**
          * TeamCreation
@@ -4535,6 +4667,134 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KeptData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_playground_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    delete_admin_playground_runs_id: {
+        parameters: {
+            query?: {
+                lane?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoppedData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_setup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    put_admin_setup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Dismissal"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupData"];
                 };
             };
             /** @description Refused. */

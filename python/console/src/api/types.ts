@@ -22,3 +22,4 @@ export type Estimate = Schemas['EstimateLine'];
 export type Provider = Schemas['ProviderLine'];
 export type Budget = Schemas['BudgetLine'];
 export type AuditEntry = Schemas['AuditEntry'];
+export type Setup = Schemas['Setup'];

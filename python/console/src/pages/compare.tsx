@@ -116,7 +116,6 @@ function FactsTable({ models, estimates }: { models: Model[]; estimates: Map<str
     ['Requests, 7 days', (model) => count(model.requests_7d)],
   ];
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <div className={ui.scroll} tabIndex={0} role="region" aria-label="Facts side by side">
       <table className={ui.table}>
         <thead>

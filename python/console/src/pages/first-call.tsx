@@ -1,15 +1,17 @@
 import { Link } from '@tanstack/react-router';
 import { Code } from '../ui/basics';
+import { useTraffic } from './traffic';
 
 /** What to do where there was no request yet. */
 export function FirstCall() {
+  const traffic = useTraffic();
   return (
     <>
       <p>
         Make a key under <Link to="/keys">Keys</Link>, then send a request to the address for traffic, which the start
         prints:
       </p>
-      <Code label="A first request">{curl('http://127.0.0.1:8080', 'sim/echo')}</Code>
+      <Code label="A first request">{curl(traffic.address, traffic.model)}</Code>
     </>
   );
 }

@@ -3,13 +3,34 @@ import type { Key } from '../api/types';
 import { bodyOf, draftOf, mistakes } from './key-form';
 
 const KEY = {
-  name: 'ci', limit_usd: '5', limit_reset: 'daily', models: ['sim/*', 'openai/gpt-5'], rpm: 60, tpm: null, max_concurrency: null, expires_at: null, team: 'infra', user: null, management: false, strict_translation: false, strict_budget: true,
-} as unknown as Key; // biome-ignore format: a list
+  name: 'ci',
+  limit_usd: '5',
+  limit_reset: 'daily',
+  models: ['sim/*', 'openai/gpt-5'],
+  rpm: 60,
+  tpm: null,
+  max_concurrency: null,
+  expires_at: null,
+  team: 'infra',
+  user: null,
+  management: false,
+  strict_translation: false,
+  strict_budget: true,
+} as unknown as Key;
 
 it('sends back what it was shown', () => {
   expect(bodyOf(draftOf(KEY))).toEqual({
-    name: 'ci', limit_usd: '5', limit_reset: 'daily', models: ['sim/*', 'openai/gpt-5'], rpm: 60, tpm: null, max_concurrency: null, expires_at: null, strict_translation: false, strict_budget: true,
-  }); // biome-ignore format: a list
+    name: 'ci',
+    limit_usd: '5',
+    limit_reset: 'daily',
+    models: ['sim/*', 'openai/gpt-5'],
+    rpm: 60,
+    tpm: null,
+    max_concurrency: null,
+    expires_at: null,
+    strict_translation: false,
+    strict_budget: true,
+  });
 });
 
 it('takes a limit away when it is cleared, and does not keep it silently', () => {

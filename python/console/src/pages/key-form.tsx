@@ -29,8 +29,21 @@ export interface Draft {
 }
 
 const NEW: Draft = {
-  name: '', limited: true, limitUsd: '5', reset: 'daily', models: '', rpm: '', tpm: '', concurrency: '', expires: '', team: '', user: '', management: false, strictTranslation: false, strictBudget: false,
-}; // biome-ignore format: a list
+  name: '',
+  limited: true,
+  limitUsd: '5',
+  reset: 'daily',
+  models: '',
+  rpm: '',
+  tpm: '',
+  concurrency: '',
+  expires: '',
+  team: '',
+  user: '',
+  management: false,
+  strictTranslation: false,
+  strictBudget: false,
+};
 
 export function draftOf(key: Key): Draft {
   const text = (value: number | null) => (value === null ? '' : String(value));

@@ -141,7 +141,6 @@ export function Used({ of: key }: { of: Key }) {
 
 function Table({ rows }: { rows: Key[] }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <div className={ui.scroll} tabIndex={0} role="region" aria-label="Keys, those that spent most this month first">
       <table className={classes(ui.table, s.table)}>
         <thead>

@@ -84,7 +84,6 @@ function Endpoints({ of: model }: { of: Model }) {
   return (
     <section className={ui.card}>
       <h2>Endpoints, the preferred first</h2>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
       <div className={ui.scroll} tabIndex={0} role="region" aria-label="Endpoints">
         <table className={ui.table}>
           <thead>

@@ -263,7 +263,6 @@ function Table(props: {
   onPick: (id: string, on: boolean) => void;
 }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <div className={ui.scroll} tabIndex={0} role="region" aria-label="Models">
       <table className={classes(ui.table, s.table)}>
         <thead>

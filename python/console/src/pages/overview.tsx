@@ -561,7 +561,6 @@ function Ranking(props: {
   const total = Number(data.totals.cost);
   if (data.series.length === 0) return <p className={ui.muted}>No {NAMES[group].toLowerCase()} in this time.</p>;
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <div className={ui.scroll} tabIndex={0} role="region" aria-label={`${NAMES[group]} by spend`}>
       <table className={classes(ui.table, s.ranking)}>
         <thead>

@@ -141,9 +141,7 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
         row.flags.length > 0 && ['Marks', row.flags.map((flag) => <Badge key={flag}>{flag}</Badge>)],
         [
           'Content',
-          row.flags.includes('content')
-            ? 'Some was seen; none is kept.'
-            : 'Not kept: prompts and replies are not logged.',
+          'Not kept: prompts and replies are not logged.',
         ],
       ]}
     />

@@ -236,7 +236,6 @@ function Rows(props: {
     if (event.key === 'Enter') props.onOpen(id);
   };
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <div ref={scroller} className={s.scroller} tabIndex={0} role="region" aria-label="Requests, newest first">
       <table className={classes(ui.table, s.table)} aria-rowcount={rows.length + 1}>
         <thead>

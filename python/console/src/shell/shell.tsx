@@ -224,12 +224,13 @@ function OfflineBar() {
   }, [client, fetching]);
   useEffect(() => {
     if (since === null) return;
+    // Each answer, also a bad one, sets the next try.
+    void fetching;
     const delay = wait.current * (0.75 + Math.random() / 2);
     wait.current = Math.min(wait.current * 2, 30_000);
     setRetryAt(Date.now() + delay);
     const timer = setTimeout(() => void client.refetchQueries({ type: 'active' }), delay);
     return () => clearTimeout(timer);
-    // Each answer, also a bad one, sets the next try.
   }, [since, client, fetching]);
   if (since === null) return null;
   return (

@@ -216,7 +216,6 @@ export function Code({
 }) {
   return (
     <div className={s.codeBox}>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
       <pre
         dir="auto"
         tabIndex={0}

@@ -81,10 +81,11 @@ export function Chart(props: ChartProps) {
           points: { show: kind === 'lines' },
           sync: { key: 'time' },
         },
-        scales: { y: { range: (_u, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
+        scales: { x: { range: (_u, least, most) => [least, most + lasting(latest.current.times)] }, y: { range: (_u, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
         axes: [
           {
             ...axis,
+            size: 32,
             values: (_u, splits, _axis, _space, incr) =>
               splits.map((at) =>
                 incr >= 86_400
@@ -113,7 +114,7 @@ export function Chart(props: ChartProps) {
                   width: line.width ?? 2,
                   dash: line.dash ?? [],
                   spanGaps: false,
-                  points: { show: times.length < 3, size: 6 },
+                  points: { show: true, size: 5, filter: (u: uPlot, index: number) => alone(u.data[index]) },
                 };
           }),
         ],
@@ -208,7 +209,6 @@ export function Chart(props: ChartProps) {
       </div>
       <details className={s.twin}>
         <summary>As a table</summary>
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
         <div tabIndex={0} role="region" aria-label={`${props.label} as a table`}>
           <table className={classes(ui.table)}>
             <thead>
@@ -252,6 +252,24 @@ export function stacked(lines: readonly { values: (number | null)[] }[]): (numbe
     });
   }
   return tops;
+}
+
+/** How long the last bucket is, in seconds: as long as the one before. */
+function lasting(times: number[]): number {
+  return times.length > 1 ? (times.at(-1)! - times.at(-2)!) / 1000 : 60;
+}
+
+/** Values without a neighbour, which no line shows. */
+export function alone(values: ArrayLike<number | null | undefined> | undefined): number[] {
+  const found: number[] = [];
+  for (let at = 0; at < (values?.length ?? 0); at++) {
+    if (isNumber(values?.[at]) && !isNumber(values?.[at - 1]) && !isNumber(values?.[at + 1])) found.push(at);
+  }
+  return found;
+}
+
+function isNumber(value: number | null | undefined): boolean {
+  return value !== null && value !== undefined;
 }
 
 function hatched(ink: string): CanvasPattern | string {
