@@ -128,10 +128,33 @@ const key = createRoute({
   component: lazyRouteComponent(() => import('./pages/key'), 'KeyPage'),
 });
 
+const playground = createRoute({
+  getParentRoute: () => shell,
+  path: '/playground',
+  component: lazyRouteComponent(() => import('./pages/playground'), 'PlaygroundPage'),
+  validateSearch: texts('models', 'temperature', 'top_p', 'max', 'effort'),
+});
+
+const start = createRoute({
+  getParentRoute: () => shell,
+  path: '/start',
+  component: lazyRouteComponent(() => import('./pages/start'), 'StartPage'),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    shell.addChildren([overview, requests.addChildren([request]), models, compare, model, keys, key]),
+    shell.addChildren([
+      overview,
+      requests.addChildren([request]),
+      models,
+      compare,
+      model,
+      keys,
+      key,
+      playground,
+      start,
+    ]),
   ]),
   defaultNotFoundComponent: NotFound,
   defaultErrorComponent: Stopped,

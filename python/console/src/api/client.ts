@@ -94,3 +94,11 @@ async function answered(response: Response): Promise<Response> {
   if (response.status === 401 && !response.url.endsWith('/admin/session')) expired();
   throw error;
 }
+
+/** A change whose reply is read as it comes. */
+export async function stream(at: string, body: unknown, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  const headers = { 'content-type': 'application/json', 'x-fairlead-csrf': csrf };
+  const response = await answered(await reach(at, { method: 'POST', headers, body: JSON.stringify(body), signal }));
+  if (!response.body) throw new Offline('the gateway sent no body');
+  return response.body;
+}

@@ -139,10 +139,7 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
           </span>,
         ],
         row.flags.length > 0 && ['Marks', row.flags.map((flag) => <Badge key={flag}>{flag}</Badge>)],
-        [
-          'Content',
-          'Not kept: prompts and replies are not logged.',
-        ],
+        ['Content', 'Not kept: prompts and replies are not logged.'],
       ]}
     />
   );

@@ -4,10 +4,11 @@ import { Link, Outlet, useNavigate, useRouterState } from '@tanstack/react-route
 import { useEffect, useRef, useState } from 'react';
 import { ApiError, Offline, onExpired, send } from '../api/client';
 import { sessionQuery } from '../api/queries';
-import type { Session } from '../api/types';
+import type { Role, Session } from '../api/types';
 import { clock } from '../format/time';
 import icon from '../icon.svg';
-import { SessionProvider, useNow, useZone } from '../state/hooks';
+import { setupQuery } from '../pages/traffic';
+import { SessionProvider, useMay, useNow, useZone } from '../state/hooks';
 import { Button, Check, Name, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
 import { Menu } from '../ui/menu';
@@ -18,12 +19,23 @@ import s from './shell.module.css';
 import { setTheme, type Theme, theme } from './theme';
 import { useTitle } from './title';
 
-const PAGES = [
-  { to: '/', label: 'Overview', key: 'o' },
-  { to: '/models', label: 'Models', key: 'm' },
-  { to: '/requests', label: 'Requests', key: 'r' },
-  { to: '/keys', label: 'Keys', key: 'k' },
-] as const;
+interface Place {
+  to: string;
+  label: string;
+  key: string;
+  role: Role;
+}
+
+const PAGES: readonly Place[] = [
+  { to: '/', label: 'Overview', key: 'o', role: 'viewer' },
+  { to: '/models', label: 'Models', key: 'm', role: 'viewer' },
+  { to: '/playground', label: 'Playground', key: 'p', role: 'member' },
+  { to: '/requests', label: 'Requests', key: 'r', role: 'viewer' },
+  { to: '/keys', label: 'Keys', key: 'k', role: 'viewer' },
+];
+const START: Place = { to: '/start', label: 'First steps', key: 's', role: 'admin' };
+/** So many stand in the bar of a telephone; the others behind "More". */
+const BELOW = 5;
 
 /** Pages whose figures are of a range. */
 const RANGED = /^\/($|requests|models\/.|keys\/.)/;
@@ -62,8 +74,18 @@ function Frame({ session }: { session: Session }) {
   const at = useRouterState({ select: (state) => state.location.pathname });
   const [showsKeys, showKeys] = useState(false);
   const navigate = useNavigate();
+  const may: Record<Role, boolean> = {
+    viewer: true,
+    member: useMay('member'),
+    admin: useMay('admin'),
+    owner: useMay('owner'),
+  };
+  const setup = useQuery({ ...setupQuery, enabled: may.admin, staleTime: 60_000 });
+  const begins = setup.data !== undefined && !setup.data.done && !setup.data.dismissed;
+  const places = [...(begins || at === START.to ? [START] : []), ...PAGES].filter((page) => may[page.role]);
+  const below = [...places.filter((page) => page !== START), ...places.filter((page) => page === START)];
   useShortcuts([
-    ...PAGES.map((page) => ({
+    ...places.map((page) => ({
       keys: `g ${page.key}`,
       says: `Go to ${page.label}`,
       run: () => void navigate({ to: page.to }),
@@ -76,7 +98,7 @@ function Frame({ session }: { session: Session }) {
     { keys: '?', says: 'This list', run: () => showKeys(true) },
   ]);
   const current = (to: string) => (to === '/' ? at === '/' : at === to || at.startsWith(`${to}/`));
-  const links = PAGES.map((page) => (
+  const links = places.map((page) => (
     <li key={page.to}>
       <Link to={page.to} className={s.link!} aria-current={current(page.to) ? 'page' : undefined} activeProps={{}}>
         {page.label}
@@ -106,7 +128,7 @@ function Frame({ session }: { session: Session }) {
         </main>
       </div>
       <nav className={s.bottom} aria-label="Pages, below">
-        {PAGES.map((page) => (
+        {below.slice(0, BELOW).map((page) => (
           <Link
             key={page.to}
             to={page.to}
@@ -117,6 +139,15 @@ function Frame({ session }: { session: Session }) {
             {page.label}
           </Link>
         ))}
+        {below.length > BELOW && (
+          <Menu
+            label="More pages"
+            shown="More"
+            items={below
+              .slice(BELOW)
+              .map((page) => ({ label: page.label, onPick: () => void navigate({ to: page.to }) }))}
+          />
+        )}
       </nav>
       <KeyList open={showsKeys} onClose={() => showKeys(false)} />
     </div>

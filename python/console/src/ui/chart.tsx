@@ -81,7 +81,10 @@ export function Chart(props: ChartProps) {
           points: { show: kind === 'lines' },
           sync: { key: 'time' },
         },
-        scales: { x: { range: (_u, least, most) => [least, most + lasting(latest.current.times)] }, y: { range: (_u, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
+        scales: {
+          x: { range: (_u, least, most) => [least, most + lasting(latest.current.times)] },
+          y: { range: (_u, _least, most) => [0, most > 0 ? most * 1.08 : 1] },
+        },
         axes: [
           {
             ...axis,
