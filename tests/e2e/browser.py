@@ -17,9 +17,7 @@ from e2e.house import ADMIN_TOKEN, Gateway
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "python/console/node_modules/axe-core/axe.min.js"
-NO_BROWSER = (
-    "no Chromium here: apt-get install chromium, or .venv/bin/playwright install chromium, or name one in FAIRLEAD_CHROMIUM"
-)
+NO_BROWSER = "no Chromium here: apt-get install chromium, or .venv/bin/playwright install chromium, or name one in FAIRLEAD_CHROMIUM"
 NARROW, WIDE = {"width": 380, "height": 800}, {"width": 1280, "height": 800}
 # Beside our own rules: everything that a page tried and the policy forbade, and whatever would show that a text was run.
 WATCH = """
@@ -34,7 +32,9 @@ for (const name of ['alert', 'confirm', 'prompt']) window[name] = (text) => wind
 
 def launch(playwright: Playwright) -> Browser:
     """Starts the browser. Raises `RuntimeError` that says how to get one."""
-    found = os.environ.get("FAIRLEAD_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = os.environ.get("FAIRLEAD_CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if found is None and not Path(playwright.chromium.executable_path).exists():
         raise RuntimeError(NO_BROWSER)
     # Containers have neither the namespaces of its sandbox nor much shared memory; every page is our own.
@@ -44,7 +44,9 @@ def launch(playwright: Playwright) -> Browser:
 class Console:
     """The console of a gateway in one browser window."""
 
-    def __init__(self, browser: Browser, gateway: Gateway, *, theme: str = "light", viewport: dict[str, int] | None = None, **options: Any) -> None:
+    def __init__(
+        self, browser: Browser, gateway: Gateway, *, theme: str = "light", viewport: dict[str, int] | None = None, **options: Any
+    ) -> None:
         self.gateway = gateway
         self.origin = f"http://{gateway.admin}"
         self.context: BrowserContext = browser.new_context(
@@ -104,7 +106,9 @@ class Console:
             "() => axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
         )
         return [
-            f"{one['id']} ({one['impact']}): {node['html'][:160]} {node['failureSummary'][:300]}" for one in found["violations"] for node in one["nodes"]
+            f"{one['id']} ({one['impact']}): {node['html'][:160]} {node['failureSummary'][:300]}"
+            for one in found["violations"]
+            for node in one["nodes"]
         ]
 
     def wide_by(self) -> int:

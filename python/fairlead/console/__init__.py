@@ -70,7 +70,11 @@ def _reply(file: File, headers: Headers, keeping: str) -> Response:
     said = {"cache-control": keeping, "etag": file.etag, "vary": "accept-encoding"}
     if file.etag in headers.get("if-none-match", ""):
         return Response(None, 304, said)
-    accepted = {part.partition(";")[0].strip() for part in headers.get("accept-encoding", "").lower().split(",") if "q=0" not in part.replace("q=0.", "")}
+    accepted = {
+        part.partition(";")[0].strip()
+        for part in headers.get("accept-encoding", "").lower().split(",")
+        if "q=0" not in part.replace("q=0.", "")
+    }
     encoding = next((name for name, _ in ENCODINGS if name in accepted and name in file.bodies), "")
     if encoding:
         said["content-encoding"] = encoding

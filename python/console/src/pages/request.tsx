@@ -28,9 +28,9 @@ export function RequestPage() {
   return (
     <section className={s.panel} aria-label="Request">
       <div className={ui.spread}>
-        <h2 tabIndex={-1} ref={heading} className={ui.mono}>
+        <h1 tabIndex={-1} ref={heading} className={ui.mono}>
           {id}
-        </h2>
+        </h1>
         <div className={ui.row}>
           <Copy text={id} label="Copy id" />
           <Link to="/requests" search={((before: object) => ({ ...before, tab: undefined })) as never}>

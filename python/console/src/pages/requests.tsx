@@ -125,9 +125,13 @@ export function RequestsPage() {
   const listing = (
     <section className={s.list} aria-label="List of requests">
       <div className={ui.spread}>
-        <h1 tabIndex={-1} ref={open ? undefined : heading}>
-          Requests
-        </h1>
+        {open ? (
+          <h2>Requests</h2>
+        ) : (
+          <h1 tabIndex={-1} ref={heading}>
+            Requests
+          </h1>
+        )}
         <div className={ui.row}>
           {isLive && (
             <span className={ui.muted} role="status">

@@ -275,14 +275,14 @@ function OfflineBar() {
 export function NotFound() {
   const heading = useTitle('Not found');
   return (
-    <div className={s.content}>
+    <main className={s.content}>
       <h1 tabIndex={-1} ref={heading}>
         Not found
       </h1>
       <Empty title="There is no page at this address.">
         <Link to="/">To the overview</Link>
       </Empty>
-    </div>
+    </main>
   );
 }
 
