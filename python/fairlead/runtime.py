@@ -35,6 +35,7 @@ from fairlead.control.drain import Drainer
 from fairlead.control.engine import Engine, Reader
 from fairlead.control.hosting import HostError, tcp_host, unix_host
 from fairlead.control.offer import Offer
+from fairlead.control.operator import drains
 from fairlead.control.operator.gate import Gate
 from fairlead.control.place import PlaceError
 from fairlead.control.sign_in import SignIns
@@ -189,6 +190,7 @@ class Process:
         self._stack = stack
         self._simulator: Simulator | None = None
         self._version = 0
+        self._drained: frozenset[int] = frozenset()
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
@@ -291,8 +293,20 @@ class Process:
     def _load_snapshot(self, compiled: Compiled, version: int) -> None:
         """Puts a configuration in force, with the tokens that there are now."""
         tokens = self._sign_ins.tokens(compiled.sign_ins)
-        self.engine.load_snapshot(config.with_tokens(compiled.snapshot, version, tokens) if compiled.sign_ins else compiled.snapshot)
-        self._tokens_in_force = tokens
+        drained = drains.ids(self.database.read_now(drains.stored), time.time_ns() // 1_000_000)
+        snapshot = compiled.snapshot
+        if compiled.sign_ins or drained or self._drained:
+            snapshot = config.with_tokens(snapshot, version, tokens)
+        self.engine.load_snapshot(drains.without(snapshot, drained) if drained else snapshot)
+        self._tokens_in_force, self._drained = tokens, drained
+
+    async def republish(self) -> None:
+        """Puts the configuration in force anew when what is set aside has changed."""
+        async with self._reloading:
+            drained = await self.database.read(drains.stored)
+            if drains.ids(drained, time.time_ns() // 1_000_000) != self._drained:
+                self._version += 1
+                await asyncio.to_thread(self._load_snapshot, self.compiled, self._version)
 
     async def _publish_tokens(self) -> None:
         """Puts the configuration in force anew when tokens have changed. It is as it was in all else, so nothing is read again."""
@@ -421,6 +435,7 @@ class Process:
             credits=self.compiled.credits,
             alerts=self.compiled.alerts,
             configured=self,
+            republish=self.republish,
             estimate_tokens=self._native.estimate_tokens,
             gate=Gate(self._secret, lambda: time.time_ns() // 1_000_000, tuple(self.compiled.server.admin_urls)),
             facts={

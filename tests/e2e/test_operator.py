@@ -173,3 +173,52 @@ def test_the_traffic_port_knows_no_cookie(gateway: Gateway, page: Page) -> None:
     for path in ("/admin/keys", "/v1/models", "/api/v1/keys"):
         reply = send(gateway.address, "GET", path, None, {"cookie": cookie})
         assert reply.status in (401, 404), path
+
+
+TWO_PLACES = """
+[providers.spare]
+dialect = "openai_chat"
+base_url = "http://{address}/v1"
+keys = ["spare-credential-5e4d"]
+[models."two/places"]
+[[models."two/places".endpoints]]
+provider = "lab"
+upstream_model = "sim/echo"
+[[models."two/places".endpoints]]
+provider = "spare"
+upstream_model = "sim/echo"
+"""
+
+
+def test_an_endpoint_is_set_aside_and_let_in_again(provider: Provider) -> None:
+    with Gateway(configuration(provider.address, tables=TWO_PLACES.format(address=provider.address))) as own:
+        page = Page(own)
+        page.log_in(token=ADMIN_TOKEN)
+
+        def served() -> set[str]:
+            return {own.generation(chat(own, "two/places"))["provider"] for _ in range(12)}
+
+        endpoints = {each["provider"]: each["id"] for each in page.ask("GET", "/admin/models/two/places").json()["data"]["endpoints"]}
+        path = f"/admin/endpoints/{endpoints['lab']}"
+        assert page.ask("POST", f"{path}/drain", {"minutes": 30, "note": "they are moving"}).status == 200
+        assert served() == {"spare"}
+        # The last one stays; others of the provider are not concerned; a reload and a restart change nothing.
+        last = page.ask("POST", f"/admin/endpoints/{endpoints['spare']}/drain", {"minutes": 5})
+        assert last.status == 409 and "last endpoint" in last.json()["error"]["message"]
+        chat(own, "lab/echo")
+        assert page.ask("POST", "/admin/reload", {}).status == 200
+        assert served() == {"spare"}
+        own.stop()
+        own.start()
+        assert served() == {"spare"}
+        page = Page(own)
+        page.log_in(token=ADMIN_TOKEN)
+        [line] = [line for line in page.ask("GET", "/admin/providers").json()["data"] if line["slug"] == "lab"]
+        assert [(each["model"], each["note"], each["by"]) for each in line["drained"]] == [("two/places", "they are moving", "admin token")]
+        assert page.ask("POST", f"{path}/enable", {}).status == 200
+        assert "lab" in served()
+        for body in ({"minutes": 0}, {"minutes": 10**6}, {}):
+            assert page.ask("POST", f"{path}/drain", body).status == 400
+        assert page.ask("POST", "/admin/endpoints/99999/drain", {"minutes": 1}).status == 404
+        said = [entry["action"] for entry in page.ask("GET", "/admin/audit?target_kind=endpoint").json()["data"]]
+        assert said == ["endpoint.enable", "endpoint.drain"]

@@ -23,7 +23,8 @@ def columns(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
 
 
 def test_rows_of_the_journal_fit_the_tables(database: Database) -> None:
-    assert database.read_now(lambda connection: columns(connection, "generations")) == queries.GENERATION_COLUMNS
+    """Beside them the drain marks what was tried again."""
+    assert database.read_now(lambda connection: columns(connection, "generations")) == (*queries.GENERATION_COLUMNS, "retried")
     assert database.read_now(lambda connection: columns(connection, "attempts")) == queries.ATTEMPT_COLUMNS
     assert database.read_now(lambda connection: columns(connection, "translation_losses")) == queries.LOSS_COLUMNS
 

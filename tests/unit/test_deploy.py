@@ -93,3 +93,38 @@ def test_the_image_has_the_versions_that_the_project_needs(steps: list[tuple[str
         return [int(part) for part in version.split(".")]
 
     assert number(images["python"]) >= number(python)
+
+
+# --- grafana.json -----------------------------------------------------------------------------------------------------
+
+
+def documented() -> dict[str, str]:
+    """Name → type of every figure, as `docs/metrics.md` has them; `e2e/test_metrics.py` compares that with a running gateway."""
+    return dict(re.findall(r"^\| `(fairlead_\w+)` \| (\w+) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
+
+
+def test_the_dashboard_asks_for_figures_that_there_are() -> None:
+    board, known = json.loads((ROOT / "deploy/grafana.json").read_text()), documented()
+    assert len(known) > 20
+    asked: set[str] = set()
+    expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    assert len(expressions) > 20
+    for expression in expressions:
+        for name in re.findall(r"fairlead_\w+", expression):
+            family = name.removesuffix("_bucket") if known.get(name) is None else name
+            assert family in known, f"{name} is not a figure: {expression}"
+            is_rate = re.search(rf"rate\({name}{{", expression) is not None
+            assert is_rate == (known[family] != "gauge"), expression
+            assert (name != family) == (known[family] == "histogram"), expression
+            assert f'{name}{{instance=~"$instance"' in expression, f"one instance cannot be chosen: {expression}"
+            asked.add(family)
+    # Those that nobody plots are plotted by whoever needs them; what is worth an alarm is here.
+    assert {"fairlead_ready", "fairlead_journal_healthy", "fairlead_journal_failures_total", "fairlead_replies_total"} <= asked
+    for variable in board["templating"]["list"]:
+        for name in re.findall(r"fairlead_\w+", json.dumps(variable)):
+            assert name in known
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24 and panel["title"]

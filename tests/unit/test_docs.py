@@ -209,8 +209,8 @@ def test_routes_of_the_traffic_port() -> None:
 
 
 def test_routes_of_the_admin_port() -> None:
-    documented = [row[0] for row in rows(section("api.md", "Admin port"))]
-    assert documented == [f"`{resource.method} {resource.path}`" for resource in ADMIN]
+    documented = [row[:2] for row in rows(section("api.md", "Admin port"))]
+    assert documented == [[f"`{each.method} {each.path.replace(':path}', '}')}`", each.access.value] for each in ADMIN]
 
 
 def test_response_headers() -> None:

@@ -22,7 +22,9 @@ TABLES = ("generations", "attempts", "translation_losses", "cursors", "arm_days"
 
 
 def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
-    return {table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in TABLES}
+    # Of generations what the journal brings; behind that stands what is worked out here.
+    columns = {"generations": ", ".join(queries.GENERATION_COLUMNS)}
+    return {table: sorted(connection.execute(f"SELECT {columns.get(table, '*')} FROM {table}").fetchall()) for table in TABLES}
 
 
 def applied(connection: sqlite3.Connection, batch: FakeBatch) -> None:

@@ -10,8 +10,9 @@ from fairlead.config import Budget, Limits
 from fairlead.config.alerts import AlertSettings
 from fairlead.config.view import Price, PriceOverride, Rates
 from fairlead.control import alerts
+from fairlead.control.db import TookLong, connection
 from fairlead.control.directory import NewKey, NewScope
-from fairlead.control.operator import arms, catalogue, configuration
+from fairlead.control.operator import arms, catalogue, configuration, drains, figures
 from fairlead.control.replies import Refusal
 from operator_rig import PASSWORD, Port, tell
 
@@ -206,3 +207,60 @@ def test_the_file_is_replaced_at_once_and_keeps_its_mode(tmp_path: Path) -> None
     kept = configuration._kept_files(tmp_path / configuration.HISTORY)
     assert len(kept) == configuration.MOST_KEPT and kept[0].read_text() == str(configuration.MOST_KEPT + 4)
     assert kept[0].stat().st_mode & 0o777 == 0o600 and kept[0].parent.stat().st_mode & 0o777 == 0o700
+
+
+# --- questions that take long -----------------------------------------------------------------------------------------
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+
+
+def test_a_page_that_asks_for_too_much_is_ended_and_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.05)
+
+    async def story(port: Port) -> None:
+        with pytest.raises(TookLong):
+            await port.database.look(lambda c: c.execute(ENDLESS).fetchall())
+        # The connection is as good as before.
+        assert await port.database.look(lambda c: c.execute("SELECT 1").fetchone()) == (1,)
+        monkeypatch.setattr(figures, "_charted", lambda look, *_: look._connection.execute(ENDLESS).fetchall())
+        refused = await port.script.get("/admin/usage/series")
+        assert refused.status_code == 503 and "ask for less" in refused.json()["error"]["message"]
+
+    tell(tmp_path, story)
+
+
+def test_a_drain_ends_by_itself(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        published: list[int] = []
+
+        async def republish() -> None:
+            published.append(port.now_ms)
+
+        port.desk.republish = republish
+        other = drains.Drained(endpoint=99, until_ms=NOW_MS + 10 * 60_000, by="x", note="")
+        done = drains.Drained(endpoint=7, until_ms=NOW_MS + 60_000, by="x", note="")
+        await port.database.write(lambda c: drains.store(c, [other, done]))
+        await drains.end(port.desk)
+        assert published == []
+        port.now_ms += 60_000
+        await drains.end(port.desk)
+        assert published == [port.now_ms] and await port.database.read(drains.stored) == [other]
+        entry = port.audit()[-1]
+        assert (entry["actor_kind"], entry["action"], entry["after"]) == ("process", "endpoint.enable", {"by": "time"})
+
+    tell(tmp_path, story)
+
+
+def test_credit_is_shown_with_what_there_was_after(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        for usd in ("5", "2.5"):
+            await port.script.post("/admin/credits", content=json.dumps({"account": "default", "usd": usd}).encode())
+        await port.script.post("/admin/credits/1/refund", content=b'{"usd":"1"}')
+        port.journal.counted["account", 1] = (0, 0, 0, 0, 3 * 10**8)
+        shown = (await port.script.get("/admin/credits?limit=2")).json()
+        assert [entry["credits_after_usd"] for entry in shown["data"]] == ["6.5", "7.5"]
+        assert shown["accounts"][0] == {
+            "account": "default", "credits_usd": "6.5", "usage_usd": "0", "balance_usd": "6.5", "reserved_usd": "0.3",
+        }  # fmt: skip
+
+    tell(tmp_path, story)

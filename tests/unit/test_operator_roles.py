@@ -14,7 +14,7 @@ ANYONE, VIEWER, MEMBER, ADMIN, OWNER = "anyone", *ROLES
 MATRIX: dict[str, set[str]] = {
     ANYONE: {"GET /healthz", "GET /admin/login", "POST /admin/session", "POST /webhooks/stripe"},
     VIEWER: {
-        "GET /metrics", "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password",
+        "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password",
         "GET /admin/sessions",
         "DELETE /admin/sessions/{id}", "GET /admin/health", "GET /admin/requests", "GET /admin/requests/{id}", "GET /admin/usage/series",
         "GET /admin/models", "GET /admin/models/{name:path}",
@@ -27,6 +27,8 @@ MATRIX: dict[str, set[str]] = {
         "POST /admin/playground/runs", "DELETE /admin/playground/runs/{id}",
         "POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}"},
     ADMIN: {
+        "GET /metrics",
+        "POST /admin/endpoints/{id}/drain", "POST /admin/endpoints/{id}/enable",
         "GET /admin/setup", "PUT /admin/setup", "GET /admin/alerts", "PUT /admin/alerts/silence", "POST /admin/alerts/test",
         "GET /admin/config", "POST /admin/config/validate",
         "POST /admin/config/diff", "GET /admin/config/history", "GET /admin/config/history/{id}",

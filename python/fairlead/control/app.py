@@ -16,6 +16,7 @@ from starlette.routing import Route
 from fairlead import console
 from fairlead.control import account_keys, activity, analytics, credits, generation, key, models, trail
 from fairlead.control.access import Access, authorise, private_principal
+from fairlead.control.db import TookLong
 from fairlead.control.desk import Call, Desk
 from fairlead.control.operator import gate, session
 from fairlead.control.operator.session import Caller
@@ -104,6 +105,8 @@ def _endpoint(desk: Desk, methods: dict[str, Resource], identify: Identify, over
             response = await resource.answer(Call(desk, request, principal))
         except Refusal as refusal:
             response = refusal.reply(_shape(request))
+        except TookLong as error:
+            response = Refusal(503, "server", f"{error}; ask for less: a shorter time, fewer groups").reply(_shape(request))
         except Exception:
             id = secrets.token_hex(8)
             log.exception("%s %s failed (request_id %s)", resource.method, resource.path, id)

@@ -74,10 +74,13 @@ async def listing(call: Call) -> Response:
     def work(connection: sqlite3.Connection) -> dict[str, Any]:
         accounts = scopes.scopes(connection, scopes.ACCOUNT) if wanted is None else [one_scope(connection, scopes.ACCOUNT, wanted)]
         entries = ledger.entries_before(connection, None if wanted is None else accounts[0].id, oldest, limit)
-        granted = ledger.granted_by_account(connection)
+        granted, after = ledger.granted_by_account(connection), ledger.balances_after(connection, entries)
+        reserved = {account.id: (call.desk.engine.spending(scopes.ACCOUNT, account.id) or (0,))[-1] for account in accounts}
         return {
-            "data": [described(connection, entry) for entry in entries],
-            "accounts": [_standing(connection, account.name, account.id, granted.get(account.id, 0)) for account in accounts],
+            "data": [described(connection, entry, after[entry.id]) for entry in entries],
+            "accounts": [
+                _standing(connection, account.name, account.id, granted.get(account.id, 0), reserved[account.id]) for account in accounts
+            ],
         }
 
     try:
@@ -204,14 +207,17 @@ def expiries(lots: Sequence[tuple[Entry, int, bool]], used: int, now_ms: int) ->
     return found
 
 
-def described(connection: sqlite3.Connection, entry: Entry) -> dict[str, Any]:
-    """An entry as it is shown."""
+def described(connection: sqlite3.Connection, entry: Entry, after: int | None = None) -> dict[str, Any]:
+    """An entry as it is shown. `after`: what its account had been given in all, with it, where that is known."""
+    if after is None:
+        after = ledger.balances_after(connection, [entry])[entry.id]
     return {
         "id": entry.id,
         "account": queries.account_name(connection, entry.account_id),
         "at": rfc3339(entry.at_ms),
         "kind": entry.kind,
         "usd": usd(entry.amount_nanousd),
+        "credits_after_usd": usd(after),
         "note": entry.note,
         "external_id": entry.external_id,
         "expires_at": rfc3339(entry.expires_at_ms),
@@ -226,9 +232,10 @@ def checked_note(note: str) -> str:
     return note
 
 
-def _standing(connection: sqlite3.Connection, name: str, account: int, granted: int) -> dict[str, Any]:
+def _standing(connection: sqlite3.Connection, name: str, account: int, granted: int, reserved: int) -> dict[str, Any]:
     used = queries.usage_of_account(connection, account)
-    return {"account": name, "credits_usd": usd(granted), "usage_usd": usd(used), "balance_usd": usd(granted - used)}
+    sums = {"credits_usd": granted, "usage_usd": used, "balance_usd": granted - used, "reserved_usd": reserved}
+    return {"account": name} | {name: usd(amount) for name, amount in sums.items()}
 
 
 async def _entered(call: Call, work: Callable[[sqlite3.Connection], list[Entry]]) -> Response:

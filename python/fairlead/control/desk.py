@@ -1,5 +1,6 @@
 """What the routes work with: one `Desk` per process, one `Call` per request."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Desk:
     """The tokens of a text, for a model. The process's own: four bytes a token."""
     configured: "Configured | None" = None
     """What is in force, and judging what is not; None: no process runs."""
+    republish: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
+    """Gives the data plane the configuration anew, without what is set aside now."""
     runs: dict[str, "Run"] = field(default_factory=dict)
     """Of the playground, in progress, by their ids."""
     live: Hub = field(default_factory=lambda: Hub(_wall_ms))

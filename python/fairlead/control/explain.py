@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from fairlead.control.db import queries
 from fairlead.control.desk import Call
+from fairlead.control.operator import sight
 from fairlead.control.replies import Refusal, invalid, reply
 
 
@@ -32,7 +33,8 @@ async def show(call: Call) -> Response:
     question = await call.body(Question)
     asked: dict[str, Any] = {name: getattr(question, name) for name in ("body", "dialect", "model", "stream", "seed")}
     if question.key is not None:
-        found = await call.desk.database.read(lambda connection: queries.keys_named(connection, question.key or ""))
+        named = await call.desk.database.read(lambda connection: queries.keys_named(connection, question.key or ""))
+        found = [key for key in named if sight.sees_key(call.principal, key)]
         if len(found) != 1:
             raise invalid(f"key: {len(found)} keys are called {question.key[:200]!r}; name one by its id or hash")
         asked |= {"models": found[0].models, "account": await call.desk.database.read(lambda c: queries.account_id(c, found[0].account))}

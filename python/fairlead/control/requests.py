@@ -113,7 +113,7 @@ async def listing(call: Call) -> Response:
         found = search.page(connection, filters, asked.limit, before=before, after=after, **_times(asked))
         return described(connection, found.rows), found
 
-    rows, found = await call.desk.database.read(work)
+    rows, found = await call.desk.database.look(work)
     if "text/csv" in (call.header("accept") or ""):
         return _csv(rows)
     return reply({"data": rows, "next": found.next, "searched_to": rfc3339(found.searched_to_ms)})
@@ -128,7 +128,7 @@ async def show(call: Call) -> Response:
         row = queries.generation_of_any_account(connection, id)
         return None if row is None or not sees(call.principal, row) else (row, described(connection, [row]))
 
-    found = await call.desk.database.read(work)
+    found = await call.desk.database.look(work)
     if found is None:
         raise not_found(f"there is no generation {id[:60]!r}")
     row, [shown] = found

@@ -6,6 +6,7 @@ import logging
 from fairlead.control import alerts, credits
 from fairlead.control.desk import Desk
 from fairlead.control.drain import Behind
+from fairlead.control.operator import drains
 
 log = logging.getLogger("fairlead.upkeep")
 
@@ -38,6 +39,7 @@ class Upkeep:
     async def once(self) -> None:
         """One round, by what was settled until now."""
         desk = self._desk
+        await drains.end(desk)
         await desk.drainer.catch_up()
         now_ms = desk.now_ms()
         if await desk.database.read(lambda connection: credits.is_due(connection, now_ms)):

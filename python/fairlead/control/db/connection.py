@@ -9,6 +9,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -21,6 +22,11 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 READERS = 2
+LOOKERS = 2
+"""Readers of what pages show, so that a question of theirs holds up no client's."""
+LOOK_SECONDS = 2.0
+LOOK_STEPS = 20_000
+"""Of SQLite's machine, between two looks at the clock: some tenths of a millisecond."""
 
 WRITER_PRAGMAS = (
     # Readers do not wait for the writer, nor it for them.
@@ -38,6 +44,10 @@ WRITER_PRAGMAS = (
 READER_PRAGMAS = ("PRAGMA query_only = ON", "PRAGMA busy_timeout = 5000", "PRAGMA mmap_size = 0", "PRAGMA trusted_schema = OFF")
 
 
+class TookLong(Exception):
+    """A look was ended because it took long."""
+
+
 class Database:
     """An open database. `write` and `read` are for coroutines; the `_now` forms block and are for start-up and commands."""
 
@@ -49,6 +59,7 @@ class Database:
         self.path = path
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="fl-db-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="fl-db-reader")
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="fl-db-looker")
         self._reading = threading.local()
         self._opened: list[sqlite3.Connection] = []
         try:
@@ -72,6 +83,10 @@ class Database:
         """Runs `work` against one consistent view of the database on a reader's thread."""
         return await asyncio.wrap_future(self._readers.submit(self._read, work))
 
+    async def look(self, work: Work[T]) -> T:
+        """`read` for pages: beside the others, and ended after two seconds. Raises `TookLong`."""
+        return await asyncio.wrap_future(self._lookers.submit(self._look, work))
+
     def read_now(self, work: Work[T]) -> T:
         """`read` for callers without an event loop."""
         return self._readers.submit(self._read, work).result()
@@ -79,6 +94,7 @@ class Database:
     def close(self) -> None:
         """Finishes what was submitted and closes every connection, the writer's last so that it makes the final checkpoint."""
         self._readers.shutdown()
+        self._lookers.shutdown()
         for connection in self._opened:
             connection.close()
         self._opened.clear()
@@ -103,6 +119,18 @@ class Database:
         finally:
             connection.execute("ROLLBACK")
 
+    def _look(self, work: Work[T]) -> T:
+        until, connection = time.monotonic() + LOOK_SECONDS, self._reader()
+        connection.set_progress_handler(lambda: time.monotonic() > until, LOOK_STEPS)
+        try:
+            return self._read(work)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname == "SQLITE_INTERRUPT":
+                raise TookLong(f"this takes longer than {LOOK_SECONDS:.0f} s") from None
+            raise
+        finally:
+            connection.set_progress_handler(None, 0)
+
     def _reader(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._reading, "connection", None)
         if connection is None:
@@ -114,6 +142,7 @@ class Database:
 
     def _stop_threads(self) -> None:
         self._readers.shutdown()
+        self._lookers.shutdown()
         self._writer.shutdown()
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 
-from fairlead.control.db.queries import Res, Span
+from fairlead.control.db.queries import ARM_SUMS, ArmRow, Span
 
 
 def accounts(connection: sqlite3.Connection) -> list[int]:
@@ -29,5 +29,9 @@ def errors(connection: sqlite3.Connection, account: int, span: Span) -> Iterator
     )
 
 
-FINEST = Res.HOUR
-"""Of both."""
+def arms(connection: sqlite3.Connection, account: int | None) -> list[ArmRow]:
+    """Sums of every arm of every split since ever, of an account or of all."""
+    sums = ", ".join(f"SUM({name})" for name in ARM_SUMS)
+    where, values = ("", ()) if account is None else (" AND account_id = ?", (account,))
+    statement = f"SELECT name, arm, {sums} FROM arm_days WHERE kind = 'split'{where} GROUP BY name, arm"  # noqa: S608
+    return [ArmRow(*row) for row in connection.execute(statement, values)]

@@ -2,7 +2,7 @@
 As `queries`: inside the caller's transaction."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -60,6 +60,20 @@ def entries_before(connection: sqlite3.Connection, account: int | None, before: 
             values.append(value)
     rows = connection.execute(f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
     return [_entry(row) for row in rows]
+
+
+def balances_after(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[int, int]:
+    """Entry → what its account had been given in all, that entry included."""
+    statement = "SELECT COALESCE(SUM(amount_nanousd), 0) FROM credit_entries WHERE account_id = ? AND id <= ?"
+    found: dict[int, int] = {}
+    sums: dict[int, int] = {}
+    for entry in sorted(entries, key=lambda entry: entry.id):
+        if entry.account_id in sums:
+            sums[entry.account_id] += entry.amount_nanousd
+        else:
+            sums[entry.account_id] = int(connection.execute(statement, (entry.account_id, entry.id)).fetchone()[0])
+        found[entry.id] = sums[entry.account_id]
+    return found
 
 
 def entries_after(connection: sqlite3.Connection, after: int, first_ms: int, end_ms: int, limit: int) -> list[Entry]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from fairlead.control.db import queries
+from fairlead.control.db import figures
 from fairlead.control.db.queries import ArmRow
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
@@ -93,9 +93,9 @@ async def splits(call: Call) -> Response:
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> list[ArmRow]:
-        return queries.arm_rows(connection, "split", 0, 2**31)
+        return figures.arms(connection, None if call.principal.sees_all else call.principal.account)
 
-    rows = await call.desk.database.read(work)
+    rows = await call.desk.database.look(work)
     shown = []
     for split in _compiled(call).splits:
         weights = {arm.model: arm.weight for arm in split.arms}

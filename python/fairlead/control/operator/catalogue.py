@@ -11,14 +11,16 @@ from starlette.responses import Response
 
 from fairlead.config.view import EndpointView, ModelView, Price, ProviderView
 from fairlead.control import health
-from fairlead.control.db import queries
-from fairlead.control.db.queries import DAY_MS, Span
+from fairlead.control.db import figures, queries
+from fairlead.control.db.queries import DAY_MS, ROLLUP_SUMS, Dim, Span
 from fairlead.control.db.rollups import spans
 from fairlead.control.desk import Call
 from fairlead.control.health import Quantiles, Report
 from fairlead.control.money import decimal, usd
+from fairlead.control.operator import drains
+from fairlead.control.operator.drains import Drained
 from fairlead.control.operator.shapes import Shape
-from fairlead.control.replies import invalid, not_found, reply
+from fairlead.control.replies import invalid, not_found, reply, rfc3339
 from fairlead.control.windows import window_starts
 
 WEEK_DAYS = 7
@@ -176,6 +178,8 @@ class ProviderLine(Shape):
     endpoints: list["ProviderEndpoint"]
     sign_ins: list[dict[str, Any]]
     """How signing in goes, for each service account."""
+    drained: list["DrainedShown"]
+    """Endpoints that an operator has set aside."""
 
 
 class ProviderEndpoint(Shape):
@@ -185,6 +189,16 @@ class ProviderEndpoint(Shape):
     model: str
     service_tier: str | None
     health: EndpointHealth
+
+
+class DrainedShown(Shape):
+    """An endpoint that nothing is sent to."""
+
+    endpoint: int
+    model: str
+    until: str
+    by: str
+    note: str
 
 
 class ProviderList(Shape):
@@ -243,8 +257,9 @@ async def providers(call: Call) -> Response:
     """Every provider that is on, with the health of the endpoints that were used."""
     known = list(health.known(call).values())
     models = call.desk.offer.models
-    states = call.desk.sign_ins()
-    return reply({"data": [_provider(provider, known, models, states) for provider in call.desk.offer.providers.values()]})
+    states, now_ms = call.desk.sign_ins(), call.desk.now_ms()
+    aside = [each for each in await call.desk.database.read(drains.stored) if each.until_ms > now_ms]
+    return reply({"data": [_provider(provider, known, models, states, aside) for provider in call.desk.offer.providers.values()]})
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
@@ -267,22 +282,28 @@ def cost_nanousd(price: Price, tier: str | None, minute: int, prompt: int, cache
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 _Used = dict[str, tuple[int, int]]
+_REQUESTS, _CHARGED = ROLLUP_SUMS.index("requests"), ROLLUP_SUMS.index("charged_nanousd")
 
 
 async def _used(call: Call) -> _Used:
-    """Model → requests and nano-dollars of seven days."""
+    """Model → requests and nano-dollars of seven days, of the accounts that the caller sees."""
     today, _, _ = window_starts(call.desk.now_ms())
     week: list[Span] = spans((today - WEEK_DAYS + 1) * DAY_MS, (today + 1) * DAY_MS)
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> _Used:
         found: _Used = {}
-        for row in queries.usage_rows(connection, week):
-            requests, charged = found.get(row.model, (0, 0))
-            found[row.model] = (requests + row.requests, charged + row.charged_nanousd)
+        places = queries.usage_places(connection)
+        accounts = figures.accounts(connection) if call.principal.sees_all else [call.principal.account]
+        for account in accounts:
+            for one in week:
+                for _, place, *sums in queries.rollup_sums(connection, account, Dim.PLACE, one, by_window=False):
+                    model = places[place][0]
+                    requests, charged = found.get(model, (0, 0))
+                    found[model] = (requests + sums[_REQUESTS], charged + sums[_CHARGED])
         return found
 
-    return await call.desk.database.read(work)
+    return await call.desk.database.look(work)
 
 
 def _fits(model: ModelView, asked: ModelsQuery) -> bool:
@@ -393,9 +414,13 @@ def _health(report: Report) -> dict[str, Any]:
 
 
 def _provider(
-    provider: ProviderView, known: Sequence[Report], models: Sequence[ModelView], sign_ins: Sequence[dict[str, Any]]
+    provider: ProviderView,
+    known: Sequence[Report],
+    models: Sequence[ModelView],
+    sign_ins: Sequence[dict[str, Any]],
+    aside: Sequence[Drained],
 ) -> dict[str, Any]:
-    own = {endpoint.id for model in models for endpoint in model.endpoints if endpoint.provider == provider.slug}
+    own = {endpoint.id: model.id for model in models for endpoint in model.endpoints if endpoint.provider == provider.slug}
     return {
         "slug": provider.slug,
         "name": provider.name,
@@ -410,6 +435,11 @@ def _provider(
             {"id": report.endpoint, "model": report.model, "service_tier": report.service_tier, "health": _health(report)}
             for report in known
             if report.endpoint in own
+        ],
+        "drained": [
+            {"endpoint": each.endpoint, "model": own[each.endpoint], "until": rfc3339(each.until_ms), "by": each.by, "note": each.note}
+            for each in aside
+            if each.endpoint in own
         ],
         "sign_ins": [state for state in sign_ins if state["provider"] == provider.slug],
     }

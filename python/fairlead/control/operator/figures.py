@@ -207,7 +207,7 @@ async def series(call: Call) -> Response:
         past = look.sums(span.before(times), asked.group) if asked.compare else None
         return _charted(look, metrics, asked, times, found, past)
 
-    shown = await call.desk.database.read(work)
+    shown = await call.desk.database.look(work)
     if "text/csv" in (call.header("accept") or ""):
         return _csv(shown, metrics)
     return reply({"range": _shown(times, call), "metrics": metrics, **shown, "took_ms": _since(began)})
@@ -236,7 +236,7 @@ async def latency(call: Call) -> Response:
         largest = sorted(groups, key=lambda id: -sum(sum(bins.values()) for bins in groups[id]))[: asked.top]
         return [_latency_series(id, look.label(asked.group, id), groups[id], times, percentiles) for id in largest]
 
-    found = await call.desk.database.read(work)
+    found = await call.desk.database.look(work)
     return reply({"range": _shown(times, call), "percentiles": percentiles, "series": found, "took_ms": _since(began)})
 
 
@@ -254,7 +254,7 @@ async def errors(call: Call) -> Response:
                 counts[id, error] = counts.get((id, error), 0) + n
         return counts
 
-    counts = await call.desk.database.read(work)
+    counts = await call.desk.database.look(work)
     lines = [{"id": id, "error": error, "count": n} for (id, error), n in sorted(counts.items(), key=lambda item: -item[1])]
     return reply({"range": _shown(times, call), "data": lines})
 

@@ -276,6 +276,8 @@ class CreditEntry(Shape):
     at: str
     kind: Literal["topup", "adjustment", "refund", "expiry"]
     usd: str
+    credits_after_usd: str
+    """What the account had been given in all, with this entry."""
     note: str
     external_id: str | None
     expires_at: str | None
@@ -289,6 +291,9 @@ class Standing(Shape):
     credits_usd: str
     usage_usd: str
     balance_usd: str
+    """Credits less usage."""
+    reserved_usd: str
+    """Of the balance, held for calls that run now."""
 
 
 class CreditEntries(Shape):

@@ -1,6 +1,6 @@
 """Ranges of time and the steps in them, in the zone of whoever looks: a day of 23 hours is a bucket of 23 hours."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -65,7 +65,7 @@ def asked(first: datetime | None, end: datetime | None, step: str, zone: str, no
     whole_ms = DAY_MS if needed >= Res.DAY else HOUR_MS if needed == Res.HOUR else MINUTE_MS
     if any(edge % whole_ms for edge in edges[1:-1]):
         # Windows of that age are whole hours, or days of UTC: those are shown, and the reply says so.
-        return Range("UTC", chosen, list(cut(first_ms, end_ms, chosen, ZoneInfo("UTC"))), needed)  # type: ignore[arg-type]
+        return Range("UTC", chosen, list(cut(first_ms, end_ms, chosen, UTC)), needed)  # type: ignore[arg-type]
     return Range(zone, chosen, edges, needed)  # type: ignore[arg-type]
 
 
@@ -75,8 +75,10 @@ def before(range: Range) -> Range:
     return range._replace(edges=[max(0, first - (end - first)), first])
 
 
-def zone_named(name: str) -> ZoneInfo:
-    """A zone; 400 for one that there is not."""
+def zone_named(name: str) -> tzinfo:
+    """A zone; 400 for one that there is not, or that this machine's tables do not have."""
+    if name == "UTC":
+        return UTC
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -99,7 +101,7 @@ def auto(length_ms: int, finest: int) -> str:
     return "month"
 
 
-def cut(first_ms: int, end_ms: int, step: str, zone: ZoneInfo) -> list[int]:
+def cut(first_ms: int, end_ms: int, step: str, zone: tzinfo) -> list[int]:
     """Where buckets begin, from the one that the first moment lies in, and where the last one ends."""
     if step in ("minute", "quarter", "hour"):
         length = STEPS[step]
@@ -117,7 +119,7 @@ def cut(first_ms: int, end_ms: int, step: str, zone: ZoneInfo) -> list[int]:
     return edges
 
 
-def midnight(year: int, month: int, day: int, zone: ZoneInfo) -> int:
+def midnight(year: int, month: int, day: int, zone: tzinfo) -> int:
     """Where a day begins there, in whole minutes; where clocks jump over midnight, the first moment of the day."""
     local = datetime(year, month, day, tzinfo=zone)
     at = local.astimezone(UTC)

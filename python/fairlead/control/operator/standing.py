@@ -147,7 +147,7 @@ async def budgets(call: Call) -> Response:
         return found
 
     lines = []
-    for facts, limits, in_database in await call.desk.database.read(work):
+    for facts, limits, in_database in await call.desk.database.look(work):
         counted = call.desk.engine.spending(facts["kind"], facts["id"])
         usage = spending.now(call.desk.engine, facts["kind"], facts["id"], limits, in_database)
         lines += [_budget(facts, budget, usage, counted[4] if counted else 0, days) for budget in limits.all_budgets()]
@@ -162,7 +162,7 @@ async def alerts_page(call: Call) -> Response:
     def work(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], int]:
         return stored.history(connection, asked.before, asked.limit), stored.silenced_until(connection)
 
-    rows, silenced_ms = await call.desk.database.read(work)
+    rows, silenced_ms = await call.desk.database.look(work)
     channels = []
     if settings.webhook_url:
         channels.append({"kind": "webhook", "to": settings.webhook_url.split("/")[2].rpartition("@")[2]})

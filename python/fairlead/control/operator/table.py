@@ -13,6 +13,7 @@ from fairlead.control.operator import (
     catalogue,
     configuration,
     description,
+    drains,
     events,
     figures,
     playground,
@@ -55,7 +56,7 @@ _KEY, _LOGIN = "/admin/keys/{selector}", "/admin/users/{selector}/login"
 
 ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/healthz", ANYONE, operations.healthz, media=_TEXT),
-    Resource("GET", "/metrics", VIEWER, operations.metrics, media=_TEXT),
+    Resource("GET", "/metrics", OPERATING, operations.metrics, media=_TEXT),
     Resource("GET", "/admin/openapi.json", VIEWER, description.show),
     Resource("GET", "/admin/login", ANYONE, session.ways, session.WaysData),
     Resource("POST", "/admin/session", ANYONE, session.log_in, session.SessionData, session.LogIn),
@@ -91,6 +92,8 @@ ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/admin/models/{name:path}", VIEWER, catalogue.show, catalogue.ModelData),
     Resource("POST", "/admin/estimate", VIEWER, catalogue.estimate, catalogue.Estimates, catalogue.EstimateBody),
     Resource("GET", "/admin/providers", VIEWER, catalogue.providers, catalogue.ProviderList),
+    Resource("POST", "/admin/endpoints/{id}/drain", OPERATING, drains.drain, shapes.SaidData, drains.DrainBody),
+    Resource("POST", "/admin/endpoints/{id}/enable", OPERATING, drains.enable, shapes.SaidData),
     Resource("GET", "/admin/presets", VIEWER, arms.presets, arms.PresetList),
     Resource("GET", "/admin/splits", VIEWER, arms.splits, arms.SplitList),
     Resource("GET", "/admin/budgets", VIEWER, standing.budgets, standing.BudgetList),
