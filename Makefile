@@ -1,4 +1,4 @@
-# Each target does its own set-up: a fresh clone needs Rust, Python >= 3.11 and a C compiler, and for tests Node >= 20.
+# Each target does its own set-up: a fresh clone needs Rust, Python >= 3.11 and a C compiler, and for the console and tests Node >= 20.19.
 # `make run` and `make test` build with the profile "fast"; `make build` and `make bench` with "release".
 
 PYTHON ?= python3

@@ -5,7 +5,6 @@ after every test.
 """
 
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -426,15 +425,6 @@ def test_how_files_are_served(busy: Gateway, browser: Browser) -> None:
     assert get("/admin/none", accept="text/html").status == 401
     assert get("/", accept="application/json").status == 401
     assert get("/", accept="text/html", host="evil.example").status == 421
-
-
-def test_without_the_built_files_the_page_says_so(provider: Provider) -> None:
-    from fairlead import console as served
-    from starlette.datastructures import Headers
-
-    reply = served.answer("/", Headers({"accept": "text/html"}), Path(tempfile.gettempdir()) / "no-such-folder")
-    assert reply is not None and reply.status_code == 503
-    assert b"make build" in bytes(reply.body) and b"Node" in bytes(reply.body)
 
 
 def test_pages_that_are_open_stop_nobody(browser: Browser, busy: Gateway) -> None:

@@ -33,7 +33,7 @@ export interface paths {
         };
         /**
          * The data plane's figures, as Prometheus reads them.
-         * @description Role: viewer.
+         * @description Role: admin.
          */
         get: operations["get_metrics"];
         put?: never;
@@ -706,6 +706,46 @@ export interface paths {
         get: operations["get_admin_providers"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/endpoints/{id}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends nothing more to an endpoint for some time; what runs there goes on.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_endpoints_id_drain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/endpoints/{id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lets an endpoint in again.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_endpoints_id_enable"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1419,6 +1459,7 @@ export interface components {
             /** @enum {unknown} */
             kind: "adjustment" | "expiry" | "refund" | "topup";
             usd: string;
+            credits_after_usd: string;
             note: string;
             external_id: string | null;
             expires_at: string | null;
@@ -1446,6 +1487,26 @@ export interface components {
          */
         Dismissal: {
             dismissed: boolean;
+        };
+        /**
+         * DrainBody
+         * @description For how long, and why.
+         */
+        DrainBody: {
+            minutes: number;
+            /** @default  */
+            note: string;
+        };
+        /**
+         * DrainedShown
+         * @description An endpoint that nothing is sent to.
+         */
+        DrainedShown: {
+            endpoint: number;
+            model: string;
+            until: string;
+            by: string;
+            note: string;
         };
         /**
          * EndpointHealth
@@ -2071,6 +2132,7 @@ export interface components {
             models: number;
             endpoints: components["schemas"]["ProviderEndpoint"][];
             sign_ins: Record<string, never>[];
+            drained: components["schemas"]["DrainedShown"][];
         };
         /**
          * ProviderList
@@ -2343,6 +2405,7 @@ export interface components {
             credits_usd: string;
             usage_usd: string;
             balance_usd: string;
+            reserved_usd: string;
         };
         /**
          * Status
@@ -4295,6 +4358,72 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_endpoints_id_drain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DrainBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SaidData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_endpoints_id_enable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SaidData"];
                 };
             };
             /** @description Refused. */
