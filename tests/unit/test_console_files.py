@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from starlette.datastructures import Headers
-
 from fairlead import console
+from starlette.datastructures import Headers
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "python/console"
@@ -40,7 +39,9 @@ def test_types_are_those_of_the_api(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "src").rglob("*.ts*")), ids=lambda path: path.name)
 def test_no_text_becomes_markup_or_code(path: Path) -> None:
-    found = re.findall(r"dangerouslySetInnerHTML|\b(?:inner|outer)HTML\b|insertAdjacentHTML|document\.write|\beval\(|new Function\(", path.read_text())
+    found = re.findall(
+        r"dangerouslySetInnerHTML|\b(?:inner|outer)HTML\b|insertAdjacentHTML|document\.write|\beval\(|new Function\(", path.read_text()
+    )
     assert not found, found
 
 
@@ -87,5 +88,7 @@ def test_the_build_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.Monkey
     python = shutil.which("python3") or "python3"
     monkeypatch.setenv("PATH", str(tmp_path))
     code = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import build_backend; print(build_backend.what_is_lacking())"
-    done = subprocess.run([ROOT / ".venv/bin/python" if (ROOT / ".venv/bin/python").exists() else python, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [ROOT / ".venv/bin/python" if (ROOT / ".venv/bin/python").exists() else python, "-c", code], capture_output=True, text=True
+    )
     assert "Node 20.19 or newer with npm is needed" in done.stdout, done.stderr

@@ -45,6 +45,11 @@ export function duration(ms: number | null | undefined): string {
     : `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
 }
 
+/** A latency that was measured in whole milliseconds: one of none is below one. */
+export function measured(ms: number): string {
+  return ms < 1 ? '< 1 ms' : duration(ms);
+}
+
 /** A share of 1 as percent with one decimal; what is more than nothing is never 0.0 %. */
 export function percent(share: number | null | undefined): string {
   if (share === null || share === undefined) return '—';

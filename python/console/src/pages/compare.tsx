@@ -4,7 +4,7 @@ import { Link, useSearch } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import type { Model } from '../api/types';
 import { money } from '../format/money';
-import { contextLength, count, duration, speed } from '../format/number';
+import { contextLength, count, duration, measured, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useSetSearch } from '../state/hooks';
 import { Choose, classes, Name, ui } from '../ui/basics';
@@ -103,7 +103,9 @@ function FactsTable({ models, estimates }: { models: Model[]; estimates: Map<str
     [
       'First token, p50',
       (model) =>
-        fastest(model)?.health?.first_token_ms ? duration(fastest(model)?.health?.first_token_ms?.p50) : 'no traffic',
+        fastest(model)?.health?.first_token_ms
+          ? measured(fastest(model)?.health?.first_token_ms?.p50 ?? 0)
+          : 'no traffic',
     ],
     [
       'Speed, p50',
@@ -230,11 +232,11 @@ function Scatter({ models, by }: { models: Model[]; by: 'speed' | 'ttft' }): Rea
           );
         })}
       </svg>
-      {without > 0 && (
+      </div>without > 0 && (
         <p className={ui.hint}>
           {without} without traffic or price {without === 1 ? 'is' : 'are'} not drawn.
         </p>
-      )}
+      )
     </>
   );
 }

@@ -203,7 +203,7 @@ function Refused({ of: key }: { of: Key }) {
               None. Calls that a limit refuses before they begin are in no list; the counters of /metrics have them.
             </p>
           ) : (
-            <div className={ui.scroll}>
+            <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
               <table className={ui.table}>
                 <thead>
                   <tr>

@@ -4,7 +4,7 @@ import { Link, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { get } from '../api/client';
 import type { Endpoint, LatencyReply, Model, SeriesReply } from '../api/types';
-import { contextLength, count, duration, percent, speed } from '../format/number';
+import { contextLength, count, duration, measured, percent, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { instant, useBounds } from '../state/hooks';
 import { Badge, Choose, Code, Facts, Name, Usd, ui } from '../ui/basics';
@@ -139,7 +139,7 @@ function Endpoints({ of: model }: { of: Model }) {
                   <td className={ui.num}>{contextLength(endpoint.context_length ?? model.context_length)}</td>
                   <td className={ui.num}>
                     {health?.first_token_ms ? (
-                      `${duration(health.first_token_ms.p50)} / ${duration(health.first_token_ms.p90)}`
+                      `${measured(health.first_token_ms.p50)} / ${measured(health.first_token_ms.p90)}`
                     ) : (
                       <NoTraffic />
                     )}

@@ -5,7 +5,7 @@ import { useMemo } from 'react';
 import { get, send } from '../api/client';
 import type { Endpoint, Estimate, Model } from '../api/types';
 import { money, nano } from '../format/money';
-import { contextLength, count, duration, speed } from '../format/number';
+import { contextLength, count, measured, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useSetSearch } from '../state/hooks';
 import { Badge, Button, Check, Choose, classes, Name, TextField, Usd, ui } from '../ui/basics';
@@ -338,7 +338,7 @@ function Table(props: {
                 <td className={ui.num}>{price(first?.prices.cache_read)}</td>
                 <td className={ui.num}>{contextLength(model.context_length)}</td>
                 <td className={ui.num}>
-                  {best?.health?.first_token_ms ? duration(best.health.first_token_ms.p50) : <NoTraffic />}
+                  {best?.health?.first_token_ms ? measured(best.health.first_token_ms.p50) : <NoTraffic />}
                 </td>
                 <td className={ui.num}>
                   {best?.health?.tokens_per_second ? speed(best.health.tokens_per_second.p50) : <NoTraffic />}

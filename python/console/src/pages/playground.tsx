@@ -395,7 +395,7 @@ function LaneView({ of: one, onStop }: { of: Lane; onStop: () => void }) {
     if (at && follows.current && one.text) at.scrollTop = at.scrollHeight;
   }, [one.text]);
   const row = one.settled;
-  const writing = row && row.streamed && row.content_us ? row.total_us - row.content_us : 0;
+  const writing = row?.streamed && row.content_us ? row.total_us - row.content_us : 0;
   return (
     <section className={classes(ui.card, s.lane)} aria-label={`Answer of ${one.model}`}>
       <div className={ui.spread}>

@@ -203,7 +203,7 @@ function Attempts({ of: { data: row, timings } }: { of: RequestData }) {
           each took.
         </span>
       </div>
-      <div className={ui.scroll}>
+      <div className={ui.scroll} tabIndex={0} role="region" aria-label="Attempts">
         <table className={ui.table}>
           <caption className="sr-only">Attempts and times</caption>
           <thead>
@@ -259,7 +259,7 @@ function Cost({ of: { data: row, cost } }: { of: RequestData }) {
   return (
     <>
       {cost.lines.length > 0 ? (
-        <div className={ui.scroll}>
+        <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
           <table className={ui.table}>
             <caption className="sr-only">Lines of the cost</caption>
             <thead>
@@ -357,7 +357,7 @@ function Candidates({ title, rows }: { title: string; rows: Candidate[] }) {
     rows.every((row) => row[name] === null || typeof row[name] !== 'object'),
   );
   return (
-    <div className={ui.scroll}>
+    <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
       <h3>
         {title} ({rows.length})
       </h3>
@@ -393,7 +393,7 @@ function Losses({ row }: { row: Generation }) {
   if (row.translation_losses.length === 0)
     return <Empty title="Nothing was lost: what the client said reached the provider, and the other way round." />;
   return (
-    <div className={ui.scroll}>
+    <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
       <table className={ui.table}>
         <thead>
           <tr>

@@ -38,7 +38,7 @@ const START: Place = { to: '/start', label: 'First steps', key: 's', role: 'admi
 const BELOW = 5;
 
 /** Pages whose figures are of a range. */
-const RANGED = /^\/($|requests|models\/.|keys\/.)/;
+const RANGED = /^\/($|requests|models\/(?!compare)|keys\/.)/;
 
 export function Shell() {
   const session = useQuery(sessionQuery);
