@@ -67,7 +67,8 @@ DIALECT_WORDS = ("fairlead_formats", "Dialect", "openai", "anthropic", "gemini",
 PYTHON: dict[str, set[str]] = {
     "cli": {"runtime", "control", "config", "catalog", "_native"},
     "runtime": {"control", "config", "catalog", "_native"},
-    "control": {"config", "catalog"},
+    "control": {"config", "catalog", "console"},
+    "console": set(),
     "config": {"catalog"},
     "catalog": set(),
     "sse": {"_native"},
@@ -79,7 +80,7 @@ PYTHON: dict[str, set[str]] = {
     "__init__": {"errors", "limits", "router", "sse", "tokens", "translate"},
     "_native": set(),
 }
-WITHOUT_NATIVE = ("control", "config", "catalog")
+WITHOUT_NATIVE = ("control", "config", "catalog", "console")
 
 # The only sources with `unsafe`, and what for.
 UNSAFE: dict[str, str] = {

@@ -141,6 +141,19 @@ const start = createRoute({
   component: lazyRouteComponent(() => import('./pages/start'), 'StartPage'),
 });
 
+const providers = createRoute({
+  getParentRoute: () => shell,
+  path: '/providers',
+  component: lazyRouteComponent(() => import('./pages/providers'), 'ProvidersPage'),
+});
+
+const audit = createRoute({
+  getParentRoute: () => shell,
+  path: '/audit',
+  component: lazyRouteComponent(() => import('./pages/audit'), 'AuditPage'),
+  validateSearch: texts('actor', 'action', 'target_kind', 'target_id'),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
@@ -154,6 +167,8 @@ export const router = createRouter({
       key,
       playground,
       start,
+      providers,
+      audit,
     ]),
   ]),
   defaultNotFoundComponent: NotFound,

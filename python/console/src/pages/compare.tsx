@@ -189,54 +189,56 @@ function Scatter({ models, by }: { models: Model[]; by: 'speed' | 'ttft' }): Rea
   const requests = Math.max(1, ...points.map((point) => point.model.requests_7d));
   return (
     <>
-      <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        className={s.plot}
-        role="img"
-        aria-label="Price of answers against speed; the table has the same figures"
-      >
-        {Array.from({ length: most - least + 1 }, (_, index) => least + index).map((power) => (
-          <g key={power}>
-            <line className={s.axis} x1={x(10 ** power)} x2={x(10 ** power)} y1={8} y2={HEIGHT - BOTTOM} />
-            <text x={x(10 ** power)} y={HEIGHT - BOTTOM + 18} textAnchor="middle">
-              ${10 ** power}
-            </text>
-          </g>
-        ))}
-        {[0, 0.5, 1].map((share) => (
-          <g key={share}>
-            <line className={s.axis} x1={LEFT} x2={WIDTH - 120} y1={y(top * share)} y2={y(top * share)} />
-            <text x={LEFT - 8} y={y(top * share) + 4} textAnchor="end">
-              {by === 'speed' ? Math.round(top * share) : duration(top * share)}
-            </text>
-          </g>
-        ))}
-        <text x={(WIDTH - 60) / 2} y={HEIGHT - 4} textAnchor="middle">
-          $ per million tokens out
-        </text>
-        {points.map((point) => {
-          const radius = 5 + 11 * Math.sqrt(point.model.requests_7d / requests);
-          return (
-            <g key={point.model.id}>
-              <circle
-                cx={x(point.price)}
-                cy={y(point.value)}
-                r={radius}
-                fill={colour(point.index + 1)}
-                fillOpacity={0.75}
-              />
-              <text x={x(point.price) + radius + 4} y={y(point.value) + 4}>
-                {point.model.id.slice(0, 28)}
+      <div className={ui.scroll} tabIndex={0} role="region" aria-label="Plot">
+        <svg
+          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+          className={s.plot}
+          role="img"
+          aria-label="Price of answers against speed; the table has the same figures"
+        >
+          {Array.from({ length: most - least + 1 }, (_, index) => least + index).map((power) => (
+            <g key={power}>
+              <line className={s.axis} x1={x(10 ** power)} x2={x(10 ** power)} y1={8} y2={HEIGHT - BOTTOM} />
+              <text x={x(10 ** power)} y={HEIGHT - BOTTOM + 18} textAnchor="middle">
+                ${10 ** power}
               </text>
             </g>
-          );
-        })}
-      </svg>
-      </div>without > 0 && (
+          ))}
+          {[0, 0.5, 1].map((share) => (
+            <g key={share}>
+              <line className={s.axis} x1={LEFT} x2={WIDTH - 120} y1={y(top * share)} y2={y(top * share)} />
+              <text x={LEFT - 8} y={y(top * share) + 4} textAnchor="end">
+                {by === 'speed' ? Math.round(top * share) : duration(top * share)}
+              </text>
+            </g>
+          ))}
+          <text x={(WIDTH - 60) / 2} y={HEIGHT - 4} textAnchor="middle">
+            $ per million tokens out
+          </text>
+          {points.map((point) => {
+            const radius = 5 + 11 * Math.sqrt(point.model.requests_7d / requests);
+            return (
+              <g key={point.model.id}>
+                <circle
+                  cx={x(point.price)}
+                  cy={y(point.value)}
+                  r={radius}
+                  fill={colour(point.index + 1)}
+                  fillOpacity={0.75}
+                />
+                <text x={x(point.price) + radius + 4} y={y(point.value) + 4}>
+                  {point.model.id.slice(0, 28)}
+                </text>
+              </g>
+            );
+          })}
+        </svg>
+      </div>
+      {without > 0 && (
         <p className={ui.hint}>
           {without} without traffic or price {without === 1 ? 'is' : 'are'} not drawn.
         </p>
-      )
+      )}
     </>
   );
 }

@@ -32,13 +32,15 @@ const PAGES: readonly Place[] = [
   { to: '/playground', label: 'Playground', key: 'p', role: 'member' },
   { to: '/requests', label: 'Requests', key: 'r', role: 'viewer' },
   { to: '/keys', label: 'Keys', key: 'k', role: 'viewer' },
+  { to: '/providers', label: 'Providers', key: 'h', role: 'viewer' },
+  { to: '/audit', label: 'Audit', key: 'a', role: 'admin' },
 ];
 const START: Place = { to: '/start', label: 'First steps', key: 's', role: 'admin' };
 /** So many stand in the bar of a telephone; the others behind "More". */
 const BELOW = 5;
 
 /** Pages whose figures are of a range. */
-const RANGED = /^\/($|requests|models\/(?!compare)|keys\/.)/;
+const RANGED = /^\/($|requests|models\/(?!compare)|keys\/.|audit)/;
 
 export function Shell() {
   const session = useQuery(sessionQuery);
