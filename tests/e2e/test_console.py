@@ -456,3 +456,40 @@ def test_pages_that_are_open_stop_nobody(browser: Browser, busy: Gateway) -> Non
     for window in windows:
         window.check()
         window.close()
+
+
+def test_an_endpoint_is_set_aside_and_the_audit_log_says_who(browser: Browser, provider: Provider) -> None:
+    second = (
+        '[[models."lab/echo".endpoints]]\nprovider = "other"\nupstream_model = "sim/echo"\n'
+        'usd_per_million = { prompt = "1", completion = "2" }\n'
+    )
+    other = (
+        '[providers.other]\nname = "Other"\ndialects = ["openai_chat"]\nkeys = ["x"]\n'
+        f'base_urls = {{ openai_chat = "http://{provider.address}/v1" }}\n'
+    )
+    configured = configuration(provider.address).replace('[models."lab/fast"]', f'{second}[models."lab/fast"]') + other
+    with Gateway(configured) as gateway:
+        for model in ("lab/echo", "lab/fast"):
+            assert gateway.post("/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": "Hi"}]}).status == 200
+        used = gateway.generations("model = 'lab/echo'")[0]["provider"]
+        with console(browser, gateway) as window:
+            page = window.open("/providers")
+            lab = page.get_by_role("region", name="Lab", exact=True)
+            lab.get_by_role("row", name="lab/fast").get_by_role("button", name="Set aside").click()
+            page.get_by_role("dialog").get_by_role("button", name="Set aside").click()
+            expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("last endpoint")
+            page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+            shown = page.get_by_role("region", name="Lab" if used == "lab" else "Other", exact=True)
+            shown.get_by_role("row", name="lab/echo").get_by_role("button", name="Set aside").click()
+            page.get_by_label("Why").fill("it is slow")
+            page.get_by_role("dialog").get_by_role("button", name="Set aside").click()
+            expect(shown.get_by_text("it is slow")).to_be_visible()
+            assert (
+                gateway.post("/v1/chat/completions", {"model": "lab/echo", "messages": [{"role": "user", "content": "Hi"}]}).status == 200
+            )
+            assert {row["provider"] for row in gateway.generations("model = 'lab/echo'")} == {"lab", "other"}
+            window.open("/audit?action=endpoint.drain")
+            expect(page.get_by_role("row", name=re.compile("admin token.*endpoint.drain.*it is slow"))).to_be_visible()
+            window.open("/providers")
+            shown.get_by_role("button", name="Let in again").click()
+            expect(shown.get_by_text("it is slow")).to_have_count(0)

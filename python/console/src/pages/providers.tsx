@@ -60,7 +60,7 @@ function One({ of: provider }: { of: Provider }) {
         <h2>
           <Name>{provider.name}</Name>
         </h2>
-        <Badge>fairlead.toml and the catalogue own it: read-only here</Badge>
+        <Badge>read-only: fairlead.toml owns it</Badge>
       </div>
       <Facts
         of={[
