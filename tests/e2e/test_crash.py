@@ -346,7 +346,7 @@ def check_sums(gateway: Gateway, rows: list[dict[str, Any]]) -> None:
 def check_books_at_rest(gateway: Gateway) -> None:
     """Everything that the journal still holds is in the database as the journal says it, the first settlement of a generation counting."""
     check_verified(gateway)
-    rows = {row["id"]: tuple(row.values()) for row in gateway.select("SELECT * FROM generations")}
+    rows = {row["id"]: tuple(row.values()) for row in gateway.select(f"SELECT {', '.join(_native.GENERATION_COLUMNS)} FROM generations")}
     reader = _native.JournalReader(str(gateway.data_dir / "journal"), [])
     seen: set[str] = set()
     while True:
