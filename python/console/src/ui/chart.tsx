@@ -57,7 +57,6 @@ export function Chart(props: ChartProps) {
   const shape = `${kind} ${lines.map((line) => `${line.id}:${line.color}:${line.dash}:${line.width}`).join(' ')} ${zone} ${theme} ${height}`;
   const plot = useRef<uPlot | null>(null);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` stands for all that the chart is made of; figures come by the other effect
   useEffect(() => {
     const box = place.current;
     if (!box) return;
