@@ -1,4 +1,4 @@
-# Each target does its own set-up: a fresh clone needs Rust, Python >= 3.11 and a C compiler, and for tests Node >= 20.
+# Each target does its own set-up: a fresh clone needs Rust, Python >= 3.11 and a C compiler, and for the console and tests Node >= 20.19.
 # `make run` and `make test` build with the profile "fast"; `make build` and `make bench` with "release".
 
 PYTHON ?= python3
@@ -13,33 +13,41 @@ CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/rig -name '*.rs' -o -name Cargo.toml | grep -v -e /target/ -e ^rust/fuzz/)
 # Taken away before it is built anew: a running gateway has the old file mapped, and writing into that would end it.
 NATIVE := python/fairlead/_native*.so
+CONSOLE := python/fairlead/console/dist/index.html
+CONSOLE_SOURCES := $(addprefix python/console/,package.json package-lock.json index.html tsconfig.json vite.config.ts) \
+	$(shell find python/console/src -type f ! -name '*.test.*')
 RIG := $(CARGO_TARGET)/release/fairlead-rig
 ICOUNT := $(CARGO_TARGET)/release/fairlead-icount
 
-.PHONY: help run test test-rust test-python proof build bench bench-peers bench-library icount lint check-aarch64 fmt wheel lock clean
+.PHONY: help run test test-rust test-python test-console proof build console bench bench-peers bench-library icount lint check-aarch64 fmt wheel lock clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-run: $(VENV)/built ## build what is missing and start the gateway
+run: $(VENV)/built console-if-node ## build what is missing and start the gateway
 	$(BIN)/fairlead serve $(ARGS)
 
-test: test-rust test-python ## every test, the long ones sampled with a printed seed
+test: test-rust test-console test-python ## every test, the long ones sampled with a printed seed
 
 test-rust:
 	cargo test --workspace --locked
 
 # Files are shared between processes; tests that watch the clock come after them, one at a time. Status 5: none of a kind was asked for.
 PYTEST = $(BIN)/python -m pytest
-test-python: $(VENV)/built $(VENV)/node
+test-python: $(VENV)/built $(VENV)/node $(CONSOLE) $(VENV)/browser
 	$(PYTEST) -n $(JOBS) --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
 	$(PYTEST) -m alone $(ARGS) || [ $$? -eq 5 ]
 
-proof: $(VENV)/built $(VENV)/node ## the same tests at full counts
+test-console: $(VENV)/console ## the console's own tests: formats, the URL, events, what forms send
+	npm run --silent --prefix python/console test
+
+proof: $(VENV)/built $(VENV)/node $(CONSOLE) $(VENV)/browser ## the same tests at full counts
 	FAIRLEAD_PROOF=1 PROPTEST_CASES=20000 cargo test --workspace --locked --profile fast
 	FAIRLEAD_PROOF=1 $(PYTEST) $(ARGS)
 
-build: $(VENV)/release ## release build into .venv
+build: $(VENV)/release $(CONSOLE) ## release build into .venv, with the console
+
+console: $(CONSOLE) ## build the web console
 
 bench: $(VENV)/release $(RIG) $(ICOUNT) ## measure against direct calls, the floor and installed peers
 	$(BIN)/python benches/icount/icount.py --if-there
@@ -56,13 +64,14 @@ bench-library: $(VENV)/release $(ICOUNT) ## measure what can be imported: instru
 icount: $(VENV)/tools $(ICOUNT) ## count the instructions of translating (with valgrind)
 	$(BIN)/python benches/icount/icount.py $(ARGS)
 
-lint: $(VENV)/tools ## checks
+lint: $(VENV)/tools $(VENV)/console ## checks
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BIN)/ruff format --check python tests benches examples tools
 	$(BIN)/ruff check python tests benches examples tools
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/mypy -p tools.catalogue
+	npm run --silent --prefix python/console check
 
 # Types, not code: nothing is linked, so ring's C and assembly need not come out, and `true` stands in where there is no cross compiler.
 AARCH64 := aarch64-unknown-linux-gnu
@@ -77,7 +86,7 @@ fmt: $(VENV)/tools ## formatters
 	$(BIN)/ruff format python tests benches examples tools
 	$(BIN)/ruff check --fix-only python tests benches examples tools
 
-wheel: $(VENV)/tools ## a wheel in dist/
+wheel: $(VENV)/tools $(CONSOLE) ## a wheel in dist/
 	$(BIN)/maturin build --release --locked --out dist
 
 lock: ## write requirements.lock anew from pyproject.toml
@@ -87,7 +96,7 @@ lock: ## write requirements.lock anew from pyproject.toml
 	$(VENV)/lock/bin/pip freeze > requirements.lock
 
 clean: ## remove what was built
-	rm -rf $(VENV) target dist tests/node/node_modules
+	rm -rf $(VENV) target dist tests/node/node_modules python/console/node_modules python/fairlead/console/dist
 
 # The tools and the locked Python packages.
 $(VENV)/tools: pyproject.toml requirements.lock
@@ -102,6 +111,29 @@ $(VENV)/node: tests/node/package.json tests/node/package-lock.json | $(VENV)/too
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
 		{ echo 'Node 20 or newer, with npm, is needed for the tests of clients on Node' >&2; exit 1; }
 	npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --loglevel error
+	touch $@
+
+# The console's packages run nothing while they are installed either.
+$(VENV)/console: python/console/package.json python/console/package-lock.json | $(VENV)/tools
+	@$(BIN)/python -c 'import sys; sys.path.insert(0, "python/console"); import build_backend; sys.exit(build_backend.what_is_lacking())'
+	npm ci --prefix python/console --ignore-scripts --no-audit --no-fund --loglevel error
+	touch $@
+
+$(CONSOLE): $(CONSOLE_SOURCES) | $(VENV)/console
+	npm run --silent --prefix python/console build
+	touch $@
+
+# The gateway starts without the console, too; / says then how to get it.
+.PHONY: console-if-node
+console-if-node:
+	@if node -e '' 2>/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory $(CONSOLE); \
+		else echo 'the web console is not built: that needs Node 20.19 or newer with npm' >&2; fi
+
+# Chromium for the console's tests: the system's where there is one, else Playwright's own.
+$(VENV)/browser: $(VENV)/tools
+	@test -n "$$FAIRLEAD_CHROMIUM" || command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		$(BIN)/playwright install chromium-headless-shell || \
+		{ echo 'Chromium is needed for the tests of the console: apt-get install chromium' >&2; exit 1; }
 	touch $@
 
 $(VENV)/built: $(VENV)/tools $(RUST_SOURCES)

@@ -1,5 +1,6 @@
 """The documentation says what the code does: keys, routes, errors, dependencies, links, commands and samples."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -247,7 +248,8 @@ def test_dependencies() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     python = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"], *project["build-system"]["requires"]]
     expected = {name for name in cargo if not name.startswith("fairlead-")} | {re.split(r"[^\w.-]", name)[0] for name in python}
-    assert set().union(*documented) == expected
+    console = json.loads((ROOT / "python/console/package.json").read_text())
+    assert set().union(*documented) == expected | {*console["dependencies"], *console["devDependencies"]}
 
 
 @pytest.mark.parametrize("sample", samples(DOCS / "library.md", "python"))

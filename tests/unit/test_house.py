@@ -85,7 +85,8 @@ PYTHON: dict[str, set[str]] = {
     "cli": {"runtime", "control", "config", "catalog", "_native"},
     "runtime": {"control", "config", "catalog", "_native"},
     # By name, where sums are made or read, so that all of it can be imported without.
-    "control": {"config", "catalog", "_native"},
+    "control": {"config", "catalog", "console", "_native"},
+    "console": set(),
     "config": {"catalog"},
     "catalog": set(),
     "sse": {"_native"},
@@ -97,7 +98,7 @@ PYTHON: dict[str, set[str]] = {
     "__init__": {"errors", "limits", "router", "sse", "tokens", "translate"},
     "_native": set(),
 }
-WITHOUT_NATIVE = ("control", "config", "catalog")
+WITHOUT_NATIVE = ("control", "config", "catalog", "console")
 
 # The only sources with `unsafe`, and what for.
 UNSAFE: dict[str, str] = {

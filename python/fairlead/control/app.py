@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fairlead import console
 from fairlead.control import account_keys, activity, analytics, content, credits, generation, key, models, trail
 from fairlead.control.access import Access, authorise, private_principal
 from fairlead.control.db import TookLong
@@ -86,7 +87,7 @@ def _app(desk: Desk, resources: Sequence[Resource], identify: Identify, over_soc
         by_path.setdefault(resource.path, {})[resource.method] = resource
     endpoints = {path: _endpoint(desk, methods, identify, over_socket) for path, methods in by_path.items()}
     routes = [Route(path, endpoint, methods=list(by_path[path])) for path, endpoint in endpoints.items()]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted(identify, over_socket)})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted(desk, identify, over_socket)})
     # A redirect would be built from the Host header.
     app.router.redirect_slashes = False
     return app
@@ -121,8 +122,8 @@ def _endpoint(desk: Desk, methods: dict[str, Resource], identify: Identify, over
     return endpoint
 
 
-def _unrouted(identify: Identify, over_socket: bool) -> Callable[[Request, Exception], Awaitable[Response]]:
-    """Paths and methods that no route has. Who is nobody is not told which exist."""
+def _unrouted(desk: Desk, identify: Identify, over_socket: bool) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Paths and methods that no route has: the console's pages on the admin port. Who is nobody is not told which others exist."""
 
     async def handler(request: Request, error: Exception) -> Response:
         return _dressed(await answer(request, error), None, over_socket)
@@ -130,6 +131,8 @@ def _unrouted(identify: Identify, over_socket: bool) -> Callable[[Request, Excep
     async def answer(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         try:
+            if status == 404 and not over_socket and (page := _page(desk, request)) is not None:
+                return page
             principal, _ = await identify(request)
         except Refusal as refusal:
             return refusal.reply(_shape(request))
@@ -144,6 +147,14 @@ def _unrouted(identify: Identify, over_socket: bool) -> Callable[[Request, Excep
         return not_found(f"there is no {method} {path} here").reply(_shape(request))
 
     return handler
+
+
+def _page(desk: Desk, request: Request) -> Response | None:
+    """A file of the console; 421 for who found it by a name that is not ours."""
+    if request.method not in ("GET", "HEAD") or (page := console.answer(request.scope["path"], request.headers)) is None:
+        return None
+    desk.gate.origin(request)
+    return page
 
 
 def _dressed(response: Response, cookie: str | None, over_socket: bool) -> Response:

@@ -1,0 +1,31 @@
+import { keepPreviousData, QueryClient, queryOptions } from '@tanstack/react-query';
+import { ApiError, get, setCsrf } from './client';
+import type { Key, Session } from './types';
+
+/** Old data stays while new data comes; only what may be well the next time is tried again. */
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      placeholderData: keepPreviousData,
+      retry: (failures, error) => failures < 2 && !(error instanceof ApiError && error.status < 500),
+      refetchIntervalInBackground: false,
+    },
+  },
+});
+
+export const sessionQuery = queryOptions({
+  queryKey: ['session'],
+  queryFn: async ({ signal }) => {
+    const { data } = await get<{ data: Session }>('/admin/session', {}, signal);
+    setCsrf(data.csrf);
+    return data;
+  },
+  staleTime: 60_000,
+  refetchInterval: 300_000,
+});
+
+export const keysQuery = queryOptions({
+  queryKey: ['keys'],
+  queryFn: async ({ signal }) => (await get<{ data: Key[] }>('/admin/keys', {}, signal)).data,
+});

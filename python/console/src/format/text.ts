@@ -1,0 +1,23 @@
+/** Names come from anybody: control characters become visible, invisible and direction-changing ones are written out, and there is an end. */
+const HIDDEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+
+export function plain(text: string, most = 200): string {
+  const shown = text.replace(HIDDEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return shown.length > most ? `${shown.slice(0, most)}…` : shown;
+}
+
+/** A cell of a spreadsheet: quoted where it must be; what one would take for a formula begins with an apostrophe. */
+export function cell(value: string | number | null): string {
+  if (value === null) return '';
+  const text =
+    typeof value === 'string' && /^[=+\-@\t\r]/.test(value) && !/^-?\d+(\.\d+)?$/.test(value)
+      ? `'${value}`
+      : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** Rows as a spreadsheet file. */
+export function csv(rows: readonly (readonly (string | number | null)[])[]): string {
+  return rows.map((row) => `${row.map(cell).join(',')}\r\n`).join('');
+}

@@ -1,0 +1,55 @@
+import { expect, it } from 'vitest';
+import type { Key } from '../api/types';
+import { bodyOf, draftOf, mistakes } from './key-form';
+
+const KEY = {
+  name: 'ci',
+  limit_usd: '5',
+  limit_reset: 'daily',
+  models: ['sim/*', 'openai/gpt-5'],
+  rpm: 60,
+  tpm: null,
+  max_concurrency: null,
+  expires_at: null,
+  team: 'infra',
+  user: null,
+  management: false,
+  strict_translation: false,
+  strict_budget: true,
+} as unknown as Key;
+
+it('sends back what it was shown', () => {
+  expect(bodyOf(draftOf(KEY))).toEqual({
+    name: 'ci',
+    limit_usd: '5',
+    limit_reset: 'daily',
+    models: ['sim/*', 'openai/gpt-5'],
+    rpm: 60,
+    tpm: null,
+    max_concurrency: null,
+    expires_at: null,
+    strict_translation: false,
+    strict_budget: true,
+  });
+});
+
+it('takes a limit away when it is cleared, and does not keep it silently', () => {
+  expect(bodyOf({ ...draftOf(KEY), limited: false, rpm: '' })).toMatchObject({
+    limit_usd: null,
+    limit_reset: null,
+    rpm: null,
+  });
+});
+
+it('says what is wrong before it is sent', () => {
+  const draft = draftOf(KEY);
+  expect(mistakes(draft)).toEqual({});
+  for (const limitUsd of ['', '-1', '1,5', '1e3', '0.0000000001'])
+    expect(mistakes({ ...draft, limitUsd })).toHaveProperty('limitUsd');
+  expect(mistakes({ ...draft, name: ' ', rpm: '0', tpm: '1.5' })).toMatchObject({
+    name: expect.any(String),
+    rpm: expect.any(String),
+    tpm: expect.any(String),
+  });
+  expect(mistakes({ ...draft, limited: false, limitUsd: 'x' })).toEqual({});
+});

@@ -1,0 +1,385 @@
+/** Making and changing keys. The secret of a new one is shown once and is kept nowhere but in the open dialog. */
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { ApiError, get, send } from '../api/client';
+import { keysQuery } from '../api/queries';
+import type { Key, KeyMade } from '../api/types';
+import { useMay } from '../state/hooks';
+import { Button, Check, Choose, Code, Copy, classes, Facts, Field, TextField, ui } from '../ui/basics';
+import { Dialog } from '../ui/dialog';
+import { said } from '../ui/states';
+import { curl } from './first-call';
+import { useTraffic } from './traffic';
+
+export interface Draft {
+  name: string;
+  limited: boolean;
+  limitUsd: string;
+  reset: string;
+  models: string;
+  rpm: string;
+  tpm: string;
+  concurrency: string;
+  expires: string;
+  team: string;
+  user: string;
+  management: boolean;
+  strictTranslation: boolean;
+  strictBudget: boolean;
+}
+
+const NEW: Draft = {
+  name: '',
+  limited: true,
+  limitUsd: '5',
+  reset: 'daily',
+  models: '',
+  rpm: '',
+  tpm: '',
+  concurrency: '',
+  expires: '',
+  team: '',
+  user: '',
+  management: false,
+  strictTranslation: false,
+  strictBudget: false,
+};
+
+export function draftOf(key: Key): Draft {
+  const text = (value: number | null) => (value === null ? '' : String(value));
+  return {
+    name: key.name,
+    limited: key.limit_usd !== null,
+    limitUsd: key.limit_usd ?? '5',
+    reset: key.limit_reset ?? '',
+    models: key.models.join('\n'),
+    rpm: text(key.rpm),
+    tpm: text(key.tpm),
+    concurrency: text(key.max_concurrency),
+    expires: key.expires_at ? key.expires_at.slice(0, 16) : '',
+    team: key.team ?? '',
+    user: key.user ?? '',
+    management: key.management,
+    strictTranslation: key.strict_translation,
+    strictBudget: key.strict_budget,
+  };
+}
+
+/** The body for the API. What is cleared is null, which takes a limit away; nothing is left out silently. */
+export function bodyOf(draft: Draft): Record<string, unknown> {
+  const whole = (text: string) => (text.trim() ? Number(text.trim()) : null);
+  return {
+    name: draft.name.trim(),
+    limit_usd: draft.limited ? draft.limitUsd.trim() : null,
+    limit_reset: draft.limited && draft.reset ? draft.reset : null,
+    rpm: whole(draft.rpm),
+    tpm: whole(draft.tpm),
+    max_concurrency: whole(draft.concurrency),
+    models: draft.models.split(/[\s,]+/).filter(Boolean),
+    expires_at: draft.expires ? `${draft.expires}:00Z` : null,
+    strict_translation: draft.strictTranslation,
+    strict_budget: draft.strictBudget,
+  };
+}
+
+/** What is wrong with a draft, by field. */
+export function mistakes(draft: Draft): { [name in keyof Draft]?: string } {
+  const wrong: { [name in keyof Draft]?: string } = {};
+  if (!draft.name.trim()) wrong.name = 'A name is needed.';
+  if (draft.limited && !/^\d{1,12}(\.\d{1,9})?$/.test(draft.limitUsd.trim()))
+    wrong.limitUsd = 'Dollars are expected, such as 5 or 0.25, with at most nine decimals.';
+  for (const name of ['rpm', 'tpm', 'concurrency'] as const) {
+    if (draft[name].trim() && !/^[1-9]\d{0,8}$/.test(draft[name].trim()))
+      wrong[name] = 'A whole number above 0 is expected; empty for no limit.';
+  }
+  return wrong;
+}
+
+function Form(props: { draft: Draft; onChange: (draft: Draft) => void; isNew: boolean; showsMistakes: boolean }) {
+  const { draft } = props;
+  const set = (changes: Partial<Draft>) => props.onChange({ ...draft, ...changes });
+  const wrong = props.showsMistakes ? mistakes(draft) : {};
+  const mayAll = useMay('admin');
+  return (
+    <>
+      <TextField
+        label="Name"
+        required
+        value={draft.name}
+        maxLength={200}
+        wrong={wrong.name}
+        onChange={(event) => set({ name: event.target.value })}
+        hint="Who or what uses it."
+      />
+      <fieldset style={{ border: 0, padding: 0, margin: 0 }} className={ui.stack}>
+        <legend className={ui.legend}>Spending</legend>
+        <label className={ui.check}>
+          <input type="radio" name="limited" checked={draft.limited} onChange={() => set({ limited: true })} />
+          <span>Limited</span>
+        </label>
+        {draft.limited && (
+          <div className={ui.row}>
+            <TextField
+              label="Limit ($)"
+              inputMode="decimal"
+              value={draft.limitUsd}
+              wrong={wrong.limitUsd}
+              onChange={(event) => set({ limitUsd: event.target.value })}
+            />
+            <Choose
+              shown
+              label="Starts anew"
+              value={draft.reset}
+              choices={[
+                { value: 'daily', label: 'every day (UTC)' },
+                { value: 'weekly', label: 'every Monday (UTC)' },
+                { value: 'monthly', label: 'every month (UTC)' },
+                { value: '', label: 'never' },
+              ]}
+              onChange={(reset) => set({ reset })}
+            />
+          </div>
+        )}
+        <label className={ui.check}>
+          <input type="radio" name="limited" checked={!draft.limited} onChange={() => set({ limited: false })} />
+          <span>No limit</span>
+        </label>
+      </fieldset>
+      <details open={!props.isNew}>
+        <summary>Models, rates, expiry, owner</summary>
+        <div className={ui.stack} style={{ paddingTop: 12 }}>
+          <Field label="Models that it may use" hint="One in a line; * stands for anything, as in sim/*. Empty: all.">
+            {(control) => (
+              <textarea
+                {...control}
+                rows={3}
+                spellCheck={false}
+                value={draft.models}
+                onChange={(event) => set({ models: event.target.value })}
+              />
+            )}
+          </Field>
+          <div className={ui.row}>
+            <TextField
+              label="Requests per minute"
+              inputMode="numeric"
+              placeholder="No limit"
+              value={draft.rpm}
+              wrong={wrong.rpm}
+              onChange={(event) => set({ rpm: event.target.value })}
+            />
+            <TextField
+              label="Tokens per minute"
+              inputMode="numeric"
+              placeholder="No limit"
+              value={draft.tpm}
+              wrong={wrong.tpm}
+              onChange={(event) => set({ tpm: event.target.value })}
+            />
+            <TextField
+              label="At once"
+              inputMode="numeric"
+              placeholder="No limit"
+              value={draft.concurrency}
+              wrong={wrong.concurrency}
+              onChange={(event) => set({ concurrency: event.target.value })}
+            />
+          </div>
+          <TextField
+            label="Expires (UTC)"
+            type="datetime-local"
+            value={draft.expires}
+            onChange={(event) => set({ expires: event.target.value })}
+            hint="Empty: never."
+          />
+          {mayAll && (
+            <div className={ui.row}>
+              <TextField
+                label="Team"
+                value={draft.team}
+                onChange={(event) => set({ team: event.target.value })}
+                hint="Its name; empty for none."
+              />
+              <TextField
+                label="User"
+                value={draft.user}
+                onChange={(event) => set({ user: event.target.value })}
+                hint="Its name; empty for none."
+              />
+            </div>
+          )}
+          <Check
+            label="Strict translation"
+            hint="Refuses a request of which something would be lost in another dialect."
+            checked={draft.strictTranslation}
+            onChange={(strictTranslation) => set({ strictTranslation })}
+          />
+          <Check
+            label="Strict budget"
+            hint="Never a cent more than the limit, at the price of holding more back beforehand."
+            checked={draft.strictBudget}
+            onChange={(strictBudget) => set({ strictBudget })}
+          />
+          {mayAll && props.isNew && (
+            <Check
+              label="Management key"
+              hint="Makes and changes keys of its account, and calls no model."
+              checked={draft.management}
+              onChange={(management) => set({ management })}
+            />
+          )}
+        </div>
+      </details>
+    </>
+  );
+}
+
+export function CreateKey({ onClose }: { onClose: () => void }) {
+  const client = useQueryClient();
+  const mayAll = useMay('admin');
+  const [draft, setDraft] = useState(NEW);
+  const [tried, setTried] = useState(false);
+  const create = useMutation({
+    mutationFn: () =>
+      send<KeyMade>('POST', '/admin/keys', {
+        ...bodyOf(draft),
+        ...(mayAll ? { management: draft.management, team: draft.team.trim(), user: draft.user.trim() } : {}),
+      }),
+    // The secret lives as long as this dialog.
+    gcTime: 0,
+    onSuccess: () => client.invalidateQueries({ queryKey: keysQuery.queryKey }),
+  });
+  const close = () => {
+    create.reset();
+    onClose();
+  };
+  if (create.data) return <Secret made={create.data} onClose={close} />;
+  return (
+    <Dialog open onClose={close} title="Create key">
+      <form
+        className={ui.stack}
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          setTried(true);
+          if (Object.keys(mistakes(draft)).length === 0) create.mutate();
+        }}
+      >
+        <Form draft={draft} onChange={setDraft} isNew showsMistakes={tried} />
+        {create.error && (
+          <div className={ui.alert} role="alert">
+            {said(create.error)}
+          </div>
+        )}
+        <div className={ui.row}>
+          <Button type="submit" look="primary" disabled={create.isPending}>
+            {create.isPending ? 'Creating' : 'Create'}
+          </Button>
+          <Button onClick={close}>Cancel</Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+/** The one time that the secret is shown. */
+function Secret({ made, onClose }: { made: KeyMade; onClose: () => void }) {
+  const traffic = useTraffic();
+  const [stored, setStored] = useState(false);
+  return (
+    <Dialog open onClose={onClose} title="Store this key now" held={!stored}>
+      <p>It is shown this once. The gateway keeps a hash of it and cannot show it again.</p>
+      <pre className={classes(ui.code, ui.wrap)} data-testid="secret">
+        {made.key}
+      </pre>
+      <div className={ui.row}>
+        <Copy text={made.key} label="Copy the key" />
+      </div>
+      {!made.data.management && (
+        <>
+          <h3>Try it</h3>
+          <Code label="A request with it">{`export FAIRLEAD_API_KEY=${made.key}\n${curl(traffic.address, traffic.model)}`}</Code>
+        </>
+      )}
+      <Check label="I stored it" checked={stored} onChange={setStored} />
+      <div>
+        <Button look="primary" disabled={!stored} onClick={onClose}>
+          Close
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
+export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
+  const client = useQueryClient();
+  const mayAll = useMay('admin');
+  const [key, setKey] = useState(of);
+  const [draft, setDraft] = useState(() => draftOf(of));
+  const [tried, setTried] = useState(false);
+  const change = useMutation({
+    mutationFn: (etag: string) =>
+      send<{ data: Key }>(
+        'PATCH',
+        `/admin/keys/${key.hash}`,
+        { ...bodyOf(draft), ...(mayAll ? { team: draft.team.trim(), user: draft.user.trim() } : {}) },
+        etag,
+      ),
+    onSuccess: async () => {
+      await Promise.all([
+        client.invalidateQueries({ queryKey: keysQuery.queryKey }),
+        client.invalidateQueries({ queryKey: ['key', of.hash] }),
+      ]);
+      onClose();
+    },
+  });
+  const stale = change.error instanceof ApiError && change.error.status === 412 ? change.error : null;
+  const current = (stale?.details.current ?? null) as Record<string, unknown> | null;
+  return (
+    <Dialog open onClose={onClose} title={`Change ${key.name || key.label}`}>
+      <form
+        className={ui.stack}
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          setTried(true);
+          if (Object.keys(mistakes(draft)).length === 0) change.mutate(key.etag);
+        }}
+      >
+        <Form draft={draft} onChange={setDraft} isNew={false} showsMistakes={tried} />
+        {change.error && !stale && (
+          <div className={ui.alert} role="alert">
+            {said(change.error)}
+          </div>
+        )}
+        {stale && (
+          <div className={ui.alert} role="alert">
+            <strong>Somebody else changed this key meanwhile.</strong>
+            <Facts of={stale.changed.map((name) => [name, JSON.stringify(current?.[name] ?? null)] as const)} />
+            <div className={ui.row}>
+              <Button
+                onClick={async () => {
+                  const { data } = await get<{ data: Key }>(`/admin/keys/${of.hash}`);
+                  setKey(data);
+                  setDraft(draftOf(data));
+                  change.reset();
+                }}
+              >
+                Begin again with what is there
+              </Button>
+              <Button look="danger" onClick={() => change.mutate('*')}>
+                Save mine over it
+              </Button>
+            </div>
+          </div>
+        )}
+        <div className={ui.row}>
+          <Button type="submit" look="primary" disabled={change.isPending || !!stale}>
+            Save
+          </Button>
+          <Button onClick={onClose}>Cancel</Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,318 @@
+/** One key: its limits against its windows, its use, and what was refused. */
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { useState } from 'react';
+import { get, send } from '../api/client';
+import { keysQuery } from '../api/queries';
+import type { Key, RequestsPage, SeriesReply } from '../api/types';
+import { count, percent } from '../format/number';
+import { useTitle } from '../shell/title';
+import { instant, useBounds, useMay, useSession, useZone } from '../state/hooks';
+import { At, Badge, Button, classes, Facts, Meter, Name, TextField, Usd, ui } from '../ui/basics';
+import { Chart } from '../ui/chart';
+import { Dialog } from '../ui/dialog';
+import { Failure, Loaded, said } from '../ui/states';
+import { EditKey } from './key-form';
+import { StateBadge } from './keys';
+import { axisMoney, STEP_WORDS } from './overview';
+
+export function KeyPage() {
+  const { hash } = useParams({ strict: false }) as { hash: string };
+  const query = useQuery({
+    queryKey: ['key', hash],
+    queryFn: async ({ signal }) =>
+      (await get<{ data: Key }>(`/admin/keys/${encodeURIComponent(hash)}`, {}, signal)).data,
+    refetchInterval: 15_000,
+    placeholderData: undefined,
+  });
+  const heading = useTitle(query.data?.name ? `Key ${query.data.name}` : 'Key');
+  return (
+    <>
+      <div className={ui.spread}>
+        <h1 tabIndex={-1} ref={heading}>
+          {query.data ? <Name>{query.data.name || query.data.label}</Name> : 'Key'}{' '}
+          {query.data && <StateBadge of={query.data} />}
+        </h1>
+        {query.data && <Actions of={query.data} />}
+      </div>
+      <Loaded query={query} height={360}>
+        {(key) => (
+          <>
+            <Limits of={key} />
+            <Usage of={key} />
+            <Refused of={key} />
+            <section className={ui.card}>
+              <h2>Facts</h2>
+              <Facts
+                of={[
+                  [
+                    'Prefix',
+                    <span key="l" className={ui.mono}>
+                      {key.label}
+                    </span>,
+                  ],
+                  ['Owner', <Name key="o">{[key.account, key.team, key.user].filter(Boolean).join(' › ')}</Name>],
+                  ['Made', key.source === 'file' ? 'in fairlead.toml, which owns it' : 'while the gateway ran'],
+                  ['Created', <At key="c" at={key.created_at} />],
+                  ['Last used', key.last_used_at ? <At key="u" at={key.last_used_at} how="ago" /> : 'never'],
+                  ['Expires', key.expires_at ? <At key="e" at={key.expires_at} /> : 'never'],
+                  ['Models', key.models.length ? key.models.join(', ') : 'all'],
+                  ['Requests per minute', key.rpm === null ? 'No limit' : count(key.rpm)],
+                  ['Tokens per minute', key.tpm === null ? 'No limit' : count(key.tpm)],
+                  ['At once', key.max_concurrency === null ? 'No limit' : count(key.max_concurrency)],
+                  [
+                    'Strict',
+                    [key.strict_translation && 'translation', key.strict_budget && 'budget']
+                      .filter(Boolean)
+                      .join(', ') || 'no',
+                  ],
+                  [
+                    'Id',
+                    <span key="i" className={ui.mono}>
+                      {key.hash}
+                    </span>,
+                  ],
+                ]}
+              />
+            </section>
+          </>
+        )}
+      </Loaded>
+    </>
+  );
+}
+
+const RESETS: Record<string, string> = {
+  daily: 'each day, 00:00 UTC',
+  weekly: 'each Monday, 00:00 UTC',
+  monthly: 'on the first of a month, 00:00 UTC',
+};
+
+function Limits({ of: key }: { of: Key }) {
+  const lines = [
+    ...(key.limit_usd !== null
+      ? [
+          {
+            limit_usd: key.limit_usd,
+            remaining_usd: key.limit_remaining_usd ?? key.limit_usd,
+            reset: key.limit_reset,
+            soft: false,
+            name: 'Limit of the key',
+          },
+        ]
+      : []),
+    ...key.budgets.map((budget) => ({ ...budget, name: budget.soft ? 'Soft budget: only tells' : 'Budget' })),
+  ];
+  return (
+    <section className={ui.card}>
+      <h2>Spending</h2>
+      <Facts
+        of={[
+          ['Today', <Usd key="d" usd={key.usage_daily.toFixed(9)} />],
+          ['This week', <Usd key="w" usd={key.usage_weekly.toFixed(9)} />],
+          ['This month', <Usd key="m" usd={key.usage_monthly.toFixed(9)} />],
+          ['In all', <Usd key="t" usd={key.usage.toFixed(9)} />],
+          lines.length === 0 && ['Limit', 'No limit'],
+        ]}
+      />
+      {lines.map((line, index) => {
+        const limit = Number(line.limit_usd);
+        const used = limit - Number(line.remaining_usd);
+        const share = limit > 0 ? used / limit : 1;
+        return (
+          <div key={`${line.name} ${index}`} className={ui.stack} style={{ marginTop: 12, gap: 4 }}>
+            <span>
+              {line.name}: <Usd usd={used.toFixed(9)} /> of <Usd usd={line.limit_usd} /> ({percent(share)}), starts anew{' '}
+              {line.reset ? RESETS[line.reset] : 'never'}
+            </span>
+            <Meter share={share} label={line.name} />
+          </div>
+        );
+      })}
+    </section>
+  );
+}
+
+function Usage({ of: key }: { of: Key }) {
+  const bounds = useBounds();
+  const query = useQuery({
+    queryKey: ['series', 'key', key.id, bounds],
+    queryFn: ({ signal }) =>
+      get<SeriesReply>(
+        '/admin/usage/series',
+        { key: key.id, from: instant(bounds.from), to: bounds.to, zone: bounds.zone, metrics: 'cost,requests,errors' },
+        signal,
+      ),
+    refetchInterval: bounds.refetchInterval,
+  });
+  return (
+    <section className={ui.card}>
+      <div className={ui.cardHead}>
+        <h2>Use</h2>
+        <Link to="/requests" search={((before: object) => ({ ...before, key: String(key.id) })) as never}>
+          View requests
+        </Link>
+      </div>
+      <Loaded query={query} height={260}>
+        {(data) =>
+          data.totals.requests === 0 ? (
+            <p className={ui.muted}>It was not used in this time.</p>
+          ) : (
+            <>
+              <p>
+                {count(Number(data.totals.requests))} requests, <Usd usd={String(data.totals.cost)} />,{' '}
+                {count(Number(data.totals.errors))} failed.
+              </p>
+              <Chart
+                label="Spend of the key"
+                kind="stacked"
+                per={STEP_WORDS[data.range.step] ?? ''}
+                times={(data.series[0]?.points ?? []).map((point) => Date.parse(String(point[0])))}
+                lines={[
+                  {
+                    id: 'cost',
+                    label: 'Spend',
+                    color: 1,
+                    values: (data.series[0]?.points ?? []).map((point) => Number(point[1])),
+                  },
+                ]}
+                format={(value) => (value === null ? '—' : axisMoney(value))}
+              />
+            </>
+          )
+        }
+      </Loaded>
+    </section>
+  );
+}
+
+/** The newest calls that a limit stopped, and which one. */
+function Refused({ of: key }: { of: Key }) {
+  const query = useQuery({
+    queryKey: ['refused', key.id],
+    queryFn: ({ signal }) => get<RequestsPage>('/admin/requests', { key: key.id, failed: true, limit: 10 }, signal),
+  });
+  const zone = useZone();
+  return (
+    <section className={ui.card}>
+      <h2>Newest failures</h2>
+      <Loaded query={query} height={80}>
+        {(page) =>
+          page.data.length === 0 ? (
+            <p className={ui.muted}>
+              None. Calls that a limit refuses before they begin are in no list; the counters of /metrics have them.
+            </p>
+          ) : (
+            <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
+              <table className={ui.table}>
+                <thead>
+                  <tr>
+                    <th scope="col">When ({zone})</th>
+                    <th scope="col">Status</th>
+                    <th scope="col">Error</th>
+                    <th scope="col">Model</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {page.data.map((row) => (
+                    <tr key={row.id}>
+                      <td>
+                        <Link to="/requests/$id" params={{ id: row.id }}>
+                          <At at={row.settled_at} />
+                        </Link>
+                      </td>
+                      <td className={ui.bad}>{row.status || '—'}</td>
+                      <td>
+                        <Name most={120}>{row.error || '—'}</Name>
+                      </td>
+                      <td>
+                        <Name>{row.model || row.requested_model}</Name>
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Loaded>
+    </section>
+  );
+}
+
+function Actions({ of: key }: { of: Key }) {
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const session = useSession();
+  const mayAll = useMay('admin');
+  const may = mayAll || (session.role === 'member' && key.user === session.user);
+  const [editing, edit] = useState(false);
+  const [deleting, setDeleting] = useState(false);
+  const [typed, type] = useState('');
+  const done = () =>
+    Promise.all([
+      client.invalidateQueries({ queryKey: keysQuery.queryKey }),
+      client.invalidateQueries({ queryKey: ['key', key.hash] }),
+    ]);
+  const disable = useMutation({
+    mutationFn: () => send('PATCH', `/admin/keys/${key.hash}`, { disabled: !key.disabled }, key.etag),
+    onSettled: done,
+  });
+  const remove = useMutation({
+    mutationFn: () => send('DELETE', `/admin/keys/${key.hash}`, undefined, key.etag),
+    onSuccess: async () => {
+      await client.invalidateQueries({ queryKey: keysQuery.queryKey });
+      await navigate({ to: '/keys' });
+    },
+  });
+  if (key.source === 'file') return <Badge>fairlead.toml owns it: read-only here</Badge>;
+  if (!may) return null;
+  return (
+    <div className={ui.row}>
+      {disable.error && <Failure error={disable.error} />}
+      <Button onClick={() => edit(true)}>Change</Button>
+      <Button onClick={() => disable.mutate()} disabled={disable.isPending}>
+        {key.disabled ? 'Enable' : 'Disable'}
+      </Button>
+      <Button
+        look="danger"
+        disabled={!key.disabled}
+        title={key.disabled ? undefined : 'Disable it first: that can be undone'}
+        onClick={() => setDeleting(true)}
+      >
+        Delete
+      </Button>
+      {editing && <EditKey of={key} onClose={() => edit(false)} />}
+      <Dialog open={deleting} onClose={() => setDeleting(false)} title="Delete this key for good?">
+        <p>
+          It was last used {key.last_used_at ? <At at={key.last_used_at} how="ago" /> : 'never'}. What it did stays in
+          the books. Clients that still have it get 401.
+        </p>
+        <form
+          className={ui.stack}
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (typed === key.name) remove.mutate();
+          }}
+        >
+          <TextField
+            label={`Its name, to be sure: ${key.name}`}
+            value={typed}
+            onChange={(event) => type(event.target.value)}
+          />
+          {remove.error && (
+            <div className={ui.alert} role="alert">
+              {said(remove.error)}
+            </div>
+          )}
+          <div className={ui.row}>
+            <Button type="submit" look="danger" className={classes()} disabled={typed !== key.name || remove.isPending}>
+              Delete for good
+            </Button>
+            <Button onClick={() => setDeleting(false)}>Cancel</Button>
+          </div>
+        </form>
+      </Dialog>
+    </div>
+  );
+}

@@ -1,0 +1,520 @@
+/** "What happened to this call, and what is happening now?" A row per generation, its attempts inside, newest settled first. */
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { Link, Outlet, useNavigate, useParams, useSearch } from '@tanstack/react-router';
+import { useVirtualizer } from '@tanstack/react-virtual';
+import { type KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { get, getCsv } from '../api/client';
+import { useLive } from '../api/live';
+import { keysQuery } from '../api/queries';
+import { arrived, EMPTY, lost, released } from '../api/tail';
+import type { Generation, RequestsPage as Page } from '../api/types';
+import { duration, group as grouped, short } from '../format';
+import { clock, day, precise } from '../format/time';
+import { REQUEST_FILTERS } from '../router';
+import { useShortcuts } from '../shell/keyboard';
+import { useTitle } from '../shell/title';
+import { instant, useBounds, useNarrow, useSetSearch, useZone } from '../state/hooks';
+import { Button, buttonClass, Choose, classes, Name, TextField, Usd, ui } from '../ui/basics';
+import { save } from '../ui/save';
+import { Empty, Failure, Skeleton, said } from '../ui/states';
+import { FirstCall } from './first-call';
+import s from './requests.module.css';
+
+const PAGE = 100;
+type Filters = { [name in (typeof REQUEST_FILTERS)[number]]?: string };
+const ROW_PX = 33;
+const CARD_PX = 69;
+
+export function RequestsPage() {
+  const heading = useTitle('Requests');
+  const { id: open } = useParams({ strict: false });
+  const search = useSearch({ strict: false }) as Filters & { live?: string };
+  const setSearch = useSetSearch();
+  const navigate = useNavigate();
+  const zone = useZone();
+  const range = useBounds();
+  const narrow = useNarrow();
+  const filters = useMemo(
+    () => Object.fromEntries(REQUEST_FILTERS.map((name) => [name, search[name]]).filter(([, value]) => value)),
+    [search],
+  ) as Filters;
+  const isLive = search.live === 'on' && !range.to;
+
+  const list = useInfiniteQuery({
+    queryKey: ['requests', filters, range.from, range.to],
+    initialPageParam: '',
+    queryFn: ({ pageParam, signal }) =>
+      get<Page>(
+        '/admin/requests',
+        { ...filters, from: instant(range.from), to: range.to, limit: PAGE, before: pageParam },
+        signal,
+      ),
+    getNextPageParam: (page) => page.next ?? undefined,
+    // What is being read is not moved by a refresh; the tail brings what is new.
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 0,
+  });
+  const pages = list.data?.pages;
+  const [tail, setTail] = useState(EMPTY);
+  const [held, setHeld] = useState(false);
+  const scroller = useRef<HTMLDivElement>(null);
+  // Filters that the browser cannot answer itself hold for a tail as well: then new rows are counted by asking again.
+  const matches = useMemo(() => matching(filters), [filters]);
+  const state = useLive('requests', isLive, (name, data) => {
+    if (name === 'requests' && 'rows' in data) {
+      const rows = data.rows.filter(matches);
+      setTail((before) => arrived(before, rows, rows.length === data.rows.length ? data.of : rows.length, isHeld()));
+    } else if (name === 'gap' && 'n' in data) setTail((before) => lost(before, data.n));
+    else if (name === 'refetch') void list.refetch();
+  });
+  const isHeld = () => held || open !== undefined || (scroller.current?.scrollTop ?? 0) > 8;
+  useEffect(() => {
+    setTail(EMPTY);
+    // A new question, a new list.
+    void filters;
+  }, [filters]);
+  useEffect(() => {
+    if (!held && open === undefined) setTail((before) => (before.held.length ? released(before) : before));
+  }, [held, open]);
+
+  const rows = useMemo(() => {
+    const known = new Set<string>();
+    const all = [...tail.rows, ...(pages ?? []).flatMap((page) => page.data)];
+    return all.filter((row) => !known.has(row.id) && known.add(row.id));
+  }, [tail.rows, pages]);
+  const searchedTo = pages?.at(-1)?.searched_to;
+
+  const go = (id: string) =>
+    void navigate({ to: '/requests/$id', params: { id }, search: ((before: object) => before) as never });
+  const index = rows.findIndex((row) => row.id === open);
+  const [marked, mark] = useState(-1);
+  const at = index >= 0 ? index : marked;
+  const move = (by: number) => {
+    const next = Math.max(0, Math.min(rows.length - 1, at + by));
+    const row = rows[next];
+    if (!row) return;
+    mark(next);
+    if (open) go(row.id);
+  };
+  useShortcuts([
+    { keys: 'j', says: 'Next row', run: () => move(1) },
+    { keys: 'k', says: 'Row before', run: () => move(-1) },
+    { keys: 'Enter', says: 'Open the row', run: () => rows[at] && go(rows[at].id) },
+    {
+      keys: 'Escape',
+      says: 'Close what is open',
+      run: () => open && void navigate({ to: '/requests', search: ((before: object) => before) as never }),
+    },
+    { keys: '.', says: 'Live or not', run: () => setSearch({ live: isLive ? undefined : 'on' }, true) },
+  ]);
+
+  const [exporting, setExporting] = useState('');
+  const exportCsv = async () => {
+    setExporting('…');
+    try {
+      save(
+        'requests.csv',
+        await getCsv('/admin/requests', { ...filters, from: instant(range.from), to: range.to, limit: 1000 }),
+      );
+      setExporting('');
+    } catch (error) {
+      setExporting(said(error));
+    }
+  };
+  const filtered = Object.keys(filters).length > 0;
+  const listing = (
+    <section className={s.list} aria-label="List of requests">
+      <div className={ui.spread}>
+        {open ? (
+          <h2>Requests</h2>
+        ) : (
+          <h1 tabIndex={-1} ref={heading}>
+            Requests
+          </h1>
+        )}
+        <div className={ui.row}>
+          {isLive && (
+            <span className={ui.muted} role="status">
+              {state === 'live' ? (held ? 'held' : 'live') : state === 'away' ? 'away, coming back' : 'connecting'}
+              {tail.missed > 0 && `, ${grouped(tail.missed)} not shown`}
+            </span>
+          )}
+          <Button
+            look={isLive ? 'pressed' : 'plain'}
+            aria-pressed={isLive}
+            disabled={!!range.to}
+            onClick={() => setSearch({ live: isLive ? undefined : 'on' }, true)}
+          >
+            Live
+          </Button>
+          <Button onClick={() => void exportCsv()} disabled={exporting === '…'} title="At most 1,000 rows">
+            CSV
+          </Button>
+          {exporting.length > 1 && <span className={ui.bad}>{exporting}</span>}
+        </div>
+      </div>
+      <FilterBar filters={filters} onChange={setSearch} />
+      {tail.held.length > 0 && (
+        <Button
+          look="primary"
+          onClick={() => {
+            scroller.current?.scrollTo({ top: 0 });
+            setHeld(false);
+            setTail(released);
+          }}
+        >
+          {tail.held.length} new {tail.held.length === 1 ? 'row' : 'rows'}
+        </Button>
+      )}
+      {list.error && !pages && <Failure error={list.error} retry={() => void list.refetch()} />}
+      {!pages && !list.error && <Skeleton height={400} />}
+      {pages && rows.length === 0 && !searchedTo && (
+        <Empty
+          title={filtered ? 'No request in this range fits these filters.' : 'No request was settled in this range.'}
+        >
+          {filtered ? (
+            <Button onClick={() => setSearch(Object.fromEntries(REQUEST_FILTERS.map((name) => [name, undefined])))}>
+              Without filters
+            </Button>
+          ) : (
+            <FirstCall />
+          )}
+        </Empty>
+      )}
+      {rows.length > 0 && (
+        <div onPointerEnter={() => isLive && setHeld(true)} onPointerLeave={() => setHeld(false)}>
+          <Rows rows={rows} open={open} marked={at} zone={zone} narrow={narrow} scroller={scroller} onOpen={go} />
+        </div>
+      )}
+      {pages && (
+        <div className={ui.row}>
+          {searchedTo && (
+            <span role="status">
+              Searched to {precise(Date.parse(searchedTo), zone)}, {rows.length} found.
+            </span>
+          )}
+          {list.hasNextPage && (
+            <Button onClick={() => void list.fetchNextPage()} disabled={list.isFetchingNextPage}>
+              {list.isFetchingNextPage ? 'Searching' : searchedTo ? 'Continue' : 'Older'}
+            </Button>
+          )}
+          {list.error && <span className={ui.bad}>{said(list.error)}</span>}
+        </div>
+      )}
+    </section>
+  );
+  return (
+    <div className={classes(s.page, open && s.split)}>
+      {(!open || !narrow) && listing}
+      <Outlet />
+    </div>
+  );
+}
+
+/** Only what stands in the window is in the document. */
+function Rows(props: {
+  rows: Generation[];
+  open: string | undefined;
+  marked: number;
+  zone: string;
+  narrow: boolean;
+  scroller: React.RefObject<HTMLDivElement | null>;
+  onOpen: (id: string) => void;
+}) {
+  const { rows, narrow, scroller, marked } = props;
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => (narrow ? CARD_PX : ROW_PX),
+    overscan: 8,
+    getItemKey: (index) => rows[index]?.id ?? index,
+  });
+  useLayoutEffect(() => {
+    if (marked >= 0) virtual.scrollToIndex(marked, { align: 'auto' });
+  }, [marked, virtual]);
+  const items = virtual.getVirtualItems();
+  const before = items[0]?.start ?? 0;
+  const after = virtual.getTotalSize() - (items.at(-1)?.end ?? 0);
+  const today = day(Date.now(), props.zone);
+  const keyed = (event: KeyboardEvent, id: string) => {
+    if (event.key === 'Enter') props.onOpen(id);
+  };
+  return (
+    <div ref={scroller} className={s.scroller} tabIndex={0} role="region" aria-label="Requests, newest first">
+      <table className={classes(ui.table, s.table)} aria-rowcount={rows.length + 1}>
+        <thead>
+          <tr>
+            <th scope="col">Time</th>
+            <th scope="col">Status</th>
+            <th scope="col">Model</th>
+            <th scope="col">Provider</th>
+            <th scope="col">Key</th>
+            <th scope="col" className={ui.num}>
+              In / out
+            </th>
+            <th scope="col" className={ui.num}>
+              Cost
+            </th>
+            <th scope="col" className={ui.num}>
+              First token
+            </th>
+            <th scope="col" className={ui.num}>
+              Total
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {before > 0 && <tr aria-hidden="true" style={{ height: before }} className={s.space} />}
+          {items.map((item) => {
+            const row = rows[item.index]!;
+            const at = Date.parse(row.settled_at);
+            return (
+              <tr
+                key={row.id}
+                aria-rowindex={item.index + 2}
+                className={classes(s.row, (row.id === props.open || item.index === marked) && s.current)}
+                onClick={() => props.onOpen(row.id)}
+                onKeyDown={(event) => keyed(event, row.id)}
+              >
+                <td className={ui.nowrap}>
+                  <Link
+                    to="/requests/$id"
+                    params={{ id: row.id }}
+                    search={((search: object) => search) as never}
+                    onClick={(event) => event.stopPropagation()}
+                  >
+                    <time dateTime={row.settled_at} title={precise(at, props.zone)}>
+                      {day(at, props.zone) !== today && `${day(at, props.zone)}, `}
+                      {clock(at, props.zone)}
+                    </time>
+                  </Link>
+                </td>
+                <td>
+                  <Status row={row} />
+                </td>
+                <td className={s.name}>
+                  <Name most={60}>{row.model || row.requested_model || '—'}</Name>
+                </td>
+                <td className={s.name}>
+                  <ProviderPath row={row} />
+                </td>
+                <td className={s.name}>{row.key.name ? <Name most={30}>{row.key.name}</Name> : '—'}</td>
+                <td className={ui.num}>
+                  {short(promptTokens(row))} / {short(row.completion_tokens)}
+                </td>
+                <td className={ui.num}>
+                  <Usd usd={row.charged_usd} />
+                </td>
+                <td className={ui.num}>{row.content_us ? duration(row.content_us / 1000) : '—'}</td>
+                <td className={ui.num}>{duration(row.total_us / 1000)}</td>
+              </tr>
+            );
+          })}
+          {after > 0 && <tr aria-hidden="true" style={{ height: after }} className={s.space} />}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** How it ended, and at which attempt. */
+export function Status({ row }: { row: Generation }) {
+  const tries = row.attempts.filter((attempt) => !attempt.flags.includes('shadow')).length;
+  const failed = row.outcome === 'failed';
+  const look = failed ? ui.bad : row.outcome === 'completed' ? ui.good : ui.warn;
+  const word = row.outcome === 'completed' ? 'ok' : failed ? (row.status || 'failed').toString() : row.outcome;
+  return (
+    <span className={look} title={row.error || undefined}>
+      {word}
+      {tries > 1 && ` ×${tries}`}
+    </span>
+  );
+}
+
+/** Who was asked, in order: "groq ✕ › lab". */
+export function ProviderPath({ row }: { row: Generation }) {
+  const tried = row.attempts.filter((attempt) => !attempt.flags.includes('shadow'));
+  if (tried.length === 0) return row.provider ? <Name most={30}>{row.provider}</Name> : <>—</>;
+  return (
+    <>
+      {tried.map((attempt, index) => (
+        <span key={attempt.n}>
+          {index > 0 && ' › '}
+          <Name most={24}>{attempt.provider}</Name>
+          {attempt.error && (
+            <span className={ui.bad} title={attempt.error}>
+              {' '}
+              ✕<span className="sr-only"> failed: {attempt.error}</span>
+            </span>
+          )}
+        </span>
+      ))}
+    </>
+  );
+}
+
+export function promptTokens(row: Generation): number {
+  return row.prompt_tokens + row.cache_read_tokens + row.cache_write_tokens + row.cache_write_1h_tokens;
+}
+
+/** Whether a row that came live belongs to what is shown. */
+function matching(filters: Filters): (row: Generation) => boolean {
+  const tests: ((row: Generation) => boolean)[] = [];
+  const {
+    model,
+    provider,
+    key,
+    session,
+    end_user,
+    outcome,
+    status,
+    error,
+    retried,
+    failed,
+    least_ms,
+    team,
+    user,
+    split,
+    arm,
+    least_usd,
+    app,
+  } = filters;
+  if (model) tests.push((row) => row.model === model);
+  if (provider) tests.push((row) => row.provider === provider);
+  if (key) tests.push((row) => String(row.key_id) === key);
+  if (session) tests.push((row) => row.session_id === session);
+  if (end_user) tests.push((row) => row.end_user === end_user);
+  if (outcome) tests.push((row) => row.outcome === outcome);
+  if (status) tests.push((row) => String(row.status) === status);
+  if (error) tests.push((row) => row.error.includes(error));
+  if (retried) tests.push((row) => row.attempts.length > 1);
+  if (failed) tests.push((row) => row.outcome === 'failed');
+  if (least_ms) tests.push((row) => row.total_us >= Number(least_ms) * 1000);
+  if (least_usd) tests.push((row) => Number(row.charged_usd) >= Number(least_usd));
+  if (team) tests.push((row) => String(row.team_id) === team);
+  if (user) tests.push((row) => String(row.user_id) === user);
+  if (split) tests.push((row) => row.split === split);
+  if (arm) tests.push((row) => row.arm === arm);
+  if (app) tests.push((row) => row.title === app || row.referer.includes(app));
+  return (row) => tests.every((test) => test(row));
+}
+
+const TEXTS: readonly [keyof Filters, string][] = [
+  ['model', 'Model'],
+  ['provider', 'Provider'],
+  ['session', 'Session'],
+  ['end_user', 'End user'],
+  ['app', 'App'],
+  ['error', 'Text of the error'],
+  ['status', 'HTTP status'],
+  ['least_usd', 'Cost at least ($)'],
+  ['least_ms', 'Took at least (ms)'],
+];
+
+function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes: Record<string, unknown>) => void }) {
+  const navigate = useNavigate();
+  const keys = useQuery(keysQuery);
+  const [draft, setDraft] = useState<Filters>(filters);
+  useEffect(() => setDraft(filters), [filters]);
+  const [id, setId] = useState('');
+  const kind = filters.failed ? 'failed' : filters.retried ? 'retried' : (filters.outcome ?? '');
+  const set = TEXTS.filter(([name]) => filters[name]).length + (filters.key ? 1 : 0);
+  return (
+    <div className={ui.row}>
+      <form
+        role="search"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const wanted = id.trim();
+          if (wanted.startsWith('gen-'))
+            void navigate({
+              to: '/requests/$id',
+              params: { id: wanted },
+              search: ((before: object) => before) as never,
+            });
+          else onChange({ model: wanted || undefined });
+        }}
+      >
+        <input
+          type="search"
+          className={ui.input}
+          aria-label="Id of a generation, or a model"
+          placeholder="gen-… or model"
+          value={id}
+          onChange={(event) => setId(event.target.value)}
+        />
+      </form>
+      <Choose
+        label="Outcome"
+        value={kind}
+        choices={[
+          { value: '', label: 'Every outcome' },
+          { value: 'completed', label: 'Completed' },
+          { value: 'failed', label: 'Failed' },
+          { value: 'retried', label: 'Tried again' },
+          { value: 'cancelled', label: 'Cancelled' },
+          { value: 'recovered', label: 'Recovered' },
+          { value: 'void', label: 'Void' },
+        ]}
+        onChange={(value) =>
+          onChange({
+            failed: value === 'failed' ? 'true' : undefined,
+            retried: value === 'retried' ? 'true' : undefined,
+            outcome: value && value !== 'failed' && value !== 'retried' ? value : undefined,
+          })
+        }
+      />
+      <Choose
+        label="Key"
+        value={filters.key ?? ''}
+        choices={[
+          { value: '', label: 'Every key' },
+          ...(keys.data ?? []).map((key) => ({ value: String(key.id), label: key.name || key.label })),
+        ]}
+        onChange={(value) => onChange({ key: value || undefined })}
+      />
+      <details className={s.filters}>
+        <summary className={buttonClass()}>More filters{set > 0 && ` (${set} set)`}</summary>
+        <form
+          className={s.sheet}
+          onSubmit={(event) => {
+            event.preventDefault();
+            onChange(Object.fromEntries(TEXTS.map(([name]) => [name, draft[name]?.trim() || undefined])));
+            event.currentTarget.closest('details')?.removeAttribute('open');
+          }}
+        >
+          {TEXTS.map(([name, label]) => (
+            <TextField
+              key={name}
+              label={label}
+              inputMode={name.startsWith('least') || name === 'status' ? 'decimal' : 'text'}
+              value={draft[name] ?? ''}
+              onChange={(event) => setDraft({ ...draft, [name]: event.target.value })}
+            />
+          ))}
+          <p className={ui.hint}>
+            Model, provider, session, end user and app search the whole table; the others walk back and say how far they
+            came.
+          </p>
+          <div className={ui.row}>
+            <Button type="submit" look="primary">
+              Filter
+            </Button>
+            <Button onClick={() => onChange(Object.fromEntries(REQUEST_FILTERS.map((name) => [name, undefined])))}>
+              Clear all
+            </Button>
+          </div>
+        </form>
+      </details>
+      {TEXTS.filter(([name]) => filters[name]).map(([name, label]) => (
+        <Button
+          key={name}
+          onClick={() => onChange({ [name]: undefined })}
+          aria-label={`Remove the filter ${label} ${filters[name]}`}
+        >
+          {label}: <Name most={30}>{filters[name]!}</Name> ✕
+        </Button>
+      ))}
+    </div>
+  );
+}
