@@ -85,7 +85,7 @@ pub(super) async fn look(asking: &Asking<'_>, intake: &mut Intake) -> Result<Rep
         Some(name) => match looking.named(name).await? {
             Ok(claim) => Some(claim),
             Err(copy) => {
-                let _admitted = asking.admit(intake)?;
+                let _visit = asking.admit(intake)?;
                 worker.counters.idempotent_replays.add(1);
                 return Ok(Repeat::Play(played::replay(&copy)));
             }
@@ -113,13 +113,21 @@ pub(super) async fn look(asking: &Asking<'_>, intake: &mut Intake) -> Result<Rep
 
 impl Asking<'_> {
     /// Who has asked, and what a reply takes of their rates that is given again: a request, for as long as it takes.
-    fn admit(&self, intake: &Intake) -> Result<Option<(Arc<Chain>, Option<passage::Passage>)>, Failure> {
+    fn admit(&self, intake: &Intake) -> Result<Option<Visit>, Failure> {
         let Some(payers) = self.payers else { return Ok(None) };
         let now_ms = self.worker.unix_ms_at(self.began);
         let payers = passage::with_end_user(self.worker, self.snapshot, payers.clone(), intake, now_ms)?;
         let passage = passage::admit(&payers, || Tokens::NONE, None, now_ms)?;
-        Ok(Some((payers, passage)))
+        Ok(Some(Visit { end_user: payers.end_user(), _passage: passage }))
     }
+}
+
+/// A caller that is given a reply again.
+struct Visit {
+    /// Its end user's id among the scopes; 0 where none has limits.
+    end_user: u64,
+    /// Held for as long as it takes.
+    _passage: Option<passage::Passage>,
 }
 
 /// A request that is looked for.
@@ -217,8 +225,8 @@ impl Looking<'_> {
             let message = "the usage journal cannot be written, so that nothing can be answered; see the server's log";
             return Err(Failure::new(ErrorKind::StoreUnavailable, message));
         }
-        let admitted = self.asking.admit(intake)?;
-        let end_user = admitted.as_ref().map_or(0, |(payers, _)| payers.end_user());
+        let visit = self.asking.admit(intake)?;
+        let end_user = visit.as_ref().map_or(0, |visit| visit.end_user);
         let copy = cached.copy.clone();
         let form = match (intake.facts.stream, ask.json_array) {
             (false, _) => again::Form::Whole,
