@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
@@ -109,10 +110,17 @@ def until(look: Callable[[], Any], what: str, seconds: float = REPLY_SECONDS) ->
     return seen
 
 
+_GIVEN: deque[int] = deque(maxlen=100)
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens on at this moment, outside the range that the near ends of connections are taken from."""
     for _ in range(1000):
         port = random.SystemRandom().randrange(18_000, 32_000)
+        # Who asks for two at a time wants two.
+        if port in _GIVEN:
+            continue
+        _GIVEN.append(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -70,8 +70,9 @@ fn look(object: &[u8], base: usize, in_usage: bool, billed: &Usage, edits: &mut 
                 look(choice.value, place + choice.value_range.start, false, billed, edits, depth + 1);
             }),
             Kind::Number if in_usage && is_absurd(member.value) => {
+                let Some(believed) = figure_of(member.key, billed) else { continue };
                 let mut figure = Vec::with_capacity(LONG);
-                write_number(&mut figure, figure_of(member.key, billed));
+                write_number(&mut figure, believed);
                 // Members come in order, each once.
                 let _ = edits.replace(place..place + member.value.len(), &figure);
             }
@@ -85,10 +86,10 @@ fn is_absurd(number: &[u8]) -> bool {
     value.is_none_or(|value| value.abs() > Usage::MOST_TOKENS as f64)
 }
 
-/// What was billed of what the dialects call so; nothing of what they do not bill by.
-fn figure_of(key: &[u8], billed: &Usage) -> u64 {
+/// What was billed of what the dialects call so; nothing of other counts by their names. What else a provider says there is its own affair.
+fn figure_of(key: &[u8], billed: &Usage) -> Option<u64> {
     let prompt = billed.total_prompt_tokens();
-    match key {
+    Some(match key {
         b"prompt_tokens" | b"promptTokenCount" => prompt,
         // Of Messages alone they leave the cached ones out, and those are not billed where these are not believed.
         b"input_tokens" | b"inputTokens" => prompt,
@@ -97,8 +98,9 @@ fn figure_of(key: &[u8], billed: &Usage) -> u64 {
         b"total_tokens" | b"totalTokenCount" | b"totalTokens" => prompt.saturating_add(billed.completion_tokens),
         b"reasoning_tokens" | b"thoughtsTokenCount" | b"thinking_tokens" => billed.reasoning_tokens,
         b"cached_tokens" | b"cachedContentTokenCount" | b"cache_read_input_tokens" | b"prompt_cache_hit_tokens" => billed.cache_read_tokens,
-        _ => 0,
-    }
+        _ if key.ends_with(b"okens") || key.ends_with(b"TokenCount") || key.ends_with(b"_requests") => 0,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -130,8 +132,8 @@ mod tests {
             Some(r#"{"id":12345678901234,"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":16,"cost":0.000012345678901}}"#),
         );
         check(
-            "data: {\"usage\":{\"prompt_tokens_details\":{\"cached_tokens\":18446744073709551616,\"x\":-18446744073709551616}}}\r\n\r\n",
-            Some("data: {\"usage\":{\"prompt_tokens_details\":{\"cached_tokens\":2,\"x\":0}}}\r\n\r\n"),
+            "data: {\"usage\":{\"prompt_tokens_details\":{\"cached_tokens\":18446744073709551616,\"x_tokens\":-18446744073709551616}}}\r\n\r\n",
+            Some("data: {\"usage\":{\"prompt_tokens_details\":{\"cached_tokens\":2,\"x_tokens\":0}}}\r\n\r\n"),
         );
         check(
             r#"{"type":"message_start","message":{"content":[],"usage":{"input_tokens":99999999999,"output_tokens":1}}}"#,
@@ -154,6 +156,8 @@ mod tests {
         assert!(may_be_absurd_usage(br#"{"prompt_tokens":1e30}"#) && !may_be_absurd_usage(br#"{"prompt_tokens":7,"completion_tokens":3}"#));
         let exponent = believable(br#"{"usage":{"prompt_tokens":1e+30}}"#, &BILLED);
         assert_eq!(exponent.as_deref(), Some(br#"{"usage":{"prompt_tokens":7}}"#.as_slice()));
+        // What is no count by its name is the provider's own affair.
+        check(r#"{"usage":{"prompt_tokens":7,"x_":10000000000,"at_ms":99999999999999}}"#, None);
         // A text is a text.
         check(r#"{"choices":[{"delta":{"content":"usage: 99999999999"}}],"created":99999999999,"usage":{"prompt_tokens":7}}"#, None);
         check(r#"{"usage":{"prompt_tokens":4294967296}}"#, None);

@@ -296,6 +296,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/requests/{id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a request of whatever account was asked and what it said, where that is logged.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_requests_id_content"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/events": {
         parameters: {
             query?: never;
@@ -1159,6 +1179,7 @@ export interface components {
             tpm?: number | null;
             max_concurrency?: number | null;
             budgets?: components["schemas"]["BudgetBody"][];
+            end_user?: components["schemas"]["EndUserBody"] | null;
             name: string;
         };
         /**
@@ -1187,6 +1208,7 @@ export interface components {
             tpm: number | null;
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
+            end_user: components["schemas"]["EndUserShown"] | null;
             id: number;
             name: string;
             usage_usd: string;
@@ -1243,7 +1265,7 @@ export interface components {
         };
         /**
          * ArmShown
-         * @description One side of a split, or a shadow, with what came of it since ever. Means are null where there is nothing to divide by.
+         * @description One side of a split, or a shadow, with what came of it since ever. What cannot be said is null.
          */
         ArmShown: {
             model: string;
@@ -1256,8 +1278,8 @@ export interface components {
             failed_low: number | null;
             failed_high: number | null;
             cost_per_request_usd: string | null;
-            first_token_ms: number | null;
-            total_ms: number | null;
+            first_token_p50_ms: number | null;
+            total_p50_ms: number | null;
         };
         /** Attempt */
         Attempt: {
@@ -1404,6 +1426,23 @@ export interface components {
             changed_since: boolean;
         };
         /**
+         * ContentData
+         * @description A reply.
+         */
+        ContentData: {
+            data: components["schemas"]["ContentShown"];
+        };
+        /**
+         * ContentShown
+         * @description What a request asked and what it was told, as `GET /generation/content` has it.
+         */
+        ContentShown: {
+            input: Record<string, never>;
+            output: Record<string, never>;
+            error: Record<string, never> | null;
+            truncated: ("input" | "output")[];
+        };
+        /**
          * Cost
          * @description Amounts as recorded, and the lines that they are made of.
          */
@@ -1507,6 +1546,36 @@ export interface components {
             until: string;
             by: string;
             note: string;
+        };
+        /**
+         * EndUserBody
+         * @description `end_user` in a body: all of what holds for each end user.
+         */
+        EndUserBody: {
+            /** @default null */
+            limit_usd: string | null;
+            /** @default null */
+            limit_reset: string | null;
+            /** @default null */
+            rpm: number | null;
+            /** @default null */
+            tpm: number | null;
+            /** @default null */
+            max_concurrency: number | null;
+            /** @default false */
+            required: boolean;
+        };
+        /**
+         * EndUserShown
+         * @description What holds for each end user; null: no limit.
+         */
+        EndUserShown: {
+            limit_usd: string | null;
+            limit_reset: ("daily" | "monthly" | "weekly") | null;
+            rpm: number | null;
+            tpm: number | null;
+            max_concurrency: number | null;
+            required: boolean;
         };
         /**
          * EndpointHealth
@@ -1689,6 +1758,12 @@ export interface components {
             arm: string;
             preset: string;
             preset_version: string;
+            response_cache_source_id: string;
+            saved_usd: string;
+            api_type: string;
+            prompt_media: number;
+            prompt_sounds: number | null;
+            cache_discount_usd: string;
             key: components["schemas"]["KeyName"];
             attempts: components["schemas"]["Attempt"][];
             translation_losses: components["schemas"]["LossShown"][];
@@ -1776,12 +1851,15 @@ export interface components {
             tpm?: number | null;
             max_concurrency?: number | null;
             budgets?: components["schemas"]["BudgetBody"][];
+            end_user?: components["schemas"]["EndUserBody"] | null;
             name?: string;
             team?: string;
             user?: string;
             disabled?: boolean;
             strict_translation?: boolean;
             strict_budget?: boolean;
+            content?: boolean | null;
+            response_cache?: boolean | null;
             models?: string[];
             expires_at?: string | null;
         };
@@ -1796,6 +1874,7 @@ export interface components {
             tpm?: number | null;
             max_concurrency?: number | null;
             budgets?: components["schemas"]["BudgetBody"][];
+            end_user?: components["schemas"]["EndUserBody"] | null;
             name: string;
             /** @default default */
             account: string;
@@ -1809,6 +1888,10 @@ export interface components {
             strict_translation: boolean;
             /** @default false */
             strict_budget: boolean;
+            /** @default null */
+            content: boolean | null;
+            /** @default null */
+            response_cache: boolean | null;
             /** @default [] */
             models: string[];
             /** @default null */
@@ -1856,6 +1939,7 @@ export interface components {
             tpm: number | null;
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
+            end_user: components["schemas"]["EndUserShown"] | null;
             id: number;
             hash: string;
             label: string;
@@ -1884,6 +1968,8 @@ export interface components {
             management: boolean;
             strict_translation: boolean;
             strict_budget: boolean;
+            content: boolean | null;
+            response_cache: boolean | null;
             models: string[];
             account: string;
             team: string | null;
@@ -2024,6 +2110,9 @@ export interface components {
             reasoning: boolean;
             expires: string | null;
             source: string;
+            rpm: number | null;
+            tpm: number | null;
+            max_concurrency: number | null;
             endpoints: components["schemas"]["EndpointLine"][];
             requests_7d: number;
             usd_7d: string;
@@ -2266,6 +2355,7 @@ export interface components {
             tpm?: number | null;
             max_concurrency?: number | null;
             budgets?: components["schemas"]["BudgetBody"][];
+            end_user?: components["schemas"]["EndUserBody"] | null;
             name?: string;
         };
         /**
@@ -2473,6 +2563,7 @@ export interface components {
             tpm?: number | null;
             max_concurrency?: number | null;
             budgets?: components["schemas"]["BudgetBody"][];
+            end_user?: components["schemas"]["EndUserBody"] | null;
             name: string;
             /** @default default */
             account: string;
@@ -2503,6 +2594,7 @@ export interface components {
             tpm: number | null;
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
+            end_user: components["schemas"]["EndUserShown"] | null;
             id: number;
             name: string;
             usage_usd: string;
@@ -2560,11 +2652,13 @@ export interface components {
         };
         /**
          * UsageRow
-         * @description Sums of a group; which names it has, `by` says. Prompt tokens are without cached ones.
+         * @description Sums of a group; which names it has, `by` says. Prompt tokens are without cached ones. Percentiles are in milliseconds, at most 5 %
+         *         off, and null where nothing was measured; pairs, teams, users and apps have none.
          */
         UsageRow: {
             requests: number;
             failed: number;
+            retried: number;
             prompt_tokens: number;
             cache_read_tokens: number;
             cache_write_tokens: number;
@@ -2583,9 +2677,19 @@ export interface components {
             /** @default null */
             provider: string | null;
             /** @default null */
+            team_id: number | null;
+            /** @default null */
+            team: string | null;
+            /** @default null */
+            user_id: number | null;
+            /** @default null */
+            user: string | null;
+            /** @default null */
             day: string | null;
             /** @default null */
             app: string | null;
+            /** @default null */
+            preset: string | null;
             /** @default null */
             split: string | null;
             /** @default null */
@@ -2595,11 +2699,19 @@ export interface components {
             /** @default null */
             completed: number | null;
             /** @default null */
-            errors: number | null;
+            first_tokens: number | null;
             /** @default null */
-            first_token_ms: number | null;
+            first_token_p50_ms: number | null;
             /** @default null */
-            total_ms: number | null;
+            first_token_p90_ms: number | null;
+            /** @default null */
+            first_token_p99_ms: number | null;
+            /** @default null */
+            total_p50_ms: number | null;
+            /** @default null */
+            total_p90_ms: number | null;
+            /** @default null */
+            total_p99_ms: number | null;
         };
         /**
          * UsageRows
@@ -2607,8 +2719,9 @@ export interface components {
          */
         UsageRows: {
             data: components["schemas"]["UsageRow"][];
-            /** @default null */
-            total: components["schemas"]["UsageRow"] | null;
+            other: components["schemas"]["UsageRow"] | null;
+            total: components["schemas"]["UsageRow"];
+            zone: string;
         };
         /**
          * UserChange
@@ -2621,6 +2734,7 @@ export interface components {
             tpm?: number | null;
             max_concurrency?: number | null;
             budgets?: components["schemas"]["BudgetBody"][];
+            end_user?: components["schemas"]["EndUserBody"] | null;
             name?: string;
             team?: string;
         };
@@ -2635,6 +2749,7 @@ export interface components {
             tpm?: number | null;
             max_concurrency?: number | null;
             budgets?: components["schemas"]["BudgetBody"][];
+            end_user?: components["schemas"]["EndUserBody"] | null;
             name: string;
             /** @default default */
             account: string;
@@ -2667,6 +2782,7 @@ export interface components {
             tpm: number | null;
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
+            end_user: components["schemas"]["EndUserShown"] | null;
             id: number;
             name: string;
             usage_usd: string;
@@ -3258,6 +3374,37 @@ export interface operations {
             };
         };
     };
+    get_admin_requests_id_content: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ContentData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     get_admin_events: {
         parameters: {
             query?: {
@@ -3295,7 +3442,9 @@ export interface operations {
             query?: {
                 from?: string | null;
                 to?: string | null;
-                by?: ("app" | "day" | "shadow" | "split") | null;
+                by?: string | null;
+                limit?: number;
+                zone?: string | null;
             };
             header?: never;
             path?: never;
