@@ -332,6 +332,7 @@ def test_keys_of_the_keyboard(browser: Browser, busy: Gateway) -> None:
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile("/requests/gen-"))
+        expect(page.get_by_role("region", name="Request", exact=True)).to_be_visible()
         first = page.url
         page.keyboard.press("j")
         expect(page).not_to_have_url(first)

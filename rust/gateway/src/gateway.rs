@@ -480,10 +480,11 @@ impl Gateway {
         }
         let shared = self.shared.clone();
         let most = move || shared.board.load().snapshot().settings.limits.connections;
+        // Before the first connection is taken: whoever gets one finds everything behind it.
+        self.shared.ready.store(true, Ordering::Release);
         let acceptor = Acceptor::start(listener, seats, most).map_err(|error| StartError(format!("cannot start accepting: {error}")))?;
         let address = acceptor.address;
         *self.address.lock() = Some(address);
-        self.shared.ready.store(true, Ordering::Release);
         let warden = Warden { shared: self.shared.clone(), signals, acceptor, threads };
         let thread = std::thread::Builder::new().name("fl-drain".to_owned()).spawn(move || warden.watch());
         *self.warden.lock() = Some(thread.map_err(|error| StartError(format!("cannot start the drain thread: {error}")))?);
