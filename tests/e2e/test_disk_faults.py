@@ -97,6 +97,22 @@ def test_a_unary_reply_comes_only_from_the_disk(start: Start) -> None:
     assert ended(gateway) == 1
 
 
+def test_what_is_not_certainly_on_the_disk_is_not_given_again(start: Start) -> None:
+    gateway = start("power", "fdatasync", EIO)
+    body = body_of("Hello", model="lab/fast", dialect="openai_chat", sim={"tag": 1})
+
+    def named() -> Reply:
+        return gateway.post("/v1/chat/completions", body, headers={"Idempotency-Key": "once"})
+
+    fail(gateway)
+    assert named().status == 503
+    assert ended(gateway) == 1
+    mend(gateway)
+    gateway.start()
+    again = named()
+    assert (again.status, again.json()["error"]["code"]) == (409, "idempotency_reply_lost"), again.body
+
+
 def test_after_a_failed_sync_calls_under_way_end_and_no_other_begins(start: Start) -> None:
     gateway = start("process", "fdatasync", EIO)
     with Wire(gateway.address) as wire, Wire(gateway.address) as other:

@@ -11,7 +11,7 @@ use crate::repeats::{COPY_BYTES_MAX, Copy, Digest, Facts, Key, Lead};
 use crate::responses::Bounds;
 use crate::worker::{Shared, Worker, unix_ms};
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -89,6 +89,10 @@ impl Recorder {
         self.headers = played::kept(response.headers());
         if let Some(shelving) = &self.shelving {
             played::mark_miss(response.headers_mut(), shelving.ttl_seconds);
+        }
+        // A settlement that went well and is not certainly on the disk is told as a failure: that is no reply to give again.
+        if response.status() != StatusCode::OK {
+            return Ok(response);
         }
         if let ReplyBody::Whole { first, more, .. } = response.body() {
             let pieces: Vec<Bytes> = std::iter::once(first).chain(more.as_slice()).cloned().collect();
