@@ -7,7 +7,7 @@ use crate::pipeline::intake::Intake;
 use crate::repeats::Copy;
 use crate::routes::Ask;
 use crate::worker::Worker;
-use fairlead_ir::{ErrorKind, GenerationId, NanoUsd, Usage};
+use fairlead_ir::{GenerationId, NanoUsd, Usage};
 use fairlead_journal::{Durable, ReserveRef};
 use fairlead_ledger::{CacheHit, Flags, Outcome, Settle, Timings};
 use fairlead_snapshot::{Principal, Snapshot};
@@ -98,7 +98,7 @@ pub(in crate::pipeline) fn settle(hit: &Hit<'_>, intake: &mut Intake) -> Result<
     let written = journal.reserve(&reservation).and_then(|()| journal.settle(&record));
     written.map_err(|error| {
         worker.counters.journal_failures.add(1);
-        Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal could not record this call: {error}"))
+        Failure::store(format!("the usage journal could not record this call: {error}"))
     })?;
     worker.counters.settled(&record);
     Ok((journal.durable(), own_us))

@@ -46,17 +46,22 @@ pub(super) struct Shelving {
 }
 
 /// The name that it is kept under.
-pub(super) struct Claim(Option<Claimed>);
+pub(super) struct Claim {
+    claimed: Claimed,
+    /// Told of the call, once there is one.
+    ended: Option<Rc<Ended>>,
+}
 
-struct Claimed {
+/// A name that is taken, on whatever thread. Dropped, it is free again.
+pub(super) struct Claimed(Option<Taken>);
+
+struct Taken {
     shared: Arc<Shared>,
     key: Key,
     asks: Digest,
     bounds: Bounds,
     /// Who waits for it, until the file says what became of it.
     lead: Lead,
-    /// Told of the call, once there is one.
-    ended: Option<Rc<Ended>>,
 }
 
 impl Recorder {
@@ -260,20 +265,18 @@ impl Shelving {
 }
 
 impl Claim {
-    pub(super) fn new(shared: Arc<Shared>, key: Key, asks: Digest, bounds: Bounds, lead: Lead) -> Claim {
-        Claim(Some(Claimed { shared, key, asks, bounds, lead, ended: None }))
+    pub(super) fn new(claimed: Claimed) -> Claim {
+        Claim { claimed, ended: None }
     }
 
     fn told_by(mut self, ended: &Rc<Ended>) -> Claim {
-        if let Some(claimed) = &mut self.0 {
-            claimed.ended = Some(ended.clone());
-        }
+        self.ended = Some(ended.clone());
         self
     }
 
     /// Puts the reply in the claim's place. Should that fail the claim stays, so that nothing runs twice.
     pub(super) async fn keep(mut self, copy: Arc<Copy>) {
-        let Some(Claimed { shared, key, asks, bounds, lead, .. }) = self.0.take() else { return };
+        let Some(Taken { shared, key, asks, bounds, lead }) = self.claimed.0.take() else { return };
         let work = move || {
             if let Some(named) = &shared.repeats.named {
                 // The store tells of its failures itself.
@@ -288,10 +291,21 @@ impl Claim {
 impl Drop for Claim {
     /// There is no reply to keep. The name is free again, unless somebody has paid for what came of it.
     fn drop(&mut self) {
-        let Some(Claimed { shared, key, lead, ended, .. }) = self.0.take() else { return };
-        if ended.is_some_and(|ended| !ended.was_free()) {
-            return drop(lead);
+        if self.ended.as_ref().is_some_and(|ended| !ended.was_free()) {
+            self.claimed.0 = None;
         }
+    }
+}
+
+impl Claimed {
+    pub(super) fn new(shared: Arc<Shared>, key: Key, asks: Digest, bounds: Bounds, lead: Lead) -> Claimed {
+        Claimed(Some(Taken { shared, key, asks, bounds, lead }))
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let Some(Taken { shared, key, lead, .. }) = self.0.take() else { return };
         let stopping = shared.stopping();
         let release = move || {
             if let Some(named) = &shared.repeats.named {
