@@ -270,7 +270,7 @@ def test_a_long_reply_that_nobody_will_read_is_not_gathered(came: int, reply_byt
 
 
 def test_what_has_come_in_one_piece_is_counted() -> None:
-    """A meter that stops: what came of a unary reply before its client left is paid for, also where it came at once and no more followed."""
+    """A meter that stops: what came of a unary reply before its client left is paid for, also where it came in one piece."""
     reply = sized(completion("x" * 8000))
     arrived: list[Visit] = []
 

@@ -253,9 +253,9 @@ impl Looking<'_> {
         let hit = Hit { worker, snapshot, principal, head, ask, presets: self.presets, end_user, generation, began, copy: &cached.copy };
         let (durable, own_us) = settle_hit(&hit, intake)?;
         if let Some(durable) = durable {
-            durable.await.map_err(|error| {
-                Failure::store(format!("whether the usage journal has kept this call is not certain: {error}"))
-            })?;
+            durable
+                .await
+                .map_err(|error| Failure::store(format!("whether the usage journal has kept this call is not certain: {error}")))?;
         }
         Ok(played::hit(cached, generation, body, own_us))
     }
