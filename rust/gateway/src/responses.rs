@@ -78,6 +78,7 @@ struct Index {
     files: HashMap<Name, Kept>,
     by_age: BTreeSet<(u64, Name)>,
     bytes: u64,
+    bytes_by_key: HashMap<u64, u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -92,6 +93,7 @@ impl Index {
         self.take(&name);
         self.by_age.insert((kept.kept_at_ms, name));
         self.bytes += kept.bytes;
+        *self.bytes_by_key.entry(kept.key).or_default() += kept.bytes;
         self.files.insert(name, kept);
     }
 
@@ -99,6 +101,12 @@ impl Index {
         let Some(kept) = self.files.remove(name) else { return false };
         self.by_age.remove(&(kept.kept_at_ms, *name));
         self.bytes -= kept.bytes;
+        if let Some(bytes) = self.bytes_by_key.get_mut(&kept.key) {
+            *bytes -= kept.bytes;
+            if *bytes == 0 {
+                self.bytes_by_key.remove(&kept.key);
+            }
+        }
         true
     }
 
@@ -130,7 +138,14 @@ impl Responses {
     /// When the secret is too short.
     pub(crate) fn new(folder: &Path, secret: &[u8], purpose: Purpose) -> Result<Responses, String> {
         let sealer = Sealer::new(secret, purpose)?;
-        Ok(Responses { folder: folder.to_owned(), sealer, index: Mutex::default(), writes: AtomicU64::new(0), is_forced: false, tallies: Tallies::default() })
+        Ok(Responses {
+            folder: folder.to_owned(),
+            sealer,
+            index: Mutex::default(),
+            writes: AtomicU64::new(0),
+            is_forced: false,
+            tallies: Tallies::default(),
+        })
     }
 
     /// The same, forced to the disk: a power cut takes nothing that counts as kept.
@@ -308,6 +323,11 @@ impl Responses {
     pub(crate) fn size(&self) -> (u64, u64) {
         let index = self.index.lock();
         (index.files.len() as u64, index.bytes)
+    }
+
+    /// What those of a key take of the disk.
+    pub(crate) fn bytes_of(&self, key: u64) -> u64 {
+        self.index.lock().bytes_by_key.get(&key).copied().unwrap_or(0)
     }
 
     pub(crate) fn tallies(&self) -> &Tallies {

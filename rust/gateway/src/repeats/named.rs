@@ -73,13 +73,13 @@ impl Named {
         }
     }
 
-    /// Says that a request goes out under this name.
+    /// Says that a request goes out under this name. A key has as much room as it leaves: then none can take all of it.
     ///
     /// # Errors
     /// When there is no room for it, or the file cannot be written.
     pub(crate) fn claim(&self, key: &Key, asks: Digest, generation: &str, bounds: Bounds, now_ms: u64) -> io::Result<()> {
-        if self.0.size().1 >= bounds.most_bytes {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be"));
+        if self.0.bytes_of(key.scope.key) >= bounds.most_bytes.saturating_sub(self.0.size().1) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be, of this API key or of all"));
         }
         self.write(key, &Label { asks, generation: generation.to_owned(), facts: None }, b"", now_ms)
     }
@@ -210,12 +210,20 @@ mod tests {
     fn nothing_is_let_go_of_for_want_of_room() {
         let folder = Folder::new("room");
         let named = folder.open();
-        let bounds = Bounds { most_bytes: 8_192, ..BOUNDS };
+        let bounds = Bounds { most_bytes: 16_384, ..BOUNDS };
         named.claim(&key(1, 1, 1), [0; 32], "gen-1", bounds, 0).unwrap();
-        assert!(named.keep(&key(1, 1, 1), [0; 32], &copy(&"a".repeat(9_000)), bounds, 0).is_err());
+        assert!(named.keep(&key(1, 1, 1), [0; 32], &copy(&"a".repeat(17_000)), bounds, 0).is_err());
         assert!(matches!(named.find(&key(1, 1, 1), bounds, 0), Found::Claimed { .. }));
         named.claim(&key(1, 1, 2), [0; 32], "gen-2", bounds, 0).unwrap();
-        assert!(named.claim(&key(1, 1, 3), [0; 32], "gen-3", bounds, 0).is_err());
+        assert!(named.claim(&key(1, 1, 3), [0; 32], "gen-3", bounds, 0).is_err(), "it has as much as it leaves");
+        // Another key has room, and what goes makes room; also after a restart.
+        named.claim(&key(1, 2, 3), [0; 32], "gen-3", bounds, 0).unwrap();
+        named.release(&key(1, 1, 2));
+        for named in [&named, &folder.open()] {
+            assert!(named.claim(&key(1, 2, 4), [0; 32], "gen-4", bounds, 0).is_ok());
+            named.release(&key(1, 2, 4));
+            assert_eq!((named.0.bytes_of(1), named.0.bytes_of(2)), (4_096, 4_096));
+        }
         named.sweep(bounds, None, 999);
         assert_eq!(named.size().0, 2);
         named.sweep(bounds, Some(&HashSet::from([9])), 999);
