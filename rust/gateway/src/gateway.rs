@@ -161,7 +161,7 @@ impl Shared {
         let version = snapshot.version;
         let board = Board::new(Arc::new(snapshot), &self.registry)?;
         // Before anybody can ask for a model that has rates now.
-        self.tenants.models.apply(board.snapshot(), &self.hasher, unix_ms());
+        self.tenants.models.apply(board.snapshot(), &self.hasher, unix_ms())?;
         self.board.store(Arc::new(board));
         Ok(version)
     }
