@@ -541,6 +541,21 @@ def test_a_crash_between_two_equal_requests(judge: ProviderProcess, tmp_path: Pa
         gateway.close()
 
 
+def test_a_name_that_cannot_be_read_is_not_run_again(provider: Provider) -> None:
+    with Gateway(configuration(provider.address)) as gateway:
+        name = {"idempotency-key": "once"}
+        assert ask(gateway, "Once", name).status == 200
+        [file] = (gateway.data_dir / "idempotency").iterdir()
+        whole, mark = file.read_bytes(), provider.mark()
+        for damaged in (b"", whole[:-1], whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]):
+            file.write_bytes(damaged)
+            refused = ask(gateway, "Once", name)
+            assert refused.status == 503 and "cannot be read" in refused.json()["error"]["message"], refused.body
+            assert int(refused.headers["retry-after"]) >= 1
+        file.write_bytes(whole)
+        assert ask(gateway, "Once", name).headers["idempotent-replay"] == "true" and provider.since(mark) == []
+
+
 def test_a_full_store_refuses_rather_than_forgets(provider: Provider) -> None:
     with Gateway(configuration(provider.address, tables="[idempotency]\nstore_bytes = 1048576\n")) as gateway:
         first = ask(gateway, "The first", {"idempotency-key": "0"})

@@ -27,13 +27,16 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(library: Path) -> Iterator[Start]:
-    """Starts a gateway of a durability whose disk fails from `fail` on: that call, with that error; or from the `at`th such call on."""
+    """Starts a gateway of a durability whose disk fails from `fail` on: that call, with that error; or from the `at`th such call on. With
+    `wait_ms` such calls take so long, and do not fail."""
     running: list[Gateway] = []
     with ProviderProcess() as provider:
 
-        def begin(durability: str, call: str, errno: int, at: int = 0, workers: int = 0) -> Gateway:
+        def begin(durability: str, call: str, errno: int = 0, at: int = 0, workers: int = 0, wait_ms: int = 0) -> Gateway:
             storage = f'[storage]\ndurability = "{durability}"\n'
             faults = {"FAULT_CALL": call, "FAULT_AT": str(max(at, 1)), "FAULT_ERRNO": str(errno), "FAULT_LASTS": "1"}
+            if wait_ms:
+                faults["FAULT_WAIT_MS"] = str(wait_ms)
             gateway = Gateway(configuration(provider.address, server=f"workers = {workers}" if workers else "", tables=storage))
             running.append(gateway)
             if at:
@@ -95,6 +98,54 @@ def test_a_unary_reply_comes_only_from_the_disk(start: Start) -> None:
     fail(gateway)
     assert ask(gateway, 1) == 503
     assert ended(gateway) == 1
+
+
+def test_what_is_not_certainly_on_the_disk_is_not_given_again(start: Start) -> None:
+    gateway = start("power", "fdatasync", EIO)
+    body = body_of("Hello", model="lab/fast", dialect="openai_chat", sim={"tag": 1})
+
+    def named() -> Reply:
+        return gateway.post("/v1/chat/completions", body, headers={"Idempotency-Key": "once"})
+
+    fail(gateway)
+    assert named().status == 503
+    assert ended(gateway) == 1
+    mend(gateway)
+    gateway.start()
+    again = named()
+    assert (again.status, again.json()["error"]["code"]) == (409, "idempotency_reply_lost"), again.body
+
+
+def test_a_name_counts_once_it_is_on_the_disk(start: Start) -> None:
+    gateway = start("power", "fsync", EIO)
+    body = body_of("Hello", model="lab/fast", dialect="openai_chat", sim={"tag": 1})
+    fail(gateway)
+    refused = gateway.post("/v1/chat/completions", body, headers={"Idempotency-Key": "once"})
+    assert refused.status == 503 and b"Idempotency-Key" in refused.body, refused.body
+    assert int(refused.headers["retry-after"]) >= 1
+    assert ask(gateway, 2) == 200
+    mend(gateway)
+    assert gateway.post("/v1/chat/completions", body, headers={"Idempotency-Key": "once"}).status == 200, "the name is free again"
+    # Where a power cut may take the last settlements, nobody waits for that.
+    gateway = start("process", "fsync", EIO)
+    fail(gateway)
+    assert gateway.post("/v1/chat/completions", body, headers={"Idempotency-Key": "once"}).status == 200
+
+
+def test_who_leaves_while_a_name_is_claimed_leaves_it_free(start: Start) -> None:
+    # Files come to their places by that call.
+    gateway = start("process", "rename", wait_ms=700)
+    body = body_of("Hello", model="lab/fast", dialect="openai_chat", sim={"tag": 1})
+    named = {"Idempotency-Key": "once"}
+    fail(gateway)
+    with Wire(gateway.address) as wire:
+        wire.post("/v1/chat/completions", body, named)
+        until(lambda: list((gateway.data_dir / "idempotency").glob("*.part")), "the name is being claimed")
+    until(lambda: gateway.gauge("requests_open") == 0, "the client that left is noticed")
+    mend(gateway)
+    until(lambda: not list((gateway.data_dir / "idempotency").glob("*.part")), "the file is written")
+    reply = gateway.post("/v1/chat/completions", body, headers=named)
+    assert reply.status == 200 and "idempotent-replay" not in reply.headers, reply.body
 
 
 def test_after_a_failed_sync_calls_under_way_end_and_no_other_begins(start: Start) -> None:

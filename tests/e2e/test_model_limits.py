@@ -86,6 +86,35 @@ def test_another_model_takes_of_its_own_rates(provider: Provider) -> None:
         assert len(rows) == 2
 
 
+def test_what_is_passed_over_unsent_takes_nothing(provider: Provider) -> None:
+    """The request cannot be said to the second model's first endpoint, but to its second one: that model's rates are taken all the same."""
+    text = with_models(provider, {"flaky": "max_concurrency = 1", "echo": "rpm = 1"})
+    gone = '[providers.gone]\ndialect = "openai_chat"\nbase_url = "http://127.0.0.1:9/v1"\nkeys = ["k"]\n'
+    strict = f'[providers.strict]\ndialect = "anthropic_messages"\nbase_url = "http://{provider.address}"\nkeys = ["k"]\n'
+    text = text.replace("[models.", gone + strict + "[models.", 1)
+    text = text.replace('provider = "lab"\nupstream_model = "sim/flaky"', 'provider = "gone"\nupstream_model = "sim/flaky"')
+    first = '[[models."lab/echo".endpoints]]\nprovider = "strict"\nupstream_model = "sim/echo"\nusd_per_million = {}\n'
+    text = text.replace('[[models."lab/echo".endpoints]]', first + '[[models."lab/echo".endpoints]]', 1)
+    with Gateway(text) as gateway:
+        body = {"models": ["lab/flaky", "lab/echo"], "messages": MESSAGES, "max_tokens": 50, "logit_bias": {"50256": -100}}
+        body |= {"provider": {"order": ["strict", "lab"]}}
+        replies = [gateway.post("/api" + CHAT, body, headers={"X-Fairlead-Strict": "true"}) for _ in range(3)]
+        assert (replies[0].status, replies[0].headers["x-fairlead-provider"]) == (200, "lab"), replies[0].body
+        assert all(reply.status >= 429 for reply in replies[1:]), [reply.status for reply in replies]
+        assert len(gateway.generations("model = 'lab/echo'")) == 1
+
+
+def test_replies_from_the_cache_take_nothing_of_a_model(provider: Provider) -> None:
+    """They do not while the gateway runs, and do not after a restart, which reads what was taken in the minute before."""
+    with Gateway(with_models(provider, {"echo": "rpm = 3"})) as gateway:
+        body, cache = {"model": "lab/echo", "messages": MESSAGES, "max_tokens": 50}, {"X-OpenRouter-Cache": "true"}
+        assert [gateway.post(CHAT, body, headers=cache).headers["x-openrouter-cache-status"] for _ in range(9)] == ["MISS"] + ["HIT"] * 8
+        # Once the database has everything.
+        gateway.stop(signal.SIGTERM)
+        gateway.start()
+        assert [ask(gateway).status for _ in range(3)] == [200, 200, 429]
+
+
 END_USERS = """
 [keys.app]
 secret = "sk-fl-v1-{app}"

@@ -269,6 +269,30 @@ def test_a_long_reply_that_nobody_will_read_is_not_gathered(came: int, reply_byt
         assert stub.requests() == [1]
 
 
+def test_what_has_come_in_one_piece_is_counted() -> None:
+    """A meter that stops: what came of a unary reply before its client left is paid for, also where it came in one piece."""
+    reply = sized(completion("x" * 8000))
+    arrived: list[Visit] = []
+
+    def script(visit: Visit) -> None:
+        visit.request()
+        visit.say(reply[:8000])
+        arrived.append(visit)
+        assert visit.gone()
+
+    with Stub() as stub, Gateway(configuration(stub.address, server=SERVER)) as gateway:
+        stub.play(script)
+        with Wire(gateway.address) as wire:
+            wire.post(PATHS["openai_chat"], body_of())
+            until(lambda: arrived, "the provider is at work")
+            # Once the answer to another request is there, the only worker has read what came before.
+            assert gateway.get("/metrics").status == 200
+        [row] = until(gateway.generations, "the call is settled")
+        assert (row["outcome"], row["error"]) == ("cancelled", "client_gone")
+        assert 1500 < row["completion_tokens"] <= 2000, "by the bytes that came"
+        assert row["charged_nanousd"] == row["prompt_tokens"] * PROMPT_NANOUSD + row["completion_tokens"] * COMPLETION_NANOUSD
+
+
 # --- requests of which nobody knows -----------------------------------------------------------------------------------
 
 SERVER = "workers = 1"

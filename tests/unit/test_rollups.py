@@ -1,6 +1,7 @@
 """The rollups: whatever happens, in whatever order and batches, their sums are those of the rows."""
 
 import random
+import re
 import sqlite3
 from collections import Counter
 from datetime import datetime
@@ -20,6 +21,14 @@ from fairlead.control.windows import day_number
 SUMS = ", ".join(f"SUM({name})" for name in queries.ROLLUP_SUMS)
 ROLLUPS = ("usage_rollup", "usage_pair", "latency_hist", "error_rollup")
 STARTS = {Res.MINUTE: lambda at_ms: at_ms - at_ms % 60_000, **rollups.STARTS}
+
+
+def test_what_is_nobodys_fault_is_the_same_on_both_sides() -> None:
+    """The counts of attempts that were retried are made in Rust, their ids are found in Python."""
+    rust = (Path(__file__).parents[2] / "rust" / "ledger" / "src" / "rollup.rs").read_text()
+    names = dict(re.findall(r'const ([A-Z_]+): &str = "(\w+)"', rust))
+    [listed] = re.findall(r"const NOBODYS_FAULT: \[&str; \d+\] = \[(.*)\]", rust)
+    assert tuple(names.get(name, name.strip('"')) for name in listed.split(", ")) == drain.NOBODYS_FAULT
 
 
 def opened(path: Path) -> sqlite3.Connection:

@@ -36,7 +36,9 @@ def stored(connection: sqlite3.Connection, now_ms: int) -> bytes:
         {"kind": kind, "id": id, "requests": requests[kind, id], "tokens": tokens[kind, id]} for kind, id in requests if id and kind in DIMS
     ]
     models = [
-        {"model": model, "requests": requests[kind, model], "tokens": tokens[kind, model]} for kind, model in requests if kind == MODEL
+        {"model": model, "requests": requests[kind, model], "tokens": tokens[kind, model]}
+        for kind, model in requests
+        if kind == MODEL and model
     ]
     free = [
         {"id": account, "day": day, "minute": minute}

@@ -393,14 +393,11 @@ impl Words {
         {
             return self.push_plain(&plain);
         }
-        self.half.extend_from_slice(text.as_bytes());
-        let half = std::mem::take(&mut self.half);
-        match unescape(&half) {
-            Some(plain) => self.push_plain(&plain),
-            // What never becomes whole must not grow for ever.
-            None if half.len() > self.most_bytes => self.is_cut = true,
-            None => self.half = half,
-        }
+        let mut escaped = std::mem::take(&mut self.half);
+        escaped.extend_from_slice(text.as_bytes());
+        self.half = escaped.split_off(whole_characters(&escaped));
+        let mended = mend_halves(&escaped);
+        self.push_plain(&unescape(&mended).unwrap_or_default());
     }
 
     fn push_plain(&mut self, plain: &str) {
@@ -414,6 +411,45 @@ impl Words {
         self.is_cut |= !std::mem::take(&mut self.half).is_empty();
         self.is_cut
     }
+}
+
+/// The code of the `\uXXXX` that a text begins with.
+fn code(escaped: &[u8]) -> Option<u16> {
+    let digits = escaped.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+const FIRST_HALVES: std::ops::Range<u16> = 0xd800..0xdc00;
+const SECOND_HALVES: std::ops::Range<u16> = 0xdc00..0xe000;
+const ESCAPE_BYTES: usize = 6;
+
+/// How many bytes of a text are whole characters: all of them, unless it ends in the first half of one.
+fn whole_characters(escaped: &[u8]) -> usize {
+    let at = escaped.len().saturating_sub(ESCAPE_BYTES);
+    let backslashes = escaped[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+    let is_half = backslashes % 2 == 0 && code(&escaped[at..]).is_some_and(|code| FIRST_HALVES.contains(&code));
+    if is_half { at } else { escaped.len() }
+}
+
+/// The same text with U+FFFD for each half of a character that stands alone.
+fn mend_halves(escaped: &[u8]) -> Vec<u8> {
+    let mut mended = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        mended.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let is_half =
+            |from: usize, halves: &std::ops::Range<u16>| rest.get(from..).and_then(code).is_some_and(|code| halves.contains(&code));
+        let (known, taken): (&[u8], usize) = match (is_half(0, &FIRST_HALVES), is_half(0, &SECOND_HALVES)) {
+            (true, _) if is_half(ESCAPE_BYTES, &SECOND_HALVES) => (&rest[..2 * ESCAPE_BYTES], 2 * ESCAPE_BYTES),
+            (true, _) | (_, true) => (b"\\ufffd", ESCAPE_BYTES),
+            (false, false) => (&rest[..rest.len().min(2)], rest.len().min(2)),
+        };
+        mended.extend_from_slice(known);
+        rest = &rest[taken..];
+    }
+    mended.extend_from_slice(rest);
+    mended
 }
 
 #[cfg(test)]
@@ -547,6 +583,24 @@ mod tests {
         // One that broke off.
         check(Form::Array(GeminiGenerate), &format!("[{gemini}"), r#"{"completion":"a","reasoning":null}"#);
         check(Form::Events(GeminiGenerate), &format!("data: {gemini}\r\n\r\n"), r#"{"completion":"a","reasoning":null}"#);
+    }
+
+    /// A half that nothing completes is shown as what it is, and what follows it is not lost.
+    #[test]
+    fn half_characters_do_not_swallow_what_follows() {
+        let check = |pieces: &[&str], expected: &str| {
+            let events =
+                pieces.iter().map(|piece| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{piece}\"}}}}]}}\n\n"));
+            let reply: String = events.chain(["data: [DONE]\n\n".to_owned()]).collect();
+            let expected = format!("{{\"completion\":\"{expected}\",\"reasoning\":null}}");
+            assert_eq!(heard(Form::Events(OpenaiChat), 1 << 20, reply.as_bytes(), 9), (expected, false), "{pieces:?}");
+        };
+        check(&["a", r"\ud83d", r"\ude00", "b"], "a\u{1f600}b");
+        check(&["a", r"\ud83d", "b", "c"], "a\u{fffd}bc");
+        check(&["a", r"\ud83d", r"\ud83d", r"\ude00b"], "a\u{fffd}\u{1f600}b");
+        check(&[r"a\ude00b\ud83dc", r"\u00e9"], "a\u{fffd}b\u{fffd}c\u{e9}");
+        check(&[r"a\\ud83d", "b"], r"a\\ud83db");
+        check(&["a", r"\ud83d", r"\n"], "a\u{fffd}\\n");
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Shared {
         let version = snapshot.version;
         let board = Board::new(Arc::new(snapshot), &self.registry)?;
         // Before anybody can ask for a model that has rates now.
-        self.tenants.models.apply(board.snapshot(), &self.hasher, unix_ms());
+        self.tenants.models.apply(board.snapshot(), &self.hasher, unix_ms())?;
         self.board.store(Arc::new(board));
         Ok(version)
     }
@@ -312,10 +312,12 @@ impl Gateway {
         let secret = secret_bytes(&options.secret)?;
         let server_tls = options.tls.as_ref().map(tls::server_config).transpose().map_err(StartError)?;
         let workers = if options.workers == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.workers };
-        let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers, options.durability.into())?;
+        let durability: Durability = options.durability.into();
+        let (journal, unapplied) = open_journal(&options.journal_dir, options.node, &options.cursors, workers, durability)?;
         let conversations = |folder: &Path| Responses::new(folder, &secret, Purpose::Conversations);
         let responses = options.responses_dir.as_deref().map(conversations).transpose().map_err(StartError)?;
-        let named = options.idempotency_dir.as_deref().map(|folder| Named::new(folder, &secret)).transpose().map_err(StartError)?;
+        let forced = durability == Durability::Power;
+        let named = options.idempotency_dir.as_deref().map(|folder| Named::new(folder, &secret, forced)).transpose().map_err(StartError)?;
         let (keys_changed, changes) = channel();
         let shared = Shared {
             responses,

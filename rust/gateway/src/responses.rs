@@ -7,7 +7,7 @@
 //!
 //! A file is named by a keyed hash of account and response, and holds what `sealed` says. It is written beside its place and then moved
 //! there, so that it is whole or not there; it is not forced to the disk, because a power cut that takes the last seconds' responses is
-//! worth less than a wait in every reply.
+//! worth less than a wait in every reply. The names of requests that run once are, where settlements are ([`Responses::forced`]).
 //!
 //! Every method reads or writes files: none may be called on a worker's own thread. Nothing here knows a dialect or a clock.
 
@@ -36,8 +36,14 @@ pub(crate) struct Responses {
     index: Mutex<Index>,
     /// Makes the names of files that are being written differ.
     writes: AtomicU64,
+    /// Every file is on the disk before it counts as kept.
+    is_forced: bool,
     tallies: Tallies,
 }
+
+/// A file that is there and cannot be read, or is damaged.
+#[derive(Debug)]
+pub(crate) struct Unreadable;
 
 /// What is told in the metrics.
 #[derive(Default)]
@@ -72,6 +78,7 @@ struct Index {
     files: HashMap<Name, Kept>,
     by_age: BTreeSet<(u64, Name)>,
     bytes: u64,
+    bytes_by_key: HashMap<u64, u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -86,6 +93,7 @@ impl Index {
         self.take(&name);
         self.by_age.insert((kept.kept_at_ms, name));
         self.bytes += kept.bytes;
+        *self.bytes_by_key.entry(kept.key).or_default() += kept.bytes;
         self.files.insert(name, kept);
     }
 
@@ -93,6 +101,12 @@ impl Index {
         let Some(kept) = self.files.remove(name) else { return false };
         self.by_age.remove(&(kept.kept_at_ms, *name));
         self.bytes -= kept.bytes;
+        if let Some(bytes) = self.bytes_by_key.get_mut(&kept.key) {
+            *bytes -= kept.bytes;
+            if *bytes == 0 {
+                self.bytes_by_key.remove(&kept.key);
+            }
+        }
         true
     }
 
@@ -124,7 +138,19 @@ impl Responses {
     /// When the secret is too short.
     pub(crate) fn new(folder: &Path, secret: &[u8], purpose: Purpose) -> Result<Responses, String> {
         let sealer = Sealer::new(secret, purpose)?;
-        Ok(Responses { folder: folder.to_owned(), sealer, index: Mutex::default(), writes: AtomicU64::new(0), tallies: Tallies::default() })
+        Ok(Responses {
+            folder: folder.to_owned(),
+            sealer,
+            index: Mutex::default(),
+            writes: AtomicU64::new(0),
+            is_forced: false,
+            tallies: Tallies::default(),
+        })
+    }
+
+    /// The same, forced to the disk: a power cut takes nothing that counts as kept.
+    pub(crate) fn forced(self) -> Responses {
+        Responses { is_forced: true, ..self }
     }
 
     /// Finds what an earlier process kept, and removes what it was about to write.
@@ -194,7 +220,8 @@ impl Responses {
         }
         let place = self.path(&name);
         let beside = self.folder.join(format!("{}.{}.part", hex(&name), self.writes.fetch_add(1, Relaxed)));
-        let written = self.create(&beside).and_then(|mut file| file.write_all(&sealed)).and_then(|()| fs::rename(&beside, &place));
+        let filled = self.create(&beside).and_then(|mut file| file.write_all(&sealed).and_then(|()| self.force(&file)));
+        let written = filled.and_then(|()| fs::rename(&beside, &place)).and_then(|()| self.force_folder(&self.folder));
         if let Err(error) = written {
             let _ = fs::remove_file(&beside);
             return Err(error);
@@ -214,10 +241,20 @@ impl Responses {
         match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+                self.folder.parent().map_or(Ok(()), |above| self.force_folder(above))?;
                 open()
             }
             opened => opened,
         }
+    }
+
+    fn force(&self, file: &File) -> io::Result<()> {
+        if self.is_forced { file.sync_all() } else { Ok(()) }
+    }
+
+    /// A file's name is its folder's.
+    fn force_folder(&self, folder: &Path) -> io::Result<()> {
+        if self.is_forced { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 
     /// What was kept under an account and an id, unless it is too old or damaged; `read` takes what it wants of it.
@@ -229,19 +266,31 @@ impl Responses {
         now_ms: u64,
         read: impl FnOnce(Head, &Response<'_>) -> T,
     ) -> Option<T> {
+        self.look(account, id, bounds, now_ms, read).unwrap_or(None)
+    }
+
+    /// The same, for whom it matters whether there is nothing or nothing that can be read.
+    pub(crate) fn look<T>(
+        &self,
+        account: u64,
+        id: &str,
+        bounds: Bounds,
+        now_ms: u64,
+        read: impl FnOnce(Head, &Response<'_>) -> T,
+    ) -> Result<Option<T>, Unreadable> {
         let name = self.sealer.name(account, id);
         let mut file = match fs::read(self.path(&name)) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(_) => return self.unreadable(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Err(self.unreadable()),
         };
-        let Some((head, response)) = self.sealer.open(&name, &mut file) else { return self.unreadable() };
-        (!bounds.is_over(head.kept_at_ms, now_ms)).then(|| read(head, &response))
+        let (head, response) = self.sealer.open(&name, &mut file).ok_or_else(|| self.unreadable())?;
+        Ok((!bounds.is_over(head.kept_at_ms, now_ms)).then(|| read(head, &response)))
     }
 
-    fn unreadable<T>(&self) -> Option<T> {
+    fn unreadable(&self) -> Unreadable {
         self.tallies.unreadable.fetch_add(1, Relaxed);
-        None
+        Unreadable
     }
 
     /// Deletes a response.
@@ -274,6 +323,11 @@ impl Responses {
     pub(crate) fn size(&self) -> (u64, u64) {
         let index = self.index.lock();
         (index.files.len() as u64, index.bytes)
+    }
+
+    /// What those of a key take of the disk.
+    pub(crate) fn bytes_of(&self, key: u64) -> u64 {
+        self.index.lock().bytes_by_key.get(&key).copied().unwrap_or(0)
     }
 
     pub(crate) fn tallies(&self) -> &Tallies {

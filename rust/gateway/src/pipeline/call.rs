@@ -42,7 +42,7 @@ use fairlead_ledger::reserve;
 use fairlead_ledger::settle::{Bill, Seen, bill};
 use fairlead_ledger::{Api, Flags, Outcome, Particulars, Scopes, Settle, Timings};
 use fairlead_router::names::Arm;
-use fairlead_snapshot::{Endpoint, Model, Principal, Provider, Snapshot};
+use fairlead_snapshot::{Endpoint, Model, Preset, Principal, Provider, Snapshot};
 use http::HeaderValue;
 use learning::Learning;
 use progress::{Due, Noted};
@@ -240,7 +240,7 @@ impl Call {
             choice,
             generation,
             arm: journey.arm,
-            presets: presets(journey),
+            presets: (!journey.presets.is_empty()).then(|| Box::new(presets(journey.board().snapshot(), &journey.presets))),
             shadow_of: journey.shadow_of,
             started_at_ms: generation.unix_ms(),
             scopes: scopes(principal, journey.end_user(), journey.rated_model()),
@@ -613,15 +613,10 @@ impl Call {
     }
 }
 
-/// The names and versions of the presets that a request named.
-fn presets(journey: &Journey) -> Option<Box<(String, String)>> {
-    if journey.presets.is_empty() {
-        return None;
-    }
-    let named = || journey.presets.iter().map(|position| &journey.board().snapshot().presets[*position]);
-    let names: Vec<&str> = named().map(|preset| preset.name.as_str()).collect();
-    let versions: Vec<&str> = named().map(|preset| preset.version.as_str()).collect();
-    Some(Box::new((names.join(","), versions.join(","))))
+/// The names and versions of these presets, as the record has them.
+fn presets(snapshot: &Snapshot, named: &[usize]) -> (String, String) {
+    let all = |text: fn(&Preset) -> &str| named.iter().map(|position| text(&snapshot.presets[*position])).collect::<Vec<_>>().join(",");
+    (all(|preset| &preset.name), all(|preset| &preset.version))
 }
 
 /// What the record tells of the request beside the client's own words.

@@ -1,5 +1,5 @@
-//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `waiting` (`queued`, where there is a
-//! line), `prepare`, `call` (reserve and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
+//! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `passage` (the caller's rates),
+//! `waiting` (`queued`, where there is a line), `prepare`, `call` (reserve and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
 //! `stateful` and `kept` are for replies that are kept, `repeat` for those that are given again.
 
 mod admit;

@@ -239,12 +239,14 @@ impl Journey {
 
     /// The attempt in place of one that was never sent.
     pub(crate) fn instead(&mut self, now_ms: u64) -> Option<Leg> {
+        self.stayed();
         let attempt = self.run.instead(&self.board, &self.plan, &self.need, now_ms)?;
         self.leg(attempt, now_ms)
     }
 
     /// The attempt that follows one that failed so.
     pub(crate) fn next(&mut self, failed: Class, now_ms: u64) -> Option<Leg> {
+        self.went_on();
         let attempt = self.run.next(&self.board, &self.plan, &self.need, failed, now_ms)?;
         self.leg(attempt, now_ms)
     }
@@ -256,12 +258,14 @@ impl Journey {
 
     /// The attempt beside the current one.
     pub(crate) fn beside(&mut self, now_ms: u64) -> Option<Leg> {
+        self.went_on();
         let attempt = self.run.beside(&self.board, &self.plan, &self.need, now_ms)?;
         self.leg(attempt, now_ms)
     }
 
     /// The attempt beside the current one is over.
     pub(crate) fn rejoin(&mut self) {
+        self.stayed();
         self.run.rejoin();
     }
 

@@ -34,7 +34,7 @@ use fairlead_formats::request::Purpose;
 use fairlead_ir::{ErrorKind, GenerationId, Manner};
 use fairlead_snapshot::{Principal, Snapshot};
 use http::{HeaderMap, HeaderValue, Response};
-use recorder::{Claim, Shelving};
+use recorder::{Claim, Claimed, Shelving};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
@@ -158,19 +158,26 @@ impl Looking<'_> {
         };
         let (shared, asks) = (worker.shared.clone(), self.asks);
         let text = String::from_utf8_lossy(&generation.text()).into_owned();
+        // What is claimed is handed on as what lets go of it: a client that leaves meanwhile drops this future, and never gets to see it.
         let found = spawn_blocking(move || {
             let Some(named) = &shared.repeats.named else { return Err(no_names("it has no folder for them")) };
-            let found = named.find(&key, bounds, unix_ms());
-            if found == Found::Nothing {
-                named.claim(&key, asks, &text, bounds, unix_ms()).map_err(|error| no_names(&error.to_string()))?;
+            match named.find(&key, bounds, unix_ms()) {
+                Found::Nothing => {}
+                found => return Ok(Err((found, lead))),
             }
-            Ok(found)
+            let claimed = Claimed::new(shared.clone(), key, asks, bounds, lead);
+            named.claim(&key, asks, &text, bounds, unix_ms()).map_err(|error| no_names(&error.to_string()))?;
+            Ok(Ok(claimed))
         });
-        match found.await.map_err(undone)?? {
-            Found::Nothing => Ok(Ok(Claim::new(worker.shared.clone(), key, asks, bounds, lead))),
+        let (found, lead) = match found.await.map_err(undone)?? {
+            Ok(claimed) => return Ok(Ok(Claim::new(claimed))),
+            Err(found) => found,
+        };
+        match found {
             Found::Claimed { asks, generation } if asks != self.asks => Err(another_request(Some(generation))),
             Found::Kept { asks, copy } if asks != self.asks => Err(another_request(Some(copy.facts.generation))),
             Found::Claimed { generation, .. } => Err(not_again(generation)),
+            Found::Nothing | Found::Unreadable => Err(no_names("what came of it before cannot be read")),
             Found::Kept { copy, .. } => {
                 let copy = Arc::new(copy);
                 lead.land(copy.clone());
@@ -223,7 +230,7 @@ impl Looking<'_> {
         let Asking { worker, snapshot, principal, head, ask, generation, began, .. } = *self.asking;
         if !worker.shared.can_record() {
             let message = "the usage journal cannot be written, so that nothing can be answered; see the server's log";
-            return Err(Failure::new(ErrorKind::StoreUnavailable, message));
+            return Err(Failure::store(message));
         }
         let visit = self.asking.admit(intake)?;
         let end_user = visit.as_ref().map_or(0, |visit| visit.end_user);
@@ -246,10 +253,9 @@ impl Looking<'_> {
         let hit = Hit { worker, snapshot, principal, head, ask, presets: self.presets, end_user, generation, began, copy: &cached.copy };
         let (durable, own_us) = settle_hit(&hit, intake)?;
         if let Some(durable) = durable {
-            durable.await.map_err(|error| {
-                let message = format!("whether the usage journal has kept this call is not certain: {error}");
-                Failure::new(ErrorKind::StoreUnavailable, message)
-            })?;
+            durable
+                .await
+                .map_err(|error| Failure::store(format!("whether the usage journal has kept this call is not certain: {error}")))?;
         }
         Ok(played::hit(cached, generation, body, own_us))
     }
@@ -309,5 +315,5 @@ fn named_failure(status: u16, code: &str, message: String) -> Failure {
 fn no_names(why: &str) -> Failure {
     let message =
         format!("this gateway cannot promise now that a request with an Idempotency-Key runs once ({why}); send it later, or without");
-    Failure::new(ErrorKind::StoreUnavailable, message)
+    Failure::store(message)
 }

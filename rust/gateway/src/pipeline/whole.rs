@@ -26,6 +26,7 @@ use fairlead_router::health::{LONGEST_HINT_MS, hinted_ms};
 use fairlead_snapshot::Snapshot;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -178,9 +179,8 @@ async fn run(call: &mut Call, attempting: Attempting, way: Way, headers: &mut He
     let until = total_deadline(call);
     let held_bytes = &call.presence().held_bytes;
     let content_idle = Duration::from_millis(call.snapshot.settings.timeouts.content_idle_ms);
-    let body = read(&mut exchange, most_bytes, until, content_idle, |piece| {
+    let body = read(&mut exchange, most_bytes, until, content_idle, held_bytes, |piece| {
         in_pieces = true;
-        held_bytes.set(held_bytes.get() + piece.len());
         if valid.is_ok() {
             valid = scan.feed(piece)
         }
@@ -339,7 +339,8 @@ pub(crate) fn total_deadline(call: &Call) -> Instant {
     call.began() + Duration::from_millis(call.snapshot.settings.timeouts.total_ms)
 }
 
-/// Reads a reply's body as one piece. `watch` sees every slice as it comes, and nothing of a body that comes in one.
+/// Reads a reply's body as one piece. `held_bytes` counts what has come; `watch` sees every slice once there is a second, and nothing of a body
+/// that comes in one.
 ///
 /// White space keeps the connection alive while the provider works, and is as good as silence for `content_idle`.
 async fn read(
@@ -347,6 +348,7 @@ async fn read(
     most_bytes: u64,
     until: Instant,
     content_idle: Duration,
+    held_bytes: &Cell<usize>,
     mut watch: impl FnMut(&[u8]),
 ) -> Result<Bytes, ExchangeError> {
     let mut content_at = exchange.head_at;
@@ -369,6 +371,7 @@ async fn read(
         if (first.len().max(whole.len()) + piece.len()) as u64 > most_bytes {
             return Err(ExchangeError::TooLarge);
         }
+        held_bytes.set(held_bytes.get() + piece.len());
         if !piece.trim_ascii_start().is_empty() {
             content_at = exchange.read_at;
         }
@@ -439,9 +442,8 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(10);
 /// Reads what a provider says to a status that is no success.
 pub(crate) async fn read_refusal(mut exchange: Exchange, until: Instant, worker: Rc<Worker>, snapshot: Arc<Snapshot>) -> Refusal {
     let status = exchange.status();
-    let body = read(&mut exchange, error::MAX_READ_BYTES as u64, until.min(Instant::now() + REFUSAL_WAIT), REFUSAL_WAIT, |_| ())
-        .await
-        .unwrap_or_default();
+    let (until, nobodys) = (until.min(Instant::now() + REFUSAL_WAIT), Cell::new(0));
+    let body = read(&mut exchange, error::MAX_READ_BYTES as u64, until, REFUSAL_WAIT, &nobodys, |_| ()).await.unwrap_or_default();
     // AWS names the class of an error in a header.
     let mut error = match exchange.header("x-amzn-errortype").map(String::from_utf8_lossy) {
         Some(class) => error::read_response_of_class(status, Some(&class), &body),

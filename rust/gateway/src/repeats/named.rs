@@ -7,7 +7,7 @@
 //! As there: every method reads or writes files, and none may be called on a worker's own thread.
 
 use super::{Copy, Digest, Facts, Key};
-use crate::responses::{Bounds, Head, Purpose, Response, Responses};
+use crate::responses::{Bounds, Head, Purpose, Response, Responses, Unreadable};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -21,6 +21,8 @@ pub(crate) struct Named(Responses);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
+    /// There is a file, and what it says is not known. The request may have run.
+    Unreadable,
     /// The generation that it stands for.
     Claimed {
         asks: Digest,
@@ -42,12 +44,13 @@ struct Label {
 }
 
 impl Named {
-    /// Those in `folder`, sealed under the server secret.
+    /// Those in `folder`, sealed under the server secret; `forced` to the disk where a power cut must not take any.
     ///
     /// # Errors
     /// When the secret is too short.
-    pub(crate) fn new(folder: &Path, secret: &[u8]) -> Result<Named, String> {
-        Responses::new(folder, secret, Purpose::Repeats).map(Named)
+    pub(crate) fn new(folder: &Path, secret: &[u8], forced: bool) -> Result<Named, String> {
+        let files = Responses::new(folder, secret, Purpose::Repeats)?;
+        Ok(Named(if forced { files.forced() } else { files }))
     }
 
     /// Finds what an earlier process kept.
@@ -57,23 +60,26 @@ impl Named {
 
     /// What a name stands for.
     pub(crate) fn find(&self, key: &Key, bounds: Bounds, now_ms: u64) -> Found {
-        let read = |_: Head, response: &Response<'_>| {
-            let Label { asks, generation, facts } = serde_json::from_slice(response.input).ok()?;
-            Some(match facts {
-                Some(facts) => Found::Kept { asks, copy: Copy { facts, body: Bytes::copy_from_slice(response.reply) } },
-                None => Found::Claimed { asks, generation },
-            })
+        let read = |_: Head, response: &Response<'_>| match serde_json::from_slice(response.input) {
+            Ok(Label { asks, generation: _, facts: Some(facts) }) => {
+                Found::Kept { asks, copy: Copy { facts, body: Bytes::copy_from_slice(response.reply) } }
+            }
+            Ok(Label { asks, generation, facts: None }) => Found::Claimed { asks, generation },
+            Err(_) => Found::Unreadable,
         };
-        self.0.find(key.scope.key, &id(key), bounds, now_ms, read).flatten().unwrap_or(Found::Nothing)
+        match self.0.look(key.scope.key, &id(key), bounds, now_ms, read) {
+            Ok(found) => found.unwrap_or(Found::Nothing),
+            Err(Unreadable) => Found::Unreadable,
+        }
     }
 
-    /// Says that a request goes out under this name.
+    /// Says that a request goes out under this name. A key has as much room as it leaves: then none can take all of it.
     ///
     /// # Errors
     /// When there is no room for it, or the file cannot be written.
     pub(crate) fn claim(&self, key: &Key, asks: Digest, generation: &str, bounds: Bounds, now_ms: u64) -> io::Result<()> {
-        if self.0.size().1 >= bounds.most_bytes {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be"));
+        if self.0.bytes_of(key.scope.key) >= bounds.most_bytes.saturating_sub(self.0.size().1) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be, of this API key or of all"));
         }
         self.write(key, &Label { asks, generation: generation.to_owned(), facts: None }, b"", now_ms)
     }
@@ -139,7 +145,7 @@ mod tests {
         }
 
         fn open(&self) -> Named {
-            let named = Named::new(&self.0, &[7; 32]).unwrap();
+            let named = Named::new(&self.0, &[7; 32], false).unwrap();
             named.look_through().unwrap();
             named
         }
@@ -176,15 +182,48 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_is_not_nothing() {
+        let folder = Folder::new("unreadable");
+        let (named, name) = (folder.open(), key(1, 2, 3));
+        named.claim(&name, [4; 32], "gen-1", BOUNDS, 0).unwrap();
+        let [file] = fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>().try_into().unwrap();
+        let whole = fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        for content in [&damaged, &[][..], &whole[..whole.len() - 1]] {
+            fs::write(&file, content).unwrap();
+            assert_eq!(named.find(&name, BOUNDS, 1), Found::Unreadable, "{} bytes", content.len());
+        }
+        fs::write(&file, &whole).unwrap();
+        assert!(matches!(named.find(&name, BOUNDS, 1), Found::Claimed { .. }));
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(named.find(&name, BOUNDS, 1), Found::Unreadable, "it is no file");
+        // What is sealed is not what this version writes.
+        fs::remove_dir(&file).unwrap();
+        let other = Response { input: b"{}", reply: b"" };
+        named.0.keep(2, &id(&name), Head { key: 2, kept_at_ms: 0 }, &other, Bounds::NONE).unwrap();
+        assert_eq!(named.find(&name, BOUNDS, 1), Found::Unreadable, "another label");
+    }
+
+    #[test]
     fn nothing_is_let_go_of_for_want_of_room() {
         let folder = Folder::new("room");
         let named = folder.open();
-        let bounds = Bounds { most_bytes: 8_192, ..BOUNDS };
+        let bounds = Bounds { most_bytes: 16_384, ..BOUNDS };
         named.claim(&key(1, 1, 1), [0; 32], "gen-1", bounds, 0).unwrap();
-        assert!(named.keep(&key(1, 1, 1), [0; 32], &copy(&"a".repeat(9_000)), bounds, 0).is_err());
+        assert!(named.keep(&key(1, 1, 1), [0; 32], &copy(&"a".repeat(17_000)), bounds, 0).is_err());
         assert!(matches!(named.find(&key(1, 1, 1), bounds, 0), Found::Claimed { .. }));
         named.claim(&key(1, 1, 2), [0; 32], "gen-2", bounds, 0).unwrap();
-        assert!(named.claim(&key(1, 1, 3), [0; 32], "gen-3", bounds, 0).is_err());
+        assert!(named.claim(&key(1, 1, 3), [0; 32], "gen-3", bounds, 0).is_err(), "it has as much as it leaves");
+        // Another key has room, and what goes makes room; also after a restart.
+        named.claim(&key(1, 2, 3), [0; 32], "gen-3", bounds, 0).unwrap();
+        named.release(&key(1, 1, 2));
+        for named in [&named, &folder.open()] {
+            assert!(named.claim(&key(1, 2, 4), [0; 32], "gen-4", bounds, 0).is_ok());
+            named.release(&key(1, 2, 4));
+            assert_eq!((named.0.bytes_of(1), named.0.bytes_of(2)), (4_096, 4_096));
+        }
         named.sweep(bounds, None, 999);
         assert_eq!(named.size().0, 2);
         named.sweep(bounds, Some(&HashSet::from([9])), 999);

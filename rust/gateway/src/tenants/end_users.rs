@@ -12,11 +12,11 @@ use fairlead_snapshot::KeyHasher;
 use fairlead_snapshot::wire::{EndUserSpending, Spending};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Between two looks at who may be forgotten, where there is no room.
-const SWEEP_MS: u64 = 10_000;
+/// How many are looked at, whether they may be forgotten, for each that comes while there is not much room: a request must not pay for all.
+const LOOKED_AT: usize = 64;
 
 /// The end users of one owner.
 pub(crate) struct EndUsers {
@@ -26,10 +26,19 @@ pub(crate) struct EndUsers {
 
 struct State {
     limits: Limits,
+    /// Which limits these are: who has others gets them with the next request.
+    version: u64,
     /// A request has to name one.
     is_required: bool,
-    users: HashMap<u64, Arc<Tenant>, RandomState>,
-    swept_at_ms: u64,
+    users: HashMap<u64, User, RandomState>,
+    /// All of them, in the order in which they are looked at.
+    turns: VecDeque<u64>,
+}
+
+struct User {
+    tenant: Arc<Tenant>,
+    /// Of the limits that it has.
+    version: u64,
 }
 
 /// Why a request is not anybody's.
@@ -43,20 +52,21 @@ pub(crate) enum Stranger {
 
 impl EndUsers {
     pub(super) fn new(owner: (Kind, u64)) -> EndUsers {
-        let state = State { limits: Limits::default(), is_required: false, users: HashMap::default(), swept_at_ms: 0 };
+        let (users, turns) = (HashMap::default(), VecDeque::new());
+        let state = State { limits: Limits::default(), version: 0, is_required: false, users, turns };
         EndUsers { owner, state: Mutex::new(state) }
     }
 
-    /// Other limits for all of them from now on.
-    pub(super) fn change(&self, limits: Limits, is_required: bool, now_ns: u64) {
+    /// Other limits for all of them, from their next request on.
+    pub(super) fn change(&self, limits: Limits, is_required: bool) {
         let mut state = self.state.lock();
-        state.users.values().for_each(|user| user.change(&limits, now_ns));
+        state.version += 1;
         (state.limits, state.is_required) = (limits, is_required);
     }
 
     /// All who are remembered.
     pub(super) fn all(&self) -> Vec<Arc<Tenant>> {
-        self.state.lock().users.values().cloned().collect()
+        self.state.lock().users.values().map(|user| user.tenant.clone()).collect()
     }
 
     /// The end user that a request names. `None`: it names none, and need not.
@@ -66,44 +76,57 @@ impl EndUsers {
         };
         let (kind, owner) = self.owner;
         let id = short_id(known.hasher, &[b"end user", kind.name().as_bytes(), &owner.to_le_bytes(), name.as_bytes()]);
-        let mut state = self.state.lock();
-        if let Some(user) = state.users.get(&id) {
-            return Ok(Some(user.clone()));
+        let (mut guard, now_ns) = (self.state.lock(), now_ms.saturating_mul(1_000_000));
+        let state = &mut *guard;
+        if let Some(user) = state.users.get_mut(&id) {
+            if std::mem::replace(&mut user.version, state.version) != state.version {
+                user.tenant.change(&state.limits, now_ns);
+            }
+            return Ok(Some(user.tenant.clone()));
         }
-        if state.users.len() >= most {
-            state.sweep(now_ms);
+        if state.users.len() >= most / 2 {
+            state.forget_some(now_ms);
             if state.users.len() >= most {
                 return Err(Stranger::TooMany);
             }
         }
         let user = Arc::new(Tenant::new(Kind::EndUser, id));
-        user.change(&state.limits, now_ms.saturating_mul(1_000_000));
+        user.change(&state.limits, now_ns);
         if let Some(before) = known.before.lock().remove(&id) {
             user.scope.books().resume(before.spent);
             user.resume(before.recent, before.at_ms.saturating_mul(1_000_000));
         }
-        state.users.insert(id, user.clone());
+        state.users.insert(id, User { tenant: user.clone(), version: state.version });
+        state.turns.push_back(id);
         Ok(Some(user))
     }
 }
 
 impl State {
-    /// Forgets those of whom nothing is left to remember.
-    fn sweep(&mut self, now_ms: u64) {
-        if now_ms.abs_diff(self.swept_at_ms) < SWEEP_MS {
-            return;
-        }
-        self.swept_at_ms = now_ms;
+    /// Looks at those who were longest not looked at, and forgets those of whom nothing is left to remember.
+    fn forget_some(&mut self, now_ms: u64) {
         let intervals: Vec<Interval> = self.limits.allowance.budgets.iter().map(|budget| budget.interval).collect();
-        self.users.retain(|_, user| {
-            let is_idle = {
-                let books = user.scope.books();
-                let spent = |interval: &Interval| books.spent().within(*interval, now_ms) > NanoUsd(0);
-                books.reserved() == NanoUsd(0) && !intervals.iter().any(spent)
-            };
-            // Whoever else has it is a request of its.
-            Arc::strong_count(user) > 1 || !is_idle || !user.gate.rates().is_untouched(now_ms.saturating_mul(1_000_000))
-        });
+        for _ in 0..LOOKED_AT.min(self.turns.len()) {
+            let Some(id) = self.turns.pop_front() else { return };
+            if self.users.get(&id).is_some_and(|user| user.tenant.is_remembered_for(&intervals, now_ms)) {
+                self.turns.push_back(id);
+            } else {
+                self.users.remove(&id);
+            }
+        }
+    }
+}
+
+impl Tenant {
+    /// Whether there is anything to remember of an end user: a request, money, or rates that were taken.
+    fn is_remembered_for(self: &Arc<Self>, intervals: &[Interval], now_ms: u64) -> bool {
+        let is_idle = || {
+            let books = self.scope.books();
+            let spent = |interval: &Interval| books.spent().within(*interval, now_ms) > NanoUsd(0);
+            books.reserved() == NanoUsd(0) && !intervals.iter().any(spent)
+        };
+        // Whoever else has it is a request of its.
+        Arc::strong_count(self) > 1 || !is_idle() || !self.gate.rates().is_untouched(now_ms.saturating_mul(1_000_000))
     }
 }
 

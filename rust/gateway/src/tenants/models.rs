@@ -3,9 +3,9 @@
 
 use fairlead_journal::{Recent, Unapplied};
 use fairlead_ledger::Scopes;
-use fairlead_limits::{Full, Gate, Rate, RateLimits, Taken, Wanted};
+use fairlead_limits::{Full, Gate, RateLimits, Taken, Wanted};
 use fairlead_snapshot::wire::ModelRecent;
-use fairlead_snapshot::{KeyHasher, Snapshot};
+use fairlead_snapshot::{KeyHasher, ModelRates, Snapshot, SnapshotError};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,23 +32,31 @@ impl Models {
     }
 
     /// The rates of another configuration. What was taken stays taken.
-    pub(crate) fn apply(&self, snapshot: &Snapshot, hasher: &KeyHasher, now_ms: u64) {
+    ///
+    /// # Errors
+    /// A rate is none; nothing is changed then.
+    pub(crate) fn apply(&self, snapshot: &Snapshot, hasher: &KeyHasher, now_ms: u64) -> Result<(), SnapshotError> {
         let now_ns = now_ms.saturating_mul(1_000_000);
+        let rated = snapshot.models.iter().filter_map(|model| Some((&model.id, model.rates.as_deref()?)));
+        let read = |(id, said): (&Arc<str>, &ModelRates)| {
+            let limits = super::rates(|name| format!("models.{id}.{name}"), said.rpm, said.tpm, said.max_concurrency)?;
+            Ok((id.clone(), limits))
+        };
+        let limits: Vec<(Arc<str>, RateLimits)> = rated.map(read).collect::<Result<_, _>>()?;
         let mut known = self.0.lock();
         // One that is in use is come back to when its rates are.
         known.retain(|name, gate| Arc::strong_count(gate) > 1 || snapshot.model(name).is_some_and(|model| model.rates.is_some()));
         for (_, gate) in known.iter().filter(|(name, _)| snapshot.model(name).is_none_or(|model| model.rates.is_none())) {
             gate.gate.rates().limit(&RateLimits::default(), now_ns);
         }
-        for (model, rates) in snapshot.models.iter().filter_map(|model| Some((model, model.rates.as_deref()?))) {
-            let rate = |units: Option<u64>| units.and_then(|units| Rate::per_minute(units).ok());
-            let limits = RateLimits { requests: rate(rates.rpm), tokens: rate(rates.tpm), places: rates.max_concurrency };
-            let gate = known.entry(model.id.clone()).or_insert_with(|| {
-                let id = super::short_id(hasher, &[b"model", model.id.as_bytes()]);
-                Arc::new(ModelGate { name: model.id.clone(), id, gate: Gate::default() })
+        for (name, limits) in limits {
+            let gate = known.entry(name.clone()).or_insert_with(|| {
+                let id = super::short_id(hasher, &[b"model", name.as_bytes()]);
+                Arc::new(ModelGate { name, id, gate: Gate::default() })
             });
             gate.gate.rates().limit(&limits, now_ns);
         }
+        Ok(())
     }
 
     /// What was taken in the minute before this start, by the database and by the journal.

@@ -7,7 +7,7 @@ use crate::pipeline::intake::Intake;
 use crate::repeats::Copy;
 use crate::routes::Ask;
 use crate::worker::Worker;
-use fairlead_ir::{ErrorKind, GenerationId, NanoUsd, Usage};
+use fairlead_ir::{GenerationId, NanoUsd, Usage};
 use fairlead_journal::{Durable, ReserveRef};
 use fairlead_ledger::{CacheHit, Flags, Outcome, Settle, Timings};
 use fairlead_snapshot::{Principal, Snapshot};
@@ -34,17 +34,13 @@ pub(in crate::pipeline) struct Hit<'a> {
 /// # Errors
 /// When the journal cannot take them.
 pub(in crate::pipeline) fn settle(hit: &Hit<'_>, intake: &mut Intake) -> Result<(Option<Durable>, u64), Failure> {
-    let Hit { worker, snapshot, principal, head, ask, presets, end_user, generation, began, copy } = *hit;
+    let Hit { worker, snapshot, principal, head, ask, presets: named, end_user, generation, began, copy } = *hit;
     let (now, waited) = (Instant::now(), intake.waited);
     let (started_at_ms, scopes) = (generation.unix_ms(), scopes(principal, end_user, 0));
     let total_us = now.saturating_duration_since(began).as_micros() as u64;
     let own_us = total_us.saturating_sub(waited.as_micros() as u64);
     let client = Client::new(head, intake);
-    let named = |text: fn(&fairlead_snapshot::Preset) -> &str| {
-        let all: Vec<&str> = presets.iter().map(|position| text(&snapshot.presets[*position])).collect();
-        all.join(",")
-    };
-    let (preset, preset_version) = (named(|preset| &preset.name), named(|preset| &preset.version));
+    let (preset, preset_version) = super::presets(snapshot, named);
     let record = Settle {
         generation,
         started_at_ms,
@@ -98,7 +94,7 @@ pub(in crate::pipeline) fn settle(hit: &Hit<'_>, intake: &mut Intake) -> Result<
     let written = journal.reserve(&reservation).and_then(|()| journal.settle(&record));
     written.map_err(|error| {
         worker.counters.journal_failures.add(1);
-        Failure::new(ErrorKind::StoreUnavailable, format!("the usage journal could not record this call: {error}"))
+        Failure::store(format!("the usage journal could not record this call: {error}"))
     })?;
     worker.counters.settled(&record);
     Ok((journal.durable(), own_us))

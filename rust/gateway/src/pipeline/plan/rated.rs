@@ -14,6 +14,8 @@ pub(super) struct Rated {
     wanted: Wanted,
     /// The model whose rates it has been let in by.
     at: usize,
+    /// The model of the leg that was handed out last: it is `at` once the request goes on there.
+    towards: usize,
 }
 
 impl Journey {
@@ -31,7 +33,21 @@ impl Journey {
 
     /// It has been let in by this model's rates, and takes as much of every other one that it comes to.
     pub(crate) fn enter_model(&mut self, models: &Arc<Models>, wanted: Wanted, at: usize) {
-        self.rated = Some(Box::new(Rated { models: models.clone(), wanted, at }));
+        self.rated = Some(Box::new(Rated { models: models.clone(), wanted, at, towards: at }));
+    }
+
+    /// The leg that was handed out last was gone on with, and what it took of its model is what the request has.
+    pub(super) fn went_on(&mut self) {
+        if let Some(rated) = self.rated.as_deref_mut() {
+            rated.at = rated.towards;
+        }
+    }
+
+    /// It was not: what it took of its model went with it.
+    pub(super) fn stayed(&mut self) {
+        if let Some(rated) = self.rated.as_deref_mut() {
+            rated.towards = rated.at;
+        }
     }
 
     fn first_model_index(&self) -> Option<usize> {
@@ -55,7 +71,7 @@ impl Journey {
             match self.gate_of(&rated.models, model).map(|gate| Admission::take(gate, wanted, unix_ms())).transpose() {
                 Ok(admission) => {
                     if let Some(rated) = self.rated.as_deref_mut() {
-                        rated.at = model;
+                        rated.towards = model;
                     }
                     return Some(self.leg_of(attempt, Some(admission)));
                 }

@@ -11,7 +11,7 @@ use crate::repeats::{COPY_BYTES_MAX, Copy, Digest, Facts, Key, Lead};
 use crate::responses::Bounds;
 use crate::worker::{Shared, Worker, unix_ms};
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -33,6 +33,8 @@ pub(in crate::pipeline) struct Recorder {
     shelving: Option<Shelving>,
     claim: Option<Claim>,
     headers: Vec<(String, String)>,
+    /// Its client has left, and what is left of its time is running.
+    is_unheard: bool,
 }
 
 /// Where it is kept in the cache.
@@ -46,24 +48,29 @@ pub(super) struct Shelving {
 }
 
 /// The name that it is kept under.
-pub(super) struct Claim(Option<Claimed>);
+pub(super) struct Claim {
+    claimed: Claimed,
+    /// Told of the call, once there is one.
+    ended: Option<Rc<Ended>>,
+}
 
-struct Claimed {
+/// A name that is taken, on whatever thread. Dropped, it is free again.
+pub(super) struct Claimed(Option<Taken>);
+
+struct Taken {
     shared: Arc<Shared>,
     key: Key,
     asks: Digest,
     bounds: Bounds,
     /// Who waits for it, until the file says what became of it.
     lead: Lead,
-    /// Told of the call, once there is one.
-    ended: Option<Rc<Ended>>,
 }
 
 impl Recorder {
     pub(super) fn new(worker: Rc<Worker>, key: u64, streamed: bool, claim: Option<Claim>, shelving: Option<Shelving>) -> Recorder {
         let ended = Rc::<Ended>::default();
         let claim = claim.map(|claim| claim.told_by(&ended));
-        Recorder { worker, key, streamed, ended, shelving, claim, headers: Vec::new() }
+        Recorder { worker, key, streamed, ended, shelving, claim, headers: Vec::new(), is_unheard: false }
     }
 
     /// Where the call tells how it ended.
@@ -89,6 +96,10 @@ impl Recorder {
         self.headers = played::kept(response.headers());
         if let Some(shelving) = &self.shelving {
             played::mark_miss(response.headers_mut(), shelving.ttl_seconds);
+        }
+        // A settlement that went well and is not certainly on the disk is told as a failure: that is no reply to give again.
+        if response.status() != StatusCode::OK {
+            return Ok(response);
         }
         if let ReplyBody::Whole { first, more, .. } = response.body() {
             let pieces: Vec<Bytes> = std::iter::once(first).chain(more.as_slice()).cloned().collect();
@@ -124,9 +135,11 @@ impl Recorder {
         }
     }
 
-    /// Whether the work goes on without its client, and its place among such work.
-    fn outliving(&self) -> Option<UnheardPlace> {
-        self.claim.as_ref().filter(|_| !self.worker.shared.stopping()).and_then(|_| UnheardPlace::take(self.key))
+    /// Whether the work goes on without its client, and its place among such work. Once only: it ends with its time.
+    fn outliving(&mut self) -> Option<UnheardPlace> {
+        let may = self.claim.is_some() && !self.is_unheard && !self.worker.shared.stopping();
+        self.is_unheard = true;
+        may.then(|| UnheardPlace::take(self.key)).flatten()
     }
 }
 
@@ -162,7 +175,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let (Some(calling), Some(recorder)) = (self.calling.take(), self.recorder.take()) else { return };
+        let (Some(calling), Some(mut recorder)) = (self.calling.take(), self.recorder.take()) else { return };
         let Some(place) = recorder.outliving() else {
             // In this order: the call tells how it ended.
             drop(calling);
@@ -230,7 +243,7 @@ impl Drop for Recorded {
             spawn_local(keeping);
             return;
         }
-        let Some(recorder) = self.recorder.take() else { return };
+        let Some(mut recorder) = self.recorder.take() else { return };
         let Some(place) = recorder.outliving() else {
             // In this order: the call tells how it ended.
             drop(body);
@@ -256,20 +269,18 @@ impl Shelving {
 }
 
 impl Claim {
-    pub(super) fn new(shared: Arc<Shared>, key: Key, asks: Digest, bounds: Bounds, lead: Lead) -> Claim {
-        Claim(Some(Claimed { shared, key, asks, bounds, lead, ended: None }))
+    pub(super) fn new(claimed: Claimed) -> Claim {
+        Claim { claimed, ended: None }
     }
 
     fn told_by(mut self, ended: &Rc<Ended>) -> Claim {
-        if let Some(claimed) = &mut self.0 {
-            claimed.ended = Some(ended.clone());
-        }
+        self.ended = Some(ended.clone());
         self
     }
 
     /// Puts the reply in the claim's place. Should that fail the claim stays, so that nothing runs twice.
     pub(super) async fn keep(mut self, copy: Arc<Copy>) {
-        let Some(Claimed { shared, key, asks, bounds, lead, .. }) = self.0.take() else { return };
+        let Some(Taken { shared, key, asks, bounds, lead }) = self.claimed.0.take() else { return };
         let work = move || {
             if let Some(named) = &shared.repeats.named {
                 // The store tells of its failures itself.
@@ -284,10 +295,21 @@ impl Claim {
 impl Drop for Claim {
     /// There is no reply to keep. The name is free again, unless somebody has paid for what came of it.
     fn drop(&mut self) {
-        let Some(Claimed { shared, key, lead, ended, .. }) = self.0.take() else { return };
-        if ended.is_some_and(|ended| !ended.was_free()) {
-            return drop(lead);
+        if self.ended.as_ref().is_some_and(|ended| !ended.was_free()) {
+            self.claimed.0 = None;
         }
+    }
+}
+
+impl Claimed {
+    pub(super) fn new(shared: Arc<Shared>, key: Key, asks: Digest, bounds: Bounds, lead: Lead) -> Claimed {
+        Claimed(Some(Taken { shared, key, asks, bounds, lead }))
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let Some(Taken { shared, key, lead, .. }) = self.0.take() else { return };
         let stopping = shared.stopping();
         let release = move || {
             if let Some(named) = &shared.repeats.named {
@@ -300,5 +322,50 @@ impl Drop for Claim {
             return release();
         }
         spawn_blocking(release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+    use crate::repeats::Entered;
+    use crate::repeats::tests::scope;
+    use crate::worker::Books;
+    use std::future::pending;
+    use tokio::task::LocalSet;
+    use tokio::time::timeout;
+
+    fn worker() -> Rc<Worker> {
+        let shared = Arc::new(Shared::new(&[7; 32], None, 0, 1).unwrap());
+        let counters = shared.counters(0);
+        Rc::new(Worker::new(shared, counters, Books::Told, 0, 1))
+    }
+
+    /// A stream under a name, whose provider says nothing more.
+    fn silent(worker: &Rc<Worker>, key: Key) -> Recorded {
+        let Entered::Lead(lead) = worker.shared.repeats.flights.enter(key, [4; 32]) else { panic!("somebody is on the way") };
+        let claim = Claim::new(Claimed::new(worker.shared.clone(), key, [4; 32], Bounds::NONE, lead));
+        let recorder = Box::new(Recorder::new(worker.clone(), 2, true, Some(claim), None));
+        let silence: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
+        let body = Recorded { body: ReplyBody::empty(), tape: BytesMut::new(), recorder: None, keeping: Some(silence) };
+        Recorded { body: ReplyBody::Recorded(Box::new(body)), tape: BytesMut::new(), recorder: Some(recorder), keeping: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unheard_work_has_its_time_once() {
+        let local = LocalSet::new();
+        local
+            .run_until(async {
+                let (worker, key) = (worker(), Key::new(scope(1, 2), [3; 32]));
+                let stream = silent(&worker, key);
+                let Entered::Follow(following) = worker.shared.repeats.flights.enter(key, [4; 32]) else { panic!("nobody is on the way") };
+                drop(stream);
+                let mut arrival = pin!(following.arrival());
+                assert!(timeout(LONGEST_UNHEARD / 2, &mut arrival).await.is_err(), "it runs on");
+                assert!(timeout(LONGEST_UNHEARD, arrival).await.is_ok_and(|copy| copy.is_none()), "and ends");
+            })
+            .await;
     }
 }
