@@ -17,16 +17,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import anyio
 import msgspec
 
 from fairlead import __version__, config
 from fairlead.catalog import Catalogue, current
-from fairlead.config import Compiled, ConfigKey, ConfigTeam, ConfigUser, Loaded, Mistakes, report
+from fairlead.catalog.document import Document
+from fairlead.catalog.positions import Path as Place
+from fairlead.config import Compiled, ConfigKey, ConfigTeam, ConfigUser, Loaded, Mistakes, made, report
 from fairlead.config.schema import Server
-from fairlead.control import place, secret, spending, trail
+from fairlead.control import names, place, secret, spending, trail
 from fairlead.control.app import admin_app, private_app
 from fairlead.control.db import Database, SchemaError, queries, rollups
 from fairlead.control.desk import Desk
@@ -42,6 +44,8 @@ from fairlead.control.sign_in import SignIns
 from fairlead.control.upkeep import Upkeep
 
 log = logging.getLogger("fairlead")
+
+T = TypeVar("T")
 
 FINE, FAILED, MISUSE = 0, 1, 2
 NODE = "node"
@@ -59,6 +63,13 @@ class Options(NamedTuple):
     admin_addr: str | None = None
     data_dir: str | None = None
     json: bool = False
+
+
+class ReloadFailure(NamedTuple):
+    """Why what stands in the file is not what is in force."""
+
+    at_ms: int
+    message: str
 
 
 class RunningEngine(Engine, Protocol):
@@ -195,10 +206,15 @@ class Process:
         self._stack = stack
         self._simulator: Simulator | None = None
         self._version = 0
+        # What was made at run time and is in force: no reload may lose it.
+        self._kept: frozenset[names.Key] = frozenset()
         self._drained: frozenset[int] = frozenset()
+        self.failure: ReloadFailure | None = None
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
+        given = {"data": options.data_addr, "admin": options.admin_addr, "data_dir": options.data_dir}
+        self.from_command_line: frozenset[Place] = frozenset(("server", name) for name, value in given.items() if value)
         # A look at the whole configuration before the first folder is made.
         loaded = self._load()
         config.compile(loaded, current(loaded.config.server.data_dir), environ)
@@ -217,7 +233,8 @@ class Process:
         self.database = Database(self.data_dir / place.DATABASE)
         stack.callback(self.database.close)
         check_secret(self.database, self._secret)
-        self.loaded, self.compiled = self._compile()
+        self.loaded, compiled, self._of_file = self._compile()
+        self._put(compiled)
         self.database.write_now(lambda connection: rollups.fix_zone(connection, self.compiled.storage.reporting_zone))
         # What runs until the end, whatever later configurations say.
         self._started = self.compiled
@@ -263,9 +280,20 @@ class Process:
 
     async def reload(self) -> str:
         """Puts the configuration file in force as it is now and says what that is; ValueError with every mistake leaves the old one."""
+        try:
+            message = await self._reload()
+        except Exception as error:
+            self.failure = ReloadFailure(time.time_ns() // 1_000_000, str(error))
+            self._desk.live.publish("config", {"version": self._version, "message": str(error), "failed": True})
+            raise
+        self.failure = None
+        self._desk.live.publish("config", {"version": self._version, "message": message, "failed": False})
+        return message
+
+    async def _reload(self) -> str:
         async with self._reloading:
             try:
-                loaded, compiled = await asyncio.to_thread(self._compile)
+                loaded, compiled, of_file = await asyncio.to_thread(self._compile)
             except Mistakes as mistakes:
                 raise ValueError(report.text(mistakes.problems).strip()) from None
             except OSError as error:
@@ -282,7 +310,8 @@ class Process:
             self._desk.offer = Offer(compiled.models, compiled.providers)
             await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
-            self.loaded, self.compiled = loaded, compiled
+            self.loaded, self._of_file = loaded, of_file
+            self._put(compiled)
             self._desk.gate.admin_urls = tuple(compiled.server.admin_urls)
             at_ms, said = time.time_ns() // 1_000_000, {"version": self._version}
             target = ("config", self._version, str(loaded.path or ""))
@@ -295,8 +324,37 @@ class Process:
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
             message += f"; at the next start: {', '.join(later)}"
-        self._desk.live.publish("config", {"version": self._version, "message": message, "failed": False})
         return message
+
+    async def change_names(self, key: names.Key, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Changes a name that was made at run time: `work` in a transaction, and all of them in force as they are then. Raises what `work`
+        raises, and `Mistakes` where that name cannot stand for what it shall; then nothing has changed."""
+        async with self._reloading:
+            self._version += 1
+            version, loads = self._version, False
+
+            def change(connection: sqlite3.Connection) -> tuple[T, Compiled]:
+                nonlocal loads
+                value = work(connection)
+                # What there is to say about the file was said when it was put in force.
+                compiled = names.completed(connection, self._of_file, Document("", {}), {*self._kept, key}, version)
+                loads = True
+                # Before the commit: what the data plane does not take is not stored either.
+                self._load_snapshot(compiled, version)
+                return value, compiled
+
+            try:
+                value, compiled = await self.database.write(change)
+            except BaseException:
+                if loads:
+                    self._load_snapshot(self.compiled, version)
+                raise
+            self._put(compiled)
+        self._desk.live.publish("config", {"version": version, "message": f"{' '.join(key)} was changed", "failed": False})
+        return value
+
+    def _put(self, compiled: Compiled) -> None:
+        self.compiled, self._kept = compiled, frozenset(made.in_force(compiled))
 
     def _load_snapshot(self, compiled: Compiled, version: int) -> None:
         """Puts a configuration in force, with the tokens that there are now."""
@@ -344,8 +402,9 @@ class Process:
         server.data_dir = str(Path(server.data_dir).expanduser().absolute())
         return loaded
 
-    def _compile(self) -> tuple[Loaded, Compiled]:
-        """The configuration as it is now, with the database's endpoint ids. Raises `Mistakes`."""
+    def _compile(self) -> tuple[Loaded, Compiled, Compiled]:
+        """The configuration as it is now, with the database's endpoint ids: with what was made at run time, and without. Raises
+        `Mistakes`."""
         loaded = self._load()
         catalogue = current(self.data_dir)
         if self._simulator is None and config.simulator_is_on(loaded, catalogue, self._environ):
@@ -353,10 +412,10 @@ class Process:
             self._stack.callback(self._simulator.stop)
         self._version += 1
 
-        def work(connection: sqlite3.Connection) -> Compiled:
-            return self._compiled(connection, loaded, catalogue, lambda *names: queries.endpoint_id(connection, *names))
+        def work(connection: sqlite3.Connection) -> tuple[Compiled, Compiled]:
+            return self._compiled(connection, loaded, catalogue, lambda *place: queries.endpoint_id(connection, *place))
 
-        return loaded, self.database.write_now(work)
+        return loaded, *self.database.write_now(work)
 
     def judge(self, text: str) -> tuple[Loaded, Compiled]:
         """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
@@ -365,13 +424,14 @@ class Process:
 
         def work(connection: sqlite3.Connection) -> Compiled:
             known = queries.endpoints(connection)
-            return self._compiled(connection, loaded, catalogue, lambda *names: known.get(names) or config.hashed_endpoint_id(*names))
+            ids = lambda *place: known.get(place) or config.hashed_endpoint_id(*place)  # noqa: E731 - shorter than its types
+            return self._compiled(connection, loaded, catalogue, ids)[0]
 
         return loaded, self.database.read_now(work)
 
     def _compiled(
         self, connection: sqlite3.Connection, loaded: Loaded, catalogue: Catalogue, endpoint_id: Callable[[str, str, str, str], int]
-    ) -> Compiled:
+    ) -> tuple[Compiled, Compiled]:
         compiled = config.compile(
             loaded,
             catalogue,
@@ -383,9 +443,7 @@ class Process:
         )
         for path, message in conflicts(connection, self._secret, compiled.keys, compiled.teams, compiled.users):
             loaded.document.report(path, message)
-        if loaded.document.errors:
-            raise Mistakes(loaded.document.problems)
-        return compiled
+        return names.completed(connection, compiled, loaded.document, self._kept), compiled
 
     def _first_start(self) -> str | None:
         """At the first start of a data folder: makes a key and returns it, for the one time that it is shown.
@@ -493,7 +551,6 @@ class Process:
             log.info("%s", await self.reload())
         except Exception as error:
             log.error("the running configuration stays in force:\n%s", error)
-            self._desk.live.publish("config", {"version": self._version, "message": str(error), "failed": True})
 
     async def _watch(self) -> None:
         """Reloads when a file of the configuration changes, where that is asked for."""
@@ -549,7 +606,7 @@ class Process:
         else:
             sys.stdout.write("\n".join(banner(facts, self.compiled)) + "\n")
         sys.stdout.flush()
-        for line in report.text(self.compiled.warnings).splitlines():
+        for line in report.text([*self.compiled.warnings, *made.left_out(self.compiled)]).splitlines():
             log.warning("%s", line)
 
 

@@ -1,6 +1,7 @@
 """What the pages about models, budgets, alerts, splits and configuration are told."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from control_rig import NOW_MS, attempt, generation
 from fairlead.config import Budget, Limits
 from fairlead.config.alerts import AlertSettings
-from fairlead.config.view import Price, PriceOverride, Rates
+from fairlead.config.view import ArmView, Price, PriceOverride, Rates, SplitView
 from fairlead.control import alerts
 from fairlead.control.db import TookLong, connection
 from fairlead.control.directory import NewKey, NewScope
@@ -181,24 +182,51 @@ secret = "file:/x"
 """
 
 
+MARKS_KEY = b"k" * 32
+
+
+def marked(text: str) -> str:
+    found = configuration.masked(text, MARKS_KEY)
+    assert found is not None
+    return found
+
+
 def test_secrets_leave_the_file_as_marks_and_come_back() -> None:
-    masked = configuration._masked(FILE)
-    assert masked is not None
+    masked = marked(FILE)
     for secret in ("very-secret-token", "lab-key-1", "team-header"):
         assert secret not in masked
-    assert "env:OTHER" in masked and "file:/x" in masked and masked.count("«kept 1»") == 2 and "# keep" in masked
-    assert configuration.unmasked(masked, FILE) == FILE
+    [first, again] = re.findall("«kept [0-9a-f]{12}»", masked)[:2]
+    assert first == again and "env:OTHER" in masked and "file:/x" in masked and "# keep" in masked
+    assert configuration.unmasked(masked, MARKS_KEY, [FILE]) == FILE
     moved = masked.replace('dialect = "openai_chat"\n', "")
-    assert configuration.unmasked(moved, FILE) == FILE.replace('dialect = "openai_chat"\n', "")
-    with pytest.raises(Refusal, match="line 1: «kept 9»"):
-        configuration.unmasked("a = «kept 9»", FILE)
-    with pytest.raises(Refusal):
-        configuration.unmasked("a = «kept 1»", None)
+    assert configuration.unmasked(moved, MARKS_KEY, [FILE]) == FILE.replace('dialect = "openai_chat"\n', "")
+    assert configuration.masked(FILE, b"other" * 8) != masked
+    for sources in ([FILE], []):
+        with pytest.raises(Refusal, match=r"line 2: «kept 0{12}»"):
+            configuration.unmasked("\na = «kept 000000000000»", MARKS_KEY, sources)
+
+
+def test_a_mark_means_the_same_secret_in_every_file() -> None:
+    """Whoever edits beside somebody, or puts an old text back, gets no other secret than the one that was hidden."""
+    now = FILE.replace('"lab-key-1"', '"a-new-and-longer-lab-key"').replace("very-secret-token", "token-of-today")
+    assert configuration.unmasked(marked(FILE), MARKS_KEY, [now, FILE]) == FILE
+    edited = marked(FILE).replace("# keep", "# kept")
+    assert configuration.unmasked(edited, MARKS_KEY, [now, FILE]) == FILE.replace("# keep", "# kept")
+    with pytest.raises(Refusal, match="stands for no secret"):
+        configuration.unmasked(marked(FILE), MARKS_KEY, [now])
+
+
+def test_a_short_secret_is_hidden_where_it_is_one() -> None:
+    text = '[providers.lab]\nkeys = ["k", "kk"]  # k\nheaders = { x-kind = "kept" }\n'
+    masked = marked(text)
+    assert "[providers.lab]\nkeys = [" in masked and masked.count("«kept ") == 3 and "# k\n" in masked
+    assert configuration.unmasked(masked, MARKS_KEY, [text]) == text
 
 
 def test_a_secret_that_cannot_be_found_as_it_is_written_hides_the_whole() -> None:
-    assert configuration._masked('[server]\nadmin_token = "with\\u0041escape"\n') is None
-    assert configuration._masked("[server\n") is None
+    assert configuration.masked('[server]\nadmin_token = "with\\u0041escape"\n', MARKS_KEY) is None
+    assert configuration.masked("[server\n", MARKS_KEY) is None
+    assert configuration.masked("[server]\n", MARKS_KEY) == "[server]\n"
 
 
 def test_the_file_is_replaced_at_once_and_keeps_its_mode(tmp_path: Path) -> None:
@@ -318,15 +346,18 @@ def test_what_came_of_each_arm(tmp_path: Path) -> None:
             failed = {"outcome": "failed", "error": "timeout"} if number < 2 else {}
             other = {"account_id": 9} if number == 9 else {}
             port.journal.records.append((generation(number, **facts, **times, **failed, **other), [attempt(number)]))
-        split = SimpleNamespace(
-            name="acme/assistant", arms=[SimpleNamespace(model="acme/fast", weight=3), SimpleNamespace(model="new", weight=1)]
+        arms = [{"model": "acme/fast", "weight": 3}, {"model": "new", "weight": 1}]
+        document = SimpleNamespace(tree={"splits": {"acme/assistant": {"arms": arms}}})
+        view = SplitView("acme/assistant", tuple(ArmView(**arm) for arm in arms))  # type: ignore[arg-type]
+        port.desk.configured = SimpleNamespace(  # type: ignore[assignment]
+            compiled=SimpleNamespace(splits=(view,), presets=()), loaded=SimpleNamespace(document=document, references={})
         )
-        port.desk.configured = SimpleNamespace(compiled=SimpleNamespace(splits=[split]))  # type: ignore[assignment]
         port.directory.create_scope(NewScope("account", "other"))
         [shown] = (await port.script.get("/admin/splits")).json()["data"]
         fast, new, old = shown["arms"]
         assert (fast["share"], fast["requests"], fast["failed"], fast["cost_per_request_usd"]) == (0.75, 8, 2, "3")
         assert abs(fast["first_token_p50_ms"] - 200) <= 10 and abs(fast["total_p50_ms"] - 1000) <= 50
+        assert fast["first_token_low_ms"] <= fast["first_token_p50_ms"] <= fast["first_token_high_ms"]
         assert (new["requests"], new["first_token_p50_ms"], new["failed_share"]) == (0, None, None)
         assert (old["weight"], old["requests"]) == (None, 1)
 

@@ -147,6 +147,20 @@ const providers = createRoute({
   component: lazyRouteComponent(() => import('./pages/providers'), 'ProvidersPage'),
 });
 
+const routing = createRoute({
+  getParentRoute: () => shell,
+  path: '/routing',
+  component: lazyRouteComponent(() => import('./pages/routing'), 'RoutingPage'),
+  validateSearch: texts('tab', 'name'),
+});
+
+const config = createRoute({
+  getParentRoute: () => shell,
+  path: '/config',
+  component: lazyRouteComponent(() => import('./pages/config'), 'ConfigPage'),
+  validateSearch: texts('tab', 'q', 'source', 'kept'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -167,7 +181,9 @@ export const router = createRouter({
       key,
       playground,
       start,
+      routing,
       providers,
+      config,
       audit,
     ]),
   ]),

@@ -23,9 +23,9 @@ from fairlead.cli.arguments import since, since_ms
 from fairlead.cli.output import failed, mistaken, print_json
 from fairlead.cli.reach import add_options
 from fairlead.cli.table import table
-from fairlead.config import Mistakes, hashed_endpoint_id
+from fairlead.config import Mistakes, hashed_endpoint_id, made
 from fairlead.control import place
-from fairlead.control.db import queries
+from fairlead.control.db import names, queries
 from fairlead.control.db.connection import open_reader
 from fairlead.control.money import usd
 
@@ -104,7 +104,9 @@ def _replayed(arguments: argparse.Namespace, first_ms: int, last_ms: int) -> dic
     connection = open_reader(database) if database.exists() else None
     try:
         endpoints = _Endpoints(connection)
-        snapshot = config.compile(loaded, current(data_dir), os.environ, endpoint_id=endpoints.id).snapshot
+        compiled = config.compile(loaded, current(data_dir), os.environ, endpoint_id=endpoints.id)
+        # Of a name that the other file has, the file's counts.
+        snapshot = made.with_made(compiled, names.made(connection) if connection else ()).snapshot
         if connection is None or not folder.is_dir():
             raise Nothing(f"no decisions are logged at {folder}; --data-dir names another data folder")
         replay = native_module().Replay(snapshot, str(folder), since_ms=first_ms, until_ms=last_ms, most=arguments.limit)

@@ -51,6 +51,10 @@ class Compiled(Struct, frozen=True, kw_only=True):
     zero_configuration: bool
     """No configuration file was found."""
     warnings: tuple[Problem, ...]
+    routes: Routes
+    """What judges names that are made at run time."""
+    made: dict[tuple[str, str], tuple[Problem, ...]] = {}
+    """Kind and name of what was made at run time (`made.with_made`) → what there is to say about it. With an error it is not in force."""
 
     def __repr__(self) -> str:
         return f"Compiled({len(self.providers)} providers, {len(self.models)} models, {len(self.keys)} keys)"
@@ -138,6 +142,7 @@ def compile(
         simulator="sim" in found,
         zero_configuration=loaded.path is None,
         warnings=tuple(loaded.document.problems),
+        routes=routes,
     )
 
 

@@ -3,21 +3,22 @@
 What is let through here, `rust/router` does not refuse: the suffixes are those of its `names.rs`, the wishes those of its `wishes/read.rs`.
 """
 
+import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
 
-from fairlead.catalog.document import did_you_mean
+from fairlead.catalog.document import Document, Problem, did_you_mean
 from fairlead.catalog.positions import Path as Place
 from fairlead.catalog.positions import show
 from fairlead.catalog.prices import BadPrice, pico_per_token, pico_per_unit, usd_per_million_text, usd_text
-from fairlead.config import fields, wire
+from fairlead.config import fields, unbuilt, wire
 from fairlead.config.models import Context, why_unserved
 from fairlead.config.providers import off_message
-from fairlead.config.schema import MaxPrice, Preset, ProviderWishes, Split
+from fairlead.config.schema import MaxPrice, Names, Preset, ProviderWishes, Split
 from fairlead.config.view import ArmView, EndpointView, ModelView, PresetView, ShadowView, SplitView
 
 ROUTERS = ("openrouter/auto", "openrouter/free")
@@ -34,6 +35,10 @@ NO_VARIANTS = {
 LEAST_PICO_PER_TOKEN = 500
 """A smaller price per million was meant for a single token: the cheapest real ones are some thousands of a dollar."""
 
+FILE, MADE = "file", "made"
+"""Where a name comes from: `fairlead.toml`, or the database, where it was put at run time."""
+DATABASE = "made at run time"
+"""Stands in the place of a file's name where what is wrong is in the database."""
 
 _OWN = frozenset(Preset.__struct_fields__) - fields.NAMES
 """Keys of a preset that are its own, and `model`, `models` and `provider`, which routing reads."""
@@ -55,19 +60,34 @@ class Routes:
     def __init__(self, context: Context, views: Sequence[ModelView]) -> None:
         self._context = context
         self._config = context.loaded.config
+        self._names: Names = Names(presets=self._config.presets, splits=self._config.splits)
         self._document = context.loaded.document
         self._models = {name: view for view in views for name in (*view.aliases, view.id)}
         self._tags = _tags(context, views)
 
     def presets(self) -> list[wire.Preset]:
         """Those without a mistake."""
-        judged = (self._preset(name, preset) for name, preset in self._config.presets.items())
+        judged = (self._preset(name, preset) for name, preset in self._names.presets.items())
         return [preset for preset in judged if preset is not None]
 
     def splits(self) -> list[wire.Split]:
         """Those without a mistake."""
-        judged = (self._split(name, split) for name, split in self._config.splits.items())
+        judged = (self._split(name, split) for name, split in self._names.splits.items())
         return [split for split in judged if split is not None]
+
+    def made(self, table: str, name: str, definition: Mapping[str, Any]) -> tuple[wire.Preset | wire.Split | None, list[Problem]]:
+        """A preset or a split of no file, judged as one of the file is, with what there is to say about it; None with a mistake."""
+        # TOML has no null: what is null is not said.
+        said = {key: copy.deepcopy(value) for key, value in definition.items() if value is not None}
+        document = Document(DATABASE, {table: {name: said}}, other_names=unbuilt.names_in)
+        unbuilt.refuse(document)
+        names = document.decode(Names)
+        if names is None:
+            return None, document.problems
+        beside = copy.copy(self)
+        beside._document, beside._names = document, names
+        found: Sequence[wire.Preset | wire.Split] = beside.presets() if table == "presets" else beside.splits()
+        return (found[0] if found and not document.errors else None), document.problems
 
     def shadows(self) -> list[wire.Shadow]:
         """Those without a mistake, by the ids of their models."""
@@ -175,7 +195,8 @@ class Routes:
         return Named(view, frozenset(suffixes))
 
     def _report_unknown(self, place: Place, name: str) -> None:
-        kinds = {"a preset": name.startswith("@preset/"), "a split": name in self._config.splits, "a router": name in ROUTERS}
+        is_split = name in self._config.splits or name in self._names.splits
+        kinds = {"a preset": name.startswith("@preset/"), "a split": is_split, "a router": name in ROUTERS}
         kind = next((kind for kind, fits in kinds.items() if fits), None)
         if kind is not None:
             self._document.report(place, f'"{name}" is {kind}: only models can stand here')
@@ -257,7 +278,7 @@ def _version(preset: wire.Preset) -> str:
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12]
 
 
-def preset_views(presets: Sequence[wire.Preset]) -> Iterator[PresetView]:
+def preset_views(presets: Sequence[wire.Preset], source: str = FILE) -> Iterator[PresetView]:
     """The presets, for whoever shows them."""
     for preset in presets:
         yield PresetView(
@@ -269,13 +290,14 @@ def preset_views(presets: Sequence[wire.Preset]) -> Iterator[PresetView]:
             fields=preset.fields,
             strict_translation=preset.strict_translation,
             automatic_cache=preset.automatic_cache,
+            source=source,
         )
 
 
-def split_views(splits: Sequence[wire.Split]) -> Iterator[SplitView]:
+def split_views(splits: Sequence[wire.Split], source: str = FILE) -> Iterator[SplitView]:
     """The splits, for whoever shows them."""
     for split in splits:
-        yield SplitView(name=split.name, arms=tuple(ArmView(arm.model, arm.share) for arm in split.arms))
+        yield SplitView(name=split.name, arms=tuple(ArmView(arm.model, arm.share) for arm in split.arms), source=source)
 
 
 def shadow_views(shadows: Sequence[wire.Shadow]) -> Iterator[ShadowView]:

@@ -491,6 +491,13 @@ class Split(Table):
     arms: Annotated[list[Arm], Meta(min_length=1)]
 
 
+class Names(Table):
+    """What names may stand for, whether the file says so or somebody did at run time."""
+
+    presets: dict[KeyName, Preset] = {}
+    splits: dict[SplitName, Split] = {}
+
+
 class Shadow(Table):
     """`[shadows.x]`: some of a model's requests are also sent to a second model, whose replies nobody sees."""
 

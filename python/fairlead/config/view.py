@@ -156,7 +156,7 @@ class ProviderView(Struct, frozen=True):
     """URLs; empty: unknown."""
 
 
-class PresetView(Struct, frozen=True):
+class PresetView(Struct, frozen=True, omit_defaults=True):
     """A name for models with wishes."""
 
     name: str
@@ -172,6 +172,8 @@ class PresetView(Struct, frozen=True):
     """What else it says for requests."""
     strict_translation: bool
     automatic_cache: bool
+    source: str = "file"
+    """`file`, or `made` at run time."""
 
 
 class ArmView(Struct, frozen=True):
@@ -189,8 +191,10 @@ class ShadowView(Struct, frozen=True):
     share: float
 
 
-class SplitView(Struct, frozen=True):
+class SplitView(Struct, frozen=True, omit_defaults=True):
     """A name for several models, each for a share of the sessions."""
 
     name: str
     arms: tuple[ArmView, ...]
+    source: str = "file"
+    """`file`, or `made` at run time."""

@@ -34,6 +34,11 @@ def acting(actor: Actor) -> None:
     _actor.set(actor)
 
 
+def actor() -> Actor:
+    """Whose changes these are."""
+    return _actor.get()
+
+
 def actor_of(principal: Principal | None, address: str, over_socket: bool) -> Actor:
     """Who a caller is, in the words of the log."""
     match principal:

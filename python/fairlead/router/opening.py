@@ -16,7 +16,7 @@ from fairlead import _native, config
 from fairlead.catalog import Catalogue, current
 from fairlead.config import Compiled, Loaded, Mistakes, report
 from fairlead.config.models import EndpointIds
-from fairlead.control import place, secret
+from fairlead.control import names, place, secret
 from fairlead.control.db import Database, SchemaError, queries
 from fairlead.control.directory import WrongSecret, check_secret
 from fairlead.control.place import PlaceError
@@ -85,10 +85,11 @@ def _open(
     def compiled(endpoint_id: EndpointIds) -> Compiled:
         return config.compile(loaded, catalogue, environ, simulator_address=simulator_address, endpoint_id=endpoint_id)
 
-    if database is None:
-        found = compiled(config.hashed_endpoint_id)
-    else:
-        found = database.write_now(lambda connection: compiled(lambda *names: queries.endpoint_id(connection, *names)))
+    def with_stored(connection: sqlite3.Connection) -> Compiled:
+        of_file = compiled(lambda *place: queries.endpoint_id(connection, *place))
+        return names.completed(connection, of_file, loaded.document)
+
+    found = compiled(config.hashed_endpoint_id) if database is None else database.write_now(with_stored)
     calls = _native.Calls(msgspec.json.encode(options | {"secret": server_secret.hex()}))
     stack.callback(calls.close)
     return Opened(found, calls, database, journal_dir)

@@ -785,11 +785,83 @@ export interface paths {
          */
         get: operations["get_admin_presets"];
         put?: never;
+        /**
+         * Makes a preset.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_presets"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/presets/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a preset stood for, the newest first, with who said so and when.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_presets_name_versions"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/admin/presets/{name}/activate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts a version of a preset in force that there was.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_presets_name_activate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/presets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One preset.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_presets_name"];
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a preset that was made at run time.
+         * @description Role: admin.
+         */
+        delete: operations["delete_admin_presets_name"];
+        options?: never;
+        head?: never;
+        /**
+         * Makes another version of a preset and puts it in force.
+         * @description Role: admin.
+         */
+        patch: operations["patch_admin_presets_name"];
         trace?: never;
     };
     "/admin/splits": {
@@ -805,11 +877,83 @@ export interface paths {
          */
         get: operations["get_admin_splits"];
         put?: never;
+        /**
+         * Makes a split.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_splits"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/splits/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a split stood for, the newest first, with who said so and when.
+         * @description Role: admin.
+         */
+        get: operations["get_admin_splits_name_path_versions"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/admin/splits/{name}/activate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts a version of a split in force that there was.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_splits_name_path_activate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/splits/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One split.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_splits_name_path"];
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a split that was made at run time.
+         * @description Role: admin.
+         */
+        delete: operations["delete_admin_splits_name_path"];
+        options?: never;
+        head?: never;
+        /**
+         * Makes another version of a split and puts it in force.
+         * @description Role: admin.
+         */
+        patch: operations["patch_admin_splits_name_path"];
         trace?: never;
     };
     "/admin/budgets": {
@@ -1222,6 +1366,13 @@ export interface components {
             balance_usd: string;
         };
         /**
+         * Activation
+         * @description Which version shall be in force.
+         */
+        Activation: {
+            number: number;
+        };
+        /**
          * AlertDelivery
          * @description How sending it went.
          */
@@ -1279,7 +1430,11 @@ export interface components {
             failed_high: number | null;
             cost_per_request_usd: string | null;
             first_token_p50_ms: number | null;
+            first_token_low_ms: number | null;
+            first_token_high_ms: number | null;
             total_p50_ms: number | null;
+            total_low_ms: number | null;
+            total_high_ms: number | null;
         };
         /** Attempt */
         Attempt: {
@@ -1424,6 +1579,8 @@ export interface components {
             values: components["schemas"]["ValueShown"][];
             warnings: components["schemas"]["ProblemShown"][];
             changed_since: boolean;
+            failure: components["schemas"]["FailureShown"] | null;
+            etag: string | null;
         };
         /**
          * ContentData
@@ -1707,6 +1864,14 @@ export interface components {
          */
         ExplanationData: {
             data: Record<string, never>;
+        };
+        /**
+         * FailureShown
+         * @description Why the last reload changed nothing.
+         */
+        FailureShown: {
+            at: string;
+            message: string;
         };
         /** GenerationRow */
         GenerationRow: {
@@ -2126,6 +2291,25 @@ export interface components {
             total: number;
         };
         /**
+         * NameChange
+         * @description What it shall stand for from now on: all of it, in place of what it stood for.
+         */
+        NameChange: {
+            definition?: Record<string, never>;
+            /** @default  */
+            note: string;
+        };
+        /**
+         * NameCreation
+         * @description A name, and what it shall stand for.
+         */
+        NameCreation: {
+            name: string;
+            definition: Record<string, never>;
+            /** @default  */
+            note: string;
+        };
+        /**
          * Names
          * @description What would come, go and change.
          */
@@ -2143,6 +2327,13 @@ export interface components {
             new: string;
         };
         /**
+         * PresetData
+         * @description A reply.
+         */
+        PresetData: {
+            data: components["schemas"]["PresetShown"];
+        };
+        /**
          * PresetList
          * @description A reply.
          */
@@ -2151,18 +2342,23 @@ export interface components {
         };
         /**
          * PresetShown
-         * @description A preset.
+         * @description A preset. Requests say `@preset/` before its name.
          */
         PresetShown: {
             name: string;
-            version: string;
+            /** @enum {unknown} */
+            source: "file" | "made";
+            in_force: boolean;
+            definition: Record<string, never>;
+            number: number | null;
+            note: string | null;
+            by: string | null;
+            created_at: string | null;
+            updated_at: string | null;
+            etag: string | null;
+            problems: components["schemas"]["ProblemShown"][];
+            version: string | null;
             models: string[];
-            provider: Record<string, never> | null;
-            route: string | null;
-            fields: Record<string, never> | null;
-            strict_translation: boolean;
-            automatic_cache: boolean;
-            source: string;
         };
         /**
          * Prices
@@ -2471,6 +2667,13 @@ export interface components {
             minutes: number;
         };
         /**
+         * SplitData
+         * @description A reply.
+         */
+        SplitData: {
+            data: components["schemas"]["SplitShown"];
+        };
+        /**
          * SplitList
          * @description A reply.
          */
@@ -2483,7 +2686,17 @@ export interface components {
          */
         SplitShown: {
             name: string;
-            source: string;
+            /** @enum {unknown} */
+            source: "file" | "made";
+            in_force: boolean;
+            definition: Record<string, never>;
+            number: number | null;
+            note: string | null;
+            by: string | null;
+            created_at: string | null;
+            updated_at: string | null;
+            etag: string | null;
+            problems: components["schemas"]["ProblemShown"][];
             arms: components["schemas"]["ArmShown"][];
         };
         /**
@@ -2807,9 +3020,30 @@ export interface components {
             path: string;
             value: unknown;
             /** @enum {unknown} */
-            source: "default" | "env" | "file" | "reference";
+            source: "command" | "database" | "default" | "env" | "file" | "reference";
             line: number | null;
             reference: string | null;
+        };
+        /**
+         * VersionList
+         * @description A reply, the newest first.
+         */
+        VersionList: {
+            data: components["schemas"]["VersionShown"][];
+            next: number | null;
+        };
+        /**
+         * VersionShown
+         * @description What a name stands for, or stood for.
+         */
+        VersionShown: {
+            number: number;
+            in_force: boolean;
+            version: string | null;
+            at: string;
+            by: string;
+            note: string;
+            definition: Record<string, never>;
         };
         /**
          * Ways
@@ -4615,6 +4849,214 @@ export interface operations {
             };
         };
     };
+    post_admin_presets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NameCreation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PresetData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_presets_name_versions: {
+        parameters: {
+            query?: {
+                before?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_presets_name_activate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Activation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PresetData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_presets_name: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PresetData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    delete_admin_presets_name: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GoneData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    patch_admin_presets_name: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NameChange"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PresetData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     get_admin_splits: {
         parameters: {
             query?: never;
@@ -4631,6 +5073,214 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SplitList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_splits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NameCreation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SplitData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_splits_name_path_versions: {
+        parameters: {
+            query?: {
+                before?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_splits_name_path_activate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Activation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SplitData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_splits_name_path: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SplitData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    delete_admin_splits_name_path: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GoneData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    patch_admin_splits_name_path: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NameChange"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SplitData"];
                 };
             };
             /** @description Refused. */

@@ -15,7 +15,7 @@ import { callIn, LANGUAGES } from './code';
 import { bodyOf, events, type Lane, lane, told } from './lanes';
 import { useEstimates } from './models';
 import s from './playground.module.css';
-import { modelsQuery, useTraffic } from './traffic';
+import { modelsQuery, namesQuery, useTraffic } from './traffic';
 
 const MOST_LANES = 6;
 const MOST_IMAGE_BYTES = 700_000;
@@ -44,6 +44,7 @@ export function PlaygroundPage() {
   const search = useSearch({ strict: false }) as Search;
   const setSearch = useSetSearch();
   const models = useQuery({ ...modelsQuery, staleTime: 60_000 });
+  const names = useQuery({ ...namesQuery, staleTime: 60_000 });
   const may = useMay('member');
   const narrow = useNarrow();
   const traffic = useTraffic();
@@ -80,9 +81,11 @@ export function PlaygroundPage() {
 
   const built = bodyOf({ ...draft, images: images.map((image) => image.url) });
   const promptTokens = String(Math.ceil((draft.system.length + draft.prompt.length) / 4) || '');
-  const least = useEstimates(picked, promptTokens, '0');
-  const most = useEstimates(picked, promptTokens, draft.most && /^\d+$/.test(draft.most) ? draft.most : '4096');
-  const total = (of: Map<string, bigint> | undefined) => picked.reduce((sum, id) => sum + (of?.get(id) ?? 0n), 0n);
+  // What a name will stand for is decided with each request.
+  const priced = picked.filter((id) => !id.startsWith('@preset/') && !names.data?.includes(id));
+  const least = useEstimates(priced, promptTokens, '0');
+  const most = useEstimates(priced, promptTokens, draft.most && /^\d+$/.test(draft.most) ? draft.most : '4096');
+  const total = (of: Map<string, bigint> | undefined) => priced.reduce((sum, id) => sum + (of?.get(id) ?? 0n), 0n);
 
   const start = async () => {
     if (running) return;
@@ -212,9 +215,9 @@ export function PlaygroundPage() {
                   value=""
                   choices={[
                     { value: '', label: picked.length ? 'Add another model' : 'Add a model' },
-                    ...known
-                      .filter((model) => !picked.includes(model.id))
-                      .map((model) => ({ value: model.id, label: model.id })),
+                    ...[...known.map((model) => model.id), ...(names.data ?? [])]
+                      .filter((id) => !picked.includes(id))
+                      .map((id) => ({ value: id, label: id })),
                   ]}
                   onChange={(value) => value && setSearch({ models: [...picked, value].join(',') }, true)}
                 />
@@ -349,6 +352,7 @@ export function PlaygroundPage() {
           {picked.length > 0 && least && most && draft.prompt && (
             <span className={ui.hint}>
               About {money(total(least))} to {money(total(most))}
+              {priced.length < picked.length && ' without presets and splits'}
             </span>
           )}
         </div>

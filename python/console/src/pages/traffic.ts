@@ -1,12 +1,27 @@
 import { useQuery } from '@tanstack/react-query';
 import { get } from '../api/client';
-import type { Model, Setup } from '../api/types';
+import type { Model, Preset, Setup, Split } from '../api/types';
 import { useMay } from '../state/hooks';
 
 export const modelsQuery = {
   queryKey: ['models'],
   queryFn: async ({ signal }: { signal: AbortSignal }) =>
     (await get<{ data: Model[] }>('/admin/models', {}, signal)).data,
+};
+
+/** What stands for models: presets that name some, and splits, as requests say them. */
+export const namesQuery = {
+  queryKey: ['presets', 'and splits'],
+  queryFn: async ({ signal }: { signal: AbortSignal }) => {
+    const [presets, splits] = await Promise.all([
+      get<{ data: Preset[] }>('/admin/presets', {}, signal),
+      get<{ data: Split[] }>('/admin/splits', {}, signal),
+    ]);
+    return [
+      ...presets.data.filter((one) => one.in_force && one.models.length > 0).map((one) => `@preset/${one.name}`),
+      ...splits.data.filter((one) => one.in_force).map((one) => one.name),
+    ];
+  },
 };
 
 export const setupQuery = {

@@ -32,7 +32,9 @@ const PAGES: readonly Place[] = [
   { to: '/playground', label: 'Playground', key: 'p', role: 'member' },
   { to: '/requests', label: 'Requests', key: 'r', role: 'viewer' },
   { to: '/keys', label: 'Keys', key: 'k', role: 'viewer' },
+  { to: '/routing', label: 'Routing', key: 't', role: 'viewer' },
   { to: '/providers', label: 'Providers', key: 'h', role: 'viewer' },
+  { to: '/config', label: 'Configuration', key: 'c', role: 'admin' },
   { to: '/audit', label: 'Audit', key: 'a', role: 'admin' },
 ];
 const START: Place = { to: '/start', label: 'First steps', key: 's', role: 'admin' };

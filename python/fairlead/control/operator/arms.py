@@ -1,10 +1,9 @@
-"""`/admin/presets` and `/admin/splits`: names for models with wishes, and what came of each arm. `fairlead.toml` owns both."""
+"""What came of each arm of the splits, since ever: how many requests, failures, what they cost, how long they took."""
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any, NamedTuple
-
-from starlette.responses import Response
 
 from fairlead.control.db import figures, queries
 from fairlead.control.db.queries import Dim, Res
@@ -12,33 +11,10 @@ from fairlead.control.db.rollups import END_OF_TIME_MS, KINDS, Durations, quanti
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
 from fairlead.control.operator.shapes import Shape
-from fairlead.control.replies import Refusal, reply
 
 ENOUGH = 100
 """Requests below which nothing is said of an arm."""
 _Z = 1.959964
-
-
-class PresetShown(Shape):
-    """A preset."""
-
-    name: str
-    """Requests say `@preset/` before it."""
-    version: str
-    """A hash of what it says."""
-    models: list[str]
-    provider: dict[str, Any] | None
-    route: str | None
-    fields: dict[str, Any] | None
-    strict_translation: bool
-    automatic_cache: bool
-    source: str
-
-
-class PresetList(Shape):
-    """A reply."""
-
-    data: list[PresetShown]
 
 
 class ArmShown(Shape):
@@ -59,52 +35,41 @@ class ArmShown(Shape):
     """Wilson's interval of 95 %."""
     cost_per_request_usd: str | None
     first_token_p50_ms: float | None
-    """Medians, at most 5 % off: of streams, and of whole completed calls."""
+    """Medians, at most 5 % off: of streams, and of whole completed calls; with their intervals of 95 %."""
+    first_token_low_ms: float | None
+    first_token_high_ms: float | None
     total_p50_ms: float | None
+    total_low_ms: float | None
+    total_high_ms: float | None
 
 
-class SplitShown(Shape):
-    """A split."""
+class Outcome(NamedTuple):
+    """What came of an arm."""
 
-    name: str
-    source: str
-    arms: list[ArmShown]
-
-
-class SplitList(Shape):
-    """A reply."""
-
-    data: list[SplitShown]
+    requests: int = 0
+    failed: int = 0
+    charged_nanousd: int = 0
+    durations: tuple[Durations, ...] = ()
 
 
-async def presets(call: Call) -> Response:
-    """Every preset with what it says."""
-    shown = [
-        {
-            "name": each.name, "version": each.version, "models": each.models, "provider": each.provider, "route": each.route,
-            "fields": each.fields, "strict_translation": each.strict_translation, "automatic_cache": each.automatic_cache,
-            "source": "file",
-        }
-        for each in _compiled(call).presets
-    ]  # fmt: skip
-    return reply({"data": shown})
+Found = dict[tuple[str, str], Outcome]
+"""By split and arm."""
 
 
-async def splits(call: Call) -> Response:
-    """Every split with its arms and what came of each."""
+async def outcomes(call: Call) -> Found:
+    """What came of every arm of every split that the caller sees."""
     await call.caught_up()
 
-    def work(connection: sqlite3.Connection) -> dict[tuple[str, str], _Outcome]:
+    def work(connection: sqlite3.Connection) -> Found:
         return _outcomes(connection, figures.accounts(connection) if call.principal.sees_all else [call.principal.account])
 
-    found = await call.desk.database.look(work)
-    shown = []
-    for split in _compiled(call).splits:
-        weights = {arm.model: arm.weight for arm in split.arms}
-        known = {arm: outcome for (name, arm), outcome in found.items() if name == split.name}
-        arms = [_arm(name, weights.get(name), sum(weights.values()), known.get(name)) for name in {**weights, **known}]
-        shown.append({"name": split.name, "source": "file", "arms": arms})
-    return reply({"data": shown})
+    return await call.desk.database.look(work)
+
+
+def of_split(name: str, weights: Mapping[str, int], found: Found) -> list[dict[str, Any]]:
+    """The arms of a split: those that it has, by model, and those that it had."""
+    known = {arm: outcome for (split, arm), outcome in found.items() if split == name}
+    return [_arm(model, weights.get(model), sum(weights.values()), known.get(model)) for model in {**weights, **known}]
 
 
 def interval(part: int, whole: int) -> tuple[float, float]:
@@ -115,30 +80,21 @@ def interval(part: int, whole: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-class _Outcome(NamedTuple):
-    """What came of an arm."""
-
-    requests: int = 0
-    failed: int = 0
-    charged_nanousd: int = 0
-    durations: tuple[Durations, ...] = ()
-
-
-def _outcomes(connection: sqlite3.Connection, accounts: list[int]) -> dict[tuple[str, str], _Outcome]:
+def _outcomes(connection: sqlite3.Connection, accounts: list[int]) -> Found:
     """Split and arm → what came of it since ever."""
-    found: dict[int, _Outcome] = {}
+    found: dict[int, Outcome] = {}
     for account in accounts:
         for arm, *sums in figures.arms(connection, account):
-            known = found.get(arm, _Outcome())
-            found[arm] = _Outcome(known.requests + sums[0], known.failed + sums[1], known.charged_nanousd + sums[2], known.durations)
+            known = found.get(arm, Outcome())
+            found[arm] = Outcome(known.requests + sums[0], known.failed + sums[1], known.charged_nanousd + sums[2], known.durations)
         for _, arm, *durations in queries.durations_of(connection, account, Dim.ARM, (Res.MONTH, 0, END_OF_TIME_MS)):
-            known = found.get(arm, _Outcome())
+            known = found.get(arm, Outcome())
             found[arm] = known._replace(durations=(*known.durations, (durations[0], durations[1])))
     names = queries.usage_names(connection, KINDS[Dim.ARM])
     return {names[arm]: outcome for arm, outcome in found.items()}
 
 
-def _arm(model: str, weight: int | None, weights: int, row: _Outcome | None) -> dict[str, Any]:
+def _arm(model: str, weight: int | None, weights: int, row: Outcome | None) -> dict[str, Any]:
     requests = row.requests if row else 0
     shown: dict[str, Any] = dict.fromkeys(ArmShown.__struct_fields__)
     shown |= {"model": model, "weight": weight, "share": weight / weights if weight is not None and weights else None}
@@ -147,11 +103,13 @@ def _arm(model: str, weight: int | None, weights: int, row: _Outcome | None) -> 
         low, high = interval(row.failed, requests)
         shown |= {"failed_share": row.failed / requests, "failed_low": low, "failed_high": high}
         shown["cost_per_request_usd"] = usd(-(-row.charged_nanousd // requests))
-        (_, [shown["first_token_p50_ms"]]), (_, [shown["total_p50_ms"]]) = quantiles(row.durations, [0.5])
+        for at, name in enumerate(("first_token", "total")):
+            shown |= zip((f"{name}_p50_ms", f"{name}_low_ms", f"{name}_high_ms"), _median(row.durations, at), strict=True)
     return shown
 
 
-def _compiled(call: Call) -> Any:
-    if call.desk.configured is None:
-        raise Refusal(503, "server", "no process runs on this data folder: there is no configuration in force")
-    return call.desk.configured.compiled
+def _median(durations: Sequence[Durations], at: int) -> list[float | None]:
+    """A median and its interval of 95 %: the times at the ranks between which it lies, whatever they are distributed like."""
+    [(count, _), *_] = quantiles(durations, [0.5])[at:]
+    half = _Z / (2 * sqrt(count)) if count else 0.0
+    return quantiles(durations, [0.5, max(0.0, 0.5 - half), min(1.0, 0.5 + half)])[at][1]

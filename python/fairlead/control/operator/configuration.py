@@ -1,7 +1,8 @@
 """`/admin/config`: what is in force and where each value comes from; a text that is judged, compared, and put in force.
 
-Secrets that stand in the file do not leave it: a page is shown `«kept 1»` in their places, and what it sends back with such a mark gets the
-secret again. Nothing is written before the whole text was judged; the file that there was is kept beside the data.
+Secrets that stand in the file do not leave it: a page is shown marks in their places (`«kept 1f2e3d4c5b6a»`), and what it sends back with
+such a mark gets the secret again, from the file or from one that it replaced. Nothing is written before the whole text was judged; the
+file that there was is kept beside the data.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ import hashlib
 import hmac
 import os
 import re
+import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -25,7 +27,9 @@ from fairlead.catalog.document import Problem
 from fairlead.catalog.positions import Path as Place
 from fairlead.config import Compiled, Loaded, Mistakes
 from fairlead.config.load import content_of, is_secret
+from fairlead.config.made import TABLES, Made, in_force, left_out
 from fairlead.control import trail
+from fairlead.control.db import names
 from fairlead.control.desk import Call
 from fairlead.control.operator.shapes import Shape
 from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
@@ -33,7 +37,9 @@ from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
 MOST_TEXT = 1 << 20
 HISTORY, MOST_KEPT = "config-history", 50
 HIDDEN = "«hidden»"
-_MARK = re.compile(r"«kept ([0-9]{1,4})»")
+_MARK = re.compile(r"«kept ([0-9a-f]{12})»")
+SHORT_SECRET = 8
+"""Characters below which a secret is hidden only where it is the whole of a text: it may be a part of any word."""
 _ID = re.compile(r"[0-9]{13}")
 _FIX = re.compile(r'did you mean "([^"]+)"\?')
 Text = Annotated[str, Meta(max_length=MOST_TEXT)]
@@ -45,9 +51,18 @@ class Configured(Protocol):
     loaded: Loaded
     compiled: Compiled
     data_dir: Path
+    failure: Any
+    """Why the last reload failed, as `at_ms` and `message`; None where it did not."""
+    from_command_line: frozenset[Place]
+    """Settings that the command line says."""
 
     def judge(self, text: str) -> tuple[Loaded, Compiled]:
         """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
+        ...
+
+    async def change_names(self, key: tuple[str, str], work: Callable[[sqlite3.Connection], None]) -> None:
+        """Changes a name that was made at run time: `work` in a transaction, and all of them in force as they are then. Raises what `work`
+        raises, and `Mistakes` where that name cannot stand for what it shall; then nothing has changed."""
         ...
 
 
@@ -74,10 +89,18 @@ class ValueShown(Shape):
 
     path: str
     value: Any
-    source: Literal["default", "file", "env", "reference"]
+    source: Literal["default", "file", "env", "reference", "command", "database"]
+    """`reference`: a file that the configuration names; `command`: the command line; `database`: it was made at run time."""
     line: int | None
     reference: str | None
     """`env:NAME` or `file:PATH`."""
+
+
+class FailureShown(Shape):
+    """Why the last reload changed nothing."""
+
+    at: str
+    message: str
 
 
 class ConfigShown(Shape):
@@ -93,6 +116,10 @@ class ConfigShown(Shape):
     warnings: list[ProblemShown]
     changed_since: bool
     """The file is another one than what is in force: reload, or look at why that failed."""
+    failure: FailureShown | None
+    """Of the last reload; null where it went well."""
+    etag: str | None
+    """Of the file; what `PUT` says in `If-Match`."""
 
 
 class ConfigData(Shape):
@@ -186,43 +213,47 @@ _writing = asyncio.Lock()
 
 async def show(call: Call) -> Response:
     """What is in force, value by value with its source, and the file as it stands."""
-    configured = _configured(call)
+    configured = configured_of(call)
     text = await asyncio.to_thread(_present, configured)
-    masked = None if text is None else _masked(text)
+    masked = None if text is None else _masked(text, call)
+    made = await call.desk.database.read(names.made)
+    failure = configured.failure
     why_not = _why_not(configured)
     data = {
         "path": None if configured.loaded.path is None else str(configured.loaded.path),
         "writable": why_not is None and masked is not None,
         "why_not": why_not or ("a secret in it is written with escapes; name it with env: or file:" if text and masked is None else None),
         "text": masked,
-        "values": list(_values(configured.loaded)),
-        "warnings": [_problem(each) for each in configured.compiled.warnings],
+        "values": [*_values(configured), *_values_made(configured.compiled, made)],
+        "warnings": [problem_shown(each) for each in [*configured.compiled.warnings, *left_out(configured.compiled)]],
         "changed_since": text is not None and text != configured.loaded.document.text,
+        "failure": None if failure is None else {"at": rfc3339(failure.at_ms), "message": failure.message},
     }
-    return reply({"data": data}, headers={} if text is None else {"etag": _etag(call, text)})
+    etag = None if text is None else _etag(call, text)
+    return reply({"data": data | {"etag": etag}}, headers={"etag": etag} if etag else {})
 
 
 async def validate(call: Call) -> Response:
     """Judges a text: every mistake with its line and the nearest name that there is. Nothing is changed."""
-    configured, wanted = _configured(call), await call.body(TextBody)
-    problems, _ = await _judged(configured, wanted.text)
+    wanted = await call.body(TextBody)
+    problems, _ = await _judged(call, wanted.text)
     return reply({"data": {"ok": not any(each["severity"] == "error" for each in problems), "problems": problems}})
 
 
 async def diff(call: Call) -> Response:
     """What a text would change: values, models, providers, keys. Nothing is changed."""
-    configured, wanted = _configured(call), await call.body(TextBody)
-    problems, judged = await _judged(configured, wanted.text)
+    wanted = await call.body(TextBody)
+    problems, judged = await _judged(call, wanted.text)
     if judged is None:
         none: dict[str, list[str]] = {"added": [], "removed": [], "changed": []}
         lists = {"lines": [], "values": [], "models": none, "providers": none, "keys": none, "at_next_start": []}
         return reply({"data": {"ok": False, "problems": problems, **lists}})
-    return reply({"data": {"ok": True, "problems": problems, **_compared(configured, *judged)}})
+    return reply({"data": {"ok": True, "problems": problems, **_compared(call, *judged)}})
 
 
 async def write(call: Call) -> Response:
     """Puts a text in force: judged as a whole, written with the old one kept, reloaded. 422 with every mistake, and nothing is changed."""
-    configured, wanted = _configured(call), await call.body(TextBody)
+    configured, wanted = configured_of(call), await call.body(TextBody)
     given = call.if_match()
     async with _writing:
         if (why_not := _why_not(configured)) is not None:
@@ -231,23 +262,24 @@ async def write(call: Call) -> Response:
         if before is None:
             raise Refusal(409, "invalid_request", "the configuration file is gone; reload says more")
         if given is not None and given.strip() not in ("*", _etag(call, before)):
-            changed = ["text"]
-            raise Refusal(
-                412, "precondition_failed", "the file has been changed meanwhile: look at it again", changed=changed, current=None
-            )
-        problems, judged = await _judged(configured, wanted.text)
+            message = "the file has been changed meanwhile: look at it again"
+            raise Refusal(412, "precondition_failed", message, changed=["text"], current={"text": _masked(before, call)})
+        problems, judged = await _judged(call, wanted.text)
         if judged is None:
             raise Refusal(422, "unprocessable", "the text cannot be used; nothing was changed", problems=problems)
         after = judged[0].document.text
-        values = [each["path"] for each in _compared(configured, *judged)["values"]]
+        values = [each["path"] for each in _compared(call, *judged)["values"]]
         path = configured.loaded.path
         assert path is not None
         await asyncio.to_thread(_keep, configured.data_dir, before, call.desk.now_ms())
         await asyncio.to_thread(_replace, path, after)
+        failure = configured.failure
         try:
             message = await call.desk.reload()
         except ValueError as error:
             await asyncio.to_thread(_replace, path, before)
+            # The file that could not be put in force is gone.
+            configured.failure = failure
             raise Refusal(422, "unprocessable", f"it could not be put in force, and the old file is back: {error}") from None
         at_ms = call.desk.now_ms()
         await call.desk.database.write(
@@ -258,7 +290,7 @@ async def write(call: Call) -> Response:
 
 async def history(call: Call) -> Response:
     """Files that were replaced here, the newest first."""
-    folder = _configured(call).data_dir / HISTORY
+    folder = configured_of(call).data_dir / HISTORY
     found = [(path.stem, path.stat().st_size) for path in _kept_files(folder)]
     return reply({"data": [{"id": id, "at": rfc3339(int(id)), "bytes": size} for id, size in found]})
 
@@ -266,10 +298,10 @@ async def history(call: Call) -> Response:
 async def past(call: Call) -> Response:
     """One of them."""
     id = call.place("id")
-    path = _configured(call).data_dir / HISTORY / f"{id}.toml"
+    path = configured_of(call).data_dir / HISTORY / f"{id}.toml"
     if not _ID.fullmatch(id) or not path.is_file():
         raise not_found(f"there is no file {id[:40]!r} in the history")
-    masked = _masked(path.read_text("utf-8"))
+    masked = _masked(path.read_text("utf-8"), call)
     if masked is None:
         raise Refusal(409, "invalid_request", "a secret in it is written with escapes, so it is not shown; it is in config-history")
     return reply({"data": {"id": id, "text": masked}})
@@ -279,7 +311,7 @@ async def past(call: Call) -> Response:
 
 
 def secrets_of(text: str) -> list[str] | None:
-    """The literal secrets of a file, each once, in the order of the file; None when one cannot be found as it is written there."""
+    """The literal secrets of a file, each once, longer ones first; None when one cannot be found as it is written there."""
     try:
         tree = content_of(text)
     except Mistakes:
@@ -287,34 +319,49 @@ def secrets_of(text: str) -> list[str] | None:
     found: dict[str, None] = {}
     for place, value in _leaves(tree):
         if isinstance(value, str) and value and is_secret(place) and not value.startswith(("env:", "file:")):
-            if value not in text:
+            if re.search(_pattern(value), text) is None:
                 return None
             found[value] = None
     # Longer ones first, so that none is taken for a part of another.
     return sorted(found, key=len, reverse=True)
 
 
-def _masked(text: str) -> str | None:
+def masked(text: str, key: bytes) -> str | None:
+    """The text with a mark for each secret, the same one for the same secret; None when one cannot be found as it is written there."""
     secrets = secrets_of(text)
-    if secrets is None:
-        return None
-    for number, secret in enumerate(secrets, 1):
-        text = text.replace(secret, f"«kept {number}»")
-    return text
+    if not secrets:
+        return None if secrets is None else text
+    # At once: no mark is looked through for a secret.
+    return re.sub("|".join(map(_pattern, secrets)), lambda match: _mark(match[0], key), text)
 
 
-def unmasked(text: str, present: str | None) -> str:
-    """With the secrets of the present file in the places of their marks. Raises a 400 for a mark that stands for none."""
-    secrets = secrets_of(present) or [] if present is not None else []
+def unmasked(text: str, key: bytes, sources: Iterable[str]) -> str:
+    """With secrets in the places of their marks, from the first of these files that has them. Raises a 400 for a mark without one."""
+    known: dict[str, str] = {}
+    left = iter(sources)
 
     def secret(match: re.Match[str]) -> str:
-        number = int(match[1])
-        if not 1 <= number <= len(secrets):
+        while match[0] not in known and (source := next(left, None)) is not None:
+            known.update({_mark(secret, key): secret for secret in secrets_of(source) or [] if _mark(secret, key) not in known})
+        if match[0] not in known:
             line = text[: match.start()].count("\n") + 1
-            raise invalid(f"line {line}: {match[0]} stands for no secret of the present file; write the secret, or env:NAME", line=line)
-        return secrets[number - 1]
+            raise invalid(f"line {line}: {match[0]} stands for no secret of the file; write the secret, or env:NAME", line=line)
+        return known[match[0]]
 
     return _MARK.sub(secret, text)
+
+
+def _mark(secret: str, key: bytes) -> str:
+    return f"«kept {hmac.new(key, b'fairlead: kept' + secret.encode(), hashlib.sha256).hexdigest()[:12]}»"
+
+
+def _pattern(secret: str) -> str:
+    quoted = re.escape(secret)
+    return quoted if len(secret) >= SHORT_SECRET else f"(?<=[\"']){quoted}(?=[\"'])"
+
+
+def _masked(text: str, call: Call) -> str | None:
+    return masked(text, call.desk.gate.secret)
 
 
 def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
@@ -329,18 +376,19 @@ def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
 # --- judging ----------------------------------------------------------------------------------------------------------
 
 
-async def _judged(configured: Configured, text: str) -> tuple[list[dict[str, Any]], tuple[Loaded, Compiled] | None]:
+async def _judged(call: Call, text: str) -> tuple[list[dict[str, Any]], tuple[Loaded, Compiled] | None]:
     """What there is to say, and what came of it; None where it cannot be used."""
-    present = await asyncio.to_thread(_present, configured)
-    whole = unmasked(text, present)
+    configured = configured_of(call)
+    whole = await asyncio.to_thread(lambda: unmasked(text, call.desk.gate.secret, _texts(configured)))
     try:
         judged = await asyncio.to_thread(configured.judge, whole)
     except Mistakes as mistakes:
-        return [_problem(each) for each in mistakes.problems], None
-    return [_problem(each) for each in judged[1].warnings], judged
+        return [problem_shown(each) for each in mistakes.problems], None
+    return [problem_shown(each) for each in judged[1].warnings], judged
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
+def problem_shown(problem: Problem) -> dict[str, Any]:
+    """A problem, as `ProblemShown`."""
     fix = _FIX.search(problem.message)
     return {
         "line": problem.line, "column": problem.column, "path": problem.path, "message": problem.message, "severity": problem.severity,
@@ -348,7 +396,8 @@ def _problem(problem: Problem) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _compared(configured: Configured, loaded: Loaded, compiled: Compiled) -> dict[str, Any]:
+def _compared(call: Call, loaded: Loaded, compiled: Compiled) -> dict[str, Any]:
+    configured = configured_of(call)
     old, new = _flat(configured.loaded), _flat(loaded)
     values = [
         {"path": positions.show(place), "before": _shown(configured.loaded, place, old), "after": _shown(loaded, place, new)}
@@ -357,7 +406,7 @@ def _compared(configured: Configured, loaded: Loaded, compiled: Compiled) -> dic
     ]
     before, after = configured.compiled, compiled
     keys = {each.name: each for each in before.keys}, {each.name: each for each in after.keys}
-    old_lines, new_lines = ((_masked(each.document.text) or HIDDEN).splitlines() for each in (configured.loaded, loaded))
+    old_lines, new_lines = ((_masked(each.document.text, call) or HIDDEN).splitlines() for each in (configured.loaded, loaded))
     return {
         "lines": [line.rstrip("\n") for line in difflib.unified_diff(old_lines, new_lines, "in force", "new", lineterm="")],
         "values": values,
@@ -392,23 +441,36 @@ def _shown(loaded: Loaded, place: Place, values: Mapping[Place, Any]) -> Any:
     return HIDDEN if is_secret(place) else values[place]
 
 
-def _values(loaded: Loaded) -> Iterator[dict[str, Any]]:
+def _values(configured: Configured) -> Iterator[dict[str, Any]]:
+    loaded = configured.loaded
     lines = positions.scan(loaded.document.text)
     values = _flat(loaded)
     for place in values:
         reference = loaded.references.get(place)
         at = lines.get(place)
         source = "default" if at is None else "file" if reference is None else "env" if reference.startswith("env:") else "reference"
+        if place in configured.from_command_line:
+            source, at = "command", None
         yield {
             "path": positions.show(place), "value": _shown(loaded, place, values), "source": source, "line": at[0] if at else None,
             "reference": reference,
         }  # fmt: skip
 
 
+def _values_made(compiled: Compiled, made: Iterable[Made]) -> Iterator[dict[str, Any]]:
+    """What the database has beside the file."""
+    present = in_force(compiled)
+    for each in made:
+        if (each.kind, each.name) in present:
+            for place, value in _leaves(each.definition, (TABLES[each.kind], each.name)):
+                yield {"path": positions.show(place), "value": value, "source": "database", "line": None, "reference": None}
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _configured(call: Call) -> Configured:
+def configured_of(call: Call) -> Configured:
+    """The process's configuration; 503 where there is no process."""
     if call.desk.configured is None:
         raise Refusal(503, "server", "no process runs on this data folder: there is no configuration in force")
     return call.desk.configured
@@ -422,6 +484,14 @@ def _present(configured: Configured) -> str | None:
         # As it is: line ends are the author's.
         return configured.loaded.path.read_bytes().decode("utf-8")
     return None
+
+
+def _texts(configured: Configured) -> Iterator[str]:
+    """The file, then those that it replaced."""
+    if (present := _present(configured)) is not None:
+        yield present
+    for path in _kept_files(configured.data_dir / HISTORY):
+        yield path.read_text("utf-8")
 
 
 def _why_not(configured: Configured) -> str | None:

@@ -4,11 +4,11 @@ A role may what those before it may: viewer, member, admin, owner. `anyone` is f
 their own. Whose keys and requests a viewer or member sees is narrower still (`Principal.sees_all`).
 """
 
+from fairlead.config.made import PRESET, SPLIT, TABLES
 from fairlead.control import books, content, credits, explain, health, keys, operations, owners, payments, requests, usage
 from fairlead.control.access import Access
 from fairlead.control.db.scopes import ACCOUNT, TEAM, USER
 from fairlead.control.operator import (
-    arms,
     audit,
     catalogue,
     configuration,
@@ -16,6 +16,7 @@ from fairlead.control.operator import (
     drains,
     events,
     figures,
+    naming,
     playground,
     session,
     setup,
@@ -52,6 +53,35 @@ def _owned(kind: str) -> tuple[Resource, ...]:
     )  # fmt: skip
 
 
+def _named(kind: str) -> tuple[Resource, ...]:
+    path = f"/admin/{TABLES[kind]}"
+    one, many = (naming.PresetData, naming.PresetList) if kind == PRESET else (naming.SplitData, naming.SplitList)
+    # Names of splits have slashes.
+    at = f"{path}/{{name}}" if kind == PRESET else f"{path}/{{name:path}}"
+    return (
+        Resource("GET", path, VIEWER, naming.listing(kind), many, says=f"Every {kind} with {_SAYS[kind]}."),
+        Resource("POST", path, OPERATING, naming.create(kind), one, naming.NameCreation, status=201, says=f"Makes a {kind}."),
+        Resource(
+            "GET", f"{at}/versions", OPERATING, naming.versions(kind), naming.VersionList, query=naming.VersionsQuery,
+            says=f"What a {kind} stood for, the newest first, with who said so and when.",
+        ),
+        Resource(
+            "POST", f"{at}/activate", OPERATING, naming.activate(kind), one, naming.Activation, is_edit=True,
+            says=f"Puts a version of a {kind} in force that there was.",
+        ),
+        Resource("GET", at, VIEWER, naming.show(kind), one, says=f"One {kind}."),
+        Resource(
+            "PATCH", at, OPERATING, naming.change(kind), one, naming.NameChange, is_edit=True,
+            says=f"Makes another version of a {kind} and puts it in force.",
+        ),
+        Resource(
+            "DELETE", at, OPERATING, naming.delete(kind), shapes.GoneData, is_edit=True,
+            says=f"Deletes a {kind} that was made at run time.",
+        ),
+    )  # fmt: skip
+
+
+_SAYS = {PRESET: "what it says", SPLIT: "its arms and what came of each"}
 _KEY, _LOGIN = "/admin/keys/{selector}", "/admin/users/{selector}/login"
 
 ADMIN: tuple[Resource, ...] = (
@@ -95,8 +125,8 @@ ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/admin/providers", VIEWER, catalogue.providers, catalogue.ProviderList),
     Resource("POST", "/admin/endpoints/{id}/drain", OPERATING, drains.drain, shapes.SaidData, drains.DrainBody),
     Resource("POST", "/admin/endpoints/{id}/enable", OPERATING, drains.enable, shapes.SaidData),
-    Resource("GET", "/admin/presets", VIEWER, arms.presets, arms.PresetList),
-    Resource("GET", "/admin/splits", VIEWER, arms.splits, arms.SplitList),
+    *_named(PRESET),
+    *_named(SPLIT),
     Resource("GET", "/admin/budgets", VIEWER, standing.budgets, standing.BudgetList),
     Resource("GET", "/admin/alerts", OPERATING, standing.alerts_page, standing.AlertsPage, query=standing.AlertsQuery),
     Resource("PUT", "/admin/alerts/silence", OPERATING, standing.silence, shapes.SaidData, standing.Silence),
