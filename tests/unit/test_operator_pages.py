@@ -11,10 +11,11 @@ import pytest
 from control_rig import NOW_MS, attempt, generation
 from fairlead.config import Budget, Limits
 from fairlead.config.alerts import AlertSettings
+from fairlead.config.schema import Credits
 from fairlead.config.view import ArmView, Price, PriceOverride, Rates, SplitView
 from fairlead.control import alerts
 from fairlead.control.db import TookLong, connection
-from fairlead.control.directory import NewKey, NewScope
+from fairlead.control.directory import NewKey, NewScope, named
 from fairlead.control.offer import Offer
 from fairlead.control.operator import arms, catalogue, configuration, drains, figures
 from fairlead.control.replies import Refusal
@@ -114,6 +115,9 @@ def test_budgets_nearest_to_their_limit_first(tmp_path: Path) -> None:
         assert (day["spent_usd"], day["reserved_usd"], day["remaining_usd"], day["used_share"]) == ("2", "0.5", "2.5", 0.4)
         assert (day["resets_at"], week["resets_at"]) == ("2025-11-22T00:00:00.000Z", "2025-11-24T00:00:00.000Z")
         assert month["resets_at"] == "2025-12-01T00:00:00.000Z" and week["used_share"] == 2.0
+        port.directory.change(named(str(key.id)), {"disabled": 1})
+        lines = (await port.script.get("/admin/budgets")).json()["data"]
+        assert {(line["kind"], line["disabled"]) for line in lines} == {("key", True), ("team", False)}
         port.user("bob", "viewer")
         bob = port.browser()
         await bob.log_in(name="bob", password=PASSWORD)
@@ -293,7 +297,16 @@ def test_credit_is_shown_with_what_there_was_after(tmp_path: Path) -> None:
         await port.script.post("/admin/credits/1/refund", content=b'{"usd":"1"}')
         port.journal.counted["account", 1] = (0, 0, 0, 0, 3 * 10**8)
         shown = (await port.script.get("/admin/credits?limit=2")).json()
-        assert [entry["credits_after_usd"] for entry in shown["data"]] == ["6.5", "7.5"]
+        assert [(entry["id"], entry["credits_after_usd"], entry["left_usd"]) for entry in shown["data"]] == [
+            (3, "6.5", "0"), (2, "7.5", "2.5"),
+        ]  # fmt: skip
+        assert (shown["next"], shown["enforced"], shown["data"][0]["actor"]) == (2, False, "admin token")
+        assert [one["credit_left_usd"] for one in (await port.script.get("/admin/accounts")).json()["data"]] == [None]
+        port.desk.credits = Credits(enforce=True)
+        assert (await port.script.get("/admin/credits?limit=2")).json()["enforced"] is True
+        assert [one["credit_left_usd"] for one in (await port.script.get("/admin/accounts")).json()["data"]] == ["6.2"]
+        last = (await port.script.get(f"/admin/credits?limit=2&before={shown['next']}")).json()
+        assert [(entry["id"], entry["left_usd"]) for entry in last["data"]] == [(1, "4")] and last["next"] is None
         assert shown["accounts"][0] == {
             "account": "default", "credits_usd": "6.5", "usage_usd": "0", "balance_usd": "6.5", "reserved_usd": "0.3",
         }  # fmt: skip

@@ -128,6 +128,13 @@ const key = createRoute({
   component: lazyRouteComponent(() => import('./pages/key'), 'KeyPage'),
 });
 
+const budgets = createRoute({
+  getParentRoute: () => shell,
+  path: '/budgets',
+  component: lazyRouteComponent(() => import('./pages/budgets'), 'BudgetsPage'),
+  validateSearch: texts('tab', 'q', 'keys', 'account'),
+});
+
 const playground = createRoute({
   getParentRoute: () => shell,
   path: '/playground',
@@ -179,6 +186,7 @@ export const router = createRouter({
       model,
       keys,
       key,
+      budgets,
       playground,
       start,
       routing,

@@ -15,7 +15,8 @@ from msgspec import structs
 from starlette.responses import Response
 
 from fairlead.config.amounts import MOST_USD
-from fairlead.control.db import ledger, queries, scopes
+from fairlead.control import spending
+from fairlead.control.db import ledger, operators, queries, scopes
 from fairlead.control.db.ledger import ADJUSTMENT, EXPIRY, REFUND, TOPUP, Entry
 from fairlead.control.desk import Call
 from fairlead.control.directory import Directory, UnknownScope, one_scope
@@ -75,9 +76,11 @@ async def listing(call: Call) -> Response:
         accounts = scopes.scopes(connection, scopes.ACCOUNT) if wanted is None else [one_scope(connection, scopes.ACCOUNT, wanted)]
         entries = ledger.entries_before(connection, None if wanted is None else accounts[0].id, oldest, limit)
         granted, after = ledger.granted_by_account(connection), ledger.balances_after(connection, entries)
-        reserved = {account.id: (call.desk.engine.spending(scopes.ACCOUNT, account.id) or (0,))[-1] for account in accounts}
+        reserved = {account.id: spending.reserved(call.desk.engine, scopes.ACCOUNT, account.id) for account in accounts}
         return {
             "data": [described(connection, entry, after[entry.id]) for entry in entries],
+            "next": entries[-1].id if len(entries) == limit else None,
+            "enforced": call.desk.credits.enforce,
             "accounts": [
                 _standing(connection, account.name, account.id, granted.get(account.id, 0), reserved[account.id]) for account in accounts
             ],
@@ -217,10 +220,12 @@ def described(connection: sqlite3.Connection, entry: Entry, after: int | None = 
         "kind": entry.kind,
         "usd": usd(entry.amount_nanousd),
         "credits_after_usd": usd(after),
+        "left_usd": usd(max(0, entry.amount_nanousd - ledger.reversed_of(connection, entry.id))),
         "note": entry.note,
         "external_id": entry.external_id,
         "expires_at": rfc3339(entry.expires_at_ms),
         "reverses": entry.reverses_id,
+        "actor": operators.maker(connection, "credit", entry.id),
     }
 
 

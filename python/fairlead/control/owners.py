@@ -205,7 +205,11 @@ async def _described(call: Call, kind: str, find: Callable[[sqlite3.Connection],
     shown = []
     for scope in found:
         usage = spending.now(call.desk.engine, kind, scope.id, scope.limits, used.get(scope.id, Usage()))
-        shown.append(_description(scope, usage, granted.get(scope.id, 0), roles.get(scope.id, (None, False))))
+        description = _description(scope, usage, granted.get(scope.id, 0), roles.get(scope.id, (None, False)))
+        if kind == ACCOUNT:
+            left = granted.get(scope.id, 0) - usage.total - spending.reserved(call.desk.engine, kind, scope.id)
+            description["credit_left_usd"] = usd(left) if call.desk.credits.enforce else None
+        shown.append(description)
     return shown
 
 

@@ -64,6 +64,12 @@ def now(engine: Engine, kind: str, id: int, limits: Limits, in_database: Usage) 
     return Usage(total, day, week, month)
 
 
+def reserved(engine: Engine, kind: str, id: int) -> int:
+    """What is held for calls that run now; 0 where nobody counts."""
+    counted = engine.spending(kind, id)
+    return counted[4] if counted else 0
+
+
 def spent(usage: Usage, interval: str) -> int:
     """The part of it in the current interval."""
     return {"day": usage.daily, "week": usage.weekly, "month": usage.monthly, "total": usage.total}[interval]

@@ -1,6 +1,6 @@
 import { keepPreviousData, QueryClient, queryOptions } from '@tanstack/react-query';
 import { ApiError, get, setCsrf } from './client';
-import type { Key, Session } from './types';
+import type { Budget, Key, Session } from './types';
 
 /** Old data stays while new data comes; only what may be well the next time is tried again. */
 export const queries = new QueryClient({
@@ -28,4 +28,10 @@ export const sessionQuery = queryOptions({
 export const keysQuery = queryOptions({
   queryKey: ['keys'],
   queryFn: async ({ signal }) => (await get<{ data: Key[] }>('/admin/keys', {}, signal)).data,
+});
+
+/** Every limit of money; what is nearest to its limit comes first. */
+export const budgetsQuery = queryOptions({
+  queryKey: ['budgets', 'lines'],
+  queryFn: async ({ signal }) => (await get<{ data: Budget[] }>('/admin/budgets', {}, signal)).data,
 });

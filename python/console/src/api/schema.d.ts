@@ -1364,6 +1364,7 @@ export interface components {
             etag: string;
             credits_usd: string;
             balance_usd: string;
+            credit_left_usd: string | null;
         };
         /**
          * Activation
@@ -1502,6 +1503,7 @@ export interface components {
             team: string | null;
             user: string | null;
             source: string;
+            disabled: boolean;
             /** @enum {unknown} */
             interval: "day" | "month" | "total" | "week";
             soft: boolean;
@@ -1642,6 +1644,8 @@ export interface components {
          */
         CreditEntries: {
             data: components["schemas"]["CreditEntry"][];
+            next: number | null;
+            enforced: boolean;
             accounts: components["schemas"]["Standing"][];
         };
         /**
@@ -1656,10 +1660,12 @@ export interface components {
             kind: "adjustment" | "expiry" | "refund" | "topup";
             usd: string;
             credits_after_usd: string;
+            left_usd: string;
             note: string;
             external_id: string | null;
             expires_at: string | null;
             reverses: number | null;
+            actor: string | null;
         };
         /**
          * CreditEntryData

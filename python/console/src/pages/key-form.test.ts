@@ -6,6 +6,7 @@ const KEY = {
   name: 'ci',
   limit_usd: '5',
   limit_reset: 'daily',
+  budgets: [{ limit_usd: '20', reset: 'monthly', soft: true, spent_usd: '1', remaining_usd: '19' }],
   models: ['sim/*', 'openai/gpt-5'],
   rpm: 60,
   tpm: null,
@@ -23,6 +24,7 @@ it('sends back what it was shown', () => {
     name: 'ci',
     limit_usd: '5',
     limit_reset: 'daily',
+    budgets: [{ limit_usd: '20', reset: 'monthly', soft: true }],
     models: ['sim/*', 'openai/gpt-5'],
     rpm: 60,
     tpm: null,
@@ -34,7 +36,7 @@ it('sends back what it was shown', () => {
 });
 
 it('takes a limit away when it is cleared, and does not keep it silently', () => {
-  expect(bodyOf({ ...draftOf(KEY), limited: false, rpm: '' })).toMatchObject({
+  expect(bodyOf({ ...draftOf(KEY), limited: false, rpm: null })).toMatchObject({
     limit_usd: null,
     limit_reset: null,
     rpm: null,

@@ -1,25 +1,21 @@
 /** Making and changing keys. The secret of a new one is shown once and is kept nowhere but in the open dialog. */
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { ApiError, get, send } from '../api/client';
+import { get, send } from '../api/client';
 import { keysQuery } from '../api/queries';
 import type { Key, KeyMade } from '../api/types';
 import { useMay } from '../state/hooks';
-import { Button, Check, Choose, Code, Copy, classes, Facts, Field, TextField, ui } from '../ui/basics';
+import { Button, Check, Code, Copy, classes, Field, TextField, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
+import { Stale, tooLate } from '../ui/edit';
 import { said } from '../ui/states';
 import { curl } from './first-call';
+import { type LimitsDraft, limitsBody, limitsDraft, limitsMistakes, RateFields, SpendingFields, UNLIMITED } from './limits';
 import { useTraffic } from './traffic';
 
-export interface Draft {
+export interface Draft extends LimitsDraft {
   name: string;
-  limited: boolean;
-  limitUsd: string;
-  reset: string;
   models: string;
-  rpm: string;
-  tpm: string;
-  concurrency: string;
   expires: string;
   team: string;
   user: string;
@@ -29,14 +25,10 @@ export interface Draft {
 }
 
 const NEW: Draft = {
+  ...UNLIMITED,
   name: '',
   limited: true,
-  limitUsd: '5',
-  reset: 'daily',
   models: '',
-  rpm: '',
-  tpm: '',
-  concurrency: '',
   expires: '',
   team: '',
   user: '',
@@ -46,16 +38,10 @@ const NEW: Draft = {
 };
 
 export function draftOf(key: Key): Draft {
-  const text = (value: number | null) => (value === null ? '' : String(value));
   return {
+    ...limitsDraft(key),
     name: key.name,
-    limited: key.limit_usd !== null,
-    limitUsd: key.limit_usd ?? '5',
-    reset: key.limit_reset ?? '',
     models: key.models.join('\n'),
-    rpm: text(key.rpm),
-    tpm: text(key.tpm),
-    concurrency: text(key.max_concurrency),
     expires: key.expires_at ? key.expires_at.slice(0, 16) : '',
     team: key.team ?? '',
     user: key.user ?? '',
@@ -67,14 +53,9 @@ export function draftOf(key: Key): Draft {
 
 /** The body for the API. What is cleared is null, which takes a limit away; nothing is left out silently. */
 export function bodyOf(draft: Draft): Record<string, unknown> {
-  const whole = (text: string) => (text.trim() ? Number(text.trim()) : null);
   return {
     name: draft.name.trim(),
-    limit_usd: draft.limited ? draft.limitUsd.trim() : null,
-    limit_reset: draft.limited && draft.reset ? draft.reset : null,
-    rpm: whole(draft.rpm),
-    tpm: whole(draft.tpm),
-    max_concurrency: whole(draft.concurrency),
+    ...limitsBody(draft),
     models: draft.models.split(/[\s,]+/).filter(Boolean),
     expires_at: draft.expires ? `${draft.expires}:00Z` : null,
     strict_translation: draft.strictTranslation,
@@ -83,16 +64,8 @@ export function bodyOf(draft: Draft): Record<string, unknown> {
 }
 
 /** What is wrong with a draft, by field. */
-export function mistakes(draft: Draft): { [name in keyof Draft]?: string } {
-  const wrong: { [name in keyof Draft]?: string } = {};
-  if (!draft.name.trim()) wrong.name = 'A name is needed.';
-  if (draft.limited && !/^\d{1,12}(\.\d{1,9})?$/.test(draft.limitUsd.trim()))
-    wrong.limitUsd = 'Dollars are expected, such as 5 or 0.25, with at most nine decimals.';
-  for (const name of ['rpm', 'tpm', 'concurrency'] as const) {
-    if (draft[name].trim() && !/^[1-9]\d{0,8}$/.test(draft[name].trim()))
-      wrong[name] = 'A whole number above 0 is expected; empty for no limit.';
-  }
-  return wrong;
+export function mistakes(draft: Draft): Record<string, string> {
+  return { ...(draft.name.trim() ? {} : { name: 'A name is needed.' }), ...limitsMistakes(draft) };
 }
 
 function Form(props: { draft: Draft; onChange: (draft: Draft) => void; isNew: boolean; showsMistakes: boolean }) {
@@ -111,40 +84,7 @@ function Form(props: { draft: Draft; onChange: (draft: Draft) => void; isNew: bo
         onChange={(event) => set({ name: event.target.value })}
         hint="Who or what uses it."
       />
-      <fieldset style={{ border: 0, padding: 0, margin: 0 }} className={ui.stack}>
-        <legend className={ui.legend}>Spending</legend>
-        <label className={ui.check}>
-          <input type="radio" name="limited" checked={draft.limited} onChange={() => set({ limited: true })} />
-          <span>Limited</span>
-        </label>
-        {draft.limited && (
-          <div className={ui.row}>
-            <TextField
-              label="Limit ($)"
-              inputMode="decimal"
-              value={draft.limitUsd}
-              wrong={wrong.limitUsd}
-              onChange={(event) => set({ limitUsd: event.target.value })}
-            />
-            <Choose
-              shown
-              label="Starts anew"
-              value={draft.reset}
-              choices={[
-                { value: 'daily', label: 'every day (UTC)' },
-                { value: 'weekly', label: 'every Monday (UTC)' },
-                { value: 'monthly', label: 'every month (UTC)' },
-                { value: '', label: 'never' },
-              ]}
-              onChange={(reset) => set({ reset })}
-            />
-          </div>
-        )}
-        <label className={ui.check}>
-          <input type="radio" name="limited" checked={!draft.limited} onChange={() => set({ limited: false })} />
-          <span>No limit</span>
-        </label>
-      </fieldset>
+      <SpendingFields draft={draft} wrong={wrong} onChange={set} />
       <details open={!props.isNew}>
         <summary>Models, rates, expiry, owner</summary>
         <div className={ui.stack} style={{ paddingTop: 12 }}>
@@ -159,32 +99,7 @@ function Form(props: { draft: Draft; onChange: (draft: Draft) => void; isNew: bo
               />
             )}
           </Field>
-          <div className={ui.row}>
-            <TextField
-              label="Requests per minute"
-              inputMode="numeric"
-              placeholder="No limit"
-              value={draft.rpm}
-              wrong={wrong.rpm}
-              onChange={(event) => set({ rpm: event.target.value })}
-            />
-            <TextField
-              label="Tokens per minute"
-              inputMode="numeric"
-              placeholder="No limit"
-              value={draft.tpm}
-              wrong={wrong.tpm}
-              onChange={(event) => set({ tpm: event.target.value })}
-            />
-            <TextField
-              label="At once"
-              inputMode="numeric"
-              placeholder="No limit"
-              value={draft.concurrency}
-              wrong={wrong.concurrency}
-              onChange={(event) => set({ concurrency: event.target.value })}
-            />
-          </div>
+          <RateFields draft={draft} wrong={wrong} onChange={set} />
           <TextField
             label="Expires (UTC)"
             type="datetime-local"
@@ -333,8 +248,7 @@ export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
       onClose();
     },
   });
-  const stale = change.error instanceof ApiError && change.error.status === 412 ? change.error : null;
-  const current = (stale?.details.current ?? null) as Record<string, unknown> | null;
+  const stale = tooLate(change.error);
   return (
     <Dialog open onClose={onClose} title={`Change ${key.name || key.label}`}>
       <form
@@ -353,25 +267,17 @@ export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
           </div>
         )}
         {stale && (
-          <div className={ui.alert} role="alert">
-            <strong>Somebody else changed this key meanwhile.</strong>
-            <Facts of={stale.changed.map((name) => [name, JSON.stringify(current?.[name] ?? null)] as const)} />
-            <div className={ui.row}>
-              <Button
-                onClick={async () => {
-                  const { data } = await get<{ data: Key }>(`/admin/keys/${of.hash}`);
-                  setKey(data);
-                  setDraft(draftOf(data));
-                  change.reset();
-                }}
-              >
-                Begin again with what is there
-              </Button>
-              <Button look="danger" onClick={() => change.mutate('*')}>
-                Save mine over it
-              </Button>
-            </div>
-          </div>
+          <Stale
+            error={stale}
+            what="key"
+            onAgain={async () => {
+              const { data } = await get<{ data: Key }>(`/admin/keys/${of.hash}`);
+              setKey(data);
+              setDraft(draftOf(data));
+              change.reset();
+            }}
+            onOver={() => change.mutate('*')}
+          />
         )}
         <div className={ui.row}>
           <Button type="submit" look="primary" disabled={change.isPending || !!stale}>

@@ -8,10 +8,10 @@ import type { Key, RequestsPage, SeriesReply } from '../api/types';
 import { count, percent } from '../format/number';
 import { useTitle } from '../shell/title';
 import { instant, useBounds, useMay, useSession, useZone } from '../state/hooks';
-import { At, Badge, Button, classes, Facts, Meter, Name, TextField, Usd, ui } from '../ui/basics';
+import { At, Badge, Button, Facts, Meter, Name, Usd, ui } from '../ui/basics';
 import { Chart } from '../ui/chart';
-import { Dialog } from '../ui/dialog';
-import { Failure, Loaded, said } from '../ui/states';
+import { DeleteNamed } from '../ui/edit';
+import { Failure, Loaded } from '../ui/states';
 import { EditKey } from './key-form';
 import { StateBadge } from './keys';
 import { axisMoney, STEP_WORDS } from './overview';
@@ -248,7 +248,6 @@ function Actions({ of: key }: { of: Key }) {
   const may = mayAll || (session.role === 'member' && key.user === session.user);
   const [editing, edit] = useState(false);
   const [deleting, setDeleting] = useState(false);
-  const [typed, type] = useState('');
   const done = () =>
     Promise.all([
       client.invalidateQueries({ queryKey: keysQuery.queryKey }),
@@ -283,36 +282,21 @@ function Actions({ of: key }: { of: Key }) {
         Delete
       </Button>
       {editing && <EditKey of={key} onClose={() => edit(false)} />}
-      <Dialog open={deleting} onClose={() => setDeleting(false)} title="Delete this key for good?">
-        <p>
-          It was last used {key.last_used_at ? <At at={key.last_used_at} how="ago" /> : 'never'}. What it did stays in
-          the books. Clients that still have it get 401.
-        </p>
-        <form
-          className={ui.stack}
-          onSubmit={(event) => {
-            event.preventDefault();
-            if (typed === key.name) remove.mutate();
-          }}
+      {deleting && (
+        <DeleteNamed
+          title="Delete this key for good?"
+          name={key.name}
+          error={remove.error}
+          pending={remove.isPending}
+          onDelete={() => remove.mutate()}
+          onClose={() => setDeleting(false)}
         >
-          <TextField
-            label={`Its name, to be sure: ${key.name}`}
-            value={typed}
-            onChange={(event) => type(event.target.value)}
-          />
-          {remove.error && (
-            <div className={ui.alert} role="alert">
-              {said(remove.error)}
-            </div>
-          )}
-          <div className={ui.row}>
-            <Button type="submit" look="danger" className={classes()} disabled={typed !== key.name || remove.isPending}>
-              Delete for good
-            </Button>
-            <Button onClick={() => setDeleting(false)}>Cancel</Button>
-          </div>
-        </form>
-      </Dialog>
+          <p>
+            It was last used {key.last_used_at ? <At at={key.last_used_at} how="ago" /> : 'never'}. What it did stays in
+            the books. Clients that still have it get 401.
+          </p>
+        </DeleteNamed>
+      )}
     </div>
   );
 }

@@ -1,11 +1,12 @@
-/** "What are we spending, is it healthy, what changed?" Four calls and one stream. */
+/** "What are we spending, is it healthy, what changed?" Five calls and one stream. */
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useRef, useState } from 'react';
 import { get, getCsv } from '../api/client';
 import { type Now, useLive } from '../api/live';
-import { keysQuery } from '../api/queries';
-import type { ErrorsReply, Key, LatencyReply, Series, SeriesReply } from '../api/types';
+import { budgetsQuery, keysQuery } from '../api/queries';
+import type { Budget, ErrorsReply, Key, LatencyReply, Series, SeriesReply } from '../api/types';
+import { EACH } from '../format/members';
 import { money, nano } from '../format/money';
 import { change, changePoints, count, duration, percent, short, speed } from '../format/number';
 import { minutes } from '../format/time';
@@ -87,6 +88,7 @@ export function OverviewPage() {
     enabled: ofPlace,
   });
   const keys = useQuery(keysQuery);
+  const budgets = useQuery({ ...budgetsQuery, refetchInterval: bounds.refetchInterval });
   const zoom = (from: number, to: number) => setRange(fixed(from, to, range.zone));
   const [exported, setExported] = useState('');
   const exportCsv = async () => {
@@ -197,9 +199,12 @@ export function OverviewPage() {
                   )}
                 </section>
                 <section className={ui.card} aria-labelledby="risk">
-                  <h2 id="risk">Limits nearly used up</h2>
-                  <Loaded query={keys} height={120}>
-                    {(found) => <AtRisk keys={found} />}
+                  <div className={ui.cardHead}>
+                    <h2 id="risk">Budgets at risk</h2>
+                    <Link to="/budgets">All budgets</Link>
+                  </div>
+                  <Loaded query={budgets} height={120}>
+                    {(found) => <AtRisk budgets={found} />}
                   </Loaded>
                 </section>
               </div>
@@ -523,30 +528,34 @@ function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, 
   );
 }
 
-function AtRisk({ keys }: { keys: Key[] }) {
-  const risky = keys
-    .filter((key) => key.limit_usd !== null && key.limit_remaining_usd !== null && !key.disabled)
-    .map((key) => ({
-      key,
-      share: Number(key.limit_usd) > 0 ? 1 - Number(key.limit_remaining_usd) / Number(key.limit_usd) : 1,
-    }))
-    .filter((one) => one.share >= 0.8)
-    .sort((a, b) => b.share - a.share)
-    .slice(0, 5);
-  if (risky.length === 0) return <p className={ui.muted}>No key has used 80 % of its limit.</p>;
+const RISKY = 0.8;
+const MOST_RISKY = 5;
+
+/** What is nearest to its limit, hard ones first, as the API sorts them. */
+function AtRisk({ budgets }: { budgets: Budget[] }) {
+  const risky = budgets.filter((one) => !one.disabled && (one.used_share ?? 1) >= RISKY);
+  if (risky.length === 0) return <p className={ui.muted}>No budget is used up to 80 %.</p>;
   return (
     <ul className={s.risk}>
-      {risky.map(({ key, share }) => (
-        <li key={key.hash}>
-          <Link to="/keys/$hash" params={{ hash: key.hash }}>
-            <Name most={40}>{key.name || key.label}</Name>
-          </Link>
-          <Meter share={share} label={`${key.name}: ${percent(share)} of the limit used`} />
-          <span className={ui.num}>
-            {percent(share)} of <Usd usd={key.limit_usd} /> {key.limit_reset ?? 'in all'}
-          </span>
-        </li>
-      ))}
+      {risky.slice(0, MOST_RISKY).map((one) => {
+        const share = one.used_share ?? 1;
+        return (
+          <li key={`${one.kind} ${one.id} ${one.interval} ${one.soft}`}>
+            <span>
+              <Link to="/budgets" search={{ q: one.name } as never}>
+                <Name most={40}>{one.name}</Name>
+              </Link>{' '}
+              <span className={ui.muted}>{one.kind}</span>
+            </span>
+            <Meter share={share} label={`${one.kind} ${one.name}: ${percent(share)} of the limit used`} />
+            <span className={ui.num}>
+              {percent(share)} of <Usd usd={one.limit_usd} /> {EACH[one.interval]}
+              {one.soft && ', only told'}
+            </span>
+          </li>
+        );
+      })}
+      {risky.length > MOST_RISKY && <li className={ui.muted}>and {count(risky.length - MOST_RISKY)} more</li>}
     </ul>
   );
 }

@@ -32,6 +32,7 @@ const PAGES: readonly Place[] = [
   { to: '/playground', label: 'Playground', key: 'p', role: 'member' },
   { to: '/requests', label: 'Requests', key: 'r', role: 'viewer' },
   { to: '/keys', label: 'Keys', key: 'k', role: 'viewer' },
+  { to: '/budgets', label: 'Budgets', key: 'b', role: 'viewer' },
   { to: '/routing', label: 'Routing', key: 't', role: 'viewer' },
   { to: '/providers', label: 'Providers', key: 'h', role: 'viewer' },
   { to: '/config', label: 'Configuration', key: 'c', role: 'admin' },

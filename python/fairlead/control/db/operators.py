@@ -149,6 +149,13 @@ def add_audit(connection: sqlite3.Connection, row: Row) -> int:
     return int(connection.execute(statement, tuple(row.values())).fetchall()[0][0])
 
 
+def maker(connection: sqlite3.Connection, kind: str, id: int) -> str | None:
+    """Who made something, as its oldest entry says; None for what is older than the log."""
+    statement = "SELECT actor FROM audit WHERE target_kind = ? AND target_id = ? ORDER BY id LIMIT 1"
+    row = connection.execute(statement, (kind, str(id))).fetchone()
+    return None if row is None else str(row[0])
+
+
 def audit_before(connection: sqlite3.Connection, before: int | None, limit: int, filters: Sequence[tuple[str, str, Any]]) -> list[Row]:
     """The newest entries below an id; `filters` are a column, `=`, `>=` or `<`, and a value."""
     conditions, values = ["1 = 1"], list[Any]()

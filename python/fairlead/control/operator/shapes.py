@@ -225,6 +225,8 @@ class AccountShown(Spender):
 
     credits_usd: str
     balance_usd: str
+    credit_left_usd: str | None
+    """The balance less what is held for calls that run now; null where calls without credit are not refused."""
 
 
 class TeamShown(Spender):
@@ -294,10 +296,14 @@ class CreditEntry(Shape):
     usd: str
     credits_after_usd: str
     """What the account had been given in all, with this entry."""
+    left_usd: str
+    """What a refund can take back of it; 0 of what takes credit away itself."""
     note: str
     external_id: str | None
     expires_at: str | None
     reverses: int | None
+    actor: str | None
+    """Who entered it; null of what is older than the audit log."""
 
 
 class Standing(Shape):
@@ -316,6 +322,9 @@ class CreditEntries(Shape):
     """A reply."""
 
     data: list[CreditEntry]
+    next: int | None
+    enforced: bool
+    """Whether calls of an account without credit are refused."""
     accounts: list[Standing]
 
 

@@ -36,6 +36,8 @@ class BudgetLine(Shape):
     user: str | None
     """Whom it belongs to."""
     source: str
+    disabled: bool
+    """A key that is switched off: nothing is spent of it."""
     interval: Literal["day", "week", "month", "total"]
     soft: bool
     """Nothing is refused."""
@@ -148,9 +150,9 @@ async def budgets(call: Call) -> Response:
 
     lines = []
     for facts, limits, in_database in await call.desk.database.look(work):
-        counted = call.desk.engine.spending(facts["kind"], facts["id"])
+        reserved = spending.reserved(call.desk.engine, facts["kind"], facts["id"])
         usage = spending.now(call.desk.engine, facts["kind"], facts["id"], limits, in_database)
-        lines += [_budget(facts, budget, usage, counted[4] if counted else 0, days) for budget in limits.all_budgets()]
+        lines += [_budget(facts, budget, usage, reserved, days) for budget in limits.all_budgets()]
     lines.sort(key=lambda line: (line["soft"], -(line["used_share"] if line["used_share"] is not None else 2.0)))
     return reply({"data": lines})
 
@@ -219,14 +221,14 @@ def _limited(connection: sqlite3.Connection, call: Call, kind: str) -> list[tupl
     """The scopes of a kind that the caller sees, with whom they belong to."""
     if kind == scopes.KEY:
         keys = [key for key in queries.keys(connection) if sight.sees_key(call.principal, key)]
-        return [(_facts(kind, key, key.user or None), key.limits) for key in keys]
+        return [(_facts(kind, key, key.user or None) | {"disabled": key.disabled}, key.limits) for key in keys]
     found = [scope for scope in scopes.scopes(connection, kind) if sight.sees_scope(call.principal, scope)]
     return [(_facts(kind, scope, None), scope.limits) for scope in found]
 
 
 def _facts(kind: str, of: Key | Scope, user: str | None) -> dict[str, Any]:
     facts = {"kind": kind, "id": of.id, "name": of.name, "account": of.account, "team": of.team or None}
-    return facts | {"user": user, "source": of.source}
+    return facts | {"user": user, "source": of.source, "disabled": False}
 
 
 def _budget(facts: dict[str, Any], budget: Budget, usage: Usage, reserved: int, days: tuple[int, int, int]) -> dict[str, Any]:
