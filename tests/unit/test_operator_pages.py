@@ -190,10 +190,37 @@ def test_secrets_leave_the_file_as_marks_and_come_back() -> None:
     assert configuration.unmasked(masked, FILE) == FILE
     moved = masked.replace('dialect = "openai_chat"\n', "")
     assert configuration.unmasked(moved, FILE) == FILE.replace('dialect = "openai_chat"\n', "")
-    with pytest.raises(Refusal, match="line 1: «kept 9»"):
-        configuration.unmasked("a = «kept 9»", FILE)
+    assert configuration.unmasked("a = «kept 1»", FILE) == "a = «kept 1»", "no TOML: nothing is said about what stands there"
+    with pytest.raises(Refusal, match="line 2: «kept 9»"):
+        configuration.unmasked('[server]\nadmin_token = "«kept 9»"', FILE)
     with pytest.raises(Refusal):
-        configuration.unmasked("a = «kept 1»", None)
+        configuration.unmasked('[server]\nadmin_token = "«kept 1»"', None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[server]\nworkers = "«kept 1»"',
+        '[server]\n"«kept 1»" = 1',
+        '[server]\n"«kept 1»" = {}',
+        '[server]\nadmin_token = "env:«kept 1»"',
+        '[server]\nadmin_token = "x«kept 1»"',
+        '[providers."«kept 1»"]\nkeys = ["«kept 2»"]',
+        '[models.a]\nname = """\n«kept 1»"""',
+    ],
+)
+def test_a_mark_stands_for_a_secret_alone(text: str) -> None:
+    """What is said of other values, and what is shown of them, would tell it."""
+    with pytest.raises(Refusal, match=r"line [12]: «kept …» stands for the whole of a secret"):
+        configuration.unmasked(text, FILE)
+
+
+def test_what_happens_to_be_as_a_secret_stays_where_it_is() -> None:
+    file = '[server]\nadmin_token = "assistant"\n[splits."an assistant"]\narms = [{ model = "lab/assistant" }]\n'
+    masked = configuration._masked(file)
+    assert masked is not None and "assistant" not in masked
+    assert configuration.unmasked(masked + "[timeouts]\n", file) == file + "[timeouts]\n"
+    assert configuration._masked(file.replace('"an assistant"', "assistant")) is None
 
 
 def test_a_secret_that_cannot_be_found_as_it_is_written_hides_the_whole() -> None:

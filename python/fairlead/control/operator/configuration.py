@@ -21,7 +21,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from fairlead.catalog import positions
-from fairlead.catalog.document import Problem
+from fairlead.catalog.document import HIDDEN, Problem
 from fairlead.catalog.positions import Path as Place
 from fairlead.config import Compiled, Loaded, Mistakes
 from fairlead.config.load import content_of, is_secret
@@ -32,7 +32,6 @@ from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
 
 MOST_TEXT = 1 << 20
 HISTORY, MOST_KEPT = "config-history", 50
-HIDDEN = "«hidden»"
 _MARK = re.compile(r"«kept ([0-9]{1,4})»")
 _ID = re.compile(r"[0-9]{13}")
 _FIX = re.compile(r'did you mean "([^"]+)"\?')
@@ -193,7 +192,8 @@ async def show(call: Call) -> Response:
     data = {
         "path": None if configured.loaded.path is None else str(configured.loaded.path),
         "writable": why_not is None and masked is not None,
-        "why_not": why_not or ("a secret in it is written with escapes; name it with env: or file:" if text and masked is None else None),
+        "why_not": why_not
+        or ("a secret in it is written with escapes, or is a name, too; name it with env: or file:" if text and masked is None else None),
         "text": masked,
         "values": list(_values(configured.loaded)),
         "warnings": [_problem(each) for each in configured.compiled.warnings],
@@ -271,7 +271,9 @@ async def past(call: Call) -> Response:
         raise not_found(f"there is no file {id[:40]!r} in the history")
     masked = _masked(path.read_text("utf-8"))
     if masked is None:
-        raise Refusal(409, "invalid_request", "a secret in it is written with escapes, so it is not shown; it is in config-history")
+        raise Refusal(
+            409, "invalid_request", "a secret in it is written with escapes, or is a name, too, so it is not shown; it is in config-history"
+        )
     return reply({"data": {"id": id, "text": masked}})
 
 
@@ -300,11 +302,25 @@ def _masked(text: str) -> str | None:
         return None
     for number, secret in enumerate(secrets, 1):
         text = text.replace(secret, f"«kept {number}»")
+    try:
+        content_of(text)
+    except Mistakes:
+        # It stands where TOML takes letters and digits alone, too.
+        return None
     return text
 
 
 def unmasked(text: str, present: str | None) -> str:
-    """With the secrets of the present file in the places of their marks. Raises a 400 for a mark that stands for none."""
+    """With the secrets of the present file in the places of their marks.
+
+    Raises a 400 for a mark that stands for none, and for one where no secret belongs: what is said of other values shows them.
+    A text that is no TOML stays as it is.
+    """
+    try:
+        tree = content_of(text)
+    except Mistakes:
+        return text
+    _check_marks(text, tree, present)
     secrets = secrets_of(present) or [] if present is not None else []
 
     def secret(match: re.Match[str]) -> str:
@@ -315,6 +331,30 @@ def unmasked(text: str, present: str | None) -> str:
         return secrets[number - 1]
 
     return _MARK.sub(secret, text)
+
+
+def _check_marks(text: str, tree: Any, present: str | None) -> None:
+    """A mark is the whole of a secret, or stands where it stood, or in a comment."""
+    shown = None if present is None else _masked(present)
+    known = {} if shown is None else dict(_ends(content_of(shown)))
+    for place, value in _ends(tree):
+        in_secret = not any(map(_has_mark, place)) and isinstance(value, str) and _MARK.fullmatch(value) and is_secret(place)
+        if any(map(_has_mark, (*place, value))) and not in_secret and known.get(place) != value:
+            line, _ = positions.nearest(positions.scan(text), place) or (1, 0)
+            raise invalid(f"line {line}: «kept …» stands for the whole of a secret, and for nothing else; write the value", line=line)
+
+
+def _has_mark(part: object) -> bool:
+    return isinstance(part, str) and _MARK.search(part) is not None
+
+
+def _ends(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every value, and what is empty."""
+    children = [*tree.items()] if isinstance(tree, dict) else [*enumerate(tree)] if isinstance(tree, list) else []
+    if not children:
+        yield place, tree
+    for key, child in children:
+        yield from _ends(child, (*place, key))
 
 
 def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
