@@ -78,7 +78,7 @@ async def listing(call: Call) -> Response:
 async def show(call: Call) -> Response:
     """One key with its usage."""
     try:
-        return await _one(call, sight.seen_key(call.principal, directory.named(call.place("selector"))))
+        return await _one(call, sight.seen_key(call.principal, call.place("selector")))
     except LookupError as error:
         raise refusal_of(error) from None
 
@@ -156,7 +156,7 @@ async def delete(call: Call) -> Response:
 
 def _of_edit(call: Call) -> directory.Find:
     """The key of the path, if the caller may change it and has seen it as it is."""
-    find, given = sight.own_key(call.principal, directory.named(call.place("selector"))), call.if_match()
+    find, given = sight.own_key(call.principal, call.place("selector")), call.if_match()
 
     def finding(connection: sqlite3.Connection) -> Key:
         key = find(connection)
@@ -173,7 +173,7 @@ async def _of_member(call: Call, wanted: KeyCreation) -> KeyCreation:
     account = await call.desk.database.read(lambda connection: queries.account_name(connection, call.principal.account))
     if wanted.account not in (DEFAULT_ACCOUNT, account) or wanted.team or wanted.user not in ("", call.principal.name):
         raise forbidden("account, team, user: a member's keys are its own")
-    return msgspec.structs.replace(wanted, account=account, user=str(call.principal.user))
+    return msgspec.structs.replace(wanted, account=account, user=call.principal.name)
 
 
 async def _one(call: Call, find: directory.Find) -> Response:
