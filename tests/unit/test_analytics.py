@@ -61,6 +61,9 @@ def test_sums_by_time_and_dimension(tmp_path: Path) -> None:
             ({"granularity": "minute", "time_range": {"start": "2025-11-21T16:20:00Z", "end": "2025-11-21T16:21:00Z"}}, [
                 {"date": "2025-11-21T16:20:00Z", "request_count": 2}]),
             ({"time_range": {"start": "2025-11-21T15:30:00Z", "end": "2025-11-21T16:20:00Z"}}, [{"request_count": 0}]),
+            ({"time_range": {"start": "2030-01-01T00:00:00Z", "end": "2030-01-02T00:00:00Z"}}, [{"request_count": 0}]),
+            ({"granularity": "day", "time_range": {"start": "9998-01-01T00:00:00Z", "end": "9999-12-31T23:59:59-05:00"}}, []),
+            ({"time_range": {"start": "0001-01-01T00:00:00+05:00", "end": "2025-11-21T00:00:00Z"}}, [{"request_count": 2}]),
             ({"dimensions": ["app"], "order_by": {"field": "app", "direction": "desc"}}, [
                 {"app": "app.example", "request_count": 1}, {"app": "App", "request_count": 1}]),
             ({"dimensions": ["workspace", "api_key_id"]}, [

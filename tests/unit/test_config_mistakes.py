@@ -52,6 +52,8 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
             '[providers.lab]\ndialect = "openai_chat"\nbase_url = "http://h"\nkeys = []\nquirks = ["no_stream_option"]',
             '5: providers.lab.quirks[0]: unknown quirk "no_stream_option"; did you mean "no_stream_options"?',
         ),
+        ('[server]\nca_file = "' + "n" * 300 + '"', "2: server.ca_file: no such file: /etc/" + "n" * 300),
+        ('[server]\nca_file = "~nobody-of-this-name/x"', "2: server.ca_file: no such file: /etc/~nobody-of-this-name/x"),
         ('[server]\nca_file = "nope.pem"', "2: server.ca_file: no such file: /etc/nope.pem"),
         ('[server]\nsecret = "too short"', "2: server.secret: expected a secret of at least 16 visible ASCII characters, got a string"),
         ("[server]\nadmin_token = 12345", "2: server.admin_token: expected a secret of visible ASCII characters, got an integer"),
@@ -409,3 +411,13 @@ def test_json_report() -> None:
         ],
         "warnings": [],
     }
+
+
+def test_no_message_tells_what_a_reference_stands_for() -> None:
+    """A secret may be referred to from anywhere, by whoever may only have a text judged."""
+    environ = {"TOKEN": "a-very-secret-token"}
+    text = '[server]\nca_file = "env:TOKEN"\n[keys.a]\nsecret = "0123456789abcdef0"\nteam = "env:TOKEN"\n'
+    with pytest.raises(Mistakes) as caught:
+        config.compile(config.read(text, FILE, environ), shipped(), environ, today=date(2026, 11, 21))
+    assert {problem.path for problem in caught.value.problems} == {"server.ca_file", "keys.a.team"}
+    assert "secret-token" not in str(caught.value.problems)

@@ -778,6 +778,27 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_a_key_that_never_held_does_not_keep_the_process_from_starting(tmp_path: Path) -> None:
+    """The data plane counts moments from 1970 on, and 0 is never."""
+
+    async def story(house: House) -> None:
+        for expires_at_ms in (-86_400_000, 0):
+            house.desk.database.write_now(lambda c, at=expires_at_ms: c.execute("UPDATE keys SET expires_at_ms = ? WHERE id = 1", (at,)))
+            house.desk.directory.publish_all()
+            assert [key["expires_at_ms"] for key in json.loads(house.journal.deltas[-1])["upsert"]] == [1]
+
+    tell(tmp_path, story)
+
+
+def test_a_key_may_expire_as_late_as_a_calendar_goes(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        for late in ("9999-12-31T23:59:59.9999Z", "9999-12-31T23:59:59-05:00"):
+            changed = await house.admin.patch("/admin/keys/1", headers=BEARER, json={"expires_at": late})
+            assert (changed.status_code, changed.json()["data"]["expires_at"]) == (200, "9999-01-01T00:00:00.000Z")
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "message"),
     [
@@ -789,6 +810,16 @@ def test_a_key_lives_from_its_making_to_its_deletion(tmp_path: Path) -> None:
         ("POST", "/admin/keys", b'{"name":"x","account":"y"}', 400, "account: there is no account 'y'"),
         ("POST", "/admin/keys", b'{"name":"x","expires_at":"2027-01-01T00:00:00"}', 400, "expires_at: an offset is missing"),
         ("POST", "/admin/keys", b'{"name":"x","expires_at":"2020-01-01T00:00:00Z"}', 400, "expires_at: this moment has passed"),
+        ("PATCH", "/admin/keys/1", b'{"expires_at":"1969-12-31T00:00:00Z"}', 400, "expires_at: a moment after 1970-01-01T00:00:00Z is"),
+        ("PATCH", "/admin/keys/1", b'{"expires_at":"1970-01-01T00:00:00Z"}', 400, "expires_at: a moment after 1970-01-01T00:00:00Z is"),
+        ("PATCH", "/admin/keys/1", b'{"expires_at":"0001-01-01T00:00:00+05:00"}', 400, "expires_at: a moment after 1970"),
+        (
+            "POST",
+            "/admin/credits",
+            b'{"account":"default","usd":"1","expires_at":"0001-01-01T00:00:00+05:00"}',
+            400,
+            "expires_at: a moment ",
+        ),
         ("POST", "/admin/keys", b'{"name":"\xff"}', 400, "body: "),
         ("POST", "/admin/keys", b" " * (1 << 20) + b"{}", 413, "the body is longer than 1048576 bytes"),
         ("PATCH", "/admin/keys/1", b"{}", 400, "nothing to change"),

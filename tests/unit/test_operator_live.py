@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from control_rig import attempt, generation
 from fairlead.control import requests
 from fairlead.control.access import OPERATOR
+from fairlead.control.directory import NewScope
 from fairlead.control.operator import live
 from operator_rig import TOKEN, Port, tell
 
+RUN = live.Hub._run
 METRICS = """# HELP x y
 fairlead_generations_total{{outcome="completed"}} {done}
 fairlead_generations_total{{outcome="failed"}} {failed}
@@ -193,13 +196,62 @@ def test_who_is_logged_out_hears_no_more(tmp_path: Path, monkeypatch: pytest.Mon
 
     async def story(port: Port) -> None:
         browser = await port.as_role("viewer")
+        port.directory.create_scope(NewScope("team", "red"))
         cookie = f"fairlead_local={browser.client.cookies['fairlead_local']}"
-        async with listening(port, host="127.0.0.1:8081", cookie=cookie) as stream:
+
+        async def traffic() -> None:
+            """There is always news."""
+            while True:
+                port.desk.live.publish("health", {})
+                await asyncio.sleep(0.001)
+
+        busy = asyncio.create_task(traffic())
+        for change in (("PUT", "/admin/users/viewer/login", {"role": "member"}), ("PATCH", "/admin/users/viewer", {"team": "red"})):
+            async with listening(port, host="127.0.0.1:8081", cookie=cookie) as stream:
+                assert (await stream.event())[0] == "hello"
+                assert (await port.script.request(change[0], change[1], json=change[2])).status_code == 200
+                async with asyncio.timeout(5):
+                    while (name := (await stream.event())[0]) == "health":
+                        pass
+                assert name == "end"
+                assert (await stream.event())[0] == "closed"
+        busy.cancel()
+
+    tell(tmp_path, story)
+
+
+def test_a_store_that_fails_for_a_while_ends_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.001)
+    looks = []
+
+    async def look(self: live.Hub, *_: Any) -> None:
+        looks.append(1)
+        if len(looks) < 3:
+            raise sqlite3.OperationalError("disk I/O error")
+        self.publish("health", {"looks": len(looks)})
+
+    monkeypatch.setattr(live.Hub, "_run", RUN)
+    monkeypatch.setattr(live.Hub, "look", look)
+
+    async def story(port: Port) -> None:
+        async with listening(port, "?topics=health") as stream:
             assert (await stream.event())[0] == "hello"
-            owner = await port.as_role("owner")
-            await owner.send("PUT", "/admin/users/viewer/login", {"role": "member"}, if_match="*")
-            assert (await stream.event())[0] == "end"
-            assert (await stream.event())[0] == "closed"
+            assert (await stream.event())[1] == {"looks": 3}
+            port.desk.live.close()
+
+    tell(tmp_path, story)
+
+
+def test_one_user_does_not_take_all_streams(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        viewer = await port.as_role("viewer")
+        who = OPERATOR._replace(kind="user", role="viewer", user=(await viewer.send("GET", "/admin/session")).json()["data"]["user_id"])
+        listeners = [port.desk.live.join(who, frozenset(), None)[0] for _ in range(live.MOST_OF_USER)]
+        assert (await viewer.send("GET", "/admin/events")).status_code == 429
+        async with listening(port) as other:
+            assert (await other.event())[0] == "hello"
+        port.desk.live.leave(listeners[0])
+        port.desk.live.join(who, frozenset(), None)
 
     tell(tmp_path, story)
 
@@ -208,13 +260,29 @@ def test_topics_are_for_who_may(tmp_path: Path) -> None:
     async def story(port: Port) -> None:
         viewer = await port.as_role("viewer")
         assert (await viewer.send("GET", "/admin/events?topics=alerts")).status_code == 403
+        assert (await viewer.send("GET", "/admin/events?topics=now")).status_code == 403, "what all accounts do together"
         assert (await port.script.get("/admin/events?topics=nothing")).status_code == 400
         assert (await port.browser().client.get("/admin/events")).status_code == 401
         user = port.user("bob", "viewer")
         listener, _ = port.desk.live.join(OPERATOR._replace(role="viewer", account=1, user=user), frozenset({"requests"}), None)
         stream = live.EventStream(port.desk.live, listener, False, lambda: asyncio.sleep(0, True), requests.sees)
         rows = [{"id": n, "account_id": 1, "team_id": 0, "user_id": n} for n in (user, user + 1)]
-        port.desk.live.publish("requests", {"rows": rows, "shown": 2, "of": 50})
+        port.desk.live.publish("requests", {"rows": rows, "of": 50})
         assert json.loads(stream._next().split("data: ")[1]) == {"rows": rows[:1], "shown": 1, "of": 1}
+        rows = [{"id": n, "account_id": 1, "team_id": 0, "user_id": user} for n in range(live.MOST_ROWS + 1)]
+        port.desk.live.publish("requests", {"rows": rows, "of": 50})
+        assert json.loads(stream._next().split("data: ")[1]) == {"rows": rows[1:], "shown": 20, "of": 21}
+
+
+def test_who_sees_less_finds_its_own_among_many(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        user = port.user("bob", "viewer")
+        listener, _ = port.desk.live.join(OPERATOR._replace(role="viewer", account=1, user=user), frozenset({"requests"}), None)
+        await look(port)
+        port.journal.records += [(generation(n, user_id=user if n < 5 else user + 1), [attempt(n)]) for n in range(50)]
+        await look(port)
+        stream = live.EventStream(port.desk.live, listener, False, lambda: asyncio.sleep(0, True), requests.sees)
+        said = json.loads(stream._next().split("data: ")[1])
+        assert (len(said["rows"]), said["of"]) == (5, 5)
 
     tell(tmp_path, story)

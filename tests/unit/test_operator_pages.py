@@ -15,7 +15,7 @@ from fairlead.config.schema import Credits
 from fairlead.config.view import ArmView, Price, PriceOverride, Rates, SplitView
 from fairlead.control import alerts
 from fairlead.control.db import TookLong, connection
-from fairlead.control.directory import NewKey, NewScope, named
+from fairlead.control.directory import NewKey, NewScope, select
 from fairlead.control.offer import Offer
 from fairlead.control.operator import arms, catalogue, configuration, drains, figures
 from fairlead.control.replies import Refusal
@@ -115,7 +115,7 @@ def test_budgets_nearest_to_their_limit_first(tmp_path: Path) -> None:
         assert (day["spent_usd"], day["reserved_usd"], day["remaining_usd"], day["used_share"]) == ("2", "0.5", "2.5", 0.4)
         assert (day["resets_at"], week["resets_at"]) == ("2025-11-22T00:00:00.000Z", "2025-11-24T00:00:00.000Z")
         assert month["resets_at"] == "2025-12-01T00:00:00.000Z" and week["used_share"] == 2.0
-        port.directory.change(named(str(key.id)), {"disabled": 1})
+        port.directory.change(lambda connection: select(connection, str(key.id)), {"disabled": 1})
         lines = (await port.script.get("/admin/budgets")).json()["data"]
         assert {(line["kind"], line["disabled"]) for line in lines} == {("key", True), ("team", False)}
         port.user("bob", "viewer")
@@ -207,7 +207,9 @@ def test_secrets_leave_the_file_as_marks_and_come_back() -> None:
     assert configuration.masked(FILE, b"other" * 8) != masked
     for sources in ([FILE], []):
         with pytest.raises(Refusal, match=r"line 2: «kept 0{12}»"):
-            configuration.unmasked("\na = «kept 000000000000»", MARKS_KEY, sources)
+            configuration.unmasked('[server]\nadmin_token = "«kept 000000000000»"', MARKS_KEY, sources)
+    broken = masked.replace("[server]", "[server")
+    assert configuration.unmasked(broken, MARKS_KEY, [FILE]) == broken, "no TOML: nothing is said about what stands there"
 
 
 def test_a_mark_means_the_same_secret_in_every_file() -> None:
@@ -225,6 +227,33 @@ def test_a_short_secret_is_hidden_where_it_is_one() -> None:
     masked = marked(text)
     assert "[providers.lab]\nkeys = [" in masked and masked.count("«kept ") == 3 and "# k\n" in masked
     assert configuration.unmasked(masked, MARKS_KEY, [text]) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[server]\nworkers = "KEPT"',
+        '[server]\n"KEPT" = 1',
+        '[server]\n"KEPT" = {}',
+        '[server]\nadmin_token = "env:KEPT"',
+        '[server]\nadmin_token = "xKEPT"',
+        '[providers."KEPT"]\nkeys = ["KEPT"]',
+        '[models.a]\nname = """\nKEPT"""',
+    ],
+)
+def test_a_mark_stands_for_a_secret_alone(text: str) -> None:
+    """What is said of other values, and what is shown of them, would tell it."""
+    kept = re.findall("«kept [0-9a-f]{12}»", marked(FILE))[0]
+    with pytest.raises(Refusal, match=r"line [12]: «kept …» stands for the whole of a secret"):
+        configuration.unmasked(text.replace("KEPT", kept), MARKS_KEY, [FILE])
+
+
+def test_what_happens_to_be_as_a_secret_stays_where_it_is() -> None:
+    file = '[server]\nadmin_token = "assistant"\n[splits."an assistant"]\narms = [{ model = "lab/assistant" }]\n'
+    masked = marked(file)
+    assert "assistant" not in masked
+    assert configuration.unmasked(masked + "[timeouts]\n", MARKS_KEY, [file]) == file + "[timeouts]\n"
+    assert configuration.masked(file.replace('"an assistant"', "assistant"), MARKS_KEY) is None
 
 
 def test_a_secret_that_cannot_be_found_as_it_is_written_hides_the_whole() -> None:

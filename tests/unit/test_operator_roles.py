@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from fairlead.control import states
+from fairlead.control.access import Principal
+from fairlead.control.db import queries, scopes
 from fairlead.control.directory import NewKey, NewScope
+from fairlead.control.operator import playground
 from operator_rig import BEARER, ROLES, Port, routes, tell
 
 ANYONE, VIEWER, MEMBER, ADMIN, OWNER = "anyone", *ROLES
@@ -115,9 +119,26 @@ def test_whose_things_are_seen(tmp_path: Path) -> None:
         assert await names(bob, "/admin/users") == ["member-red", "viewer-red"] and await names(alone, "/admin/users") == ["member"]
         for path in ("/admin/keys/of-blue", "/admin/keys/far", "/admin/keys/first", "/admin/teams/blue", "/admin/accounts/other"):
             assert (await ann.send("GET", path)).status_code == 404, path
+        # What is not seen is told from what is not there by nothing: neither by names nor by a count.
+        for name in ("far", "of-blue"):
+            for _ in range(2):
+                port.directory.create(NewKey(name=name, account="other"))
+        for kind, hidden, absent in (
+            ("keys", "far", "none"), ("keys", "of-blue", "none"), ("keys", "1", "99"), ("teams", "2", "99"), ("teams", "3", "99"),
+            ("accounts", "2", "99"), ("users", "3", "99"), ("teams/red?account=", "other", "none"), ("teams/red?account=", "2", "99"),
+        ):  # fmt: skip
+            path = f"/admin/{kind}" if kind.endswith("=") else f"/admin/{kind}/"
+            said = [(await ann.send("GET", path + name)) for name in (hidden, absent)]
+            assert said[0].status_code == said[1].status_code, path + hidden
+            assert said[0].text.replace(hidden, "…") == said[1].text.replace(absent, "…"), path + hidden
+        assert (await ann.send("GET", "/admin/teams/red")).json()["data"]["account"] == "default"
         # What a member makes is its own, whatever it says; it changes no other.
         made = await ann.send("POST", "/admin/keys", {"name": "mine", "limit_usd": "1"})
         assert made.status_code == 201 and (made.json()["data"]["user"], made.json()["data"]["team"]) == ("member-red", "red")
+        number = (await ann.send("GET", "/admin/session")).json()["data"]["user_id"]
+        port.user(str(number), "viewer")
+        second = (await ann.send("POST", "/admin/keys", {"name": "second"})).json()["data"]
+        assert second["user"] == "member-red", "not of who has its number as a name"
         for body in ({"account": "other"}, {"team": "blue"}, {"user": "viewer-red"}, {"management": True}):
             assert (await ann.send("POST", "/admin/keys", {"name": "x", **body})).status_code == 403, body
         assert (await ann.send("PATCH", "/admin/keys/of-red", {"disabled": True}, if_match="*")).status_code == 403
@@ -125,8 +146,34 @@ def test_whose_things_are_seen(tmp_path: Path) -> None:
         assert (await ann.send("PATCH", "/admin/keys/of-blue", {"disabled": True}, if_match="*")).status_code == 404
         assert (await ann.send("PATCH", "/admin/keys/mine", {"user": "viewer-red"}, if_match="*")).status_code == 403
         assert (await ann.send("PATCH", "/admin/keys/mine", {"disabled": True}, if_match="*")).status_code == 200
-        assert await names(bob, "/admin/keys") == ["mine", "of-red"]
+        assert await names(bob, "/admin/keys") == ["mine", "of-red", "second"]
         assert (await bob.send("POST", "/admin/keys", {"name": "x"})).status_code == 403
+
+    tell(tmp_path, story)
+
+
+def test_runs_are_paid_by_who_runs_them_and_the_present_team(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        for team in ("red", "blue"):
+            port.directory.create_scope(NewScope("team", team))
+        ann = port.user("ann", "member", "red")
+        port.user(str(ann), "member", "blue")
+
+        def paying() -> tuple[str, str, str]:
+            user = port.database.read_now(lambda c: scopes.scope(c, "user", ann))
+            assert user
+            who = Principal("user", account=user.account_id, role="member", user=ann, team=user.team_id, name=user.name)
+            key, _ = playground.own_key(port.desk, who)
+            assert key == port.database.read_now(lambda c: queries.key(c, key.id))
+            return key.name, key.user, key.team
+
+        assert paying() == ("playground (ann)", "ann", "red")
+        assert (await port.script.patch("/admin/users/ann", json={"team": "blue"})).status_code == 200
+        assert paying() == ("playground (ann)", "ann", "blue")
+        told = msgspec.json.decode(port.journal.deltas[-1])
+        assert told["upsert"][0]["team"] == 2, "the data plane knows it, too"
+        assert (await port.script.patch("/admin/users/ann", json={"team": ""})).status_code == 200
+        assert paying() == ("playground (ann)", "ann", "")
 
     tell(tmp_path, story)
 

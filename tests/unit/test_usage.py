@@ -21,6 +21,10 @@ def test_usage_is_summed_exactly(tmp_path: Path) -> None:
         report = (await house.admin.get("/admin/usage?from=2025-11-21&to=2025-11-21", headers=BEARER)).json()
         assert [row["requests"] for row in report["data"]] == [2]
         assert (await house.admin.get("/admin/usage?from=yesterday", headers=BEARER)).status_code == 400
+        for late in ("2030-01-01", "9999-12-31"):
+            for by in ("key", "day", "key,model"):
+                none = (await house.admin.get(f"/admin/usage?from={late}&by={by}", headers=BEARER)).json()
+                assert (none["data"], none["total"]["requests"]) == ([], 0)
 
     tell(tmp_path, story)
 

@@ -19,6 +19,10 @@ from fairlead.catalog.positions import Path
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
+HIDDEN = "«hidden»"
+_LEAST_SECRET = 8
+"""Characters. Shorter ones would make holes in messages that are not about them."""
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=False):
     """One mistake, or one warning, in a file."""
@@ -53,7 +57,7 @@ class Document:
     other_names: Callable[[Path], Iterable[str]] = lambda _: ()
     """Names that are known in the table at a path but not in the structs: offered as nearest names too."""
     secret_paths: set[Path] = field(default_factory=set)
-    """Values that no message may show."""
+    """Values that no message may show: what stands in a secret's place, and what a reference stands for."""
     unresolved: set[Path] = field(default_factory=set)
     """Values that stand in for a reference that was reported already: nothing is said about them."""
     _positions: dict[Path, positions.Position] | None = None
@@ -94,7 +98,15 @@ class Document:
             self._positions = positions.scan(self.text)
         at = positions.nearest(self._positions, path)
         line, column = at or (None, None)
-        self.problems.append(Problem(self.file, line, column, positions.show(path), message, severity))
+        self.problems.append(Problem(self.file, line, column, positions.show(path), self._without_secrets(message), severity))
+
+    def _without_secrets(self, message: str) -> str:
+        values = {value for path in self.secret_paths if isinstance(value := _value_at(self.tree, path), str)}
+        for value in sorted(values, key=len, reverse=True):
+            # A reference is no secret as long as it is not resolved.
+            if len(value) >= _LEAST_SECRET and not value.startswith(("env:", "file:")):
+                message = message.replace(value, HIDDEN)
+        return message
 
     def decode(self, struct: type[Struct]) -> Struct | None:
         """Turns the tree into a struct.
@@ -128,6 +140,15 @@ class Document:
                 rest._misfits.clear()
                 walk(rest, struct)
         return None
+
+
+def _value_at(tree: Any, path: Path) -> Any:
+    for part in path:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return tree
 
 
 def _prune(tree: Any, path: Path) -> None:

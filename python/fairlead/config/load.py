@@ -1,5 +1,6 @@
 """Finds and reads `fairlead.toml`: text → tree → references resolved → unbuilt names refused → `Config`."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -167,8 +168,14 @@ def _make_paths_absolute(config: Config, document: Document, folder: Path, envir
 
 def _existing(text: str, place: Place, document: Document, folder: Path, environ: Mapping[str, str]) -> str:
     path = _absolute(text, folder, environ)
-    if not path.is_file():
-        document.report(place, f"no such file: {path}")
+    try:
+        is_there = path.is_file()
+    except OSError:
+        # A name that no file can have.
+        is_there = False
+    if not is_there:
+        # What a reference stands for may be a secret that was meant for another place.
+        document.report(place, "no such file" if place in document.secret_paths else f"no such file: {path}")
     return str(path)
 
 
@@ -176,7 +183,10 @@ def _absolute(text: str, folder: Path, environ: Mapping[str, str]) -> Path:
     home = environ.get("HOME")
     if home and (text == "~" or text.startswith("~/")):
         return Path(home + text[1:])
-    return (folder / Path(text).expanduser()).absolute()
+    with contextlib.suppress(RuntimeError):
+        # Raised for the home of a user that there is not: a folder may be called so.
+        return (folder / Path(text).expanduser()).absolute()
+    return (folder / text).absolute()
 
 
 def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:

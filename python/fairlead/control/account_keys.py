@@ -19,8 +19,9 @@ from fairlead.control.db import queries
 from fairlead.control.db.queries import Key, Usage
 from fairlead.control.desk import Call
 from fairlead.control.directory import NewKey, UnknownKey
-from fairlead.control.keys import FindKeys, checked_name, openrouter_description, refusal_of, unix_ms, with_usage
+from fairlead.control.keys import FindKeys, checked_name, openrouter_description, refusal_of, with_usage
 from fairlead.control.limits import number_amount, revised
+from fairlead.control.moments import coming_expiry_ms
 from fairlead.control.replies import invalid, not_found, reply
 
 PAGE = 100
@@ -74,9 +75,7 @@ async def create(call: Call) -> Response:
     """Makes a key. `key` in the reply is the only time it is shown."""
     wanted = await call.body(Creation)
     account = await _own_workspace(call, wanted.workspace_id)
-    expires_at_ms = unix_ms(wanted.expires_at)
-    if expires_at_ms is not None and expires_at_ms <= call.desk.now_ms():
-        raise invalid("expires_at: this moment has passed, so the key would never work")
+    expires_at_ms = coming_expiry_ms(wanted.expires_at, call.desk.now_ms())
     limit = UNSET if wanted.limit == _SAID_NOTHING else number_amount("limit", wanted.limit)
     new = NewKey(
         name=checked_name(wanted.name),

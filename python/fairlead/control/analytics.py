@@ -17,6 +17,7 @@ from fairlead.control.db import queries
 from fairlead.control.db.queries import DAY_MS, Dim, Res, Span
 from fairlead.control.db.rollups import KEPT_MS, KINDS, STARTS, Durations, Sums, day_start, month_start, quantiles, starts_of, windows
 from fairlead.control.desk import Call
+from fairlead.control.moments import unix_ms
 from fairlead.control.money import usd_number
 from fairlead.control.replies import invalid, reply
 from fairlead.control.windows import day_of
@@ -165,7 +166,7 @@ async def query(call: Call) -> Response:
     began = time.perf_counter()
     await call.caught_up()
     account = call.principal.account
-    rows, count, warnings = await call.desk.database.read(
+    rows, count, warnings = await call.desk.database.look(
         lambda connection: answer(connection, account, asked, range_ms, call.desk.now_ms(), call.desk.offer.provider_name)
     )
     metadata = {
@@ -247,9 +248,7 @@ def _range(asked: TimeRange | None, now_ms: int) -> tuple[int, int]:
         return day_start(now_ms) - DEFAULT_DAYS * DAY_MS, now_ms + 1
     moments = []
     for name, moment in (("start", asked.start), ("end", asked.end)):
-        if moment.tzinfo is None:
-            raise invalid(f"time_range.{name}: an offset is missing, such as the Z in 2027-01-01T00:00:00Z")
-        moments.append(max(0, round(moment.astimezone(UTC).timestamp() * 1000)))
+        moments.append(unix_ms(f"time_range.{name}", moment))
     if moments[0] >= moments[1]:
         raise invalid("time_range.end: a moment after time_range.start is expected")
     return moments[0], min(moments[1], month_start(now_ms + 32 * DAY_MS))
@@ -356,6 +355,9 @@ def _spans(granularity: str | None, source: _Source, range_ms: tuple[int, int], 
             "a later time_range.start or a coarser granularity is expected"
         )
     spans = windows(first, end, finest, coarsest, now_ms)
+    if not spans:
+        # All of it lies ahead.
+        return []
     widened = (spans[0][1], spans[-1][2])
     if widened[0] < first or (widened[1] > end and end < now_ms):
         warnings.append(f"time_range was widened to whole windows that are kept: {_moment(widened[0])} to {_moment(widened[1])}")

@@ -44,7 +44,7 @@ async def page(call: Call) -> Response:
         charges = queries.charges_after(connection, after, first_ms, end_ms, limit)
         return [_charge(row, accounts, labels) for row in charges], charges[-1]["id"] if charges else None
 
-    rows, last = await call.desk.database.read(work)
+    rows, last = await call.desk.database.look(work)
     return reply({"data": rows, "next": last if len(rows) == limit else None})
 
 

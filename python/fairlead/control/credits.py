@@ -20,8 +20,8 @@ from fairlead.control.db import ledger, operators, queries, scopes
 from fairlead.control.db.ledger import ADJUSTMENT, EXPIRY, REFUND, TOPUP, Entry
 from fairlead.control.desk import Call
 from fairlead.control.directory import Directory, UnknownScope, one_scope
-from fairlead.control.keys import unix_ms
 from fairlead.control.limits import amount
+from fairlead.control.moments import coming_expiry_ms
 from fairlead.control.money import usd, usd_number
 from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
 
@@ -101,7 +101,7 @@ async def create(call: Call) -> Response:
     if given == 0:
         raise invalid("usd: 0 changes nothing")
     now_ms = call.desk.now_ms()
-    expires_at_ms = _moment(wanted.expires_at, now_ms)
+    expires_at_ms = coming_expiry_ms(wanted.expires_at, now_ms)
     if expires_at_ms is not None and given < 0:
         raise invalid("expires_at: what takes credit away does not expire")
     note, external = checked_note(wanted.note), _external(call, wanted.external_id)
@@ -281,13 +281,6 @@ def _external(call: Call, text: str | None) -> str | None:
         if name is not None and not (0 < len(name) <= 200 and name.isprintable()):
             raise invalid(f"{place}: 1 to 200 printable characters are expected")
     return header if text is None else text
-
-
-def _moment(moment: datetime | None, now_ms: int) -> int | None:
-    at_ms = unix_ms(moment)
-    if at_ms is not None and at_ms <= now_ms:
-        raise invalid("expires_at: this moment has passed")
-    return at_ms
 
 
 def _id(call: Call) -> int:

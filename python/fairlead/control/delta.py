@@ -63,7 +63,7 @@ def _key(key: Key) -> Row:
         "strict_budget": key.strict_budget,
         "content": key.content,
         "response_cache": key.response_cache,
-        "expires_at_ms": key.expires_at_ms or 0,
+        "expires_at_ms": 0 if key.expires_at_ms is None else max(1, key.expires_at_ms),
         "models": key.models,
     }
 

@@ -522,14 +522,9 @@ def conflicts(
     return found
 
 
-def named(selector: str) -> Find:
-    """Finds the one key with this public hash, id, name or label; raises `UnknownKey` or `AmbiguousKey`."""
-    return lambda connection: select(connection, selector)
-
-
-def select(connection: sqlite3.Connection, selector: str) -> Key:
-    """The one key with this public hash, id, name or label. Raises `UnknownKey` or `AmbiguousKey`."""
-    found = queries.keys_named(connection, selector)
+def select(connection: sqlite3.Connection, selector: str, sees: Callable[[Key], bool] = lambda _: True) -> Key:
+    """Of the keys that one sees the one with this public hash, id, name or label. Raises `UnknownKey` or `AmbiguousKey`."""
+    found = queries.keys_named(connection, selector, sees)
     if not found:
         raise UnknownKey(f"there is no key {selector!r}")
     if len(found) > 1:
@@ -537,9 +532,12 @@ def select(connection: sqlite3.Connection, selector: str) -> Key:
     return found[0]
 
 
-def one_scope(connection: sqlite3.Connection, kind: str, selector: str, account: int | None = None) -> Scope:
-    """The one account, team or user with this name or id, within an account or anywhere. Raises `UnknownScope` or `AmbiguousKey`."""
-    found = scopes.scopes_named(connection, kind, selector, account)
+def one_scope(
+    connection: sqlite3.Connection, kind: str, selector: str, account: int | None = None, sees: Callable[[Scope], bool] = lambda _: True
+) -> Scope:
+    """The one account, team or user that one sees with this name or id, within an account or anywhere. Raises `UnknownScope` or
+    `AmbiguousKey`."""
+    found = scopes.scopes_named(connection, kind, selector, account, sees)
     if not found:
         raise UnknownScope(kind, selector)
     if len(found) > 1:

@@ -6,7 +6,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from fairlead.control.desk import Call
 from fairlead.control.directory import NewKey
 from fairlead.control.key import usage_fields
 from fairlead.control.limits import LimitsBody
+from fairlead.control.moments import coming_expiry_ms, expiry_ms
 from fairlead.control.operator import sight
 from fairlead.control.replies import Refusal, forbidden, invalid, not_found, reply, rfc3339
 from fairlead.control.windows import window_starts
@@ -77,7 +78,7 @@ async def listing(call: Call) -> Response:
 async def show(call: Call) -> Response:
     """One key with its usage."""
     try:
-        return await _one(call, sight.seen_key(call.principal, directory.named(call.place("selector"))))
+        return await _one(call, sight.seen_key(call.principal, call.place("selector")))
     except LookupError as error:
         raise refusal_of(error) from None
 
@@ -87,9 +88,7 @@ async def create(call: Call) -> Response:
     wanted = await call.body(KeyCreation)
     if not call.principal.sees_all:
         wanted = await _of_member(call, wanted)
-    expires_at_ms = unix_ms(wanted.expires_at)
-    if expires_at_ms is not None and expires_at_ms <= call.desk.now_ms():
-        raise invalid("expires_at: this moment has passed, so the key would never work")
+    expires_at_ms = coming_expiry_ms(wanted.expires_at, call.desk.now_ms())
     new = NewKey(
         name=checked_name(wanted.name),
         account=wanted.account,
@@ -132,7 +131,7 @@ async def change(call: Call) -> Response:
     if wanted.models is not msgspec.UNSET:
         changes["models"] = checked_patterns(wanted.models)
     if wanted.expires_at is not msgspec.UNSET:
-        changes["expires_at_ms"] = unix_ms(wanted.expires_at)
+        changes["expires_at_ms"] = expiry_ms(wanted.expires_at)
     revise = wanted.revise if wanted.says_limits() else None
     if not changes and revise is None:
         raise invalid(f"nothing to change: one of {', '.join(KeyChange.__struct_fields__)} is expected")
@@ -157,7 +156,7 @@ async def delete(call: Call) -> Response:
 
 def _of_edit(call: Call) -> directory.Find:
     """The key of the path, if the caller may change it and has seen it as it is."""
-    find, given = sight.own_key(call.principal, directory.named(call.place("selector"))), call.if_match()
+    find, given = sight.own_key(call.principal, call.place("selector")), call.if_match()
 
     def finding(connection: sqlite3.Connection) -> Key:
         key = find(connection)
@@ -174,7 +173,7 @@ async def _of_member(call: Call, wanted: KeyCreation) -> KeyCreation:
     account = await call.desk.database.read(lambda connection: queries.account_name(connection, call.principal.account))
     if wanted.account not in (DEFAULT_ACCOUNT, account) or wanted.team or wanted.user not in ("", call.principal.name):
         raise forbidden("account, team, user: a member's keys are its own")
-    return msgspec.structs.replace(wanted, account=account, user=str(call.principal.user))
+    return msgspec.structs.replace(wanted, account=account, user=call.principal.name)
 
 
 async def _one(call: Call, find: directory.Find) -> Response:
@@ -250,15 +249,6 @@ def checked_patterns(models: list[str]) -> list[str]:
     if len(models) > MOST_PATTERNS or any(not 0 < len(pattern) <= 200 for pattern in models):
         raise invalid(f"models: at most {MOST_PATTERNS} patterns of 1 to 200 characters are expected")
     return models
-
-
-def unix_ms(moment: datetime | None) -> int | None:
-    """Unix milliseconds; 400 without an offset from UTC."""
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise invalid("expires_at: an offset is missing, such as the Z in 2027-01-01T00:00:00Z")
-    return round(moment.astimezone(UTC).timestamp() * 1000)
 
 
 def refusal_of(error: Exception) -> Refusal:

@@ -19,7 +19,7 @@ from fairlead.control.db import ledger, operators, queries, scopes
 from fairlead.control.db.queries import Usage
 from fairlead.control.db.scopes import ACCOUNT, TEAM, USER, Scope
 from fairlead.control.desk import Call
-from fairlead.control.directory import NewScope, one_scope
+from fairlead.control.directory import NewScope
 from fairlead.control.keys import checked_name, refusal_of
 from fairlead.control.limits import LimitsBody
 from fairlead.control.money import usd
@@ -89,7 +89,7 @@ def show(kind: str) -> Answer:
     """One of them."""
 
     async def answer(call: Call) -> Response:
-        return await _one(call, kind, sight.seen_scope(call.principal, _of_path(call, kind), kind))
+        return await _one(call, kind, _of_path(call, kind))
 
     return answer
 
@@ -147,13 +147,7 @@ def delete(kind: str) -> Answer:
 
 
 def _of_path(call: Call, kind: str) -> directory.FindScope:
-    selector, account = call.place("selector"), call.query("account")
-
-    def find(connection: sqlite3.Connection) -> Scope:
-        within = None if account is None else one_scope(connection, ACCOUNT, account).id
-        return one_scope(connection, kind, selector, within)
-
-    return find
+    return sight.seen_scope(call.principal, kind, call.place("selector"), call.query("account"))
 
 
 def _of_edit(call: Call, kind: str) -> directory.FindScope:

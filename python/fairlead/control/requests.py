@@ -15,6 +15,7 @@ from fairlead.control.db import queries, search
 from fairlead.control.db.queries import MOST_INTEGER, Row
 from fairlead.control.desk import Call
 from fairlead.control.limits import amount
+from fairlead.control.moments import unix_ms
 from fairlead.control.money import usd
 from fairlead.control.operator import cost
 from fairlead.control.operator.shapes import GenerationRow, Shape
@@ -173,8 +174,6 @@ def _filters(asked: RequestsQuery, call: Call) -> dict[str, Any]:
 
 
 def _times(asked: RequestsQuery) -> dict[str, int]:
-    from fairlead.control.operator.audit import unix_ms
-
     found = {}
     for name, member, moment in (("first_ms", "from", asked.from_), ("end_ms", "to", asked.to)):
         if moment is not None:

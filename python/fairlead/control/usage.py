@@ -67,7 +67,7 @@ async def show(call: Call) -> Response:
         call.query("zone"),
     )
     await call.caught_up()
-    return reply(await call.desk.database.read(lambda connection: report(connection, asked, call.desk.now_ms())))
+    return reply(await call.desk.database.look(lambda connection: report(connection, asked, call.desk.now_ms())))
 
 
 def _by(text: str | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import { money, nano } from '../format/money';
 import { change, changePoints, count, duration, percent, short, speed } from '../format/number';
 import { minutes } from '../format/time';
 import { useTitle } from '../shell/title';
-import { instant, useBounds, useRange, useSetRange, useSetSearch, useZone } from '../state/hooks';
+import { instant, useBounds, useMay, useRange, useSetRange, useSetSearch, useZone } from '../state/hooks';
 import { DEFAULT, fixed, label, moves } from '../state/range';
 import { Button, Choose, classes, Meter, Name, Usd, ui } from '../ui/basics';
 import { Chart, colour, type Line } from '../ui/chart';
@@ -254,8 +254,9 @@ function labelOf(name: string, value: string, keys: Key[] | undefined): string {
   return (name === 'key' && keys?.find((key) => String(key.id) === value)?.name) || value;
 }
 
-/** As of this second, from the stream. */
-function NowLine({ on }: { on: boolean }) {
+/** As of this second, from the stream; of all accounts together, so for admins. */
+function NowLine({ on: moving }: { on: boolean }) {
+  const on = useMay('admin') && moving;
   const [now, set] = useState<Now | null>(null);
   const state = useLive('now', on, (name, data) => {
     if (name === 'now' && 'in_flight' in data) set(data);

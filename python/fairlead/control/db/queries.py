@@ -5,7 +5,7 @@ The SQL keeps to what SQLite and PostgreSQL share; values are bound, never forma
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -192,14 +192,15 @@ def key(connection: sqlite3.Connection, id: int) -> Key | None:
     return found[0] if found else None
 
 
-def keys_named(connection: sqlite3.Connection, selector: str) -> list[Key]:
-    """Keys whose public hash is `selector`; if none, whose id is; if none, whose name or label is. More than one only for names."""
+def keys_named(connection: sqlite3.Connection, selector: str, sees: Callable[[Key], bool] = lambda _: True) -> list[Key]:
+    """Of the keys that one sees those whose public hash is `selector`; if none, whose id is; if none, whose name or label is. More than one
+    only for names."""
     for condition, value in (
         ("public_hash = ?", selector),
         ("keys.id = ?", int(selector) if selector.isascii() and selector.isdigit() and len(selector) < 19 else -1),
         ("(keys.name = ?1 OR label = ?1)", selector),
     ):
-        found = _keys(connection, condition, (value,))
+        found = [key for key in _keys(connection, condition, (value,)) if sees(key)]
         if found:
             return found
     return []

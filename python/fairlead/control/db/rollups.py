@@ -278,7 +278,7 @@ def spans(first_ms: int, end_ms: int, now_ms: int, of_zone: bool = False) -> lis
     if of_zone:
         # Its midnights are read as if they were UTC's, up to a day apart.
         now_ms += DAY_MS
-    found = windows(first_ms, min(end_ms, END_OF_TIME_MS), Res.DAY, Res.MONTH, now_ms)
+    found = windows(min(first_ms, END_OF_TIME_MS), min(end_ms, END_OF_TIME_MS), Res.DAY, Res.MONTH, now_ms)
     return [(res + Res.ZONE_DAY - Res.DAY, start, end) for res, start, end in found] if of_zone else found
 
 

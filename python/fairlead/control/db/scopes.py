@@ -1,7 +1,7 @@
 """SQL of accounts, teams and users, and of the limits that they and keys have. As `queries`: inside the caller's transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -61,13 +61,18 @@ def scope(connection: sqlite3.Connection, kind: str, id: int) -> Scope | None:
     return found[0] if found else None
 
 
-def scopes_named(connection: sqlite3.Connection, kind: str, selector: str, account: int | None = None) -> list[Scope]:
-    """Those with this name; if none, the one with this id. `account`: of this account only. More than one only without it."""
+def scopes_named(
+    connection: sqlite3.Connection, kind: str, selector: str, account: int | None = None, sees: Callable[[Scope], bool] = lambda _: True
+) -> list[Scope]:
+    """Of those that one sees the ones with this name; if none, the one with this id. `account`: of this account only. More than one only
+    without it."""
     within, values = ("", []) if account is None or kind == ACCOUNT else (" AND s.account_id = ?", [account])
     by_name = _found(connection, kind, f"s.deleted_at_ms IS NULL AND s.name = ?{within}", (selector, *values))
-    if by_name or not (selector.isascii() and selector.isdigit() and len(selector) < 19):
-        return by_name
-    return _found(connection, kind, f"s.deleted_at_ms IS NULL AND s.id = ?{within}", (int(selector), *values))
+    seen = [scope for scope in by_name if sees(scope)]
+    if seen or not (selector.isascii() and selector.isdigit() and len(selector) < 19):
+        return seen
+    by_id = _found(connection, kind, f"s.deleted_at_ms IS NULL AND s.id = ?{within}", (int(selector), *values))
+    return [scope for scope in by_id if sees(scope)]
 
 
 def id_of_file(connection: sqlite3.Connection, kind: str, account: int, name: str) -> int | None:

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from fairlead.control.db import operators
 from fairlead.control.db.queries import MOST_INTEGER, Row
 from fairlead.control.desk import Call
-from fairlead.control.replies import csv_reply, invalid, reply, rfc3339
+from fairlead.control.moments import unix_ms
+from fairlead.control.replies import csv_reply, reply, rfc3339
 
 PAGE = 1000
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -82,13 +83,6 @@ async def listing(call: Call) -> Response:
 def wants_csv(call: Call) -> bool:
     """Whether the caller asks for a spreadsheet."""
     return "text/csv" in (call.header("accept") or "")
-
-
-def unix_ms(name: str, moment: datetime) -> int:
-    """Unix milliseconds of a moment in a query; 400 without an offset from UTC."""
-    if moment.tzinfo is None:
-        raise invalid(f"{name}: an offset is missing, such as the Z in 2027-01-01T00:00:00Z")
-    return max(0, round(moment.timestamp() * 1000))
 
 
 def _shown(row: Row) -> dict[str, Any]:

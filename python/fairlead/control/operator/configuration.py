@@ -23,7 +23,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from fairlead.catalog import positions
-from fairlead.catalog.document import Problem
+from fairlead.catalog.document import HIDDEN, Problem
 from fairlead.catalog.positions import Path as Place
 from fairlead.config import Compiled, Loaded, Mistakes
 from fairlead.config.load import content_of, is_secret
@@ -36,7 +36,6 @@ from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
 
 MOST_TEXT = 1 << 20
 HISTORY, MOST_KEPT = "config-history", 50
-HIDDEN = "«hidden»"
 _MARK = re.compile(r"«kept ([0-9a-f]{12})»")
 SHORT_SECRET = 8
 """Characters below which a secret is hidden only where it is the whole of a text: it may be a part of any word."""
@@ -222,7 +221,8 @@ async def show(call: Call) -> Response:
     data = {
         "path": None if configured.loaded.path is None else str(configured.loaded.path),
         "writable": why_not is None and masked is not None,
-        "why_not": why_not or ("a secret in it is written with escapes; name it with env: or file:" if text and masked is None else None),
+        "why_not": why_not
+        or ("a secret in it is written with escapes, or is a name, too; name it with env: or file:" if text and masked is None else None),
         "text": masked,
         "values": [*_values(configured), *_values_made(configured.compiled, made)],
         "warnings": [problem_shown(each) for each in [*configured.compiled.warnings, *left_out(configured.compiled)]],
@@ -303,7 +303,9 @@ async def past(call: Call) -> Response:
         raise not_found(f"there is no file {id[:40]!r} in the history")
     masked = _masked(path.read_text("utf-8"), call)
     if masked is None:
-        raise Refusal(409, "invalid_request", "a secret in it is written with escapes, so it is not shown; it is in config-history")
+        raise Refusal(
+            409, "invalid_request", "a secret in it is written with escapes, or is a name, too, so it is not shown; it is in config-history"
+        )
     return reply({"data": {"id": id, "text": masked}})
 
 
@@ -332,13 +334,31 @@ def masked(text: str, key: bytes) -> str | None:
     if not secrets:
         return None if secrets is None else text
     # At once: no mark is looked through for a secret.
-    return re.sub("|".join(map(_pattern, secrets)), lambda match: _mark(match[0], key), text)
+    shown = re.sub("|".join(map(_pattern, secrets)), lambda match: _mark(match[0], key), text)
+    try:
+        content_of(shown)
+    except Mistakes:
+        # It stands where TOML takes letters and digits alone, too.
+        return None
+    return shown
 
 
 def unmasked(text: str, key: bytes, sources: Iterable[str]) -> str:
-    """With secrets in the places of their marks, from the first of these files that has them. Raises a 400 for a mark without one."""
+    """With secrets in the places of their marks, from the first of these files that has them.
+
+    Raises a 400 for a mark that stands for none, and for one where no secret belongs: what is said of other values shows them.
+    A text that is no TOML stays as it is.
+    """
+    if _MARK.search(text) is None:
+        return text
+    try:
+        tree = content_of(text)
+    except Mistakes:
+        return text
+    files = list(sources)
+    _check_marks(text, tree, key, files)
     known: dict[str, str] = {}
-    left = iter(sources)
+    left = iter(files)
 
     def secret(match: re.Match[str]) -> str:
         while match[0] not in known and (source := next(left, None)) is not None:
@@ -362,6 +382,37 @@ def _pattern(secret: str) -> str:
 
 def _masked(text: str, call: Call) -> str | None:
     return masked(text, call.desk.gate.secret)
+
+
+def _check_marks(text: str, tree: Any, key: bytes, files: Iterable[str]) -> None:
+    """A mark is the whole of a secret, or stands where it stood in one of these files, or in a comment."""
+    strange = [(place, value) for place, value in _ends(tree) if any(map(_has_mark, (*place, value))) and not _is_marked(place, value)]
+    if not strange:
+        return
+    shown = filter(None, (masked(file, key) for file in files))
+    stood = {(place, value) for each in shown for place, value in _ends(content_of(each)) if _has_mark(value)}
+    for place, value in strange:
+        if not _has_mark(value) or (place, value) not in stood:
+            line, _ = positions.nearest(positions.scan(text), place) or (1, 0)
+            raise invalid(f"line {line}: «kept …» stands for the whole of a secret, and for nothing else; write the value", line=line)
+
+
+def _is_marked(place: Place, value: object) -> bool:
+    """Whether a secret belongs there, and a mark is all that stands there."""
+    return isinstance(value, str) and _MARK.fullmatch(value) is not None and is_secret(place) and not any(map(_has_mark, place))
+
+
+def _has_mark(part: object) -> bool:
+    return isinstance(part, str) and _MARK.search(part) is not None
+
+
+def _ends(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every value, and what is empty."""
+    children = [*tree.items()] if isinstance(tree, dict) else [*enumerate(tree)] if isinstance(tree, list) else []
+    if not children:
+        yield place, tree
+    for key, child in children:
+        yield from _ends(child, (*place, key))
 
 
 def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:

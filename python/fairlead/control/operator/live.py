@@ -8,9 +8,11 @@ process, is told so by `hello` (`resumed` is false), and asks for the lists agai
 
 import asyncio
 import contextlib
+import logging
 import re
 import secrets
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -28,17 +30,20 @@ from fairlead.control.money import usd
 from fairlead.control.replies import HEADERS, Refusal, forbidden, invalid, rfc3339
 
 TOPICS = ("now", "requests", "health", "config", "alerts")
-FOR_ADMINS = frozenset({"config", "alerts"})
+FOR_ADMINS = frozenset({"now", "config", "alerts"})
+"""What is about everybody."""
 LOOK_SECONDS = 1.0
 HEALTH_LOOKS = 5
 """So many looks lie between two at the health of endpoints."""
 KEPT_MS = 60_000
-MOST_ROWS = 20
-"""Of requests in one look; of more only these are shown, with how many there were."""
-MOST_STREAMS, MOST_WAITING = 64, 256
+MOST_ROWS, MOST_SOUGHT = 20, 100
+"""Of requests in one look; of more only these are shown, with how many there were. Who does not see all sees its own among more."""
+MOST_STREAMS, MOST_OF_USER, MOST_WAITING = 64, 8, 256
 ALIVE_SECONDS, STALL_SECONDS = 15.0, 10.0
 _SAMPLE = re.compile(r"^(fairlead_\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 _EVENT_ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
+
+log = logging.getLogger("fairlead.control")
 
 Read = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 Describe = Callable[[sqlite3.Connection, list[Row]], list[dict[str, Any]]]
@@ -103,9 +108,13 @@ class Hub:
             listener.put(event)
 
     def join(self, principal: Principal, topics: frozenset[str], last_id: str | None) -> tuple[Listener, bool]:
-        """Begins to listen; whether what was missed since the last event could be given. Raises a 503 when too many listen."""
+        """Begins to listen; whether what was missed since the last event could be given. Raises a 503 when too many
+        listen, a 429 when one user does on too many pages."""
         if len(self._listeners) >= MOST_STREAMS:
             raise Refusal(503, "server", f"{MOST_STREAMS} streams of events are open, which is the most there may be", retry_after=10)
+        if principal.user and sum(each.principal.user == principal.user for each in self._listeners) >= MOST_OF_USER:
+            message = f"{MOST_OF_USER} streams of events of this user are open, which is the most there may be: close other pages"
+            raise Refusal(429, "rate_limit_exceeded", message, retry_after=10)
         listener = Listener(principal, topics)
         match = _EVENT_ID.fullmatch(last_id or "")
         resumed = match is not None and match[1] == self.epoch and self._has_all_since(int(match[2]))
@@ -144,8 +153,16 @@ class Hub:
         self._looks += 1
 
     async def _run(self, engine: Engine, read: Read, describe: Describe) -> None:
+        failed = False
         while self._listeners or self._now_ms() - self._left_at_ms < KEPT_MS:
-            await self.look(engine, read, describe)
+            try:
+                await self.look(engine, read, describe)
+                failed = False
+            except Exception:
+                # The store comes back; who listens hears the rest then.
+                if not failed:
+                    log.exception("events: looking fails; it is tried again every second")
+                failed = True
             await asyncio.sleep(LOOK_SECONDS)
         self._figures, self._rowid, self._health = None, None, b""
 
@@ -184,14 +201,15 @@ class Hub:
             self._rowid = await read(search.newest)
             return
         after = self._rowid
+        limit = MOST_ROWS if all(each.principal.sees_all for each in self._listeners) else MOST_SOUGHT
 
         def work(connection: sqlite3.Connection) -> tuple[int, list[dict[str, Any]], int]:
-            found, count = search.stored_after(connection, after, MOST_ROWS)
+            found, count = search.stored_after(connection, after, limit)
             return found[-1][0] if found else after, describe(connection, [row for _, row in found]), count
 
         self._rowid, rows, count = await read(work)
         if rows:
-            self.publish("requests", {"rows": rows, "shown": len(rows), "of": count})
+            self.publish("requests", {"rows": rows, "of": count})
 
 
 FAILED = "failed generations"
@@ -250,24 +268,28 @@ class EventStream(Response):
         with contextlib.suppress(TimeoutError):
             hello = {"epoch": self._hub.epoch, "resumed": self._resumed, "topics": sorted(self._listener.topics)}
             await put(f"retry: 1000\n{_text('hello', hello)}")
+            check_at = time.monotonic() + ALIVE_SECONDS
             while not self._hub.closing.is_set():
-                if not await self._news():
+                has_news = await self._news(check_at)
+                if time.monotonic() >= check_at:
                     if not await self._is_alive():
                         await put(_text("end", {"reason": "logged_out"}))
                         break
-                    await put(": alive\n\n")
+                    check_at = time.monotonic() + ALIVE_SECONDS
+                    if not has_news:
+                        await put(": alive\n\n")
                 while self._listener.waiting:
                     await put(self._next())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STALL_SECONDS):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _news(self) -> bool:
+    async def _news(self, until: float) -> bool:
         listener = self._listener
         if not listener.waiting:
             listener.news.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ALIVE_SECONDS):
+                async with asyncio.timeout(max(0.0, until - time.monotonic())):
                     await listener.news.wait()
         return bool(listener.waiting) or self._hub.closing.is_set()
 
@@ -277,8 +299,10 @@ class EventStream(Response):
         before = _text("gap", {"topic": event.topic, "n": gap}) if gap else ""
         data = event.data
         if event.topic == "requests":
-            rows = [row for row in data["rows"] if self._sees(self._listener.principal, row)]
-            data = data if len(rows) == len(data["rows"]) else {"rows": rows, "shown": len(rows), "of": len(rows)}
+            who = self._listener.principal
+            rows = [row for row in data["rows"] if self._sees(who, row)]
+            shown = rows[-MOST_ROWS:]
+            data = {"rows": shown, "shown": len(shown), "of": data["of"] if who.sees_all else len(rows)}
         return f"{before}id: {self._hub.epoch}-{event.number}\n{_text(event.topic, data)}"
 
 

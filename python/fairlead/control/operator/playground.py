@@ -27,7 +27,7 @@ from fairlead.control.access import Principal
 from fairlead.control.db import queries
 from fairlead.control.db.queries import Key
 from fairlead.control.desk import Call, Desk
-from fairlead.control.directory import NewKey
+from fairlead.control.directory import NewKey, select
 from fairlead.control.operator.live import STALL_SECONDS
 from fairlead.control.operator.shapes import Shape
 from fairlead.control.replies import HEADERS, Refusal, not_found, reply
@@ -107,15 +107,20 @@ async def stop(call: Call) -> Response:
 
 
 def own_key(desk: Desk, principal: Principal) -> tuple[Key, str]:
-    """The caller's key for runs, made where there is none. One that was deleted is followed by another. Blocks."""
+    """The caller's key for runs, made where there is none. One that was deleted is followed by another; that of a user is of
+    its present team. Blocks."""
     name = f"playground ({principal.name})" if principal.kind == "user" else "playground"
     new = NewKey(name=name, limits=LIMIT)
     if principal.kind == "user":
         account = desk.database.read_now(lambda connection: queries.account_name(connection, principal.account))
-        new = msgspec.structs.replace(new, account=account, user=str(principal.user))
+        new = msgspec.structs.replace(new, account=account, user=principal.name)
     else:
         new = msgspec.structs.replace(new, account=DEFAULT_ACCOUNT)
-    return desk.directory.derived(new, _texts(desk.gate.secret, principal.user if principal.kind == "user" else 0))
+    key, secret = desk.directory.derived(new, _texts(desk.gate.secret, principal.user if principal.kind == "user" else 0))
+    if principal.kind == "user" and (key.user_id, key.team_id) != (principal.user, principal.team):
+        # Without a team of its own a key has its user's.
+        key = desk.directory.change(lambda connection: select(connection, key.public_hash), {"user": principal.name, "team": ""})
+    return key, secret
 
 
 def _texts(secret: bytes, user: int) -> Iterator[str]:

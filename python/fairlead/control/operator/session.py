@@ -183,12 +183,12 @@ def principal_of(session: Session) -> Principal:
 
 
 async def is_alive(desk: Desk, principal: Principal | None) -> bool:
-    """Whether a stream may go on: its log-in lives, in the same role. Looking is no use of it."""
+    """Whether a stream may go on: its log-in lives, in the same role and team. Looking is no use of it."""
     if principal is None or not principal.session:
         return True
     found = await desk.database.read(lambda connection: operators.sessions(connection))
     session = next((one for one in found if one.id == principal.session), None)
-    return session is not None and _lives(desk, session) and principal_of(session).role == principal.role
+    return session is not None and _lives(desk, session) and principal_of(session) == principal
 
 
 async def _session(desk: Desk, hash: str) -> Session | None:

@@ -8,7 +8,7 @@ from fairlead.control import directory
 from fairlead.control.access import Principal
 from fairlead.control.db.queries import Key
 from fairlead.control.db.scopes import ACCOUNT, TEAM, Scope
-from fairlead.control.directory import FindScope, UnknownKey, UnknownScope
+from fairlead.control.directory import FindScope
 from fairlead.control.replies import forbidden
 
 
@@ -38,21 +38,14 @@ def sees_scope(principal: Principal, scope: Scope) -> bool:
     return scope.id == principal.user or (principal.team != 0 and scope.team_id == principal.team)
 
 
-def seen_key(principal: Principal, find: directory.Find) -> directory.Find:
-    """Finds a key that the caller sees."""
-
-    def finding(connection: sqlite3.Connection) -> Key:
-        key = find(connection)
-        if not sees_key(principal, key):
-            raise UnknownKey("there is no such key")
-        return key
-
-    return finding
+def seen_key(principal: Principal, selector: str) -> directory.Find:
+    """Finds a key that the caller sees, by hash, id, name or label. What is not seen is not counted either."""
+    return lambda connection: directory.select(connection, selector, lambda key: sees_key(principal, key))
 
 
-def own_key(principal: Principal, find: directory.Find) -> directory.Find:
+def own_key(principal: Principal, selector: str) -> directory.Find:
     """Finds a key that the caller may change; 403 for one that it only sees."""
-    seen = seen_key(principal, find)
+    seen = seen_key(principal, selector)
 
     def finding(connection: sqlite3.Connection) -> Key:
         key = seen(connection)
@@ -63,13 +56,14 @@ def own_key(principal: Principal, find: directory.Find) -> directory.Find:
     return finding
 
 
-def seen_scope(principal: Principal, find: FindScope, kind: str) -> FindScope:
-    """Finds an account, team or user that the caller sees."""
+def seen_scope(principal: Principal, kind: str, selector: str, account: str | None) -> FindScope:
+    """Finds an account, team or user that the caller sees, by name or id, within an account that is named, or anywhere."""
+
+    def sees(scope: Scope) -> bool:
+        return sees_scope(principal, scope)
 
     def finding(connection: sqlite3.Connection) -> Scope:
-        scope = find(connection)
-        if not sees_scope(principal, scope):
-            raise UnknownScope(kind, scope.name)
-        return scope
+        within = None if account is None else directory.one_scope(connection, ACCOUNT, account, None, sees).id
+        return directory.one_scope(connection, kind, selector, within, sees)
 
     return finding

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fairlead.control.db.queries import DAY_MS, Res, Span
 from fairlead.control.db.rollups import HOUR_MS, KEPT_MS, MINUTE_MS, QUARTER_MS, windows
-from fairlead.control.operator.audit import unix_ms
+from fairlead.control.moments import unix_ms
 from fairlead.control.replies import Refusal, invalid
 
 Step = Literal["minute", "quarter", "hour", "day", "month"]
