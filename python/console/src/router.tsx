@@ -159,6 +159,19 @@ const audit = createRoute({
   validateSearch: texts('actor', 'action', 'target_kind', 'target_id'),
 });
 
+const users = createRoute({
+  getParentRoute: () => shell,
+  path: '/users',
+  component: lazyRouteComponent(() => import('./pages/users'), 'UsersPage'),
+  validateSearch: texts('q', 'user'),
+});
+
+const account = createRoute({
+  getParentRoute: () => shell,
+  path: '/account',
+  component: lazyRouteComponent(() => import('./pages/account'), 'AccountPage'),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
@@ -174,6 +187,8 @@ export const router = createRouter({
       start,
       providers,
       audit,
+      users,
+      account,
     ]),
   ]),
   defaultNotFoundComponent: NotFound,
