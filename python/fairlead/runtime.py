@@ -39,6 +39,7 @@ from fairlead.control.hosting import HostError, tcp_host, unix_host
 from fairlead.control.offer import Offer
 from fairlead.control.operator import drains
 from fairlead.control.operator.gate import Gate
+from fairlead.control.operator.openid import OpenId
 from fairlead.control.place import PlaceError
 from fairlead.control.sign_in import SignIns
 from fairlead.control.upkeep import Upkeep
@@ -242,6 +243,7 @@ class Process:
         self.engine = self._open_engine()
         stack.callback(self.engine.stop)
         self._sign_ins = SignIns(self._publish_tokens)
+        self._openid: OpenId | None = None
         self._load_snapshot(self.compiled, self._version)
         self.directory = Directory(self.database, self._secret, self.engine)
         self.directory.publish_all(*_owned(self.compiled))
@@ -312,6 +314,7 @@ class Process:
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
             self.loaded, self._of_file = loaded, of_file
             self._put(compiled)
+            self._desk.openid = self._open_id()
             self._desk.gate.admin_urls = tuple(compiled.server.admin_urls)
             at_ms, said = time.time_ns() // 1_000_000, {"version": self._version}
             target = ("config", self._version, str(loaded.path or ""))
@@ -505,6 +508,7 @@ class Process:
             configured=self,
             republish=self.republish,
             estimate_tokens=self._native.estimate_tokens,
+            openid=self._open_id(),
             gate=Gate(self._secret, lambda: time.time_ns() // 1_000_000, tuple(self.compiled.server.admin_urls)),
             facts={
                 "version": __version__,
@@ -515,6 +519,15 @@ class Process:
                 "admin": _joined(*self.admin),
             },
         )
+
+    def _open_id(self) -> OpenId | None:
+        """The provider that people log in through; as long as nothing about it changes it stays the same, with what is known of it."""
+        settings = self.compiled.oidc
+        if settings is None:
+            self._openid = None
+        elif self._openid is None or self._openid.settings != settings:
+            self._openid = OpenId(settings, self._secret, lambda: time.time_ns() // 1_000_000)
+        return self._openid
 
     def _listen(self, bell: int, drainer: Drainer) -> None:
         """Hears the engine and SIGHUP."""

@@ -80,6 +80,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "`[free_tier]`": schema.FreeTier,
     "`[alerts]`": schema.Alerts,
     "`smtp`": schema.Smtp,
+    "`[oidc]`": schema.Oidc,
+    "`roles`": schema.OidcRoles,
     "`[presets.NAME]`": schema.Preset,
     "What a preset says for requests": RequestFields,
     "`provider`": schema.ProviderWishes,
@@ -108,7 +110,7 @@ def shown_default(field: msgspec.structs.FieldInfo) -> str:
     if default is NODEFAULT:
         default = field.default_factory()  # type: ignore[operator]
         if isinstance(default, list) and (default or field.name in ("models", "budgets")):
-            return f"`{default}`"
+            return f"`{json.dumps(default)}`"
         default = None
     match default:
         case None | msgspec.UnsetType():
@@ -139,7 +141,7 @@ def test_the_small_tables_and_nothing_else() -> None:
     small = [(f"`{table}.{key[1:]}", default) for table in SMALL_TABLES for key, default in keys_of(tables[table])]
     assert documented == small
     named = {"providers", "models", "keys", "teams", "users", "presets", "splits", "shadows"}
-    own = {"timeouts", "limits", "routing", "free_tier", "alerts", "response_cache", "idempotency"}
+    own = {"timeouts", "limits", "routing", "free_tier", "alerts", "oidc", "response_cache", "idempotency"}
     assert tables.keys() == {"server", *named, *own, *SMALL_TABLES}
 
 

@@ -16,7 +16,7 @@ ANYONE, VIEWER, MEMBER, ADMIN, OWNER = "anyone", *ROLES
 
 # The least role that each route lets in, said a second time: what is new or changes must change here, too.
 MATRIX: dict[str, set[str]] = {
-    ANYONE: {"GET /healthz", "GET /admin/login", "POST /admin/session", "POST /webhooks/stripe"},
+    ANYONE: {"GET /healthz", "GET /admin/login", "POST /admin/login/oidc", "POST /admin/session", "POST /webhooks/stripe"},
     VIEWER: {
         "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password",
         "GET /admin/sessions",

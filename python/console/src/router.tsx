@@ -14,11 +14,15 @@ type Texts<K extends string> = { [name in K]?: string | undefined };
 
 /** The members of a search that are texts; the rest is dropped. */
 function texts<K extends string>(...names: K[]): (search: Record<string, unknown>) => Texts<K> {
+  return textsUpTo(300, ...names);
+}
+
+function textsUpTo<K extends string>(most: number, ...names: K[]): (search: Record<string, unknown>) => Texts<K> {
   return (search) => {
     const found: Texts<K> = {};
     for (const name of names) {
       const value = search[name];
-      if (typeof value === 'string' && value !== '') found[name] = value.slice(0, 300);
+      if (typeof value === 'string' && value !== '') found[name] = value.slice(0, most);
       else if (typeof value === 'number' || typeof value === 'boolean') found[name] = String(value);
     }
     return found;
@@ -39,7 +43,8 @@ const login = createRoute({
   getParentRoute: () => root,
   path: '/login',
   component: LoginPage,
-  validateSearch: texts('next'),
+  // What a provider of OpenID Connect sends the browser back with may be long.
+  validateSearch: textsUpTo(4096, 'next', 'code', 'state', 'iss', 'error', 'error_description'),
 });
 
 const overview = createRoute({
@@ -175,6 +180,19 @@ const audit = createRoute({
   validateSearch: texts('actor', 'action', 'target_kind', 'target_id'),
 });
 
+const users = createRoute({
+  getParentRoute: () => shell,
+  path: '/users',
+  component: lazyRouteComponent(() => import('./pages/users'), 'UsersPage'),
+  validateSearch: texts('q', 'user'),
+});
+
+const account = createRoute({
+  getParentRoute: () => shell,
+  path: '/account',
+  component: lazyRouteComponent(() => import('./pages/account'), 'AccountPage'),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
@@ -193,6 +211,8 @@ export const router = createRouter({
       providers,
       config,
       audit,
+      users,
+      account,
     ]),
   ]),
   defaultNotFoundComponent: NotFound,

@@ -10,13 +10,14 @@ from msgspec import Struct, structs
 
 from fairlead.catalog import Catalogue
 from fairlead.catalog.document import Mistakes, Problem
-from fairlead.config import alerts, keys, wire
+from fairlead.config import alerts, keys, oidc, wire
 from fairlead.config.alerts import AlertSettings
 from fairlead.config.amounts import BadAmount, nanousd
 from fairlead.config.google import SignIn
 from fairlead.config.keys import ConfigKey, ConfigTeam, ConfigUser
 from fairlead.config.load import Loaded
 from fairlead.config.models import Context, EndpointIds, models, most_completion_tokens, why_absent
+from fairlead.config.oidc import OidcSettings
 from fairlead.config.providers import off_message, sources
 from fairlead.config.routing import Routes, preset_views, shadow_views, split_views
 from fairlead.config.schema import Credits, Server, Storage
@@ -44,6 +45,8 @@ class Compiled(Struct, frozen=True, kw_only=True):
     users: tuple[ConfigUser, ...]
     credits: Credits
     alerts: AlertSettings
+    oidc: OidcSettings | None
+    """None: nobody logs in that way."""
     sign_ins: tuple[SignIn, ...]
     """The service accounts that tokens are minted for; until `with_tokens` the snapshot has none of theirs."""
     simulator: bool
@@ -105,7 +108,7 @@ def compile(
     routes = Routes(context, views)
     presets, splits, shadows = routes.presets(), routes.splits(), routes.shadows()
     owned_keys, teams, users = keys.keys(loaded), keys.teams(loaded), keys.users(loaded)
-    alert_settings = alerts.settings(loaded)
+    alert_settings, oidc_settings = alerts.settings(loaded), oidc.settings(loaded)
     free_tier = _free_tier(loaded)
     _check_addresses(loaded)
     _check_zone(loaded)
@@ -138,6 +141,7 @@ def compile(
         users=users,
         credits=loaded.config.credits,
         alerts=alert_settings,
+        oidc=oidc_settings,
         sign_ins=tuple(sign_in for source in found.values() for sign_in in source.sign_ins),
         simulator="sim" in found,
         zero_configuration=loaded.path is None,

@@ -161,6 +161,8 @@ def _make_paths_absolute(config: Config, document: Document, folder: Path, envir
         server.tls.key = _existing(server.tls.key, ("server", "tls", "key"), document, folder, environ)
     if server.ca_file is not None:
         server.ca_file = _existing(server.ca_file, ("server", "ca_file"), document, folder, environ)
+    if config.oidc is not None and config.oidc.ca_file is not None:
+        config.oidc.ca_file = _existing(config.oidc.ca_file, ("oidc", "ca_file"), document, folder, environ)
     for slug, provider in (config.providers or {}).items():
         if provider.ca_file is not None:
             provider.ca_file = _existing(provider.ca_file, ("providers", slug, "ca_file"), document, folder, environ)
@@ -206,7 +208,7 @@ def content_of(text: str) -> dict[str, Any]:
 
 def is_secret(place: Place) -> bool:
     """Whether what stands there may not be shown."""
-    return place[-1] in ("secret", "admin_token", "webhook_secret", "password") or (
+    return place[-1] in ("secret", "admin_token", "webhook_secret", "client_secret", "password") or (
         place[0] == "providers" and ("keys" in place or "headers" in place)
     )
 

@@ -53,6 +53,8 @@ UsdBound = Annotated[int | float | str, Meta(description='an amount of US dollar
 MailAddress = Annotated[
     str, Meta(pattern=r"^[^@\s<>,;]{1,64}@[A-Za-z0-9.-]{1,253}$", description='a mail address such as "ops@acme.example"')
 ]
+ClaimValue = Annotated[str, Meta(min_length=1, max_length=300)]
+Scope = Annotated[str, Meta(pattern=r"^[!#-\[\]-~]{1,100}$", description="a scope, without spaces")]
 BaseUrl = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description='a URL such as "https://host/v1"')]
 AdminUrl = Annotated[
     str,
@@ -544,6 +546,39 @@ class Smtp(Table):
     password: Annotated[str, Meta(min_length=1, max_length=4096, description="a password")] | None = None
 
 
+class OidcRoles(Table):
+    """`roles` and `emails` of `[oidc]`: which values give a role. The highest that fits is given; who has none is not let in."""
+
+    viewer: Annotated[list[ClaimValue], Meta(max_length=1000)] = field(default_factory=list)
+    member: Annotated[list[ClaimValue], Meta(max_length=1000)] = field(default_factory=list)
+    admin: Annotated[list[ClaimValue], Meta(max_length=1000)] = field(default_factory=list)
+    owner: Annotated[list[ClaimValue], Meta(max_length=1000)] = field(default_factory=list)
+
+
+class Oidc(Table):
+    """`[oidc]`: logging in at the console through a provider of OpenID Connect."""
+
+    issuer: BaseUrl
+    """As the provider writes it; below it lies `/.well-known/openid-configuration`."""
+    client_id: Annotated[str, Meta(min_length=1, max_length=500)]
+    """What the provider calls this installation."""
+    client_secret: Secret | None = None
+    """Absent: the provider knows it as a public client."""
+    name: Annotated[str, Meta(min_length=1, max_length=60)] = "single sign-on"
+    """What the button of the log-in page says after "Log in with"."""
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=30)] = field(default_factory=lambda: ["openid", "email", "profile"])
+    """What is asked for; `openid` is one of them."""
+    role_claim: ClaimValue = "groups"
+    """The claim whose values `roles` is about: its name, or a path with dots."""
+    roles: OidcRoles = field(default_factory=OidcRoles)
+    emails: OidcRoles = field(default_factory=OidcRoles)
+    """By mail addresses that the provider says are verified: `ada@acme.example`, or `@acme.example` for all of a domain."""
+    account: KeyName = "default"
+    """Where users are made who log in for the first time."""
+    ca_file: FilePath | None = None
+    """PEM file of roots trusted towards the provider, beside the system's."""
+
+
 class Alerts(Table):
     """`[alerts]`: what is told to the operator. Every alert is in the log; the rest is where it goes besides."""
 
@@ -646,6 +681,7 @@ class Config(Table):
     credits: Credits = field(default_factory=Credits)
     free_tier: FreeTier | None = None
     alerts: Alerts = field(default_factory=Alerts)
+    oidc: Oidc | None = None
     storage: Storage = field(default_factory=Storage)
     logging: Logging = field(default_factory=Logging)
     responses: Responses = field(default_factory=Responses)

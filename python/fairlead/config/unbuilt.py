@@ -81,7 +81,6 @@ UNBUILT: tuple[Row, ...] = (
     *(Row(("presets", "*", name), what) for name, what in _REQUEST_FIELDS.items()),
     Row(("presets", "*", "provider", "options"), "an option for a single provider"),
     Row(("presets", "*", "provider", "enforce_distillable_text"), "a list of what may be distilled", _is_true),
-    Row(("oidc",), "logging in by OIDC"),
     Row(("storage", "url"), "PostgreSQL", _is_other_database),
     Row(("storage", "limits_url"), "a shared store of rate limits", _is_set),
     Row(("storage", "retention_days"), "retention"),

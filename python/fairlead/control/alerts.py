@@ -4,8 +4,6 @@ Each is raised once per window: of a budget, for each threshold in each of its i
 unusual spend, once a day. What is raised is stored, so that a restart raises nothing twice, and is sent until it was taken.
 """
 
-import asyncio
-import contextlib
 import hashlib
 import hmac
 import http.client
@@ -13,10 +11,9 @@ import logging
 import smtplib
 import sqlite3
 import ssl
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from email.message import EmailMessage
 from typing import Any, NamedTuple
 
@@ -31,6 +28,7 @@ from fairlead.control.db import alerts as stored
 from fairlead.control.db.alerts import Delivery
 from fairlead.control.db.queries import DAY_MS, Usage
 from fairlead.control.money import usd
+from fairlead.control.outward import aside
 from fairlead.control.replies import rfc3339
 from fairlead.control.windows import window_starts
 
@@ -96,7 +94,7 @@ async def deliver(database: Database, settings: AlertSettings, now_ms: int) -> N
     for delivery in await database.read(lambda connection: stored.due(connection, now_ms, AT_ONCE)):
         why: str | None = None
         try:
-            await aside(lambda delivery=delivery: send(delivery, settings, now_ms))  # type: ignore[misc]
+            await aside(lambda delivery=delivery: send(delivery, settings, now_ms), "fl-alert")  # type: ignore[misc]
         except SENDING_FAILED as error:
             why = f"{type(error).__name__}: {error}"
         await database.write(lambda connection, delivery=delivery, why=why: _note(connection, delivery, why, now_ms))  # type: ignore[misc]
@@ -220,33 +218,6 @@ def _note(connection: sqlite3.Connection, delivery: Delivery, why: str | None, n
         wait = RETRY_SECONDS[delivery.attempts]
         log.warning("alert %d could not be sent by %s and is tried again in %d s: %s", delivery.alert_id, delivery.channel, wait, why)
         stored.note_failed(connection, delivery, now_ms + wait * 1000)
-
-
-async def aside(work: Callable[[], None]) -> None:
-    """Runs something that may take long on a thread that a process which ends does not wait for."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def finish(error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        error: Exception | None = None
-        try:
-            work()
-        except Exception as raised:
-            error = raised
-        # Nobody listens any more where the loop has closed.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(finish, error)
-
-    threading.Thread(target=run, name="fl-alert", daemon=True).start()
-    await done
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -19,6 +19,7 @@ from fairlead.control.engine import Engine
 from fairlead.control.offer import Offer
 from fairlead.control.operator.gate import Gate
 from fairlead.control.operator.live import Hub
+from fairlead.control.operator.openid import OpenId
 from fairlead.control.replies import Refusal, invalid
 from fairlead.control.secret import new_secret
 
@@ -51,6 +52,8 @@ class Desk:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     gate: Gate = field(default_factory=lambda: Gate(new_secret(), _wall_ms))
     """Who comes in on the admin port without the token."""
+    openid: OpenId | None = None
+    """The provider that people may log in through; replaced by a reload."""
     estimate_tokens: Callable[[str, str], int] = lambda text, model: -(-len(text.encode()) // 4)
     """The tokens of a text, for a model. The process's own: four bytes a token."""
     configured: "Configured | None" = None

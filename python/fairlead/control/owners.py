@@ -16,6 +16,7 @@ from fairlead.config import Limits
 from fairlead.config.keys import DEFAULT_ACCOUNT
 from fairlead.control import directory, limits, spending, states
 from fairlead.control.db import ledger, operators, queries, scopes
+from fairlead.control.db.operators import Login
 from fairlead.control.db.queries import Usage
 from fairlead.control.db.scopes import ACCOUNT, TEAM, USER, Scope
 from fairlead.control.desk import Call
@@ -188,18 +189,18 @@ async def _described(call: Call, kind: str, find: Callable[[sqlite3.Connection],
     await call.caught_up()
     days = window_starts(call.desk.now_ms())
 
-    def work(connection: sqlite3.Connection) -> tuple[list[Scope], dict[int, Usage], dict[int, int], Roles]:
+    def work(connection: sqlite3.Connection) -> tuple[list[Scope], dict[int, Usage], dict[int, int], dict[int, Login]]:
         found = find(connection)
         one = found[0].id if len(found) == 1 else None
         granted = ledger.granted_by_account(connection) if kind == ACCOUNT else {}
-        roles = operators.roles(connection) if kind == USER else {}
-        return found, queries.usage_by(connection, days, spending.DIMS[kind], one), granted, roles
+        logins = operators.logins(connection) if kind == USER else {}
+        return found, queries.usage_by(connection, days, spending.DIMS[kind], one), granted, logins
 
-    found, used, granted, roles = await call.desk.database.read(work)
+    found, used, granted, logins = await call.desk.database.read(work)
     shown = []
     for scope in found:
         usage = spending.now(call.desk.engine, kind, scope.id, scope.limits, used.get(scope.id, Usage()))
-        description = _description(scope, usage, granted.get(scope.id, 0), roles.get(scope.id, (None, False)))
+        description = _description(scope, usage, granted.get(scope.id, 0), logins.get(scope.id))
         if kind == ACCOUNT:
             left = granted.get(scope.id, 0) - usage.total - spending.reserved(call.desk.engine, kind, scope.id)
             description["credit_left_usd"] = usd(left) if call.desk.credits.enforce else None
@@ -207,13 +208,11 @@ async def _described(call: Call, kind: str, find: Callable[[sqlite3.Connection],
     return shown
 
 
-Roles = dict[int, tuple[str, bool]]
-
-
-def _description(scope: Scope, usage: Usage, granted: int, login: tuple[str | None, bool]) -> dict[str, Any]:
+def _description(scope: Scope, usage: Usage, granted: int, login: Login | None) -> dict[str, Any]:
     owner: dict[str, Any] = {"account": scope.account}
     if scope.kind == USER:
-        owner |= {"team": scope.team or None, "role": login[0], "has_password": login[1]}
+        owner |= {"team": scope.team or None, "role": login.role if login else None}
+        owner |= {"has_password": bool(login and login.password), "has_oidc": bool(login and login.subject)}
     if scope.kind == ACCOUNT:
         owner = {"credits_usd": usd(granted), "balance_usd": usd(granted - usage.total)}
     return {

@@ -7,13 +7,11 @@ is published.
 
 import asyncio
 import base64
-import contextlib
 import http.client
 import logging
 import random
 import re
 import ssl
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ import msgspec
 
 from fairlead.config import KeyFile, SignIn
 from fairlead.config.google import signing_key
+from fairlead.control.outward import aside, fetch
 
 log = logging.getLogger("fairlead.control")
 
@@ -37,12 +36,9 @@ LEAST_LIFE_SECONDS = 1.0
 """Between two tokens of a server that gives such as live no time."""
 LOOK_SECONDS = 60.0
 """The clock is looked at again at least this often: it may be set, and a machine may sleep."""
-EXCHANGE_SECONDS = 10.0
-"""For each step of an exchange."""
 MOST_EXCHANGE_SECONDS = 30.0
 FIRST_SECONDS = 5.0
 """How long a start or a reload waits for the tokens of new accounts before it goes on without."""
-MOST_REPLY_BYTES = 1 << 16
 _MOST_SAID = 200
 _RUN = re.compile(r"\S{40,}")
 """What is no word may be a secret that was sent back."""
@@ -98,22 +94,7 @@ def _base64(data: bytes) -> str:
 
 
 def _post(uri: str, body: bytes, ca_file: str | None) -> tuple[int, bytes]:
-    """Status and body of the reply. A redirect is not followed: the statement is for this server alone."""
-    parts = urlsplit(uri)
-    host = parts.hostname or ""
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        if ca_file is not None:
-            context.load_verify_locations(ca_file)
-        connection = http.client.HTTPSConnection(host, parts.port, timeout=EXCHANGE_SECONDS, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, parts.port, timeout=EXCHANGE_SECONDS)
-    with contextlib.closing(connection):
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", path, body, {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"})
-        response = connection.getresponse()
-        return response.status, response.read(MOST_REPLY_BYTES)
+    return fetch("POST", uri, body, {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}, ca_file)
 
 
 class _Reply(msgspec.Struct):
@@ -293,7 +274,7 @@ class SignIns:
         failed_before = lease.failure is not None
         try:
             async with asyncio.timeout(MOST_EXCHANGE_SECONDS):
-                token = await _on_a_thread(lambda: self._mint(sign_in, self._clock.now()))
+                token = await aside(lambda: self._mint(sign_in, self._clock.now()), "fl-sign-in")
         except SignInError as error:
             why = str(error)
         except TimeoutError:
@@ -310,30 +291,3 @@ class SignIns:
         wait = lease.fail(why, now, self._random.random())
         meanwhile = "the old token still lives" if lease.secret(now) else "until then nothing can be sent as this account"
         log.error("%s: cannot sign in as %s: %s; again in %.0f s, %s", sign_in.provider, sign_in.account, why, wait, meanwhile)
-
-
-async def _on_a_thread(work: Callable[[], Token]) -> Token:
-    """What blocking work gives. Its thread is nobody's to wait for: a process that ends does not wait for a server that is silent."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Token] = loop.create_future()
-
-    def settle(token: Token | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        elif token is not None:
-            done.set_result(token)
-
-    def run() -> None:
-        token, failure = None, None
-        try:
-            token = work()
-        except BaseException as error:
-            failure = error
-        # The loop may be closed by now.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, token, failure)
-
-    threading.Thread(target=run, name="fl-sign-in", daemon=True).start()
-    return await done

@@ -84,6 +84,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/login/oidc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins a log-in through the provider of `[oidc]`: says where the browser goes, and gives it what the answer will belong to.
+         * @description Asks for no log-in.
+         */
+        post: operations["post_admin_login_oidc"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/session": {
         parameters: {
             query?: never;
@@ -98,7 +118,7 @@ export interface paths {
         get: operations["get_admin_session"];
         put?: never;
         /**
-         * Logs in with the admin token, the code of the link, or a name and a password, and sets the cookie.
+         * Logs in with the admin token, the code of the link, a name and a password, or through the provider, and sets the cookie.
          * @description Asks for no log-in.
          */
         post: operations["post_admin_session"];
@@ -632,12 +652,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * A user's role, and whether there is a password.
+         * A user's role, and by which ways it logs in.
          * @description Role: admin.
          */
         get: operations["get_admin_users_selector_login"];
         /**
-         * Gives a user a role and, where one is said, a password.
+         * Gives a user a role and, where they are said, a password and whom the provider means.
          * @description Role: admin.
          */
         put: operations["put_admin_users_selector_login"];
@@ -1437,6 +1457,16 @@ export interface components {
             total_low_ms: number | null;
             total_high_ms: number | null;
         };
+        /**
+         * Arrival
+         * @description What the provider sent a browser back with, which the log-in page hands on.
+         */
+        Arrival: {
+            code: string;
+            state: string;
+            /** @default null */
+            iss: string | null;
+        };
         /** Attempt */
         Attempt: {
             generation_id: string;
@@ -1478,6 +1508,20 @@ export interface components {
         AuditPage: {
             data: components["schemas"]["AuditEntry"][];
             next: number | null;
+        };
+        /**
+         * BegunData
+         * @description A reply.
+         */
+        BegunData: {
+            data: components["schemas"]["BegunShown"];
+        };
+        /**
+         * BegunShown
+         * @description A log-in through the provider.
+         */
+        BegunShown: {
+            url: string;
         };
         /**
          * BudgetBody
@@ -2204,13 +2248,16 @@ export interface components {
         };
         /**
          * LogIn
-         * @description `POST /admin/session`: the admin token, or the code of the link that the start printed, or a user's name and password.
+         * @description `POST /admin/session`: the admin token, or the code of the link that the start printed, or a user's name and password, or what the
+         *         provider of `[oidc]` sent the browser back with.
          */
         LogIn: {
             /** @default null */
             token: string | null;
             /** @default null */
             code: string | null;
+            /** @default null */
+            oidc: components["schemas"]["Arrival"] | null;
             /** @default null */
             name: string | null;
             /** @default null */
@@ -2220,13 +2267,14 @@ export interface components {
         };
         /**
          * LoginBody
-         * @description `PUT /admin/users/{selector}/login`. Without a password the present one stays.
+         * @description `PUT /admin/users/{selector}/login`. Without a password the present one stays, and so does whom the provider means.
          */
         LoginBody: {
             /** @enum {unknown} */
             role: "admin" | "member" | "owner" | "viewer";
             /** @default null */
             password: string | null;
+            subject?: string | null;
         };
         /**
          * LoginData
@@ -2237,14 +2285,17 @@ export interface components {
         };
         /**
          * LoginShown
-         * @description A user's way in.
+         * @description A user's ways in.
          */
         LoginShown: {
             user: string;
             /** @enum {unknown} */
             role: "admin" | "member" | "owner" | "viewer";
             has_password: boolean;
+            subject: string | null;
+            issuer: string | null;
             updated_at: string;
+            etag: string;
         };
         /**
          * LossShown
@@ -2611,7 +2662,7 @@ export interface components {
             /** @enum {unknown} */
             role: "admin" | "member" | "owner" | "viewer";
             /** @enum {unknown} */
-            way: "link" | "password" | "token";
+            way: "link" | "oidc" | "password" | "token";
             address: string;
             user_agent: string;
             created_at: string;
@@ -2637,7 +2688,7 @@ export interface components {
             /** @enum {unknown} */
             role: "admin" | "member" | "owner" | "viewer";
             /** @enum {unknown} */
-            way: "link" | "password" | "token";
+            way: "link" | "oidc" | "password" | "token";
             account: string | null;
             team: string | null;
             csrf: string;
@@ -3017,6 +3068,7 @@ export interface components {
             team: string | null;
             role: ("admin" | "member" | "owner" | "viewer") | null;
             has_password: boolean;
+            has_oidc: boolean;
         };
         /**
          * ValueShown
@@ -3056,8 +3108,9 @@ export interface components {
          * @description How one can log in here.
          */
         Ways: {
-            methods: ("link" | "password" | "token")[];
+            methods: ("link" | "oidc" | "password" | "token")[];
             origin: string;
+            oidc: string | null;
         };
         /**
          * WaysData
@@ -3178,6 +3231,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WaysData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_login_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BegunData"];
                 };
             };
             /** @description Refused. */

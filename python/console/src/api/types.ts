@@ -4,6 +4,10 @@ import type { components } from './schema';
 type Schemas = components['schemas'];
 
 export type Session = Schemas['SessionShown'];
+export type Ways = Schemas['Ways'];
+export type LoginLine = Schemas['SessionLine'];
+export type UserLogin = Schemas['LoginShown'];
+export type User = Schemas['UserShown'];
 export type Role = Session['role'];
 export type Generation = Schemas['GenerationRow'];
 export type Attempt = Schemas['Attempt'];

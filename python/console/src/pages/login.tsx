@@ -1,15 +1,50 @@
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
-import { send, setCsrf } from '../api/client';
+import { get, send, setCsrf } from '../api/client';
 import { sessionQuery } from '../api/queries';
-import type { Session } from '../api/types';
+import type { Session, Ways } from '../api/types';
+import { plain } from '../format/text';
 import { useTitle } from '../shell/title';
-import { Button, TextField, ui } from '../ui/basics';
+import { Button, Name, TextField, ui } from '../ui/basics';
 import { said } from '../ui/states';
 import s from './login.module.css';
 
-type Given = { token: string } | { code: string } | { name: string; password: string };
+/** What a provider sends the browser back with. */
+interface Arrival {
+  code: string;
+  state: string;
+  iss?: string | undefined;
+}
+
+type Given = { token: string } | { code: string } | { oidc: Arrival } | { name: string; password: string };
+
+interface Search extends Partial<Arrival> {
+  next?: string;
+  error?: string;
+  error_description?: string;
+}
+
+const NEXT = 'fairlead.next';
+
+/** Where to go on after a way over another origin. It is kept in the tab: the provider is not told. */
+function remembered(): string | undefined {
+  try {
+    const next = sessionStorage.getItem(NEXT) ?? undefined;
+    sessionStorage.removeItem(NEXT);
+    return next;
+  } catch {
+    return undefined;
+  }
+}
+
+function remember(next: string | undefined): void {
+  try {
+    sessionStorage.setItem(NEXT, next ?? '');
+  } catch {
+    // Then it goes on at the overview.
+  }
+}
 
 /** Where to go afterwards: a place on this port and nowhere else. */
 export function place(next: string | undefined): string {
@@ -17,7 +52,7 @@ export function place(next: string | undefined): string {
 }
 
 export function LoginPage() {
-  const { next } = useSearch({ strict: false }) as { next?: string };
+  const search = useSearch({ strict: false }) as Search;
   const navigate = useNavigate();
   const client = useQueryClient();
   const [way, setWay] = useState<'token' | 'password'>('token');
@@ -31,20 +66,36 @@ export function LoginPage() {
       client.clear();
       setCsrf(data.csrf);
       client.setQueryData(sessionQuery.queryKey, data);
-      await navigate({ href: place(next), replace: true });
+      await navigate({ href: place(search.next ?? remembered()), replace: true });
     },
   });
+  const ways = useQuery({
+    queryKey: ['ways'],
+    queryFn: async ({ signal }) => (await get<{ data: Ways }>('/admin/login', {}, signal)).data,
+  });
+  const leave = useMutation({
+    mutationFn: () => send<{ data: { url: string } }>('POST', '/admin/login/oidc'),
+    onSuccess: ({ data }) => {
+      remember(search.next);
+      if (/^https?:\/\//.test(data.url)) location.assign(data.url);
+    },
+  });
+  const [denied] = useState(search.error ? `${search.error}: ${search.error_description ?? ''}` : '');
 
-  // The link that the start prints carries a code behind #, which no server and no log sees.
+  // The link that the start prints carries a code behind #, which no server and no log sees. A provider's is behind ?, and good only
+  // together with the cookie of this browser. Neither stays in the address.
   const tried = useRef(false);
   const { mutate } = login;
   useEffect(() => {
-    const code = /^#code=([A-Za-z0-9_-]{20,})$/.exec(location.hash)?.[1];
-    if (!code || tried.current) return;
+    if (tried.current) return;
+    const link = /^#code=([A-Za-z0-9_-]{20,})$/.exec(location.hash)?.[1];
+    const { code, state, iss, error } = search;
+    if (link) mutate({ code: link });
+    else if (code && state) mutate({ oidc: { code, state, ...(iss ? { iss } : {}) } });
+    else if (!error) return;
     tried.current = true;
-    history.replaceState(history.state, '', location.pathname + location.search);
-    mutate({ code });
-  }, [mutate]);
+    history.replaceState(history.state, '', link ? location.pathname + location.search : location.pathname);
+  }, [mutate, search]);
 
   const submit = (event: { preventDefault: () => void }) => {
     event.preventDefault();
@@ -89,9 +140,11 @@ export function LoginPage() {
             />
           </>
         )}
-        {login.error && (
+        {(login.error || leave.error || denied) && (
           <div className={ui.alert} role="alert">
-            {said(login.error)}
+            {login.error || leave.error
+              ? said(login.error ?? leave.error)
+              : `The provider did not let you in. It says: ${plain(denied, 300)}`}
           </div>
         )}
         <div className={ui.row}>
@@ -102,6 +155,11 @@ export function LoginPage() {
             {way === 'token' ? 'With name and password' : 'With the admin token'}
           </Button>
         </div>
+        {ways.data?.oidc && (
+          <Button onClick={() => leave.mutate()} disabled={leave.isPending || login.isPending}>
+            Log in with <Name most={60}>{ways.data.oidc}</Name>
+          </Button>
+        )}
       </form>
     </main>
   );

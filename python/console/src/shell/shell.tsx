@@ -37,6 +37,7 @@ const PAGES: readonly Place[] = [
   { to: '/providers', label: 'Providers', key: 'h', role: 'viewer' },
   { to: '/config', label: 'Configuration', key: 'c', role: 'admin' },
   { to: '/audit', label: 'Audit', key: 'a', role: 'admin' },
+  { to: '/users', label: 'Users', key: 'u', role: 'admin' },
 ];
 const START: Place = { to: '/start', label: 'First steps', key: 's', role: 'admin' };
 /** So many stand in the bar of a telephone; the others behind "More". */
@@ -198,6 +199,7 @@ function Account({ session, onKeys }: { session: Session; onKeys: () => void }) 
           pick('system'),
           pick('light'),
           pick('dark'),
+          { label: 'Your log-ins', onPick: () => void navigate({ to: '/account' }) },
           { label: 'Keys of the keyboard', onPick: onKeys },
           { label: 'Log out', onPick: () => void logOut() },
         ]}

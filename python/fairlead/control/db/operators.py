@@ -18,6 +18,9 @@ class Login(msgspec.Struct, frozen=True):
     """Argon2id in PHC form; empty: none yet."""
     version: int
     updated_at_ms: int
+    issuer: str = ""
+    subject: str = ""
+    """Whom a provider of OpenID Connect knows as this user; empty: nobody."""
 
     def __repr__(self) -> str:
         return f"Login({self.user_id}, {self.role})"
@@ -55,19 +58,24 @@ _SESSION = (
 )
 
 
+_LOGIN = (
+    "SELECT l.user_id, role, password, version, updated_at_ms, COALESCE(issuer, ''), COALESCE(subject, '') FROM logins l"
+    " LEFT JOIN identities i ON i.user_id = l.user_id"
+)
+
+
 # --- log-ins --------------------------------------------------------------------------------------------------------------
 
 
 def login(connection: sqlite3.Connection, user: int) -> Login | None:
     """A user's way in, if there is one."""
-    row = connection.execute("SELECT user_id, role, password, version, updated_at_ms FROM logins WHERE user_id = ?", (user,)).fetchone()
+    row = connection.execute(f"{_LOGIN} WHERE l.user_id = ?", (user,)).fetchone()
     return None if row is None else Login(*row)
 
 
-def roles(connection: sqlite3.Connection) -> dict[int, tuple[str, bool]]:
-    """User → role, and whether there is a password."""
-    rows = connection.execute("SELECT user_id, role, password <> '' FROM logins")
-    return {int(user): (str(role), bool(password)) for user, role, password in rows}
+def logins(connection: sqlite3.Connection) -> dict[int, Login]:
+    """All of them, by the users."""
+    return {row[0]: Login(*row) for row in connection.execute(_LOGIN)}
 
 
 def set_login(connection: sqlite3.Connection, login: Login) -> None:
@@ -80,9 +88,36 @@ def set_login(connection: sqlite3.Connection, login: Login) -> None:
 
 
 def delete_login(connection: sqlite3.Connection, user: int) -> None:
-    """Takes a user's way in away, with every session."""
+    """Takes a user's ways in away, with every session."""
+    delete_role(connection, user)
+    forget_identity(connection, user)
+
+
+def delete_role(connection: sqlite3.Connection, user: int) -> None:
+    """Takes a user's role away, with every session. Whom a provider means stays, so that the user can come back."""
     connection.execute("DELETE FROM sessions WHERE user_id = ?", (user,))
     connection.execute("DELETE FROM logins WHERE user_id = ?", (user,))
+
+
+def user_of(connection: sqlite3.Connection, issuer: str, subject: str) -> int | None:
+    """The user whom a provider means by a subject, unless it is deleted."""
+    statement = (
+        "SELECT user_id FROM identities JOIN users ON users.id = user_id WHERE issuer = ? AND subject = ? AND users.deleted_at_ms IS NULL"
+    )
+    row = connection.execute(statement, (issuer, subject)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def identify(connection: sqlite3.Connection, issuer: str, subject: str, user: int, now_ms: int) -> None:
+    """From now on this subject means this user, and no other."""
+    connection.execute("DELETE FROM identities WHERE user_id = ? OR (issuer = ? AND subject = ?)", (user, issuer, subject))
+    statement = "INSERT INTO identities (issuer, subject, user_id, created_at_ms) VALUES (?, ?, ?, ?)"
+    connection.execute(statement, (issuer, subject, user, now_ms))
+
+
+def forget_identity(connection: sqlite3.Connection, user: int) -> None:
+    """No provider means this user any more."""
+    connection.execute("DELETE FROM identities WHERE user_id = ?", (user,))
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------------
@@ -128,6 +163,11 @@ def delete_session(connection: sqlite3.Connection, id: int) -> bool:
 def delete_sessions_of(connection: sqlite3.Connection, user: int, but: int = 0) -> int:
     """Ends those of a user, but for one; how many."""
     return connection.execute("DELETE FROM sessions WHERE user_id = ? AND id <> ?", (user, but)).rowcount
+
+
+def delete_sessions_by(connection: sqlite3.Connection, user: int, way: str) -> int:
+    """Ends those of a user that were opened in one way; how many."""
+    return connection.execute("DELETE FROM sessions WHERE user_id = ? AND way = ?", (user, way)).rowcount
 
 
 def delete_dead_sessions(connection: sqlite3.Connection, now_ms: int, idle_ms: int) -> None:

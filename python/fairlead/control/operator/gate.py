@@ -55,6 +55,11 @@ class Origin(NamedTuple):
         """The name of our cookie there."""
         return COOKIE if self.is_tls else LOCAL_COOKIE
 
+    @property
+    def ticket(self) -> str:
+        """The name of what a browser keeps while it is at a provider."""
+        return f"{self.cookie}_oidc"
+
 
 @dataclass(slots=True)
 class Gate:
@@ -148,10 +153,10 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def set_cookie(origin: Origin, value: str, seconds: int) -> str:
-    """The header's value; 0 seconds take the cookie away."""
+def set_cookie(origin: Origin, value: str, seconds: int, name: str | None = None) -> str:
+    """The header's value; 0 seconds take the cookie away. Without a name it is that of log-ins."""
     secure = "; Secure" if origin.is_tls else ""
-    return f"{origin.cookie}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    return f"{name or origin.cookie}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def is_loopback(host: str) -> bool:

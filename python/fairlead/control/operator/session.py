@@ -8,6 +8,7 @@ import sqlite3
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,8 +21,9 @@ from fairlead.control.db.queries import Row
 from fairlead.control.db.scopes import USER, Scope
 from fairlead.control.desk import Call, Desk
 from fairlead.control.directory import AmbiguousKey, UnknownScope, one_scope
-from fairlead.control.operator import gate, passwords
+from fairlead.control.operator import arrivals, gate, openid, passwords
 from fairlead.control.operator.gate import Origin
+from fairlead.control.operator.openid import Arrival
 from fairlead.control.replies import Refusal, forbidden, invalid, not_found, reply, rfc3339, unauthenticated
 from fairlead.control.states import check_match, tag
 
@@ -32,16 +34,19 @@ GRACE_MS = 30_000
 MOST_SESSIONS = 20
 """Of one user, or of the admin token; the oldest make room."""
 MOST_USER_AGENT = 200
-TOKEN, LINK, PASSWORD = "token", "link", "password"
+TOKEN, LINK, PASSWORD, OIDC = "token", "link", "password", "oidc"
 
 Role = Literal["viewer", "member", "admin", "owner"]
+Way = Literal["token", "link", "password", "oidc"]
 
 
 class LogIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`POST /admin/session`: the admin token, or the code of the link that the start printed, or a user's name and password."""
+    """`POST /admin/session`: the admin token, or the code of the link that the start printed, or a user's name and password, or what the
+    provider of `[oidc]` sent the browser back with."""
 
     token: str | None = None
     code: str | None = None
+    oidc: Arrival | None = None
     name: str | None = None
     password: str | None = None
     account: str = DEFAULT_ACCOUNT
@@ -55,10 +60,12 @@ class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class LoginBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`PUT /admin/users/{selector}/login`. Without a password the present one stays."""
+    """`PUT /admin/users/{selector}/login`. Without a password the present one stays, and so does whom the provider means."""
 
     role: Role
     password: str | None = None
+    subject: str | UnsetType | None = UNSET
+    """The `sub` that the provider of `[oidc]` knows the user by; null: nobody's."""
 
 
 class SessionShown(msgspec.Struct, kw_only=True):
@@ -69,7 +76,7 @@ class SessionShown(msgspec.Struct, kw_only=True):
     """The user's name; `admin token` for whoever has that."""
     user_id: int
     role: Role
-    way: Literal["token", "link", "password"]
+    way: Way
     account: str | None
     """Null: every account is seen."""
     team: str | None
@@ -94,7 +101,7 @@ class SessionLine(msgspec.Struct, kw_only=True):
     user: str
     user_id: int
     role: Role
-    way: Literal["token", "link", "password"]
+    way: Way
     address: str
     user_agent: str
     created_at: str
@@ -113,9 +120,11 @@ class SessionList(msgspec.Struct):
 class Ways(msgspec.Struct):
     """How one can log in here."""
 
-    methods: list[Literal["token", "password", "link"]]
+    methods: list[Way]
     origin: str
     """What the caller's Host is taken for."""
+    oidc: str | None
+    """What the provider is called; null: there is none."""
 
 
 class WaysData(msgspec.Struct):
@@ -124,13 +133,30 @@ class WaysData(msgspec.Struct):
     data: Ways
 
 
+class BegunShown(msgspec.Struct):
+    """A log-in through the provider."""
+
+    url: str
+    """Where the browser goes. It comes back to the log-in page."""
+
+
+class BegunData(msgspec.Struct):
+    """A reply."""
+
+    data: BegunShown
+
+
 class LoginShown(msgspec.Struct, kw_only=True):
-    """A user's way in."""
+    """A user's ways in."""
 
     user: str
     role: Role
     has_password: bool
+    subject: str | None
+    """Whom the provider of OpenID Connect means by this user."""
+    issuer: str | None
     updated_at: str
+    etag: str
 
 
 class LoginData(msgspec.Struct):
@@ -203,7 +229,7 @@ def _lives(desk: Desk, session: Session) -> bool:
         return False
     if session.user_id == 0:
         return session.credential == _token_credential(desk)
-    return session.login_version is not None and session.credential == str(session.login_version)
+    return session.login_version is not None and session.credential == _user_credential(desk, session.way, session.login_version)
 
 
 async def _kept_alive(desk: Desk, session: Session, origin: Origin) -> str | None:
@@ -234,24 +260,42 @@ def _token_credential(desk: Desk) -> str:
     return gate.digest(desk.admin_token_digest)
 
 
+def _user_credential(desk: Desk, way: str, version: int) -> str:
+    """What a user's log-in was opened with: another password ends it, and without its provider it is over."""
+    if way != OIDC:
+        return str(version)
+    return f"{version} {desk.openid.settings.issuer if desk.openid else ''}"
+
+
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
 async def ways(call: Call) -> Response:
     """How one can log in here, and whether the address is one that one can log in at."""
     origin = call.desk.gate.origin(call.request)
-    return reply({"data": {"methods": [TOKEN, PASSWORD, LINK], "origin": origin.text}})
+    provider = call.desk.openid
+    methods = [TOKEN, PASSWORD, LINK, *([OIDC] if provider else [])]
+    return reply({"data": {"methods": methods, "origin": origin.text, "oidc": provider.settings.name if provider else None}})
+
+
+async def begin(call: Call) -> Response:
+    """Begins a log-in through the provider of `[oidc]`: says where the browser goes, and gives it what the answer will belong to."""
+    origin = call.desk.gate.origin(call.request)
+    call.desk.gate.check_change(call.request, origin)
+    begun = await arrivals.provider(call.desk).begin(origin)
+    cookie = gate.set_cookie(origin, begun.ticket, openid.TICKET_MS // 1000, origin.ticket)
+    return reply({"data": {"url": begun.url}}, headers={"set-cookie": cookie})
 
 
 async def log_in(call: Call) -> Response:
-    """Logs in with the admin token, the code of the link, or a name and a password, and sets the cookie."""
+    """Logs in with the admin token, the code of the link, a name and a password, or through the provider, and sets the cookie."""
     desk, request = call.desk, call.request
     origin = desk.gate.origin(request)
     desk.gate.check_change(request, origin)
     address = gate.address_of(request)
     desk.gate.check_pace(address)
     wanted = await call.body(LogIn)
-    way, user, credential, role = await _checked(desk, wanted, address)
+    way, user, credential, role = await _checked(call, wanted, origin, address)
     value, now_ms = gate.new_cookie(), desk.now_ms()
     row: Row = {
         "hash": gate.digest(value), "user_id": user.id if user else 0, "role": role, "way": way, "credential": credential,
@@ -275,8 +319,11 @@ async def log_in(call: Call) -> Response:
         return found
 
     session = await desk.database.write(work)
-    cookie = gate.set_cookie(origin, value, gate.MOST_MS // 1000)
-    return reply({"data": await _shown(desk, session)}, headers={"set-cookie": cookie})
+    response = reply({"data": await _shown(desk, session)})
+    response.headers.append("set-cookie", gate.set_cookie(origin, value, gate.MOST_MS // 1000))
+    if way == OIDC:
+        response.headers.append("set-cookie", gate.set_cookie(origin, "", 0, origin.ticket))
+    return response
 
 
 async def show(call: Call) -> Response:
@@ -339,29 +386,31 @@ async def change_password(call: Call) -> Response:
         raise forbidden("current: this is not your password")
     kept = await passwords.stored(passwords.checked(wanted.new))
     now_ms = desk.now_ms()
-    changed = Login(principal.user, login.role, kept, login.version + 1, now_ms)
+    changed = structs.replace(login, password=kept, version=login.version + 1, updated_at_ms=now_ms)
 
     def work(connection: sqlite3.Connection) -> None:
         _still(connection, login.user_id, login)
         operators.set_login(connection, changed)
         operators.delete_sessions_of(connection, principal.user, principal.session)
-        operators.update_session(connection, principal.session, {"credential": str(changed.version)})
+        [way] = [one.way for one in operators.sessions(connection, principal.user) if one.id == principal.session]
+        operators.update_session(connection, principal.session, {"credential": _user_credential(desk, way, changed.version)})
         trail.note(connection, now_ms, "user.password", ("user", principal.user, principal.name), None, None)
 
     await desk.database.write(work)
-    return reply({"data": {"user": principal.name, "role": login.role, "has_password": True, "updated_at": rfc3339(now_ms)}})
+    return reply({"data": _login_shown(principal.name, changed)}, headers={"etag": tag(_login_state(changed))})
 
 
 async def show_login(call: Call) -> Response:
-    """A user's role, and whether there is a password."""
+    """A user's role, and by which ways it logs in."""
     user, login = await _of_path(call)
     if login is None:
         raise not_found(f"the user {user.name!r} has no log-in; PUT makes one")
-    return reply({"data": _login_shown(user, login)}, headers={"etag": tag(_login_state(login))})
+    return reply({"data": _login_shown(user.name, login)}, headers={"etag": tag(_login_state(login))})
 
 
 async def set_login(call: Call) -> Response:
-    """Gives a user a role and, where one is said, a password. A new password ends the user's log-ins."""
+    """Gives a user a role and, where they are said, a password and whom the provider means. A new password ends the user's log-ins, and so
+    does another person."""
     wanted, desk = await call.body(LoginBody), call.desk
     user, login = await _of_path(call)
     _outranked(call, wanted.role)
@@ -369,22 +418,26 @@ async def set_login(call: Call) -> Response:
     if login is not None:
         check_match(call.if_match(), _login_state(login))
     kept = None if wanted.password is None else await passwords.stored(passwords.checked(wanted.password))
-    now_ms = desk.now_ms()
+    now_ms, old = desk.now_ms(), login or Login(user.id, wanted.role, "", 0, 0)
+    version = old.version + (kept is not None)
+    changed = structs.replace(old, role=wanted.role, password=old.password if kept is None else kept, version=version, updated_at_ms=now_ms)
+    if wanted.subject is not UNSET:
+        changed = arrivals.linked(desk, changed, wanted.subject)
 
-    def work(connection: sqlite3.Connection) -> Login:
+    def work(connection: sqlite3.Connection) -> None:
         _still(connection, user.id, login)
-        version = (login.version if login else 0) + (kept is not None)
-        changed = Login(user.id, wanted.role, kept if kept is not None else login.password if login else "", version, now_ms)
         operators.set_login(connection, changed)
+        if (changed.issuer, changed.subject) != (old.issuer, old.subject):
+            arrivals.link(connection, changed, now_ms)
+            operators.delete_sessions_by(connection, user.id, OIDC)
         if kept is not None:
             operators.delete_sessions_of(connection, user.id)
-        before = None if login is None else {"role": login.role, "password": "set" if login.password else None}
-        after = {"role": changed.role, "password": "set anew" if kept is not None else "set" if changed.password else None}
+        before = None if login is None else _login_noted(login)
+        after = _login_noted(changed) | ({"password": "set anew"} if kept is not None else {})
         trail.note(connection, now_ms, "user.login", (USER, user.id, user.name), before, after)
-        return changed
 
-    changed = await desk.database.write(work)
-    return reply({"data": _login_shown(user, changed)}, headers={"etag": tag(_login_state(changed))})
+    await desk.database.write(work)
+    return reply({"data": _login_shown(user.name, changed)}, headers={"etag": tag(_login_state(changed))})
 
 
 async def delete_login(call: Call) -> Response:
@@ -399,7 +452,7 @@ async def delete_login(call: Call) -> Response:
     def work(connection: sqlite3.Connection) -> None:
         _still(connection, login.user_id, login)
         operators.delete_login(connection, user.id)
-        trail.note(connection, now_ms, "user.login", (USER, user.id, user.name), {"role": login.role}, None)
+        trail.note(connection, now_ms, "user.login", (USER, user.id, user.name), _login_noted(login), None)
 
     await call.desk.database.write(work)
     return reply({"data": {"id": user.id, "deleted": True}})
@@ -408,11 +461,20 @@ async def delete_login(call: Call) -> Response:
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
-async def _checked(desk: Desk, wanted: LogIn, address: str) -> tuple[str, Scope | None, str, str]:
-    """Way, user, credential and role; 401 for who is not let in, without saying why."""
-    given = [name for name in (TOKEN, "code", "name") if getattr(wanted, name) is not None]
+async def _checked(call: Call, wanted: LogIn, origin: Origin, address: str) -> tuple[str, Scope | None, str, str]:
+    """Way, user, credential and role; 401 for who is not let in, of secrets without saying why."""
+    desk = call.desk
+    given = [name for name in (TOKEN, "code", "name", OIDC) if getattr(wanted, name) is not None]
     if len(given) != 1 or (wanted.name is None) != (wanted.password is None):
-        raise invalid("one of token, code, or name and password is expected")
+        raise invalid("one of token, code, oidc, or name and password is expected")
+    if wanted.oidc is not None:
+        try:
+            user, entered = await arrivals.arrived(desk, origin, call.request.cookies.get(origin.ticket, ""), wanted.oidc)
+        except Refusal as refusal:
+            if refusal.status in (401, 403):
+                desk.gate.note_failure(address)
+            raise
+        return OIDC, user, _user_credential(desk, OIDC, entered.version), entered.role
     owner = Access.OWNER.value
     if wanted.token is not None and secret.same(wanted.token.strip(), desk.admin_token_digest):
         return TOKEN, None, _token_credential(desk), owner
@@ -432,7 +494,7 @@ async def _checked(desk: Desk, wanted: LogIn, address: str) -> tuple[str, Scope 
         found = await desk.database.read(work)
         login = found[1] if found else None
         if await passwords.fits(wanted.password, login.password if login else None) and found and login:
-            return PASSWORD, found[0], str(login.version), login.role
+            return PASSWORD, found[0], _user_credential(desk, PASSWORD, login.version), login.role
     desk.gate.note_failure(address)
     raise unauthenticated("this does not log in: look at the name and password, or the token; a link works once, for ten minutes")
 
@@ -517,8 +579,14 @@ def _still(connection: sqlite3.Connection, user: int, login: Login | None) -> No
 
 
 def _login_state(login: Login) -> dict[str, Any]:
-    return {"role": login.role, "password": login.version}
+    return {"role": login.role, "password": login.version, "subject": login.subject}
 
 
-def _login_shown(user: Scope, login: Login) -> dict[str, Any]:
-    return {"user": user.name, "role": login.role, "has_password": bool(login.password), "updated_at": rfc3339(login.updated_at_ms)}
+def _login_noted(login: Login) -> dict[str, Any]:
+    """As the audit log has it."""
+    return {"role": login.role, "password": "set" if login.password else None} | ({"subject": login.subject} if login.subject else {})
+
+
+def _login_shown(user: str, login: Login) -> dict[str, Any]:
+    ways = {"has_password": bool(login.password), "subject": login.subject or None, "issuer": login.issuer or None}
+    return {"user": user, "role": login.role, **ways, "updated_at": rfc3339(login.updated_at_ms), "etag": tag(_login_state(login))}

@@ -245,6 +245,8 @@ class UserShown(Spender):
     role: Literal["viewer", "member", "admin", "owner"] | None
     """Null: no log-in."""
     has_password: bool
+    has_oidc: bool
+    """Whether the provider of `[oidc]` means somebody by this user."""
 
 
 class AccountData(Shape):

@@ -19,6 +19,7 @@ from fairlead.control.desk import Call
 from fairlead.control.money import usd
 from fairlead.control.operator import sight
 from fairlead.control.operator.shapes import Shape
+from fairlead.control.outward import aside
 from fairlead.control.replies import Refusal, reply, rfc3339
 from fairlead.control.windows import day_number, day_of, window_starts
 
@@ -208,7 +209,7 @@ async def test(call: Call) -> Response:
         error: str | None = None
         try:
             delivery = Delivery(0, channel, 0, now_ms, content)
-            await alerts.aside(lambda delivery=delivery: alerts.send(delivery, settings, now_ms))  # type: ignore[misc]
+            await aside(lambda delivery=delivery: alerts.send(delivery, settings, now_ms), "fl-alert")  # type: ignore[misc]
         except alerts.SENDING_FAILED as failure:
             error = f"{type(failure).__name__}: {failure}"
         found.append({"channel": channel, "delivered": error is None, "error": error})

@@ -89,6 +89,7 @@ ADMIN: tuple[Resource, ...] = (
     Resource("GET", "/metrics", OPERATING, operations.metrics, media=_TEXT),
     Resource("GET", "/admin/openapi.json", VIEWER, description.show),
     Resource("GET", "/admin/login", ANYONE, session.ways, session.WaysData),
+    Resource("POST", "/admin/login/oidc", ANYONE, session.begin, session.BegunData),
     Resource("POST", "/admin/session", ANYONE, session.log_in, session.SessionData, session.LogIn),
     Resource("GET", "/admin/session", VIEWER, session.show, session.SessionData),
     Resource("DELETE", "/admin/session", VIEWER, session.log_out, shapes.GoneData),

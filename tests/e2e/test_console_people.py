@@ -1,0 +1,210 @@
+"""The console's pages about people: coming in through a provider of OpenID Connect, users and their log-ins, a key's other secret."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from openid_provider import OpenIdProvider
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from e2e.browser import NARROW, WIDE, Console, console, launch
+from e2e.house import ADMIN_TOKEN, Gateway, Provider, configuration
+
+expect.set_options(timeout=20_000)
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def openid() -> Iterator[OpenIdProvider]:
+    with OpenIdProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(provider: Provider, openid: OpenIdProvider) -> Iterator[Gateway]:
+    with Gateway(configuration(provider.address, tables=openid.configuration())) as running:
+        for name, role in (("eve", "viewer"), ("mel", "member"), ("boss", "owner")):
+            assert running.operate("POST", "/admin/users", {"name": name}).status == 201
+            assert running.operate("PUT", f"/admin/users/{name}/login", {"role": role, "password": PASSWORD}).status == 200
+        yield running
+
+
+def with_password(window: Console, name: str) -> Console:
+    page = window.page
+    page.goto("/login")
+    page.get_by_role("button", name="With name and password").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Log in", exact=True).click()
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    return window
+
+
+def apart(window: Console, openid: OpenIdProvider) -> None:
+    """Nothing was forbidden; the provider's own page is the one other origin."""
+    window.wrong = [line for line in window.wrong if not line.startswith(f"another origin: {openid.issuer}/authorize?")]
+    window.check()
+    window.close()
+
+
+def test_a_provider_lets_people_in(browser: Browser, gateway: Gateway, openid: OpenIdProvider) -> None:
+    window = Console(browser, gateway)
+    page = window.page
+    page.goto("/keys?show=all")
+    page.get_by_role("button", name="Log in with Acme").click()
+    # Over another origin and back to what was asked for; nothing of it stays in the address.
+    expect(page.get_by_role("heading", name="Keys", level=1)).to_be_visible()
+    assert page.url == f"{window.origin}/keys?show=all"
+    expect(page.get_by_role("button", name=re.compile("Account: ada@acme.example, admin"))).to_be_visible()
+    kept = page.evaluate("() => JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])")
+    assert kept.startswith('["",{},') and not re.search("code|state|next|show=all", kept)
+    page.get_by_role("button", name=re.compile("Account:")).click()
+    page.get_by_role("menuitem", name="Your log-ins").click()
+    expect(page.get_by_text("admin, by provider")).to_be_visible()
+    apart(window, openid)
+
+
+def test_the_way_back_belongs_to_one_browser_once(browser: Browser, gateway: Gateway, openid: OpenIdProvider) -> None:
+    ada, eve = Console(browser, gateway), Console(browser, gateway)
+    landings: list[str] = []
+    eve.page.on("framenavigated", lambda frame: landings.append(frame.url) if "code=" in frame.url else None)
+    eve.page.goto("/login")
+    eve.page.get_by_role("button", name="Log in with Acme").click()
+    expect(eve.page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    # Eve's link in Ada's browser logs nobody in, and in Eve's own not again.
+    for window in (ada, eve):
+        window.page.goto(landings[0])
+        expect(window.page.get_by_role("alert")).to_contain_text("begin again")
+        assert "code=" not in window.page.url and "state=" not in window.page.url
+    apart(ada, openid)
+    apart(eve, openid)
+
+
+def test_who_is_not_let_in_is_told(browser: Browser, gateway: Gateway, openid: OpenIdProvider) -> None:
+    window = Console(browser, gateway)
+    page = window.page
+    openid.claims |= {"sub": "bob-2", "email": "bob@acme.example", "groups": ["strangers"]}
+    page.goto("/login")
+    page.get_by_role("button", name="Log in with Acme").click()
+    expect(page.get_by_role("alert")).to_contain_text("nothing gives you a role here")
+    openid.denies = True
+    page.get_by_role("button", name="Log in with Acme").click()
+    expect(page.get_by_role("alert")).to_contain_text("access_denied: <b>No.</b>")
+    assert page.url == f"{window.origin}/login"
+    openid.denies, openid.fails = False, {"/realm/token"}
+    page.get_by_role("button", name="Log in with Acme").click()
+    expect(page.get_by_role("alert")).to_contain_text("Acme cannot be used now")
+    # The token is as good as ever.
+    openid.fails = set()
+    page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+    page.get_by_role("button", name="Log in", exact=True).click()
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    apart(window, openid)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1280", "380"])
+def test_the_pages_can_be_used_by_everybody(browser: Browser, gateway: Gateway, theme: str, viewport: dict[str, int]) -> None:
+    with console(browser, gateway, theme=theme, viewport=viewport) as window:
+        found = []
+        user = gateway.operate("GET", "/admin/users/eve").json()["data"]["id"]
+        for path in ("/users", f"/users?user={user}", "/users?q=nobody", "/account"):
+            window.open(path)
+            if "user=" in path:
+                expect(window.page.get_by_role("dialog").get_by_role("button", name="Save")).to_be_visible()
+            found += [f"{path}: {line}" for line in window.axe()]
+            if (by := window.wide_by()) > 0:
+                found.append(f"{path}: {by} px wider than the window")
+        assert not found, "\n".join(found)
+
+
+def test_a_user_is_added_changed_and_put_out(browser: Browser, gateway: Gateway) -> None:
+    with console(browser, gateway) as window:
+        page = window.open("/users")
+        page.get_by_role("button", name="Add a user").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Add", exact=True).click()
+        expect(dialog.get_by_text("A name is needed.")).to_be_visible()
+        dialog.get_by_label("Name", exact=True).fill("new in a browser")
+        dialog.get_by_label("Password", exact=True).fill("short")
+        expect(dialog.get_by_text("It has 5 characters; 12 to 256 are expected.")).to_be_visible()
+        dialog.get_by_label("Password", exact=True).fill(PASSWORD)
+        dialog.get_by_role("combobox", name="Role").select_option("member")
+        dialog.get_by_role("button", name="Add", exact=True).click()
+        row = page.get_by_role("row", name=re.compile("new in a browser.*member.*password"))
+        expect(row).to_be_visible()
+        other = with_password(Console(browser, gateway), "new in a browser")
+        page.reload()
+        row.get_by_role("button", name="new in a browser", exact=True).click()
+        expect(page).to_have_url(re.compile(r"/users\?user=\d+$"))
+        # A deep link opens it, and another's change is not overwritten.
+        page.reload()
+        dialog.get_by_role("combobox", name="Role").select_option("admin")
+        path = "/admin/users/new%20in%20a%20browser/login"
+        assert gateway.operate("PUT", path, {"role": "viewer"}).status == 200
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this")
+        dialog.get_by_role("button", name="Look again").click()
+        expect(dialog.get_by_role("alert")).to_have_count(0)
+        dialog.get_by_role("combobox", name="Role").select_option("admin")
+        dialog.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert gateway.operate("GET", path).json()["data"]["role"] == "admin"
+        # Its log-in is ended from here, and then the log-in itself goes.
+        page.get_by_role("button", name=re.compile("End the log-in .* of new in a browser")).click()
+        expect(page.get_by_role("button", name=re.compile("End the log-in .* of new in a browser"))).to_have_count(0)
+        other.page.goto("/keys")
+        expect(other.page).to_have_url(re.compile("/login"))
+        other.close()
+        row = page.get_by_role("row", name=re.compile("new in a browser"))
+        row.get_by_role("button", name="new in a browser", exact=True).click()
+        dialog.get_by_role("button", name="Delete the log-in").click()
+        dialog.get_by_role("button", name=re.compile("Delete it")).click()
+        expect(page.get_by_role("row", name=re.compile("new in a browser.*cannot log in"))).to_be_visible()
+        assert gateway.operate("GET", path).status == 404
+
+
+def test_who_may_what(browser: Browser, gateway: Gateway) -> None:
+    viewer = with_password(Console(browser, gateway), "eve")
+    page = viewer.open("/users")
+    expect(page.get_by_role("alert")).to_contain_text("needs the role admin")
+    assert page.get_by_role("link", name="Users").count() == 0 and page.get_by_role("button", name="Add a user").count() == 0
+    # The own password, and with it the end of the other log-ins.
+    second = with_password(Console(browser, gateway), "eve")
+    viewer.open("/account")
+    expect(page.get_by_role("button", name=re.compile("End the log-in"))).to_have_count(1)
+    page.get_by_label("Present password").fill("wrong" * 3)
+    page.get_by_label("New password").fill("a new long password")
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_role("alert")).to_contain_text("this is not your password")
+    page.get_by_label("Present password").fill(PASSWORD)
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_role("status").get_by_text("It is changed")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("End the log-in"))).to_have_count(0)
+    second.page.goto("/keys")
+    expect(second.page).to_have_url(re.compile("/login"))
+    viewer.check()
+    viewer.close()
+    second.close()
+    # Nobody changes what is above.
+    assert gateway.operate("PUT", "/admin/users/mel/login", {"role": "admin"}).status == 200
+    admin = with_password(Console(browser, gateway), "mel")
+    page = admin.open("/users")
+    page.get_by_role("button", name="boss", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text("above yours")
+    assert page.get_by_role("dialog").get_by_role("button", name="Save").count() == 0
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="eve", exact=True).click()
+    roles = page.get_by_role("dialog").get_by_role("combobox", name="Role").locator("option")
+    expect(roles).to_have_count(3)
+    admin.check()
+    admin.close()
