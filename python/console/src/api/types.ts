@@ -26,7 +26,6 @@ export type Estimate = Schemas['EstimateLine'];
 export type Provider = Schemas['ProviderLine'];
 export type Account = Schemas['AccountShown'];
 export type Team = Schemas['TeamShown'];
-export type User = Schemas['UserShown'];
 export type CreditEntry = Schemas['CreditEntry'];
 export type CreditEntries = Schemas['CreditEntries'];
 export type Standing = Schemas['Standing'];
