@@ -86,7 +86,7 @@ def paths(gateway: Gateway) -> list[str]:
     return [
         "/", "/?chart=lines&group=key", "/models", "/models/lab/echo", "/models/compare?ids=lab/echo,lab/fast",
         "/requests", f"/requests/{newest(gateway)}", f"/requests/{newest(gateway)}?tab=attempts", "/keys", f"/keys/{key}",
-        "/playground?models=lab/echo", "/start", "/providers", "/audit", "/no/such/page",
+        "/budgets?keys=all", "/budgets?tab=credits", "/playground?models=lab/echo", "/start", "/providers", "/audit", "/no/such/page",
     ]  # fmt: skip
 
 

@@ -23,7 +23,8 @@ const TEAM = {
 } as unknown as Team;
 
 function line(kind: Budget['kind'], id: number, name: string, remaining: string, more: Partial<Budget> = {}): Budget {
-  const rest = { account: 'default', team: null, user: null, source: 'made', disabled: false, interval: 'day', soft: false };
+  const owner = { account: 'default', team: null, user: null, source: 'made' };
+  const rest = { ...owner, disabled: false, interval: 'day', soft: false };
   return { ...rest, kind, id, name, remaining_usd: remaining, ...more } as Budget;
 }
 
@@ -86,7 +87,8 @@ it('hangs each below whom it belongs to, and finds what fires first above it', (
   const account = { ...NONE, id: 1, name: 'default', credit_left_usd: '7' } as unknown as Account;
   const user = { ...NONE, id: 5, name: 'ann', account: 'default', team: 'red' } as unknown as User;
   const key = { ...NONE, id: 9, name: 'ci', account: 'default', team: 'red', user: 'ann' } as unknown as Key;
-  const budgets = [line('team', 3, 'red', '2'), line('key', 9, 'ci', '3'), line('account', 1, 'default', '1', { soft: true })];
+  const soft = line('account', 1, 'default', '1', { soft: true });
+  const budgets = [line('team', 3, 'red', '2'), line('key', 9, 'ci', '3'), soft];
   const nodes = tree({ accounts: [account], teams: [TEAM], users: [user], keys: [key], budgets });
   expect(nodes.map((node) => [node.id, node.depth])).toEqual([
     ['account:1', 0],
@@ -149,7 +151,8 @@ it('moves credit by exactly the amount, under the name that the form began with'
 it('says what is wrong with an amount before it is sent', () => {
   const draft = (usd: string) => ({ usd, note: '', expires: '' });
   const topup: Movement = { kind: 'topup', account: 'default' };
-  for (const usd of ['', '0', '-1', '1e3', '0.0000000001']) expect(movementMistakes(topup, draft(usd))).toHaveProperty('usd');
+  for (const usd of ['', '0', '-1', '1e3', '0.0000000001'])
+    expect(movementMistakes(topup, draft(usd))).toHaveProperty('usd');
   expect(movementMistakes({ ...topup, kind: 'adjustment' }, draft('-1'))).toEqual({});
   const refund: Movement = { kind: 'refund', account: 'default', entry: ENTRY };
   expect(movementMistakes(refund, draft('2.5'))).toEqual({});

@@ -7,6 +7,7 @@ import { budgetsQuery, keysQuery, queries } from '../api/queries';
 import type { Account, Budget, Team, User } from '../api/types';
 import { EACH } from '../format/members';
 import { count, percent } from '../format/number';
+import { plain } from '../format/text';
 import { day, minutes } from '../format/time';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch, useZone } from '../state/hooks';
@@ -73,7 +74,7 @@ function BudgetsTab() {
   const setSearch = useSetSearch();
   const mayAll = useMay('admin');
   const [creating, create] = useState<Kind | null>(null);
-  const query = useQuery({ queryKey: ['budgets', 'tree'], queryFn: everybody, refetchInterval: 10_000 });
+  const query = useQuery({ queryKey: ['budgets', 'tree'], queryFn: everybody, refetchInterval: 15_000 });
   return (
     <>
       <div className={ui.spread}>
@@ -216,25 +217,31 @@ function Row(props: {
           ))}
           {node.lines.length === 0 && (
             <span>
-              <Usd usd={key ? key.usage.toFixed(9) : spender!.usage_usd} /> <span className={ui.muted}>/ No limit</span>
+              <Usd usd={key ? key.usage.toFixed(9) : spender!.usage_usd} /> in all{' '}
+              <span className={ui.muted}>/ No limit</span>
             </span>
           )}
         </div>
       </td>
-      <td>
+      <td data-name="First to fire">
         <First of={node} />
       </td>
-      <td className={ui.muted}>{limits && rates(limits)}</td>
+      <td className={ui.muted} data-name="Rates">
+        {limits && rates(limits)}
+      </td>
       {onOpen && (
         <td>
           {kind && spender && !ofFile && (
             <div className={classes(ui.row, s.actions)}>
-              <Button aria-label={`Change the ${kind} ${node.name}`} onClick={() => onOpen('change', kind, spender)}>
+              <Button
+                aria-label={`Change the ${kind} ${plain(node.name)}`}
+                onClick={() => onOpen('change', kind, spender)}
+              >
                 Change
               </Button>
               <Button
                 look="danger"
-                aria-label={`Delete the ${kind} ${node.name}`}
+                aria-label={`Delete the ${kind} ${plain(node.name)}`}
                 disabled={kind === 'account' && node.name === 'default'}
                 title={
                   kind === 'account' && node.name === 'default' ? 'It is there from the start and stays' : undefined
@@ -262,7 +269,7 @@ function Line({ of: line }: { of: Budget }) {
         </span>{' '}
         {percent(share)} {line.soft && <Badge>soft: only told</Badge>}
       </span>
-      <Meter share={share} label={`Used of ${line.limit_usd} dollars ${EACH[line.interval]} of ${line.name}`} />
+      <Meter share={share} label={`Used of ${line.limit_usd} dollars ${EACH[line.interval]} of ${plain(line.name)}`} />
       <span className={ui.muted}>
         <Usd usd={line.remaining_usd} /> left, <Usd usd={line.reserved_usd} /> held for running calls;{' '}
         {line.resets_at ? (
@@ -302,9 +309,10 @@ function First({ of: node }: { of: Node }) {
 }
 
 function stopInWords(stop: Stop, node: Node): string {
-  if (stop.kind === 'credit') return `credit of ${stop.name}`;
+  const name = plain(stop.name, 50);
+  if (stop.kind === 'credit') return `credit of ${name}`;
   if (stop.kind === node.kind && stop.name === node.name) return `its own, ${EACH[stop.interval]}`;
-  return `${stop.kind} ${stop.name}, ${EACH[stop.interval]}`;
+  return `${stop.kind} ${name}, ${EACH[stop.interval]}`;
 }
 
 function rates(of: { rpm: number | null; tpm: number | null; max_concurrency: number | null }): string {

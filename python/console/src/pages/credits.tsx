@@ -5,6 +5,7 @@ import { useState } from 'react';
 import { get, send } from '../api/client';
 import type { CreditEntries, CreditEntry, Standing } from '../api/types';
 import { exact, nano } from '../format/money';
+import { plain } from '../format/text';
 import { useSetSearch } from '../state/hooks';
 import { At, Badge, Button, Choose, classes, Facts, Name, TextField, Usd, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
@@ -95,12 +96,15 @@ export function CreditsTab() {
                   value={account ?? ''}
                   choices={[
                     { value: '', label: 'All accounts' },
-                    ...data.accounts.map((one) => ({ value: one.account, label: one.account })),
+                    ...data.accounts.map((one) => ({ value: one.account, label: plain(one.account) })),
                   ]}
                   onChange={(name) => setSearch({ account: name || undefined })}
                 />
               </div>
-              <Entries account={account} onRefund={(entry) => move({ kind: 'refund', account: entry.account, entry })} />
+              <Entries
+                account={account}
+                onRefund={(entry) => move({ kind: 'refund', account: entry.account, entry })}
+              />
             </section>
             {moving && (
               <Move
@@ -124,39 +128,39 @@ function Balance(props: { of: Standing; enforced: boolean; onMove: (kind: 'topup
   const { of } = props;
   const left = available(of);
   return (
-    <section className={ui.card} aria-label={`Credit of ${of.account}`}>
+    <section className={ui.card} aria-label={`Credit of ${plain(of.account)}`}>
       <div className={ui.cardHead}>
         <h2>
           <Name most={60}>{of.account}</Name> {props.enforced && left <= 0n && <Badge look="bad">no credit</Badge>}
         </h2>
         <div className={ui.row}>
-          <Button look="primary" aria-label={`Top up ${of.account}`} onClick={() => props.onMove('topup')}>
+          <Button look="primary" aria-label={`Top up ${plain(of.account)}`} onClick={() => props.onMove('topup')}>
             Top up
           </Button>
-          <Button aria-label={`Adjust ${of.account}`} onClick={() => props.onMove('adjustment')}>
+          <Button aria-label={`Adjust ${plain(of.account)}`} onClick={() => props.onMove('adjustment')}>
             Adjust
           </Button>
         </div>
       </div>
       <Facts
         of={[
-          ['Funded', <Usd key="f" usd={of.credits_usd} />],
+          ['Funded', exact(nano(of.credits_usd))],
           [
             'Posted',
             <span key="p">
-              − <Usd usd={of.usage_usd} /> <span className={ui.muted}>charged for calls</span>
+              − {exact(nano(of.usage_usd))} <span className={ui.muted}>charged for calls</span>
             </span>,
           ],
           [
             'Reserved',
             <span key="r">
-              − <Usd usd={of.reserved_usd} /> <span className={ui.muted}>held for running calls</span>
+              − {exact(nano(of.reserved_usd))} <span className={ui.muted}>held for running calls</span>
             </span>,
           ],
           [
             'Balance',
             <strong key="b" className={left < 0n ? ui.bad : undefined}>
-              <Usd usd={left} />
+              {exact(left)}
             </strong>,
           ],
         ]}
@@ -296,12 +300,12 @@ function Move(props: {
         client.invalidateQueries({ queryKey: KEY }),
         client.invalidateQueries({ queryKey: ['budgets'] }),
       ]);
-      props.onDone(`Entered as ${data.kind} #${data.id}: ${exact(nano(data.usd))} for ${data.account}.`);
+      props.onDone(`Entered as ${data.kind} #${data.id}: ${exact(nano(data.usd))} for ${plain(data.account)}.`);
     },
   });
-  const title = `${TITLES[of.kind]} ${of.kind === 'refund' ? `entry #${of.entry.id} of ${of.account}` : of.account}`;
+  const whose = of.kind === 'refund' ? `entry #${of.entry.id} of ${plain(of.account)}` : plain(of.account);
   return (
-    <Dialog open onClose={props.onClose} title={title}>
+    <Dialog open onClose={props.onClose} title={`${TITLES[of.kind]} ${whose}`}>
       <form
         className={ui.stack}
         noValidate

@@ -39,7 +39,7 @@ export const UNLIMITED: LimitsDraft = {
   concurrency: null,
 };
 
-/** Each budget has another time in which it starts anew, or another effect; there are four of the one and two of the other. */
+/** No two start anew as often and do the same: there are four times and two effects. */
 const MOST_BUDGETS = 8;
 const AMOUNT = /^\d{1,12}(\.\d{1,9})?$/;
 const AMOUNT_WRONG = 'Dollars are expected, such as 5 or 0.25, with at most nine decimals.';

@@ -3,13 +3,14 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import { nameInWords, valueInWords } from '../format/members';
+import { plain } from '../format/text';
 import { Button, Choose, Facts, Name, TextField, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
 import { DeleteNamed, Stale, tooLate } from '../ui/edit';
 import { said } from '../ui/states';
 import {
-  type LimitsDraft,
   type Limited,
+  type LimitsDraft,
   limitsBody,
   limitsDraft,
   limitsMistakes,
@@ -88,7 +89,7 @@ function Form(props: {
               shown
               label="Account"
               value={draft.account}
-              choices={props.of.accounts.map(({ name }) => ({ value: name, label: name }))}
+              choices={props.of.accounts.map(({ name }) => ({ value: name, label: plain(name) }))}
               onChange={(account) => set({ account, team: '' })}
             />
           )}
@@ -97,7 +98,10 @@ function Form(props: {
               shown
               label="Team"
               value={draft.team}
-              choices={[{ value: '', label: 'none' }, ...teams.map(({ name }) => ({ value: name, label: name }))]}
+              choices={[
+                { value: '', label: 'none' },
+                ...teams.map(({ name }) => ({ value: name, label: plain(name) })),
+              ]}
               onChange={(team) => set({ team })}
             />
           )}
@@ -176,7 +180,7 @@ export function EditScope(props: { kind: Kind; scope: Spender; of: Everybody; on
   };
   const full = reviewing ? usedUp(wanted as unknown as Limited, scope) : [];
   return (
-    <Dialog open onClose={onClose} title={`Change the ${kind} ${props.scope.name}`}>
+    <Dialog open onClose={onClose} title={`Change the ${kind} ${plain(props.scope.name)}`}>
       <form
         className={ui.stack}
         noValidate

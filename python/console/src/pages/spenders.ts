@@ -75,7 +75,10 @@ export function tree(of: Everybody): Node[] {
   };
   walk('', 0, []);
   const stops = new Map(of.accounts.map((account) => [account.name, credit(account)]));
-  return found.map((node) => ({ ...node, first: firstToFire(governing(node, lines, ids), stops.get(accountOf(node))) }));
+  return found.map((node) => {
+    const stop = stops.get(accountOf(node));
+    return { ...node, first: firstToFire(governing(node, lines, ids), stop) };
+  });
 }
 
 const ORDER = ['account', 'team', 'user', 'key'];
@@ -118,8 +121,13 @@ export function firstToFire(lines: readonly Budget[], credit?: Stop): Stop | nul
   return first;
 }
 
+interface Called {
+  id: number;
+  name: string;
+}
+
 /** Where the API has it. By its id, unless another is called like that: a name comes before an id. */
-export function place(kind: Kind, of: { id: number; name: string }, all: readonly { id: number; name: string }[]): string {
+export function place(kind: Kind, of: Called, all: readonly Called[]): string {
   const id = String(of.id);
   const called = all.some((other) => other.name === id && other.id !== of.id);
   if (!called) return `/admin/${kind}s/${id}`;
