@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from control_rig import DAY_MS, NOW_MS, attempt, generation
+from fairlead.control.db.queries import Res
 from fairlead.control.operator import span
 from fairlead.control.replies import Refusal, rfc3339
 from operator_rig import PASSWORD, Port, tell
@@ -56,6 +57,27 @@ def test_steps_fit_what_is_kept() -> None:
         assert refused.value.status in (400, 422)
     with pytest.raises(Refusal):
         span.asked(None, None, "auto", "Europe/Nowhere", NOW_MS, 0)
+
+
+@pytest.mark.parametrize("finest", [Res.MINUTE, Res.HOUR, Res.DAY])
+def test_windows_reach_no_further_than_their_buckets(finest: int) -> None:
+    """Nor does the time before, and nothing is asked for that is no longer kept."""
+    pick = random.Random(finest)
+    cases = [
+        (NOW_MS - back * DAY_MS, length) for back in (0.01, 1, 2.999, 20, 30, 34.99, 60, 399, 450, 900) for length in (0.01, 0.04, 1, 30)
+    ]
+    cases += [(NOW_MS - pick.randrange(500 * DAY_MS), pick.random() * 40) for _ in range(200)]
+    for zone in (*ZONES, "Asia/Kolkata", "Asia/Kathmandu", "UTC"):
+        for first_ms, days in cases:
+            first, end = (datetime.fromtimestamp(at_ms / 1000, ZoneInfo("UTC")) for at_ms in (first_ms, first_ms + days * DAY_MS))
+            found = span.asked(first, end, "auto", zone, NOW_MS, finest)
+            for range_ in (found, found.whole, span.before(found)):
+                for bucket in range_.buckets:
+                    spans = range_.spans(bucket)
+                    assert (spans[0][1], spans[-1][2]) == tuple(range_.edges[bucket : bucket + 2]), (zone, first, end, found)
+                assert span.kept(range_.edges[0], NOW_MS, finest) <= range_.finest
+            previous = span.before(found)
+            assert abs(previous.edges[1] - found.edges[0]) < DAY_MS
 
 
 def filled(port: Port, count: int, days: int, seed: int) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Logging in at the admin port: cookies, their lives, what a browser must say with them, and who is slowed down."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ import httpx
 import pytest
 from fairlead.control import secret
 from fairlead.control.operator import gate, passwords
+from fairlead.control.operator.gate import FAILURES
+from fairlead.control.replies import Refusal
 from operator_rig import BEARER, PASSWORD, TOKEN, Port, tell
 
 MINUTE_MS = 60_000
@@ -265,6 +269,40 @@ def test_who_fails_is_slowed_down(tmp_path: Path) -> None:
         assert (await port.script.get("/admin/keys")).status_code == 200
 
     tell(tmp_path, story)
+
+
+def test_who_tries_many_at_once_is_slowed_down_as_well(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        port.user("ann", "viewer")
+        browser = port.browser()
+        replies = await asyncio.gather(*(browser.log_in(name="ann", password=f"wrong {n}") for n in range(40)))
+        assert sorted(reply.status_code for reply in replies) == [401] * FAILURES + [429] * (40 - FAILURES)
+        port.now_ms += MINUTE_MS
+        for _ in range(FAILURES + 1):
+            # What succeeded is no failure.
+            assert (await browser.log_in(name="ann", password=PASSWORD)).status_code == 200
+        assert not any(port.desk.gate.failures.values())
+
+    tell(tmp_path, story)
+
+
+def test_few_wait_for_their_password_to_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(passwords, "is_same", lambda password, kept: done.wait(30))
+
+    async def main() -> None:
+        waiting = [asyncio.create_task(passwords.fits("x", "y")) for _ in range(passwords.MOST_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal) as refused:
+            await passwords.fits("x", "y")
+        assert refused.value.status == 429
+        # Nobody else waits for them.
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), 5) == 1
+        done.set()
+        assert await asyncio.gather(*waiting) == [True] * passwords.MOST_WAITING
+        assert await passwords.fits("x", "y")
+
+    asyncio.run(main())
 
 
 def test_the_link_works_once_and_for_ten_minutes(tmp_path: Path) -> None:

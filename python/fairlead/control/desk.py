@@ -124,18 +124,18 @@ class Call:
             raise invalid(f"{name}: a whole number from {least} to {most} is expected")
         return int(text)
 
-    async def raw_body(self) -> bytes:
+    async def raw_body(self, most_bytes: int = MOST_BODY_BYTES) -> bytes:
         """The body as it came; 413 when it is too long."""
         received = bytearray()
         async for part in self.request.stream():
             received += part
-            if len(received) > MOST_BODY_BYTES:
-                raise Refusal(413, "payload_too_large", f"the body is longer than {MOST_BODY_BYTES} bytes")
+            if len(received) > most_bytes:
+                raise Refusal(413, "payload_too_large", f"the body is longer than {most_bytes} bytes")
         return bytes(received)
 
-    async def body(self, type: type[T]) -> T:
+    async def body(self, type: type[T], most_bytes: int = MOST_BODY_BYTES) -> T:
         """The body, decoded; 400 names what is wrong with it, 413 when it is too long."""
-        received = await self.raw_body()
+        received = await self.raw_body(most_bytes)
         try:
             return msgspec.json.decode(received, type=type)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -6,12 +6,13 @@ exactly our own origin, with JSON and a token that only our page could read. Cal
 adds it by itself.
 """
 
+import contextlib
 import hashlib
 import hmac
 import ipaddress
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -117,6 +118,19 @@ class Gate:
             if wait_ms > 0:
                 seconds = -(-wait_ms // 1000)
                 raise Refusal(429, "rate_limit_exceeded", f"too many log-ins failed; try again in {seconds} s", retry_after=seconds)
+
+    @contextlib.contextmanager
+    def trying(self, address: str) -> Iterator[None]:
+        """While what was given is looked at it counts as a failure, so that those sent at the same time do not all get through. Raises as
+        `check_pace`; a failure is noted by whoever finds it."""
+        self.check_pace(address)
+        self.note_failure(address)
+        at_ms = self.failures[address][-1]
+        try:
+            yield
+        finally:
+            with contextlib.suppress(KeyError, ValueError):
+                self.failures[address].remove(at_ms)
 
     def note_failure(self, address: str) -> None:
         """A log-in failed."""

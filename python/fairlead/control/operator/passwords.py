@@ -6,9 +6,10 @@ The library is `cryptography`, which the package has for service accounts alread
 
 import asyncio
 import os
-import threading
 import unicodedata
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from fairlead.control.replies import Refusal, invalid
 
@@ -16,8 +17,12 @@ LEAST_CHARACTERS, MOST_CHARACTERS = 12, 256
 MEMORY_KIB, PASSES, LANES = 19 * 1024, 2, 1
 _SALT_BYTES, _HASH_BYTES = 16, 32
 
-_turn = threading.Lock()
-"""One at a time: each takes a core for a tenth of a second, and traffic needs those."""
+MOST_WAITING = 16
+T = TypeVar("T")
+
+_turns = ThreadPoolExecutor(1, thread_name_prefix="fl-passwords")
+"""One at a time: each takes a core for a tenth of a second, and traffic needs those. A thread of its own: nobody else waits for them."""
+_waiting: set[object] = set()
 
 
 def checked(password: str) -> str:
@@ -28,19 +33,29 @@ def checked(password: str) -> str:
 
 
 async def stored(password: str) -> str:
-    """What is kept of a password."""
-    return await asyncio.to_thread(hashed, password)
+    """What is kept of a password. 429 when too many wait."""
+    return await _in_turn(lambda: hashed(password))
 
 
 async def fits(password: str, kept: str | None) -> bool:
-    """Whether it is the one. Without one that is kept, as much time passes."""
-    return await asyncio.to_thread(is_same, password, kept or _NOBODYS) and bool(kept)
+    """Whether it is the one. Without one that is kept, as much time passes. 429 when too many wait."""
+    return await _in_turn(lambda: is_same(password, kept or _NOBODYS)) and bool(kept)
+
+
+async def _in_turn(work: Callable[[], T]) -> T:
+    if len(_waiting) >= MOST_WAITING:
+        raise Refusal(429, "rate_limit_exceeded", "too many passwords are being looked at; try again in a moment", retry_after=2)
+    turn = object()
+    _waiting.add(turn)
+    try:
+        return await asyncio.wrap_future(_turns.submit(work))
+    finally:
+        _waiting.discard(turn)
 
 
 def hashed(password: str) -> str:
     """See `stored`. Blocks for a tenth of a second."""
-    with _turn:
-        return str(_argon2().derive_phc_encoded(_bytes(password)))
+    return str(_argon2().derive_phc_encoded(_bytes(password)))
 
 
 def is_same(password: str, kept: str) -> bool:
@@ -50,8 +65,7 @@ def is_same(password: str, kept: str) -> bool:
     if len(password) > MOST_CHARACTERS:
         return False
     try:
-        with _turn:
-            _argon2().verify_phc_encoded(_bytes(password), kept)
+        _argon2().verify_phc_encoded(_bytes(password), kept)
     except (InvalidKey, ValueError):
         return False
     return True

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
 import secrets
 import sqlite3
 import ssl
@@ -34,10 +35,14 @@ from fairlead.control.replies import HEADERS, Refusal, not_found, reply
 from fairlead.control.secret import KEY_PREFIX
 
 PATH = "/v1/chat/completions"
-MOST_LANES, MOST_RUNS = 6, 8
+MOST_LANES, MOST_RUNS, MOST_OF_USER = 6, 8, 3
+MOST_RUN_BYTES = 8 << 20
+"""Each lane has its images."""
 LIMIT = Limits(limit_nanousd=5 * 10**9, limit_interval="day")
-MOST_HEAD, MOST_EVENT = 1 << 16, 8 << 20
+MOST_EVENT = 8 << 20
 CONNECT_SECONDS = 5.0
+
+log = logging.getLogger("fairlead.control")
 
 
 class Lane(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -81,15 +86,25 @@ class Run:
 
 async def start(call: Call) -> Response:
     """Sends every lane to its model and streams what comes back, each frame with its lane, and at the end what each has cost."""
-    wanted, desk = await call.body(RunBody), call.desk
+    wanted, desk = await call.body(RunBody, MOST_RUN_BYTES), call.desk
     if len(desk.runs) >= MOST_RUNS:
         raise Refusal(429, "rate_limit_exceeded", f"{MOST_RUNS} runs are in progress, which is the most there may be", retry_after=5)
+    user = call.principal.user
+    if user and sum(run.principal.user == user for run in desk.runs.values()) >= MOST_OF_USER:
+        message = f"{MOST_OF_USER} runs of this user are in progress, which is the most there may be"
+        raise Refusal(429, "rate_limit_exceeded", message, retry_after=5)
     address = desk.facts.get("data_url")
     if not address:
         raise Refusal(503, "server", "the traffic port is not open yet")
-    key, secret = await asyncio.to_thread(own_key, desk, call.principal)
     id = f"run-{secrets.token_hex(12)}"
-    return RunStream(desk, id, call.principal, wanted.lanes, key, secret, str(address))
+    # Counted before anything is waited for.
+    run = desk.runs[id] = Run(call.principal)
+    try:
+        key, secret = await asyncio.to_thread(own_key, desk, call.principal)
+    except BaseException:
+        del desk.runs[id]
+        raise
+    return RunStream(desk, id, run, wanted.lanes, key, secret, str(address))
 
 
 async def stop(call: Call) -> Response:
@@ -137,17 +152,17 @@ def _texts(secret: bytes, user: int) -> Iterator[str]:
 class RunStream(Response):
     """The events of a run: `run`, then for each lane `head`, `frame` …, and `done`, `error` or `stopped`."""
 
-    def __init__(self, desk: Desk, id: str, principal: Principal, lanes: list[Lane], key: Key, secret: str, address: str) -> None:
+    def __init__(self, desk: Desk, id: str, run: Run, lanes: list[Lane], key: Key, secret: str, address: str) -> None:
         super().__init__(headers=HEADERS | {"x-accel-buffering": "no"}, media_type="text/event-stream")
         del self.headers["content-length"]
-        self._desk, self._id, self._run, self._lanes = desk, id, Run(principal), lanes
+        self._desk, self._id, self._run, self._lanes = desk, id, run, lanes
         self._key, self._secret, self._address = key, secret, address
         # A lane that is ahead of a slow page waits for it, and with it its upstream.
         self._events = asyncio.Queue[tuple[str, dict[str, Any]]](maxsize=64)
+        self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves it. Who leaves stops its lanes."""
-        self._desk.runs[self._id] = self._run
         self._run.lanes = [asyncio.create_task(self._lane(number, lane)) for number, lane in enumerate(self._lanes)]
         writing = asyncio.create_task(self._write(send))
         leaving = asyncio.create_task(_left(receive))
@@ -155,6 +170,7 @@ class RunStream(Response):
         try:
             await asyncio.wait({writing, leaving, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._is_over = True
             del self._desk.runs[self._id]
             tasks = [*self._run.lanes, writing, leaving, closing]
             for task in tasks:
@@ -191,12 +207,18 @@ class RunStream(Response):
                 else:
                     last = ("done", {"lane": number, "settled": await self._settled(generation)})
         except asyncio.CancelledError:
-            with contextlib.suppress(asyncio.QueueFull):
-                self._events.put_nowait(("stopped", {"lane": number, "generation": generation}))
-            raise
+            last = ("stopped", {"lane": number, "generation": generation})
         except (OSError, ValueError, EOFError) as error:
             last = ("error", {"lane": number, "status": 502, "error": {"message": str(error)}, "generation": generation})
-        await self._events.put(last)
+        except Exception:
+            log.exception("a lane of the playground failed")
+            said = {"message": "internal error; the log has the details"}
+            last = ("error", {"lane": number, "status": 500, "error": said, "generation": generation})
+        # Whoever reads waits for it, so it waits for room, also where it is stopped meanwhile.
+        while not self._is_over:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._events.put(last)
+                return
 
     async def _settled(self, generation: str | None) -> dict[str, Any] | None:
         """The row of a generation that has ended: figures are its own, not those of a clock in a browser."""
@@ -209,7 +231,12 @@ class RunStream(Response):
             row = queries.generation_of_any_account(connection, generation)
             return None if row is None else requests.described(connection, [row])[0]
 
-        return await self._desk.database.read(work)
+        try:
+            return await self._desk.database.read(work)
+        except sqlite3.Error as error:
+            # The reply was shown; its figures are in the list of requests when the store is back.
+            log.error("the row of %s cannot be read: %s", generation, error)
+            return None
 
 
 async def _put(send: Send, name: str, data: dict[str, Any]) -> None:

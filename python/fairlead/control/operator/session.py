@@ -295,7 +295,8 @@ async def log_in(call: Call) -> Response:
     address = gate.address_of(request)
     desk.gate.check_pace(address)
     wanted = await call.body(LogIn)
-    way, user, credential, role = await _checked(call, wanted, origin, address)
+    with desk.gate.trying(address):
+        way, user, credential, role = await _checked(call, wanted, origin, address)
     value, now_ms = gate.new_cookie(), desk.now_ms()
     row: Row = {
         "hash": gate.digest(value), "user_id": user.id if user else 0, "role": role, "way": way, "credential": credential,
@@ -381,7 +382,9 @@ async def change_password(call: Call) -> Response:
         raise invalid("only users have passwords; the admin token is set in the configuration")
     desk.gate.check_pace(address := gate.address_of(call.request))
     login = await desk.database.read(lambda connection: operators.login(connection, principal.user))
-    if login is None or not await passwords.fits(wanted.current, login.password):
+    with desk.gate.trying(address):
+        is_own = login is not None and await passwords.fits(wanted.current, login.password)
+    if login is None or not is_own:
         desk.gate.note_failure(address)
         raise forbidden("current: this is not your password")
     kept = await passwords.stored(passwords.checked(wanted.new))

@@ -12,6 +12,7 @@ from fairlead.control.replies import Refusal, invalid
 Step = Literal["minute", "quarter", "hour", "day", "month"]
 STEPS: dict[str, int] = {"minute": MINUTE_MS, "quarter": QUARTER_MS, "hour": HOUR_MS, "day": DAY_MS, "month": 31 * DAY_MS}
 _RES = {"minute": Res.MINUTE, "quarter": Res.QUARTER, "hour": Res.HOUR, "day": Res.DAY, "month": Res.MONTH}
+_WHOLE_MS = {Res.MINUTE: MINUTE_MS, Res.QUARTER: QUARTER_MS, Res.HOUR: HOUR_MS, Res.DAY: DAY_MS, Res.MONTH: DAY_MS}
 MOST_BUCKETS = 2_000
 AUTO_BUCKETS = 120
 DEFAULT_MS = DAY_MS
@@ -28,6 +29,7 @@ class Range(NamedTuple):
     """Where buckets begin and, last, where the last one ends; Unix milliseconds."""
     finest: int
     """The shortest windows that are asked for."""
+    now_ms: int
     coarsest: int = Res.MONTH
 
     def spans(self, bucket: int) -> list[Span]:
@@ -52,27 +54,32 @@ def asked(first: datetime | None, end: datetime | None, step: str, zone: str, no
     first_ms = end_ms - DEFAULT_MS if first is None else max(unix_ms("from", first), _EARLIEST_MS)
     if first_ms >= end_ms:
         raise invalid("to: a moment after from is expected, and from before now", path="to")
-    needed = kept(first_ms, now_ms, finest)
-    chosen = step if step != "auto" else auto(end_ms - first_ms, needed)
-    if chosen not in STEPS:
-        raise invalid(f"step: auto, {', '.join(STEPS)} is expected, got {step[:20]!r}", path="step")
-    if (end_ms - first_ms) // STEPS[chosen] > MOST_BUCKETS:
-        raise invalid(f"step: more than {MOST_BUCKETS} buckets; choose a longer step or a shorter range", path="step")
-    edges = list(cut(first_ms, end_ms, chosen, place))
+    needed, known = kept(first_ms, now_ms, finest), -1
+    while known != needed:
+        known, chosen = needed, step if step != "auto" else auto(end_ms - first_ms, needed)
+        if chosen not in STEPS:
+            raise invalid(f"step: auto, {', '.join(STEPS)} is expected, got {step[:20]!r}", path="step")
+        if (end_ms - first_ms) // STEPS[chosen] > MOST_BUCKETS:
+            raise invalid(f"step: more than {MOST_BUCKETS} buckets; choose a longer step or a shorter range", path="step")
+        edges = list(cut(first_ms, end_ms, chosen, place))
+        # The first bucket begins earlier than what is asked for.
+        needed = kept(edges[0], now_ms, needed)
     if needed > _RES[chosen]:
         allowed = ", ".join(name for name, res in _RES.items() if res >= needed)
         raise Refusal(422, "unprocessable", f"step: so far back there are {allowed} only", path="step", allowed=allowed.split(", "))
-    whole_ms = DAY_MS if needed >= Res.DAY else HOUR_MS if needed == Res.HOUR else MINUTE_MS
-    if any(edge % whole_ms for edge in edges[1:-1]):
+    if zone != "UTC" and any(edge % _WHOLE_MS[needed] for edge in edges):
         # Windows of that age are whole hours, or days of UTC: those are shown, and the reply says so.
-        return Range("UTC", chosen, list(cut(first_ms, end_ms, chosen, UTC)), needed)  # type: ignore[arg-type]
-    return Range(zone, chosen, edges, needed)  # type: ignore[arg-type]
+        return asked(first, end, step, "UTC", now_ms, finest)
+    return Range(zone, chosen, edges, needed, now_ms)  # type: ignore[arg-type]
 
 
 def before(range: Range) -> Range:
-    """The time before a range, as long, as one bucket."""
+    """The time before a range, as long, as one bucket; where windows of that age are longer, in whole ones."""
     first, end = range.edges[0], range.edges[-1]
-    return range._replace(edges=[max(0, first - (end - first)), first])
+    start = max(0, first - (end - first))
+    finest = kept(start, range.now_ms, range.finest)
+    whole_ms = _WHOLE_MS[finest]
+    return range._replace(edges=[start // whole_ms * whole_ms, first // whole_ms * whole_ms], finest=finest)
 
 
 def zone_named(name: str) -> tzinfo:
