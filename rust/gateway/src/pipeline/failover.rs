@@ -64,7 +64,7 @@ impl Standby {
         let now_ms = || worker.shared.routing_ms(std::time::Instant::now());
         let mut leg = self.journey.next(failed, now_ms());
         loop {
-            let found = leg?;
+            let mut found = leg?;
             match self.prepare(&worker, &snapshot, &found).await {
                 Ok(ready) => {
                     let standby = self.journey.may_go_on().then_some(self);
@@ -73,8 +73,9 @@ impl Standby {
                 // What was never sent is no attempt.
                 Err(_) => {
                     // Its place is free again for whoever comes next, which may be this request.
+                    let unsent = found.moved.take();
                     drop(found);
-                    leg = self.journey.instead(now_ms());
+                    leg = self.journey.instead(unsent, now_ms());
                 }
             }
         }

@@ -362,11 +362,12 @@ async fn prepare_first(
             Ok(prepared) => return Ok((prepared, leg)),
             Err(failure) => failure,
         };
+        let unsent = leg.moved.take();
         drop(leg);
         let next = if failure.elsewhere == Elsewhere::Nowhere {
             None
         } else {
-            journey.instead(admitted.worker.shared.routing_ms(std::time::Instant::now()))
+            journey.instead(unsent, admitted.worker.shared.routing_ms(std::time::Instant::now()))
         };
         // The best endpoint's reason is the one to tell.
         let first = match refused.take() {

@@ -237,9 +237,9 @@ impl Journey {
         failure
     }
 
-    /// The attempt in place of one that was never sent.
-    pub(crate) fn instead(&mut self, now_ms: u64) -> Option<Leg> {
-        self.stayed();
+    /// The attempt in place of one that was never sent, which had taken that of its model's rates.
+    pub(crate) fn instead(&mut self, unsent: Option<Option<Admission>>, now_ms: u64) -> Option<Leg> {
+        self.keep_unsent(unsent);
         let attempt = self.run.instead(&self.board, &self.plan, &self.need, now_ms)?;
         self.leg(attempt, now_ms)
     }

@@ -16,6 +16,8 @@ pub(super) struct Rated {
     at: usize,
     /// The model of the leg that was handed out last: it is `at` once the request goes on there.
     towards: usize,
+    /// What a leg that was never sent had taken of that model, for the next one there.
+    unsent: Option<Option<Admission>>,
 }
 
 impl Journey {
@@ -33,7 +35,7 @@ impl Journey {
 
     /// It has been let in by this model's rates, and takes as much of every other one that it comes to.
     pub(crate) fn enter_model(&mut self, models: &Arc<Models>, wanted: Wanted, at: usize) {
-        self.rated = Some(Box::new(Rated { models: models.clone(), wanted, at, towards: at }));
+        self.rated = Some(Box::new(Rated { models: models.clone(), wanted, at, towards: at, unsent: None }));
     }
 
     /// The leg that was handed out last was gone on with, and what it took of its model is what the request has.
@@ -50,6 +52,13 @@ impl Journey {
         }
     }
 
+    /// It was not, and what it took of its model is for the next leg there: a request counts once.
+    pub(super) fn keep_unsent(&mut self, unsent: Option<Option<Admission>>) {
+        if let Some(rated) = self.rated.as_deref_mut() {
+            rated.unsent = unsent;
+        }
+    }
+
     fn first_model_index(&self) -> Option<usize> {
         self.plan.steps.iter().map(|step| self.board.entry(step.entry).model).find(|model| !self.run.is_barred(*model))
     }
@@ -63,12 +72,17 @@ impl Journey {
     pub(super) fn rated_leg(&mut self, mut attempt: Attempt, now_ms: u64) -> Option<Leg> {
         loop {
             let model = self.board.entry(attempt.entry).model;
-            let Some(rated) = self.rated.as_deref() else { return Some(self.leg_of(attempt, None)) };
+            let Some(rated) = self.rated.as_deref_mut() else { return Some(self.leg_of(attempt, None)) };
+            let unsent = rated.unsent.take().filter(|_| model == rated.towards);
+            if unsent.is_some() {
+                return Some(self.leg_of(attempt, unsent));
+            }
+            rated.towards = rated.at;
             if model == rated.at {
                 return Some(self.leg_of(attempt, None));
             }
-            let wanted = rated.wanted;
-            match self.gate_of(&rated.models, model).map(|gate| Admission::take(gate, wanted, unix_ms())).transpose() {
+            let (models, wanted) = (rated.models.clone(), rated.wanted);
+            match self.gate_of(&models, model).map(|gate| Admission::take(gate, wanted, unix_ms())).transpose() {
                 Ok(admission) => {
                     if let Some(rated) = self.rated.as_deref_mut() {
                         rated.towards = model;
