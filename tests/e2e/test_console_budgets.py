@@ -63,6 +63,7 @@ def house(provider: Provider, hook: str) -> Iterator[Gateway]:
             login = {"role": role, "password": PASSWORD}
             assert running.operate("PUT", f"/admin/users/{role}/login", login).status == 200
         made(running, "/admin/keys", name="of a member", user="member", team="blue", limit_usd="0.5", limit_reset="monthly")
+        assert running.post(CHAT, BODY).status == 200
         yield running
 
 
