@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.house import ADMIN_TOKEN, Gateway, Provider, Reply, configuration
+from e2e.house import ADMIN_TOKEN, Gateway, Provider, Reply, authorization, configuration, send
 from e2e.test_operator import Page
 
 PRESET = '[presets.own]\nmodel = "lab/fast"\nsystem_prompt = "Be short."\n'
@@ -122,6 +122,13 @@ def test_a_split_is_made_used_and_summed(gateway: Gateway) -> None:
         assert refused.status == 400 and refused.json()["error"]["path"] == "name"
 
 
+def nested(deep: int) -> Any:
+    value: Any = 1
+    for _ in range(deep):
+        value = [value]
+    return value
+
+
 WRONG: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("presets", {"name": "y", "definition": {"model": "lab/ecko"}}, 422, "presets.y.model", "lab/echo"),
     ("presets", {"name": "y", "definition": {"models": ["lab/echo", "lab/echo"]}}, 422, "presets.y.models[1]", None),
@@ -136,6 +143,7 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("presets", {"name": "x", "definition": {"model": "lab/echo"}}, 409, "name", None),
     ("presets", {"name": "y", "definition": {"system_prompt": "x" * 300_000}}, 400, "definition", None),
     ("presets", {"name": "y", "definition": {"model": "lab/echo"}, "note": "x\n"}, 400, "", None),
+    ("presets", {"name": "y", "definition": {"x": nested(65)}}, 400, "definition", None),
     ("presets", {"name": "y", "definition": []}, 400, "", None),
     ("presets", {"name": "y"}, 400, "", None),
     ("presets", {"name": "y", "definition": {"model": "lab/echo"}, "version": 3}, 400, "", None),
@@ -165,6 +173,8 @@ def test_what_is_wrong_is_told_and_nothing_is_applied(gateway: Gateway) -> None:
     for method, path in (("PATCH", "/admin/presets/no"), ("DELETE", "/admin/splits/no/such"), ("GET", "/admin/presets/no/versions")):
         assert gateway.operate(method, path, {"definition": {"model": "lab/echo"}}).status == 404
     assert gateway.operate("PATCH", "/admin/presets/x", {"note": "x"}).status == 400
+    deep = b'{"name":"y","definition":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
+    assert send(gateway.admin, "POST", "/admin/presets", deep, authorization(ADMIN_TOKEN)).status == 400
     assert (gateway.operate("GET", "/admin/presets").json(), gateway.operate("GET", "/admin/splits").json()) == before
     assert len(gateway.operate("GET", "/admin/audit").json()["data"]) == entries
     assert answered_by(gateway, "@preset/x") == "lab/echo"

@@ -138,7 +138,7 @@ class Call:
         received = await self.raw_body(most_bytes)
         try:
             return msgspec.json.decode(received, type=type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise invalid(f"body: {error}") from None
 
     async def caught_up(self) -> None:

@@ -109,7 +109,7 @@ export function ConfigPage() {
                   label: 'File',
                   content: () => <Editor of={config} draft={draft} onDraft={setDraft} />,
                 },
-                { id: 'values', label: 'In force', content: () => <Values of={config.values} /> },
+                { id: 'values', label: 'In force', content: () => <Values of={config.values} path={config.path} /> },
                 {
                   id: 'history',
                   label: 'History',
@@ -393,14 +393,15 @@ const SOURCES: Record<ConfigValue['source'], string> = {
   database: 'database',
 };
 
-function sourceOf(value: ConfigValue): string {
-  const line = value.line === null ? '' : `fairlead.toml:${value.line}`;
+function sourceOf(value: ConfigValue, file: string): string {
+  const line = value.line === null ? '' : `${file}:${value.line}`;
   if (value.source === 'env') return `environment ${value.reference?.slice('env:'.length)}, ${line}`;
   if (value.source === 'reference') return `${value.reference}, ${line}`;
   return value.source === 'file' ? line : SOURCES[value.source];
 }
 
-function Values({ of: values }: { of: readonly ConfigValue[] }) {
+function Values({ of: values, path }: { of: readonly ConfigValue[]; path: string | null }) {
+  const file = path?.split('/').pop() ?? '';
   const { q = '', source = '' } = useSearch({ strict: false }) as { q?: string; source?: string };
   const setSearch = useSetSearch();
   const wanted = q.toLowerCase();
@@ -465,7 +466,7 @@ function Values({ of: values }: { of: readonly ConfigValue[] }) {
                     {one.source === 'default' ? (
                       <span className={ui.muted}>default</span>
                     ) : (
-                      <Name most={200}>{sourceOf(one)}</Name>
+                      <Name most={200}>{sourceOf(one, file)}</Name>
                     )}
                   </td>
                 </tr>
@@ -551,13 +552,13 @@ function History({ of: config, onPutBack }: { of: Config; onPutBack: ((text: str
                 {onPutBack && <Button onClick={() => onPutBack(file.text)}>Put into the editor</Button>}
               </div>
               {config.text !== null && (
-                <>
+                <div className={ui.stack} style={{ gap: 8, marginBottom: 16 }}>
                   <h3>What changed since</h3>
                   <Changed
                     label="What changed since"
                     lines={around(difference(file.text, config.text))}
                   />
-                </>
+                </div>
               )}
               <h3>All of it</h3>
               <Code label="The old file">{file.text}</Code>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { armDrafts, presetDraft, presetOf, shares, splitOf } from './definition';
+import { armDrafts, lines, presetDraft, presetOf, shares, splitOf } from './definition';
 
 describe('presets', () => {
   it.each([
@@ -7,6 +7,7 @@ describe('presets', () => {
     [{ model: 'acme/fast' }],
     [{ models: ['acme/fast', 'acme/slow:floor'], provider: { zdr: true }, temperature: 0 }],
     [{ system_prompt: 'Be "brief".\nTwo lines.', automatic_cache: true }],
+    [{ system_prompt: '\u202egnp.exe \u200b \\u202e' }],
   ])('come back from their form as they are: %j', (definition) => {
     expect(presetOf(presetDraft(definition))).toEqual(definition);
   });
@@ -18,6 +19,12 @@ describe('presets', () => {
     ['{"model": "x"}', 'field above'],
   ])('say what is wrong with %s', (rest, message) => {
     expect(() => presetOf({ models: '', rest })).toThrow(message);
+  });
+});
+
+describe('lines', () => {
+  it('hide nothing and turn nothing', () => {
+    expect(lines({ a: '\u202egnp' })).toBe('{\n  "a": "\\u202egnp"\n}');
   });
 });
 

@@ -1,5 +1,7 @@
 /** What a name stands for, as its form has it. */
 
+import { plain } from '../format/text';
+
 export type Definition = Record<string, unknown>;
 
 export interface PresetDraft {
@@ -17,7 +19,7 @@ export interface ArmDraft {
 export function presetDraft(of: Definition): PresetDraft {
   const { model, models, ...rest } = of;
   const named = Array.isArray(models) ? models.map(String) : typeof model === 'string' ? [model] : [];
-  return { models: named.join('\n'), rest: Object.keys(rest).length ? JSON.stringify(rest, null, 2) : '' };
+  return { models: named.join('\n'), rest: Object.keys(rest).length ? lines(rest) : '' };
 }
 
 /** Throws what is wrong with the JSON, in words. Everything else the gateway judges. */
@@ -63,7 +65,7 @@ export function shares(arms: readonly ArmDraft[]): (number | null)[] {
   return weights.map((one) => (typeof one === 'number' && one >= 0 && sum > 0 ? one / sum : null));
 }
 
-/** Lines to compare two of them by. */
+/** As JSON, to read, copy and compare: what hides or turns text is written out, which JSON knows how to. */
 export function lines(of: Definition): string {
-  return JSON.stringify(of, null, 2);
+  return plain(JSON.stringify(of, null, 2), Number.POSITIVE_INFINITY);
 }

@@ -195,7 +195,9 @@ function One({ kind, name }: { kind: Kind; name: string }) {
                   !!one.note && ['Note', <Name key="n" most={200}>{one.note}</Name>],
                 ]}
               />
-              <Code label="Definition">{lines(one.definition)}</Code>
+              <div style={{ marginTop: 12 }}>
+                <Code label="Definition">{lines(one.definition)}</Code>
+              </div>
               {one.in_force && one.problems.length > 0 && <Problems of={one.problems} />}
             </section>
             {'arms' in one && <ArmsOf split={one} />}
@@ -419,7 +421,7 @@ function Versions({ kind, of: one }: { kind: Kind; of: Named }) {
         </div>
       )}
       {compared && (
-        <>
+        <div className={ui.stack} style={{ gap: 8, marginTop: 16 }}>
           <h3>
             From version {compared.number} to what is in force, {one.number}
           </h3>
@@ -427,7 +429,7 @@ function Versions({ kind, of: one }: { kind: Kind; of: Named }) {
             label={`From version ${compared.number} to what is in force`}
             lines={around(difference(lines(compared.definition), lines(one.definition)), 100)}
           />
-        </>
+        </div>
       )}
     </section>
   );

@@ -1,4 +1,8 @@
+import { plain } from '../format/text';
 import { classes, ui } from './basics';
+
+/** Of a line, in characters. */
+const MOST = 2000;
 
 /** Lines with `+`, `-` or a space before them. The signs say it, colours repeat it. */
 export function Changed({ lines, label }: { lines: readonly string[]; label: string }) {
@@ -9,7 +13,7 @@ export function Changed({ lines, label }: { lines: readonly string[]; label: str
           key={at}
           className={classes(line[0] === '+' && ui.good, line[0] === '-' && ui.bad)}
         >
-          {`${line}\n`}
+          {`${plain(line, MOST)}\n`}
         </span>
       ))}
     </pre>

@@ -28,6 +28,8 @@ from fairlead.control.replies import Refusal, invalid, not_found, reply, rfc3339
 MOST_NAMES = 500
 """Of a kind."""
 MOST_DEFINITION_BYTES = 256 << 10
+MOST_DEPTH = 64
+"""Of objects and lists in one another."""
 _ACTIONS = ("/versions", "/activate")
 """Ends of paths behind a name, which may have slashes in it."""
 Answer = Callable[[Call], Awaitable[Response]]
@@ -298,10 +300,17 @@ async def _done(call: Call, kind: str, name: str, work: Callable[[sqlite3.Connec
 def _version(call: Call, definition: Definition, note: str) -> Version:
     """A version that whoever calls makes now. What is null is not said."""
     said = {key: value for key, value in definition.items() if value is not None}
+    if _is_deeper(said, MOST_DEPTH):
+        raise invalid(f"definition: it is nested more than {MOST_DEPTH} deep", path="definition")
     if len(msgspec.json.encode(said)) > MOST_DEFINITION_BYTES:
         raise invalid(f"definition: it is longer than {MOST_DEFINITION_BYTES} bytes", path="definition")
     actor = trail.actor()
     return Version(0, call.desk.now_ms(), actor.kind, actor.name, checked_note(note), said)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return children is not None and (most == 0 or any(_is_deeper(child, most - 1) for child in children))
 
 
 def _of_edit(call: Call, connection: sqlite3.Connection, kind: str, given: str | None) -> Name:
