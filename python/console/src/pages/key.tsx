@@ -271,7 +271,11 @@ function Actions({ of: key }: { of: Key }) {
     <div className={ui.row}>
       {disable.error && <Failure error={disable.error} />}
       <Button onClick={() => edit(true)}>Change</Button>
-      <Button onClick={() => disable.mutate()} disabled={disable.isPending}>
+      <Button
+        onClick={() => disable.mutate()}
+        disabled={disable.isPending || (key.disabled && !mayAll)}
+        title={key.disabled && !mayAll ? 'An admin enables it again' : undefined}
+      >
         {key.disabled ? 'Enable' : 'Disable'}
       </Button>
       <Button
