@@ -200,7 +200,7 @@ function Refused({ of: key }: { of: Key }) {
         {(page) =>
           page.data.length === 0 ? (
             <p className={ui.muted}>
-              None. Calls that a limit refuses before they begin are in no list; the counters of /metrics have them.
+              {page.searched_to ? 'None among the newest: the search stopped early.' : 'None.'} Calls that a limit refuses before they begin are in no list; the counters of /metrics have them.
             </p>
           ) : (
             <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
