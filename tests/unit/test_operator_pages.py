@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 from control_rig import NOW_MS, attempt, generation
+from fairlead import config
+from fairlead.catalog import shipped
 from fairlead.config import Budget, Limits
 from fairlead.config.alerts import AlertSettings
 from fairlead.config.schema import Credits
@@ -275,6 +279,31 @@ def test_the_file_is_replaced_at_once_and_keeps_its_mode(tmp_path: Path) -> None
     kept = configuration._kept_files(tmp_path / configuration.HISTORY)
     assert len(kept) == configuration.MOST_KEPT and kept[0].read_text() == str(configuration.MOST_KEPT + 4)
     assert kept[0].stat().st_mode & 0o777 == 0o600 and kept[0].parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_could_not_be_put_in_force_is_gone_again(tmp_path: Path) -> None:
+    path, text = tmp_path / "fairlead.toml", '[server]\nadmin_token = "0123456789abcdef"\n'
+    path.write_text(text)
+
+    class Configured:
+        data_dir = tmp_path
+
+        def judge(self, text: str) -> tuple[config.Loaded, config.Compiled]:
+            loaded = config.read(text, path, {})
+            return loaded, config.compile(loaded, shipped(), {}, today=date(2026, 11, 21))
+
+        def __init__(self) -> None:
+            self.loaded, self.compiled = self.judge(text)
+
+    async def broken() -> str:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async def story(port: Port) -> None:
+        port.desk.configured, port.desk.reload = Configured(), broken
+        failed = await port.script.put("/admin/config", json={"text": text + "[timeouts]\nconnect_ms = 5\n"})
+        assert failed.status_code == 503 and path.read_text() == text
+
+    tell(tmp_path, story)
 
 
 # --- questions that take long -----------------------------------------------------------------------------------------

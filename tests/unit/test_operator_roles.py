@@ -145,7 +145,13 @@ def test_whose_things_are_seen(tmp_path: Path) -> None:
         assert (await ann.send("DELETE", "/admin/keys/of-red", if_match="*")).status_code == 403
         assert (await ann.send("PATCH", "/admin/keys/of-blue", {"disabled": True}, if_match="*")).status_code == 404
         assert (await ann.send("PATCH", "/admin/keys/mine", {"user": "viewer-red"}, if_match="*")).status_code == 403
+        assert (await ann.send("PATCH", "/admin/keys/mine", {"disabled": False}, if_match="*")).status_code == 200
         assert (await ann.send("PATCH", "/admin/keys/mine", {"disabled": True}, if_match="*")).status_code == 200
+        again = await ann.send("PATCH", "/admin/keys/mine", {"disabled": False}, if_match="*")
+        assert again.status_code == 403 and "an admin enables it again" in again.text
+        assert (await ann.send("PATCH", "/admin/keys/mine", {"name": "mine"}, if_match="*")).status_code == 200
+        admin = await port.as_role("admin")
+        assert (await admin.send("PATCH", "/admin/keys/mine", {"disabled": False}, if_match="*")).status_code == 200
         assert await names(bob, "/admin/keys") == ["mine", "of-red", "second"]
         assert (await bob.send("POST", "/admin/keys", {"name": "x"})).status_code == 403
 

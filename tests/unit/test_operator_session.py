@@ -164,15 +164,16 @@ def test_an_idle_hour_is_counted_to_the_minute(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def test_a_new_role_makes_a_new_cookie(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/admin/status", 200), ("/admin/nothing", 404)])
+def test_a_new_role_makes_a_new_cookie(tmp_path: Path, path: str, status: int) -> None:
     async def story(port: Port) -> None:
         owner, browser = await port.as_role("owner"), await port.as_role("viewer")
         old = browser.client.cookies["fairlead_local"]
         assert (await browser.send("GET", "/admin/status")).status_code == 403
         etag = (await owner.send("GET", "/admin/users/viewer/login")).headers["etag"]
         assert (await owner.send("PUT", "/admin/users/viewer/login", {"role": "admin"}, if_match=etag)).status_code == 200
-        response = await browser.send("GET", "/admin/status")
-        assert response.status_code == 200 and cookie(response)[1] != old
+        response = await browser.send("GET", path)
+        assert response.status_code == status and cookie(response)[1] != old
         assert browser.client.cookies["fairlead_local"] != old
         # The page's token goes on; a request that was on its way comes through, a stolen old cookie not much longer.
         assert (await browser.send("POST", "/admin/teams", {"name": "x"})).status_code == 201

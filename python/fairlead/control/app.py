@@ -126,25 +126,25 @@ def _unrouted(desk: Desk, identify: Identify, over_socket: bool) -> Callable[[Re
     """Paths and methods that no route has: the console's pages on the admin port. Who is nobody is not told which others exist."""
 
     async def handler(request: Request, error: Exception) -> Response:
-        return _dressed(await answer(request, error), None, over_socket)
+        return _dressed(*await answer(request, error), over_socket)
 
-    async def answer(request: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> tuple[Response, str | None]:
         status = error.status_code if isinstance(error, HTTPException) else 500
         try:
             if status == 404 and not over_socket and (page := _page(desk, request)) is not None:
-                return page
-            principal, _ = await identify(request)
+                return page, None
+            principal, cookie = await identify(request)
         except Refusal as refusal:
-            return refusal.reply(_shape(request))
+            return refusal.reply(_shape(request)), None
         except sqlite3.OperationalError as failure:
-            return store_fails(failure).reply(_shape(request))
+            return store_fails(failure).reply(_shape(request)), None
         if (refused := authorise(Access.CATALOGUE, principal)) is not None:
-            return refused.reply(_shape(request))
+            return refused.reply(_shape(request)), cookie
         method, path = request.method, request.scope["path"]
         if status == 405:
             allowed = (error.headers or {}) if isinstance(error, HTTPException) else {}
-            return Refusal(405, "invalid_request", f"{path} does not take {method}").reply(_shape(request), allowed)
-        return not_found(f"there is no {method} {path} here").reply(_shape(request))
+            return Refusal(405, "invalid_request", f"{path} does not take {method}").reply(_shape(request), allowed), cookie
+        return not_found(f"there is no {method} {path} here").reply(_shape(request)), cookie
 
     return handler
 

@@ -139,7 +139,15 @@ async def change(call: Call) -> Response:
     try:
         if not call.principal.sees_all and {"team", "user"} & changes.keys():
             raise forbidden("team, user: whose a key is, an admin says")
-        key = await asyncio.to_thread(call.desk.directory.change, _of_edit(call), changes, revise)
+        find = _of_edit(call)
+
+        def allowed(connection: sqlite3.Connection) -> Key:
+            key = find(connection)
+            if key.disabled and wanted.disabled is False and not call.principal.sees_all:
+                raise forbidden("disabled: whoever disabled it may have had a reason, so an admin enables it again")
+            return key
+
+        key = await asyncio.to_thread(call.desk.directory.change, allowed, changes, revise)
     except (LookupError, directory.OwnedByFile) as error:
         raise refusal_of(error) from None
     return await _one(call, lambda connection: key)

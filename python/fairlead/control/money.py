@@ -1,4 +1,4 @@
-"""Money as text: integers of nano- or pico-dollars become decimals without passing through a binary fraction."""
+"""Money as text: integers of nano-dollars become decimals without passing through a binary fraction."""
 
 import msgspec
 
@@ -11,11 +11,6 @@ def usd(nanousd: int) -> str:
 def usd_number(nanousd: int) -> msgspec.Raw:
     """The same as a JSON number."""
     return msgspec.Raw(usd(nanousd).encode())
-
-
-def usd_per_unit(picousd: int) -> str:
-    """A price per unit, from pico-dollars: 3000000 → `0.000003`."""
-    return decimal(picousd, 12)
 
 
 def decimal(value: int, places: int) -> str:

@@ -2309,7 +2309,7 @@ export interface components {
         };
         /**
          * ModelData
-         * @description A reply. `keys` are those of the caller's sight that may use it.
+         * @description A reply.
          */
         ModelData: {
             data: components["schemas"]["ModelLine"];

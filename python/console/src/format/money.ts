@@ -11,11 +11,6 @@ export function nano(usd: string): bigint {
   return sign ? -value : value;
 }
 
-/** The same where there may be nothing: an absent or null amount counts as none. */
-export function nanoOr0(usd: string | null | undefined): bigint {
-  return usd ? nano(usd) : 0n;
-}
-
 /** Every decimal there is, without zeros at the end: for copies, tooltips and exports. */
 export function exact(value: bigint): string {
   const size = value < 0n ? -value : value;

@@ -200,7 +200,7 @@ function Refused({ of: key }: { of: Key }) {
         {(page) =>
           page.data.length === 0 ? (
             <p className={ui.muted}>
-              None. Calls that a limit refuses before they begin are in no list; the counters of /metrics have them.
+              {page.searched_to ? 'None among the newest: the search stopped early.' : 'None.'} Calls that a limit refuses before they begin are in no list; the counters of /metrics have them.
             </p>
           ) : (
             <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
@@ -270,7 +270,11 @@ function Actions({ of: key }: { of: Key }) {
     <div className={ui.row}>
       {disable.error && <Failure error={disable.error} />}
       <Button onClick={() => edit(true)}>Change</Button>
-      <Button onClick={() => disable.mutate()} disabled={disable.isPending}>
+      <Button
+        onClick={() => disable.mutate()}
+        disabled={disable.isPending || (key.disabled && !mayAll)}
+        title={key.disabled && !mayAll ? 'An admin enables it again' : undefined}
+      >
         {key.disabled ? 'Enable' : 'Disable'}
       </Button>
       <Button

@@ -140,7 +140,12 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
           </span>,
         ],
         row.flags.length > 0 && ['Marks', row.flags.map((flag) => <Badge key={flag}>{flag}</Badge>)],
-        ['Content', 'Not kept: prompts and replies are not logged.'],
+        [
+          'Content',
+          row.flags.includes('content')
+            ? 'Logged. An admin reads it with GET /admin/requests/{id}/content, which the audit log notes.'
+            : 'Not kept: prompt and reply were not logged.',
+        ],
       ]}
     />
   );

@@ -744,13 +744,6 @@ def ends(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Row]:
     return found
 
 
-def generations_before(connection: sqlite3.Connection, before: str | None, limit: int) -> list[Row]:
-    """The newest generations whose id is below `before`. Ids begin with their time."""
-    where, values = ("", ()) if before is None else (" WHERE id < ?", (before,))
-    rows = connection.execute(f"{_SELECT_GENERATION}{where} ORDER BY id DESC LIMIT ?", (*values, limit))
-    return [dict(zip(GENERATION_COLUMNS, row, strict=True)) for row in rows]
-
-
 CHARGE_COLUMNS = ("id", "settled_at_ms", "account_id", "key_id", "model", "provider", "outcome", "charged_nanousd", "upstream_cost_nanousd")
 
 

@@ -133,7 +133,7 @@ class ModelList(Shape):
 
 
 class ModelData(Shape):
-    """A reply. `keys` are those of the caller's sight that may use it."""
+    """A reply."""
 
     data: ModelLine
 

@@ -281,6 +281,10 @@ async def write(call: Call) -> Response:
             # The file that could not be put in force is gone.
             configured.failure = failure
             raise Refusal(422, "unprocessable", f"it could not be put in force, and the old file is back: {error}") from None
+        except Exception:
+            # Nobody knows what is in force: the next reload or start takes the file that was, and the log says what went wrong.
+            await asyncio.to_thread(_replace, path, before)
+            raise
         at_ms = call.desk.now_ms()
         await call.desk.database.write(
             lambda connection: trail.note(connection, at_ms, "config.write", ("config", 0, str(path)), None, {"changed": values})

@@ -249,7 +249,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves it."""
         writing = asyncio.ensure_future(self._write(send))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -267,13 +267,13 @@ class EventStream(Response):
 
         with contextlib.suppress(TimeoutError):
             hello = {"epoch": self._hub.epoch, "resumed": self._resumed, "topics": sorted(self._listener.topics)}
-            await put(f"retry: 1000\n{_text('hello', hello)}")
+            await put(f"retry: 1000\n{event_text('hello', hello)}")
             check_at = time.monotonic() + ALIVE_SECONDS
             while not self._hub.closing.is_set():
                 has_news = await self._news(check_at)
                 if time.monotonic() >= check_at:
                     if not await self._is_alive():
-                        await put(_text("end", {"reason": "logged_out"}))
+                        await put(event_text("end", {"reason": "logged_out"}))
                         break
                     check_at = time.monotonic() + ALIVE_SECONDS
                     if not has_news:
@@ -296,21 +296,23 @@ class EventStream(Response):
     def _next(self) -> str:
         event = self._listener.waiting.popleft()
         gap = self._listener.lost.pop(event.topic, 0)
-        before = _text("gap", {"topic": event.topic, "n": gap}) if gap else ""
+        before = event_text("gap", {"topic": event.topic, "n": gap}) if gap else ""
         data = event.data
         if event.topic == "requests":
             who = self._listener.principal
             rows = [row for row in data["rows"] if self._sees(who, row)]
             shown = rows[-MOST_ROWS:]
             data = {"rows": shown, "shown": len(shown), "of": data["of"] if who.sees_all else len(rows)}
-        return f"{before}id: {self._hub.epoch}-{event.number}\n{_text(event.topic, data)}"
+        return f"{before}id: {self._hub.epoch}-{event.number}\n{event_text(event.topic, data)}"
 
 
-def _text(name: str, data: dict[str, Any]) -> str:
+def event_text(name: str, data: dict[str, Any]) -> str:
+    """An event as it is sent."""
     return f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

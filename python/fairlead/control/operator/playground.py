@@ -29,7 +29,7 @@ from fairlead.control.db import queries
 from fairlead.control.db.queries import Key
 from fairlead.control.desk import Call, Desk
 from fairlead.control.directory import NewKey, select
-from fairlead.control.operator.live import STALL_SECONDS
+from fairlead.control.operator.live import STALL_SECONDS, event_text, left
 from fairlead.control.operator.shapes import Shape
 from fairlead.control.replies import HEADERS, Refusal, not_found, reply
 from fairlead.control.secret import KEY_PREFIX
@@ -165,7 +165,7 @@ class RunStream(Response):
         """Serves it. Who leaves stops its lanes."""
         self._run.lanes = [asyncio.create_task(self._lane(number, lane)) for number, lane in enumerate(self._lanes)]
         writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(_left(receive))
+        leaving = asyncio.create_task(left(receive))
         closing = asyncio.create_task(self._desk.live.closing.wait())
         try:
             await asyncio.wait({writing, leaving, closing}, return_when=asyncio.FIRST_COMPLETED)
@@ -240,14 +240,8 @@ class RunStream(Response):
 
 
 async def _put(send: Send, name: str, data: dict[str, Any]) -> None:
-    text = f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
     async with asyncio.timeout(STALL_SECONDS):
-        await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        await send({"type": "http.response.body", "body": event_text(name, data).encode(), "more_body": True})
 
 
 async def _rest(pieces: AsyncIterator[Any]) -> bytes:
