@@ -208,3 +208,29 @@ def test_who_may_what(browser: Browser, gateway: Gateway) -> None:
     expect(roles).to_have_count(3)
     admin.check()
     admin.close()
+
+
+def test_a_key_gets_another_secret(browser: Browser, gateway: Gateway) -> None:
+    made = gateway.operate("POST", "/admin/keys", {"name": "rotated in a browser"}).json()
+    chat = {"model": "lab/echo", "messages": [{"role": "user", "content": "Hi"}]}
+    with console(browser, gateway) as window:
+        page = window.open(f"/keys/{made['data']['hash']}")
+        page.get_by_role("button", name="Rotate", exact=True).click()
+        page.get_by_role("dialog").get_by_role("button", name="Rotate").click()
+        new = page.get_by_test_id("secret").inner_text().strip()
+        assert new != made["key"]
+        page.keyboard.press("Escape")
+        expect(page.get_by_test_id("secret")).to_be_visible()
+        page.get_by_label("I stored it").check()
+        page.get_by_role("dialog").get_by_role("button", name="Close").click()
+        expect(page.get_by_text(re.compile("good until"))).to_be_visible()
+        kept = page.evaluate("() => JSON.stringify([{...localStorage}, {...sessionStorage}, location.href, document.body.innerHTML])")
+        assert new not in kept and new[20:] not in gateway.stderr()
+        for secret in (made["key"], new):
+            assert gateway.post("/v1/chat/completions", chat, key=secret).status == 200
+        page.get_by_role("button", name="Rotate", exact=True).click()
+        expect(page.get_by_role("dialog")).to_contain_text("stops at once")
+        # Somebody else was quicker.
+        assert gateway.operate("POST", f"/admin/keys/{made['data']['hash']}/rotate", {}).status == 200
+        page.get_by_role("dialog").get_by_role("button", name="Rotate").click()
+        expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Somebody else changed this key")

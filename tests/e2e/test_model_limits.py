@@ -93,8 +93,9 @@ def test_what_is_passed_over_unsent_takes_nothing(provider: Provider) -> None:
     strict = f'[providers.strict]\ndialect = "anthropic_messages"\nbase_url = "http://{provider.address}"\nkeys = ["k"]\n'
     text = text.replace("[models.", gone + strict + "[models.", 1)
     text = text.replace('provider = "lab"\nupstream_model = "sim/flaky"', 'provider = "gone"\nupstream_model = "sim/flaky"')
-    first = '[[models."lab/echo".endpoints]]\nprovider = "strict"\nupstream_model = "sim/echo"\nusd_per_million = { prompt = "1", completion = "1" }\n'
-    text = text.replace('[[models."lab/echo".endpoints]]', first + '[[models."lab/echo".endpoints]]', 1)
+    table = '[[models."lab/echo".endpoints]]'
+    first = f'{table}\nprovider = "strict"\nupstream_model = "sim/echo"\nusd_per_million = {{ prompt = "1", completion = "1" }}\n'
+    text = text.replace(table, first + table, 1)
     with Gateway(text) as gateway:
         body = {"models": ["lab/flaky", "lab/echo"], "messages": MESSAGES, "max_tokens": 50, "logit_bias": {"50256": -100}}
         body |= {"provider": {"order": ["strict", "lab"]}}

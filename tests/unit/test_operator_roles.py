@@ -30,7 +30,8 @@ MATRIX: dict[str, set[str]] = {
     },
     MEMBER: {
         "POST /admin/playground/runs", "DELETE /admin/playground/runs/{id}",
-        "POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}"},
+        "POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}",
+        "POST /admin/keys/{selector}/rotate"},
     ADMIN: {
         "GET /metrics",
         "POST /admin/endpoints/{id}/drain", "POST /admin/endpoints/{id}/enable",

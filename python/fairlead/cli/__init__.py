@@ -22,7 +22,7 @@ COMMANDS: dict[str, str] = {
     "explain": "say which endpoints would serve a request, in what order, and why not the others",
     "replay": "say what logged requests would have chosen and cost by another configuration",
     "models": "list models with prices and endpoints, presets, splits and shadows",
-    "keys": "create, list, limit, disable, enable and delete gateway keys",
+    "keys": "create, list, limit, rotate, disable, enable and delete gateway keys",
     "credits": "give accounts credit, show it, adjust it and take it back",
     "usage": "show what was used and what it cost",
     "generation": "show one call: what it cost, what was tried, what was lost, and its content where that is logged",

@@ -46,6 +46,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def duration(text: str) -> int:
+    """Seconds, as `3600`, `90s`, `30m`, `12h` or `7d`; 0 too."""
+    if not re.fullmatch(r"[0-9]{1,6}[smhd]?", text):
+        raise argparse.ArgumentTypeError(f"expected a time such as 0, 90s, 30m, 12h or 7d, got {text[:80]!r}")
+    return int(text.rstrip("smhd")) * _UNITS_MS.get(text[-1], 1000) // 1000
+
+
 def since(text: str) -> str:
     """A moment, a UTC day, or how long ago: `7d`, `12h`, `30m`."""
     expected = "how long ago, such as 7d, 12h or 30m, a UTC day, or a moment with an offset from UTC, such as 2027-01-01T00:00:00Z"

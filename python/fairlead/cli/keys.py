@@ -1,11 +1,12 @@
-"""`fairlead keys`: makes, lists, limits, disables, enables and deletes gateway keys. What it changes holds for the very next request."""
+"""`fairlead keys`: makes, lists, limits, rotates, disables, enables and deletes gateway keys. What it changes holds for the
+very next request."""
 
 import argparse
 import sys
 from typing import Any
 
 from fairlead.cli import FINE
-from fairlead.cli.arguments import amount, count, moment
+from fairlead.cli.arguments import amount, count, duration, moment
 from fairlead.cli.output import print_json
 from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of
 from fairlead.cli.reach import run as run_reached
@@ -13,7 +14,7 @@ from fairlead.cli.table import table
 from fairlead.config.limits import RESETS
 
 NAME = "keys"
-HELP = "create, list, limit, disable, enable and delete gateway keys"
+HELP = "create, list, limit, rotate, disable, enable and delete gateway keys"
 
 _CONTENT = {"on": True, "off": False, "default": None}
 
@@ -43,6 +44,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_limits(limit)
     _add_content(limit)
     limit.add_argument("--no-limits", action="store_true", help="take all limits away first")
+    rotate = actions.add_parser("rotate", help="give a key another secret and show it, this once", parents=shared)
+    rotate.add_argument("key", metavar="KEY", help="its hash, id, name or label")
+    rotate.add_argument(
+        "--overlap",
+        type=duration,
+        metavar="T",
+        help="how long the present secret is good beside the new one, such as 30m or 7d; 0: it stops at once (default: 24h)",
+    )
     for action, description in (("disable", "refuse a key"), ("enable", "accept it again"), ("delete", "remove a key")):
         command = actions.add_parser(action, help=description, parents=shared)
         command.add_argument("key", metavar="KEY", help="its hash, id, name or label")
@@ -153,6 +162,20 @@ def _create(installation: Installation, arguments: argparse.Namespace) -> int:
     return FINE
 
 
+def _rotate(installation: Installation, arguments: argparse.Namespace) -> int:
+    wanted = {} if arguments.overlap is None else {"overlap_seconds": arguments.overlap}
+    made = installation.request("POST", path_of("admin", "keys", arguments.key, "rotate"), wanted)
+    if arguments.json:
+        print_json(made)
+    else:
+        # As with `create`.
+        sys.stdout.write(made["key"] + "\n")
+        key = made["data"]
+        until = f"{key['previous_label']} is good until {key['previous_until']}"
+        sys.stderr.write(f"key {key['id']} ({key['name']}) has another secret, shown this once; {until}\n")
+    return FINE
+
+
 def _list(installation: Installation, arguments: argparse.Namespace) -> int:
     listed = installation.request("GET", "/admin/keys")
     if arguments.json:
@@ -225,6 +248,7 @@ _ACTIONS = {
     "create": _create,
     "list": _list,
     "limit": _limit,
+    "rotate": _rotate,
     "disable": _set_disabled(True),
     "enable": _set_disabled(False),
     "delete": _delete,

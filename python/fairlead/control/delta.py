@@ -51,6 +51,7 @@ def encoded(epoch: int, seq: int, change: Change, replace: bool) -> bytes:
 
 
 def _key(key: Key) -> Row:
+    before = {"hash": key.previous_hash, "until_ms": key.previous_until_ms} if key.previous_hash else None
     return {
         "id": key.id,
         "hash": key.hash,
@@ -65,6 +66,7 @@ def _key(key: Key) -> Row:
         "response_cache": key.response_cache,
         "expires_at_ms": 0 if key.expires_at_ms is None else max(1, key.expires_at_ms),
         "models": key.models,
+        **({"previous": before} if before else {}),
     }
 
 

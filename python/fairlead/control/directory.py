@@ -170,7 +170,8 @@ class Directory:
         return key, text
 
     def derived(self, new: NewKey, texts: Iterator[str]) -> tuple[Key, str]:
-        """The key with the first of these texts that is not a deleted key's; made where there is none. Raises `UnknownScope`."""
+        """The key with the first of these texts that is neither a deleted key's nor a replaced secret; made where there is none.
+        Raises `UnknownScope`."""
         found: list[str] = []
 
         def work(connection: sqlite3.Connection) -> Change:
@@ -179,7 +180,9 @@ class Directory:
                 id = queries.key_id_by_hash(connection, secrets.stored_hash(self._secret, text))
                 if id is None:
                     return _told(self._insert(connection, new, text))
-                if (key := queries.key(connection, id)) is not None:
+                key = queries.key(connection, id)
+                # A secret that was replaced is passed over like that of a deleted key.
+                if key is not None and key.hash == secrets.stored_hash(self._secret, text):
                     return Change(key)
             raise ValueError("there are no more texts")
 
@@ -192,6 +195,24 @@ class Directory:
         `UnknownScope`, `OwnedByFile`."""
         key: Key = self._commit(lambda connection: _told(self._update(connection, find, changes, revise)))
         return key
+
+    def rotate(self, find: Find, overlap_ms: int) -> tuple[Key, str]:
+        """Gives a key another secret, the second part, which is shown once and kept nowhere. The present one is good for so long yet, the
+        one before it no more; id, public hash, limits and what was spent stay. Raises what `find` raises, `OwnedByFile`."""
+        text = secrets.new_key()
+
+        def work(connection: sqlite3.Connection) -> Change:
+            key, now_ms = find(connection), self._now_ms()
+            _key_is_writable(key)
+            described = self._described(text, key.name, key.source)
+            queries.retire_secret(connection, key, now_ms, now_ms + overlap_ms)
+            queries.update_key(connection, key.id, {"hash": described["hash"], "label": described["label"], "updated_at_ms": now_ms})
+            changed = _present(connection, key.id)
+            self._note_key(connection, "key.rotate", key, changed)
+            return _told(changed)
+
+        key: Key = self._commit(work)
+        return key, text
 
     def delete(self, find: Find) -> Key:
         """Deletes a key; its generations stay. Raises what `find` raises, `OwnedByFile`."""
@@ -381,6 +402,7 @@ class Directory:
                 known = queries.insert_key(connection, row | {"created_at_ms": self._now_ms()})
             else:
                 queries.update_key(connection, known, row)
+                queries.forget_secrets(connection, known)
             scopes.set_limits(connection, KEY, known, file_key.limits)
             kept.append(_present(connection, known))
         gone = sorted(set(queries.key_ids_of_source(connection, FILE)) - {key.id for key in kept})

@@ -7,7 +7,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.responses import Response
@@ -64,6 +64,13 @@ class KeyChange(LimitsBody, kw_only=True):
     response_cache: bool | msgspec.UnsetType | None = msgspec.UNSET
     models: list[str] | msgspec.UnsetType = msgspec.UNSET
     expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Rotation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`POST /admin/keys/{selector}/rotate`."""
+
+    overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 86_400
+    """How long the present secret is good beside the new one; 0: it stops at once."""
 
 
 async def listing(call: Call) -> Response:
@@ -153,6 +160,18 @@ async def change(call: Call) -> Response:
     return await _one(call, lambda connection: key)
 
 
+async def rotate(call: Call) -> Response:
+    """Gives a key another secret, which `key` in the reply shows this once; the present one is good for `overlap_seconds` yet."""
+    wanted = await call.body(Rotation)
+    await call.caught_up()
+    try:
+        key, text = await asyncio.to_thread(call.desk.directory.rotate, _of_edit(call), wanted.overlap_seconds * 1000)
+    except (LookupError, directory.OwnedByFile) as error:
+        raise refusal_of(error) from None
+    [(_, usage)] = await with_usage(call, lambda connection: [key])
+    return reply({"key": text, "data": describe(key, usage)}, headers={"etag": states.tag(states.of_key(key))})
+
+
 async def delete(call: Call) -> Response:
     """Deletes a key. What it did stays in the books."""
     try:
@@ -217,6 +236,8 @@ def describe(key: Key, usage: Usage) -> dict[str, Any]:
         "content": key.content,
         "response_cache": key.response_cache,
         "models": key.models,
+        "previous_label": key.previous_label or None,
+        "previous_until": rfc3339(key.previous_until_ms),
         "account": key.account,
         "team": key.team or None,
         "user": key.user or None,

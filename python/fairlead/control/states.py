@@ -40,6 +40,8 @@ def of_key(key: Key) -> State:
         "include_byok_in_limit": key.include_byok,
         "models": key.models,
         "expires_at": rfc3339(key.expires_at_ms),
+        "label": key.label,
+        "previous_until": rfc3339(key.previous_until_ms),
         **_limits(key.limits),
     }
 

@@ -45,6 +45,8 @@ pub struct Principal {
     pub management: bool,
     /// Unix milliseconds after which it is refused; 0 for never.
     pub expires_at_ms: u64,
+    /// It was found by the secret that the key had before it was rotated.
+    pub by_previous_secret: bool,
     /// A translation that loses something is refused.
     pub strict_translation: bool,
     /// No more than its budgets is ever spent.
@@ -67,6 +69,7 @@ impl Principal {
             disabled: false,
             management: false,
             expires_at_ms: 0,
+            by_previous_secret: false,
             strict_translation: false,
             strict_budget: false,
             content: None,
@@ -100,7 +103,14 @@ pub struct Directory {
 struct Writer {
     epoch: u64,
     seq: u64,
-    hashes: HashMap<u64, KeyHash>,
+    hashes: HashMap<u64, Hashes>,
+}
+
+/// What a key is found by: the hash of its secret, and of the one before that.
+type Hashes = (KeyHash, Option<KeyHash>);
+
+fn each(hashes: Hashes) -> impl Iterator<Item = KeyHash> {
+    std::iter::once(hashes.0).chain(hashes.1)
 }
 
 impl Default for Directory {
@@ -126,9 +136,9 @@ impl Directory {
         (writer.epoch > 0 || writer.seq > 0).then(|| writer.hashes.keys().copied().collect())
     }
 
-    /// Number of keys known.
+    /// Number of keys known. Takes a lock, as `knows`.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.load().len()).sum()
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).hashes.len()
     }
 
     /// Whether no key is known.
@@ -143,39 +153,36 @@ impl Directory {
     /// [`SnapshotError`] when the JSON does not fit, a hash is not 64 hex digits, or `prepare` says so; nothing is changed here then.
     pub fn apply(&self, json: &[u8], prepare: impl FnOnce(&wire::KeyDelta) -> Result<(), SnapshotError>) -> Result<u64, SnapshotError> {
         let delta: wire::KeyDelta = serde_json::from_slice(json).map_err(|error| SnapshotError::new("keys", error.to_string()))?;
-        let mut upserts = Vec::with_capacity(delta.upsert.len());
-        for key in &delta.upsert {
-            let hash =
-                parse_hash(&key.hash).ok_or_else(|| SnapshotError::new(format!("keys.{}.hash", key.id), "not 64 hexadecimal digits"))?;
-            upserts.push(hash);
-        }
+        let upserts: Vec<Hashes> = delta.upsert.iter().map(hashes).collect::<Result<_, _>>()?;
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if delta.epoch < writer.epoch || delta.epoch == writer.epoch && delta.seq <= writer.seq {
             return Ok(writer.seq);
         }
         prepare(&delta)?;
         (writer.epoch, writer.seq) = (delta.epoch, delta.seq);
-        let upserts = upserts.into_iter().zip(delta.upsert.into_iter().map(principal)).collect();
-        self.store(&mut writer, delta.replace, &delta.delete, upserts);
+        self.store(&mut writer, delta.replace, &delta.delete, upserts.into_iter().zip(&delta.upsert));
         Ok(writer.seq)
     }
 
-    fn store(&self, writer: &mut Writer, replace: bool, delete: &[u64], upserts: Vec<(KeyHash, Principal)>) {
+    fn store<'a>(&self, writer: &mut Writer, replace: bool, delete: &[u64], upserts: impl Iterator<Item = (Hashes, &'a wire::Key)>) {
         let mut changed: HashMap<usize, Shard> = HashMap::new();
         if replace {
             writer.hashes.clear();
             changed.extend((0..SHARDS).map(|index| (index, Shard::new())));
         }
         for id in delete {
-            if let Some(hash) = writer.hashes.remove(id) {
+            for hash in writer.hashes.remove(id).into_iter().flat_map(each) {
                 self.edit(&mut changed, &hash).remove(&hash);
             }
         }
-        for (hash, principal) in upserts {
-            if let Some(old) = writer.hashes.insert(principal.key, hash) {
+        for (hashes, key) in upserts {
+            for old in writer.hashes.insert(key.id, hashes).into_iter().flat_map(each) {
                 self.edit(&mut changed, &old).remove(&old);
             }
-            self.edit(&mut changed, &hash).insert(hash, Arc::new(principal));
+            if let (Some(hash), Some(previous)) = (hashes.1, &key.previous) {
+                self.edit(&mut changed, &hash).insert(hash, Arc::new(before(key, previous.until_ms)));
+            }
+            self.edit(&mut changed, &hashes.0).insert(hashes.0, Arc::new(principal(key)));
         }
         for (index, shard) in changed {
             self.shards[index].store(Arc::new(shard));
@@ -192,7 +199,24 @@ fn shard_of(hash: &KeyHash) -> usize {
     usize::from(hash[0]) % SHARDS
 }
 
-fn principal(key: wire::Key) -> Principal {
+fn hashes(key: &wire::Key) -> Result<Hashes, SnapshotError> {
+    let parse = |text: &str, name: &str| {
+        parse_hash(text).ok_or_else(|| SnapshotError::new(format!("keys.{}.{name}", key.id), "not 64 hexadecimal digits"))
+    };
+    let previous = key.previous.as_ref().map(|previous| parse(&previous.hash, "previous.hash")).transpose()?;
+    Ok((parse(&key.hash, "hash")?, previous))
+}
+
+/// The key as its replaced secret finds it: until then, and not after the key itself.
+fn before(key: &wire::Key, until_ms: u64) -> Principal {
+    let of_key = principal(key);
+    // An end of 0 would be none.
+    let until_ms = until_ms.max(1);
+    let expires_at_ms = if of_key.expires_at_ms == 0 { until_ms } else { until_ms.min(of_key.expires_at_ms) };
+    Principal { expires_at_ms, by_previous_secret: true, ..of_key }
+}
+
+fn principal(key: &wire::Key) -> Principal {
     Principal {
         key: key.id,
         account: key.account,
@@ -201,11 +225,12 @@ fn principal(key: wire::Key) -> Principal {
         disabled: key.disabled,
         management: key.management,
         expires_at_ms: key.expires_at_ms,
+        by_previous_secret: false,
         strict_translation: key.strict_translation,
         strict_budget: key.strict_budget,
         content: key.content,
         response_cache: key.response_cache,
-        models: key.models,
+        models: key.models.clone(),
     }
 }
 
@@ -287,6 +312,37 @@ mod tests {
         directory.apply(&delta(3, r#""delete":[7]"#), |_| Ok(())).unwrap();
         assert!(directory.is_empty());
         assert_eq!((directory.knows(7), directory.ids()), (false, Some(HashSet::new())));
+    }
+
+    #[test]
+    fn a_rotated_key_is_found_by_both_secrets() {
+        let directory = Directory::default();
+        let key = |rest: &str| format!(r#""upsert":[{{"id":7,"account":1,"models":["a/*"],{rest}}}]"#);
+        let previous = |byte: u8, until_ms: u64| format!(r#""previous":{{"hash":"{}","until_ms":{until_ms}}}"#, hex(byte));
+        let tell = |seq: u64, rest: &str| directory.apply(&delta(seq, rest), |_| Ok(())).unwrap();
+        let found = |byte: u8| directory.find(&[byte; 32]).map(|one| (one.key, one.expires_at_ms, one.by_previous_secret));
+        tell(1, &key(&format!(r#""hash":"{}""#, hex(1))));
+        tell(2, &key(&format!(r#""hash":"{}",{}"#, hex(2), previous(1, 500))));
+        assert_eq!((found(2), found(1)), (Some((7, 0, false)), Some((7, 500, true))));
+        assert!(directory.find(&[1; 32]).unwrap().may_use("a/b") && !directory.find(&[1; 32]).unwrap().may_use("b/a"));
+        assert_eq!(directory.len(), 1, "it is one key");
+        // The sooner end counts, and none at all is no end for ever.
+        tell(3, &key(&format!(r#""hash":"{}","expires_at_ms":400,{}"#, hex(2), previous(1, 500))));
+        assert_eq!((found(2), found(1)), (Some((7, 400, false)), Some((7, 400, true))));
+        tell(4, &key(&format!(r#""hash":"{}",{}"#, hex(2), previous(1, 0))));
+        assert_eq!(found(1), Some((7, 1, true)));
+        // The one before the one before is gone.
+        tell(5, &key(&format!(r#""hash":"{}",{}"#, hex(3), previous(2, 600))));
+        assert_eq!((found(3), found(2), found(1)), (Some((7, 0, false)), Some((7, 600, true)), None));
+        // Of two that are the same the present one counts.
+        tell(6, &key(&format!(r#""hash":"{}",{}"#, hex(3), previous(3, 600))));
+        assert_eq!((found(3), found(2)), (Some((7, 0, false)), None));
+        tell(7, &key(&format!(r#""hash":"{}",{}"#, hex(4), previous(3, 600))));
+        tell(8, r#""delete":[7]"#);
+        assert_eq!((found(4), found(3), directory.len()), (None, None, 0));
+        let bad = delta(9, &key(&format!(r#""hash":"{}","previous":{{"hash":"zz","until_ms":1}}"#, hex(5))));
+        assert!(directory.apply(&bad, |_| Ok(())).is_err());
+        assert!(directory.is_empty());
     }
 
     #[test]

@@ -867,4 +867,17 @@ pub struct Key {
     /// Whether replies are cached for its requests that do not say so themselves; absent: as the settings say.
     #[serde(default)]
     pub response_cache: Option<bool>,
+    /// The secret that it had before its present one, where it was rotated.
+    #[serde(default)]
+    pub previous: Option<PreviousSecret>,
+}
+
+/// A secret that was replaced by rotation.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousSecret {
+    /// As that of the key.
+    pub hash: String,
+    /// Unix milliseconds after which it is refused.
+    pub until_ms: u64,
 }

@@ -488,6 +488,26 @@ export interface paths {
         patch: operations["patch_admin_keys_selector"];
         trace?: never;
     };
+    "/admin/keys/{selector}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives a key another secret, which `key` in the reply shows this once; the present one is good for `overlap_seconds` yet.
+         * @description Role: member.
+         */
+        post: operations["post_admin_keys_selector_rotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/accounts": {
         parameters: {
             query?: never;
@@ -2186,6 +2206,8 @@ export interface components {
             content: boolean | null;
             response_cache: boolean | null;
             models: string[];
+            previous_label: string | null;
+            previous_until: string | null;
             account: string;
             team: string | null;
             user: string | null;
@@ -2575,6 +2597,14 @@ export interface components {
             note: string;
             /** @default null */
             external_id: string | null;
+        };
+        /**
+         * Rotation
+         * @description `POST /admin/keys/{selector}/rotate`.
+         */
+        Rotation: {
+            /** @default 86400 */
+            overlap_seconds: number;
         };
         /**
          * RunBody
@@ -4084,6 +4114,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KeyData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_keys_selector_rotate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what was shown, or *. Who logged in with a cookie must send it. */
+                "If-Match"?: string;
+            };
+            path: {
+                selector: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rotation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyMade"];
                 };
             };
             /** @description Refused. */

@@ -144,6 +144,7 @@ describe('time', () => {
 describe('text of anybody', () => {
   it('shows what would hide', () => {
     expect(plain('a\u202eb\u200bc\u0000')).toBe('a\\u202eb\\u200bc\\u0000');
+    expect(plain('a\u{e0041}\u3164\u115f')).toBe('a\\u{e0041}\\u3164\\u115f');
     expect(plain('x'.repeat(300))).toBe(`${'x'.repeat(200)}…`);
     expect(plain('naïve 日本語 🎉')).toBe('naïve 日本語 🎉');
   });

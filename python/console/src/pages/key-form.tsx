@@ -4,8 +4,9 @@ import { useState } from 'react';
 import { get, send } from '../api/client';
 import { keysQuery } from '../api/queries';
 import type { Key, KeyMade } from '../api/types';
+import { plain } from '../format/text';
 import { useMay } from '../state/hooks';
-import { Button, Check, Code, Copy, classes, Field, TextField, ui } from '../ui/basics';
+import { At, Button, Check, Choose, Code, Copy, classes, Field, TextField, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
 import { Stale, tooLate } from '../ui/edit';
 import { said } from '../ui/states';
@@ -193,6 +194,70 @@ export function CreateKey({ onClose }: { onClose: () => void }) {
           <Button onClick={close}>Cancel</Button>
         </div>
       </form>
+    </Dialog>
+  );
+}
+
+const OVERLAPS = [
+  { value: '0', label: 'at once' },
+  { value: '3600', label: 'in an hour' },
+  { value: '86400', label: 'in a day' },
+  { value: '604800', label: 'in a week' },
+];
+
+/** Another secret for the same key; the present one is good for some time yet. */
+export function RotateKey({ of: key, onClose }: { of: Key; onClose: () => void }) {
+  const client = useQueryClient();
+  const [overlap, setOverlap] = useState('86400');
+  const rotate = useMutation({
+    mutationFn: () =>
+      send<KeyMade>('POST', `/admin/keys/${key.hash}/rotate`, { overlap_seconds: Number(overlap) }, key.etag),
+    // The secret lives as long as this dialog.
+    gcTime: 0,
+    onSettled: () =>
+      Promise.all([
+        client.invalidateQueries({ queryKey: keysQuery.queryKey }),
+        client.invalidateQueries({ queryKey: ['key', key.hash] }),
+      ]),
+  });
+  const close = () => {
+    rotate.reset();
+    onClose();
+  };
+  if (rotate.data) return <Secret made={rotate.data} onClose={close} />;
+  const lives = key.previous_until !== null && Date.parse(key.previous_until) > Date.now();
+  return (
+    <Dialog open onClose={close} title={`Another secret for ${plain(key.name || key.label, 60)}`}>
+      <p>
+        The key stays: its limits, its use, its name. It gets a second secret, which is shown once. Until the present one
+        stops both work, so that clients can change over one by one.
+      </p>
+      {lives && (
+        <p className={ui.warn}>
+          It was rotated not long ago: <span className={ui.mono}>{key.previous_label}</span>, good until{' '}
+          <At at={key.previous_until} />, stops at once.
+        </p>
+      )}
+      <Choose
+        shown
+        label={`The present secret (${key.label}) stops`}
+        value={overlap}
+        choices={OVERLAPS}
+        onChange={setOverlap}
+      />
+      {rotate.error && (
+        <div className={ui.alert} role="alert">
+          {tooLate(rotate.error)
+            ? 'Somebody else changed this key meanwhile: close this and look at it again.'
+            : said(rotate.error)}
+        </div>
+      )}
+      <div className={ui.row}>
+        <Button look="primary" disabled={rotate.isPending} onClick={() => rotate.mutate()}>
+          Rotate
+        </Button>
+        <Button onClick={close}>Cancel</Button>
+      </div>
     </Dialog>
   );
 }

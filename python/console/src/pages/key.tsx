@@ -12,7 +12,7 @@ import { At, Badge, Button, Facts, Meter, Name, Usd, ui } from '../ui/basics';
 import { Chart } from '../ui/chart';
 import { DeleteNamed } from '../ui/edit';
 import { Failure, Loaded } from '../ui/states';
-import { EditKey } from './key-form';
+import { EditKey, RotateKey } from './key-form';
 import { StateBadge } from './keys';
 import { axisMoney, STEP_WORDS } from './overview';
 
@@ -49,6 +49,14 @@ export function KeyPage() {
                     'Prefix',
                     <span key="l" className={ui.mono}>
                       {key.label}
+                    </span>,
+                  ],
+                  key.previous_until !== null && [
+                    'Before it was rotated',
+                    <span key="b">
+                      <span className={ui.mono}>{key.previous_label}</span>,{' '}
+                      {Date.parse(key.previous_until) > Date.now() ? 'good until' : 'which stopped'}{' '}
+                      <At at={key.previous_until} />
                     </span>,
                   ],
                   ['Owner', <Name key="o">{[key.account, key.team, key.user].filter(Boolean).join(' › ')}</Name>],
@@ -247,6 +255,7 @@ function Actions({ of: key }: { of: Key }) {
   const mayAll = useMay('admin');
   const may = mayAll || (session.role === 'member' && key.user === session.user);
   const [editing, edit] = useState(false);
+  const [rotating, rotate] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const done = () =>
     Promise.all([
@@ -270,6 +279,7 @@ function Actions({ of: key }: { of: Key }) {
     <div className={ui.row}>
       {disable.error && <Failure error={disable.error} />}
       <Button onClick={() => edit(true)}>Change</Button>
+      <Button onClick={() => rotate(true)}>Rotate</Button>
       <Button
         onClick={() => disable.mutate()}
         disabled={disable.isPending || (key.disabled && !mayAll)}
@@ -286,6 +296,7 @@ function Actions({ of: key }: { of: Key }) {
         Delete
       </Button>
       {editing && <EditKey of={key} onClose={() => edit(false)} />}
+      {rotating && <RotateKey of={key} onClose={() => rotate(false)} />}
       {deleting && (
         <DeleteNamed
           title="Delete this key for good?"

@@ -102,6 +102,11 @@ class Key(msgspec.Struct, frozen=True):
     team: str
     user: str
     """Names; empty where there is none."""
+    previous_hash: str
+    previous_label: str
+    """Of the secret before the present one; empty: it was never rotated."""
+    previous_until_ms: int | None
+    """When that one stops, or stopped."""
     limits: Limits
 
 
@@ -157,13 +162,15 @@ def next_number(connection: sqlite3.Connection, name: str) -> int:
 # --- keys -----------------------------------------------------------------------------------------------------------------
 
 _KEY_FIELDS = (
-    "keys.id, keys.hash, public_hash, label, keys.name, keys.source, disabled, management, strict_translation, models,"
+    "keys.id, keys.hash, public_hash, keys.label, keys.name, keys.source, disabled, management, strict_translation, models,"
     " keys.account_id, accounts.name, keys.team_id, keys.user_id, keys.created_at_ms, keys.updated_at_ms, last_used_at_ms, expires_at_ms,"
-    " strict_budget, include_byok, content, response_cache, COALESCE(teams.name, ''), COALESCE(users.name, '')"
+    " strict_budget, include_byok, content, response_cache, COALESCE(teams.name, ''), COALESCE(users.name, ''),"
+    " COALESCE(before.hash, ''), COALESCE(before.label, ''), before.until_ms"
 )
 _SELECT_KEY = (
     f"SELECT {_KEY_FIELDS} FROM keys JOIN accounts ON accounts.id = keys.account_id LEFT JOIN teams ON teams.id = keys.team_id"  # noqa: S608
-    " LEFT JOIN users ON users.id = keys.user_id WHERE keys.deleted_at_ms IS NULL"
+    " LEFT JOIN users ON users.id = keys.user_id LEFT JOIN key_secrets before ON before.hash ="
+    " (SELECT hash FROM key_secrets WHERE key_id = keys.id ORDER BY replaced_at_ms DESC LIMIT 1) WHERE keys.deleted_at_ms IS NULL"
 )
 
 
@@ -198,7 +205,7 @@ def keys_named(connection: sqlite3.Connection, selector: str, sees: Callable[[Ke
     for condition, value in (
         ("public_hash = ?", selector),
         ("keys.id = ?", int(selector) if selector.isascii() and selector.isdigit() and len(selector) < 19 else -1),
-        ("(keys.name = ?1 OR label = ?1)", selector),
+        ("(keys.name = ?1 OR keys.label = ?1)", selector),
     ):
         found = [key for key in _keys(connection, condition, (value,)) if sees(key)]
         if found:
@@ -221,9 +228,22 @@ def update_key(connection: sqlite3.Connection, id: int, changes: Row) -> None:
 
 
 def key_id_by_hash(connection: sqlite3.Connection, hash: str) -> int | None:
-    """The id of the key with this stored hash, deleted or not."""
-    row = connection.execute("SELECT id FROM keys WHERE hash = ?", (hash,)).fetchone()
+    """The id of the key with this stored hash, now or before it was rotated, deleted or not."""
+    statement = "SELECT id FROM keys WHERE hash = ?1 UNION ALL SELECT key_id FROM key_secrets WHERE hash = ?1"
+    row = connection.execute(statement, (hash,)).fetchone()
     return None if row is None else int(row[0])
+
+
+def retire_secret(connection: sqlite3.Connection, key: Key, now_ms: int, until_ms: int) -> None:
+    """Notes that a key's secret is replaced and good until then; the ones before it stop now."""
+    connection.execute("UPDATE key_secrets SET until_ms = ?1 WHERE key_id = ?2 AND until_ms > ?1", (now_ms, key.id))
+    statement = "INSERT INTO key_secrets (hash, key_id, label, replaced_at_ms, until_ms) VALUES (?, ?, ?, ?, ?)"
+    connection.execute(statement, (key.hash, key.id, key.label, now_ms, until_ms))
+
+
+def forget_secrets(connection: sqlite3.Connection, key: int) -> None:
+    """A key begins anew, with one secret."""
+    connection.execute("DELETE FROM key_secrets WHERE key_id = ?", (key,))
 
 
 def key_of_account(connection: sqlite3.Connection, account: int, public_hash: str) -> int | None:
@@ -252,11 +272,11 @@ def _keys(connection: sqlite3.Connection, condition: str, values: Sequence[Any])
 
 def _key(row: Sequence[Any], limits: Limits) -> Key:
     id, hash, public_hash, label, name, source, disabled, management, strict_translation, models, *rest = row
-    *belonging, strict_budget, include_byok, content, response_cache, team, user = rest
+    *belonging, strict_budget, include_byok, content, response_cache, team, user, before_hash, before_label, before_until_ms = rest
     patterns = msgspec.json.decode(models, type=list[str])
     flags = (bool(disabled), bool(management), bool(strict_translation))
     wishes = [None if wish is None else bool(wish) for wish in (content, response_cache)]
-    rest = [*belonging, bool(strict_budget), bool(include_byok), *wishes, team, user, limits]
+    rest = [*belonging, bool(strict_budget), bool(include_byok), *wishes, team, user, before_hash, before_label, before_until_ms, limits]
     return Key(id, hash, public_hash, label, name, source, *flags, patterns, *rest)
 
 

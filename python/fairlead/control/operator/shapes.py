@@ -181,6 +181,10 @@ class KeyShown(LimitsShown):
     """Whether prompts and replies are logged; null: as the configuration says of all. So `response_cache`."""
     response_cache: bool | None
     models: list[str]
+    previous_label: str | None
+    """Of the secret before the present one; null: it was never rotated."""
+    previous_until: str | None
+    """When that one stops, or stopped."""
     account: str
     team: str | None
     user: str | None

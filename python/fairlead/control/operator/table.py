@@ -113,6 +113,7 @@ ADMIN: tuple[Resource, ...] = (
     Resource("POST", "/admin/keys", MEMBER, keys.create, shapes.KeyMade, keys.KeyCreation, status=201),
     Resource("GET", _KEY, VIEWER, keys.show, shapes.KeyData),
     Resource("PATCH", _KEY, MEMBER, keys.change, shapes.KeyData, keys.KeyChange, is_edit=True),
+    Resource("POST", f"{_KEY}/rotate", MEMBER, keys.rotate, shapes.KeyMade, keys.Rotation, is_edit=True),
     Resource("DELETE", _KEY, MEMBER, keys.delete, shapes.GoneData, is_edit=True),
     *_owned(ACCOUNT),
     *_owned(TEAM),

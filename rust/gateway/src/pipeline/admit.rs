@@ -60,7 +60,13 @@ pub(crate) fn any(worker: &Worker, head: &Head<'_>, known: &KnownKey) -> Result<
     let refused = |message: &str| Err(Failure::new(ErrorKind::Authentication, message));
     match principal {
         Some(principal) if principal.disabled => refused("this API key is disabled"),
-        Some(principal) if principal.expires_at_ms != 0 && principal.expires_at_ms <= unix_ms() => refused("this API key has expired"),
+        Some(principal) if principal.expires_at_ms != 0 && principal.expires_at_ms <= unix_ms() => {
+            refused(if principal.by_previous_secret {
+                "this API key was rotated and has another secret now"
+            } else {
+                "this API key has expired"
+            })
+        }
         Some(principal) => Ok(principal),
         None => refused("unknown API key: check it for missing characters, or make one with \"fairlead keys create\""),
     }
