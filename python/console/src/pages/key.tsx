@@ -14,7 +14,8 @@ import { Dialog } from '../ui/dialog';
 import { Failure, Loaded, said } from '../ui/states';
 import { EditKey } from './key-form';
 import { StateBadge } from './keys';
-import { axisMoney, STEP_WORDS } from './overview';
+import { axisMoney } from './overview';
+import { STEP_WORDS } from './steps';
 
 export function KeyPage() {
   const { hash } = useParams({ strict: false }) as { hash: string };

@@ -1,15 +1,16 @@
 /** One generation: what came of it, attempt by attempt, why it went there, and what it cost. */
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { Link, useParams, useSearch } from '@tanstack/react-router';
-import { get, send } from '../api/client';
+import { get } from '../api/client';
 import type { Generation, RequestData } from '../api/types';
 import { exact, nano } from '../format/money';
 import { count, duration, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch } from '../state/hooks';
-import { At, Badge, Button, Code, Copy, classes, Facts, Name, Usd, ui } from '../ui/basics';
-import { Empty, Loaded, said } from '../ui/states';
+import { At, Badge, Code, Copy, classes, Facts, Name, Usd, ui } from '../ui/basics';
+import { Empty, Loaded } from '../ui/states';
 import { Tabs } from '../ui/tabs';
+import { Explain } from './recall';
 import s from './request.module.css';
 import { ProviderPath, promptTokens, Status } from './requests';
 
@@ -307,85 +308,6 @@ function Cost({ of: { data: row, cost } }: { of: RequestData }) {
         ]}
       />
     </>
-  );
-}
-
-interface Candidate {
-  model?: string;
-  provider?: string;
-  [name: string]: unknown;
-}
-
-/** What would happen to such a request now: it says the model alone, since prompts are not kept. */
-function Explain({ row }: { row: Generation }) {
-  const asked = useMutation({
-    mutationFn: () =>
-      send<{ data: { candidates?: Candidate[]; removed?: Candidate[]; [name: string]: unknown } }>(
-        'POST',
-        '/admin/explain',
-        {
-          body: { model: row.requested_model || row.model, messages: [{ role: 'user', content: 'Hello' }] },
-          ...(row.key_id ? { key: String(row.key_id) } : {}),
-        },
-      ),
-  });
-  return (
-    <>
-      <p>
-        What was decided then is not kept with the record. This asks what would be decided <strong>now</strong> for a
-        short request to <Name>{row.requested_model || row.model}</Name> with the same key. Nothing is sent.
-      </p>
-      <div>
-        <Button onClick={() => asked.mutate()} disabled={asked.isPending || !(row.requested_model || row.model)}>
-          Explain now
-        </Button>
-      </div>
-      {asked.error && (
-        <div className={ui.alert} role="alert">
-          {said(asked.error)}
-        </div>
-      )}
-      {asked.data && <Candidates title="In this order" rows={asked.data.data.candidates ?? []} />}
-      {asked.data && <Candidates title="Left out" rows={asked.data.data.removed ?? []} />}
-      {asked.data && <Code label="The whole answer">{JSON.stringify(asked.data.data, null, 2)}</Code>}
-    </>
-  );
-}
-
-function Candidates({ title, rows }: { title: string; rows: Candidate[] }) {
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) =>
-    rows.every((row) => row[name] === null || typeof row[name] !== 'object'),
-  );
-  return (
-    <div className={ui.scroll} tabIndex={0} role="region" aria-label="Table">
-      <h3>
-        {title} ({rows.length})
-      </h3>
-      {rows.length > 0 && (
-        <table className={ui.table}>
-          <thead>
-            <tr>
-              {names.map((name) => (
-                <th scope="col" key={name}>
-                  {name.replaceAll('_', ' ')}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((row, index) => (
-              <tr key={`${row.provider} ${row.model} ${index}`}>
-                {names.map((name) => (
-                  <td key={name}>
-                    {row[name] === null || row[name] === undefined ? '—' : <Name>{String(row[name])}</Name>}
-                  </td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-    </div>
   );
 }
 

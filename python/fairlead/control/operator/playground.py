@@ -21,7 +21,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fairlead.config import Limits
-from fairlead.config.keys import DEFAULT_ACCOUNT
 from fairlead.control import requests
 from fairlead.control.access import Principal
 from fairlead.control.db import queries
@@ -108,21 +107,23 @@ async def stop(call: Call) -> Response:
 
 def own_key(desk: Desk, principal: Principal) -> tuple[Key, str]:
     """The caller's key for runs, made where there is none. One that was deleted is followed by another. Blocks."""
-    name = f"playground ({principal.name})" if principal.kind == "user" else "playground"
-    new = NewKey(name=name, limits=LIMIT)
-    if principal.kind == "user":
-        account = desk.database.read_now(lambda connection: queries.account_name(connection, principal.account))
-        new = msgspec.structs.replace(new, account=account, user=str(principal.user))
-    else:
-        new = msgspec.structs.replace(new, account=DEFAULT_ACCOUNT)
-    return desk.directory.derived(new, _texts(desk.gate.secret, principal.user if principal.kind == "user" else 0))
+    if principal.kind != "user":
+        return derived_key(desk, NewKey(name="playground", limits=LIMIT), "playground", 0)
+    account = desk.database.read_now(lambda connection: queries.account_name(connection, principal.account))
+    new = NewKey(name=f"playground ({principal.name})", limits=LIMIT, account=account, user=str(principal.user))
+    return derived_key(desk, new, "playground", principal.user)
 
 
-def _texts(secret: bytes, user: int) -> Iterator[str]:
+def derived_key(desk: Desk, new: NewKey, purpose: str, user: int) -> tuple[Key, str]:
+    """The gateway's own key for a purpose, with its secret; made where there is none. Blocks."""
+    return desk.directory.derived(new, _texts(desk.gate.secret, purpose, user))
+
+
+def _texts(secret: bytes, purpose: str, user: int) -> Iterator[str]:
     """The keys that follow from the server secret, one after the other."""
     number = 0
     while True:
-        yield KEY_PREFIX + hmac.new(secret, f"fairlead: playground key {number} of user {user}".encode(), hashlib.sha256).hexdigest()
+        yield KEY_PREFIX + hmac.new(secret, f"fairlead: {purpose} key {number} of user {user}".encode(), hashlib.sha256).hexdigest()
         number += 1
 
 
@@ -178,13 +179,13 @@ class RunStream(Response):
                         facts = {"status": piece.status, "generation": generation, "provider": piece.provider, "model": piece.model}
                         await self._events.put(("head", {"lane": number, **facts}))
                         if piece.status != 200:
-                            body = await _rest(pieces)
-                            last = ("error", {"lane": number, "status": piece.status, "error": _error(body), "generation": generation})
+                            body = await rest_of(pieces)
+                            last = ("error", {"lane": number, "status": piece.status, "error": error_of(body), "generation": generation})
                             break
                     else:
                         await self._events.put(("frame", {"lane": number, "data": piece.decode("utf-8", "replace")}))
                 else:
-                    last = ("done", {"lane": number, "settled": await self._settled(generation)})
+                    last = ("done", {"lane": number, "settled": await settled(self._desk, generation)})
         except asyncio.CancelledError:
             with contextlib.suppress(asyncio.QueueFull):
                 self._events.put_nowait(("stopped", {"lane": number, "generation": generation}))
@@ -193,18 +194,19 @@ class RunStream(Response):
             last = ("error", {"lane": number, "status": 502, "error": {"message": str(error)}, "generation": generation})
         await self._events.put(last)
 
-    async def _settled(self, generation: str | None) -> dict[str, Any] | None:
-        """The row of a generation that has ended: figures are its own, not those of a clock in a browser."""
-        if generation is None:
-            return None
-        with contextlib.suppress(Exception):
-            await self._desk.drainer.catch_up()
 
-        def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
-            row = queries.generation_of_any_account(connection, generation)
-            return None if row is None else requests.described(connection, [row])[0]
+async def settled(desk: Desk, generation: str | None) -> dict[str, Any] | None:
+    """The row of a generation that has ended: figures are its own, not those of a clock in a browser."""
+    if generation is None:
+        return None
+    with contextlib.suppress(Exception):
+        await desk.drainer.catch_up()
 
-        return await self._desk.database.read(work)
+    def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
+        row = queries.generation_of_any_account(connection, generation)
+        return None if row is None else requests.described(connection, [row])[0]
+
+    return await desk.database.read(work)
 
 
 async def _put(send: Send, name: str, data: dict[str, Any]) -> None:
@@ -218,15 +220,17 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _rest(pieces: AsyncIterator[Any]) -> bytes:
+async def rest_of(pieces: AsyncIterator[Any]) -> bytes:
+    """The body of a reply that is no stream."""
     return b"".join([piece async for piece in pieces if isinstance(piece, bytes)])
 
 
-def _error(body: bytes) -> dict[str, Any]:
+def error_of(body: bytes) -> dict[str, Any]:
+    """The error that a body tells of; `message` is always there."""
     with contextlib.suppress(msgspec.DecodeError):
         found = msgspec.json.decode(body)
         if isinstance(found, dict) and isinstance(found.get("error"), dict):
-            return dict(found["error"])
+            return {"message": "it says no more", **found["error"]}
     return {"message": body[:2000].decode("utf-8", "replace")}
 
 
@@ -242,9 +246,9 @@ class Head(msgspec.Struct, frozen=True):
     model: str | None
 
 
-async def called(address: str, secret: str, lane: Lane) -> AsyncGenerator[Head | bytes, None]:
-    """A call at the traffic port: its head, then the data of each event, or of a reply that is no stream the pieces of its body. Leaving it
-    closes the connection, which ends the call upstream. Raises `OSError`, `EOFError`, `ValueError`."""
+async def called(address: str, secret: str, lane: Lane, title: str = "Playground") -> AsyncGenerator[Head | bytes, None]:
+    """A call at the traffic port, under the name of an app: its head, then the data of each event, or of a reply that is no stream the
+    pieces of its body. Leaving it closes the connection, which ends the call upstream. Raises `OSError`, `EOFError`, `ValueError`."""
     scheme, _, place = address.partition("://")
     host, _, port = place.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104 - what was bound, not what is
@@ -259,7 +263,7 @@ async def called(address: str, secret: str, lane: Lane) -> AsyncGenerator[Head |
     try:
         head = [
             f"POST {PATH} HTTP/1.1", f"host: {place}", f"authorization: Bearer {secret}", "content-type: application/json",
-            f"content-length: {len(body)}", "connection: close", "x-title: Playground",
+            f"content-length: {len(body)}", "connection: close", f"x-title: {title}",
         ]  # fmt: skip
         writer.write("\r\n".join([*head, "", ""]).encode() + body)
         await writer.drain()
