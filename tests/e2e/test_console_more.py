@@ -1,4 +1,5 @@
-"""More of the console before a real gateway: the volume over the list of requests, past decisions, prices since when, uptime and probes."""
+"""More of the console before a real gateway: the volume over the list of requests, past decisions, prices since when, uptime and probes,
+and who pays for a run of the playground."""
 
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from e2e.browser import NARROW, WIDE, console, launch
 from e2e.house import Gateway, Provider, configuration
+from e2e.test_operator import Page
 
 expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -172,3 +174,20 @@ def test_a_probe_of_what_fails_says_so(provider: Provider) -> None:
         told = gateway.operate("POST", "/admin/providers/gone/probe", {}).json()["data"]
         assert not told["ok"] and told["status"] in (502, 503) and told["error"] and told["charged_usd"] == "0", told
         assert gateway.operate("GET", "/admin/audit?action=provider.probe").json()["data"][0]["after"]["status"] == told["status"]
+
+
+def test_a_run_is_paid_by_the_key_that_was_chosen(browser: Browser, busy: Gateway) -> None:
+    made = busy.operate("POST", "/admin/keys", {"name": "for lunch", "limit_usd": "1"}).json()["data"]
+    with console(browser, busy) as window:
+        page = window.open("/playground?models=lab/echo")
+        page.get_by_label("Paid by").select_option(label="for lunch")
+        expect(page).to_have_url(re.compile(rf"key={made['id']}"))
+        page.get_by_label("Prompt").fill("Who pays?")
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        expect(page.get_by_role("region", name="Text of lab/echo")).to_contain_text("Who pays?")
+    rows = busy.generations(f"key_id = {made['id']}")
+    assert len(rows) == 1 and rows[0]["charged_nanousd"] > 0
+    page = Page(busy)
+    assert busy.operate("GET", "/admin/audit?action=key.use").json()["data"][0]["target"] == "for lunch"
+    assert page.gateway is busy

@@ -1,4 +1,4 @@
-"""More of the admin port: prices since when, uptime by half hours, probes, past decisions and shared answers."""
+"""More of the admin port: prices since when, uptime by half hours, probes, past decisions, shared answers, whose key pays."""
 
 import asyncio
 import json
@@ -12,11 +12,12 @@ import pytest
 from control_rig import DAY_MS, NOW_MS, attempt, generation
 from fairlead.catalog import Catalogue
 from fairlead.catalog.schema import CatalogueEndpoint, DatedPrice, ModelFacts, ModelFile, UsdPerMillion
-from fairlead.control.directory import NewKey
-from fairlead.control.operator import figures, prices, probe, recall, uptime
+from fairlead.control import secret
+from fairlead.control.directory import NewKey, NewScope
+from fairlead.control.operator import figures, playground, prices, probe, recall, uptime
 from fairlead.control.operator.shared import Answers
 from fairlead.control.replies import Refusal
-from operator_rig import PASSWORD, Port, tell
+from operator_rig import PASSWORD, SECRET, Port, tell
 from starlette.responses import Response
 
 HALF_HOUR_MS = 1_800_000
@@ -262,3 +263,44 @@ def test_figures_by_preset(tmp_path: Path) -> None:
         assert (await port.script.get(f"/admin/usage/series?metrics=requests&group=preset&{week}")).json()["totals"]["requests"] == 4
 
     tell(tmp_path, story)
+
+
+# --- who pays ---------------------------------------------------------------------------------------------------------
+
+
+def test_whose_key_pays_for_a_run(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        port.desk.facts["data_url"] = "http://127.0.0.1:1"
+        port.directory.create_scope(NewScope("team", "red"))
+        port.user("ann", "member", "red")
+        team, _ = port.directory.create(NewKey(name="of the team", team="red"))
+        mine, _ = port.directory.create(NewKey(name="mine", user="ann"))
+        management, _ = port.directory.create(NewKey(name="boss", user="ann", management=True))
+        ann = port.browser()
+        await ann.log_in(name="ann", password=PASSWORD)
+
+        async def run(page: Any, key: Any) -> Any:
+            body = {"lanes": [{"model": "acme/fast", "body": {"messages": []}}], "key_id": key}
+            return await page.send("POST", "/admin/playground/runs", body)
+
+        first = 1
+        assert (await run(ann, first)).status_code == 404, "it is not seen"
+        assert (await run(ann, team.id)).status_code == 403, "it is seen, and another's"
+        assert (await run(ann, management.id)).status_code == 400 and (await run(ann, 0)).status_code == 400
+        before = len(port.audit())
+        # Nobody listens at the traffic port of this test: the lane fails, and it was the key that was asked for.
+        response = await run(ann, mine.id)
+        assert response.status_code == 200 and '"name":"mine"' in response.text and "event: error" in response.text
+        assert [(row["action"], row["target"]) for row in port.audit()[before:]] == [("key.use", "mine")]
+        admin = await port.as_role("admin")
+        assert '"name":"mine"' in (await run(admin, mine.id)).text
+        port.directory.change(lambda c: playground.queries.key(c, mine.id), {"disabled": True})
+        assert (await run(ann, mine.id)).status_code == 400
+
+    tell(tmp_path, story)
+
+
+def test_what_stands_for_a_key_is_signed() -> None:
+    text = secret.acting(SECRET, 7, 100)
+    said, _, signature = text.rpartition("-")
+    assert said == "fl-as-7-100" and signature == secret.stored_hash(SECRET, "fairlead: act as key 7 until 100")

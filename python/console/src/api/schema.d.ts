@@ -2452,6 +2452,8 @@ export interface components {
          */
         RunBody: {
             lanes: components["schemas"]["Lane"][];
+            /** @default null */
+            key_id: number | null;
         };
         /**
          * Said

@@ -1,7 +1,8 @@
 """`/admin/playground/runs`: one prompt to several models at once, as one stream of events in which each frame says its lane.
 
-A run's calls are a client's calls: they go through the traffic port, with a key of the caller's own that is made at the first run, has a
-small limit, and is changed like any other. Nobody is shown its secret; it follows from the server secret, so that nothing has to be kept.
+A run's calls are a client's calls: they go through the traffic port, with a key that the caller may change, or else with one of the
+caller's own that is made at the first run, has a small limit, and is changed like any other. Nobody is shown its secret; it follows from
+the server secret, so that nothing has to be kept.
 """
 
 import asyncio
@@ -21,22 +22,24 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fairlead.config import Limits
-from fairlead.control import requests
+from fairlead.control import requests, trail
 from fairlead.control.access import Principal
 from fairlead.control.db import queries
-from fairlead.control.db.queries import Key
+from fairlead.control.db.queries import MOST_INTEGER, Key
 from fairlead.control.desk import Call, Desk
 from fairlead.control.directory import NewKey
+from fairlead.control.operator import sight
 from fairlead.control.operator.live import STALL_SECONDS
 from fairlead.control.operator.shapes import Shape
-from fairlead.control.replies import HEADERS, Refusal, not_found, reply
-from fairlead.control.secret import KEY_PREFIX
+from fairlead.control.replies import HEADERS, Refusal, forbidden, invalid, not_found, reply
+from fairlead.control.secret import KEY_PREFIX, acting
 
 PATH = "/v1/chat/completions"
 MOST_LANES, MOST_RUNS = 6, 8
 LIMIT = Limits(limit_nanousd=5 * 10**9, limit_interval="day")
 MOST_HEAD, MOST_EVENT = 1 << 16, 8 << 20
 CONNECT_SECONDS = 5.0
+ACTING_SECONDS = 60
 
 
 class Lane(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -50,6 +53,8 @@ class RunBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`POST /admin/playground/runs`."""
 
     lanes: Annotated[list[Lane], Meta(min_length=1, max_length=MOST_LANES)]
+    key_id: Annotated[int, Meta(ge=1, le=MOST_INTEGER)] | None = None
+    """The key that pays, one that the caller may change; absent: the caller's own for runs."""
 
 
 class StopQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -86,7 +91,10 @@ async def start(call: Call) -> Response:
     address = desk.facts.get("data_url")
     if not address:
         raise Refusal(503, "server", "the traffic port is not open yet")
-    key, secret = await asyncio.to_thread(own_key, desk, call.principal)
+    if wanted.key_id is None:
+        key, secret = await asyncio.to_thread(own_key, desk, call.principal)
+    else:
+        key, secret = await chosen_key(desk, call.principal, wanted.key_id)
     id = f"run-{secrets.token_hex(12)}"
     return RunStream(desk, id, call.principal, wanted.lanes, key, secret, str(address))
 
@@ -112,6 +120,25 @@ def own_key(desk: Desk, principal: Principal) -> tuple[Key, str]:
     account = desk.database.read_now(lambda connection: queries.account_name(connection, principal.account))
     new = NewKey(name=f"playground ({principal.name})", limits=LIMIT, account=account, user=str(principal.user))
     return derived_key(desk, new, "playground", principal.user)
+
+
+async def chosen_key(desk: Desk, principal: Principal, id: int) -> tuple[Key, str]:
+    """A key that the caller may change, and what stands for its secret for a minute. That it pays stands in the audit log."""
+    at_ms = desk.now_ms()
+
+    def work(connection: sqlite3.Connection) -> Key:
+        key = queries.key(connection, id)
+        if key is None or not sight.sees_key(principal, key):
+            raise not_found(f"key_id: there is no key {id}")
+        if not sight.owns_key(principal, key):
+            raise forbidden("key_id: this key is another's: members pay from their own")
+        if key.management or key.disabled:
+            why = "is a management key, which cannot run inference" if key.management else "is disabled"
+            raise invalid(f"key_id: the key {key.name!r} {why}", path="key_id")
+        trail.note(connection, at_ms, "key.use", ("key", id, key.name), None, {"for": "playground"})
+        return key
+
+    return await desk.database.write(work), acting(desk.gate.secret, id, at_ms // 1000 + ACTING_SECONDS)
 
 
 def derived_key(desk: Desk, new: NewKey, purpose: str, user: int) -> tuple[Key, str]:
