@@ -509,6 +509,7 @@ class Process:
             republish=self.republish,
             estimate_tokens=self._native.estimate_tokens,
             openid=self._open_id(),
+            catalogue=lambda: current(self.data_dir),
             gate=Gate(self._secret, lambda: time.time_ns() // 1_000_000, tuple(self.compiled.server.admin_urls)),
             facts={
                 "version": __version__,

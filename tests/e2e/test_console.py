@@ -236,7 +236,8 @@ def test_a_key_is_made_used_seen_explained_and_deleted(browser: Browser, busy: G
         charged = Decimal(busy.generation(answer.generation)["charged_nanousd"]) / 10**9
         expect(page.locator("dl", has_text="Charged").locator("dd").first).to_have_text(f"${charged.normalize():f}")
         page.get_by_role("tab", name="Explain").click()
-        page.get_by_role("button", name="Explain now").click()
+        expect(page.get_by_text("First choice then")).to_be_visible()
+        page.get_by_role("button", name="Explain again now").click()
         expect(page.get_by_role("heading", name=re.compile("In this order"))).to_be_visible()
 
         window.open("/keys?q=made+in")

@@ -3,10 +3,12 @@
 import contextlib
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fairlead.control import secret
 
 from e2e.house import ADMIN_TOKEN, Gateway, Provider, configuration, split, until
 from e2e.test_operator import Page, _events
@@ -116,3 +118,31 @@ def test_the_first_steps(provider: Provider) -> None:
         setup = page.ask("GET", "/admin/setup").json()["data"]
         assert setup["done"] and setup["first_request"]
         assert page.ask("PUT", "/admin/setup", {"dismissed": True}).json()["data"]["dismissed"]
+
+
+def test_what_stands_for_a_key_is_of_the_server_secret_and_of_a_minute(gateway: Gateway) -> None:
+    """The control plane acts as a key by its id; nobody else can, and a key that may not be used may not be used so."""
+    kept = bytes.fromhex((gateway.data_dir / "secret.key").read_text().strip())
+    made = gateway.operate("POST", "/admin/keys", {"name": "acted as"}).json()["data"]
+    now = int(time.time())
+
+    def status(text: str) -> int:
+        return gateway.post("/v1/chat/completions", {"model": "lab/echo", **PROMPT}, key=text).status
+
+    good = secret.acting(kept, made["id"], now + 60)
+    assert status(good) == 200 and gateway.generations(f"key_id = {made['id']}")
+    for forged in (
+        secret.acting(kept, made["id"], now - 1),
+        secret.acting(kept, 10**9, now + 60),
+        secret.acting(bytes(32), made["id"], now + 60),
+        good.replace(f"fl-as-{made['id']}-", "fl-as-1-"),
+        good.replace(f"-{now + 60}-", f"-{now + 6000}-"),
+        good[:-1],
+        good.removeprefix("fl-as-"),
+        "fl-as-",
+        f"fl-as-{made['id']}-{now + 60}-",
+        f"fl-as--{now + 60}-{'0' * 64}",
+    ):
+        assert status(forged) == 401, forged
+    assert gateway.operate("PATCH", f"/admin/keys/{made['hash']}", {"disabled": True}).status == 200
+    assert status(good) == 401

@@ -403,7 +403,8 @@ def test_dependencies_are_locked() -> None:
         # ring is the one provider of cryptography: a second one needs more than a C compiler, and rustls then has to be told which.
         assert not {package for package in locked if "aws-lc" in package or package == "openssl-sys"}, name
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"], *project["build-system"]["requires"]]
+    extras = [each for named in project["project"]["optional-dependencies"].values() for each in named]
+    wanted = [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["dev"], *project["build-system"]["requires"]]
     pinned = {line.partition("==")[0].lower() for line in (ROOT / "requirements.lock").read_text().splitlines()}
     for requirement in wanted:
         name = re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower()

@@ -30,11 +30,12 @@ MATRIX: dict[str, set[str]] = {
     },
     MEMBER: {
         "POST /admin/playground/runs", "DELETE /admin/playground/runs/{id}",
-        "POST /admin/explain", "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}",
+        "POST /admin/explain", "GET /admin/requests/{id}/explain",
+        "POST /admin/keys", "PATCH /admin/keys/{selector}", "DELETE /admin/keys/{selector}",
         "POST /admin/keys/{selector}/rotate"},
     ADMIN: {
         "GET /metrics",
-        "POST /admin/endpoints/{id}/drain", "POST /admin/endpoints/{id}/enable",
+        "POST /admin/providers/{id}/probe", "POST /admin/endpoints/{id}/drain", "POST /admin/endpoints/{id}/enable",
         "GET /admin/setup", "PUT /admin/setup", "GET /admin/alerts", "PUT /admin/alerts/silence", "POST /admin/alerts/test",
         "GET /admin/config", "POST /admin/config/validate",
         "POST /admin/config/diff", "GET /admin/config/history", "GET /admin/config/history/{id}",

@@ -144,7 +144,7 @@ const playground = createRoute({
   getParentRoute: () => shell,
   path: '/playground',
   component: lazyRouteComponent(() => import('./pages/playground'), 'PlaygroundPage'),
-  validateSearch: texts('models', 'temperature', 'top_p', 'max', 'effort'),
+  validateSearch: texts('models', 'temperature', 'top_p', 'max', 'effort', 'key'),
 });
 
 const start = createRoute({

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "keys": "create, list, limit, rotate, disable, enable and delete gateway keys",
     "credits": "give accounts credit, show it, adjust it and take it back",
     "usage": "show what was used and what it cost",
+    "top": "show what the gateway does now: speed, spend, models, providers, keys, errors",
     "generation": "show one call: what it cost, what was tried, what was lost, and its content where that is logged",
     "ledger": "check that the books are right, and export every movement of money",
     "doctor": "look for what is wrong with this installation",

@@ -1,6 +1,7 @@
 """`fairlead explain`: which endpoints would serve a request, in what order, and why not the others.
 
-A running process answers with its health and its pins; without one, the configuration answers as if nothing had happened yet.
+A running process answers with its health and its pins; without one, the configuration answers as if nothing had happened yet. Of a past
+generation, by its id, the running process says what was decided then, where that is logged, and what would be decided now.
 """
 
 import argparse
@@ -12,8 +13,9 @@ import msgspec
 
 from fairlead.cli import FAILED, FINE, MISUSE
 from fairlead.cli.configured import configured
+from fairlead.cli.generation import plain
 from fairlead.cli.output import failed, mistaken, print_json
-from fairlead.cli.reach import Refused, Running, add_options, settings
+from fairlead.cli.reach import Refused, Running, add_options, path_of, settings
 from fairlead.cli.table import table
 from fairlead.config import Mistakes
 from fairlead.control import place
@@ -21,6 +23,8 @@ from fairlead.control import place
 NAME = "explain"
 HELP = "say which endpoints would serve a request, in what order, and why not the others"
 
+GENERATION = "gen-"
+"""How ids of generations begin."""
 _CANDIDATES = ("", "MODEL", "PROVIDER", "DIALECT", "EXPECTED $", "CHANCE", "HEALTH")
 _REMOVED = ("MODEL", "PROVIDER", "OUT BY", "WOULD BE LET IN BY")
 
@@ -28,7 +32,12 @@ _REMOVED = ("MODEL", "PROVIDER", "OUT BY", "WOULD BE LET IN BY")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds what the request is."""
     add_options(parser)
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model by any name that requests may use, with variant or preset")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL|ID",
+        help="a model by any name that requests may use, with variant or preset; or a generation's id",
+    )
     parser.add_argument("--body", metavar="FILE", help="a whole request body; - for stdin")
     parser.add_argument("--dialect", metavar="D", default="openai_chat", help="what the body is written in (default: openai_chat)")
     parser.add_argument("--provider", metavar="JSON", help='provider preferences, such as \'{"sort": "price"}\'')
@@ -39,7 +48,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0: something would serve it; 1: nothing would; 2: the question or the configuration is wrong."""
+    is_past = arguments.model is not None and arguments.model.startswith(GENERATION)
+    if is_past and any(getattr(arguments, name) is not None for name in ("body", "provider", "models", "key", "seed")):
+        return failed(
+            arguments, "a generation is explained as it was: --body, --provider, --models, --key and --seed are of others", MISUSE
+        )
     try:
+        if is_past:
+            return _recalled(arguments)
         question = _question(arguments)
         answer = _ask(arguments, question)
     except Mistakes as mistakes:
@@ -51,6 +67,45 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text(answer))
     return FINE if answer["candidates"] else FAILED
+
+
+def _recalled(arguments: argparse.Namespace) -> int:
+    """0: something would serve it now; 1: nothing would."""
+    _, data_dir = settings(arguments.config, arguments.data_dir)
+    holder = place.holder(data_dir)
+    if holder is None or not holder.control_socket:
+        raise ValueError("explaining a generation needs a running process: fairlead serve")
+    found = Running(Path(holder.control_socket)).request("GET", path_of("admin", "requests", arguments.model, "explain"))["data"]
+    if arguments.json:
+        print_json(found)
+    else:
+        sys.stdout.write(recalled_text(found))
+    return FINE if found["now"] is not None and found["now"]["candidates"] else FAILED
+
+
+def recalled_text(found: dict[str, Any]) -> str:
+    """For people."""
+    then, asked = found["then"], found["asked"]
+    if then is None:
+        parts = ["then: not in the log of decisions\n"]
+    else:
+        same = "the same order" if then["same"] else "another order"
+        parts = [
+            f"then: {plain(then['name'])} -> {_named(then['first'], 'nobody could be asked')}\n"
+            f"by the configuration of now, with the health of then: {_named(then['now'], then['reason'] or 'nobody')} ({same})\n"
+        ]
+    manner = "streamed" if asked["streamed"] else "whole"
+    shape = f"{plain(asked['model'])}, about {asked['prompt_tokens']} tokens, {asked['dialect']}, {manner}"
+    parts.append(f"now, for a request of the same shape ({shape}):\n")
+    parts.append(text(found["now"]) if found["now"] is not None else f"it cannot be asked any more: {plain(found['refused'])}\n")
+    return "\n".join(parts)
+
+
+def _named(where: dict[str, Any] | None, none: str) -> str:
+    if where is None:
+        return none
+    endpoint = f"{where['model']} at {where['provider']}" if where["model"] else f"endpoint {where['endpoint']}"
+    return plain(f"{endpoint}, {where['service_tier']}" if where["service_tier"] else endpoint)
 
 
 def _question(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def content_text(content: dict[str, Any]) -> str:
         parts.append((f"error {content['error']['status']}", content["error"]["message"]))
     if content["truncated"]:
         parts.append(("truncated", ", ".join(content["truncated"])))
-    return "".join(f"--- {_plain(name)}\n{_harmless(words)}\n" for name, words in parts)
+    return "".join(f"--- {plain(name)}\n{_harmless(words)}\n" for name, words in parts)
 
 
 def _words(content: Any) -> str:
@@ -65,14 +65,14 @@ def _words(content: Any) -> str:
 
 
 def _harmless(text: str) -> str:
-    return "\n".join(map(_plain, text.split("\n")))
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def text(row: dict[str, Any]) -> str:
     """A row of `GET /admin/requests`, without the fields that hold nothing."""
     shown = [name for name in _FIELDS if row[name] not in ("", 0)]
     width = max(map(len, shown))
-    parts = ["".join(f"{name.ljust(width)}  {_plain(row[name])}\n" for name in shown)]
+    parts = ["".join(f"{name.ljust(width)}  {plain(row[name])}\n" for name in shown)]
     if row["attempts"]:
         parts.append(
             table(
@@ -92,8 +92,8 @@ def _attempt(attempt: dict[str, Any]) -> tuple[str, ...]:
     milliseconds = str((attempt["latency_us"] + 500) // 1000)
     status = str(attempt["status"] or "-")
     return (
-        _plain(attempt["provider"]),
-        _plain(attempt["upstream_model"]),
+        plain(attempt["provider"]),
+        plain(attempt["upstream_model"]),
         attempt["service_tier"] or "-",
         status,
         ": ".join(word for word in ("shadow" if "shadow" in attempt["flags"] else "", attempt["error"]) if word),
@@ -103,9 +103,9 @@ def _attempt(attempt: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _loss(loss: dict[str, Any]) -> tuple[str, ...]:
-    return loss["severity"], _plain(loss["path"]), _plain(loss["reason"])
+    return loss["severity"], plain(loss["path"]), plain(loss["reason"])
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Callers chose some of these texts; none may steer the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(value))

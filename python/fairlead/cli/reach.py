@@ -122,23 +122,26 @@ class Running:
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """See `Installation`."""
-        connection = _UnixConnection(self._control_socket)
+        connection = UnixConnection(self._control_socket, TIMEOUT_SECONDS)
         try:
             connection.request(method, path, None if body is None else msgspec.json.encode(body), OPERATOR)
             response = connection.getresponse()
-            return _decoded(response.status, response.read())
+            return decoded(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
             raise Refused(f"the running process does not answer at {self._control_socket}: {error}") from None
         finally:
             connection.close()
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("control", timeout=TIMEOUT_SECONDS)
+class UnixConnection(http.client.HTTPConnection):
+    """A connection to a process's private socket."""
+
+    def __init__(self, path: Path, timeout_seconds: float) -> None:
+        super().__init__("control", timeout=timeout_seconds)
         self._path = path
 
     def connect(self) -> None:
+        """Opens it."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
@@ -173,10 +176,11 @@ class Offline:
             sent.append(message)
 
         await self._app(scope, receive, send)
-        return _decoded(sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]))
+        return decoded(sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]))
 
 
-def _decoded(status: int, body: bytes) -> Any:
+def decoded(status: int, body: bytes) -> Any:
+    """A reply's JSON. Raises `Refused` for an error, and for what is none."""
     try:
         content = msgspec.json.decode(body)
     except msgspec.DecodeError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from fairlead.catalog import Catalogue, shipped
 from fairlead.config.alerts import AlertSettings
 from fairlead.config.schema import Credits
 from fairlead.control.access import ANONYMOUS, Principal
@@ -20,6 +21,7 @@ from fairlead.control.offer import Offer
 from fairlead.control.operator.gate import Gate
 from fairlead.control.operator.live import Hub
 from fairlead.control.operator.openid import OpenId
+from fairlead.control.operator.shared import Answers
 from fairlead.control.replies import Refusal, invalid
 from fairlead.control.secret import new_secret
 
@@ -64,6 +66,14 @@ class Desk:
     """Of the playground, in progress, by their ids."""
     live: Hub = field(default_factory=lambda: Hub(_wall_ms))
     """Who listens there."""
+    answers: Answers = field(default_factory=Answers)
+    """What pages were told within a second."""
+    catalogue: Callable[[], Catalogue] = shipped
+    """Models with their dated prices: what ships, and what was synced. Blocks. Raises `Mistakes`."""
+    recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the log of decisions is read."""
+    probing: set[str] = field(default_factory=set)
+    """Providers that a probe is on its way to."""
 
 
 class Call:

@@ -1,5 +1,6 @@
 """`POST /admin/explain`: which endpoints would serve a request, in what order, and why not the others. Nothing is sent."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -30,7 +31,11 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 async def show(call: Call) -> Response:
     """The candidates in order, with their cost, chance and health, and those that are out, with the filter and what would let them in."""
-    question = await call.body(Question)
+    return reply({"data": await answered(call, await call.body(Question))})
+
+
+async def answered(call: Call, question: Question) -> dict[str, Any]:
+    """What the data plane says. Raises `Refusal` for what cannot be asked, or asked as this key."""
     asked: dict[str, Any] = {name: getattr(question, name) for name in ("body", "dialect", "model", "stream", "seed")}
     if question.key is not None:
         named = await call.desk.database.read(lambda connection: queries.keys_named(connection, question.key or ""))
@@ -38,7 +43,8 @@ async def show(call: Call) -> Response:
         if len(found) != 1:
             raise invalid(f"key: {len(found)} keys are called {question.key[:200]!r}; name one by its id or hash")
         asked |= {"models": found[0].models, "account": await call.desk.database.read(lambda c: queries.account_id(c, found[0].account))}
-    answer = msgspec.json.decode(call.desk.engine.explain(msgspec.json.encode(asked)))
+    # A question about a long prompt is as long; counting it is done beside the loop.
+    answer: dict[str, Any] = msgspec.json.decode(await asyncio.to_thread(call.desk.engine.explain, msgspec.json.encode(asked)))
     if (error := answer.get("error")) is not None:
         raise Refusal(error["status"], "invalid_request", error["message"])
-    return reply({"data": answer})
+    return answer

@@ -153,6 +153,8 @@ def own_filters(call: Call) -> dict[str, Any]:
 
 def described(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows with what belongs to them, in the units of people."""
+    if not rows:
+        return []
     ids = [row["id"] for row in rows]
     attempts, losses, labels = queries.attempts(connection, ids), queries.losses(connection, ids), queries.key_labels(connection)
     return [_shown(row, attempts[row["id"]], losses[row["id"]], labels) for row in rows]

@@ -31,6 +31,12 @@ def admin_token(server_secret: bytes) -> str:
     return ADMIN_PREFIX + hmac.new(server_secret, b"fairlead: the admin token", hashlib.sha256).hexdigest()
 
 
+def acting(secret: bytes, key_id: int, until_s: int) -> str:
+    """What the traffic port takes for a key by its id, until a Unix second (`rust/gateway/src/pipeline/admit.rs`): for the control plane's
+    own calls, since nobody has the text of a key once it was shown."""
+    return f"fl-as-{key_id}-{until_s}-{stored_hash(secret, f'fairlead: act as key {key_id} until {until_s}')}"
+
+
 def stored_hash(secret: bytes, key: str) -> str:
     """What the database and the data plane know of a key: 64 hexadecimal digits. Equal to the native `hash_key`."""
     return hmac.new(secret, hashlib.sha256(key.encode()).digest(), hashlib.sha256).hexdigest()

@@ -125,6 +125,12 @@ impl Directory {
         self.shards[shard_of(hash)].load().get(hash).cloned()
     }
 
+    /// The principal of a key by its database id. Takes a lock: not for the path of requests.
+    pub fn find_by_id(&self, id: u64) -> Option<Arc<Principal>> {
+        let hash = *self.writer.lock().unwrap_or_else(PoisonError::into_inner).hashes.get(&id)?;
+        self.find(&hash)
+    }
+
     /// Whether a key with this database id is known. Takes a lock: not for the path of requests.
     pub fn knows(&self, id: u64) -> bool {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).hashes.contains_key(&id)

@@ -17,7 +17,7 @@ mod snapshot;
 mod target;
 pub mod wire;
 
-pub use directory::{Directory, KeyHasher, Principal, matches};
+pub use directory::{Directory, KeyHasher, Principal, matches, parse_hash};
 pub use facts::{CredentialLimits, Modalities, Parameters, Quantizations};
 pub use snapshot::{
     Endpoint, Found, Model, ModelRates, Preset, Provider, Secret, Shadow, Snapshot, SnapshotError, Split, did_you_mean, nearest,

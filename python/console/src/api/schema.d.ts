@@ -316,6 +316,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/requests/{id}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What would be decided now about a past request, from what is known of it, and what was decided then where that is logged.
+         * @description Role: member.
+         */
+        get: operations["get_admin_requests_id_explain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/requests/{id}/content": {
         parameters: {
             query?: never;
@@ -760,12 +780,32 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Every provider that is on, with the health of the endpoints that were used.
+         * Every provider that is on, with the endpoints that were used, their health and how requests ended there in the last day.
          * @description Role: viewer.
          */
         get: operations["get_admin_providers"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/providers/{id}/probe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends an endpoint a request of a few tokens and says how it went, how long that took and what it cost.
+         * @description Role: admin.
+         */
+        post: operations["post_admin_providers_id_probe"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1606,6 +1646,16 @@ export interface components {
             to: string;
         };
         /**
+         * Chosen
+         * @description An endpoint. Names are empty where it is not known any more.
+         */
+        Chosen: {
+            endpoint: number;
+            model: string;
+            provider: string;
+            service_tier: string | null;
+        };
+        /**
          * Comparison
          * @description What a text would change.
          */
@@ -1737,6 +1787,17 @@ export interface components {
          */
         CreditEntryData: {
             data: components["schemas"]["CreditEntry"];
+        };
+        /**
+         * DatedPrices
+         * @description Prices from a day on, UTC.
+         */
+        DatedPrices: {
+            from: string | null;
+            source: string;
+            checked: string | null;
+            in_force: boolean;
+            prices: components["schemas"]["Prices"];
         };
         /**
          * Difference
@@ -2335,6 +2396,7 @@ export interface components {
          */
         ModelData: {
             data: components["schemas"]["ModelLine"];
+            prices: components["schemas"]["PriceHistory"][];
         };
         /**
          * ModelLine
@@ -2440,6 +2502,17 @@ export interface components {
             models: string[];
         };
         /**
+         * PriceHistory
+         * @description The prices of an endpoint, the oldest first.
+         */
+        PriceHistory: {
+            endpoint: number;
+            provider: string;
+            provider_name: string;
+            region: string;
+            steps: components["schemas"]["DatedPrices"][];
+        };
+        /**
          * Prices
          * @description Dollars per million tokens, and each for what is no token; null: as the usual one.
          */
@@ -2453,6 +2526,38 @@ export interface components {
             request_each: string;
             web_search_each: string;
             conditions: number;
+        };
+        /**
+         * Probe
+         * @description What came of it.
+         */
+        Probe: {
+            provider: string;
+            endpoint: number;
+            model: string;
+            ok: boolean;
+            status: number;
+            error: string | null;
+            latency_ms: number;
+            first_content_ms: number | null;
+            generation: string | null;
+            charged_usd: string;
+            upstream_cost_usd: string;
+        };
+        /**
+         * ProbeBody
+         * @description Which endpoint of the provider; absent: the one whose words cost least.
+         */
+        ProbeBody: {
+            /** @default null */
+            endpoint: number | null;
+        };
+        /**
+         * ProbeData
+         * @description A reply.
+         */
+        ProbeData: {
+            data: components["schemas"]["Probe"];
         };
         /**
          * ProblemShown
@@ -2469,13 +2574,14 @@ export interface components {
         };
         /**
          * ProviderEndpoint
-         * @description One of its endpoints that was used.
+         * @description One of its endpoints that was used since the start, or in the last day.
          */
         ProviderEndpoint: {
             id: number;
             model: string;
             service_tier: string | null;
-            health: components["schemas"]["EndpointHealth"];
+            health: components["schemas"]["EndpointHealth"] | null;
+            strip: components["schemas"]["Strip"];
         };
         /**
          * ProviderLine
@@ -2542,6 +2648,23 @@ export interface components {
             step: string;
             zone: string;
             complete_until: string;
+        };
+        /**
+         * Recalled
+         * @description Both.
+         */
+        Recalled: {
+            asked: Record<string, never>;
+            now: Record<string, never> | null;
+            refused: string | null;
+            then: components["schemas"]["Then"] | null;
+        };
+        /**
+         * RecalledData
+         * @description A reply.
+         */
+        RecalledData: {
+            data: components["schemas"]["Recalled"];
         };
         /**
          * Report
@@ -2612,6 +2735,8 @@ export interface components {
          */
         RunBody: {
             lanes: components["schemas"]["Lane"][];
+            /** @default null */
+            key_id: number | null;
         };
         /**
          * Said
@@ -2853,6 +2978,16 @@ export interface components {
             data: components["schemas"]["Stopped"];
         };
         /**
+         * Strip
+         * @description Half hours, the oldest first; the last one is not over yet.
+         */
+        Strip: {
+            from: string;
+            step_ms: number;
+            requests: number[];
+            failed: number[];
+        };
+        /**
          * TeamCreation
          * @description `POST /admin/teams`.
          */
@@ -2930,6 +3065,17 @@ export interface components {
          */
         TextBody: {
             text: string;
+        };
+        /**
+         * Then
+         * @description A logged decision.
+         */
+        Then: {
+            name: string;
+            first: components["schemas"]["Chosen"] | null;
+            now: components["schemas"]["Chosen"] | null;
+            same: boolean;
+            reason: string | null;
         };
         /**
          * Timings
@@ -3726,6 +3872,37 @@ export interface operations {
             };
         };
     };
+    get_admin_requests_id_explain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecalledData"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     get_admin_requests_id_content: {
         parameters: {
             query?: never;
@@ -3828,7 +4005,7 @@ export interface operations {
         parameters: {
             query?: {
                 metrics?: string;
-                group?: ("account" | "app" | "arm" | "endpoint" | "key" | "model" | "provider" | "team" | "user") | null;
+                group?: ("account" | "app" | "arm" | "endpoint" | "key" | "model" | "preset" | "provider" | "team" | "user") | null;
                 top?: number;
                 compare?: "previous" | null;
                 account?: number | null;
@@ -3840,6 +4017,7 @@ export interface operations {
                 user?: number | null;
                 app?: string | null;
                 arm?: string | null;
+                preset?: string | null;
                 from?: string | null;
                 to?: string | null;
                 zone?: string;
@@ -3887,6 +4065,7 @@ export interface operations {
                 user?: number | null;
                 app?: string | null;
                 arm?: string | null;
+                preset?: string | null;
                 from?: string | null;
                 to?: string | null;
                 zone?: string;
@@ -3931,6 +4110,7 @@ export interface operations {
                 user?: number | null;
                 app?: string | null;
                 arm?: string | null;
+                preset?: string | null;
                 from?: string | null;
                 to?: string | null;
                 zone?: string;
@@ -4897,6 +5077,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_admin_providers_id_probe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProbeData"];
                 };
             };
             /** @description Refused. */

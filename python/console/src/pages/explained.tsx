@@ -11,6 +11,7 @@ interface Candidate {
 export interface Explanation {
   candidates?: Candidate[];
   removed?: Candidate[];
+  refusal?: string;
   [name: string]: unknown;
 }
 
@@ -22,6 +23,7 @@ export async function explained(question: { body: unknown; key?: string }): Prom
 export function Explained({ of }: { of: Explanation }) {
   return (
     <>
+      {of.refusal && <p className={ui.warn}>{of.refusal}</p>}
       <Candidates title="In this order" rows={of.candidates ?? []} />
       <Candidates title="Left out" rows={of.removed ?? []} />
       <Code label="The whole answer">{JSON.stringify(of, null, 2)}</Code>

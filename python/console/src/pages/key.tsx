@@ -14,7 +14,8 @@ import { DeleteNamed } from '../ui/edit';
 import { Failure, Loaded } from '../ui/states';
 import { EditKey, RotateKey } from './key-form';
 import { StateBadge } from './keys';
-import { axisMoney, STEP_WORDS } from './overview';
+import { axisMoney } from './overview';
+import { STEP_WORDS } from './steps';
 
 export function KeyPage() {
   const { hash } = useParams({ strict: false }) as { hash: string };

@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { get } from '../api/client';
-import type { Endpoint, LatencyReply, Model, SeriesReply } from '../api/types';
+import type { Endpoint, LatencyReply, Model, PriceHistory, SeriesReply } from '../api/types';
 import { contextLength, count, duration, measured, percent, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { instant, useBounds } from '../state/hooks';
@@ -12,7 +12,9 @@ import { Chart, type Line } from '../ui/chart';
 import { Loaded } from '../ui/states';
 import { callIn, LANGUAGES } from './code';
 import { NoTraffic, price } from './models';
-import { axisMoney, STEP_WORDS } from './overview';
+import { axisMoney } from './overview';
+import { Prices } from './price-history';
+import { STEP_WORDS } from './steps';
 import { useTraffic } from './traffic';
 
 export function ModelPage() {
@@ -21,7 +23,11 @@ export function ModelPage() {
   const query = useQuery({
     queryKey: ['model', id],
     queryFn: async ({ signal }) =>
-      (await get<{ data: Model }>(`/admin/models/${id.split('/').map(encodeURIComponent).join('/')}`, {}, signal)).data,
+      await get<{ data: Model; prices: PriceHistory[] }>(
+        `/admin/models/${id.split('/').map(encodeURIComponent).join('/')}`,
+        {},
+        signal,
+      ),
     refetchInterval: 15_000,
     placeholderData: undefined,
   });
@@ -34,7 +40,7 @@ export function ModelPage() {
         <Link to="/models">All models</Link>
       </div>
       <Loaded query={query} height={400}>
-        {(model) => (
+        {({ data: model, prices }) => (
           <>
             <section className={ui.card}>
               {model.description && <p style={{ marginBottom: 8 }}>{model.description.slice(0, 600)}</p>}
@@ -71,6 +77,7 @@ export function ModelPage() {
               />
             </section>
             <Endpoints of={model} />
+            <Prices of={prices} />
             <Use of={model.id} />
             <CallIt id={model.id} />
           </>

@@ -19,6 +19,7 @@ import { save } from '../ui/save';
 import { Empty, Loaded, said } from '../ui/states';
 import { FirstCall } from './first-call';
 import s from './overview.module.css';
+import { STEP_WORDS } from './steps';
 
 const GROUPS = ['model', 'provider', 'key', 'app', 'team', 'user', 'arm'] as const;
 type Group = (typeof GROUPS)[number];
@@ -34,13 +35,6 @@ const NAMES: Record<Group, string> = {
 const METRICS =
   'cost,requests,errors,prompt_tokens,completion_tokens,reasoning_tokens,cached_tokens,cache_saved,cached_share,error_share,tokens_per_second,retried';
 const TOP = 8;
-export const STEP_WORDS: Record<string, string> = {
-  minute: 'per minute',
-  quarter: 'per 15 minutes',
-  hour: 'per hour',
-  day: 'per day',
-  month: 'per month',
-};
 
 type Filter = { [name in Group]?: string };
 

@@ -3,10 +3,12 @@ import { useQuery } from '@tanstack/react-query';
 import { Link, useSearch } from '@tanstack/react-router';
 import { useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { send, stream } from '../api/client';
+import { keysQuery } from '../api/queries';
 import { money, nano } from '../format/money';
 import { count, duration, speed } from '../format/number';
+import { plain } from '../format/text';
 import { useTitle } from '../shell/title';
-import { useMay, useNarrow, useSetSearch } from '../state/hooks';
+import { useMay, useNarrow, useSession, useSetSearch } from '../state/hooks';
 import { Badge, Button, Choose, Code, Copy, classes, Field, Name, TextField, Usd, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
 import { Empty, Loaded, said } from '../ui/states';
@@ -28,6 +30,7 @@ interface Search {
   top_p?: string;
   max?: string;
   effort?: string;
+  key?: string;
 }
 
 /** The draft lives as long as the tab; the link has parameters and never text. */
@@ -46,8 +49,14 @@ export function PlaygroundPage() {
   const models = useQuery({ ...modelsQuery, staleTime: 60_000 });
   const names = useQuery({ ...namesQuery, staleTime: 60_000 });
   const may = useMay('member');
+  const mayAll = useMay('admin');
   const narrow = useNarrow();
   const traffic = useTraffic();
+  const session = useSession();
+  const keys = useQuery({ ...keysQuery, enabled: may });
+  const mayPay = (keys.data ?? []).filter(
+    (key) => !key.management && !key.disabled && (mayAll || key.user === session.user),
+  );
   const [draft, setDraft] = useState<Draft>(() => ({
     ...kept(),
     ...Object.fromEntries(
@@ -106,7 +115,10 @@ export function PlaygroundPage() {
     try {
       const body = await stream(
         '/admin/playground/runs',
-        { lanes: picked.map((model) => ({ model, body: built.body })) },
+        {
+          lanes: picked.map((model) => ({ model, body: built.body })),
+          ...(search.key ? { key_id: Number(search.key) } : {}),
+        },
         abort.signal,
       );
       for await (const event of events(body)) {
@@ -162,7 +174,8 @@ export function PlaygroundPage() {
       top_p: draft.topP,
       max: draft.most,
       effort: draft.effort,
-    }).filter(([, value]) => value),
+      key: search.key,
+    }).filter((entry): entry is [string, string] => !!entry[1]),
   ).toString();
 
   if (!may) return <Empty title="Not for your role: a viewer sends no requests." />;
@@ -192,8 +205,25 @@ export function PlaygroundPage() {
         </div>
       </div>
       <p className={ui.hint}>
-        Calls are billed to a key named “playground”, which may spend $5 a day unless it is changed under Keys.
+        {search.key
+          ? 'Calls are billed to the key that you chose, within its limits.'
+          : 'Calls are billed to a key named “playground”, which may spend $5 a day unless it is changed under Keys.'}
       </p>
+      <div className={ui.row}>
+        <Choose
+          shown
+          label="Paid by"
+          value={search.key ?? ''}
+          choices={[
+            { value: '', label: 'my key “playground”' },
+            ...mayPay.map((key) => ({ value: String(key.id), label: plain(key.name || key.label, 40) })),
+            ...(search.key && keys.data && !mayPay.some((key) => String(key.id) === search.key)
+              ? [{ value: search.key, label: `key ${search.key}, which is not yours to use` }]
+              : []),
+          ]}
+          onChange={(key) => setSearch({ key: key || undefined }, true)}
+        />
+      </div>
       <Loaded query={models} height={120}>
         {(known) =>
           known.length === 0 ? (

@@ -12,6 +12,8 @@ import { Dialog } from '../ui/dialog';
 import { Empty, Loaded, said } from '../ui/states';
 import { State } from './model';
 import { NoTraffic } from './models';
+import { Probe, type Wanted } from './probe';
+import { Strip } from './strip';
 
 type ProviderEndpoint = Provider['endpoints'][number];
 const KEY = ['providers'];
@@ -48,6 +50,7 @@ export function ProvidersPage() {
 
 function One({ of: provider }: { of: Provider }) {
   const [aside, setAside] = useState<ProviderEndpoint | null>(null);
+  const [probed, probe] = useState<Wanted | null>(null);
   const may = useMay('admin');
   const client = useQueryClient();
   const enable = useMutation({
@@ -60,8 +63,19 @@ function One({ of: provider }: { of: Provider }) {
         <h2>
           <Name>{provider.name}</Name>
         </h2>
-        <Badge>read-only: fairlead.toml owns it</Badge>
+        <div className={ui.row}>
+          <Badge>read-only: fairlead.toml owns it</Badge>
+          {may && (
+            <Button
+              onClick={() => probe({ slug: provider.slug })}
+              title="A real request of a few tokens, billed to the key “probes”"
+            >
+              Probe
+            </Button>
+          )}
+        </div>
       </div>
+      {probed && <Probe wanted={probed} onClose={() => probe(null)} />}
       <Facts
         of={[
           [
@@ -120,13 +134,14 @@ function One({ of: provider }: { of: Provider }) {
                 </th>
                 <th scope="col" className={ui.num}>
                   Uptime 5 m / 30 m / 24 h
+                  <div className={ui.muted}>ended well in the last day</div>
                 </th>
                 <th scope="col" className={ui.num}>
                   Keys ready
                 </th>
                 {may && (
                   <th scope="col">
-                    <span className="sr-only">Set aside</span>
+                    <span className="sr-only">Probe, set aside</span>
                   </th>
                 )}
               </tr>
@@ -147,24 +162,39 @@ function One({ of: provider }: { of: Provider }) {
                       <State of={endpoint} />
                     </td>
                     <td className={ui.num}>
-                      {health.first_token_ms ? (
+                      {health?.first_token_ms ? (
                         `${measured(health.first_token_ms.p50)} / ${measured(health.first_token_ms.p90)}`
                       ) : (
                         <NoTraffic />
                       )}
                     </td>
                     <td className={ui.num}>
-                      {health.tokens_per_second ? speed(health.tokens_per_second.p50) : <NoTraffic />}
+                      {health?.tokens_per_second ? speed(health.tokens_per_second.p50) : <NoTraffic />}
                     </td>
                     <td className={ui.num}>
-                      {[health.uptime_5m, health.uptime_30m, health.uptime_1d]
-                        .map((value) => (value === null ? '—' : `${value.toFixed(1)} %`))
+                      {[health?.uptime_5m, health?.uptime_30m, health?.uptime_1d]
+                        .map((value) => (typeof value === 'number' ? `${value.toFixed(1)} %` : '—'))
                         .join(' / ')}
+                      <div>
+                        <Strip of={endpoint.strip} name={endpoint.model} />
+                      </div>
                     </td>
-                    <td className={ui.num}>
-                      {health.keys_ready} of {health.keys}
-                    </td>
-                    {may && <td>{!isAside && <Button onClick={() => setAside(endpoint)}>Set aside</Button>}</td>}
+                    <td className={ui.num}>{health ? `${health.keys_ready} of ${health.keys}` : '—'}</td>
+                    {may && (
+                      <td className={ui.nowrap}>
+                        {!isAside && (
+                          <>
+                            <Button
+                              aria-label={`Probe ${endpoint.model}`}
+                              onClick={() => probe({ slug: provider.slug, endpoint: endpoint.id })}
+                            >
+                              Probe
+                            </Button>{' '}
+                            <Button onClick={() => setAside(endpoint)}>Set aside</Button>
+                          </>
+                        )}
+                      </td>
+                    )}
                   </tr>
                 );
               })}

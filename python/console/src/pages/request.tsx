@@ -1,5 +1,5 @@
 /** One generation: what came of it, attempt by attempt, why it went there, and what it cost. */
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { Link, useParams, useSearch } from '@tanstack/react-router';
 import { get } from '../api/client';
 import type { Generation, RequestData } from '../api/types';
@@ -7,10 +7,10 @@ import { exact, nano } from '../format/money';
 import { count, duration, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch } from '../state/hooks';
-import { At, Badge, Button, Code, Copy, classes, Facts, Name, Usd, ui } from '../ui/basics';
-import { Empty, Loaded, said } from '../ui/states';
+import { At, Badge, Code, Copy, classes, Facts, Name, Usd, ui } from '../ui/basics';
+import { Empty, Loaded } from '../ui/states';
 import { Tabs } from '../ui/tabs';
-import { Explained, explained } from './explained';
+import { Explain } from './recall';
 import s from './request.module.css';
 import { ProviderPath, promptTokens, Status } from './requests';
 
@@ -312,36 +312,6 @@ function Cost({ of: { data: row, cost } }: { of: RequestData }) {
           ['Price version', String(row.price_version)],
         ]}
       />
-    </>
-  );
-}
-
-/** What would happen to such a request now: it says the model alone, since prompts are not kept. */
-function Explain({ row }: { row: Generation }) {
-  const asked = useMutation({
-    mutationFn: () =>
-      explained({
-        body: { model: row.requested_model || row.model, messages: [{ role: 'user', content: 'Hello' }] },
-        ...(row.key_id ? { key: String(row.key_id) } : {}),
-      }),
-  });
-  return (
-    <>
-      <p>
-        What was decided then is not kept with the record. This asks what would be decided <strong>now</strong> for a
-        short request to <Name>{row.requested_model || row.model}</Name> with the same key. Nothing is sent.
-      </p>
-      <div>
-        <Button onClick={() => asked.mutate()} disabled={asked.isPending || !(row.requested_model || row.model)}>
-          Explain now
-        </Button>
-      </div>
-      {asked.error && (
-        <div className={ui.alert} role="alert">
-          {said(asked.error)}
-        </div>
-      )}
-      {asked.data && <Explained of={asked.data} />}
     </>
   );
 }

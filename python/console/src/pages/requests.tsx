@@ -19,6 +19,7 @@ import { save } from '../ui/save';
 import { Empty, Failure, Skeleton, said } from '../ui/states';
 import { FirstCall } from './first-call';
 import s from './requests.module.css';
+import { Volume } from './volume';
 
 const PAGE = 100;
 type Filters = { [name in (typeof REQUEST_FILTERS)[number]]?: string };
@@ -154,6 +155,7 @@ export function RequestsPage() {
         </div>
       </div>
       <FilterBar filters={filters} onChange={setSearch} />
+      {!open && <Volume filters={filters} />}
       {tail.held.length > 0 && (
         <Button
           look="primary"

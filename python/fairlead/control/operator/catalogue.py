@@ -1,9 +1,10 @@
 """`/admin/models`, `/admin/providers` and `/admin/estimate`: what is offered, at what price, and how it does now, in one call each."""
 
+import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -16,34 +17,22 @@ from fairlead.control.db.queries import DAY_MS, Dim, Span
 from fairlead.control.db.rollups import spans
 from fairlead.control.desk import Call
 from fairlead.control.health import Quantiles, Report
-from fairlead.control.money import decimal, usd
-from fairlead.control.operator import drains
+from fairlead.control.money import usd
+from fairlead.control.operator import drains, prices, uptime
 from fairlead.control.operator.drains import Drained
+from fairlead.control.operator.prices import PriceHistory, Prices
 from fairlead.control.operator.shapes import Shape
+from fairlead.control.operator.shared import shared
+from fairlead.control.operator.uptime import Cells, Strip
 from fairlead.control.replies import invalid, not_found, reply, rfc3339
 from fairlead.control.windows import window_starts
 
 WEEK_DAYS = 7
-PER_MILLION_PLACES, EACH_PLACES, PICO_PER_NANO = 6, 12, 1000
+PICO_PER_NANO = 1000
 MOST_MODELS = 50
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 Tokens = Annotated[int, Meta(ge=0, le=10**9)]
 Sort = Literal["requests", "name", "price", "completion_price", "context", "first_token", "throughput", "newest"]
-
-
-class Prices(Shape):
-    """Dollars per million tokens, and each for what is no token; null: as the usual one."""
-
-    prompt: str
-    completion: str
-    cache_read: str | None
-    cache_write: str | None
-    cache_write_1h: str | None
-    reasoning: str | None
-    request_each: str
-    web_search_each: str
-    conditions: int
-    """How many other prices there are under conditions: long prompts, hours, service tiers."""
 
 
 class EndpointHealth(Shape):
@@ -136,6 +125,8 @@ class ModelData(Shape):
     """A reply."""
 
     data: ModelLine
+    prices: list[PriceHistory]
+    """What each endpoint has cost since when."""
 
 
 class EstimateBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -187,12 +178,15 @@ class ProviderLine(Shape):
 
 
 class ProviderEndpoint(Shape):
-    """One of its endpoints that was used."""
+    """One of its endpoints that was used since the start, or in the last day."""
 
     id: int
     model: str
     service_tier: str | None
-    health: EndpointHealth
+    health: EndpointHealth | None
+    """Null: it was not used since the start."""
+    strip: Strip
+    """How requests ended there in the last day, of all service tiers."""
 
 
 class DrainedShown(Shape):
@@ -214,6 +208,7 @@ class ProviderList(Shape):
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
+@shared
 async def listing(call: Call) -> Response:
     """Every model with its endpoints, prices, health and use, filtered and sorted."""
     asked, known = call.asked(ModelsQuery), health.known(call)
@@ -230,7 +225,9 @@ async def show(call: Call) -> Response:
     model = call.desk.offer.model(name)
     if model is None:
         raise not_found(f"there is no model {name[:200]!r}")
-    return reply({"data": _model(model, health.known(call), await _used(call))})
+    now_ms, desk = call.desk.now_ms(), call.desk
+    steps = await asyncio.to_thread(lambda: prices.history(model, desk.catalogue(), now_ms))
+    return reply({"data": _model(model, health.known(call), await _used(call)), "prices": steps})
 
 
 async def estimate(call: Call) -> Response:
@@ -257,13 +254,19 @@ async def estimate(call: Call) -> Response:
     return reply({"data": [line for _, line in lines]})
 
 
+@shared
 async def providers(call: Call) -> Response:
-    """Every provider that is on, with the health of the endpoints that were used."""
-    known = list(health.known(call).values())
-    models = call.desk.offer.models
-    states, now_ms = call.desk.sign_ins(), call.desk.now_ms()
-    aside = [each for each in await call.desk.database.read(drains.stored) if each.until_ms > now_ms]
-    return reply({"data": [_provider(provider, known, models, states, aside) for provider in call.desk.offer.providers.values()]})
+    """Every provider that is on, with the endpoints that were used, their health and how requests ended there in the last day."""
+    desk, now_ms = call.desk, call.desk.now_ms()
+    await call.caught_up()
+
+    def work(connection: sqlite3.Connection) -> tuple[list[Drained], dict[int, Cells]]:
+        aside = [each for each in drains.stored(connection) if each.until_ms > now_ms]
+        return aside, uptime.strips(connection, _accounts(connection, call), now_ms)
+
+    aside, strips = await desk.database.look(work)
+    seen = _Seen(list(health.known(call).values()), desk.offer.models, desk.sign_ins(), aside, strips, now_ms)
+    return reply({"data": [_provider(provider, seen) for provider in desk.offer.providers.values()]})
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
@@ -298,8 +301,7 @@ async def _used(call: Call) -> _Used:
     def work(connection: sqlite3.Connection) -> _Used:
         found: _Used = {}
         places = queries.usage_places(connection)
-        accounts = figures.accounts(connection) if call.principal.sees_all else [call.principal.account]
-        for account in accounts:
+        for account in _accounts(connection, call):
             for one in week:
                 for _, place, *sums in queries.rollup_sums(connection, account, Dim.PLACE, one, _USED_SUMS, by_window=False):
                     model = places[place][0]
@@ -308,6 +310,10 @@ async def _used(call: Call) -> _Used:
         return found
 
     return await call.desk.database.look(work)
+
+
+def _accounts(connection: sqlite3.Connection, call: Call) -> list[int]:
+    return figures.accounts(connection) if call.principal.sees_all else [call.principal.account]
 
 
 def _fits(model: ModelView, asked: ModelsQuery) -> bool:
@@ -387,23 +393,11 @@ def _endpoint(model: ModelView, endpoint: EndpointView, known: health.Known) -> 
         "max_completion_tokens": endpoint.max_completion_tokens or model.max_completion_tokens,
         "supported_parameters": parameters,
         "implicit_caching": endpoint.supports_implicit_caching,
-        "prices": _prices(endpoint.price),
+        "prices": prices.shown(endpoint.price),
         "price_source": endpoint.price_source,
         "not_applied": endpoint.not_applied,
         "tiers": list(endpoint.tier_pricing),
         "health": None if report is None else _health(report),
-    }
-
-
-def _prices(price: Price) -> dict[str, Any]:
-    def per_million(picousd: int | None) -> str | None:
-        return None if picousd is None else decimal(picousd, PER_MILLION_PLACES)
-
-    tokens = ("prompt", "completion", "cache_read", "cache_write", "cache_write_1h", "reasoning")
-    return {name: per_million(getattr(price, name)) for name in tokens} | {
-        "request_each": decimal(price.request, EACH_PLACES),
-        "web_search_each": decimal(price.web_search, EACH_PLACES),
-        "conditions": len(price.overrides),
     }
 
 
@@ -420,14 +414,19 @@ def _health(report: Report) -> dict[str, Any]:
     }
 
 
-def _provider(
-    provider: ProviderView,
-    known: Sequence[Report],
-    models: Sequence[ModelView],
-    sign_ins: Sequence[dict[str, Any]],
-    aside: Sequence[Drained],
-) -> dict[str, Any]:
-    own = {endpoint.id: model.id for model in models for endpoint in model.endpoints if endpoint.provider == provider.slug}
+class _Seen(NamedTuple):
+    """What is known of all providers."""
+
+    reports: Sequence[Report]
+    models: Sequence[ModelView]
+    sign_ins: Sequence[dict[str, Any]]
+    aside: Sequence[Drained]
+    strips: dict[int, Cells]
+    now_ms: int
+
+
+def _provider(provider: ProviderView, seen: _Seen) -> dict[str, Any]:
+    own = {endpoint.id: model.id for model in seen.models for endpoint in model.endpoints if endpoint.provider == provider.slug}
     return {
         "slug": provider.slug,
         "name": provider.name,
@@ -437,16 +436,23 @@ def _provider(
         "source": provider.source,
         "headquarters": provider.headquarters,
         "status_page": provider.status_page,
-        "models": sum(any(endpoint.provider == provider.slug for endpoint in model.endpoints) for model in models),
+        "models": sum(any(endpoint.provider == provider.slug for endpoint in model.endpoints) for model in seen.models),
         "endpoints": [
-            {"id": report.endpoint, "model": report.model, "service_tier": report.service_tier, "health": _health(report)}
-            for report in known
-            if report.endpoint in own
+            {"id": id, "model": own[id], "service_tier": tier, "health": told, "strip": uptime.shown(seen.strips.get(id), seen.now_ms)}
+            for id, tier, told in _used_endpoints(own, seen)
         ],
         "drained": [
             {"endpoint": each.endpoint, "model": own[each.endpoint], "until": rfc3339(each.until_ms), "by": each.by, "note": each.note}
-            for each in aside
+            for each in seen.aside
             if each.endpoint in own
         ],
-        "sign_ins": [state for state in sign_ins if state["provider"] == provider.slug],
+        "sign_ins": [state for state in seen.sign_ins if state["provider"] == provider.slug],
     }
+
+
+def _used_endpoints(own: Collection[int], seen: _Seen) -> Iterator[tuple[int, str | None, dict[str, Any] | None]]:
+    """Id, tier and health of those that attempts or sums know."""
+    reported = [report for report in seen.reports if report.endpoint in own]
+    yield from ((report.endpoint, report.service_tier, _health(report)) for report in reported)
+    known = {report.endpoint for report in reported}
+    yield from ((id, None, None) for id in own if id in seen.strips and id not in known)

@@ -22,17 +22,19 @@ from fairlead.control.money import usd
 from fairlead.control.offer import Offer
 from fairlead.control.operator import sight, span
 from fairlead.control.operator.shapes import Shape
+from fairlead.control.operator.shared import shared
 from fairlead.control.operator.span import Range
 from fairlead.control.replies import Refusal, csv_reply, invalid, not_found, reply, rfc3339
 
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 Id = Annotated[int, Meta(ge=1, le=MOST_INTEGER)]
 Sums = Mapping[str, int]
-Group = Literal["model", "provider", "endpoint", "key", "team", "user", "app", "arm", "account"]
+Group = Literal["model", "provider", "endpoint", "key", "team", "user", "app", "arm", "preset", "account"]
 OF_PLACE = frozenset({"model", "provider", "endpoint"})
-_DIMS = {"key": Dim.KEY, "team": Dim.TEAM, "user": Dim.USER, "app": Dim.APP, "arm": Dim.ARM}
+_DIMS = {"key": Dim.KEY, "team": Dim.TEAM, "user": Dim.USER, "app": Dim.APP, "arm": Dim.ARM, "preset": Dim.PRESET}
 ALLOWED = (
-    "model, provider and endpoint go together, and with key by day or month; key, team, user, app and arm go alone; account goes with all"
+    "model, provider and endpoint go together, and with key by day or month; key, team, user, app, arm and preset go alone;"
+    " account goes with all"
 )
 PICO_PER_NANO = 1000
 
@@ -84,6 +86,8 @@ class Filters(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     app: Text | None = None
     arm: Text | None = None
     """`split/arm`."""
+    preset: Text | None = None
+    """As the request named it; several in a row are one name, such as `a,b`."""
     from_: datetime | None = msgspec.field(name="from", default=None)
     """Absent: a day before `to`."""
     to: datetime | None = None
@@ -193,6 +197,7 @@ class ErrorsReply(Shape):
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
+@shared
 async def series(call: Call) -> Response:
     """Figures over time, in all and by group, against the time before; `Accept: text/csv` for a spreadsheet."""
     asked, began = call.asked(SeriesQuery), time.perf_counter()
@@ -213,6 +218,7 @@ async def series(call: Call) -> Response:
     return reply({"range": _shown(times, call), "metrics": metrics, **shown, "took_ms": _since(began)})
 
 
+@shared
 async def latency(call: Call) -> Response:
     """Percentiles of latency over time, by hours, days or months."""
     asked, began = call.asked(LatencyQuery), time.perf_counter()
@@ -238,6 +244,7 @@ async def latency(call: Call) -> Response:
     return reply({"range": _shown(times, call), "percentiles": percentiles, "series": found, "took_ms": _since(began)})
 
 
+@shared
 async def errors(call: Call) -> Response:
     """How many generations ended with which error, by hours, days or months."""
     asked = call.asked(ErrorsQuery)
@@ -329,6 +336,7 @@ class _Look:
         self._places = queries.usage_places(connection)
         self._apps = {id: name for id, (name, _) in queries.usage_names(connection, "app").items()}
         self._arms = {id: f"{name}/{part}" for id, (name, part) in queries.usage_names(connection, "arm").items()}
+        self._presets = {id: name for id, (name, _) in queries.usage_names(connection, "preset").items()}
         self._labels: dict[str, dict[str, str]] = {}
         self._saved = _savings(call.desk.offer)
         self._seen = {kind: _seen(connection, call, kind) for kind in ("key", "team", "user")}
@@ -409,6 +417,8 @@ class _Look:
                 facts["app"] = self._apps.get(val, "")
             case Dim.ARM:
                 facts["arm"] = self._arms.get(val, "")
+            case Dim.PRESET:
+                facts["preset"] = self._presets.get(val, "")
             case Dim.TOTAL:
                 pass
             case dim:

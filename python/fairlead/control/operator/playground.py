@@ -1,7 +1,8 @@
 """`/admin/playground/runs`: one prompt to several models at once, as one stream of events in which each frame says its lane.
 
-A run's calls are a client's calls: they go through the traffic port, with a key of the caller's own that is made at the first run, has a
-small limit, and is changed like any other. Nobody is shown its secret; it follows from the server secret, so that nothing has to be kept.
+A run's calls are a client's calls: they go through the traffic port, with a key that the caller may change, or else with one of the
+caller's own that is made at the first run, has a small limit, and is changed like any other. Nobody is shown its secret; it follows from
+the server secret, so that nothing has to be kept.
 """
 
 import asyncio
@@ -22,17 +23,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fairlead.config import Limits
-from fairlead.config.keys import DEFAULT_ACCOUNT
-from fairlead.control import requests
+from fairlead.control import requests, trail
 from fairlead.control.access import Principal
 from fairlead.control.db import queries
-from fairlead.control.db.queries import Key
+from fairlead.control.db.queries import MOST_INTEGER, Key
 from fairlead.control.desk import Call, Desk
 from fairlead.control.directory import NewKey, select
+from fairlead.control.operator import sight
 from fairlead.control.operator.live import STALL_SECONDS, event_text, left
 from fairlead.control.operator.shapes import Shape
-from fairlead.control.replies import HEADERS, Refusal, not_found, reply
-from fairlead.control.secret import KEY_PREFIX
+from fairlead.control.replies import HEADERS, Refusal, forbidden, invalid, not_found, reply
+from fairlead.control.secret import KEY_PREFIX, acting
 
 PATH = "/v1/chat/completions"
 MOST_LANES, MOST_RUNS, MOST_OF_USER = 6, 8, 3
@@ -41,6 +42,7 @@ MOST_RUN_BYTES = 8 << 20
 LIMIT = Limits(limit_nanousd=5 * 10**9, limit_interval="day")
 MOST_EVENT = 8 << 20
 CONNECT_SECONDS = 5.0
+ACTING_SECONDS = 60
 
 log = logging.getLogger("fairlead.control")
 
@@ -56,6 +58,8 @@ class RunBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`POST /admin/playground/runs`."""
 
     lanes: Annotated[list[Lane], Meta(min_length=1, max_length=MOST_LANES)]
+    key_id: Annotated[int, Meta(ge=1, le=MOST_INTEGER)] | None = None
+    """The key that pays, one that the caller may change; absent: the caller's own for runs."""
 
 
 class StopQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -100,7 +104,7 @@ async def start(call: Call) -> Response:
     # Counted before anything is waited for.
     run = desk.runs[id] = Run(call.principal)
     try:
-        key, secret = await asyncio.to_thread(own_key, desk, call.principal)
+        key, secret = await _payer(desk, call.principal, wanted.key_id)
     except BaseException:
         del desk.runs[id]
         raise
@@ -121,28 +125,55 @@ async def stop(call: Call) -> Response:
 # --- the key that pays ------------------------------------------------------------------------------------------------
 
 
+async def _payer(desk: Desk, principal: Principal, key_id: int | None) -> tuple[Key, str]:
+    if key_id is None:
+        return await asyncio.to_thread(own_key, desk, principal)
+    return await chosen_key(desk, principal, key_id)
+
+
 def own_key(desk: Desk, principal: Principal) -> tuple[Key, str]:
     """The caller's key for runs, made where there is none. One that was deleted is followed by another; that of a user is of
     its present team. Blocks."""
-    name = f"playground ({principal.name})" if principal.kind == "user" else "playground"
-    new = NewKey(name=name, limits=LIMIT)
-    if principal.kind == "user":
-        account = desk.database.read_now(lambda connection: queries.account_name(connection, principal.account))
-        new = msgspec.structs.replace(new, account=account, user=principal.name)
-    else:
-        new = msgspec.structs.replace(new, account=DEFAULT_ACCOUNT)
-    key, secret = desk.directory.derived(new, _texts(desk.gate.secret, principal.user if principal.kind == "user" else 0))
-    if principal.kind == "user" and (key.user_id, key.team_id) != (principal.user, principal.team):
+    if principal.kind != "user":
+        return derived_key(desk, NewKey(name="playground", limits=LIMIT), "playground", 0)
+    account = desk.database.read_now(lambda connection: queries.account_name(connection, principal.account))
+    new = NewKey(name=f"playground ({principal.name})", limits=LIMIT, account=account, user=principal.name)
+    key, secret = derived_key(desk, new, "playground", principal.user)
+    if (key.user_id, key.team_id) != (principal.user, principal.team):
         # Without a team of its own a key has its user's.
         key = desk.directory.change(lambda connection: select(connection, key.public_hash), {"user": principal.name, "team": ""})
     return key, secret
 
 
-def _texts(secret: bytes, user: int) -> Iterator[str]:
+async def chosen_key(desk: Desk, principal: Principal, id: int) -> tuple[Key, str]:
+    """A key that the caller may change, and what stands for its secret for a minute. That it pays stands in the audit log."""
+    at_ms = desk.now_ms()
+
+    def work(connection: sqlite3.Connection) -> Key:
+        key = queries.key(connection, id)
+        if key is None or not sight.sees_key(principal, key):
+            raise not_found(f"key_id: there is no key {id}")
+        if not sight.owns_key(principal, key):
+            raise forbidden("key_id: this key is another's: members pay from their own")
+        if key.management or key.disabled:
+            why = "is a management key, which cannot run inference" if key.management else "is disabled"
+            raise invalid(f"key_id: the key {key.name!r} {why}", path="key_id")
+        trail.note(connection, at_ms, "key.use", ("key", id, key.name), None, {"for": "playground"})
+        return key
+
+    return await desk.database.write(work), acting(desk.gate.secret, id, at_ms // 1000 + ACTING_SECONDS)
+
+
+def derived_key(desk: Desk, new: NewKey, purpose: str, user: int) -> tuple[Key, str]:
+    """The gateway's own key for a purpose, with its secret; made where there is none. Blocks."""
+    return desk.directory.derived(new, _texts(desk.gate.secret, purpose, user))
+
+
+def _texts(secret: bytes, purpose: str, user: int) -> Iterator[str]:
     """The keys that follow from the server secret, one after the other."""
     number = 0
     while True:
-        yield KEY_PREFIX + hmac.new(secret, f"fairlead: playground key {number} of user {user}".encode(), hashlib.sha256).hexdigest()
+        yield KEY_PREFIX + hmac.new(secret, f"fairlead: {purpose} key {number} of user {user}".encode(), hashlib.sha256).hexdigest()
         number += 1
 
 
@@ -199,13 +230,13 @@ class RunStream(Response):
                         facts = {"status": piece.status, "generation": generation, "provider": piece.provider, "model": piece.model}
                         await self._events.put(("head", {"lane": number, **facts}))
                         if piece.status != 200:
-                            body = await _rest(pieces)
-                            last = ("error", {"lane": number, "status": piece.status, "error": _error(body), "generation": generation})
+                            body = await rest_of(pieces)
+                            last = ("error", {"lane": number, "status": piece.status, "error": error_of(body), "generation": generation})
                             break
                     else:
                         await self._events.put(("frame", {"lane": number, "data": piece.decode("utf-8", "replace")}))
                 else:
-                    last = ("done", {"lane": number, "settled": await self._settled(generation)})
+                    last = ("done", {"lane": number, "settled": await settled(self._desk, generation)})
         except asyncio.CancelledError:
             last = ("stopped", {"lane": number, "generation": generation})
         except (OSError, ValueError, EOFError) as error:
@@ -220,23 +251,24 @@ class RunStream(Response):
                 await self._events.put(last)
                 return
 
-    async def _settled(self, generation: str | None) -> dict[str, Any] | None:
-        """The row of a generation that has ended: figures are its own, not those of a clock in a browser."""
-        if generation is None:
-            return None
-        with contextlib.suppress(Exception):
-            await self._desk.drainer.catch_up()
 
-        def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
-            row = queries.generation_of_any_account(connection, generation)
-            return None if row is None else requests.described(connection, [row])[0]
+async def settled(desk: Desk, generation: str | None) -> dict[str, Any] | None:
+    """The row of a generation that has ended: figures are its own, not those of a clock in a browser."""
+    if generation is None:
+        return None
+    with contextlib.suppress(Exception):
+        await desk.drainer.catch_up()
 
-        try:
-            return await self._desk.database.read(work)
-        except sqlite3.Error as error:
-            # The reply was shown; its figures are in the list of requests when the store is back.
-            log.error("the row of %s cannot be read: %s", generation, error)
-            return None
+    def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
+        row = queries.generation_of_any_account(connection, generation)
+        return None if row is None else requests.described(connection, [row])[0]
+
+    try:
+        return await desk.database.read(work)
+    except sqlite3.Error as error:
+        # The reply was shown; its figures are in the list of requests when the store is back.
+        log.error("the row of %s cannot be read: %s", generation, error)
+        return None
 
 
 async def _put(send: Send, name: str, data: dict[str, Any]) -> None:
@@ -244,15 +276,17 @@ async def _put(send: Send, name: str, data: dict[str, Any]) -> None:
         await send({"type": "http.response.body", "body": event_text(name, data).encode(), "more_body": True})
 
 
-async def _rest(pieces: AsyncIterator[Any]) -> bytes:
+async def rest_of(pieces: AsyncIterator[Any]) -> bytes:
+    """The body of a reply that is no stream."""
     return b"".join([piece async for piece in pieces if isinstance(piece, bytes)])
 
 
-def _error(body: bytes) -> dict[str, Any]:
+def error_of(body: bytes) -> dict[str, Any]:
+    """The error that a body tells of; `message` is always there."""
     with contextlib.suppress(msgspec.DecodeError):
         found = msgspec.json.decode(body)
         if isinstance(found, dict) and isinstance(found.get("error"), dict):
-            return dict(found["error"])
+            return {"message": "it says no more", **found["error"]}
     return {"message": body[:2000].decode("utf-8", "replace")}
 
 
@@ -268,9 +302,9 @@ class Head(msgspec.Struct, frozen=True):
     model: str | None
 
 
-async def called(address: str, secret: str, lane: Lane) -> AsyncGenerator[Head | bytes, None]:
-    """A call at the traffic port: its head, then the data of each event, or of a reply that is no stream the pieces of its body. Leaving it
-    closes the connection, which ends the call upstream. Raises `OSError`, `EOFError`, `ValueError`."""
+async def called(address: str, secret: str, lane: Lane, title: str = "Playground") -> AsyncGenerator[Head | bytes, None]:
+    """A call at the traffic port, under the name of an app: its head, then the data of each event, or of a reply that is no stream the
+    pieces of its body. Leaving it closes the connection, which ends the call upstream. Raises `OSError`, `EOFError`, `ValueError`."""
     scheme, _, place = address.partition("://")
     host, _, port = place.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104 - what was bound, not what is
@@ -285,7 +319,7 @@ async def called(address: str, secret: str, lane: Lane) -> AsyncGenerator[Head |
     try:
         head = [
             f"POST {PATH} HTTP/1.1", f"host: {place}", f"authorization: Bearer {secret}", "content-type: application/json",
-            f"content-length: {len(body)}", "connection: close", "x-title: Playground",
+            f"content-length: {len(body)}", "connection: close", f"x-title: {title}",
         ]  # fmt: skip
         writer.write("\r\n".join([*head, "", ""]).encode() + body)
         await writer.drain()

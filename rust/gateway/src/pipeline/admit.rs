@@ -6,10 +6,13 @@ use super::head::Head;
 use crate::tenants::Chain;
 use crate::worker::{Worker, unix_ms};
 use fairlead_ir::ErrorKind;
-use fairlead_snapshot::Principal;
+use fairlead_snapshot::{KeyHasher, Principal};
 use std::cell::RefCell;
 use std::sync::Arc;
 
+/// Before what the control plane presents to act as a key by its id, whose text nobody has: then come the id, until when in Unix seconds, and
+/// 64 hexadecimal digits that only who has the server secret can make (`fairlead.control.secret.acting`).
+const ACTING: &str = "fl-as-";
 /// Longer keys are nobody's.
 const KEY_BYTES: usize = 512;
 
@@ -56,7 +59,13 @@ pub(crate) fn any(worker: &Worker, head: &Head<'_>, known: &KnownKey) -> Result<
         let message = "no API key: send it as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\"";
         return Err(Failure::new(ErrorKind::Authentication, message));
     };
-    let principal = (key.len() <= KEY_BYTES).then(|| worker.shared.directory.find(&known.hash(worker, key))).flatten();
+    let shared = &worker.shared;
+    let principal = (key.len() <= KEY_BYTES)
+        .then(|| {
+            let acting = || acting_as(&shared.hasher, key, unix_ms() / 1000).and_then(|id| shared.directory.find_by_id(id));
+            shared.directory.find(&known.hash(worker, key)).or_else(acting)
+        })
+        .flatten();
     let refused = |message: &str| Err(Failure::new(ErrorKind::Authentication, message));
     match principal {
         Some(principal) if principal.disabled => refused("this API key is disabled"),
@@ -70,6 +79,18 @@ pub(crate) fn any(worker: &Worker, head: &Head<'_>, known: &KnownKey) -> Result<
         Some(principal) => Ok(principal),
         None => refused("unknown API key: check it for missing characters, or make one with \"fairlead keys create\""),
     }
+}
+
+/// The id of the key that the control plane acts as, where that is what is presented and its time is not over.
+fn acting_as(hasher: &KeyHasher, presented: &[u8], now_s: u64) -> Option<u64> {
+    let (said, signature) = std::str::from_utf8(presented).ok()?.strip_prefix(ACTING)?.rsplit_once('-')?;
+    let (id, until_s) = said.split_once('-')?;
+    let signed = hasher.hash(format!("fairlead: act as key {id} until {until_s}").as_bytes());
+    let is_ours = is_same(&signed, &fairlead_snapshot::parse_hash(signature)?);
+    if !is_ours || until_s.parse::<u64>().ok()? <= now_s {
+        return None;
+    }
+    id.parse().ok()
 }
 
 /// Who pays for its calls. Nobody for those of the process itself.
@@ -94,7 +115,34 @@ pub(crate) fn admin(worker: &Worker, head: &Head<'_>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_same;
+    use super::{acting_as, is_same};
+    use fairlead_snapshot::KeyHasher;
+
+    #[test]
+    fn only_who_has_the_secret_acts_as_a_key_and_for_a_time() {
+        let ours = KeyHasher::new(b"secret");
+        let signed = |hasher: &KeyHasher, id: &str, until: &str| {
+            let hash = hasher.hash(format!("fairlead: act as key {id} until {until}").as_bytes());
+            let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("fl-as-{id}-{until}-{digits}")
+        };
+        let good = signed(&ours, "7", "100");
+        assert_eq!(acting_as(&ours, good.as_bytes(), 99), Some(7));
+        assert_eq!(acting_as(&ours, good.as_bytes(), 100), None, "its time is over");
+        for forged in [
+            signed(&KeyHasher::new(b"other"), "7", "100"),
+            good.replace("fl-as-7-", "fl-as-8-"),
+            good.replace("-100-", "-900-"),
+            good.trim_start_matches("fl-as-").to_owned(),
+            good[..good.len() - 1].to_owned(),
+            signed(&ours, "7", "soon"),
+            signed(&ours, "x", "100"),
+            "fl-as-".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(acting_as(&ours, forged.as_bytes(), 99), None, "{forged}");
+        }
+    }
 
     #[test]
     fn keys_are_the_same_in_every_byte_or_not() {

@@ -1,0 +1,193 @@
+"""More of the console before a real gateway: the volume over the list of requests, past decisions, prices since when, uptime and probes,
+and who pays for a run of the playground."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from e2e.browser import NARROW, WIDE, console, launch
+from e2e.house import Gateway, Provider, configuration
+from e2e.test_operator import Page
+
+expect.set_options(timeout=20_000)
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+PROMPT = {"messages": [{"role": "user", "content": "Hi"}]}
+OLD, NEW = "7.5", "3"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()
+
+
+def synced(provider: str) -> bytes:
+    """A model of the catalogue whose price changed, as `fairlead models sync` leaves it."""
+    today = datetime.now(UTC).date()
+
+    def block(day: date, prompt: str) -> dict[str, Any]:
+        prices = {"prompt": prompt, "completion": "15"}
+        return {"from": str(day), "source": "https://lab.example/prices", "checked": str(today), "usd_per_million": prices}
+
+    endpoint = {
+        "provider": provider, "upstream_model": "gpt-dated",
+        "price": [block(today - timedelta(days=200), OLD), block(today - timedelta(days=20), NEW)],
+    }  # fmt: skip
+    facts = {"id": "acme/dated", "name": "Dated", "context_tokens": 8000}
+    return msgspec.json.encode({"kind": "model", "file": {"model": facts, "endpoint": [endpoint]}}) + b"\n"
+
+
+@pytest.fixture(scope="module")
+def busy(provider: Provider) -> Iterator[Gateway]:
+    with Gateway(configuration(provider.address)) as running:
+        for number in range(24):
+            model = ("lab/echo", "lab/fast", "lab/flaky")[number % 3]
+            running.post("/v1/chat/completions", {"model": model, "stream": number % 2 == 0, **PROMPT})
+        yield running
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1280", "380"])
+def test_everybody_can_use_it(browser: Browser, busy: Gateway, theme: str, viewport: dict[str, int]) -> None:
+    id = busy.generations()[-1]["id"]
+    with console(browser, busy, theme=theme, viewport=viewport) as window:
+        found = []
+        for path in ("/requests", "/requests?failed=true&session=none", f"/requests/{id}?tab=explain", "/models/lab/echo", "/providers"):
+            window.open(path)
+            if path == "/providers":
+                window.page.get_by_role("button", name="Probe", exact=True).first.click()
+                expect(window.page.get_by_text("It answers")).to_be_visible()
+            found += [f"{path}: {line}" for line in window.axe()]
+            if (by := window.wide_by()) > 0:
+                found.append(f"{path}: {by} px wider than the window")
+        assert not found, "\n".join(found)
+
+
+def test_the_volume_over_the_list_is_that_of_the_rows(browser: Browser, busy: Gateway) -> None:
+    rows = busy.generations()
+    failed = [row for row in rows if row["outcome"] == "failed"]
+    with console(browser, busy) as window:
+        page = window.open("/requests?from=-1h")
+        volume = page.get_by_role("region", name="Volume")
+        expect(volume).to_contain_text(f"{len(rows)} requests in this range, drawn per minute of UTC")
+        volume.get_by_text("As a table").click()
+        cells = volume.get_by_role("row").locator("td:nth-child(2), td:nth-child(3)").all_inner_texts()
+        assert sum(map(int, cells)) == len(rows)
+        page.get_by_role("combobox", name="Outcome").select_option("failed")
+        expect(volume).to_contain_text(f"{len(failed)} failed requests in this range")
+        window.open("/requests?from=-1h&model=lab/echo")
+        expect(volume).to_contain_text(f"{sum(row['model'] == 'lab/echo' for row in rows)} requests")
+        window.open("/requests?from=-1h&session=nobodys&model=lab/echo")
+        expect(volume).to_contain_text("They know nothing of session: this is without.")
+        # A range that is dragged over is the range of the list.
+        window.open("/requests?from=-1h")
+        box = volume.locator("canvas").bounding_box()
+        assert box
+        page.mouse.move(box["x"] + 200, box["y"] + 30)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 400, box["y"] + 30, steps=5)
+        page.mouse.up()
+        expect(page).to_have_url(re.compile(r"from=20.*to=20"))
+
+
+def test_what_was_decided_then_and_would_be_now(browser: Browser, busy: Gateway) -> None:
+    id = busy.post("/v1/chat/completions", {"model": "lab/echo", **PROMPT}).generation
+    told = None
+    # Decisions are written down within a tenth of a second.
+    for _ in range(100):
+        told = busy.operate("GET", f"/admin/requests/{id}/explain").json()["data"]
+        if told["then"]:
+            break
+    assert told and told["then"]["first"]["model"] == "lab/echo" and told["then"]["same"] and told["then"]["now"] == told["then"]["first"]
+    assert [one["provider"] for one in told["now"]["candidates"]] == ["lab"]
+    said = busy.run("explain", id)
+    assert said.returncode == 0 and "then: lab/echo -> lab/echo at lab" in said.stdout and "(the same order)" in said.stdout
+    assert busy.run("explain", "gen-00000000-0000-7000-8000-000000000000").returncode == 2
+    assert busy.run("explain", id, "--seed", "1").returncode == 2
+    with console(browser, busy) as window:
+        page = window.open(f"/requests/{id}?tab=explain")
+        expect(page.get_by_text("First choice then")).to_be_visible()
+        expect(page.get_by_text("the same order to its last endpoint")).to_be_visible()
+        expect(page.get_by_role("heading", name="In this order (1)")).to_be_visible()
+        with page.expect_response(re.compile(r"/explain$")) as asked:
+            page.get_by_role("button", name="Explain again now").click()
+        assert asked.value.status == 200
+
+
+def test_prices_since_when(browser: Browser, provider: Provider) -> None:
+    gateway = Gateway(configuration(provider.address) + '[providers.openai]\nkeys = ["x"]\n')
+    gateway.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (gateway.data_dir / "catalogue.jsonl").write_bytes(synced("openai"))
+    with gateway:
+        steps = gateway.operate("GET", "/admin/models/acme/dated").json()["prices"][0]["steps"]
+        assert [(step["prices"]["prompt"], step["in_force"]) for step in steps] == [(OLD, False), (NEW, True)]
+        for theme, viewport in (("light", WIDE), ("dark", NARROW)):
+            with console(browser, gateway, theme=theme, viewport=viewport) as window:
+                page = window.open("/models/acme/dated")
+                history = page.get_by_role("region", name="Price history", exact=True)
+                expect(history.get_by_role("img", name=re.compile("Dollars per million tokens in"))).to_be_visible()
+                d = history.locator("path").get_attribute("d")
+                assert d and re.fullmatch(r"M[\d. ]+H[\d.]+V[\d.]+H[\d.]+", d)
+                history.get_by_text("As a table").click()
+                expect(history.get_by_role("row", name=re.compile(f"OpenAI.*in force.*{NEW}"))).to_be_visible()
+                expect(history.get_by_role("row", name=re.compile(rf"OpenAI.*{re.escape(OLD)}"))).to_be_visible()
+                assert window.axe() == [] and window.wide_by() <= 0
+
+
+def test_a_provider_is_probed_and_its_day_is_shown(browser: Browser, busy: Gateway) -> None:
+    before = len(busy.generations())
+    with console(browser, busy) as window:
+        page = window.open("/providers")
+        row = page.get_by_role("row", name="lab/flaky")
+        expect(row.get_by_role("img", name=re.compile(r"flaky: .* of .* requests ended well in the last day"))).to_be_visible()
+        page.get_by_role("button", name="Probe lab/echo").click()
+        expect(page.get_by_text("It answers")).to_be_visible()
+        probes = busy.generations("title = 'Probe'")
+        assert len(busy.generations()) == before + 1
+        cost = Decimal(probes[-1]["charged_nanousd"]) / 10**9
+        assert probes[-1]["model"] == "lab/echo" and cost > 0
+        expect(page.get_by_title(f"exactly ${cost.normalize():f}")).to_be_visible()
+        page.get_by_role("link", name="The request").click()
+        expect(page.get_by_role("heading", name=probes[-1]["id"])).to_be_visible()
+        window.open("/audit?action=provider.probe")
+        expect(page.get_by_role("row", name=re.compile("provider.probe.*lab.echo")).first).to_be_visible()
+    # What fails says how: the simulator refuses this one always.
+    told = busy.operate("POST", "/admin/providers/lab/probe", {"endpoint": 10**6})
+    assert told.status == 404
+
+
+def test_a_probe_of_what_fails_says_so(provider: Provider) -> None:
+    gone = configuration(provider.address) + (
+        '[providers.gone]\nname = "Gone"\ndialects = ["openai_chat"]\nkeys = ["x"]\nbase_urls = { openai_chat = "http://127.0.0.1:9/v1" }\n'
+        '[models."gone/echo"]\n[[models."gone/echo".endpoints]]\nprovider = "gone"\nupstream_model = "sim/echo"\n'
+        'usd_per_million = { prompt = "1", completion = "2" }\n'
+    )
+    with Gateway(gone) as gateway:
+        told = gateway.operate("POST", "/admin/providers/gone/probe", {}).json()["data"]
+        assert not told["ok"] and told["status"] in (502, 503) and told["error"] and told["charged_usd"] == "0", told
+        assert gateway.operate("GET", "/admin/audit?action=provider.probe").json()["data"][0]["after"]["status"] == told["status"]
+
+
+def test_a_run_is_paid_by_the_key_that_was_chosen(browser: Browser, busy: Gateway) -> None:
+    made = busy.operate("POST", "/admin/keys", {"name": "for lunch", "limit_usd": "1"}).json()["data"]
+    with console(browser, busy) as window:
+        page = window.open("/playground?models=lab/echo")
+        page.get_by_label("Paid by").select_option(label="for lunch")
+        expect(page).to_have_url(re.compile(rf"key={made['id']}"))
+        page.get_by_label("Prompt").fill("Who pays?")
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+        expect(page.get_by_role("region", name="Text of lab/echo")).to_contain_text("Who pays?")
+    rows = busy.generations(f"key_id = {made['id']}")
+    assert len(rows) == 1 and rows[0]["charged_nanousd"] > 0
+    page = Page(busy)
+    assert busy.operate("GET", "/admin/audit?action=key.use").json()["data"][0]["target"] == "for lunch"
+    assert page.gateway is busy
