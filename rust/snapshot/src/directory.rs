@@ -127,7 +127,7 @@ impl Directory {
 
     /// The principal of a key by its database id. Takes a lock: not for the path of requests.
     pub fn find_by_id(&self, id: u64) -> Option<Arc<Principal>> {
-        let hash = *self.writer.lock().unwrap_or_else(PoisonError::into_inner).hashes.get(&id)?;
+        let (hash, _) = *self.writer.lock().unwrap_or_else(PoisonError::into_inner).hashes.get(&id)?;
         self.find(&hash)
     }
 
