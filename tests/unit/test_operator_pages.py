@@ -286,7 +286,7 @@ def test_a_file_that_could_not_be_put_in_force_is_gone_again(tmp_path: Path) -> 
     path.write_text(text)
 
     class Configured:
-        data_dir = tmp_path
+        data_dir, failure = tmp_path, None
 
         def judge(self, text: str) -> tuple[config.Loaded, config.Compiled]:
             loaded = config.read(text, path, {})

@@ -413,7 +413,7 @@ impl Words {
     }
 }
 
-/// The code of the `\uXXXX` that a text begins with.
+/// The code of the `\u` and four digits that a text begins with.
 fn code(escaped: &[u8]) -> Option<u16> {
     let digits = escaped.strip_prefix(b"\\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
