@@ -77,7 +77,7 @@ class Console:
     def log_in(self) -> "Console":
         """With the admin token, through the page."""
         self.page.goto("/")
-        self.page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        self.page.get_by_label("Admin token", exact=True).fill(ADMIN_TOKEN)
         self.page.get_by_role("button", name="Log in", exact=True).click()
         self.page.get_by_role("heading", name="Overview", level=1).wait_for()
         return self

@@ -105,7 +105,7 @@ def test_who_is_not_let_in_is_told(browser: Browser, gateway: Gateway, openid: O
     expect(page.get_by_role("alert")).to_contain_text("Acme cannot be used now")
     # The token is as good as ever.
     openid.fails = set()
-    page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+    page.get_by_label("Admin token", exact=True).fill(ADMIN_TOKEN)
     page.get_by_role("button", name="Log in", exact=True).click()
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
     apart(window, openid)
