@@ -14,7 +14,20 @@ from typing import Any, NamedTuple
 import pytest
 from openai import OpenAI
 
-from e2e.house import ADMIN_TOKEN, KEY, OTHER_KEY, REPLY_SECONDS, Gateway, Provider, ProviderProcess, Reply, configuration, send, until
+from e2e.house import (
+    ADMIN_TOKEN,
+    KEY,
+    OTHER_KEY,
+    REPLY_SECONDS,
+    Gateway,
+    Provider,
+    ProviderProcess,
+    Reply,
+    configuration,
+    send,
+    sse_data,
+    until,
+)
 from e2e.wire import Wire
 
 CACHE = {"x-openrouter-cache": "true"}
@@ -374,6 +387,94 @@ def test_a_kept_response_is_gone_on_from(provider: Provider) -> None:
         assert first.json()["id"] == second.json()["id"]
         going_on = ask(gateway, "And then?", way=WAYS["responses"], previous_response_id=second.json()["id"])
         assert going_on.status == 200, going_on.body
+
+
+# --- silence --------------------------------------------------------------------------------------------------------------
+
+SIGNS = {CHAT: b": keep-alive", "/v1/messages": b"event: ping", "/v1/responses": b"response.in_progress"}
+ALONE = (
+    "x-fairlead-provider",
+    "x-fairlead-model",
+    "x-fairlead-attempts",
+    "x-openrouter-cache-status",
+    "idempotent-replay",
+    "server-timing",
+)
+
+
+@pytest.fixture(scope="module")
+def quick(provider: Provider) -> Iterator[Gateway]:
+    """Silence is short."""
+    with Gateway(configuration(provider.address, tables=TABLES + "[timeouts]\nearly_head_ms = 200\nkeepalive_ms = 100\n")) as gateway:
+        yield gateway
+
+
+class Pair(NamedTuple):
+    first: Reply
+    second: Reply
+
+
+def pair(gateway: Gateway, provider: Provider, path: str, text: str, headers: dict[str, str], *scripts: dict[str, Any]) -> Pair:
+    """Two equal streams, the second asked for while the first is with the provider, which does what `scripts` say, each once."""
+    assert send(provider.address, "POST", "/sim/next", json.dumps(scripts).encode()).status == 200
+    body = Way(path, True).body(text)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: gateway.post(path, body, headers=headers))
+        until(lambda: provider.open_requests() == 1, "it is with the provider")
+        second = gateway.post(path, body, headers=headers)
+        return Pair(first.result(), second)
+
+
+def without_signs(reply: Reply) -> list[Any]:
+    """What it says, apart from being alive: events of data, without their numbers and ids."""
+    begins = ("response.created", "response.in_progress", "ping")
+    events = [event for event in sse_data(reply.body) if event == "[DONE]" or event.get("type") not in begins]
+    return [re.sub(r"gen-[0-9a-f-]+|\"sequence_number\": \d+|[-\d.e]+", "", json.dumps(event)) for event in events]
+
+
+@pytest.mark.parametrize("headers", [CACHE, {"idempotency-key": "patience"}], ids=["cache", "name"])
+@pytest.mark.parametrize("path", SIGNS)
+def test_who_follows_a_slow_one_hears_that_it_is_alive(quick: Gateway, provider: Provider, path: str, headers: dict[str, str]) -> None:
+    headers = {name: f"{value}{path}" if name == "idempotency-key" else value for name, value in headers.items()}
+    mark = provider.mark()
+    first, second = pair(quick, provider, path, f"Slowly {path}", headers, {"first_token_ms": 900})
+    assert (first.status, second.status, len(provider.since(mark, 1))) == (200, 200, 1)
+    assert second.headers["content-type"] == "text/event-stream" and [name for name in ALONE if name in second.headers] == []
+    assert second.body.count(SIGNS[path]) >= 4
+    assert without_signs(second) == without_signs(first)
+    if path == "/v1/responses":
+        assert [event["sequence_number"] for event in sse_data(second.body)] == list(range(len(sse_data(second.body))))
+    if "idempotency-key" in headers:
+        assert second.headers["x-generation-id"] is None, "whose it will be was not known"
+    else:
+        assert quick.generation(second.generation)["charged_nanousd"] == 0
+
+
+@pytest.mark.parametrize("headers", [CACHE, {"idempotency-key": "failing patience"}], ids=["cache", "name"])
+@pytest.mark.parametrize("path", SIGNS)
+def test_who_follows_a_slow_failure_goes_on_behind_its_head(quick: Gateway, provider: Provider, path: str, headers: dict[str, str]) -> None:
+    headers = {name: f"{value}{path}" if name == "idempotency-key" else value for name, value in headers.items()}
+    mark, script = provider.mark(), {"delay_ms": 900, "fault": {"kind": "status", "status": 400}}
+    first, second = pair(quick, provider, path, f"Vainly{path}", headers, script)
+    # The first has its head, too, and is told in it.
+    assert (first.status, second.status, len(provider.since(mark, 2))) == (200, 200, 2)
+    assert b"rror" in first.body and b"Vainly" in second.body and second.body.count(SIGNS[path]) >= 4
+    if path == "/v1/responses":
+        assert [event["sequence_number"] for event in sse_data(second.body)] == list(range(len(sse_data(second.body))))
+    # What was said by the second is kept, whole.
+    third = quick.post(path, Way(path, True).body(f"Vainly{path}"), headers=headers)
+    assert third.status == 200 and len(provider.since(mark, 2)) == 2
+    assert without_signs(third) == without_signs(second)
+    assert third.headers["idempotent-replay"] == "true" if "idempotency-key" in headers else cached(third) == "HIT"
+
+
+def test_what_is_wrong_is_told_behind_a_head_that_is_out(quick: Gateway, provider: Provider) -> None:
+    """The first is refused, and so is the second, whose head is out already."""
+    refusal = {"fault": {"kind": "status", "status": 400}}
+    first, second = pair(quick, provider, CHAT, "Both in vain", CACHE, {"delay_ms": 900} | refusal, refusal)
+    assert (first.status, second.status) == (200, 200)
+    assert sse_data(second.body)[-1] == "[DONE]" and b"error" in second.body
+    assert quick.generation(second.generation)["outcome"] == "failed"
 
 
 # --- one run under one name -----------------------------------------------------------------------------------------------

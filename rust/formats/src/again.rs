@@ -37,23 +37,66 @@ pub fn free(form: Form, reply: &[u8]) -> Vec<u8> {
         }
         Form::Events => in_events(reply, &mut edits),
     }
-    let mut given = Vec::with_capacity(reply.len());
-    match edits.apply(reply, &mut given) {
+    applied(&edits, reply)
+}
+
+/// A kept stream of Responses behind `spoken`, which has begun it with signs of life: its own beginning is left out, and its events are
+/// numbered on.
+#[must_use]
+pub fn behind(spoken: &[u8], stream: &[u8]) -> Vec<u8> {
+    let mut number = 0_u64;
+    each_event(spoken, |_, _| number += 1);
+    let (mut edits, mut begins) = (Edits::new(), number > 0);
+    each_event(stream, |event, data| {
+        let data_at = data.start;
+        let told = members(&stream[data]).map_while(Result::ok);
+        let (mut kind, mut place) = (&b""[..], None);
+        for member in told {
+            match () {
+                () if member.is("type") => kind = member.value,
+                () if member.is("sequence_number") => place = Some(member.value_range),
+                () => {}
+            }
+        }
+        begins = begins && matches!(kind, b"\"response.created\"" | b"\"response.in_progress\"" | b"\"response.queued\"");
+        if begins {
+            // Edits of one pass never overlap.
+            let _ = edits.delete(event);
+            return;
+        }
+        if let Some(place) = place {
+            let _ = edits.replace(data_at + place.start..data_at + place.end, number.to_string().as_bytes());
+        }
+        number += 1;
+    });
+    applied(&edits, stream)
+}
+
+fn applied(edits: &Edits, bytes: &[u8]) -> Vec<u8> {
+    let mut given = Vec::with_capacity(bytes.len());
+    match edits.apply(bytes, &mut given) {
         Ok(()) => given,
-        Err(_) => reply.to_vec(),
+        Err(_) => bytes.to_vec(),
     }
 }
 
-fn in_events(stream: &[u8], edits: &mut Edits) {
+/// Where each event with data is, and its data.
+fn each_event(stream: &[u8], mut tell: impl FnMut(Range<usize>, Range<usize>)) {
     let mut framer = Framer::new(usize::MAX);
     let mut from = 0;
     while let Ok(Some(end)) = framer.next_end(stream, from) {
         if let Some(data) = data_range(&stream[from..end]) {
-            let at = from + data.start;
-            in_object(&stream[at..from + data.end], at, edits);
+            tell(from..end, from + data.start..from + data.end);
         }
         from = end;
     }
+}
+
+fn in_events(stream: &[u8], edits: &mut Edits) {
+    each_event(stream, |_, data| {
+        let at = data.start;
+        in_object(&stream[data], at, edits);
+    });
 }
 
 /// The edits of an object that stands at `at`.
@@ -159,6 +202,30 @@ mod tests {
         check(Form::Whole, r#"{"openrouter_metadata":{"attempt":1} , "id":"a","n":1}"#, r#"{"id":"a","n":1}"#);
         check(Form::Whole, r#"{"a":1,"openrouter_metadata":1,"b":2}"#, r#"{"a":1,"b":2}"#);
         check(Form::Whole, r#"{"openrouter_metadata":{}}"#, "{}");
+    }
+
+    /// `spoken` and `stream` are events without their frames, a space between them.
+    fn check_behind(spoken: &str, stream: &str, expected: &str) {
+        let framed = |events: &str| events.split_whitespace().map(|data| format!("event: x\ndata: {data}\n\n")).collect::<String>();
+        let given = behind(framed(spoken).as_bytes(), framed(stream).as_bytes());
+        assert_eq!(String::from_utf8(given).unwrap(), framed(expected));
+    }
+
+    #[test]
+    fn behind_signs_of_life() {
+        let (created, progress) =
+            (r#"{"type":"response.created","sequence_number":0}"#, r#"{"type":"response.in_progress","sequence_number":1}"#);
+        let stream = format!(
+            r#"{created} {progress} {{"sequence_number":2,"type":"a","n":{{"sequence_number":9}}}} {{"type":"b"}} {{"type":"c","sequence_number":4}}"#
+        );
+        check_behind("", &stream, &stream);
+        let rest = r#"{"sequence_number":2,"type":"a","n":{"sequence_number":9}} {"type":"b"} {"type":"c","sequence_number":4}"#;
+        check_behind(&format!("{created} {progress}"), &stream, rest);
+        let rest = r#"{"sequence_number":5,"type":"a","n":{"sequence_number":9}} {"type":"b"} {"type":"c","sequence_number":7}"#;
+        check_behind(&[created, progress, progress, progress, progress].join(" "), &stream, rest);
+        // Later ones are part of what it says.
+        let late = r#"{"type":"a","sequence_number":0} {"type":"response.in_progress","sequence_number":1}"#;
+        check_behind(created, late, &late.replace("number\":1", "number\":2").replace("number\":0", "number\":1"));
     }
 
     #[test]

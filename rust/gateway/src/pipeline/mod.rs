@@ -1,6 +1,6 @@
 //! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `passage` (the caller's rates),
 //! `waiting` (`queued`, where there is a line), `prepare`, `call` (reserve and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
-//! `stateful` and `kept` are for replies that are kept, `repeat` for those that are given again.
+//! `stateful` and `kept` are for replies that are kept, `repeat` for those that are given again (`seeking`: for streams).
 
 mod admit;
 mod attempt;
@@ -24,6 +24,7 @@ mod relay;
 mod repeat;
 mod replay;
 mod reply;
+mod seeking;
 mod shadow;
 mod stateful;
 mod telling;
@@ -58,6 +59,7 @@ use plan::{Choice, Journey, Leg};
 use prepare::{Prepared, Ready};
 use queued::Queued;
 use repeat::{Asking, Calling, Repeat};
+use seeking::Seeking;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -251,6 +253,13 @@ async fn infer(
     let names_preset = !board.snapshot().presets.is_empty() && preset::is_named(&intake.facts);
     let mut recorder = None;
     if repeat::is_wanted(&head, &principal, board.snapshot(), names_preset) {
+        if seeking::may_wait(&ask, &intake) {
+            let (worker, headers, receipt) = (worker.clone(), std::mem::take(&mut parts.headers), arrival.caller.receipt().cloned());
+            let began = arrival.began;
+            let seeking = Seeking { worker, board, principal, payers, headers, ask, intake, generation, began, receipt };
+            // Boxed: the rare case should not make every connection's task larger.
+            return Box::pin(seeking.answer()).await;
+        }
         let (principal, payers, headers) = (&principal, payers.as_ref(), &parts.headers);
         let (snapshot, head, ask, began) = (board.snapshot(), &head, &ask, arrival.began);
         let asking = Asking { worker, snapshot, principal, payers, headers, head, ask, generation, began };
@@ -266,7 +275,7 @@ async fn infer(
         Box::pin(preset::fill(board.snapshot(), &mut intake)).await?;
     }
     let mut journey = plan::choose(worker, board, (&principal, arrival.caller.receipt()), &head, &intake, &ask, generation)?;
-    let strict = head.strict()? || principal.strict_translation || journey.require_parameters;
+    let strict = is_strict(&head, &principal, &journey)?;
     let (dialect, manner) = (ask.dialect, ask.manner);
     let snapshot = journey.board().snapshot().clone();
     let choice = journey.best().ok_or_else(|| Failure::new(ErrorKind::Internal, "the plan is empty"))?;
@@ -289,8 +298,7 @@ async fn infer(
         return count::answer(&admitted, stateful::resume(&admitted, &ask, &intake).await?.map_or(intake, |resumed| resumed.intake)).await;
     }
     if !worker.shared.can_record() {
-        let message = "the usage journal cannot be written, so no paid work is accepted; see the server's log";
-        return Err(Failure::store(message));
+        return Err(no_journal());
     }
     passage::enter(worker, &snapshot, &mut journey, payers, &intake, worker.unix_ms_at(arrival.began))?;
     journey.ended = recorder.as_ref().map(|recorder| recorder.ended());
@@ -324,6 +332,15 @@ async fn infer(
         return Box::pin(recorder.record(Box::pin(calling))).await;
     }
     if streams { Ok(relay::answer(call, sending, headers).await) } else { Ok(whole::answer(call, sending, headers).await) }
+}
+
+/// Whether nothing may be lost in translation.
+fn is_strict(head: &Head<'_>, principal: &Principal, journey: &Journey) -> Result<bool, Failure> {
+    Ok(head.strict()? || principal.strict_translation || journey.require_parameters)
+}
+
+fn no_journal() -> Failure {
+    Failure::store("the usage journal cannot be written, so no paid work is accepted; see the server's log")
 }
 
 /// With a credential: the call, reserved, and what is sent for it.

@@ -1,4 +1,4 @@
-//! A request that has to stand in line, with all that it needs, so that it can go on behind an early head: a client that wants a stream has
+//! A request that may have to stand in line, with all that it needs, so that it can go on behind an early head: a client that wants a stream has
 //! its head and signs of life after `timeouts.early_head_ms` of silence, however much of it was spent in line and however much with a provider.
 
 use super::call::Call;
@@ -8,7 +8,7 @@ use super::head::Head;
 use super::intake::Intake;
 use super::plan::{Choice, Journey};
 use super::receipt::Receipt;
-use super::relay::{self, Early, Voice};
+use super::relay::{self, Departure, Early, Voice};
 use super::reply::{self, ReplyBody};
 use super::{Admitted, Ask, Sending, make_ready, stateful, waiting, whole};
 use crate::worker::Worker;
@@ -60,7 +60,10 @@ impl Queued {
             None => departing.await,
             Some(voice) => match timeout_at(early_head_at, &mut departing).await {
                 Ok(departed) => departed,
-                Err(_) => return Ok(reply::early(Early::new(departing, voice))),
+                Err(_) => {
+                    let departing = async move { departing.await.map(|departed| Departure::Call(departed, None)) };
+                    return Ok(reply::early(Early::new(Box::pin(departing), voice)));
+                }
             },
         };
         let Departed { call, sending, headers } = departed?;
@@ -80,13 +83,22 @@ impl Queued {
         Voice::new(&snapshot.settings.timeouts, journey.generation, identity, ask, traits, receipt.clone())
     }
 
-    async fn depart(self) -> Result<Departed, Failure> {
+    /// Waits for a credential if need be, and reserves.
+    ///
+    /// # Errors
+    /// None became free in time, or the request cannot be sent or paid.
+    pub(super) async fn depart(self) -> Result<Departed, Failure> {
         let Queued { worker, snapshot, principal, mut journey, choice, mut headers, ask, mut intake, strict, began, receipt } = self;
-        let since = Instant::now();
-        let leg = waiting::in_line(&worker, &mut journey, principal.key, &ask, &intake.facts).await;
-        let leg = leg.map_err(|failure| journey.tell_with(failure))?;
-        // Waiting is no work of ours.
-        intake.queued = since.elapsed();
+        let leg = match waiting::at_once(&worker, &mut journey) {
+            Some(leg) => leg,
+            None => {
+                let since = Instant::now();
+                let leg = waiting::in_line(&worker, &mut journey, principal.key, &ask, &intake.facts).await;
+                // Waiting is no work of ours.
+                intake.queued = since.elapsed();
+                leg.map_err(|failure| journey.tell_with(failure))?
+            }
+        };
         let head = Head::read(&headers);
         let mut admitted = Admitted {
             worker: &worker,

@@ -9,7 +9,7 @@ mod judging;
 mod sieve;
 mod weave;
 
-pub(crate) use self::early::{Early, Said, Voice};
+pub(crate) use self::early::{Departure, Early, Said, Voice};
 
 use self::cut::Cut;
 use self::hedge::{Course, Hedge, Racer};
@@ -366,7 +366,7 @@ impl Relay {
         }
         Poll::Ready(Commit::Stream(match early {
             true => {
-                let mut headers = reply::early_headers(self.call.generation(), self.json_array);
+                let mut headers = reply::early_headers(Some(self.call.generation()), self.json_array);
                 reply::mark_budget(&mut headers, &self.call);
                 headers
             }

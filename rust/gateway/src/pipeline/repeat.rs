@@ -9,9 +9,10 @@ mod ended;
 mod played;
 mod recorder;
 
+pub(super) use asked::is_named;
 pub(crate) use ended::Ended;
-pub(crate) use recorder::Recorded;
-pub(super) use recorder::{Calling, Recorder};
+pub(super) use recorder::Calling;
+pub(crate) use recorder::{Recorded, Recorder};
 
 use super::call::{Hit, settle_hit};
 use super::failure::Failure;

@@ -64,6 +64,13 @@ impl ReplyBody {
         !matches!(self, ReplyBody::Whole { .. })
     }
 
+    /// The bytes of one that is no stream, joined.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        let ReplyBody::Whole { first, more, .. } = self else { return Bytes::new() };
+        let pieces: Vec<Bytes> = [first].into_iter().chain(more).filter(|piece| !piece.is_empty()).collect();
+        if let [piece] = &*pieces { piece.clone() } else { Bytes::from(pieces.concat()) }
+    }
+
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> ReplyBody {
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         ReplyBody::Whole { first: Bytes::new(), more: pieces.into_iter(), bytes }
@@ -87,7 +94,8 @@ impl Body for ReplyBody {
             match ready!(early.poll(context)) {
                 Said::Bytes(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Said::End => return Poll::Ready(None),
-                Said::Departed(relay) => *body = ReplyBody::Relay(relay),
+                Said::Departed(relay, None) => *body = ReplyBody::Relay(relay),
+                Said::Departed(relay, Some((recorder, spoken))) => *body = recorder.record_behind(spoken, ReplyBody::Relay(relay)),
             }
         }
         match body {
@@ -185,9 +193,11 @@ pub(crate) fn mark_budget(headers: &mut HeaderMap, call: &Call) {
 }
 
 /// The same before the provider has said anything: what is not known is left out.
-pub(crate) fn early_headers(generation: GenerationId, json_array: bool) -> HeaderMap {
+pub(crate) fn early_headers(generation: Option<GenerationId>, json_array: bool) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    mark_generation(&mut headers, generation);
+    if let Some(generation) = generation {
+        mark_generation(&mut headers, generation);
+    }
     streaming(headers, json_array)
 }
 

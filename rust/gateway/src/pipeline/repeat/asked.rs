@@ -59,6 +59,11 @@ impl Asked {
     }
 }
 
+/// Whether it has a name under which it runs once.
+pub(in crate::pipeline) fn is_named(headers: &HeaderMap) -> bool {
+    headers.contains_key(NAME)
+}
+
 fn ttl_seconds(value: &[u8]) -> Result<u64, Failure> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let seconds = text.and_then(|text| text.parse().ok()).filter(|seconds| (1..=TTL_SECONDS_MAX).contains(seconds));

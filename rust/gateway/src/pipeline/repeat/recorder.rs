@@ -6,11 +6,12 @@
 use super::{Ended, played};
 use crate::pipeline::call::{LONGEST_UNHEARD, UnheardPlace};
 use crate::pipeline::failure::Failure;
-use crate::pipeline::reply::{Broken, ReplyBody};
+use crate::pipeline::reply::{self, Broken, ReplyBody};
 use crate::repeats::{COPY_BYTES_MAX, Copy, Digest, Facts, Key, Lead};
 use crate::responses::Bounds;
 use crate::worker::{Shared, Worker, unix_ms};
 use bytes::{Bytes, BytesMut};
+use fairlead_ir::GenerationId;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use std::future::{Future, poll_fn};
@@ -24,7 +25,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 pub(in crate::pipeline) type Calling = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Failure>>>>;
 
 /// Sees to it that the reply is kept.
-pub(in crate::pipeline) struct Recorder {
+pub(crate) struct Recorder {
     worker: Rc<Worker>,
     /// The key that pays.
     key: u64,
@@ -101,14 +102,24 @@ impl Recorder {
         if response.status() != StatusCode::OK {
             return Ok(response);
         }
-        if let ReplyBody::Whole { first, more, .. } = response.body() {
-            let pieces: Vec<Bytes> = std::iter::once(first).chain(more.as_slice()).cloned().collect();
-            let body = if pieces.len() == 2 && pieces[0].is_empty() { pieces[1].clone() } else { Bytes::from(pieces.concat()) };
-            self.finish(body).await;
-            return Ok(response);
+        if response.body().is_stream() {
+            return Ok(response.map(|body| self.record_behind(BytesMut::new(), body)));
         }
-        Ok(response
-            .map(|body| ReplyBody::Recorded(Box::new(Recorded { body, tape: BytesMut::new(), recorder: Some(self), keeping: None }))))
+        let (head, body) = response.into_parts();
+        let body = body.into_bytes();
+        self.finish(body.clone()).await;
+        Ok(Response::from_parts(head, ReplyBody::from(body)))
+    }
+
+    /// The same of a stream whose head has gone out before its call began.
+    pub(in crate::pipeline) fn behind(mut self: Box<Self>, generation: GenerationId) -> Box<Self> {
+        self.headers = played::kept(&reply::early_headers(Some(generation), false));
+        self
+    }
+
+    /// Records a stream from here on. `spoken` has gone out and belongs to it.
+    pub(in crate::pipeline) fn record_behind(self: Box<Self>, spoken: BytesMut, body: ReplyBody) -> ReplyBody {
+        ReplyBody::Recorded(Box::new(Recorded { body, tape: spoken, recorder: Some(self), keeping: None }))
     }
 
     /// All of the reply is there: keeps it, if it is one to keep, and lets those who wait have it.
@@ -195,6 +206,7 @@ impl Drop for Running {
 /// A stream that is recorded on its way.
 pub(crate) struct Recorded {
     body: ReplyBody,
+    /// What it has said.
     tape: BytesMut,
     /// Until all is there.
     recorder: Option<Box<Recorder>>,
