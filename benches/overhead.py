@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.install_peers:
         return install_peers()
     rig = build_rig() if options.rig is None else Path(options.rig).resolve()
-    chosen = choose_targets(options.targets, available_targets(rig, options.fairlead_cmd))
+    chosen = choose_targets(options.targets, available_targets(rig, options.fairlead_cmd, options.console))
     loads, lifecycle = choose_loads(options.only)
     INSTALLED.mkdir(exist_ok=True)
     gateway_cores, other_cores = cores()
@@ -68,6 +68,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of a window (1.5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--fairlead-cmd", default=str(ROOT / ".venv/bin/fairlead"), help="another build of Fairlead")
+    parser.add_argument("--console", action="store_true", help="and Fairlead once more with its console open in a browser")
     parser.add_argument("--rig", metavar="FILE", help="a rig that is built already")
     parser.add_argument("--results", metavar="FOLDER", type=Path, help="write results there, even partial ones")
     parser.add_argument("--install-peers", action="store_true", help="install the peers and stop")
@@ -93,11 +94,13 @@ def cores() -> tuple[set[int], set[int]]:
     return {usable[0]}, {usable[1 % len(usable)]}
 
 
-def available_targets(rig: Path, fairlead_cmd: str) -> list[Target]:
+def available_targets(rig: Path, fairlead_cmd: str, console: bool) -> list[Target]:
     """Every target that can run here; what cannot is said once."""
     found = [targets.direct(), targets.floor(rig, "hand"), targets.floor(rig, "hyper")]
     if Path(fairlead_cmd.split()[0]).exists():
         found.append(targets.fairlead(fairlead_cmd))
+        if console:
+            found.append(targets.fairlead(fairlead_cmd, is_watched=True))
     else:
         print(f"left out: fairlead ({fairlead_cmd} does not exist; make build)", file=sys.stderr)
     for name, target in targets.peers(PEERS, INSTALLED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -47,11 +48,14 @@ class Bench:
 
     def _windows(self, chosen: Sequence[Target], loads: Sequence[Load], simulator: Running) -> None:
         running: list[Running] = []
+        watching: list[Managed] = []
         try:
             for target in chosen:
                 started = self._start(target, simulator, "windows")
                 if started is not None:
                     running.append(started)
+                    if target.is_watched:
+                        watching.append(self._watch(target))
             for index in range(self.windows):
                 for load in loads:
                     for gateway in running:
@@ -59,8 +63,8 @@ class Bench:
                             self.say(f"window {index + 1} of {self.windows}: {load.name} on {gateway.target.name}")
                             self._keep(gateway.target, load.name, self._window(gateway, load))
         finally:
-            for gateway in running:
-                gateway.stop()
+            for process in [*watching, *running]:
+                process.stop()
 
     def _applies(self, load: Load, target: Target) -> bool:
         """A peer that failed a load once is spared it in later windows: each failure would cost a minute of waiting."""
@@ -74,6 +78,16 @@ class Bench:
         except (RuntimeError, OSError) as error:
             self._error(target, purpose, str(error))
             return None
+
+    def _watch(self, target: Target) -> Managed:
+        """A browser on its console, live when this returns."""
+        folder = self.folder / f"{target.name}-windows"
+        words = [sys.executable, str(Path(__file__).parent / "watching.py"), str(folder / "fairlead.toml")]
+        browser = Managed(words, self.other_cores, log=folder / "browser", talk=True)
+        if browser.read_line().strip() != "live":
+            browser.stop()
+            raise SystemExit(f"no browser watches the console:\n{(folder / 'browser').read_text()[-2000:]}")
+        return browser
 
     def _window(self, gateway: Running, load: Load) -> Window | None:
         arguments = [*load.arguments, "--warmup-ms", str(WARMUP_MS)]

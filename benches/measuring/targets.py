@@ -18,6 +18,7 @@ from .processes import Managed
 
 KEY = "sk-bench"
 """The key that the load generator shows to every gateway."""
+ADMIN_TOKEN = "bench-admin-token"
 MODEL = "bench/model"
 UPSTREAM_MODEL = "sim/echo"
 CHAT_PATH = "/v1/chat/completions"
@@ -49,6 +50,8 @@ class Target:
     api_path: str | None = None
     """A second path whose frames are spliced, if it has one."""
     is_peer: bool = False
+    is_watched: bool = False
+    """Whether a browser has its console's Overview open, live."""
     translates: bool = False
     """Whether its model `bench/<dialect>` is at a provider that speaks only that."""
 
@@ -112,14 +115,21 @@ def floor(rig: Path, variant: str) -> Target:
     return Target(f"floor-{variant}", launch)
 
 
-def fairlead(command: str) -> Target:
+def fairlead(command: str, *, is_watched: bool = False) -> Target:
     def launch(port: int, upstream: str, folder: Path) -> Launch:
         config = folder / "fairlead.toml"
         config.write_text(fairlead_config(port, free_port(), upstream, folder / "data"))
         words = [*shlex.split(command), "serve", "--config", str(config)]
         return Launch(words, ready_path="/readyz")
 
-    return Target("fairlead", launch, lambda name: name.startswith("fl-"), api_path="/api/v1/chat/completions", translates=True)
+    return Target(
+        "fairlead-watched" if is_watched else "fairlead",
+        launch,
+        lambda name: name.startswith("fl-"),
+        api_path="/api/v1/chat/completions",
+        translates=True,
+        is_watched=is_watched,
+    )
 
 
 def fairlead_config(port: int, admin_port: int, upstream: str, data_dir: Path) -> str:
@@ -130,7 +140,7 @@ def fairlead_config(port: int, admin_port: int, upstream: str, data_dir: Path) -
 data = "127.0.0.1:{port}"
 admin = "127.0.0.1:{admin_port}"
 data_dir = {json.dumps(str(data_dir))}
-admin_token = "bench-admin-token"
+admin_token = "{ADMIN_TOKEN}"
 
 [providers.lab]
 dialects = ["openai_chat", "anthropic_messages"]
