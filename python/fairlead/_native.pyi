@@ -568,6 +568,11 @@ class JournalReader:
     def read(self, max_records: int) -> JournalBatch:
         """Up to `max_records` settlements. Raises OSError when the folder cannot be read."""
 
+    def running(self) -> list[tuple[str, int, tuple[int, int, int, int], str, str, int, int]]:
+        """Calls in progress as of what was read, in no order: id, start (Unix ms), ids of account, team, user and key, model, provider of
+        the first attempt, nano-dollars held for it, estimated tokens of its prompt.
+        """
+
 @final
 class Replay:
     """The logged decisions of a folder, made again by a configuration; needs no engine."""

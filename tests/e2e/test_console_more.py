@@ -98,6 +98,21 @@ def test_the_volume_over_the_list_is_that_of_the_rows(browser: Browser, busy: Ga
         expect(page).to_have_url(re.compile(r"from=20.*to=20"))
 
 
+def test_running_calls_stand_above_the_rows_and_join_them(browser: Browser, busy: Gateway) -> None:
+    body = {"model": "lab/echo", "stream": True, "sim": {"tokens": 400, "pace_ms": 20}, **PROMPT}
+    with console(browser, busy) as window:
+        page = window.open("/requests?live=on")
+        strip = page.get_by_role("region", name="Calls in progress")
+        expect(strip).to_have_count(0)
+        with busy.stream("/v1/chat/completions", body) as reply:
+            assert reply.read1()
+            expect(strip).to_contain_text("1 running")
+            expect(strip).to_contain_text("lab/echo at lab")
+            assert not window.axe()
+        expect(strip).to_have_count(0)
+        expect(page.locator(f"a[href*='{busy.generations()[-1]['id']}']").first).to_be_visible()
+
+
 def test_what_was_decided_then_and_would_be_now(browser: Browser, busy: Gateway) -> None:
     id = busy.post("/v1/chat/completions", {"model": "lab/echo", **PROMPT}).generation
     told = None

@@ -222,3 +222,39 @@ def test_an_endpoint_is_set_aside_and_let_in_again(provider: Provider) -> None:
         assert page.ask("POST", "/admin/endpoints/99999/drain", {"minutes": 1}).status == 404
         said = [entry["action"] for entry in page.ask("GET", "/admin/audit?target_kind=endpoint").json()["data"]]
         assert said == ["endpoint.enable", "endpoint.drain"]
+
+
+def test_calls_in_progress_are_seen_until_they_end(provider: Provider) -> None:
+    with Gateway(configuration(provider.address)) as own:
+        check_progress(own, provider)
+
+
+def check_progress(gateway: Gateway, provider: Provider) -> None:
+    page = Page(gateway)
+    page.log_in(token=ADMIN_TOKEN)
+
+    def running(who: Page) -> list[dict[str, Any]]:
+        found = who.ask("GET", "/admin/requests/running").json()
+        assert found["total"] == len(found["data"])
+        return list(found["data"])
+
+    assert running(page) == []
+    own = page.ask("POST", "/admin/keys", {"name": "slow one"}).json()
+    body = {"model": "lab/echo", "stream": True, "messages": [{"role": "user", "content": "Hi"}], "sim": {"delay_ms": 60_000}}
+    host, port = split(gateway.address)
+    with contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
+        headers = {"authorization": f"Bearer {own['key']}", "content-type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body).encode(), headers)
+        until(lambda: provider.open_requests() == 1, "it is with the provider")
+        [row] = running(page)
+        assert (row["model"], row["provider"], row["key"]["name"], row["key_id"]) == ("lab/echo", "lab", "slow one", own["data"]["id"])
+        assert float(row["reserved_usd"]) > 0 and row["running_ms"] >= 0 and row["prompt_tokens_estimate"] > 0
+        assert page.ask("GET", f"/admin/requests/{row['id']}").status == 404, "it has no row yet"
+        # Who does not see its requests does not see that it runs.
+        assert page.ask("POST", "/admin/users", {"name": "viv"}).status == 201
+        assert page.ask("PUT", "/admin/users/viv/login", {"role": "viewer", "password": "a long password"}).status == 200
+        viv = Page(gateway)
+        viv.log_in(name="viv", password="a long password")
+        assert running(viv) == []
+    until(lambda: running(page) == [], "its client has left")
+    assert page.ask("GET", f"/admin/requests/{row['id']}").json()["data"]["outcome"] == "cancelled"

@@ -20,7 +20,9 @@ MATRIX: dict[str, set[str]] = {
     VIEWER: {
         "GET /admin/openapi.json", "GET /admin/session", "DELETE /admin/session", "POST /admin/session/password",
         "GET /admin/sessions",
-        "DELETE /admin/sessions/{id}", "GET /admin/health", "GET /admin/requests", "GET /admin/requests/{id}", "GET /admin/usage/series",
+        "DELETE /admin/sessions/{id}", "GET /admin/health", "GET /admin/requests", "GET /admin/requests/{id}",
+        "GET /admin/requests/running",
+        "GET /admin/usage/series",
         "GET /admin/models", "GET /admin/models/{name:path}",
         "POST /admin/estimate", "GET /admin/providers", "GET /admin/presets", "GET /admin/splits", "GET /admin/budgets",
         "GET /admin/presets/{name}", "GET /admin/splits/{name:path}",

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import starmap
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -34,6 +35,20 @@ BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 class Behind(Exception):
     """The database could not be brought up to the journal's position in time."""
+
+
+class Running(NamedTuple):
+    """A call that was reserved and is not settled. Sorted by their ids: by age."""
+
+    id: str
+    started_at_ms: int
+    owners: tuple[int, int, int, int]
+    """Ids of account, team, user and key; 0 where there is none."""
+    model: str
+    provider: str
+    """Of the first attempt."""
+    reserved_nanousd: int
+    prompt_tokens_estimate: int
 
 
 class Drainer:
@@ -83,6 +98,11 @@ class Drainer:
             raise Behind(self.failure or "the journal is being read but its end was not reached in time") from None
         finally:
             self._waiting.remove(waiter)
+
+    def running(self) -> list[Running]:
+        """Calls in progress as of the last catch-up, oldest first. Blocks while records are being read."""
+        reader = self._reader
+        return [] if reader is None else sorted(starmap(Running, reader.running()))
 
     async def finish(self) -> None:
         """Drains what is left, once the data plane has stopped and `run` was cancelled. Raises what the database raises."""

@@ -120,6 +120,12 @@ class Reader(Protocol):
         """Up to that many records after the last ones read."""
         ...
 
+    def running(self) -> list[tuple[str, int, tuple[int, int, int, int], str, str, int, int]]:
+        """Calls in progress as of those, in no order: id, start (Unix ms), ids of account, team, user and key, model, provider of the
+        first attempt, nano-dollars held for it, estimated tokens of its prompt.
+        """
+        ...
+
 
 OpenReader = Callable[[list[Cursor]], Reader]
 """Opens a reader that begins after these cursors."""

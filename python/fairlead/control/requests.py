@@ -14,11 +14,12 @@ from fairlead.control.access import Principal
 from fairlead.control.db import queries, search
 from fairlead.control.db.queries import MOST_INTEGER, Row
 from fairlead.control.desk import Call
+from fairlead.control.drain import Running
 from fairlead.control.limits import amount
 from fairlead.control.moments import unix_ms
 from fairlead.control.money import usd
 from fairlead.control.operator import cost
-from fairlead.control.operator.shapes import GenerationRow, Shape
+from fairlead.control.operator.shapes import GenerationRow, KeyName, Shape
 from fairlead.control.replies import csv_reply, invalid, not_found, reply, rfc3339
 
 # Marks of a generation or attempt, in the order of their bits.
@@ -27,6 +28,7 @@ _GENERATION_ID = re.compile("gen-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 Id = Annotated[int, Meta(ge=1, le=MOST_INTEGER)]
 Least = Annotated[int, Meta(ge=0, le=MOST_INTEGER)]
+MOST_RUNNING = 50
 
 
 class RequestsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -78,6 +80,33 @@ class RequestsPage(Shape):
     """Where the search stopped because it took long: go on with `next`. Null: it came as far as the page needed."""
 
 
+class RunningData(Shape):
+    """A call in progress."""
+
+    id: str
+    started_at: str
+    running_ms: int
+    account_id: int
+    team_id: int
+    user_id: int
+    key_id: int
+    key: KeyName
+    model: str
+    provider: str
+    """Of the first attempt."""
+    reserved_usd: str
+    """Held for it when it began."""
+    prompt_tokens_estimate: int
+
+
+class RunningPage(Shape):
+    """A reply."""
+
+    data: list[RunningData]
+    total: int
+    """All of them; `data` has the oldest."""
+
+
 class Timings(Shape):
     """Milliseconds since the request was admitted; null: it did not come to that."""
 
@@ -118,6 +147,40 @@ async def listing(call: Call) -> Response:
     if "text/csv" in (call.header("accept") or ""):
         return _csv(rows)
     return reply({"data": rows, "next": found.next, "searched_to": rfc3339(found.searched_to_ms)})
+
+
+async def running(call: Call) -> Response:
+    """Calls in progress, longest first: reserved, and not settled yet. Those that end are in the listing from then on."""
+    await call.caught_up()
+    now_ms = call.desk.now_ms()
+
+    def work(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], int]:
+        seen = []
+        for each in call.desk.drainer.running():
+            account, team, user, key = each.owners
+            row = {"account_id": account, "team_id": team, "user_id": user, "key_id": key}
+            if sees(call.principal, row):
+                seen.append((each, row))
+        labels = queries.key_labels(connection) if seen else {}
+        return [_running(each, row, labels, now_ms) for each, row in seen[:MOST_RUNNING]], len(seen)
+
+    rows, total = await call.desk.database.look(work)
+    return reply({"data": rows, "total": total})
+
+
+def _running(each: Running, row: dict[str, int], labels: dict[int, tuple[str, str]], now_ms: int) -> dict[str, Any]:
+    name, label = labels.get(row["key_id"], ("", ""))
+    return {
+        "id": each.id,
+        "started_at": rfc3339(each.started_at_ms),
+        "running_ms": max(0, now_ms - each.started_at_ms),
+        **row,
+        "key": {"name": name, "label": label},
+        "model": each.model,
+        "provider": each.provider,
+        "reserved_usd": usd(each.reserved_nanousd),
+        "prompt_tokens_estimate": each.prompt_tokens_estimate,
+    }
 
 
 async def show(call: Call) -> Response:

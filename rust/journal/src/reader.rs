@@ -6,8 +6,9 @@ use crate::frame::{self, Kind, Step};
 use crate::record;
 use crate::recovery::{Stop, newer_record};
 use crate::segment::{self, ChainId, HEADER_BYTES, Header, SegmentId};
-use fairlead_ledger::Settle;
-use std::collections::BTreeMap;
+use fairlead_ir::GenerationId;
+use fairlead_ledger::{Reserve, Settle};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,11 @@ pub struct Reader {
     buffer: Vec<u8>,
     /// Which chain of the newest epoch goes first, so that a busy one does not starve the others.
     turn: usize,
+    /// Reservations of the newest epoch that were read, without those whose settlement was.
+    running: Running,
 }
+
+type Running = HashMap<GenerationId, Reserve, foldhash::fast::RandomState>;
 
 /// Where a [`Reader`] stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +53,7 @@ impl Reader {
                 chains.insert(id, Follower::at(cursor.segment, cursor.offset));
             }
         }
-        Ok(Reader { directory, chains, buffer: vec![0; READ_BYTES], turn: 0 })
+        Ok(Reader { directory, chains, buffer: vec![0; READ_BYTES], turn: 0, running: Running::default() })
     }
 
     /// Appends up to `max_records` settlements to `out`, those of shadows ([`fairlead_ledger::Flags::SHADOW`]) among them.
@@ -66,11 +71,18 @@ impl Reader {
             let numbers = listing.get(&chain).map_or(&[][..], Vec::as_slice);
             let Some(follower) = self.chains.get_mut(&chain) else { continue };
             let dead = listing.keys().next_back().is_some_and(|newest| newest.epoch > chain.epoch);
-            let mut pass = Pass { directory: &self.directory, chain, numbers, dead, buffer: &mut self.buffer, limit, out };
+            let (buffer, running) = (&mut self.buffer, &mut self.running);
+            let mut pass = Pass { directory: &self.directory, chain, numbers, dead, buffer, running, limit, out };
             state.caught_up &= follower.follow(&mut pass, &mut state.problems)?;
         }
         state.cursors = self.chains.iter().map(|(chain, follower)| chain.cursor(follower.segment, follower.offset)).collect();
         Ok(state)
+    }
+
+    /// Calls in progress as of what was read: reserved by the process that writes now and not settled, in no order. Of those that were
+    /// reserved before the cursors that this reader was opened with it knows nothing.
+    pub fn running(&self) -> impl Iterator<Item = &Reserve> {
+        self.running.values()
     }
 
     /// Chains by age; those of the newest epoch take turns at being first.
@@ -95,6 +107,7 @@ struct Pass<'a> {
     /// Whether its process is gone, so that nothing will be added.
     dead: bool,
     buffer: &'a mut [u8],
+    running: &'a mut Running,
     /// Length of `out` at which to stop.
     limit: usize,
     out: &'a mut Vec<Settle>,
@@ -240,9 +253,18 @@ impl Follower {
                     return Ok(Halt::NoRecord);
                 }
                 match frame.known_kind() {
+                    Some(Kind::Reserve) if !pass.dead => {
+                        // One that cannot be read is a start's to tell of.
+                        if let Ok(reserve) = record::decode_reserve(frame.payload) {
+                            pass.running.insert(reserve.generation, reserve);
+                        }
+                    }
                     Some(Kind::Reserve | Kind::Progress) => {}
                     Some(Kind::Settle | Kind::Shadow) => match record::decode_settle(frame.payload, frame.version) {
-                        Ok(settle) => pass.out.push(settle),
+                        Ok(settle) => {
+                            pass.running.remove(&settle.generation);
+                            pass.out.push(settle);
+                        }
                         Err(record::Malformed) => return Ok(Halt::NoRecord),
                     },
                     None => return Err(newer_record(&path, &frame)),

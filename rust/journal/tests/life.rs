@@ -3,6 +3,7 @@
 
 mod sample;
 
+use fairlead_ir::GenerationId;
 use fairlead_journal::{Cursor, Durability, Error, Journal, Options, Orphan, Reader, recover};
 use fairlead_ledger::{Flags, Outcome, Settle};
 use proptest::prelude::*;
@@ -217,6 +218,42 @@ fn segments_go_when_sql_has_them_and_stay_while_a_call_is_open() {
     let (_, cursors, _) = read_all(&folder.0, &cursors);
     journal.applied(&cursors);
     assert_eq!(journal.backlog_bytes(), 0);
+}
+
+fn running(reader: &mut Reader) -> Vec<GenerationId> {
+    assert!(reader.read(usize::MAX, &mut Vec::new()).unwrap().caught_up);
+    let mut running: Vec<_> = reader.running().map(|reserve| reserve.generation).collect();
+    running.sort();
+    running
+}
+
+#[test]
+fn calls_in_progress_are_those_of_this_process_that_are_not_settled() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(folder.options(), &[]).unwrap();
+    let (mut writer, mut reader) = (journal.writer(0).unwrap(), Reader::open(&folder.0, &[]).unwrap());
+    assert_eq!(running(&mut reader), []);
+    (0..3).for_each(|number| writer.reserve(&reserve(number)).unwrap());
+    assert_eq!(running(&mut reader), [0, 1, 2].map(|number| reserve(number).generation));
+    writer.settle(&settle(1)).unwrap();
+    assert_eq!(running(&mut reader), [0, 2].map(|number| reserve(number).generation));
+    // Written again, because its segment is old, and settled: it does not come back.
+    for number in 3..6000 {
+        writer.settle(&settle(number)).unwrap();
+        if number % 100 == 0 {
+            assert_eq!(running(&mut reader).len(), 2);
+            journal.applied(&reader.read(0, &mut Vec::new()).unwrap().cursors);
+        }
+    }
+    writer.settle(&settle(2)).unwrap();
+    assert_eq!(running(&mut reader), [reserve(0).generation]);
+    // Whoever starts now has its orphan to settle, and nothing in progress.
+    drop((writer, journal));
+    let (journal, recovery) = Journal::open(folder.options(), &[]).unwrap();
+    let mut writer = journal.writer(0).unwrap();
+    writer.reserve(&reserve(9000)).unwrap();
+    assert_eq!(recovery.orphans.len(), 1);
+    assert_eq!(running(&mut Reader::open(&folder.0, &[]).unwrap()), [reserve(9000).generation]);
 }
 
 #[test]

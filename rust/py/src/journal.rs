@@ -3,7 +3,7 @@
 use fairlead_ir::{Dialect, Manner};
 use fairlead_journal::record::ATTEMPTS_MAX;
 use fairlead_journal::{Cursor, Reader};
-use fairlead_ledger::{Attempt, Flags, Loss, Scopes, Settle};
+use fairlead_ledger::{Attempt, Flags, Loss, Reserve, Scopes, Settle};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -157,6 +157,12 @@ impl JournalReader {
         Ok(JournalReader { reader: Mutex::new(reader) })
     }
 
+    /// Calls in progress as of what was read, in no order: id, start (Unix ms), ids of account, team, user and key, model, provider of
+    /// the first attempt, nano-dollars held for it, estimated tokens of its prompt.
+    fn running(&self, py: Python<'_>) -> Vec<RunningRow> {
+        py.detach(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner).running().map(running_row).collect())
+    }
+
     /// Up to `max_records` settlements. Raises OSError when the folder cannot be read.
     fn read(&self, py: Python<'_>, max_records: usize) -> PyResult<JournalBatch> {
         let (settled, state) = py
@@ -198,4 +204,12 @@ impl JournalReader {
             problems: state.problems.iter().map(ToString::to_string).collect(),
         })
     }
+}
+
+type RunningRow = (String, u64, (u64, u64, u64, u64), String, String, i64, i64);
+
+fn running_row(reserve: &Reserve) -> RunningRow {
+    let Reserve { generation, started_at_ms, scopes: Scopes(ids), reserved, model, provider, prompt_tokens_estimate, .. } = reserve;
+    let owners = (ids[Scopes::ACCOUNT], ids[Scopes::TEAM], ids[Scopes::USER], ids[Scopes::KEY]);
+    (generation.to_string(), *started_at_ms, owners, model.clone(), provider.clone(), reserved.0, clip(*prompt_tokens_estimate))
 }

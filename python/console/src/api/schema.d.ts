@@ -296,6 +296,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/requests/running": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calls in progress, longest first: reserved, and not settled yet.
+         * @description Role: viewer.
+         */
+        get: operations["get_admin_requests_running"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/requests/{id}": {
         parameters: {
             query?: never;
@@ -2739,6 +2759,32 @@ export interface components {
             key_id: number | null;
         };
         /**
+         * RunningData
+         * @description A call in progress.
+         */
+        RunningData: {
+            id: string;
+            started_at: string;
+            running_ms: number;
+            account_id: number;
+            team_id: number;
+            user_id: number;
+            key_id: number;
+            key: components["schemas"]["KeyName"];
+            model: string;
+            provider: string;
+            reserved_usd: string;
+            prompt_tokens_estimate: number;
+        };
+        /**
+         * RunningPage
+         * @description A reply.
+         */
+        RunningPage: {
+            data: components["schemas"]["RunningData"][];
+            total: number;
+        };
+        /**
          * Said
          * @description What happened, in words.
          */
@@ -3828,6 +3874,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RequestsPage"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_admin_requests_running: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunningPage"];
                 };
             };
             /** @description Refused. */

@@ -13,6 +13,7 @@ export type Generation = Schemas['GenerationRow'];
 export type Attempt = Schemas['Attempt'];
 export type RequestsPage = Schemas['RequestsPage'];
 export type RequestData = Schemas['RequestData'];
+export type RunningPage = Schemas['RunningPage'];
 export type Key = Schemas['KeyShown'];
 export type KeyMade = Schemas['KeyMade'];
 export type Health = Schemas['Report'];

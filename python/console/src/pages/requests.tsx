@@ -19,6 +19,7 @@ import { save } from '../ui/save';
 import { Empty, Failure, Skeleton, said } from '../ui/states';
 import { FirstCall } from './first-call';
 import s from './requests.module.css';
+import { Running } from './running';
 import { Volume } from './volume';
 
 const PAGE = 100;
@@ -156,6 +157,7 @@ export function RequestsPage() {
       </div>
       <FilterBar filters={filters} onChange={setSearch} />
       {!open && <Volume filters={filters} />}
+      {!range.to && <Running wanted={filters} isLive={isLive} />}
       {tail.held.length > 0 && (
         <Button
           look="primary"

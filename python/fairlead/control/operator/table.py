@@ -104,6 +104,7 @@ ADMIN: tuple[Resource, ...] = (
     Resource("DELETE", "/admin/health", OPERATING, health.forget, shapes.HealthList),
     Resource("POST", "/admin/explain", MEMBER, explain.show, shapes.ExplanationData, explain.Question),
     Resource("GET", "/admin/requests", VIEWER, requests.listing, requests.RequestsPage, query=requests.RequestsQuery),
+    Resource("GET", "/admin/requests/running", VIEWER, requests.running, requests.RunningPage),
     Resource("GET", "/admin/requests/{id}", VIEWER, requests.show, requests.RequestData),
     Resource("GET", "/admin/requests/{id}/explain", MEMBER, recall.show, recall.RecalledData),
     Resource("GET", "/admin/requests/{id}/content", OPERATING, content.show_any, shapes.ContentData),
