@@ -1433,12 +1433,12 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
-            id: number;
-            name: string;
             usage_usd: string;
             usage_daily_usd: string;
             usage_weekly_usd: string;
             usage_monthly_usd: string;
+            id: number;
+            name: string;
             created_at: string | null;
             updated_at: string | null;
             etag: string;
@@ -2236,6 +2236,10 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
+            usage_usd: string;
+            usage_daily_usd: string;
+            usage_weekly_usd: string;
+            usage_monthly_usd: string;
             id: number;
             hash: string;
             label: string;
@@ -2345,8 +2349,8 @@ export interface components {
             name: string | null;
             /** @default null */
             password: string | null;
-            /** @default default */
-            account: string;
+            /** @default null */
+            account: string | null;
         };
         /**
          * LoginBody
@@ -2847,6 +2851,7 @@ export interface components {
             account: string | null;
             team: string | null;
             csrf: string;
+            data_url: string | null;
             created_at: string;
             idle_ends_at: string;
             ends_at: string;
@@ -3030,12 +3035,12 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
-            id: number;
-            name: string;
             usage_usd: string;
             usage_daily_usd: string;
             usage_weekly_usd: string;
             usage_monthly_usd: string;
+            id: number;
+            name: string;
             created_at: string | null;
             updated_at: string | null;
             etag: string;
@@ -3229,12 +3234,12 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
-            id: number;
-            name: string;
             usage_usd: string;
             usage_daily_usd: string;
             usage_weekly_usd: string;
             usage_monthly_usd: string;
+            id: number;
+            name: string;
             created_at: string | null;
             updated_at: string | null;
             etag: string;
