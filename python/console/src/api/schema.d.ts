@@ -1832,7 +1832,7 @@ export interface components {
             endpoint: number;
             model: string;
             until: string;
-            by: string;
+            by: string | null;
             note: string;
         };
         /**
