@@ -338,7 +338,7 @@ function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply |
         />
         <Tile
           name="Saved by caches"
-          value={saved === null ? percent(of('cached_share')) : money(nano(saved))}
+          value={saved === null ? '—' : money(nano(saved))}
           exact={saved === null ? undefined : `exactly $${saved}, by present prices`}
           change={changePoints(of('cached_share'), before && num(before.cached_share))}
           better="up"
