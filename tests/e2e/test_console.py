@@ -111,6 +111,9 @@ def test_no_text_of_anybodys_is_more_than_text(browser: Browser, busy: Gateway) 
         [turned] = [row["id"] for row in busy.generations() if row["end_user"].startswith("\u202e")]
         # What would hide or turn the direction of text is written out.
         expect(window.open(f"/requests/{turned}").get_by_text("\\u202egnp.exe", exact=False).first).to_be_visible()
+        record = window.open(f"/requests/{turned}?tab=raw").get_by_role("region", name="The record")
+        expect(record).to_contain_text("\\u202egnp.exe")
+        expect(record).not_to_contain_text("\u202e")
         ask(window.page, "/playground?models=lab/echo,lab/reason", "\n".join(PAYLOADS))
         expect(window.page.get_by_role("region", name="Text of lab/echo")).to_contain_text("<script>alert(1)</script>")
         assert window.page.locator("main script, main iframe, main img[src*=evil], main form[action*=evil]").count() == 0

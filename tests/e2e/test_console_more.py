@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -111,6 +113,67 @@ def test_running_calls_stand_above_the_rows_and_join_them(browser: Browser, busy
             assert not window.axe()
         expect(strip).to_have_count(0)
         expect(page.locator(f"a[href*='{busy.generations()[-1]['id']}']").first).to_be_visible()
+
+
+def test_the_live_list_is_what_the_filters_of_the_gateway_say(browser: Browser, provider: Provider) -> None:
+    with Gateway(configuration(provider.address)) as gateway, console(browser, gateway) as window:
+
+        def call(**headers: str) -> str:
+            return str(gateway.post("/v1/chat/completions", {"model": "lab/echo", **PROMPT}, headers=headers).generation)
+
+        # An app is the host of its referer in small letters, and not whatever has that text in it.
+        page = window.open("/requests?live=on&app=house.example")
+        expect(page.get_by_role("status").get_by_text("live")).to_be_visible()
+        rows = page.locator("tbody tr[aria-rowindex]")
+        for referer in ("https://other.example/house.example", "https://sub.house.example/"):
+            call(**{"http-referer": referer})
+        own = call(**{"http-referer": "https://House.Example/chat", "x-title": "Chat"})
+        expect(rows).to_have_count(1)
+        expect(rows.get_by_role("link")).to_have_attribute("href", re.compile(f"/requests/{own}"))
+        # Held while somebody reads; what is known already is not counted as new.
+        rows.hover()
+        later = call(**{"http-referer": "https://house.example/"})
+        page.get_by_role("button", name="1 new row").click()
+        expect(rows).to_have_count(2)
+        expect(rows.first.get_by_role("link")).to_have_attribute("href", re.compile(f"/requests/{later}"))
+        # Another range is another list: nothing of the tail is left in it.
+        page.get_by_role("button", name="The time before").click()
+        expect(page.get_by_text("No request in this range fits these filters.")).to_be_visible()
+
+
+def test_the_range_is_said_in_one_zone(browser: Browser, busy: Gateway) -> None:
+    """Both the time and the day of whoever looks."""
+    first = datetime.now(UTC).replace(hour=5, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    with console(browser, busy, timezone_id="America/Los_Angeles") as window:
+        query = urlencode({"model": "lab/echo", "from": first.isoformat(), "to": (first + timedelta(hours=2)).isoformat()})
+        page = window.open(f"/?{query}")
+        there = first.astimezone(ZoneInfo("America/Los_Angeles"))
+        assert there.day != first.day
+        expect(page.get_by_text(f"{there.day} {there:%b} {there.year}, {there:%H:%M}:00 to")).to_be_visible()
+
+
+def test_requests_of_an_arm_are_found(browser: Browser, provider: Provider) -> None:
+    """Names of splits and models have slashes, and every filter that a link brings is shown."""
+    arms = 'arms = [{ model = "lab/echo", weight = 1 }]'
+    tables = f'[splits."acme/own"]\n{arms}\n[teams.red]\n'
+    with Gateway(configuration(provider.address, tables=tables)) as gateway, console(browser, gateway) as window:
+        for model in ("acme/own", "lab/echo", "acme/own"):
+            gateway.post("/v1/chat/completions", {"model": model, **PROMPT})
+        page = window.open("/?group=arm&from=-1h")
+        page.get_by_role("button", name="Requests of acme/own/lab/echo").click()
+        expect(page).to_have_url(re.compile("arm=acme"))
+        rows = page.locator("tbody tr[aria-rowindex]")
+        expect(rows).to_have_count(2)
+        expect(page.get_by_role("region", name="Volume")).to_contain_text("2 requests in this range")
+        page.get_by_role("button", name="Remove the filter Arm acme/own/lab/echo").click()
+        expect(rows).to_have_count(3)
+        page = window.open("/routing?tab=splits&name=acme/own")
+        page.get_by_role("region", name="Arms").get_by_role("link", name="2").click()
+        expect(rows).to_have_count(2)
+        team = gateway.operate("GET", "/admin/teams/red").json()["data"]["id"]
+        page = window.open(f"/requests?team={team}")
+        page.get_by_role("button", name="Remove the filter Team red").click()
+        expect(rows).to_have_count(3)
 
 
 def test_what_was_decided_then_and_would_be_now(browser: Browser, busy: Gateway) -> None:

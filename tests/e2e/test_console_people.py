@@ -153,7 +153,8 @@ def test_a_user_is_added_changed_and_put_out(browser: Browser, gateway: Gateway)
         assert gateway.operate("PUT", path, {"role": "viewer"}).status == 200
         dialog.get_by_role("button", name="Save").click()
         expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this")
-        dialog.get_by_role("button", name="Look again").click()
+        expect(dialog.get_by_role("alert").locator("dl")).to_have_text("Roleviewer")
+        dialog.get_by_role("button", name="Begin again").click()
         expect(dialog.get_by_role("alert")).to_have_count(0)
         dialog.get_by_role("combobox", name="Role").select_option("admin")
         dialog.get_by_role("button", name="Save").click()
@@ -171,6 +172,45 @@ def test_a_user_is_added_changed_and_put_out(browser: Browser, gateway: Gateway)
         dialog.get_by_role("button", name=re.compile("Delete it")).click()
         expect(page.get_by_role("row", name=re.compile("new in a browser.*cannot log in"))).to_be_visible()
         assert gateway.operate("GET", path).status == 404
+
+
+def test_a_name_that_looks_like_a_number_is_not_taken_for_one(browser: Browser, gateway: Gateway) -> None:
+    """People choose their names at a provider: nobody gets what is meant for who has that number."""
+    victim = gateway.operate("POST", "/admin/users", {"name": "numbered"}).json()["data"]["id"]
+    assert gateway.operate("POST", "/admin/users", {"name": str(victim)}).status == 201
+    with console(browser, gateway) as window:
+        page = window.open(f"/users?user={victim}")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("combobox", name="Role").select_option("admin")
+        dialog.get_by_label("Password", exact=True).fill(PASSWORD)
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog).to_have_count(0)
+        roles = {user["name"]: user["role"] for user in gateway.operate("GET", "/admin/users").json()["data"]}
+        assert (roles["numbered"], roles[str(victim)]) == ("admin", None)
+
+
+def test_what_one_wrote_is_not_the_next_ones(browser: Browser, gateway: Gateway) -> None:
+    """In the same tab: and who is of another account than the default one logs in by name, too."""
+    assert gateway.operate("POST", "/admin/accounts", {"name": "elsewhere"}).status == 201
+    assert gateway.operate("POST", "/admin/users", {"name": "olga", "account": "elsewhere"}).status == 201
+    assert gateway.operate("PUT", "/admin/users/olga/login", {"role": "member", "password": PASSWORD}).status == 200
+    with console(browser, gateway) as window:
+        page = window.open("/playground")
+        page.get_by_label("Prompt").fill("a secret thought")
+        page.reload()
+        expect(page.get_by_label("Prompt")).to_have_value("a secret thought")
+        page.get_by_role("button", name=re.compile("Account:")).click()
+        page.get_by_role("menuitem", name="Log out").click()
+        expect(page).to_have_url(re.compile("/login"))
+        assert "secret thought" not in page.evaluate("() => JSON.stringify({...sessionStorage})")
+        with_password(window, "olga")
+        window.open("/playground")
+        expect(page.get_by_label("Prompt")).to_have_value("")
+        # Where clients go is told to those who may send something.
+        page.get_by_label("Add a model").select_option("lab/echo")
+        page.get_by_label("Prompt").fill("Hi")
+        page.get_by_role("button", name="Code").click()
+        expect(page.get_by_role("region", name="The call in curl")).to_contain_text(f"{gateway.url}/v1/chat/completions")
 
 
 def test_who_may_what(browser: Browser, gateway: Gateway) -> None:
@@ -233,4 +273,4 @@ def test_a_key_gets_another_secret(browser: Browser, gateway: Gateway) -> None:
         # Somebody else was quicker.
         assert gateway.operate("POST", f"/admin/keys/{made['data']['hash']}/rotate", {}).status == 200
         page.get_by_role("dialog").get_by_role("button", name="Rotate").click()
-        expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Somebody else changed this key")
+        expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("changed meanwhile (label")

@@ -193,6 +193,45 @@ def test_a_change_is_compared_applied_kept_and_put_back(browser: Browser, gatewa
         assert call(gateway, "@preset/quick") == 404
 
 
+def test_what_is_not_applied_is_kept_and_asked_about(browser: Browser, gateway: Gateway) -> None:
+    with console(browser, gateway) as window:
+        page = window.open("/config")
+        asked: list[str] = []
+        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+        typed = "\n[timeouts]\nconnect_ms = 4000\n# not-in-any-store\n"
+        text = edit(page, typed)
+        page.get_by_role("button", name="Validate").click()
+        page.get_by_role("link", name="Overview").first.click()
+        expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+        page.get_by_role("link", name="Configuration").first.click()
+        expect(page.get_by_label("Text of the configuration file")).to_have_value(text)
+        expect(page.get_by_text("Not applied yet")).to_be_visible()
+        # In memory alone: a secret may have been typed.
+        kept = page.evaluate("() => JSON.stringify([{...localStorage}, {...sessionStorage}, history.state])")
+        assert "not-in-any-store" not in kept
+        page.close(run_before_unload=True)
+        page.wait_for_timeout(200)
+        assert asked == ["beforeunload"] and not page.is_closed()
+        page.get_by_role("button", name="Back to the file").click()
+        expect(page.get_by_text("Not applied yet")).to_have_count(0)
+
+
+def test_a_form_that_is_open_while_others_change_the_same_overwrites_nothing(browser: Browser, gateway: Gateway) -> None:
+    make(gateway, "presets", "shared", {"model": "lab/fast"})
+    with console(browser, gateway) as window:
+        page = window.open("/routing?name=shared")
+        page.get_by_role("button", name="Change").click()
+        page.get_by_label("Models", exact=True).fill("lab/slow")
+        assert gateway.operate("PATCH", "/admin/presets/shared", {"definition": {"model": "lab/echo"}}).status == 200
+        # The page behind the form asks again every fifteen seconds.
+        expect(page.get_by_role("region", name="Definition", include_hidden=True)).to_contain_text("lab/echo")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this preset")
+        page.get_by_role("button", name="Save mine over it").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert gateway.operate("GET", "/admin/presets/shared").json()["data"]["definition"] == {"model": "lab/slow"}
+
+
 def test_two_editors_are_told_and_nothing_is_overwritten(browser: Browser, gateway: Gateway) -> None:
     assert gateway.config is not None
     with console(browser, gateway) as window:
@@ -278,10 +317,15 @@ def test_a_preset_is_made_used_changed_and_rolled_back(browser: Browser, gateway
         page.get_by_label("Models", exact=True).fill("lab/slow")
         assert gateway.operate("POST", "/admin/presets/quick/activate", {"number": 1}).status == 200
         page.get_by_role("button", name="Save").click()
-        expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this preset")
+        alert = page.get_by_role("alert").filter(has_text="Somebody else changed this preset")
+        changed = alert.get_by_role("region", name="What was changed meanwhile")
+        expect(changed).to_contain_text('+  "model": "lab/fast"')
+        expect(changed).to_contain_text('-    "lab/echo",')
         assert served() == "lab/fast"
-        page.get_by_role("button", name="Look at it again").click()
-        expect(page.get_by_role("button", name="Activate version 2")).to_be_visible()
+        alert.get_by_role("button", name="Begin again").click()
+        expect(alert).to_have_count(0)
+        expect(page.get_by_label("Models", exact=True)).to_have_value("lab/fast")
+        page.get_by_role("button", name="Cancel").click()
         page.get_by_role("button", name="Activate version 2").click()
         expect(page.get_by_role("button", name="Activate version 1")).to_be_visible()
         assert served() == "lab/echo"

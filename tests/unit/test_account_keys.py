@@ -10,7 +10,7 @@ from control_rig import NOW_MS, generation
 from fairlead.config import Budget, ConfigTeam, ConfigUser, Limits
 from fairlead.control.db.ledger import Entry
 from fairlead.control.directory import NewKey, NewScope
-from fairlead.control.key import resets_at
+from fairlead.control.windows import resets_at
 from test_control import KEY, MANAGER, House, tell
 from test_control_sdk import sdk
 

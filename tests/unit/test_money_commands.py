@@ -187,3 +187,12 @@ def test_bars() -> None:
 
 def test_counts_are_whole() -> None:
     assert count("10000000000") == 10_000_000_000
+
+
+def test_a_key_that_spent_more_than_a_number_holds(run: Run, tmp_path: Path) -> None:
+    """Nine million dollars are more nano-dollars than a binary fraction has digits for."""
+    settle(tmp_path, generation(1, key_id=1, charged_nanousd=9_007_199_254_740_993))
+    [key] = told(run("keys", "--json", "list"))["data"]
+    assert (key["usage_usd"], key["usage_monthly_usd"]) == ("9007199.254740993", "0")
+    _, out, _ = run("keys", "list")
+    assert " 9007199.254740993 " in out

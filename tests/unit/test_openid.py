@@ -10,6 +10,7 @@ from fairlead import config
 from fairlead.catalog import shipped
 from fairlead.catalog.document import Mistakes
 from fairlead.config.oidc import OidcSettings
+from fairlead.control.directory import NewScope
 from fairlead.control.operator import openid
 from fairlead.control.operator.openid import OpenId
 from openid_provider import CLIENT, OpenIdProvider, signed
@@ -386,6 +387,30 @@ def test_a_name_makes_nobody_somebody_else(tmp_path: Path) -> None:
         assert refused.status_code == 400
 
     at(tmp_path, story)
+
+
+def test_a_password_that_an_admin_set_is_no_owners(tmp_path: Path) -> None:
+    """Whom the provider makes an owner loses the password of before: who set it may be less."""
+
+    async def story(port: Port, provider: OpenIdProvider) -> None:
+        admin = await port.as_role("admin")
+        port.directory.create_scope(NewScope("user", "trap"))
+        body = {"role": "admin", "password": PASSWORD, "subject": "ada-1"}
+        assert (await admin.send("PUT", "/admin/users/trap/login", body, if_match="*")).status_code == 200
+        lying_in_wait = port.browser()
+        assert (await lying_in_wait.log_in(name="trap", password=PASSWORD)).status_code == 200
+        provider.claims["groups"] = ["owners"]
+        entered = (await logged_in(provider, port.browser())).json()["data"]
+        assert (entered["user"], entered["role"]) == ("trap", "owner")
+        assert (await lying_in_wait.send("GET", "/admin/session")).status_code == 401
+        assert (await port.browser().log_in(name="trap", password=PASSWORD)).status_code == 401
+        assert port.audit()[-2]["after"] == {"role": "owner", "subject": "ada-1", "password": "taken away"}
+        # It is the provider's word that counts: while it stays, nothing else changes.
+        browser = port.browser()
+        assert (await logged_in(provider, browser)).json()["data"]["role"] == "owner"
+        assert (await browser.send("GET", "/admin/session")).status_code == 200
+
+    at(tmp_path, story, roles=ROLES)
 
 
 def test_failures_are_slowed_down(tmp_path: Path) -> None:

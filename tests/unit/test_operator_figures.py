@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from control_rig import DAY_MS, NOW_MS, attempt, generation
 from fairlead.control.db.queries import Res
+from fairlead.control.offer import Offer
 from fairlead.control.operator import span
 from fairlead.control.replies import Refusal, rfc3339
 from operator_rig import PASSWORD, Port, tell
@@ -168,8 +170,31 @@ def test_filters_groups_and_the_time_before(tmp_path: Path) -> None:
 
 
 def test_what_the_cache_saved(tmp_path: Path) -> None:
+    """By place; what is summed by anything else knows nothing of prices, which is null and not nothing."""
+
     async def story(port: Port) -> None:
-        assert (await port.script.get("/admin/usage/series?metrics=cache_saved&group=model")).json()["totals"] == {"cache_saved": "0"}
+        first = port.desk.offer.models[0]
+        price = msgspec.structs.replace(first.endpoints[0].price, cache_read=300_000)
+        endpoint = msgspec.structs.replace(first.endpoints[0], id=7, price=price)
+        model = msgspec.structs.replace(first, endpoints=(endpoint,))
+        port.desk.offer = Offer([model], tuple(port.desk.offer.providers.values()))
+        # 3 dollars a million, and 0.3 from the cache.
+        cached = {"cache_read_tokens": 1000, "cache_write_tokens": 0, "cache_write_1h_tokens": 0}
+        port.journal.records.append((generation(1, **cached, settled_at_ms=NOW_MS - 1000, title="a"), [attempt(1)]))
+
+        async def saved(query: str) -> list[Any]:
+            shown = (await port.script.get(f"/admin/usage/series?metrics=cache_saved,requests&compare=previous{query}")).json()
+            assert shown["totals"]["requests"] == 1, query
+            return [shown["totals"]["cache_saved"], shown["series"][0]["totals"]["cache_saved"], shown["series"][0]["points"][-1][1]]
+
+        for query in ("", "&group=model", "&group=provider", "&group=endpoint", "&group=account", "&group=key&step=day&model=acme/fast"):
+            totals, series, *_ = await saved(query)
+            assert totals == series == "0.0027", query
+        for query in ("&group=key", "&group=app", "&group=team", "&group=user", "&group=arm"):
+            if query in ("&group=key", "&group=app"):
+                assert await saved(query) == [None, None, None], query
+            shown = (await port.script.get(f"/admin/usage/series?metrics=cache_saved{query}")).json()
+            assert shown["totals"] == {"cache_saved": None}, query
 
     tell(tmp_path, story)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from control_rig import NOW_MS, attempt, generation
+from control_rig import DAY_MS, NOW_MS, attempt, generation
 from fairlead import config
 from fairlead.catalog import shipped
 from fairlead.config import Budget, Limits
@@ -99,9 +99,14 @@ def test_prices_under_conditions() -> None:
             PriceOverride(Rates(prompt=10), service_tier="flex"),
         ),
     )  # fmt: skip
-    assert catalogue.cost_nanousd(price, None, 90, 100, 40, 10) == 60 + 4 + 20 + 5
-    assert catalogue.cost_nanousd(price, None, 90, 200, 0, 0) == 205 and catalogue.cost_nanousd(price, None, 90, 201, 0, 0) == 608
-    assert catalogue.cost_nanousd(price, None, 59, 0, 0, 10) == 10 and catalogue.cost_nanousd(price, "flex", 90, 300, 0, 0) == 8
+
+    def costs(tier: str | None, minute: int, prompt: int, cached: int, completion: int) -> int:
+        # 1970-01-05 was a Monday; any week will do.
+        return catalogue.cost_nanousd(price, tier, (4 + 7 * 2900) * DAY_MS + minute * 60_000, prompt, cached, completion)
+
+    assert costs(None, 90, 100, 40, 10) == 60 + 4 + 20 + 5
+    assert costs(None, 90, 200, 0, 0) == 205 and costs(None, 90, 201, 0, 0) == 608
+    assert costs(None, 59, 0, 0, 10) == 10 and costs("flex", 90, 300, 0, 0) == 8
 
 
 def test_budgets_nearest_to_their_limit_first(tmp_path: Path) -> None:

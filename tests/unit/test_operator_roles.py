@@ -9,7 +9,7 @@ from fairlead.control import states
 from fairlead.control.access import Principal
 from fairlead.control.db import queries, scopes
 from fairlead.control.directory import NewKey, NewScope
-from fairlead.control.operator import playground
+from fairlead.control.operator import drains, playground
 from operator_rig import BEARER, ROLES, Port, routes, tell
 
 ANYONE, VIEWER, MEMBER, ADMIN, OWNER = "anyone", *ROLES
@@ -311,5 +311,63 @@ def test_the_log_is_read_in_pages_and_by_what_it_is_about(tmp_path: Path) -> Non
         assert head.startswith("at,id,actor_kind") and ",'=1+1," in row
         for query in ("limit=0", "limit=x", "before=0", "actr=x", "from=2026-01-01", "limit=1&limit=2", "actor="):
             assert (await port.script.get(f"/admin/audit?{query}")).status_code == 400, query
+
+    tell(tmp_path, story)
+
+
+def test_a_name_means_what_one_sees(tmp_path: Path) -> None:
+    """Whether another's key is called so, or has this number, changes nothing for who does not see it."""
+
+    async def story(port: Port) -> None:
+        member = await port.as_role("member")
+        hidden, _ = port.directory.create(NewKey(name="hidden", models=["acme/cheap"]))
+        body = {"model": "acme/fast", "messages": []}
+
+        async def asked(key: str) -> tuple[int, str]:
+            response = await member.send("POST", "/admin/explain", {"body": body, "key": key})
+            return response.status_code, response.json().get("error", {}).get("message", "").replace(key, "KEY")
+
+        for theirs, nobodys in (("hidden", "hiddem"), (str(hidden.id), "999"), (hidden.public_hash, "0" * len(hidden.public_hash))):
+            assert await asked(theirs) == await asked(nobodys) == (400, "key: there is no key 'KEY'")
+        # One that is called like another's number is the own one.
+        own = (await member.send("POST", "/admin/keys", {"name": str(hidden.id)})).json()["data"]
+        assert await asked(own["name"]) == (200, "") and own["id"] != hidden.id
+
+    tell(tmp_path, story)
+
+
+def test_who_sees_less_is_not_told_who_runs_it(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        port.desk.facts["data_url"] = "http://127.0.0.1:9"
+        port.desk.sign_ins = lambda: [{"provider": "lab", "account": "robot@lab.example", "signed_in": True}]
+        endpoint = port.desk.offer.models[0].endpoints[0].id
+        drained = drains.Drained(endpoint=endpoint, until_ms=port.now_ms + 1, by="boss", note="slow")
+        port.database.write_now(lambda connection: drains.store(connection, [drained]))
+        for role, by, accounts, address in (
+            ("viewer", None, 0, None), ("member", None, 0, "http://127.0.0.1:9"), ("admin", "boss", 1, "http://127.0.0.1:9"),
+        ):  # fmt: skip
+            browser = await port.as_role(role)
+            [provider] = (await browser.send("GET", "/admin/providers")).json()["data"]
+            assert [(one["by"], one["note"]) for one in provider["drained"]] == [(by, "slow")], role
+            assert len(provider["sign_ins"]) == accounts, role
+            # Members call models, and need to know where.
+            assert (await browser.send("GET", "/admin/session")).json()["data"]["data_url"] == address, role
+
+    tell(tmp_path, story)
+
+
+def test_nobody_deletes_who_is_above(tmp_path: Path) -> None:
+    """With the user its role would be gone."""
+
+    async def story(port: Port) -> None:
+        admin, owner = await port.as_role("admin"), await port.as_role("owner")
+        port.user("boss", "owner")
+        refused = await admin.send("DELETE", "/admin/users/boss", if_match="*")
+        assert refused.status_code == 403 and "owner" in refused.json()["error"]["message"]
+        assert port.role_of("boss") == "owner"
+        for name, role in (("equal", "admin"), ("less", "viewer")):
+            port.user(name, role)
+            assert (await admin.send("DELETE", f"/admin/users/{name}", if_match="*")).status_code == 200, name
+        assert (await owner.send("DELETE", "/admin/users/boss", if_match="*")).status_code == 200
 
     tell(tmp_path, story)

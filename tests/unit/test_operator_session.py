@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fairlead.control import secret
+from fairlead.control.directory import NewScope
 from fairlead.control.operator import gate, passwords
 from fairlead.control.operator.gate import FAILURES
 from fairlead.control.replies import Refusal
@@ -380,3 +381,62 @@ def test_passwords() -> None:
     assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$") and passwords.hashed("pass word é") != kept
     assert passwords.is_same("pass word e\u0301", kept), "the same characters"
     assert not passwords.is_same("pass word e", kept) and not passwords.is_same("x", "") and not passwords.is_same("x" * 10_000, kept)
+
+
+def test_an_edit_of_a_log_in_that_comes_too_late_says_what_changed(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        owner = await port.as_role("owner")
+        port.user("ada", "viewer")
+        path = "/admin/users/ada/login"
+        seen = (await owner.send("GET", path)).headers["etag"]
+        assert (await owner.send("PUT", path, {"role": "member"}, if_match=seen)).status_code == 200
+        late = await owner.send("PUT", path, {"role": "admin"}, if_match=seen)
+        assert late.status_code == 412
+        assert (late.json()["error"]["changed"], late.json()["error"]["current"]["role"]) == (["role"], "member")
+        # While a password is hashed somebody else is faster.
+        seen = (await owner.send("GET", path)).headers["etag"]
+        bodies = ({"role": "member", "password": f"{PASSWORD} {n}"} for n in range(2))
+        both = await asyncio.gather(*(owner.send("PUT", path, body, if_match=seen) for body in bodies))
+        assert sorted(response.status_code for response in both) == [200, 412]
+        [late] = [response for response in both if response.status_code == 412]
+        assert late.json()["error"]["changed"] == ["password"] and "password" in late.json()["error"]["message"]
+
+    tell(tmp_path, story)
+
+
+def test_a_log_in_that_was_deleted_or_made_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    async def story(port: Port) -> None:
+        owner = await port.as_role("owner")
+        port.user("ada", "viewer")
+        path = "/admin/users/ada/login"
+        seen = (await owner.send("GET", path)).headers["etag"]
+        assert (await owner.send("DELETE", path, if_match=seen)).status_code == 200
+        late = await owner.send("PUT", path, {"role": "viewer"}, if_match=seen)
+        assert late.status_code == 412 and late.json()["error"]["changed"] == ["role", "password", "subject", "issuer"]
+        assert (await owner.send("GET", path)).status_code == 404
+        # Two who saw that there is none: one makes it, the other is told.
+        assert (await owner.send("PUT", path, {"role": "viewer"}, if_match='""')).status_code == 200
+        late = await owner.send("PUT", path, {"role": "owner"}, if_match='""')
+        assert late.status_code == 412 and late.json()["error"]["current"]["role"] == "viewer"
+
+    tell(tmp_path, story)
+
+
+def test_users_of_every_account_log_in(tmp_path: Path) -> None:
+    """By their names alone. Of several of one name the default account's is meant, or that of the account that is said."""
+
+    async def story(port: Port) -> None:
+        for account in ("red", "blue"):
+            port.directory.create_scope(NewScope("account", account))
+        for name, account in (("ada", "red"), ("eve", "red"), ("eve", "default"), ("bob", "red"), ("bob", "blue")):
+            port.user(name, "viewer", account=account)
+
+        async def account_of(**said: str) -> str | None:
+            response = await port.browser().log_in(password=PASSWORD, **said)
+            return response.json()["data"]["account"] if response.status_code == 200 else None
+
+        assert await account_of(name="ada") == "red" and await account_of(name="eve") == "default"
+        assert await account_of(name="eve", account="red") == "red" and await account_of(name="bob", account="blue") == "blue"
+        assert await account_of(name="bob") is None and await account_of(name="ada", account="blue") is None
+
+    tell(tmp_path, story)

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from control_rig import NOW_MS, attempt, generation
+from fairlead.config.view import PriceOverride, Rates
 from fairlead.control.db import Database, queries, search
 from fairlead.control.db.queries import GENERATION_COLUMNS
+from fairlead.control.offer import Offer
 from operator_rig import PASSWORD, Port, tell
 
 NAMES = {name: index for index, name in enumerate(GENERATION_COLUMNS)}
@@ -191,6 +194,27 @@ def test_cost_lines_add_up_to_what_was_recorded(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_cost_lines_know_every_condition_that_held(tmp_path: Path) -> None:
+    """A long prompt in a tier of its own: two conditions at once, of which the later one wins."""
+
+    async def story(port: Port) -> None:
+        first, *others = port.desk.offer.models
+        overrides = (
+            PriceOverride(Rates(prompt=9_000_000, completion=1_000_000), prompt_tokens_above=100),
+            PriceOverride(Rates(prompt=2_000_000), service_tier="flex"),
+        )
+        endpoint = first.endpoints[0]
+        dear = msgspec.structs.replace(endpoint, price=msgspec.structs.replace(endpoint.price, overrides=overrides))
+        model = msgspec.structs.replace(first, endpoints=(dear, *first.endpoints[1:]))
+        port.desk.offer = Offer([model, *others], tuple(port.desk.offer.providers.values()))
+        exact = 127 * 2_000 + 50 * 1_000
+        port.journal.records.append((generation(1, upstream_cost_nanousd=exact), [attempt(1, service_tier="flex")]))
+        cost = (await port.script.get(f"/admin/requests/{generation(1)[0]}")).json()["cost"]
+        assert cost["exact"] and {line["what"]: line["usd_each"] for line in cost["lines"]}["prompt"] == "0.000002"
+
+    tell(tmp_path, story)
+
+
 def test_others_requests_are_not_there(tmp_path: Path) -> None:
     async def story(port: Port) -> None:
         ann = await port.as_role("viewer")
@@ -205,5 +229,54 @@ def test_others_requests_are_not_there(tmp_path: Path) -> None:
         assert (await bob.send("GET", "/admin/requests?user=1")).status_code == 404
         assert (await bob.send("GET", "/admin/requests?account=9")).status_code == 404
         assert [row["id"] for row in (await ann.send("GET", "/admin/requests")).json()["data"]] == [generation(2)[0]]
+
+    tell(tmp_path, story)
+
+
+ODD = [
+    "", "https://a.example/x", "https://A.Example", "https://a.example?q=1/2", "https://a.example#x", "https://u:p@a.example:8443/x",
+    "https:///x", "//b.example/x", "//", "/", "a.example", "a.example/x", "HTTPS://Ä.Example/Ö", "android-app://com.acme.App", "x" * 120,
+    f"https://{'y' * 120}/z", "about:blank", "https://a.example//c", " https://a.example ", "https://[::1]:80/", "https:/a.example",
+]  # fmt: skip
+
+
+def test_apps_are_found_by_the_names_that_they_are_summed_under(tmp_path: Path) -> None:
+    """Whatever clients say: each name of a series finds as many requests as it counts."""
+
+    async def story(port: Port) -> None:
+        pick = random.Random(seed := random.SystemRandom().randrange(10**6))
+        said = [(referer, title) for referer in ODD for title in ("", "Acme")]
+        said += [("".join(pick.choices("/:@?#.aAÄé", k=pick.randrange(12))), pick.choice(("", "T/t"))) for _ in range(200)]
+        for number, (referer, title) in enumerate(said):
+            port.journal.records.append((generation(number, referer=referer, title=title, settled_at_ms=NOW_MS - 1), [attempt(number)]))
+        query = "/admin/usage/series?metrics=requests&group=app&top=50"
+        summed = {line["id"]: line["totals"]["requests"] for line in (await port.script.get(query)).json()["series"]}
+        assert len(summed) == 50
+        for name, count in summed.items():
+            found = (await port.script.get("/admin/requests", params={"app": name, "limit": "1000"})).json()["data"]
+            assert len(found) == count, (seed, name, [(row["referer"], row["title"]) for row in found])
+        of_column = port.database.read_now(lambda c: dict(c.execute("SELECT app, COUNT(*) FROM generations WHERE app <> '' GROUP BY app")))
+        whole = (await port.script.get("/admin/usage/series?metrics=requests&group=app&top=1")).json()["totals"]["requests"]
+        assert sum(of_column.values()) == whole, seed
+
+    tell(tmp_path, story)
+
+
+def test_an_arm_is_found_by_the_name_that_it_is_summed_under(tmp_path: Path) -> None:
+    """Names of splits and of models have slashes in them."""
+
+    async def story(port: Port) -> None:
+        for number, (split, arm) in enumerate([("acme/own", "lab/echo"), ("acme/own", "lab/fast"), ("acme", "own/lab/echo"), ("", "")]):
+            row = generation(number, split=split, arm=arm, settled_at_ms=NOW_MS - 1)
+            port.journal.records.append((row, [attempt(number)]))
+        lines = (await port.script.get("/admin/usage/series?metrics=requests&group=arm")).json()["series"]
+        assert {line["id"] for line in lines} == {"acme/own/lab/echo", "acme/own/lab/fast"}
+
+        async def ids(query: str) -> set[int]:
+            data = (await port.script.get(f"/admin/requests?{query}")).json()["data"]
+            return {int(row["id"][4:12], 16) for row in data}
+
+        assert await ids("arm=acme/own/lab/fast") == {1} and await ids("arm=lab/fast") == {1}
+        assert await ids("split=acme/own&arm=lab/echo") == {0}
 
     tell(tmp_path, story)

@@ -44,6 +44,7 @@ class Gateway:
         self.asked: list[str] = []
         self.listened: list[str] = []
         self.failing: Exception | None = None
+        self.newest = [settled(2, outcome="failed", status=502), settled(1)]
         self.lines = [
             ("lab/echo", sums(1204, 3, "128.41", 82.0)),
             ("lab/flaky", sums(40, 39, "0.0001")),
@@ -57,7 +58,7 @@ class Gateway:
         if path.startswith("/admin/usage/errors"):
             return {"data": [{"id": "lab/flaky", "error": "timeout", "count": 39}]}
         if path.startswith("/admin/requests"):
-            return {"data": [settled(2, outcome="failed", status=502), settled(1)]}
+            return {"data": self.newest}
         series = [{"label": label, "totals": totals} for label, totals in self.lines] if "group=" in path else []
         return {"series": series, "other": None, "totals": sums(1251, 42, "130.4101")}
 
@@ -202,6 +203,26 @@ def test_a_gateway_that_is_away_is_asked_again_from_where_it_was(monkeypatch: py
         assert gateway.listened == ["", "abcd0123-1"]
 
     drive(story)
+
+
+def test_what_was_missed_is_asked_for() -> None:
+    """Where nobody has kept it; what came meanwhile is there once."""
+
+    async def story(gateway: Gateway, app: Top, pilot: Pilot[Any]) -> None:
+        def models() -> list[str]:
+            return [row[2] for row in rows(app)]
+
+        await until(pilot, lambda: len(rows(app)) == 2, "the newest")
+        gateway.happens(Away("refused"))
+        await until(pilot, lambda: said(app, "#standing") == "away", "it is away")
+        missed = settled(3, model="lab/missed", settled_at="2026-11-20T14:02:12.000Z")
+        later = settled(4, model="lab/later", settled_at="2026-11-20T14:02:13.000Z")
+        gateway.newest = [later, missed, *gateway.newest]
+        gateway.happens(HELLO, Event("requests", {"rows": [later]}, "ffff0000-1"))
+        await until(pilot, lambda: models() == ["lab/later", "lab/missed", "lab/echo", "lab/echo"], "what was missed")
+        assert gateway.asked.count("/admin/requests?limit=100") >= 2
+
+    drive(story, view="requests")
 
 
 def test_who_may_not_is_told_and_it_ends() -> None:

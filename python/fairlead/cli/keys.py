@@ -190,10 +190,9 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
     state = "disabled" if key["disabled"] else "management" if key["management"] else "active"
     if key["source"] == "file":
         state += ", from the file"
-    used = f"{key['usage']:.9f}".rstrip("0").rstrip(".")
     owner = "/".join(part for part in (key["account"], key["team"], key["user"]) if part)
     models, limited = " ".join(key["models"]) or "all", " ".join(limits_shown(key)) or "none"
-    return str(key["id"]), key["name"], key["label"], owner, state, models, used, limited, key["last_used_at"] or "never"
+    return str(key["id"]), key["name"], key["label"], owner, state, models, key["usage_usd"], limited, key["last_used_at"] or "never"
 
 
 def limits_shown(row: dict[str, Any]) -> list[str]:

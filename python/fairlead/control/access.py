@@ -65,6 +65,13 @@ ROLES = (Access.VIEWER, Access.MEMBER, Access.ADMIN, Access.OWNER)
 """Each may what those before it may."""
 RANKS = {role.value: rank for rank, role in enumerate(ROLES, 1)}
 
+
+def check_rank(principal: Principal, role: str) -> None:
+    """403 where a role is above the caller's: nobody gives, takes or resets more than it has. Empty: nobody's role."""
+    if RANKS.get(role, 0) > RANKS[principal.role]:
+        raise forbidden(f"this is about the role {role}; yours is {principal.role}")
+
+
 ANONYMOUS = Principal("anonymous")
 OPERATOR = Principal("operator", role=Access.OWNER.value)
 

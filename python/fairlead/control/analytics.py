@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from starlette.responses import Response
 
+from fairlead.control import measures
 from fairlead.control.db import queries
 from fairlead.control.db.queries import DAY_MS, Dim, Res, Span
 from fairlead.control.db.rollups import KEPT_MS, KINDS, STARTS, Durations, Sums, day_start, month_start, quantiles, starts_of, windows
@@ -38,29 +39,19 @@ class Metric(NamedTuple):
     of: Callable[[Mapping[str, int]], int | float | None]
 
 
-def _prompt(sums: Mapping[str, int]) -> int:
-    return sums["prompt_tokens"] + sums["cache_read_tokens"] + sums["cache_write_tokens"]
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
 METRICS = {
-    "total_usage": Metric("Total usage", "currency", False, lambda sums: sums["charged_nanousd"]),
-    "request_count": Metric("Requests", "number", False, lambda sums: sums["requests"]),
-    "tokens_total": Metric("Tokens", "number", False, lambda sums: _prompt(sums) + sums["completion_tokens"]),
-    "tokens_prompt": Metric("Prompt tokens", "number", False, _prompt),
-    "tokens_completion": Metric("Completion tokens", "number", False, lambda sums: sums["completion_tokens"]),
-    "reasoning_tokens": Metric("Reasoning tokens", "number", False, lambda sums: sums["reasoning_tokens"]),
-    "cached_tokens": Metric("Cached tokens", "number", False, lambda sums: sums["cache_read_tokens"]),
-    "cache_hit_rate": Metric("Cache hit rate", "percent", True, lambda sums: _ratio(sums["cache_read_tokens"], _prompt(sums))),
-    "failed_count": Metric("Failed requests", "number", False, lambda sums: sums["failed"]),
-    "error_rate": Metric("Error rate", "percent", True, lambda sums: _ratio(sums["failed"], sums["requests"])),
-    "retried_count": Metric("Requests tried again", "number", False, lambda sums: sums["retried"]),
-    "throughput": Metric(
-        "Tokens per second after the first", "throughput", True, lambda sums: _ratio(sums["streamed_tokens"] * 10**6, sums["streaming_us"])
-    ),
+    "total_usage": Metric("Total usage", "currency", False, lambda row: row["charged_nanousd"]),
+    "request_count": Metric("Requests", "number", False, lambda row: row["requests"]),
+    "tokens_total": Metric("Tokens", "number", False, measures.tokens),
+    "tokens_prompt": Metric("Prompt tokens", "number", False, measures.prompt),
+    "tokens_completion": Metric("Completion tokens", "number", False, lambda row: row["completion_tokens"]),
+    "reasoning_tokens": Metric("Reasoning tokens", "number", False, lambda row: row["reasoning_tokens"]),
+    "cached_tokens": Metric("Cached tokens", "number", False, lambda row: row["cache_read_tokens"]),
+    "cache_hit_rate": Metric("Cache hit rate", "percent", True, measures.cached_share),
+    "failed_count": Metric("Failed requests", "number", False, lambda row: row["failed"]),
+    "error_rate": Metric("Error rate", "percent", True, measures.error_share),
+    "retried_count": Metric("Requests tried again", "number", False, lambda row: row["retried"]),
+    "throughput": Metric("Tokens per second after the first", "throughput", True, measures.tokens_per_second),
 }
 PERCENTILES = {
     f"{what}_p{percent}": (f"{label}, {percent}th percentile", side, percent / 100)

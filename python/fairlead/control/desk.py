@@ -98,6 +98,11 @@ class Call:
         """A header of the client's."""
         return self.request.headers.get(name)
 
+    @property
+    def wants_csv(self) -> bool:
+        """Whether it asks for a spreadsheet."""
+        return "text/csv" in (self.header("accept") or "")
+
     def if_match(self) -> str | None:
         """Which state an edit is of, as `states.check_match` takes it. Who logged in must say it (428): a page shows what may be old."""
         given = self.header("if-match")

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from fairlead.control.db import queries
 from fairlead.control.desk import Call
+from fairlead.control.directory import AmbiguousKey, UnknownKey
 from fairlead.control.operator import sight
 from fairlead.control.replies import Refusal, invalid, reply
 
@@ -38,11 +38,11 @@ async def answered(call: Call, question: Question) -> dict[str, Any]:
     """What the data plane says. Raises `Refusal` for what cannot be asked, or asked as this key."""
     asked: dict[str, Any] = {name: getattr(question, name) for name in ("body", "dialect", "model", "stream", "seed")}
     if question.key is not None:
-        named = await call.desk.database.read(lambda connection: queries.keys_named(connection, question.key or ""))
-        found = [key for key in named if sight.sees_key(call.principal, key)]
-        if len(found) != 1:
-            raise invalid(f"key: {len(found)} keys are called {question.key[:200]!r}; name one by its id or hash")
-        asked |= {"models": found[0].models, "account": await call.desk.database.read(lambda c: queries.account_id(c, found[0].account))}
+        try:
+            key = await call.desk.database.read(sight.seen_key(call.principal, question.key[:200]))
+        except (UnknownKey, AmbiguousKey) as unclear:
+            raise invalid(f"key: {unclear}", path="key") from None
+        asked |= {"models": key.models, "account": key.account_id}
     # A question about a long prompt is as long; counting it is done beside the loop.
     answer: dict[str, Any] = msgspec.json.decode(await asyncio.to_thread(call.desk.engine.explain, msgspec.json.encode(asked)))
     if (error := answer.get("error")) is not None:

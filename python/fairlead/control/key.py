@@ -1,7 +1,6 @@
 """`GET /key`: the calling key about itself, in OpenRouter's shape."""
 
 import sqlite3
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
@@ -14,7 +13,7 @@ from fairlead.control.desk import Call
 from fairlead.control.limits import openrouter_fields
 from fairlead.control.money import usd_number
 from fairlead.control.replies import reply, rfc3339, unauthenticated
-from fairlead.control.windows import window_starts
+from fairlead.control.windows import resets_at, window_starts
 
 
 class Layer(NamedTuple):
@@ -145,18 +144,3 @@ def _effective(budgets: list[tuple[Budget, Layer]], shown: list[dict[str, Any]])
     left = [spending.remaining(layer.usage, budget) for budget, layer in budgets]
     index = next((index for index, amount in enumerate(left) if amount <= 0), left.index(min(left)))
     return shown[index]
-
-
-def resets_at(interval: str, now_ms: int) -> str | None:
-    """When a budget of this interval begins anew, as RFC 3339; None for never."""
-    today = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    match interval:
-        case "day":
-            moment = today + timedelta(days=1)
-        case "week":
-            moment = today + timedelta(days=7 - today.weekday())
-        case "month":
-            moment = (today.replace(day=28) + timedelta(days=4)).replace(day=1)
-        case _:
-            return None
-    return rfc3339(round(moment.timestamp() * 1000))

@@ -104,7 +104,7 @@ def number_amount(name: str, raw: msgspec.Raw) -> int | None:
 
 
 def fields(limits: Limits, usage: Usage) -> dict[str, Any]:
-    """Limits as our routes show them, with what is left of each."""
+    """Limits as our routes show them, with what is left of each, and what was spent."""
     own = None if limits.limit_nanousd is None else Budget(limits.limit_interval, limits.limit_nanousd)
     return {
         "limit_usd": None if own is None else usd(own.limit_nanousd),
@@ -115,6 +115,10 @@ def fields(limits: Limits, usage: Usage) -> dict[str, Any]:
         "max_concurrency": limits.max_concurrency,
         "budgets": [_budget(budget, usage) for budget in limits.budgets],
         "end_user": None if limits.end_user is None else end_user_fields(limits.end_user),
+        "usage_usd": usd(usage.total),
+        "usage_daily_usd": usd(usage.daily),
+        "usage_weekly_usd": usd(usage.weekly),
+        "usage_monthly_usd": usd(usage.monthly),
     }
 
 

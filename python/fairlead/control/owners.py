@@ -15,6 +15,7 @@ from starlette.responses import Response
 from fairlead.config import Limits
 from fairlead.config.keys import DEFAULT_ACCOUNT
 from fairlead.control import directory, limits, spending, states
+from fairlead.control.access import check_rank
 from fairlead.control.db import ledger, operators, queries, scopes
 from fairlead.control.db.operators import Login
 from fairlead.control.db.queries import Usage
@@ -140,7 +141,15 @@ def delete(kind: str) -> Answer:
     """Deletes one that nothing belongs to any more. What it did stays in the books."""
 
     async def answer(call: Call) -> Response:
-        find = _of_edit(call, kind)
+        found = _of_edit(call, kind)
+
+        def find(connection: sqlite3.Connection) -> Scope:
+            scope = found(connection)
+            # With a user its role is taken away.
+            login = operators.login(connection, scope.id) if kind == USER else None
+            check_rank(call.principal, login.role if login else "")
+            return scope
+
         gone = await _done(lambda: call.desk.directory.delete_scope(find), kind)
         return reply({"data": {"id": gone.id, "deleted": True}})
 
@@ -221,10 +230,6 @@ def _description(scope: Scope, usage: Usage, granted: int, login: Login | None) 
         **({} if scope.kind == ACCOUNT else {"source": scope.source}),
         **owner,
         **limits.fields(scope.limits, usage),
-        "usage_usd": usd(usage.total),
-        "usage_daily_usd": usd(usage.daily),
-        "usage_weekly_usd": usd(usage.weekly),
-        "usage_monthly_usd": usd(usage.monthly),
         "created_at": rfc3339(scope.created_at_ms),
         "updated_at": rfc3339(scope.updated_at_ms),
         "etag": states.tag(states.of_scope(scope)),

@@ -66,6 +66,7 @@ class RequestsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, om
     preset: Text | None = None
     split: Text | None = None
     arm: Text | None = None
+    """`split/arm`, as series have it, or the arm alone, of every split."""
     dialect: Text | None = None
     requested_model: Text | None = None
 
@@ -144,7 +145,7 @@ async def listing(call: Call) -> Response:
         return described(connection, found.rows), found
 
     rows, found = await call.desk.database.look(work)
-    if "text/csv" in (call.header("accept") or ""):
+    if call.wants_csv:
         return _csv(rows)
     return reply({"data": rows, "next": found.next, "searched_to": rfc3339(found.searched_to_ms)})
 

@@ -1453,12 +1453,12 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
-            id: number;
-            name: string;
             usage_usd: string;
             usage_daily_usd: string;
             usage_weekly_usd: string;
             usage_monthly_usd: string;
+            id: number;
+            name: string;
             created_at: string | null;
             updated_at: string | null;
             etag: string;
@@ -1852,7 +1852,7 @@ export interface components {
             endpoint: number;
             model: string;
             until: string;
-            by: string;
+            by: string | null;
             note: string;
         };
         /**
@@ -2256,6 +2256,10 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
+            usage_usd: string;
+            usage_daily_usd: string;
+            usage_weekly_usd: string;
+            usage_monthly_usd: string;
             id: number;
             hash: string;
             label: string;
@@ -2365,8 +2369,8 @@ export interface components {
             name: string | null;
             /** @default null */
             password: string | null;
-            /** @default default */
-            account: string;
+            /** @default null */
+            account: string | null;
         };
         /**
          * LoginBody
@@ -2893,6 +2897,7 @@ export interface components {
             account: string | null;
             team: string | null;
             csrf: string;
+            data_url: string | null;
             created_at: string;
             idle_ends_at: string;
             ends_at: string;
@@ -3076,12 +3081,12 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
-            id: number;
-            name: string;
             usage_usd: string;
             usage_daily_usd: string;
             usage_weekly_usd: string;
             usage_monthly_usd: string;
+            id: number;
+            name: string;
             created_at: string | null;
             updated_at: string | null;
             etag: string;
@@ -3275,12 +3280,12 @@ export interface components {
             max_concurrency: number | null;
             budgets: components["schemas"]["BudgetShown"][];
             end_user: components["schemas"]["EndUserShown"] | null;
-            id: number;
-            name: string;
             usage_usd: string;
             usage_daily_usd: string;
             usage_weekly_usd: string;
             usage_monthly_usd: string;
+            id: number;
+            name: string;
             created_at: string | null;
             updated_at: string | null;
             etag: string;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { exact, money, nano, perMillion } from './money';
+import { exact, money, nano, usedOf } from './money';
 import { change, changePoints, contextLength, count, duration, percent, short } from './number';
-import { csv, plain } from './text';
+import { plain } from './text';
 import { ago, clock, minutes, moment, precise } from './time';
 
 describe('money', () => {
@@ -54,14 +54,16 @@ describe('money', () => {
   });
 
   it.each([
-    [3_000_000n, '$3'],
-    [150_000n, '$0.15'],
-    [37_500n, '$0.0375'],
-    [500_000n, '$0.50'],
-    [0n, '$0'],
-    [1_500_000_000n, '$1,500'],
-  ])('shows %s pico-dollars as %s a million', (pico, shown) => {
-    expect(perMillion(pico)).toBe(shown);
+    // More nano-dollars than a number holds.
+    ['10000000', '0.999999999', '9999999.000000001', 1],
+    ['20000000000', '9999999999.999999999', '10000000000.000000001', 0.5],
+    ['5', '5', '0', 0],
+    ['5', '-1.5', '6.5', 1.3],
+    ['0', '0', '0', 1],
+  ])('of $%s with $%s left it is exactly $%s that is used', (limit, remaining, used, share) => {
+    const found = usedOf(limit, remaining);
+    expect(exact(found.used)).toBe(`$${used}`);
+    expect(found.share).toBeCloseTo(share, 6);
   });
 });
 
@@ -147,9 +149,5 @@ describe('text of anybody', () => {
     expect(plain('a\u{e0041}\u3164\u115f')).toBe('a\\u{e0041}\\u3164\\u115f');
     expect(plain('x'.repeat(300))).toBe(`${'x'.repeat(200)}…`);
     expect(plain('naïve 日本語 🎉')).toBe('naïve 日本語 🎉');
-  });
-
-  it('is no formula in a spreadsheet', () => {
-    expect(csv([['=1+1', '-5', '-x', 'a,b', 'say "x"', null, 3]])).toBe(`'=1+1,-5,'-x,"a,b","say ""x""",,3\r\n`);
   });
 });

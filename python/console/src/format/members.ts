@@ -10,6 +10,17 @@ const NAMES: Record<string, string> = {
   name: 'Name',
   team: 'Team',
   user: 'User',
+  role: 'Role',
+  password: 'Password',
+  subject: 'Subject at the provider',
+  issuer: 'Provider',
+  models: 'Models',
+  expires_at: 'Expires',
+  disabled: 'Disabled',
+  label: 'Prefix',
+  previous_until: 'Secret before, good until',
+  strict_translation: 'Strict translation',
+  strict_budget: 'Strict budget',
 };
 
 /** What a member of a body or a state is called on the page. */
@@ -30,6 +41,10 @@ export function valueInWords(member: string, value: unknown): string {
     );
     return lines.join(', ') || 'none';
   }
+  if (member === 'models' && Array.isArray(value)) return value.join(', ') || 'all';
+  // Of a password there is a number of the times that it was set.
+  if (member === 'password') return value ? 'another one' : 'none';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (value === null || value === undefined || value === '') return 'none';
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

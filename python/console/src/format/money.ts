@@ -32,10 +32,11 @@ export function money(value: bigint): string {
   return sign + dollars(rounded(size, decimals), decimals);
 }
 
-/** Dollars per million of what costs so many pico-dollars each: "$3", "$0.15", "$0.0375". */
-export function perMillion(pico: bigint): string {
-  const part = (pico % 1_000_000n).toString().padStart(6, '0').replace(/0+$/, '');
-  return `$${group(pico / 1_000_000n)}${part ? `.${part.padEnd(2, '0')}` : ''}`;
+/** What is used of a limit, to the nano-dollar, and its share: all of a limit of nothing. */
+export function usedOf(limit: string, remaining: string): { used: bigint; share: number } {
+  const whole = nano(limit);
+  const used = whole - nano(remaining);
+  return { used, share: whole > 0n ? Number(used) / Number(whole) : 1 };
 }
 
 /** The nearest nano-dollars with so many decimals, halves upwards. */

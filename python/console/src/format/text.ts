@@ -9,18 +9,3 @@ export function plain(text: string, most = 200): string {
   });
   return shown.length > most ? `${shown.slice(0, most)}…` : shown;
 }
-
-/** A cell of a spreadsheet: quoted where it must be; what one would take for a formula begins with an apostrophe. */
-export function cell(value: string | number | null): string {
-  if (value === null) return '';
-  const text =
-    typeof value === 'string' && /^[=+\-@\t\r]/.test(value) && !/^-?\d+(\.\d+)?$/.test(value)
-      ? `'${value}`
-      : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-/** Rows as a spreadsheet file. */
-export function csv(rows: readonly (readonly (string | number | null)[])[]): string {
-  return rows.map((row) => `${row.map(cell).join(',')}\r\n`).join('');
-}

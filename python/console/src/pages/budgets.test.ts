@@ -113,6 +113,7 @@ it('takes the least that is left, and never a soft one', () => {
 it('finds by id, unless another has this id for a name', () => {
   expect(place('team', TEAM, [TEAM])).toBe('/admin/teams/3');
   expect(place('team', TEAM, [TEAM, { id: 4, name: '3' }])).toBe('/admin/teams/red?account=default');
+  expect(place('user', TEAM, [{ id: 4, name: '3' }], '/login')).toBe('/admin/users/red/login?account=default');
 });
 
 const STANDING = {

@@ -217,7 +217,7 @@ function Row(props: {
           ))}
           {node.lines.length === 0 && (
             <span>
-              <Usd usd={key ? key.usage.toFixed(9) : spender!.usage_usd} /> in all{' '}
+              <Usd usd={(key ?? spender!).usage_usd} /> in all{' '}
               <span className={ui.muted}>/ No limit</span>
             </span>
           )}

@@ -6,25 +6,19 @@ import { ApiError, get, send } from '../api/client';
 import type { Comparison, Config, ConfigValue, Kept, Problem } from '../api/types';
 import { count } from '../format/number';
 import { useTitle } from '../shell/title';
-import { useMay, useSetSearch } from '../state/hooks';
+import { useMay, useSession, useSetSearch } from '../state/hooks';
 import { At, Badge, Button, Choose, Code, Copy, Facts, Name, ui } from '../ui/basics';
 import { Changed } from '../ui/changed';
 import { around, difference } from '../ui/difference';
 import { Empty, Loaded, said } from '../ui/states';
 import { Tabs } from '../ui/tabs';
 import s from './config.module.css';
+import { type Draft, keep, unfinished } from './draft';
 import { Problems, problemsOf } from './problems';
 
 const KEY = ['config'];
 const LINE_PX = 18;
 const NOTHING: readonly Problem[] = [];
-
-/** What somebody writes, and which file it began with. */
-interface Draft {
-  text: string;
-  base: string;
-  etag: string;
-}
 
 export function ConfigPage() {
   const heading = useTitle('Configuration');
@@ -32,7 +26,12 @@ export function ConfigPage() {
   const { tab = 'file' } = useSearch({ strict: false }) as { tab?: string };
   const setSearch = useSetSearch();
   const may = useMay('admin');
-  const [draft, setDraft] = useState<Draft | null>(null);
+  const { user_id: user } = useSession();
+  const [draft, show] = useState(() => unfinished(user));
+  const setDraft = (next: Draft | null) => {
+    keep(user, next);
+    show(next);
+  };
   const query = useQuery({
     queryKey: KEY,
     queryFn: async ({ signal }) => (await get<{ data: Config }>('/admin/config', {}, signal)).data,
@@ -218,6 +217,7 @@ function Editor(props: { of: Config; draft: Draft | null; onDraft: (draft: Draft
             Back to the file
           </Button>
         )}
+        {isEdited && <span className={ui.muted}>Not applied yet. It stays in this tab, also on other pages.</span>}
       </div>
       <div role="status" className={ui.stack}>
         {validate.data?.ok && problems.length === 0 && <span className={ui.good}>Nothing is wrong with it.</span>}

@@ -66,6 +66,6 @@ export function shares(arms: readonly ArmDraft[]): (number | null)[] {
 }
 
 /** As JSON, to read, copy and compare: what hides or turns text is written out, which JSON knows how to. */
-export function lines(of: Definition): string {
+export function lines(of: object): string {
   return plain(JSON.stringify(of, null, 2), Number.POSITIVE_INFINITY);
 }

@@ -1,6 +1,7 @@
 /** What would be decided about a request, and why. */
 import { send } from '../api/client';
 import { Code, Name, ui } from '../ui/basics';
+import { lines } from './definition';
 
 interface Candidate {
   model?: string;
@@ -26,7 +27,7 @@ export function Explained({ of }: { of: Explanation }) {
       {of.refusal && <p className={ui.warn}>{of.refusal}</p>}
       <Candidates title="In this order" rows={of.candidates ?? []} />
       <Candidates title="Left out" rows={of.removed ?? []} />
-      <Code label="The whole answer">{JSON.stringify(of, null, 2)}</Code>
+      <Code label="The whole answer">{lines(of)}</Code>
     </>
   );
 }

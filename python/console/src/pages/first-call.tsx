@@ -1,10 +1,13 @@
 import { Link } from '@tanstack/react-router';
+import { useMay } from '../state/hooks';
 import { Code } from '../ui/basics';
 import { useTraffic } from './traffic';
 
 /** What to do where there was no request yet. */
 export function FirstCall() {
   const traffic = useTraffic();
+  const may = useMay('member');
+  if (!may) return <p>Whoever has a key sends the first; it is shown here when it has ended.</p>;
   return (
     <>
       <p>

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Key } from '../api/types';
-import { bodyOf, draftOf, mistakes } from './key-form';
+import { bodyOf, changesOf, draftOf, mistakes } from './key-form';
 
 const KEY = {
   name: 'ci',
@@ -41,6 +41,15 @@ it('takes a limit away when it is cleared, and does not keep it silently', () =>
     limit_reset: null,
     rpm: null,
   });
+});
+
+it('changes what was edited and nothing beside it', () => {
+  const key = { ...KEY, expires_at: '2027-01-01T00:00:30.250Z' };
+  const draft = draftOf(key);
+  expect(changesOf(key, draft, true)).toEqual({});
+  expect(changesOf(key, { ...draft, limitUsd: '9' }, true)).toEqual({ limit_usd: '9' });
+  expect(changesOf(key, { ...draft, team: '' }, true)).toEqual({ team: '' });
+  expect(changesOf(key, { ...draft, team: '', expires: '' }, false)).toEqual({ expires_at: null });
 });
 
 it('says what is wrong before it is sent', () => {

@@ -12,6 +12,7 @@ import { Stale, tooLate } from '../ui/edit';
 import { said } from '../ui/states';
 import { curl } from './first-call';
 import { type LimitsDraft, limitsBody, limitsDraft, limitsMistakes, RateFields, SpendingFields, UNLIMITED } from './limits';
+import { differences } from './spenders';
 import { useTraffic } from './traffic';
 
 export interface Draft extends LimitsDraft {
@@ -62,6 +63,12 @@ export function bodyOf(draft: Draft): Record<string, unknown> {
     strict_translation: draft.strictTranslation,
     strict_budget: draft.strictBudget,
   };
+}
+
+/** What an edit sends: what it changes and nothing else, so that what somebody else changed beside it stays. Only admins say whose a key is. */
+export function changesOf(key: Key, draft: Draft, mayAll: boolean): Record<string, unknown> {
+  const whole = (of: Draft) => ({ ...bodyOf(of), ...(mayAll ? { team: of.team.trim(), user: of.user.trim() } : {}) });
+  return differences(whole(draftOf(key)), whole(draft));
 }
 
 /** What is wrong with a draft, by field. */
@@ -247,9 +254,7 @@ export function RotateKey({ of: key, onClose }: { of: Key; onClose: () => void }
       />
       {rotate.error && (
         <div className={ui.alert} role="alert">
-          {tooLate(rotate.error)
-            ? 'Somebody else changed this key meanwhile: close this and look at it again.'
-            : said(rotate.error)}
+          {said(rotate.error)}
         </div>
       )}
       <div className={ui.row}>
@@ -297,14 +302,10 @@ export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
   const [key, setKey] = useState(of);
   const [draft, setDraft] = useState(() => draftOf(of));
   const [tried, setTried] = useState(false);
+  const changes = changesOf(key, draft, mayAll);
+  const unchanged = Object.keys(changes).length === 0;
   const change = useMutation({
-    mutationFn: (etag: string) =>
-      send<{ data: Key }>(
-        'PATCH',
-        `/admin/keys/${key.hash}`,
-        { ...bodyOf(draft), ...(mayAll ? { team: draft.team.trim(), user: draft.user.trim() } : {}) },
-        etag,
-      ),
+    mutationFn: (etag: string) => send<{ data: Key }>('PATCH', `/admin/keys/${key.hash}`, changes, etag),
     onSuccess: async () => {
       await Promise.all([
         client.invalidateQueries({ queryKey: keysQuery.queryKey }),
@@ -345,7 +346,12 @@ export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
           />
         )}
         <div className={ui.row}>
-          <Button type="submit" look="primary" disabled={change.isPending || !!stale}>
+          <Button
+            type="submit"
+            look="primary"
+            disabled={change.isPending || !!stale || unchanged}
+            title={unchanged ? 'Nothing was changed' : undefined}
+          >
             Save
           </Button>
           <Button onClick={onClose}>Cancel</Button>

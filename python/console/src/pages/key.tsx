@@ -5,6 +5,7 @@ import { useState } from 'react';
 import { get, send } from '../api/client';
 import { keysQuery } from '../api/queries';
 import type { Key, RequestsPage, SeriesReply } from '../api/types';
+import { usedOf } from '../format/money';
 import { count, percent } from '../format/number';
 import { useTitle } from '../shell/title';
 import { instant, useBounds, useMay, useSession, useZone } from '../state/hooks';
@@ -117,21 +118,19 @@ function Limits({ of: key }: { of: Key }) {
       <h2>Spending</h2>
       <Facts
         of={[
-          ['Today', <Usd key="d" usd={key.usage_daily.toFixed(9)} />],
-          ['This week', <Usd key="w" usd={key.usage_weekly.toFixed(9)} />],
-          ['This month', <Usd key="m" usd={key.usage_monthly.toFixed(9)} />],
-          ['In all', <Usd key="t" usd={key.usage.toFixed(9)} />],
+          ['Today', <Usd key="d" usd={key.usage_daily_usd} />],
+          ['This week', <Usd key="w" usd={key.usage_weekly_usd} />],
+          ['This month', <Usd key="m" usd={key.usage_monthly_usd} />],
+          ['In all', <Usd key="t" usd={key.usage_usd} />],
           lines.length === 0 && ['Limit', 'No limit'],
         ]}
       />
       {lines.map((line, index) => {
-        const limit = Number(line.limit_usd);
-        const used = limit - Number(line.remaining_usd);
-        const share = limit > 0 ? used / limit : 1;
+        const { used, share } = usedOf(line.limit_usd, line.remaining_usd);
         return (
           <div key={`${line.name} ${index}`} className={ui.stack} style={{ marginTop: 12, gap: 4 }}>
             <span>
-              {line.name}: <Usd usd={used.toFixed(9)} /> of <Usd usd={line.limit_usd} /> ({percent(share)}), starts anew{' '}
+              {line.name}: <Usd usd={used} /> of <Usd usd={line.limit_usd} /> ({percent(share)}), starts anew{' '}
               {line.reset ? RESETS[line.reset] : 'never'}
             </span>
             <Meter share={share} label={line.name} />

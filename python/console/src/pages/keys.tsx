@@ -4,6 +4,7 @@ import { Link, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
 import { keysQuery } from '../api/queries';
 import type { Key } from '../api/types';
+import { nano, usedOf } from '../format/money';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch } from '../state/hooks';
 import { At, Badge, Button, Choose, classes, Meter, Name, Usd, ui } from '../ui/basics';
@@ -77,7 +78,7 @@ export function KeysPage() {
                   text?.toLowerCase().includes(wanted),
                 ),
             )
-            .sort((a, b) => b.usage_monthly - a.usage_monthly || a.name.localeCompare(b.name));
+            .sort(byUse);
           if (all.length === 0) {
             return (
               <Empty title="There is no key yet. Without one nothing can be called.">
@@ -115,26 +116,30 @@ export function StateBadge({ of }: { of: Key }) {
   return is === 'active' ? null : <Badge look={is === 'disabled' ? 'warn' : 'bad'}>{is}</Badge>;
 }
 
+function byUse(a: Key, b: Key): number {
+  const more = nano(b.usage_monthly_usd) - nano(a.usage_monthly_usd);
+  return more === 0n ? a.name.localeCompare(b.name) : more > 0n ? 1 : -1;
+}
+
 /** What is used of the key's own limit. "No limit" is not "$0". */
 export function Used({ of: key }: { of: Key }) {
   if (key.limit_usd === null || key.limit_remaining_usd === null) {
     return (
       <>
-        <Usd usd={key.usage.toFixed(9)} /> <span className={ui.muted}>/ No limit</span>
+        <Usd usd={key.usage_usd} /> <span className={ui.muted}>/ No limit</span>
       </>
     );
   }
-  const limit = Number(key.limit_usd);
-  const used = limit - Number(key.limit_remaining_usd);
+  const { used, share } = usedOf(key.limit_usd, key.limit_remaining_usd);
   return (
     <div className={s.used}>
       <span>
-        <Usd usd={used.toFixed(9)} />{' '}
+        <Usd usd={used} />{' '}
         <span className={ui.muted}>
           / <Usd usd={key.limit_usd} /> {key.limit_reset ?? 'in all'}
         </span>
       </span>
-      <Meter share={limit > 0 ? used / limit : 1} label={`Used of the limit of ${key.name}`} />
+      <Meter share={share} label={`Used of the limit of ${key.name}`} />
     </div>
   );
 }
@@ -179,7 +184,7 @@ function Table({ rows }: { rows: Key[] }) {
                 <Used of={key} />
               </td>
               <td className={ui.num}>
-                <Usd usd={key.usage_monthly.toFixed(9)} />
+                <Usd usd={key.usage_monthly_usd} />
               </td>
               <td className={ui.num}>{key.rpm ?? <span className={ui.muted}>No limit</span>}</td>
               <td>

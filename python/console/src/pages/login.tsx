@@ -17,7 +17,7 @@ interface Arrival {
   iss?: string | undefined;
 }
 
-type Given = { token: string } | { code: string } | { oidc: Arrival } | { name: string; password: string };
+type Given = { token: string } | { code: string } | { oidc: Arrival } | { name: string; password: string; account?: string };
 
 interface Search extends Partial<Arrival> {
   next?: string;
@@ -59,6 +59,7 @@ export function LoginPage() {
   const [token, setToken] = useState('');
   const [name, setName] = useState('');
   const [password, setPassword] = useState('');
+  const [account, setAccount] = useState('');
   const heading = useTitle('Log in');
   const login = useMutation({
     mutationFn: (given: Given) => send<{ data: Session }>('POST', '/admin/session', given),
@@ -99,7 +100,8 @@ export function LoginPage() {
 
   const submit = (event: { preventDefault: () => void }) => {
     event.preventDefault();
-    login.mutate(way === 'token' ? { token } : { name, password });
+    const within = account.trim() ? { account: account.trim() } : {};
+    login.mutate(way === 'token' ? { token } : { name, password, ...within });
   };
   return (
     <main className={s.page}>
@@ -137,6 +139,13 @@ export function LoginPage() {
               required
               value={password}
               onChange={(event) => setPassword(event.target.value)}
+            />
+            <TextField
+              key="account"
+              label="Account"
+              value={account}
+              onChange={(event) => setAccount(event.target.value)}
+              hint="Only where several accounts have somebody of this name."
             />
           </>
         )}

@@ -1,13 +1,16 @@
 /** Making and changing presets and splits. What they say is judged by the gateway, as the file's are. */
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { ApiError, send } from '../api/client';
+import { get, send } from '../api/client';
 import type { Preset, Split } from '../api/types';
 import { percent } from '../format/number';
 import { Button, Field, TextField, ui } from '../ui/basics';
+import { Changed } from '../ui/changed';
 import { Dialog } from '../ui/dialog';
+import { around, difference } from '../ui/difference';
+import { tooLate } from '../ui/edit';
 import { said } from '../ui/states';
-import { type ArmDraft, armDrafts, type Definition, presetDraft, presetOf, shares, splitOf } from './definition';
+import { type ArmDraft, armDrafts, type Definition, lines, presetDraft, presetOf, shares, splitOf } from './definition';
 import { Problems, problemsOf } from './problems';
 import s from './routing.module.css';
 import { modelsQuery } from './traffic';
@@ -24,8 +27,9 @@ export function pathOf(kind: Kind, name: string): string {
 
 /** Without `of`: a new one. `onDone` gets its name. */
 export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => void; onDone: (name: string) => void }) {
-  const { kind, of } = props;
+  const { kind } = props;
   const client = useQueryClient();
+  const [of, setOf] = useState(props.of);
   const [name, setName] = useState(of?.name ?? '');
   const [note, setNote] = useState('');
   const [preset, setPreset] = useState(() => presetDraft(of?.definition ?? {}));
@@ -36,9 +40,9 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
     ],
   );
   const save = useMutation({
-    mutationFn: async () => {
+    mutationFn: async (etag: string) => {
       const definition: Definition = kind === 'presets' ? presetOf(preset) : splitOf(arms);
-      if (of) await send('PATCH', pathOf(kind, of.name), { definition, note }, of.etag ?? '*');
+      if (of) await send('PATCH', pathOf(kind, of.name), { definition, note }, etag);
       else await send('POST', `/admin/${kind}`, { name: name.trim(), definition, note });
       return name.trim();
     },
@@ -47,7 +51,17 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
       props.onDone(made);
     },
   });
-  const late = save.error instanceof ApiError && save.error.status === 412;
+  const late = tooLate(save.error);
+  const theirs = (late?.details.current as { definition?: Definition } | undefined)?.definition ?? {};
+  const again = useMutation({
+    mutationFn: async (name: string) => (await get<{ data: Named }>(pathOf(kind, name))).data,
+    onSuccess: (now) => {
+      setOf(now);
+      setPreset(presetDraft(now.definition));
+      setArms(armDrafts(now.definition));
+      save.reset();
+    },
+  });
   const problems = late ? [] : problemsOf(save.error);
   const error = save.error && !late && problems.length === 0 ? said(save.error) : '';
   return (
@@ -56,7 +70,7 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
         className={ui.stack}
         onSubmit={(event) => {
           event.preventDefault();
-          save.mutate();
+          save.mutate(of?.etag ?? '*');
         }}
       >
         {!of && (
@@ -95,20 +109,25 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
         {late && (
           <div className={ui.alert} role="alert">
             <strong>Somebody else changed this {ONE[kind]} meanwhile. Nothing was overwritten.</strong>
-            <div>
-              <Button
-                onClick={() => {
-                  void client.invalidateQueries({ queryKey: [kind] });
-                  props.onClose();
-                }}
-              >
-                Look at it again
+            {of && (
+              <Changed
+                label="What was changed meanwhile"
+                lines={around(difference(lines(of.definition), lines(theirs)), 100)}
+              />
+            )}
+            {again.error && <span>{said(again.error)}</span>}
+            <div className={ui.row}>
+              <Button onClick={() => of && again.mutate(of.name)} disabled={again.isPending}>
+                Begin again with what is there
+              </Button>
+              <Button look="danger" onClick={() => save.mutate('*')}>
+                Save mine over it
               </Button>
             </div>
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="primary" disabled={save.isPending}>
+          <Button type="submit" look="primary" disabled={save.isPending || !!late}>
             {of ? 'Save' : 'Create'}
           </Button>
           <Button onClick={props.onClose}>Cancel</Button>

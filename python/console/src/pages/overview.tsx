@@ -9,7 +9,7 @@ import type { Budget, ErrorsReply, Key, LatencyReply, Series, SeriesReply } from
 import { EACH } from '../format/members';
 import { money, nano } from '../format/money';
 import { change, changePoints, count, duration, percent, short, speed } from '../format/number';
-import { minutes } from '../format/time';
+import { moment } from '../format/time';
 import { useTitle } from '../shell/title';
 import { instant, useBounds, useMay, useRange, useSetRange, useSetSearch, useZone } from '../state/hooks';
 import { DEFAULT, fixed, label, moves } from '../state/range';
@@ -35,6 +35,9 @@ const NAMES: Record<Group, string> = {
 const METRICS =
   'cost,requests,errors,prompt_tokens,completion_tokens,reasoning_tokens,cached_tokens,cache_saved,cached_share,error_share,tokens_per_second,retried';
 const TOP = 8;
+
+/** Ids of what stands for no single one: none, no key or team, names that came when there were too many. */
+const NOBODYS = new Set(['', '0', '(others)']);
 
 type Filter = { [name in Group]?: string };
 
@@ -146,7 +149,7 @@ export function OverviewPage() {
             </Empty>
           ) : (
             <>
-              <Tiles usage={data} latency={latency.data} ofPlace={group === 'model' || group === 'provider'} />
+              <Tiles usage={data} latency={latency.data} />
               <div className={s.charts}>
                 <section className={ui.card} aria-labelledby="spend">
                   <div className={ui.cardHead}>
@@ -237,9 +240,7 @@ function NotKept({ what }: { what: string }) {
 function requestFilter(filter: Filter): Record<string, string> {
   const found: Record<string, string> = {};
   for (const [name, value] of Object.entries(filter)) {
-    if (!value || value === 'other' || value === '0') continue;
-    if (name === 'arm') [found.split = '', found.arm = ''] = value.split('/');
-    else found[name] = value;
+    if (value && value !== 'other' && !NOBODYS.has(value)) found[name] = value;
   }
   return found;
 }
@@ -299,15 +300,7 @@ function Tile(props: {
   );
 }
 
-function Tiles({
-  usage,
-  latency,
-  ofPlace,
-}: {
-  usage: SeriesReply;
-  latency: LatencyReply | undefined;
-  ofPlace: boolean;
-}) {
+function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply | undefined }) {
   const zone = useZone();
   const { totals: now, previous } = usage;
   // A time before anything was counted is nothing to compare with.
@@ -316,7 +309,8 @@ function Tiles({
   const moved = (name: string) => change(of(name), before && num(before[name]));
   const [p50, p90] = latency?.series[0]?.totals ?? [];
   const cost = nano(String(now.cost));
-  const saved = nano(String(now.cache_saved));
+  // Null where the sums do not know the prices.
+  const saved = typeof now.cache_saved === 'string' ? now.cache_saved : null;
   return (
     <>
       <dl className={s.tiles}>
@@ -344,8 +338,8 @@ function Tiles({
         />
         <Tile
           name="Saved by caches"
-          value={ofPlace ? money(saved) : percent(of('cached_share'))}
-          exact={ofPlace ? `exactly $${now.cache_saved}, by present prices` : undefined}
+          value={saved === null ? '—' : money(nano(saved))}
+          exact={saved === null ? undefined : `exactly $${saved}, by present prices`}
           change={changePoints(of('cached_share'), before && num(before.cached_share))}
           better="up"
           note={`${percent(of('cached_share'))} of tokens in`}
@@ -359,8 +353,7 @@ function Tiles({
         />
       </dl>
       <p className={ui.hint}>
-        {minutes(Date.parse(usage.range.from), zone)} {new Date(usage.range.from).toISOString().slice(0, 10)} to{' '}
-        {minutes(Date.parse(usage.range.to), zone)} {new Date(usage.range.to).toISOString().slice(0, 10)},{' '}
+        {moment(Date.parse(usage.range.from), zone)} to {moment(Date.parse(usage.range.to), zone)},{' '}
         {STEP_WORDS[usage.range.step]}, days of {usage.range.zone}.{' '}
         {before ? 'Changes are against the time before, as long.' : 'There is no time before to compare with.'}
       </p>
@@ -600,7 +593,7 @@ function Ranking(props: {
             return (
               <tr key={one.id}>
                 <td>
-                  {isOther || !one.id || one.id === '0' ? (
+                  {isOther || NOBODYS.has(one.id) ? (
                     one.label || 'none'
                   ) : (
                     <>

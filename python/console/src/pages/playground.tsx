@@ -21,7 +21,7 @@ import { modelsQuery, namesQuery, useTraffic } from './traffic';
 
 const MOST_LANES = 6;
 const MOST_IMAGE_BYTES = 700_000;
-const DRAFT = 'fairlead.playground';
+const DRAFT = 'fairlead.playground.';
 const EMPTY = { system: '', prompt: '', temperature: '', topP: '', most: '', effort: '', tools: '', schema: '' };
 type Draft = typeof EMPTY;
 interface Search {
@@ -33,10 +33,10 @@ interface Search {
   key?: string;
 }
 
-/** The draft lives as long as the tab; the link has parameters and never text. */
-function kept(): Draft {
+/** The draft lives as long as the tab, until somebody logs out, and is nobody else's; the link has parameters and never text. */
+function kept(user: number): Draft {
   try {
-    return { ...EMPTY, ...(JSON.parse(sessionStorage.getItem(DRAFT) ?? '{}') as Partial<Draft>) };
+    return { ...EMPTY, ...(JSON.parse(sessionStorage.getItem(DRAFT + user) ?? '{}') as Partial<Draft>) };
   } catch {
     return EMPTY;
   }
@@ -58,7 +58,7 @@ export function PlaygroundPage() {
     (key) => !key.management && !key.disabled && (mayAll || key.user === session.user),
   );
   const [draft, setDraft] = useState<Draft>(() => ({
-    ...kept(),
+    ...kept(session.user_id),
     ...Object.fromEntries(
       Object.entries({
         temperature: search.temperature,
@@ -81,11 +81,11 @@ export function PlaygroundPage() {
   const set = (changes: Partial<Draft>) => setDraft((before) => ({ ...before, ...changes }));
   useEffect(() => {
     try {
-      sessionStorage.setItem(DRAFT, JSON.stringify(draft));
+      sessionStorage.setItem(DRAFT + session.user_id, JSON.stringify(draft));
     } catch {
       // Then it is gone with the page.
     }
-  }, [draft]);
+  }, [draft, session.user_id]);
   useEffect(() => () => run.current?.abort.abort(), []);
 
   const built = bodyOf({ ...draft, images: images.map((image) => image.url) });
@@ -178,7 +178,15 @@ export function PlaygroundPage() {
     }).filter((entry): entry is [string, string] => !!entry[1]),
   ).toString();
 
-  if (!may) return <Empty title="Not for your role: a viewer sends no requests." />;
+  if (!may)
+    return (
+      <>
+        <h1 tabIndex={-1} ref={heading}>
+          Playground
+        </h1>
+        <Empty title="Not for your role: a viewer sends no requests." />
+      </>
+    );
   const views = lanes.map((one, at) => <LaneView key={`${one.model} ${at}`} of={one} onStop={() => stopLane(at)} />);
   return (
     <>

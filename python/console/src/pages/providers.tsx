@@ -106,7 +106,12 @@ function One({ of: provider }: { of: Provider }) {
           {provider.drained.map((one) => (
             <li key={one.endpoint} className={ui.row}>
               <Badge look="warn">set aside</Badge>
-              <Name>{one.model}</Name> until <At at={one.until} /> by <Name>{one.by}</Name>{' '}
+              <Name>{one.model}</Name> until <At at={one.until} />{' '}
+              {one.by !== null && (
+                <>
+                  by <Name>{one.by}</Name>{' '}
+                </>
+              )}
               {one.note && <Name most={200}>{one.note}</Name>}
               {may && (
                 <Button onClick={() => enable.mutate(one.endpoint)} disabled={enable.isPending}>

@@ -10,6 +10,7 @@ import { useMay, useSetSearch } from '../state/hooks';
 import { At, Badge, Code, Copy, classes, Facts, Name, Usd, ui } from '../ui/basics';
 import { Empty, Loaded } from '../ui/states';
 import { Tabs } from '../ui/tabs';
+import { lines } from './definition';
 import { Explain } from './recall';
 import s from './request.module.css';
 import { ProviderPath, promptTokens, Status } from './requests';
@@ -62,7 +63,7 @@ export function RequestPage() {
               {
                 id: 'raw',
                 label: 'Raw',
-                content: () => <Code label="The record">{JSON.stringify(found, null, 2)}</Code>,
+                content: () => <Code label="The record">{lines(found)}</Code>,
               },
             ]}
           />
@@ -89,7 +90,7 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
         row.error !== '' && [
           'Error',
           <span key="e" className={ui.bad}>
-            {row.error}
+            <Name most={300}>{row.error}</Name>
           </span>,
         ],
         ['Settled', <At key="a" at={row.settled_at} />],
@@ -117,9 +118,13 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
         ],
         [
           'Finish',
-          row.finish_reason
-            ? `${row.finish_reason}${row.native_finish_reason && row.native_finish_reason !== row.finish_reason ? ` (${row.native_finish_reason})` : ''}`
-            : '—',
+          row.finish_reason ? (
+            <Name key="f" most={200}>
+              {`${row.finish_reason}${row.native_finish_reason && row.native_finish_reason !== row.finish_reason ? ` (${row.native_finish_reason})` : ''}`}
+            </Name>
+          ) : (
+            '—'
+          ),
         ],
         row.preset !== '' && [
           'Preset',
@@ -136,7 +141,7 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
         row.upstream_id !== '' && [
           "Provider's id",
           <span key="i" className={ui.mono}>
-            {row.upstream_id}
+            <Name most={200}>{row.upstream_id}</Name>
           </span>,
         ],
         row.flags.length > 0 && ['Marks', row.flags.map((flag) => <Badge key={flag}>{flag}</Badge>)],
@@ -237,7 +242,7 @@ function Attempts({ of: { data: row, timings } }: { of: RequestData }) {
                   <Name>{attempt.upstream_model}</Name>
                 </td>
                 <td className={attempt.error ? ui.bad : ui.good}>
-                  {attempt.status || ''} {attempt.error || 'answered'}{' '}
+                  {attempt.status || ''} <Name most={300}>{attempt.error || 'answered'}</Name>{' '}
                   {attempt.service_tier && `(${attempt.service_tier})`}
                 </td>
                 <td className={ui.num}>{duration(attempt.latency_us / 1000)}</td>

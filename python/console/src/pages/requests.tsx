@@ -60,12 +60,17 @@ export function RequestsPage() {
   const [tail, setTail] = useState(EMPTY);
   const [held, setHeld] = useState(false);
   const scroller = useRef<HTMLDivElement>(null);
-  // Filters that the browser cannot answer itself hold for a tail as well: then new rows are counted by asking again.
-  const matches = useMemo(() => matching(filters), [filters]);
+  const filtered = Object.keys(filters).length > 0;
+  const shown = useRef(new Set<string>());
+  const ask = useFitting(filters, (page) => {
+    const fresh = page.data.filter((row) => !shown.current.has(row.id)).reverse();
+    const missed = page.next !== null && fresh.length === page.data.length ? 1 : 0;
+    setTail((before) => arrived(before, fresh, fresh.length + missed, isHeld()));
+  });
   const state = useLive('requests', isLive, (name, data) => {
     if (name === 'requests' && 'rows' in data) {
-      const rows = data.rows.filter(matches);
-      setTail((before) => arrived(before, rows, rows.length === data.rows.length ? data.of : rows.length, isHeld()));
+      if (filtered) ask(Math.min(...data.rows.map((row) => Date.parse(row.settled_at))));
+      else setTail((before) => arrived(before, data.rows, data.of, isHeld()));
     } else if (name === 'gap' && 'n' in data) setTail((before) => lost(before, data.n));
     else if (name === 'refetch') void list.refetch();
   });
@@ -73,8 +78,8 @@ export function RequestsPage() {
   useEffect(() => {
     setTail(EMPTY);
     // A new question, a new list.
-    void filters;
-  }, [filters]);
+    void [filters, range.from, range.to];
+  }, [filters, range.from, range.to]);
   useEffect(() => {
     if (!held && open === undefined) setTail((before) => (before.held.length ? released(before) : before));
   }, [held, open]);
@@ -82,7 +87,10 @@ export function RequestsPage() {
   const rows = useMemo(() => {
     const known = new Set<string>();
     const all = [...tail.rows, ...(pages ?? []).flatMap((page) => page.data)];
-    return all.filter((row) => !known.has(row.id) && known.add(row.id));
+    const once = all.filter((row) => !known.has(row.id) && known.add(row.id));
+    shown.current = known;
+    // What was asked for again may be newer than what came live before.
+    return once.sort((a, b) => (a.settled_at < b.settled_at ? 1 : a.settled_at > b.settled_at ? -1 : 0));
   }, [tail.rows, pages]);
   const searchedTo = pages?.at(-1)?.searched_to;
 
@@ -123,7 +131,6 @@ export function RequestsPage() {
       setExporting(said(error));
     }
   };
-  const filtered = Object.keys(filters).length > 0;
   const listing = (
     <section className={s.list} aria-label="List of requests">
       <div className={ui.spread}>
@@ -138,7 +145,7 @@ export function RequestsPage() {
           {isLive && (
             <span className={ui.muted} role="status">
               {state === 'live' ? (held ? 'held' : 'live') : state === 'away' ? 'away, coming back' : 'connecting'}
-              {tail.missed > 0 && `, ${grouped(tail.missed)} not shown`}
+              {tail.missed > 0 && `, ${filtered ? 'some' : grouped(tail.missed)} not shown`}
             </span>
           )}
           <Button
@@ -213,6 +220,43 @@ export function RequestsPage() {
       <Outlet />
     </div>
   );
+}
+
+/** So much later than others a row may be stored that was settled before them. */
+const LATE_MS = 10_000;
+
+/** Asks the gateway which of the requests settled since a moment fit the filters, one question at a time: a page knows neither all of its
+ * filters nor all requests, of which only some come live where there are many. */
+function useFitting(filters: Filters, hear: (page: Page) => void): (since: number) => void {
+  const latest = useRef(hear);
+  latest.current = hear;
+  const asking = useRef<(since: number) => void>(() => {});
+  useEffect(() => {
+    const abort = new AbortController();
+    let since = Number.POSITIVE_INFINITY;
+    let busy = false;
+    asking.current = async (at) => {
+      since = Math.min(since, at);
+      if (busy) return;
+      busy = true;
+      while (Number.isFinite(since) && !abort.signal.aborted) {
+        const from = since;
+        since = Number.POSITIVE_INFINITY;
+        try {
+          const query = { ...filters, from: new Date(from - LATE_MS).toISOString(), limit: PAGE };
+          const page = await get<Page>('/admin/requests', query, abort.signal);
+          if (!abort.signal.aborted) latest.current(page);
+        } catch {
+          // With the next rows it is asked again, from there on.
+          since = Math.min(since, from);
+          break;
+        }
+      }
+      busy = false;
+    };
+    return () => abort.abort();
+  }, [filters]);
+  return (at) => asking.current(at);
 }
 
 /** Only what stands in the window is in the document. */
@@ -361,48 +405,6 @@ export function promptTokens(row: Generation): number {
   return row.prompt_tokens + row.cache_read_tokens + row.cache_write_tokens + row.cache_write_1h_tokens;
 }
 
-/** Whether a row that came live belongs to what is shown. */
-function matching(filters: Filters): (row: Generation) => boolean {
-  const tests: ((row: Generation) => boolean)[] = [];
-  const {
-    model,
-    provider,
-    key,
-    session,
-    end_user,
-    outcome,
-    status,
-    error,
-    retried,
-    failed,
-    least_ms,
-    team,
-    user,
-    split,
-    arm,
-    least_usd,
-    app,
-  } = filters;
-  if (model) tests.push((row) => row.model === model);
-  if (provider) tests.push((row) => row.provider === provider);
-  if (key) tests.push((row) => String(row.key_id) === key);
-  if (session) tests.push((row) => row.session_id === session);
-  if (end_user) tests.push((row) => row.end_user === end_user);
-  if (outcome) tests.push((row) => row.outcome === outcome);
-  if (status) tests.push((row) => String(row.status) === status);
-  if (error) tests.push((row) => row.error.includes(error));
-  if (retried) tests.push((row) => row.attempts.length > 1);
-  if (failed) tests.push((row) => row.outcome === 'failed');
-  if (least_ms) tests.push((row) => row.total_us >= Number(least_ms) * 1000);
-  if (least_usd) tests.push((row) => Number(row.charged_usd) >= Number(least_usd));
-  if (team) tests.push((row) => String(row.team_id) === team);
-  if (user) tests.push((row) => String(row.user_id) === user);
-  if (split) tests.push((row) => row.split === split);
-  if (arm) tests.push((row) => row.arm === arm);
-  if (app) tests.push((row) => row.title === app || row.referer.includes(app));
-  return (row) => tests.every((test) => test(row));
-}
-
 const TEXTS: readonly [keyof Filters, string][] = [
   ['model', 'Model'],
   ['provider', 'Provider'],
@@ -415,6 +417,25 @@ const TEXTS: readonly [keyof Filters, string][] = [
   ['least_ms', 'Took at least (ms)'],
 ];
 
+/** What has no field, and comes from links. */
+const OTHERS: readonly [keyof Filters, string][] = [
+  ['team', 'Team'],
+  ['user', 'User'],
+  ['split', 'Split'],
+  ['arm', 'Arm'],
+];
+
+/** What a team or a user is called; its number until that is known. */
+function useNameOf(kind: 'teams' | 'users', id: string | undefined): string {
+  const query = useQuery({
+    queryKey: [kind, 'names'],
+    queryFn: async ({ signal }) => (await get<{ data: { id: number; name: string }[] }>(`/admin/${kind}`, {}, signal)).data,
+    staleTime: 60_000,
+    enabled: id !== undefined,
+  });
+  return query.data?.find((one) => String(one.id) === id)?.name ?? id ?? '';
+}
+
 function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes: Record<string, unknown>) => void }) {
   const navigate = useNavigate();
   const keys = useQuery(keysQuery);
@@ -422,7 +443,8 @@ function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes
   useEffect(() => setDraft(filters), [filters]);
   const [id, setId] = useState('');
   const kind = filters.failed ? 'failed' : filters.retried ? 'retried' : (filters.outcome ?? '');
-  const set = TEXTS.filter(([name]) => filters[name]).length + (filters.key ? 1 : 0);
+  const set = [...TEXTS, ...OTHERS].filter(([name]) => filters[name]).length + (filters.key ? 1 : 0);
+  const called: Filters = { ...filters, team: useNameOf('teams', filters.team), user: useNameOf('users', filters.user) };
   return (
     <div className={ui.row}>
       <form
@@ -510,13 +532,13 @@ function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes
           </div>
         </form>
       </details>
-      {TEXTS.filter(([name]) => filters[name]).map(([name, label]) => (
+      {[...TEXTS, ...OTHERS].filter(([name]) => filters[name]).map(([name, label]) => (
         <Button
           key={name}
           onClick={() => onChange({ [name]: undefined })}
-          aria-label={`Remove the filter ${label} ${filters[name]}`}
+          aria-label={`Remove the filter ${label} ${called[name]}`}
         >
-          {label}: <Name most={30}>{filters[name]!}</Name> ✕
+          {label}: <Name most={30}>{called[name]!}</Name> ✕
         </Button>
       ))}
     </div>

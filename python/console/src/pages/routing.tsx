@@ -292,7 +292,7 @@ function ArmsOf({ split }: { split: Split }) {
                 </td>
                 <td className={ui.num}>{arm.share === null ? 'no longer' : percent(arm.share)}</td>
                 <td className={ui.num}>
-                  <Link to="/requests" search={{ split: split.name, arm: arm.model } as never}>
+                  <Link to="/requests" search={{ arm: `${split.name}/${arm.model}` } as never}>
                     {count(arm.requests)}
                   </Link>
                 </td>

@@ -126,13 +126,13 @@ interface Called {
   name: string;
 }
 
-/** Where the API has it. By its id, unless another is called like that: a name comes before an id. */
-export function place(kind: Kind, of: Called, all: readonly Called[]): string {
+/** Where the API has it, or something of it. By its id, unless another is called like that: a name comes before an id. */
+export function place(kind: Kind, of: Called, all: readonly Called[], part = ''): string {
   const id = String(of.id);
   const called = all.some((other) => other.name === id && other.id !== of.id);
-  if (!called) return `/admin/${kind}s/${id}`;
+  if (!called) return `/admin/${kind}s/${id}${part}`;
   const account = 'account' in of ? `?account=${encodeURIComponent(String(of.account))}` : '';
-  return `/admin/${kind}s/${encodeURIComponent(of.name)}${account}`;
+  return `/admin/${kind}s/${encodeURIComponent(of.name)}${part}${account}`;
 }
 
 /** The members of a body that differ from what was shown. */

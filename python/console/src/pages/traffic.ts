@@ -1,7 +1,9 @@
 import { useQuery } from '@tanstack/react-query';
 import { get } from '../api/client';
 import type { Model, Preset, Setup, Split } from '../api/types';
-import { useMay } from '../state/hooks';
+import { useMay, useSession } from '../state/hooks';
+
+const SIMULATED = 'sim/echo';
 
 export const modelsQuery = {
   queryKey: ['models'],
@@ -29,11 +31,13 @@ export const setupQuery = {
   queryFn: async ({ signal }: { signal: AbortSignal }) => (await get<{ data: Setup }>('/admin/setup', {}, signal)).data,
 };
 
-/** Where clients reach the gateway, as seen from this browser, and a model to begin with. */
+/** Where clients reach the gateway, as seen from this browser, and a model to begin with: the simulator's, which costs nothing, where it is on. */
 export function useTraffic(): { address: string; model: string } {
-  const may = useMay('admin');
-  const setup = useQuery({ ...setupQuery, staleTime: 60_000, enabled: may });
-  return { address: address(setup.data?.data_url, location.hostname), model: setup.data?.model ?? 'sim/echo' };
+  const session = useSession();
+  const models = useQuery({ ...modelsQuery, staleTime: 60_000, enabled: useMay('member') });
+  const ids = models.data?.map((model) => model.id) ?? [];
+  const model = ids.includes(SIMULATED) ? SIMULATED : (ids[0] ?? SIMULATED);
+  return { address: address(session.data_url, location.hostname), model };
 }
 
 /** An address that the gateway listens on everywhere is shown by the name that the browser came by. */

@@ -5,8 +5,10 @@ import { ApiError, get, send } from '../api/client';
 import type { Role, User, UserLogin } from '../api/types';
 import { At, Button, Choose, Name, TextField, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
+import { Stale, tooLate } from '../ui/edit';
 import { Failure, Skeleton, said } from '../ui/states';
 import { LogIns, RANKS, useIsAbove } from './log-ins';
+import { place } from './spenders';
 
 export const PASSWORD_RULE = '12 to 256 characters; any will do. A sentence is better than a riddle.';
 
@@ -15,6 +17,9 @@ export function wrongPassword(password: string): string | null {
   const characters = [...password].length;
   return characters < 12 || characters > 256 ? `It has ${characters} characters; 12 to 256 are expected.` : null;
 }
+
+/** The ETag of a log-in that is not there: somebody who made it meanwhile is not overwritten. */
+const NONE = '""';
 
 const MAY: Record<Role, string> = {
   viewer: 'viewer: looks at figures, models, and the keys and requests of the own team',
@@ -36,7 +41,7 @@ function RoleField({ role, onChange }: { role: Role; onChange: (role: Role) => v
   );
 }
 
-export function CreateUser({ onClose }: { onClose: () => void }) {
+export function CreateUser({ all, onClose }: { all: readonly User[]; onClose: () => void }) {
   const client = useQueryClient();
   const [name, setName] = useState('');
   const [team, setTeam] = useState('');
@@ -50,7 +55,7 @@ export function CreateUser({ onClose }: { onClose: () => void }) {
       const user =
         made ?? (await send<{ data: User }>('POST', '/admin/users', { name: name.trim(), team: team.trim() })).data;
       setMade(user);
-      await send('PUT', `/admin/users/${user.id}/login`, { role, password }, '*');
+      await send('PUT', place('user', user, all, '/login'), { role, password }, '*');
     },
     gcTime: 0,
     onSuccess: onClose,
@@ -111,13 +116,14 @@ export function CreateUser({ onClose }: { onClose: () => void }) {
 }
 
 /** A user's ways in. Nobody gives, takes or resets a role above the own one. */
-export function EditLogin({ of: user, onClose }: { of: User; onClose: () => void }) {
+export function EditLogin({ of: user, all, onClose }: { of: User; all: readonly User[]; onClose: () => void }) {
   const isAbove = useIsAbove();
+  const path = place('user', user, all, '/login');
   const query = useQuery({
     queryKey: ['login', user.id],
     queryFn: async ({ signal }) => {
       try {
-        return (await get<{ data: UserLogin }>(`/admin/users/${user.id}/login`, {}, signal)).data;
+        return (await get<{ data: UserLogin }>(path, {}, signal)).data;
       } catch (error) {
         if (error instanceof ApiError && error.status === 404) return null;
         throw error;
@@ -138,7 +144,15 @@ export function EditLogin({ of: user, onClose }: { of: User; onClose: () => void
             <Name>{user.name}</Name> has the role {query.data.role}, which is above yours: an owner changes it.
           </p>
         ) : (
-          <Form user={user} login={query.data} again={() => void query.refetch()} onClose={onClose} />
+          <Form
+            key={query.data?.etag ?? NONE}
+            path={path}
+            login={query.data}
+            again={async () => {
+              await query.refetch();
+            }}
+            onClose={onClose}
+          />
         ))}
       <h3>Where it is logged in</h3>
       <LogIns of={user.id} />
@@ -149,15 +163,14 @@ export function EditLogin({ of: user, onClose }: { of: User; onClose: () => void
   );
 }
 
-function Form(props: { user: User; login: UserLogin | null; again: () => void; onClose: () => void }) {
-  const { user, login } = props;
+function Form(props: { path: string; login: UserLogin | null; again: () => Promise<void>; onClose: () => void }) {
+  const { path, login } = props;
   const client = useQueryClient();
   const [role, setRole] = useState<Role>(login?.role ?? 'viewer');
   const [password, setPassword] = useState('');
   const [subject, setSubject] = useState(login?.subject ?? '');
   const [tried, setTried] = useState(false);
   const [sure, setSure] = useState(false);
-  const path = `/admin/users/${user.id}/login`;
   const done = async () => {
     await Promise.all([
       client.invalidateQueries({ queryKey: ['users'] }),
@@ -166,7 +179,7 @@ function Form(props: { user: User; login: UserLogin | null; again: () => void; o
     props.onClose();
   };
   const save = useMutation({
-    mutationFn: () =>
+    mutationFn: (etag: string) =>
       send(
         'PUT',
         path,
@@ -175,17 +188,17 @@ function Form(props: { user: User; login: UserLogin | null; again: () => void; o
           ...(password ? { password } : {}),
           ...(subject.trim() === (login?.subject ?? '') ? {} : { subject: subject.trim() || null }),
         },
-        login?.etag ?? '*',
+        etag,
       ),
     gcTime: 0,
     onSuccess: done,
   });
   const remove = useMutation({
-    mutationFn: () => send('DELETE', path, undefined, login?.etag ?? '*'),
+    mutationFn: (etag: string) => send('DELETE', path, undefined, etag),
     onSuccess: done,
   });
   const error = save.error ?? remove.error;
-  const stale = error instanceof ApiError && error.status === 412;
+  const stale = tooLate(error);
   const wrong = password ? wrongPassword(password) : null;
   return (
     <form
@@ -194,7 +207,7 @@ function Form(props: { user: User; login: UserLogin | null; again: () => void; o
       onSubmit={(event) => {
         event.preventDefault();
         setTried(true);
-        if (!wrong) save.mutate();
+        if (!wrong) save.mutate(login?.etag ?? NONE);
       }}
     >
       {login ? (
@@ -221,24 +234,26 @@ function Form(props: { user: User; login: UserLogin | null; again: () => void; o
         onChange={(event) => setSubject(event.target.value)}
         hint="The sub that the provider of [oidc] knows this person by. The role is then what the provider says, from its next log-in on. Empty: nobody's."
       />
-      {error && (
+      {error && !stale && (
         <div className={ui.alert} role="alert">
-          <span>{stale ? 'Somebody else changed this log-in meanwhile.' : said(error)}</span>
-          {stale && (
-            <Button
-              onClick={() => {
-                save.reset();
-                remove.reset();
-                props.again();
-              }}
-            >
-              Look again
-            </Button>
-          )}
+          {said(error)}
         </div>
       )}
+      {stale && (
+        <Stale
+          error={stale}
+          what="log-in"
+          mine={remove.error ? 'Delete it all the same' : undefined}
+          onAgain={async () => {
+            save.reset();
+            remove.reset();
+            await props.again();
+          }}
+          onOver={() => (remove.error ? remove.mutate('*') : save.mutate('*'))}
+        />
+      )}
       <div className={ui.row}>
-        <Button type="submit" look="primary" disabled={save.isPending}>
+        <Button type="submit" look="primary" disabled={save.isPending || !!stale}>
           Save
         </Button>
         {login && !sure && (
@@ -247,7 +262,7 @@ function Form(props: { user: User; login: UserLogin | null; again: () => void; o
           </Button>
         )}
         {login && sure && (
-          <Button look="danger" onClick={() => remove.mutate()} disabled={remove.isPending}>
+          <Button look="danger" onClick={() => remove.mutate(login.etag)} disabled={remove.isPending || !!stale}>
             Delete it: the user is logged out at once
           </Button>
         )}

@@ -79,8 +79,8 @@ export function UsersPage() {
         <h2>Who is logged in</h2>
         <LogIns />
       </section>
-      {adding && <CreateUser onClose={() => add(false)} />}
-      {open && <EditLogin key={open.id} of={open} onClose={() => setSearch({ user: undefined })} />}
+      {adding && <CreateUser all={users.data ?? []} onClose={() => add(false)} />}
+      {open && <EditLogin key={open.id} of={open} all={users.data ?? []} onClose={() => setSearch({ user: undefined })} />}
     </>
   );
 }

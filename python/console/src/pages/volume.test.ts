@@ -11,6 +11,7 @@ describe('what of a list can be summed', () => {
     [{ failed: 'true', model: 'a' }, { model: 'a' }, 'errors', []],
     [{ retried: 'true' }, {}, 'retried', []],
     [{ split: 's', arm: 'a' }, { arm: 's/a' }, 'requests,errors', []],
+    [{ arm: 'acme/own/lab/echo' }, { arm: 'acme/own/lab/echo' }, 'requests,errors', []],
     [{ split: 's' }, {}, 'requests,errors', ['split']],
     [{ session: 's', end_user: 'u', least_usd: '1' }, {}, 'requests,errors', ['session', 'end_user', 'least_usd']],
   ];

@@ -31,8 +31,8 @@ export function summed(filters: Filters): Asked {
   const given = Object.entries(rest).filter((entry): entry is [string, string] => !!entry[1]);
   const query: Record<string, string> = {};
   const without: string[] = [];
-  if (split && arm) given.push(['arm', `${split}/${arm}`]);
-  else if (split || arm) without.push(split ? 'split' : 'arm');
+  if (arm) given.push(['arm', split ? `${split}/${arm}` : arm]);
+  else if (split) without.push('split');
   const places = given.filter(([name]) => PLACE.includes(name) || name === 'key');
   const alone = given.filter(([name]) => ALONE.includes(name) || name === 'arm');
   for (const [name, value] of places.length > 0 ? places : alone.slice(0, 1)) query[name] = value;

@@ -7,6 +7,7 @@ import { sessionQuery } from '../api/queries';
 import type { Role, Session } from '../api/types';
 import { clock } from '../format/time';
 import icon from '../icon.svg';
+import { keep } from '../pages/draft';
 import { setupQuery } from '../pages/traffic';
 import { SessionProvider, useMay, useNow, useZone } from '../state/hooks';
 import { Button, Check, Name, ui } from '../ui/basics';
@@ -175,6 +176,7 @@ function Account({ session, onKeys }: { session: Session; onKeys: () => void }) 
   const logOut = async () => {
     try {
       await send('DELETE', '/admin/session');
+      forget(session.user_id);
       client.clear();
       await navigate({ to: '/login', search: {} as never });
     } catch (failed) {
@@ -206,6 +208,16 @@ function Account({ session, onKeys }: { session: Session; onKeys: () => void }) 
       />
     </>
   );
+}
+
+/** What was not sent or applied is nobody's any more. */
+function forget(user: number): void {
+  keep(user, null);
+  try {
+    sessionStorage.clear();
+  } catch {
+    // Then there is nothing in it.
+  }
 }
 
 function KeyList({ open, onClose }: { open: boolean; onClose: () => void }) {

@@ -97,7 +97,11 @@ export function Chart(props: ChartProps) {
                     : minutes(at * 1000, zone),
               ),
           },
-          { ...axis, size: 64, values: (_u, splits) => splits.map((value) => latest.current.format(value)) },
+          {
+            ...axis,
+            size: (_u, labels) => room(labels),
+            values: (_u, splits) => splits.map((value) => latest.current.format(value)),
+          },
         ],
         series: [
           {},
@@ -254,6 +258,11 @@ export function stacked(lines: readonly { values: (number | null)[] }[]): (numbe
     });
   }
   return tops;
+}
+
+/** Pixels beside the chart for its labels, of which none is cut off: digits of 12 px are not wider than 7.3. */
+export function room(labels: readonly string[] | null): number {
+  return Math.max(64, Math.ceil(7.3 * Math.max(0, ...(labels ?? []).map((label) => label.length))) + 12);
 }
 
 /** How long the last bucket is, in seconds: as long as the one before. */

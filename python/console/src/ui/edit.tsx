@@ -16,6 +16,8 @@ export function tooLate(error: unknown): ApiError | null {
 export function Stale(props: {
   error: ApiError;
   what: string;
+  /** What doing it all the same is called. */
+  mine?: string | undefined;
   onAgain: () => void | Promise<void>;
   onOver: () => void;
 }) {
@@ -23,16 +25,22 @@ export function Stale(props: {
   return (
     <div className={ui.alert} role="alert">
       <strong>Somebody else changed this {props.what} meanwhile.</strong>
-      <span>It is now:</span>
-      <Facts
-        of={props.error.changed.map(
-          (name) => [nameInWords(name), <Name key={name}>{valueInWords(name, current[name])}</Name>] as const,
-        )}
-      />
+      {props.error.details.current ? (
+        <>
+          <span>It is now:</span>
+          <Facts
+            of={props.error.changed.map(
+              (name) => [nameInWords(name), <Name key={name}>{valueInWords(name, current[name])}</Name>] as const,
+            )}
+          />
+        </>
+      ) : (
+        <span>{said(props.error)}</span>
+      )}
       <div className={ui.row}>
         <Button onClick={() => void props.onAgain()}>Begin again with what is there</Button>
         <Button look="danger" onClick={props.onOver}>
-          Save mine over it
+          {props.mine ?? 'Save mine over it'}
         </Button>
       </div>
     </div>

@@ -137,6 +137,7 @@ def tailed(row: dict[str, Any]) -> Row:
     )
     return {
         "id": row["id"],
+        "at": row["settled_at"],
         "time": at.strftime("%H:%M:%S"),
         "result": plain(result),
         "name": plain(row["model"] or row["requested_model"] or "-"),

@@ -4,6 +4,7 @@ Two threads bring what is shown: one listens to events and comes back when the g
 Neither ever touches the screen; they post messages to it.
 """
 
+import contextlib
 from collections import deque
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -161,12 +162,21 @@ class Top(App[str]):
         try:
             self.post_message(Told(view.name, span, *figures.asked(self._source, view, span, datetime.now(UTC))))
             if view.name == "requests" and not self._tail:
-                rows = self._source.ask("/admin/requests?limit=100")["data"]
-                self.post_message(Happened(Event("requests", {"rows": rows[::-1]}, "")))
+                self._ask_newest()
         except NotAllowed as error:
             self.post_message(Standing(str(error), is_final=True))
         except (Away, Refused):
             pass
+
+    def _ask_newest(self) -> None:
+        """On a thread: the newest requests. Raises as `Source.ask`."""
+        rows = self._source.ask("/admin/requests?limit=100")["data"]
+        self.post_message(Happened(Event("requests", {"rows": rows[::-1]}, "")))
+
+    def _catch_up(self) -> None:
+        """On a thread: what was missed. Who is away again is told of by the other thread."""
+        with contextlib.suppress(Away, NotAllowed, Refused):
+            self._ask_newest()
 
     @on(Happened)
     def _happened(self, message: Happened) -> None:
@@ -175,8 +185,12 @@ class Top(App[str]):
             self._speeds.append(event.data["requests_per_second"])
             self._now = event.data
         elif event.name == "requests":
-            known = {row["id"] for row in self._tail}
-            self._tail.extend(row for row in map(figures.tailed, event.data["rows"]) if row["id"] not in known)
+            by_id = {row["id"]: row for row in (*self._tail, *map(figures.tailed, event.data["rows"]))}
+            # What is asked for again may be older than what came since.
+            self._tail = deque(sorted(by_id.values(), key=lambda row: str(row["at"])), maxlen=MOST_TAIL)
+        elif event.name == "hello" and self._tail and not event.data["resumed"]:
+            # Another process, or it was away for long: nobody has kept what happened in between.
+            self.run_worker(self._catch_up, thread=True, group="catch up", exclusive=True)
         elif event.name == "end":
             self.exit("the log-in is over")
         if not self._paused:

@@ -45,7 +45,8 @@ OTHERS: dict[str, str] = {
     "least_ms": "total_us >= ? * 1000",
     "preset": "instr(',' || preset || ',', ',' || ? || ',') > 0",
     "split": "split = ?",
-    "arm": "arm = ?",
+    # As sums have it, behind its split's name, or alone. Both may have slashes in them.
+    "arm": "? IN (split || '/' || arm, arm)",
     "dialect": "dialect = ?",
     "requested_model": "requested_model = ?",
 }

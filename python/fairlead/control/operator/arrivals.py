@@ -10,6 +10,7 @@ import sqlite3
 from msgspec import structs
 
 from fairlead.control import trail
+from fairlead.control.access import Access
 from fairlead.control.db import operators, scopes
 from fairlead.control.db.operators import Login
 from fairlead.control.db.scopes import USER, Scope
@@ -54,8 +55,12 @@ async def arrived(desk: Desk, origin: Origin, ticket: str, arrival: Arrival) -> 
         old = before or Login(made.id, role, "", 0, now_ms)
         login = structs.replace(old, role=role, issuer=issuer, subject=person.subject, updated_at_ms=now_ms)
         if before is None or before.role != role:
-            operators.set_login(connection, login)
             after = {"role": role, "subject": person.subject}
+            if login.password and role == Access.OWNER.value:
+                # An admin may have set it, who is no owner.
+                login = structs.replace(login, password="", version=login.version + 1)
+                after["password"] = "taken away"  # noqa: S105 - a word of the log
+            operators.set_login(connection, login)
             trail.note(
                 connection, now_ms, "user.login", (USER, made.id, made.name), None if before is None else {"role": before.role}, after
             )

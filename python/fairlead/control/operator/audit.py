@@ -74,15 +74,10 @@ async def listing(call: Call) -> Response:
         if moment is not None:
             filters.append(("at_ms", operator, unix_ms(name, moment)))
     rows = await call.desk.database.read(lambda connection: operators.audit_before(connection, asked.before, asked.limit, filters))
-    if wants_csv(call):
+    if call.wants_csv:
         names = [name for name in operators.AUDIT_COLUMNS if name != "at_ms"]
         return csv_reply([["at", *names], *([rfc3339(row["at_ms"]), *(row[name] for name in names)] for row in rows)], "audit")
     return reply({"data": [_shown(row) for row in rows], "next": rows[-1]["id"] if len(rows) == asked.limit else None})
-
-
-def wants_csv(call: Call) -> bool:
-    """Whether the caller asks for a spreadsheet."""
-    return "text/csv" in (call.header("accept") or "")
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -18,7 +17,7 @@ from fairlead.control.db.rollups import spans
 from fairlead.control.desk import Call
 from fairlead.control.health import Quantiles, Report
 from fairlead.control.money import usd
-from fairlead.control.operator import drains, prices, uptime
+from fairlead.control.operator import cost, drains, prices, uptime
 from fairlead.control.operator.drains import Drained
 from fairlead.control.operator.prices import PriceHistory, Prices
 from fairlead.control.operator.shapes import Shape
@@ -28,7 +27,6 @@ from fairlead.control.replies import invalid, not_found, reply, rfc3339
 from fairlead.control.windows import window_starts
 
 WEEK_DAYS = 7
-PICO_PER_NANO = 1000
 MOST_MODELS = 50
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 Tokens = Annotated[int, Meta(ge=0, le=10**9)]
@@ -172,7 +170,7 @@ class ProviderLine(Shape):
     models: int
     endpoints: list["ProviderEndpoint"]
     sign_ins: list[dict[str, Any]]
-    """How signing in goes, for each service account."""
+    """How signing in goes, for each service account; none for who does not see all accounts."""
     drained: list["DrainedShown"]
     """Endpoints that an operator has set aside."""
 
@@ -195,7 +193,8 @@ class DrainedShown(Shape):
     endpoint: int
     model: str
     until: str
-    by: str
+    by: str | None
+    """Null for who may not see the audit log."""
     note: str
 
 
@@ -235,9 +234,7 @@ async def estimate(call: Call) -> Response:
     wanted = await call.body(EstimateBody)
     if (wanted.prompt_tokens is None) == (wanted.text is None):
         raise invalid("prompt_tokens, text: one of the two is expected")
-    now = datetime.fromtimestamp(call.desk.now_ms() / 1000, UTC)
-    minute = now.weekday() * 1440 + now.hour * 60 + now.minute
-    lines = []
+    now_ms, lines = call.desk.now_ms(), []
     for index, name in enumerate(wanted.models):
         model = call.desk.offer.model(name)
         if model is None:
@@ -247,9 +244,9 @@ async def estimate(call: Call) -> Response:
         cached = min(wanted.cached_tokens, tokens)
         for endpoint in model.endpoints:
             for tier in (None, *endpoint.tier_pricing):
-                cost = cost_nanousd(endpoint.price, tier, minute, tokens, cached, wanted.completion_tokens)
+                amount = cost_nanousd(endpoint.price, tier, now_ms, tokens, cached, wanted.completion_tokens)
                 line = {"model": model.id, "endpoint": endpoint.id, "provider": endpoint.provider, "service_tier": tier}
-                lines.append((cost, line | {"prompt_tokens": tokens, "usd": usd(cost)}))
+                lines.append((amount, line | {"prompt_tokens": tokens, "usd": usd(amount)}))
     lines.sort(key=lambda line: line[0])
     return reply({"data": [line for _, line in lines]})
 
@@ -265,25 +262,19 @@ async def providers(call: Call) -> Response:
         return aside, uptime.strips(connection, _accounts(connection, call), now_ms)
 
     aside, strips = await desk.database.look(work)
-    seen = _Seen(list(health.known(call).values()), desk.offer.models, desk.sign_ins(), aside, strips, now_ms)
+    reports, all_seen = list(health.known(call).values()), call.principal.sees_all
+    seen = _Seen(reports, desk.offer.models, desk.sign_ins() if all_seen else [], aside, strips, now_ms, all_seen)
     return reply({"data": [_provider(provider, seen) for provider in desk.offer.providers.values()]})
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 
-def cost_nanousd(price: Price, tier: str | None, minute: int, prompt: int, cached: int, completion: int) -> int:
-    """What a call costs, rounded up once, as `rust/ir/src/price.rs` has it. `minute` is that of the week, UTC; of the overrides whose
-    conditions hold, later ones win, rate by rate."""
-    rates: dict[str, Any] = {name: getattr(price, name) for name in ("prompt", "completion", "cache_read", "request")}
-    for override in price.overrides:
-        is_hour = not override.hours or any(start <= minute < end for start, end in override.hours)
-        is_long = override.prompt_tokens_above is None or prompt > override.prompt_tokens_above
-        if is_hour and is_long and override.service_tier in (None, tier):
-            rates |= {name: value for name in rates if (value := getattr(override.rates, name)) is not None}
-    read = rates["prompt"] if rates["cache_read"] is None else rates["cache_read"]
-    pico = (prompt - cached) * rates["prompt"] + cached * read + completion * rates["completion"] + rates["request"]
-    return int(-(-pico // PICO_PER_NANO))
+def cost_nanousd(price: Price, tier: str | None, at_ms: int, prompt: int, cached: int, completion: int) -> int:
+    """What a call then costs, rounded up once."""
+    rates = cost.rates_at(price, tier, at_ms, prompt)
+    pico = (prompt - cached) * rates["prompt"] + cached * rates["cache_read"] + completion * rates["completion"] + rates["request"]
+    return int(-(-pico // cost.PICO_PER_NANO))
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
@@ -423,6 +414,8 @@ class _Seen(NamedTuple):
     aside: Sequence[Drained]
     strips: dict[int, Cells]
     now_ms: int
+    tells_all: bool
+    """Who looks may know who runs it, and as whom."""
 
 
 def _provider(provider: ProviderView, seen: _Seen) -> dict[str, Any]:
@@ -442,7 +435,13 @@ def _provider(provider: ProviderView, seen: _Seen) -> dict[str, Any]:
             for id, tier, told in _used_endpoints(own, seen)
         ],
         "drained": [
-            {"endpoint": each.endpoint, "model": own[each.endpoint], "until": rfc3339(each.until_ms), "by": each.by, "note": each.note}
+            {
+                "endpoint": each.endpoint,
+                "model": own[each.endpoint],
+                "until": rfc3339(each.until_ms),
+                "note": each.note,
+                "by": each.by if seen.tells_all else None,
+            }
             for each in seen.aside
             if each.endpoint in own
         ],

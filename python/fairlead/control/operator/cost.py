@@ -4,7 +4,7 @@ Records keep amounts, not prices. So the lines are said to be exact only where t
 the price has changed since, a provider reported its own cost, or attempts that lost are part of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairlead.config.view import EndpointView, Price
@@ -40,10 +40,15 @@ class Cost(Shape):
     """Whether the lines add up to what the generation cost upstream, rounded up once to a nano-dollar."""
 
 
+Rates = Mapping[str, int]
+"""Pico-dollars of a unit, by what it is."""
+
+
 def of(row: Row, attempts: list[dict[str, Any]], offer: Offer) -> dict[str, Any]:
     """The cost of a generation."""
-    endpoint = _endpoint(row, attempts, offer)
-    candidates = [list(_lines(row, price)) for price in _prices(endpoint)] if endpoint else []
+    answered = next((each for each in reversed(attempts) if "shadow" not in each["flags"] and not each["error"]), None)
+    endpoint = _endpoint(row, answered, offer)
+    candidates = [list(_lines(row, rates)) for rates in _rates(row, answered, endpoint.price)] if endpoint and answered else []
     matching = [lines for lines in candidates if _nanousd(lines) == row["upstream_cost_nanousd"]]
     lines = (matching or candidates or [[]])[0]
     return {
@@ -57,32 +62,57 @@ def of(row: Row, attempts: list[dict[str, Any]], offer: Offer) -> dict[str, Any]
     }
 
 
-def _endpoint(row: Row, attempts: list[dict[str, Any]], offer: Offer) -> EndpointView | None:
-    model = offer.model(row["model"])
-    asked = [attempt["endpoint_id"] for attempt in attempts if "shadow" not in attempt["flags"] and not attempt["error"]]
-    return next((each for each in model.endpoints if asked and each.id == asked[-1]), None) if model else None
-
-
-def _prices(endpoint: EndpointView) -> Iterator[dict[str, int]]:
-    """The usual rates, then those under each of its conditions."""
-    price = endpoint.price
-    yield _rates(price)
+def rates_at(price: Price, tier: str | None, at_ms: int, prompt_tokens: int) -> Rates:
+    """What units cost then, in a service tier, for a prompt of this length, as `rust/ir/src/price.rs` has it: of the overrides whose
+    conditions hold, later ones win, rate by rate."""
+    changed: dict[str, int] = {}
     for override in price.overrides:
-        changed = {name: value for name in _RATES if (value := getattr(override.rates, name)) is not None}
-        yield _rates(price, changed)
+        is_hour = not override.hours or any(start <= _minute(at_ms) < end for start, end in override.hours)
+        is_long = override.prompt_tokens_above is None or prompt_tokens > override.prompt_tokens_above
+        if is_hour and is_long and override.service_tier in (None, tier):
+            changed |= _said(override.rates)
+    return _whole(_said(price) | changed)
 
 
-_RATES = ("prompt", "completion", "cache_read", "cache_write", "cache_write_1h", "reasoning", "request", "web_search")
+def usual(price: Price) -> Rates:
+    """What units cost under no condition."""
+    return _whole(_said(price))
 
 
-def _rates(price: Price, changed: dict[str, int] | None = None) -> dict[str, int]:
+def _endpoint(row: Row, answered: Mapping[str, Any] | None, offer: Offer) -> EndpointView | None:
+    model = offer.model(row["model"])
+    return next((each for each in model.endpoints if answered and each.id == answered["endpoint_id"]), None) if model else None
+
+
+def _rates(row: Row, answered: Mapping[str, Any], price: Price) -> Iterator[Rates]:
+    """Those under the request's conditions, as far as its record has them; then the usual ones, and those under each condition alone."""
+    prompt = sum(row[name] for name in ("prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"))
+    yield rates_at(price, answered["service_tier"] or None, row["started_at_ms"], prompt)
+    yield usual(price)
+    for override in price.overrides:
+        yield _whole(_said(price) | _said(override.rates))
+
+
+_UNITS = ("prompt", "completion", "cache_read", "cache_write", "cache_write_1h", "reasoning", "request", "web_search")
+
+
+def _said(of: Any) -> dict[str, int]:
+    return {name: value for name in _UNITS if (value := getattr(of, name)) is not None}
+
+
+def _whole(said: Rates) -> Rates:
     """Each with what it falls back to, as the data plane has it (`rust/snapshot/src/wire.rs`)."""
-    said = {name: value for name in _RATES if (value := getattr(price, name)) is not None} | (changed or {})
-    rates = {"cache_read": said["prompt"], "cache_write": said["prompt"], "reasoning": said["completion"]} | said
-    return {"cache_write_1h": rates["cache_write"]} | rates
+    rates = {"cache_read": said["prompt"], "cache_write": said["prompt"], "reasoning": said["completion"], **said}
+    return {"cache_write_1h": rates["cache_write"], **rates}
 
 
-def _lines(row: Row, rates: dict[str, int]) -> Iterator[tuple[str, int, int]]:
+def _minute(at_ms: int) -> int:
+    """Of the week, from Monday 00:00 UTC."""
+    # Day 0 was a Thursday.
+    return (at_ms // 60_000 + 3 * 1440) % (7 * 1440)
+
+
+def _lines(row: Row, rates: Rates) -> Iterator[tuple[str, int, int]]:
     counts = {
         "prompt": row["prompt_tokens"],
         "cache_read": row["cache_read_tokens"],

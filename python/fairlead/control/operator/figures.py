@@ -14,13 +14,15 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from fairlead.control import measures
 from fairlead.control.db import figures, queries, scopes
 from fairlead.control.db.queries import MOST_INTEGER, ROLLUP_SUMS, Dim, Res, Span
 from fairlead.control.db.rollups import Durations, quantiles, starts_of
 from fairlead.control.desk import Call
+from fairlead.control.measures import Sums
 from fairlead.control.money import usd
 from fairlead.control.offer import Offer
-from fairlead.control.operator import sight, span
+from fairlead.control.operator import cost, sight, span
 from fairlead.control.operator.shapes import Shape
 from fairlead.control.operator.shared import shared
 from fairlead.control.operator.span import Range
@@ -28,7 +30,6 @@ from fairlead.control.replies import Refusal, csv_reply, invalid, not_found, rep
 
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 Id = Annotated[int, Meta(ge=1, le=MOST_INTEGER)]
-Sums = Mapping[str, int]
 Group = Literal["model", "provider", "endpoint", "key", "team", "user", "app", "arm", "preset", "account"]
 OF_PLACE = frozenset({"model", "provider", "endpoint"})
 _DIMS = {"key": Dim.KEY, "team": Dim.TEAM, "user": Dim.USER, "app": Dim.APP, "arm": Dim.ARM, "preset": Dim.PRESET}
@@ -36,7 +37,6 @@ ALLOWED = (
     "model, provider and endpoint go together, and with key by day or month; key, team, user, app, arm and preset go alone;"
     " account goes with all"
 )
-PICO_PER_NANO = 1000
 
 
 class Metric(NamedTuple):
@@ -46,31 +46,25 @@ class Metric(NamedTuple):
     is_money: bool = False
 
 
-def _prompt(sums: Sums) -> int:
-    return sums["prompt_tokens"] + sums["cache_read_tokens"] + sums["cache_write_tokens"]
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
 METRICS: dict[str, Metric] = {
-    "cost": Metric(lambda sums: sums["charged_nanousd"], True),
-    "upstream_cost": Metric(lambda sums: sums["upstream_cost_nanousd"], True),
-    "cache_saved": Metric(lambda sums: sums["saved_nanousd"], True),
-    "requests": Metric(lambda sums: sums["requests"]),
-    "errors": Metric(lambda sums: sums["failed"]),
-    "retried": Metric(lambda sums: sums["retried"]),
-    "tokens": Metric(lambda sums: _prompt(sums) + sums["completion_tokens"]),
-    "prompt_tokens": Metric(_prompt),
-    "completion_tokens": Metric(lambda sums: sums["completion_tokens"]),
-    "reasoning_tokens": Metric(lambda sums: sums["reasoning_tokens"]),
-    "cached_tokens": Metric(lambda sums: sums["cache_read_tokens"]),
-    "error_share": Metric(lambda sums: _share(sums["failed"], sums["requests"])),
-    "cached_share": Metric(lambda sums: _share(sums["cache_read_tokens"], _prompt(sums))),
-    "tokens_per_second": Metric(lambda sums: _share(sums["streamed_tokens"] * 10**6, sums["streaming_us"])),
+    "cost": Metric(lambda row: row["charged_nanousd"], True),
+    "upstream_cost": Metric(lambda row: row["upstream_cost_nanousd"], True),
+    "cache_saved": Metric(lambda row: row["saved_nanousd"], True),
+    "requests": Metric(lambda row: row["requests"]),
+    "errors": Metric(lambda row: row["failed"]),
+    "retried": Metric(lambda row: row["retried"]),
+    "tokens": Metric(measures.tokens),
+    "prompt_tokens": Metric(measures.prompt),
+    "completion_tokens": Metric(lambda row: row["completion_tokens"]),
+    "reasoning_tokens": Metric(lambda row: row["reasoning_tokens"]),
+    "cached_tokens": Metric(lambda row: row["cache_read_tokens"]),
+    "error_share": Metric(measures.error_share),
+    "cached_share": Metric(measures.cached_share),
+    "tokens_per_second": Metric(measures.tokens_per_second),
 }
-"""`cache_saved` is by the present prices: what cached tokens would have cost as others, less what keeping them cost more."""
+SAVED = "cache_saved"
+"""By the present prices: what cached tokens would have cost as others, less what keeping them cost more. Known by place alone: null in what
+is summed by anything else."""
 
 
 class Filters(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -202,7 +196,8 @@ async def series(call: Call) -> Response:
     """Figures over time, in all and by group, against the time before; `Accept: text/csv` for a spreadsheet."""
     asked, began = call.asked(SeriesQuery), time.perf_counter()
     metrics = _names(asked.metrics, METRICS, "metrics")
-    source = _source({name for name in (*_DIMS, *OF_PLACE) if name == asked.group or getattr(asked, name) is not None})
+    fields = {name for name in (*_DIMS, *OF_PLACE) if name == asked.group or getattr(asked, name) is not None}
+    source = _source(fields, of_places=SAVED in metrics)
     times = _range(call, asked, source.finest)
     await call.caught_up()
 
@@ -213,7 +208,7 @@ async def series(call: Call) -> Response:
         return _charted(look, metrics, asked, times, found, past)
 
     shown = await call.desk.database.look(work)
-    if "text/csv" in (call.header("accept") or ""):
+    if call.wants_csv:
         return _csv(shown, metrics)
     return reply({"range": _shown(times, call), "metrics": metrics, **shown, "took_ms": _since(began)})
 
@@ -273,9 +268,15 @@ class _Source(NamedTuple):
     dim: int | None
     finest: int
 
+    @property
+    def has_places(self) -> bool:
+        """Whether it tells where a request went."""
+        return self.dim in (Dim.PLACE, None)
 
-def _source(fields: set[str]) -> _Source:
-    if not fields:
+
+def _source(fields: set[str], *, of_places: bool = False) -> _Source:
+    """`of_places`: rather sums by place, where both answer."""
+    if not fields and not of_places:
         return _Source(Dim.TOTAL, Res.MINUTE)
     if fields <= OF_PLACE:
         return _Source(Dim.PLACE, Res.MINUTE)
@@ -392,6 +393,16 @@ class _Look:
             case _:
                 return id
 
+    def values(self, metrics: list[str], sums: list[int]) -> dict[str, Any]:
+        """The metrics of a sum, as they are shown."""
+        named, shown = _named(sums), dict[str, Any]()
+        for name in metrics:
+            value = METRICS[name].of(named)
+            if name == SAVED and not self._source.has_places:
+                value = None
+            shown[name] = usd(int(value)) if METRICS[name].is_money and value is not None else value
+        return shown
+
     def _rows(self, one: Span) -> Iterator[tuple[Any, ...]]:
         """Account, key, value and sums."""
         for account in self._accounts:
@@ -436,10 +447,10 @@ class _Look:
         return facts[group] if seen is None or facts[group] in seen else HIDDEN
 
     def _saved_of(self, val: int, sums: list[int]) -> int:
-        if self._source.dim not in (Dim.PLACE, None):
+        if not self._source.has_places:
             return 0
         read, write = self._saved.get(self._places.get(val, ("", "", 0))[2], (0, 0))
-        return (sums[_READ] * read + sums[_WRITE] * write) // PICO_PER_NANO
+        return (sums[_READ] * read + sums[_WRITE] * write) // cost.PICO_PER_NANO
 
 
 _READ, _WRITE = ROLLUP_SUMS.index("cache_read_tokens"), ROLLUP_SUMS.index("cache_write_tokens")
@@ -450,10 +461,8 @@ def _savings(offer: Offer) -> dict[int, tuple[int, int]]:
     found = {}
     for model in offer.models:
         for endpoint in model.endpoints:
-            price = endpoint.price
-            read = price.prompt if price.cache_read is None else price.cache_read
-            write = price.prompt if price.cache_write is None else price.cache_write
-            found[endpoint.id] = (price.prompt - read, price.prompt - write)
+            rates = cost.usual(endpoint.price)
+            found[endpoint.id] = (rates["prompt"] - rates["cache_read"], rates["prompt"] - rates["cache_write"])
     return found
 
 
@@ -490,8 +499,8 @@ def _charted(look: _Look, metrics: list[str], asked: SeriesQuery, times: Range, 
     return {
         "series": lines,
         "other": other,
-        "totals": _values(metrics, _added(whole.values())),
-        "previous": None if before is None else _values(metrics, _added(before.values())),
+        "totals": look.values(metrics, _added(whole.values())),
+        "previous": None if before is None else look.values(metrics, _added(before.values())),
     }
 
 
@@ -508,13 +517,13 @@ def _series(
     points = []
     for bucket in times.buckets:
         sums = _added(found[bucket][id] for id in ids if id in found[bucket])
-        points.append([rfc3339(times.edges[bucket]), *_values(metrics, sums).values()])
+        points.append([rfc3339(times.edges[bucket]), *look.values(metrics, sums).values()])
     return {
         "id": ids[0],
         "label": look.label(group, ids[0]),
         "points": points,
-        "totals": _values(metrics, _added(whole[id] for id in ids)),
-        "previous": None if before is None else _values(metrics, _added(before[id] for id in ids if id in before)),
+        "totals": look.values(metrics, _added(whole[id] for id in ids)),
+        "previous": None if before is None else look.values(metrics, _added(before[id] for id in ids if id in before)),
     }
 
 
@@ -532,11 +541,6 @@ def _added(parts: Any) -> list[int]:
 
 def _named(sums: list[int]) -> Sums:
     return dict(zip(ROW, sums, strict=True))
-
-
-def _values(metrics: list[str], sums: list[int]) -> dict[str, Any]:
-    named = _named(sums)
-    return {name: usd(int(METRICS[name].of(named) or 0)) if METRICS[name].is_money else METRICS[name].of(named) for name in metrics}
 
 
 def _latency_series(id: str, label: str, found: list[list[Durations]], times: Range, side: int, shares: list[float]) -> dict[str, Any]:

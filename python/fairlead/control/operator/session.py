@@ -4,6 +4,7 @@ A log-in is a random cookie of which only a digest is stored. It ends after an h
 revoked, and when what it was opened with changes: the password, or the admin token. A new role gives it a new cookie.
 """
 
+import contextlib
 import sqlite3
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from fairlead.config.keys import DEFAULT_ACCOUNT
 from fairlead.control import secret, trail
-from fairlead.control.access import OPERATOR, RANKS, Access, Principal, admin_principal
+from fairlead.control.access import OPERATOR, RANKS, Access, Principal, admin_principal, check_rank
 from fairlead.control.db import operators, scopes
 from fairlead.control.db.operators import Login, Session
 from fairlead.control.db.queries import Row
@@ -34,6 +35,9 @@ GRACE_MS = 30_000
 MOST_SESSIONS = 20
 """Of one user, or of the admin token; the oldest make room."""
 MOST_USER_AGENT = 200
+NO_LOGIN = tag({})
+"""The ETag of a user's ways in where there are none: who sends it in `If-Match` makes them, and overwrites nobody's."""
+_STATE = ("role", "password", "subject", "issuer")
 TOKEN, LINK, PASSWORD, OIDC = "token", "link", "password", "oidc"
 
 Role = Literal["viewer", "member", "admin", "owner"]
@@ -49,7 +53,8 @@ class LogIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     oidc: Arrival | None = None
     name: str | None = None
     password: str | None = None
-    account: str = DEFAULT_ACCOUNT
+    account: str | None = None
+    """Where the user is; absent: the default account or, where it has none of that name, the one that has."""
 
 
 class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -82,6 +87,8 @@ class SessionShown(msgspec.Struct, kw_only=True):
     team: str | None
     csrf: str
     """For the header `X-Fairlead-CSRF`."""
+    data_url: str | None
+    """Where clients reach models, as it was bound; null for who may use none, a viewer."""
     created_at: str
     idle_ends_at: str
     """When it ends without a request."""
@@ -370,7 +377,7 @@ async def revoke(call: Call) -> Response:
     session = next((one for one in found if str(one.id) == text), None)
     if session is None:
         raise not_found(f"there is no log-in {text[:40]!r}")
-    _outranked(call, principal_of(session).role if session.user_id == 0 or session.login_role else "")
+    check_rank(call.principal, principal_of(session).role if session.user_id == 0 or session.login_role else "")
     await _end(call, session)
     return reply({"data": {"id": session.id, "deleted": True}})
 
@@ -416,10 +423,9 @@ async def set_login(call: Call) -> Response:
     does another person."""
     wanted, desk = await call.body(LoginBody), call.desk
     user, login = await _of_path(call)
-    _outranked(call, wanted.role)
-    _outranked(call, login.role if login else "")
-    if login is not None:
-        check_match(call.if_match(), _login_state(login))
+    check_rank(call.principal, wanted.role)
+    check_rank(call.principal, login.role if login else "")
+    _check_seen(call.if_match() if login else call.header("if-match"), login)
     kept = None if wanted.password is None else await passwords.stored(passwords.checked(wanted.password))
     now_ms, old = desk.now_ms(), login or Login(user.id, wanted.role, "", 0, 0)
     version = old.version + (kept is not None)
@@ -448,7 +454,7 @@ async def delete_login(call: Call) -> Response:
     user, login = await _of_path(call)
     if login is None:
         raise not_found(f"the user {user.name!r} has no log-in")
-    _outranked(call, login.role)
+    check_rank(call.principal, login.role)
     check_match(call.if_match(), _login_state(login))
     now_ms = call.desk.now_ms()
 
@@ -487,12 +493,12 @@ async def _checked(call: Call, wanted: LogIn, origin: Origin, address: str) -> t
         name = wanted.name
 
         def work(connection: sqlite3.Connection) -> tuple[Scope, Login | None] | None:
-            try:
-                account = one_scope(connection, scopes.ACCOUNT, wanted.account)
-                user = one_scope(connection, USER, name, account.id)
-            except LookupError:
-                return None
-            return user, operators.login(connection, user.id)
+            for account in (wanted.account,) if wanted.account is not None else (DEFAULT_ACCOUNT, None):
+                with contextlib.suppress(LookupError):
+                    within = None if account is None else one_scope(connection, scopes.ACCOUNT, account).id
+                    user = one_scope(connection, USER, name, within)
+                    return user, operators.login(connection, user.id)
+            return None
 
         found = await desk.database.read(work)
         login = found[1] if found else None
@@ -532,6 +538,7 @@ async def _shown(desk: Desk, session: Session) -> dict[str, Any]:
         "account": account,
         "team": team,
         "csrf": desk.gate.csrf(session.id),
+        "data_url": desk.facts.get("data_url") if RANKS[principal.role] >= RANKS[Access.MEMBER.value] else None,
         "created_at": rfc3339(session.created_at_ms),
         "idle_ends_at": rfc3339(min(session.ends_at_ms, seen_at_ms + gate.IDLE_MS)),
         "ends_at": rfc3339(session.ends_at_ms),
@@ -553,12 +560,6 @@ def _only_user(call: Call) -> int | None:
     return None if call.principal.sees_all else call.principal.user
 
 
-def _outranked(call: Call, role: str) -> None:
-    """403 where a role is above the caller's: nobody gives, takes or resets more than it has."""
-    if RANKS.get(role, 0) > RANKS[call.principal.role]:
-        raise forbidden(f"this is about the role {role}; yours is {call.principal.role}")
-
-
 async def _of_path(call: Call) -> tuple[Scope, Login | None]:
     selector, account = call.place("selector"), call.query("account")
 
@@ -576,13 +577,25 @@ async def _of_path(call: Call) -> tuple[Scope, Login | None]:
 
 
 def _still(connection: sqlite3.Connection, user: int, login: Login | None) -> None:
-    """412 when it was changed since it was read."""
-    if operators.login(connection, user) != login:
-        raise Refusal(412, "precondition_failed", "this has been changed meanwhile: look at it again", changed=["role"], current=None)
+    """412 with what changed when it was changed since it was read."""
+    present = operators.login(connection, user)
+    _check_seen(tag(_login_state(login)) if login else NO_LOGIN, present)
+    # Deleted and made anew, a log-in counts its passwords from the beginning.
+    if present and login and present.password != login.password:
+        raise Refusal(412, "precondition_failed", "this has been changed meanwhile (password): look at it again", changed=["password"])
+
+
+def _check_seen(given: str | None, login: Login | None) -> None:
+    """412 with what changed unless the caller has seen a log-in as it is, or that there is none (`NO_LOGIN`)."""
+    if login is not None:
+        check_match(given, _login_state(login))
+    elif given is not None and given.strip() not in ("*", NO_LOGIN):
+        message = "this log-in has been deleted meanwhile: look at it again"
+        raise Refusal(412, "precondition_failed", message, changed=list(_STATE), current=None)
 
 
 def _login_state(login: Login) -> dict[str, Any]:
-    return {"role": login.role, "password": login.version, "subject": login.subject}
+    return dict(zip(_STATE, (login.role, login.version, login.subject, login.issuer), strict=True))
 
 
 def _login_noted(login: Login) -> dict[str, Any]:

@@ -143,6 +143,11 @@ class LimitsShown(Shape):
     max_concurrency: int | None
     budgets: list[BudgetShown]
     end_user: EndUserShown | None
+    usage_usd: str
+    """What was spent, in all and in the windows of now, UTC."""
+    usage_daily_usd: str
+    usage_weekly_usd: str
+    usage_monthly_usd: str
 
 
 class KeyShown(LimitsShown):
@@ -215,10 +220,6 @@ class Spender(LimitsShown):
 
     id: int
     name: str
-    usage_usd: str
-    usage_daily_usd: str
-    usage_weekly_usd: str
-    usage_monthly_usd: str
     created_at: str | None
     updated_at: str | None
     etag: str

@@ -1,7 +1,6 @@
 """`/admin/budgets`, `/admin/alerts`: who may still spend how much, who will be stopped first, and what was told of it."""
 
 import sqlite3
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,7 +20,7 @@ from fairlead.control.operator import sight
 from fairlead.control.operator.shapes import Shape
 from fairlead.control.outward import aside
 from fairlead.control.replies import Refusal, reply, rfc3339
-from fairlead.control.windows import day_number, day_of, window_starts
+from fairlead.control.windows import resets_at, window_starts
 
 MOST_SILENCE_MS = 30 * queries.DAY_MS
 
@@ -153,7 +152,7 @@ async def budgets(call: Call) -> Response:
     for facts, limits, in_database in await call.desk.database.look(work):
         reserved = spending.reserved(call.desk.engine, facts["kind"], facts["id"])
         usage = spending.now(call.desk.engine, facts["kind"], facts["id"], limits, in_database)
-        lines += [_budget(facts, budget, usage, reserved, days) for budget in limits.all_budgets()]
+        lines += [_budget(facts, budget, usage, reserved, now_ms) for budget in limits.all_budgets()]
     lines.sort(key=lambda line: (line["soft"], -(line["used_share"] if line["used_share"] is not None else 2.0)))
     return reply({"data": lines})
 
@@ -232,7 +231,7 @@ def _facts(kind: str, of: Key | Scope, user: str | None) -> dict[str, Any]:
     return facts | {"user": user, "source": of.source, "disabled": False}
 
 
-def _budget(facts: dict[str, Any], budget: Budget, usage: Usage, reserved: int, days: tuple[int, int, int]) -> dict[str, Any]:
+def _budget(facts: dict[str, Any], budget: Budget, usage: Usage, reserved: int, now_ms: int) -> dict[str, Any]:
     spent = spending.spent(usage, budget.interval)
     return facts | {
         "interval": budget.interval,
@@ -242,22 +241,8 @@ def _budget(facts: dict[str, Any], budget: Budget, usage: Usage, reserved: int, 
         "reserved_usd": usd(reserved),
         "remaining_usd": usd(spending.remaining(usage, budget) - reserved),
         "used_share": round(spent / budget.limit_nanousd, 6) if budget.limit_nanousd else None,
-        "resets_at": _reset(budget.interval, days),
+        "resets_at": resets_at(budget.interval, now_ms),
     }
-
-
-def _reset(interval: str, days: tuple[int, int, int]) -> str | None:
-    today, week, month = days
-    match interval:
-        case "day":
-            day = today + 1
-        case "week":
-            day = week + 7
-        case "month":
-            day = day_number((day_of(month) + timedelta(days=32)).replace(day=1))
-        case _:
-            return None
-    return rfc3339(day * queries.DAY_MS)
 
 
 def _alert(row: dict[str, Any]) -> dict[str, Any]:
