@@ -391,7 +391,7 @@ def delete(gateway: Gateway, response: str, *, key: str = KEY) -> Reply:
 
 
 def response_id(reply: Reply) -> str:
-    found = re.search(rb'"id":\s?"((?:resp_|gen-)[^"]+)"', reply.body)
+    found = re.search(rb'"id":\s?"([^"]+)"', reply.body)
     assert reply.status == 200 and found, reply.body
     return found[1].decode()
 

@@ -289,7 +289,7 @@ impl Recorder {
     fn hand_over(&mut self, piece: Bytes) {
         let (heard, contents) = (self.heard(), &self.contents);
         let room = Room::take(&contents.store, piece.len());
-        if !room.is_some_and(|room| contents.sender.try_send(Work::Piece(heard, piece, room)).is_ok()) {
+        if room.is_none_or(|room| contents.sender.try_send(Work::Piece(heard, piece, room)).is_err()) {
             self.lose();
         }
     }
