@@ -389,6 +389,65 @@ def test_a_kept_response_is_gone_on_from(provider: Provider) -> None:
         assert going_on.status == 200, going_on.body
 
 
+STORING = "[responses]\nstore = true\n"
+
+
+@pytest.fixture(scope="module")
+def keeper(provider: Provider) -> Iterator[Gateway]:
+    """One that keeps responses."""
+    with Gateway(configuration(provider.address, tables=TABLES + STORING)) as gateway:
+        yield gateway
+
+
+def delete(gateway: Gateway, response: str, *, key: str = KEY) -> Reply:
+    return send(gateway.address, "DELETE", f"/v1/responses/{response}", None, {"authorization": f"Bearer {key}"})
+
+
+def response_id(reply: Reply) -> str:
+    found = re.search(rb'"id":\s?"([^"]+)"', reply.body)
+    assert reply.status == 200 and found, reply.body
+    return found[1].decode()
+
+
+@pytest.mark.parametrize("way", ["responses", "responses stream"])
+def test_a_response_that_was_deleted_is_not_given_again(keeper: Gateway, provider: Provider, way: str) -> None:
+    """Neither to who asks the same, nor under its name, which has run once and does not run again; what went on from it is."""
+    text = f"To be deleted, {way}"
+    first = ask(keeper, text, {**CACHE, "idempotency-key": way}, WAYS[way])
+    named = ask(keeper, text, {**CACHE, "idempotency-key": f"{way}, a hit"}, WAYS[way])
+    assert (cached(first), cached(named), response_id(named)) == ("MISS", "HIT", response_id(first))
+    later = ask(keeper, "And then?", {**CACHE, "idempotency-key": f"{way}, later"}, WAYS[way], previous_response_id=response_id(first))
+    assert delete(keeper, response_id(first), key=NARROW_KEY).status == 404
+    assert cached(ask(keeper, text, CACHE, WAYS[way])) == "HIT"
+    assert delete(keeper, response_id(first)).json()["deleted"] is True
+    assert delete(keeper, response_id(first)).status == 404
+    mark = provider.mark()
+    for name, generation in ((way, first.generation), (f"{way}, a hit", named.generation)):
+        refused = ask(keeper, text, {**CACHE, "idempotency-key": name}, WAYS[way])
+        assert (refused.status, refused.headers["x-generation-id"]) == (409, generation), refused.body
+    assert provider.since(mark) == []
+    again = ask(keeper, text, CACHE, WAYS[way])
+    assert cached(again) == "MISS" and response_id(again) != response_id(first)
+    went_on = ask(keeper, "And then?", {**CACHE, "idempotency-key": f"{way}, later"}, WAYS[way], previous_response_id=response_id(first))
+    assert (went_on.body, went_on.headers["idempotent-replay"]) == (later.body, "true")
+
+
+def test_a_response_that_was_deleted_is_in_no_file(provider: Provider, tmp_path: Path) -> None:
+    """Also where the process that kept it is another one."""
+    text, name, stored = "Gone " * 5_000, {"idempotency-key": "over a restart"}, configuration(provider.address, tables=STORING)
+
+    def bytes_kept(gateway: Gateway) -> int:
+        return sum(path.stat().st_size for path in (gateway.data_dir / "idempotency").iterdir())
+
+    with Gateway(stored, folder=tmp_path) as gateway:
+        first = ask(gateway, text, name, WAYS["responses"])
+        assert bytes_kept(gateway) > 20_000
+    with Gateway(stored, folder=tmp_path) as gateway:
+        assert delete(gateway, response_id(first)).status == 200
+        assert bytes_kept(gateway) < 1_000
+        assert ask(gateway, text, name, WAYS["responses"]).status == 409
+
+
 # --- silence --------------------------------------------------------------------------------------------------------------
 
 SIGNS = {CHAT: b": keep-alive", "/v1/messages": b"event: ping", "/v1/responses": b"response.in_progress"}

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from e2e.house import ADMIN_TOKEN, KEY, MANAGEMENT_KEY, OTHER_KEY, PROVIDER_SECR
 QUIET_KEY = "sk-fl-v1-" + "9a1e" * 16
 STRANGER_KEY = "sk-fl-v1-" + "57a1" * 16
 DIALECTS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini_generate")
+CACHE = {"x-openrouter-cache": "true"}
 SECRET_WORDS = "the password is swordfish"
 
 
@@ -55,6 +56,7 @@ def ask(
     model: str = "lab/echo",
     key: str = KEY,
     text: str = "Hello there",
+    headers: Mapping[str, str] | None = None,
     **fields: Any,
 ) -> Reply:
     """A call in a dialect."""
@@ -70,8 +72,8 @@ def ask(
             verb = "streamGenerateContent" if stream else "generateContent"
             path = f"/v1beta/models/{model}:{verb}" + ("?alt=sse" if stream else "")
             body = {"systemInstruction": {"parts": [{"text": "Be brief."}]}, "contents": [{"role": "user", "parts": [{"text": text}]}]}
-            return gateway.post(path, body | fields, key=key)
-    return gateway.post(path, body | {"model": model, "stream": stream} | fields, key=key)
+            return gateway.post(path, body | fields, key=key, headers=headers)
+    return gateway.post(path, body | {"model": model, "stream": stream} | fields, key=key, headers=headers)
 
 
 def content(gateway: Gateway, reply: Reply, key: str = KEY) -> dict[str, Any]:
@@ -99,6 +101,34 @@ def test_what_was_asked_and_said_is_there_when_the_reply_ends(logging: Gateway, 
     text = kept["output"]["completion"]
     assert text and json.dumps(text)[1:5] in reply.body.decode() and kept["output"]["reasoning"] is None
     assert logging.gauge("content_lost_total") == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_hit_in_the_cache_is_logged_like_any_call(logging: Gateway, dialect: str, stream: bool) -> None:
+    """Under its own id: what it asked, and the reply that it got. Not of a key that is not logged."""
+    first, hit = (ask(logging, dialect, stream=stream, text="Again and again", headers=CACHE) for _ in range(2))
+    assert (first.headers["x-openrouter-cache-status"], hit.headers["x-openrouter-cache-status"]) == ("MISS", "HIT")
+    assert first.generation != hit.generation
+    assert content(logging, hit) == content(logging, first)
+    assert content(logging, hit)["output"]["completion"]
+    quiet = [ask(logging, dialect, stream=stream, text="Again and again", key=QUIET_KEY, headers=CACHE) for _ in range(2)][1]
+    assert quiet.headers["x-openrouter-cache-status"] == "HIT"
+    assert logging.get(f"/api/v1/generation/content?id={quiet.generation}", key=QUIET_KEY).status == 404
+
+
+@pytest.mark.parametrize("hit", [False, True])
+def test_the_elements_of_an_array(logging: Gateway, hit: bool) -> None:
+    """Gemini's streams without `alt=sse`, those of the cache among them."""
+    body = {"contents": [{"role": "user", "parts": [{"text": "In an array"}]}]}
+    headers = CACHE if hit else {}
+    path = "/v1beta/models/lab/echo:streamGenerateContent"
+    reply = [logging.post(path, body, headers=headers) for _ in range(2)][1]
+    assert reply.headers.get("x-openrouter-cache-status") == ("HIT" if hit else None)
+    assert reply.status == 200 and isinstance(reply.json(), list)
+    kept = content(logging, reply)
+    assert kept["input"] == {"messages": body["contents"]}
+    assert (kept["error"], kept["truncated"]) == (None, []) and "In an array" in kept["output"]["completion"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -241,6 +241,17 @@ def test_request_keys() -> None:
     assert rows(section("api.md", "Request keys")) == [[f"`{key}`", feature, happens[treatment]] for key, feature, treatment in table]
 
 
+def test_keys_that_are_said_once() -> None:
+    scanner = source("rust/formats/src/request.rs")
+    dialects = [path.read_text() for path in (ROOT / "rust/formats/src").glob("*/*.rs")]
+    lists = [found for text in dialects for found in re.findall(r"static KEYS: \[&str; [^]]+\] =\s+keys\((.*?)\);", text, re.DOTALL)]
+    assert len(lists) == len(re.findall(r"Keys::new\(&", scanner)) == 7
+    wanted = set(re.findall(r'all\[[A-Z]+\] = "(\w+)"', scanner)).union(*(re.findall(r'"(\w+)"', found) for found in lists))
+    wanted |= {"anthropic_version"} if any("VERSION_NAME]" in found for found in lists) else set()
+    documented = names(section("api.md", "Keys that are said once")) - {"Model", "maxOutputTokens", "candidateCount"}
+    assert {name for name in documented if name.isidentifier()} == wanted
+
+
 # --- dependencies.md, library.md (metrics.md is compared with a running gateway: e2e/test_metrics.py) ------------------
 
 

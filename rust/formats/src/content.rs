@@ -9,16 +9,18 @@ use std::borrow::Cow;
 use fairlead_ir::block::Arguments;
 use fairlead_ir::{Delta, Dialect, Event, Head, Kind, Text, Traits};
 
+use crate::json::Kind as JsonKind;
 use crate::json::walk::{as_str, elements, member, unescape};
-use crate::json::{Kind as JsonKind, is_complete};
 use crate::request::Purpose;
 use crate::sse;
 use crate::translate::dialects::{StreamDecoder, decode_response};
 use crate::translate::wire::Wire;
 use crate::write::{Array, Object};
 
-/// A longer event of a client's stream is not read: none of ours is.
+/// A longer event of a client's stream is not read, nor a longer element of an array: none of ours is.
 const MOST_EVENT_BYTES: usize = 64 << 20;
+/// What has room for so much keeps it for the next event.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// What a generation was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +127,7 @@ pub enum Form {
 #[derive(Debug)]
 pub struct Hearing {
     form: Form,
-    wire: Option<Wire>,
+    framing: Option<Framing>,
     decoder: Option<StreamDecoder>,
     pending: Vec<u8>,
     scratch: Vec<u8>,
@@ -134,16 +136,72 @@ pub struct Hearing {
     over: bool,
 }
 
+/// Where the parts of a stream end, each of which is read by itself.
+#[derive(Debug)]
+enum Framing {
+    Events(Wire),
+    Elements(Elements),
+}
+
+impl Framing {
+    /// The end of the next part that is whole in the piece `new`, going on from `from`.
+    fn next_end(&mut self, new: &[u8], from: usize) -> Result<Option<usize>, String> {
+        match self {
+            Framing::Events(wire) => wire.next_end(new, from),
+            Framing::Elements(elements) => Ok(elements.next_end(new, from)),
+        }
+    }
+}
+
+/// Where the elements of an array of objects end, by brackets outside strings; what is inside of them, their reader sees to.
+#[derive(Debug, Default)]
+struct Elements {
+    /// Containers that are open, the array among them.
+    depth: usize,
+    in_string: bool,
+    /// What comes next stands behind a backslash.
+    is_escaped: bool,
+}
+
+impl Elements {
+    fn next_end(&mut self, new: &[u8], from: usize) -> Option<usize> {
+        for (at, byte) in new.iter().enumerate().skip(from) {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' if self.in_string => self.is_escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'[' | b'{' => self.depth += 1,
+                b']' | b'}' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 1 {
+                        return Some(at + 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
 impl Hearing {
     /// Before the first byte. Each text of the reply may have `most_bytes`.
     pub fn new(form: Form, most_bytes: usize) -> Hearing {
-        let (wire, decoder) = match form {
-            Form::Events(dialect) => (Some(Wire::new(dialect, MOST_EVENT_BYTES)), Some(StreamDecoder::new(dialect, Traits::NONE))),
-            Form::Completions => (Some(Wire::new(Dialect::OpenaiChat, MOST_EVENT_BYTES)), None),
-            Form::Array(dialect) => (None, Some(StreamDecoder::new(dialect, Traits::NONE))),
+        let events = |dialect| Some(Framing::Events(Wire::new(dialect, MOST_EVENT_BYTES)));
+        let decoder = |dialect| Some(StreamDecoder::new(dialect, Traits::NONE));
+        let (framing, decoder) = match form {
+            Form::Events(dialect) => (events(dialect), decoder(dialect)),
+            Form::Completions => (events(Dialect::OpenaiChat), None),
+            Form::Array(dialect) => (Some(Framing::Elements(Elements::default())), decoder(dialect)),
             Form::Whole(_) | Form::WholeCompletion => (None, None),
         };
-        Hearing { form, wire, decoder, pending: Vec::new(), scratch: Vec::new(), said: Said::new(most_bytes), over: false }
+        Hearing { form, framing, decoder, pending: Vec::new(), scratch: Vec::new(), said: Said::new(most_bytes), over: false }
+    }
+
+    /// What it takes of the memory, about: what has not been read, and what has been said.
+    pub fn held_bytes(&self) -> usize {
+        self.pending.capacity() + self.scratch.capacity() + self.said.held_bytes()
     }
 
     /// Takes the next bytes.
@@ -152,33 +210,29 @@ impl Hearing {
             return;
         }
         let known = self.pending.len();
-        self.pending.extend_from_slice(bytes);
-        let Some(wire) = &mut self.wire else {
-            // Of a body that is read whole there is far more around a text than in it, never more than this.
-            self.over = self.pending.len() > MOST_EVENT_BYTES;
-            return;
-        };
-        let (mut ends, mut from) = (Vec::new(), 0);
-        let framed = loop {
-            match wire.next_end(bytes, from) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(bytes);
+        let (mut begin, mut from, mut framed) = (0, 0, true);
+        while let Some(framing) = &mut self.framing {
+            match framing.next_end(bytes, from) {
                 Ok(Some(end)) => {
-                    ends.push(known + end);
-                    from = end;
+                    self.part(&pending[begin..known + end]);
+                    (begin, from) = (known + end, end);
                 }
-                Ok(None) => break true,
-                Err(_) => break false,
+                Ok(None) => break,
+                Err(_) => {
+                    framed = false;
+                    break;
+                }
             }
-        };
-        let pending = std::mem::take(&mut self.pending);
-        let mut begin = 0;
-        for end in ends {
-            self.event(&pending[begin..end]);
-            begin = end;
         }
-        self.over |= !framed;
-        self.said.is_cut |= !framed;
-        self.pending = pending;
-        self.pending.drain(..begin);
+        pending.drain(..begin);
+        pending.shrink_to(KEPT_BYTES);
+        // Of a body that is read whole there is far more around a text than in it, never more than this.
+        self.not_read(!framed || pending.len() > MOST_EVENT_BYTES);
+        if !self.over {
+            self.pending = pending;
+        }
     }
 
     /// What was said, at the end of the reply.
@@ -189,21 +243,37 @@ impl Hearing {
             _ if rest.is_empty() => {}
             Form::Whole(dialect) => self.whole(dialect, &rest),
             Form::WholeCompletion => self.completion(&rest),
-            Form::Array(_) => self.array(&rest),
             Form::Events(_) | Form::Completions => {
-                if self.wire.as_ref().is_some_and(|wire| wire.is_whole(&rest)) {
+                if let Some(Framing::Events(wire)) = &self.framing
+                    && wire.is_whole(&rest)
+                {
                     self.event(&rest);
                 }
             }
+            // The end of the array, or half an element.
+            Form::Array(_) => {}
         }
         self.said.end();
         self.said
     }
 
-    fn event(&mut self, event: &[u8]) {
-        if self.over {
-            return;
+    fn part(&mut self, part: &[u8]) {
+        match self.form {
+            _ if self.over => {}
+            Form::Array(_) => self.element(part),
+            _ => self.event(part),
         }
+    }
+
+    /// An object, and what stands between it and the one before.
+    fn element(&mut self, part: &[u8]) {
+        let (Some(decoder), Some(begin)) = (&mut self.decoder, memchr::memchr(b'{', part)) else { return };
+        let said = &mut self.said;
+        let read = decoder.event(None, &part[begin..], &mut |event| said.take(&event));
+        self.not_read(read.is_err());
+    }
+
+    fn event(&mut self, event: &[u8]) {
         if self.form == Form::Completions {
             let mut scratch = std::mem::take(&mut self.scratch);
             if let Some(data) = sse::data(event, &mut scratch) {
@@ -234,20 +304,6 @@ impl Hearing {
             if let Some([b'"', text @ .., b'"']) = member(choice.value, "text").ok().flatten().map(|text| text.value) {
                 self.said.choice(number.unwrap_or(0) as usize).0.push(&Text::escaped(text));
             }
-        }
-    }
-
-    fn array(&mut self, text: &[u8]) {
-        // The end of a stream that broke off is missing.
-        let mut whole = text.trim_ascii().to_vec();
-        if !is_complete(&whole) {
-            whole.push(b']');
-        }
-        for element in elements(&whole).map_while(Result::ok) {
-            let Some(decoder) = &mut self.decoder else { return };
-            let said = &mut self.said;
-            let read = decoder.event(None, element.value, &mut |event| said.take(&event));
-            self.not_read(read.is_err());
         }
     }
 
@@ -303,6 +359,11 @@ impl Said {
                 object.text("name", &call.name).text("arguments", &call.arguments.text);
             });
         }
+    }
+
+    fn held_bytes(&self) -> usize {
+        let texts = self.choices.iter().map(|(said, thought)| said.held_bytes() + thought.held_bytes());
+        texts.chain(self.calls.iter().map(|call| call.name.capacity() + call.arguments.held_bytes())).sum()
     }
 
     fn joined(&self, of: impl Fn(&(Words, Words)) -> &Words) -> String {
@@ -404,6 +465,10 @@ impl Words {
         let kept = plain.floor_char_boundary(self.most_bytes.saturating_sub(self.text.len()));
         self.text.push_str(&plain[..kept]);
         self.is_cut |= kept < plain.len();
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.text.capacity() + self.half.capacity()
     }
 
     /// Whether something is missing, at the end.
@@ -580,8 +645,11 @@ mod tests {
         );
         let gemini = r#"{"candidates":[{"content":{"parts":[{"text":"a"}],"role":"model"}}]}"#;
         check(Form::Array(GeminiGenerate), &format!("[{gemini},\n{gemini}]"), r#"{"completion":"aa","reasoning":null}"#);
-        // One that broke off.
+        // One that broke off, in an element or between two.
         check(Form::Array(GeminiGenerate), &format!("[{gemini}"), r#"{"completion":"a","reasoning":null}"#);
+        check(Form::Array(GeminiGenerate), &format!("[{gemini},\r\n{}", &gemini[..40]), r#"{"completion":"a","reasoning":null}"#);
+        let brackets = gemini.replace(r#""a""#, r#""a]}\"[{\\""#);
+        check(Form::Array(GeminiGenerate), &format!("[{brackets},{gemini}]\n"), r#"{"completion":"a]}\"[{\\a","reasoning":null}"#);
         check(Form::Events(GeminiGenerate), &format!("data: {gemini}\r\n\r\n"), r#"{"completion":"a","reasoning":null}"#);
     }
 
@@ -601,6 +669,32 @@ mod tests {
         check(&[r"a\ude00b\ud83dc", r"\u00e9"], "a\u{fffd}b\u{fffd}c\u{e9}");
         check(&[r"a\\ud83d", "b"], r"a\\ud83db");
         check(&["a", r"\ud83d", r"\n"], "a\u{fffd}\\n");
+    }
+
+    /// What a stream has said is not held as the bytes it came in.
+    #[test]
+    fn no_more_of_a_stream_is_held_than_what_it_says() {
+        let check = |form, begin: &str, part: &str, most_bytes: usize| {
+            let mut hearing = Hearing::new(form, 100);
+            hearing.feed(begin.as_bytes());
+            for _ in 0..1_000 {
+                hearing.feed(part.as_bytes());
+            }
+            assert!(hearing.held_bytes() <= most_bytes, "{form:?}: {} bytes", hearing.held_bytes());
+        };
+        let gemini = format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{}"}}],"role":"model"}}}}]}}"#, "a".repeat(1_000));
+        check(Form::Array(GeminiGenerate), "[", &format!("{gemini},"), 70_000);
+        check(Form::Events(GeminiGenerate), "", &format!("data: {gemini}\n\n"), 70_000);
+        // A part that does not end is: who holds it sees how much.
+        let mut hearing = Hearing::new(Form::Array(GeminiGenerate), 100);
+        (0..1_000).for_each(|_| hearing.feed(&gemini.as_bytes()[..1_000]));
+        assert!(hearing.held_bytes() >= 1_000_000);
+        // What is too long to be read is let go of.
+        let mut hearing = Hearing::new(Form::Whole(GeminiGenerate), 100);
+        let junk = vec![b'['; MOST_EVENT_BYTES / 2 + 1];
+        (0..2).for_each(|_| hearing.feed(&junk));
+        assert_eq!(hearing.held_bytes(), 0);
+        assert!(hearing.finish().is_cut);
     }
 
     #[test]

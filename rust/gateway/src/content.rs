@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What requests in progress and pieces of replies may take of the memory together. Beyond it content is lost.
+/// What requests in progress, pieces of replies and what has been read of them may take of the memory together. Beyond it content is lost.
 const MOST_HELD_BYTES: u64 = 64 << 20;
 /// So much of a streamed reply goes to the thread at once.
 const PIECE_BYTES: usize = 32 << 10;
@@ -61,10 +61,65 @@ struct Store {
 }
 
 enum Work {
-    Piece(Arc<Mutex<Option<Hearing>>>, Bytes),
+    Piece(Slot, Bytes, Room),
     End(Box<Ending>),
     /// Nothing follows.
     Stop,
+}
+
+/// A reply that is being read; empty once it cannot be kept.
+type Slot = Arc<Mutex<Option<Heard>>>;
+
+struct Heard {
+    hearing: Hearing,
+    /// For what it holds.
+    room: Room,
+}
+
+/// A share of [`MOST_HELD_BYTES`], given back when it is dropped.
+struct Room {
+    store: Arc<Store>,
+    bytes: u64,
+}
+
+impl Room {
+    fn none(store: &Arc<Store>) -> Room {
+        Room { store: store.clone(), bytes: 0 }
+    }
+
+    /// Room for so many bytes, where there is some.
+    fn take(store: &Arc<Store>, bytes: usize) -> Option<Room> {
+        let mut room = Room::none(store);
+        room.resize(bytes as u64).then_some(room)
+    }
+
+    /// Makes it as large as that; `false` where there is no room.
+    fn resize(&mut self, bytes: u64) -> bool {
+        let held = &self.store.held_bytes;
+        let fits = match bytes.checked_sub(self.bytes) {
+            None => {
+                held.fetch_sub(self.bytes - bytes, Relaxed);
+                true
+            }
+            Some(more) => {
+                let fits = held.fetch_add(more, Relaxed) + more <= MOST_HELD_BYTES;
+                if !fits {
+                    held.fetch_sub(more, Relaxed);
+                }
+                fits
+            }
+        };
+        if fits {
+            self.bytes = bytes;
+        }
+        fits
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.store.held_bytes.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 struct Ending {
@@ -72,12 +127,12 @@ struct Ending {
     dialect: Dialect,
     purpose: request::Purpose,
     request: Vec<Bytes>,
-    hearing: Arc<Mutex<Option<Hearing>>>,
+    heard: Slot,
     /// The last of the reply, or all of it.
     rest: Vec<Bytes>,
     error: Option<Vec<u8>>,
-    /// What the end gives back of [`MOST_HELD_BYTES`].
-    bytes: u64,
+    /// For the request, and for a reply that is here whole.
+    room: Room,
 }
 
 /// Whose it is, and for how long.
@@ -121,23 +176,20 @@ impl Contents {
 
     /// Begins to record a generation. `None` where there is no room for it.
     pub(crate) fn record(self: &Arc<Self>, place: Place, request: Asking) -> Option<Box<Recorder>> {
-        let bytes: usize = request.frames.iter().map(Bytes::len).sum();
-        if !self.store.hold(bytes) {
+        let Some(room) = Room::take(&self.store, request.frames.iter().map(Bytes::len).sum()) else {
             self.store.lost.fetch_add(1, Relaxed);
             return None;
-        }
+        };
         self.store.pending.lock().insert(place.generation);
         Some(Box::new(Recorder {
             contents: self.clone(),
             place,
             form: request.form,
-            request: Some(request),
-            hearing: Arc::default(),
+            request: Some((request, room)),
+            heard: None,
             piece: BytesMut::new(),
             rest: Vec::new(),
             error: None,
-            held_bytes: bytes as u64,
-            is_lost: false,
         }))
     }
 
@@ -175,15 +227,15 @@ pub(crate) struct Recorder {
     contents: Arc<Contents>,
     place: Place,
     form: Form,
-    request: Option<Asking>,
-    hearing: Arc<Mutex<Option<Hearing>>>,
+    /// None once it is lost.
+    request: Option<(Asking, Room)>,
+    /// From the first piece on.
+    heard: Option<Slot>,
     /// The end of a stream so far, which the thread has not got.
     piece: BytesMut,
     /// The bytes of a reply that is sent whole.
     rest: Vec<Bytes>,
     error: Option<Vec<u8>>,
-    held_bytes: u64,
-    is_lost: bool,
 }
 
 impl Recorder {
@@ -196,7 +248,7 @@ impl Recorder {
 
     /// Takes bytes of a stream that go to the client.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        if self.is_lost {
+        if self.request.is_none() {
             return;
         }
         self.piece.extend_from_slice(bytes);
@@ -208,11 +260,11 @@ impl Recorder {
 
     /// Takes the bytes of a reply that goes to the client whole.
     pub(crate) fn hear_whole(&mut self, pieces: Vec<Bytes>) {
+        let Some((_, room)) = &mut self.request else { return };
         let bytes: usize = pieces.iter().map(Bytes::len).sum();
-        if !self.contents.store.hold(bytes) {
+        if !room.resize(room.bytes + bytes as u64) {
             return self.lose();
         }
-        self.held_bytes += bytes as u64;
         self.rest = pieces;
     }
 
@@ -229,31 +281,22 @@ impl Recorder {
         self.error = serde_json::to_vec(&error).ok();
     }
 
-    fn hearing(&self) -> Arc<Mutex<Option<Hearing>>> {
-        self.hearing.lock().get_or_insert_with(|| Hearing::new(self.form, self.place.text_bytes));
-        self.hearing.clone()
+    fn heard(&mut self) -> Slot {
+        let heard = || Heard { hearing: Hearing::new(self.form, self.place.text_bytes), room: Room::none(&self.contents.store) };
+        self.heard.get_or_insert_with(|| Arc::new(Mutex::new(Some(heard())))).clone()
     }
 
     fn hand_over(&mut self, piece: Bytes) {
-        let store = &self.contents.store;
-        let bytes = piece.len();
-        let sent = store.hold(bytes) && {
-            let sent = self.contents.sender.try_send(Work::Piece(self.hearing(), piece)).is_ok();
-            if !sent {
-                store.release(bytes as u64);
-            }
-            sent
-        };
-        if !sent {
+        let (heard, contents) = (self.heard(), &self.contents);
+        let room = Room::take(&contents.store, piece.len());
+        if room.is_none_or(|room| contents.sender.try_send(Work::Piece(heard, piece, room)).is_err()) {
             self.lose();
         }
     }
 
     /// Nothing is kept of this one.
     fn lose(&mut self) {
-        self.is_lost = true;
         (self.piece, self.rest, self.request) = (BytesMut::new(), Vec::new(), None);
-        self.contents.store.release(std::mem::take(&mut self.held_bytes));
         self.contents.store.lost.fetch_add(1, Relaxed);
         self.contents.store.done(self.place.generation);
     }
@@ -261,21 +304,13 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        let Some(Asking { dialect, purpose, frames, .. }) = self.request.take() else { return };
+        let Some((Asking { dialect, purpose, frames, .. }, room)) = self.request.take() else { return };
         let mut rest = std::mem::take(&mut self.rest);
         if !self.piece.is_empty() {
             rest.push(self.piece.split().freeze());
         }
-        let ending = Ending {
-            place: self.place,
-            dialect,
-            purpose,
-            request: frames,
-            hearing: self.hearing(),
-            rest,
-            error: self.error.take(),
-            bytes: self.held_bytes,
-        };
+        let ending =
+            Ending { place: self.place, dialect, purpose, request: frames, heard: self.heard(), rest, error: self.error.take(), room };
         if self.contents.sender.try_send(Work::End(Box::new(ending))).is_err() {
             self.lose();
         }
@@ -283,20 +318,6 @@ impl Drop for Recorder {
 }
 
 impl Store {
-    /// Takes room for so many bytes, where there is some.
-    fn hold(&self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
-        let fits = self.held_bytes.fetch_add(bytes, Relaxed) + bytes <= MOST_HELD_BYTES;
-        if !fits {
-            self.release(bytes);
-        }
-        fits
-    }
-
-    fn release(&self, bytes: u64) {
-        self.held_bytes.fetch_sub(bytes, Relaxed);
-    }
-
     /// Nobody has to wait for this one any more.
     fn done(&self, generation: GenerationId) {
         self.pending.lock().remove(&generation);
@@ -306,20 +327,10 @@ impl Store {
     fn run(&self, works: &Receiver<Work>) {
         while let Ok(work) = works.recv() {
             match work {
-                Work::Piece(hearing, piece) => {
-                    self.unless_it_panics(|| {
-                        let heard = hearing.lock().take().map(|mut heard| {
-                            heard.feed(&piece);
-                            heard
-                        });
-                        *hearing.lock() = heard;
-                    });
-                    self.release(piece.len() as u64);
-                }
+                Work::Piece(heard, piece, _room) => self.unless_it_panics(|| self.read(&heard, &piece)),
                 Work::End(ending) => {
-                    let (generation, bytes) = (ending.place.generation, ending.bytes);
+                    let generation = ending.place.generation;
                     self.unless_it_panics(|| self.write(*ending));
-                    self.release(bytes);
                     self.done(generation);
                 }
                 Work::Stop => return,
@@ -334,9 +345,20 @@ impl Store {
         }
     }
 
+    /// Out of its slot: should it panic, or hold more than there is room for, nothing is left of it, and its end finds that.
+    fn read(&self, slot: &Slot, piece: &[u8]) {
+        let Some(mut heard) = slot.lock().take() else { return };
+        heard.hearing.feed(piece);
+        if heard.room.resize(heard.hearing.held_bytes() as u64) {
+            *slot.lock() = Some(heard);
+        } else {
+            self.lost.fetch_add(1, Relaxed);
+        }
+    }
+
     fn write(&self, ending: Ending) {
-        let Ending { place, dialect, purpose, request, hearing, rest, error, .. } = ending;
-        let Some(mut hearing) = hearing.lock().take() else { return };
+        let Ending { place, dialect, purpose, request, heard, rest, error, room: _room } = ending;
+        let Some(Heard { mut hearing, room: _heard_room }) = heard.lock().take() else { return };
         if !(self.knows)(place.key) {
             return;
         }
@@ -460,21 +482,30 @@ mod tests {
         recorder.hear(b"more");
         drop(recorder);
         assert_eq!((contents.lost(), held(), show(&contents, 1, streamed)), (2, 0, None));
+        // … nor for what has been read of it, which is half an event so far …
+        let unfinished = place(&mut ids);
+        let mut recorder = contents.record(unfinished, asking(&["{}"])).unwrap();
+        contents.store.held_bytes.fetch_add(MOST_HELD_BYTES - 2 - PIECE_BYTES as u64, Relaxed);
+        recorder.hear(&[b'x'; PIECE_BYTES]);
+        drop(recorder);
+        assert_eq!(show(&contents, 1, unfinished), None);
+        contents.store.held_bytes.fetch_sub(MOST_HELD_BYTES - 2 - PIECE_BYTES as u64, Relaxed);
+        assert_eq!((contents.lost(), held()), (3, 0));
         // … nor for all of it, nor on the disk.
         let whole = place(&mut ids);
         let mut recorder = contents.record(whole, asking(&["{}"])).unwrap();
         recorder.hear_whole(vec![Bytes::from(vec![b'x'; MOST_HELD_BYTES as usize])]);
         drop(recorder);
-        assert_eq!((contents.lost(), held(), show(&contents, 1, whole)), (3, 0, None));
+        assert_eq!((contents.lost(), held(), show(&contents, 1, whole)), (4, 0, None));
         std::fs::write(&folder.0, "in the way").unwrap();
         let unwritten = place(&mut ids);
         drop(contents.record(unwritten, asking(&["{}"])));
         assert_eq!(show(&contents, 1, unwritten), None);
-        assert_eq!((contents.lost(), held()), (4, 0));
+        assert_eq!((contents.lost(), held()), (5, 0));
         std::fs::remove_file(&folder.0).unwrap();
         contents.close();
         // Nobody is left to take it.
         drop(contents.record(place(&mut ids), asking(&["{}"])));
-        assert_eq!((contents.lost(), held()), (5, 0));
+        assert_eq!((contents.lost(), held()), (6, 0));
     }
 }

@@ -3,9 +3,10 @@
 //! of them is on its way wait for what comes of it.
 //!
 //! Nothing here is found without a [`Scope`], and a scope is made of a principal and of nothing else: what one key was told is never told to
-//! another. Nothing here knows a clock; nothing here knows a dialect.
+//! another. A response that was deleted is not given again. Nothing here knows a clock; nothing here knows a dialect, but for the ids of responses.
 
 mod cache;
+mod deleted;
 mod flights;
 mod named;
 
@@ -15,10 +16,12 @@ pub(crate) use named::{Found, Named};
 
 use crate::responses::Bounds;
 use bytes::Bytes;
+use deleted::Deleted;
 use fairlead_ir::{GenerationId, NanoUsd};
 use fairlead_snapshot::{Principal, Settings};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 
 /// The longest reply that is kept.
@@ -102,11 +105,28 @@ pub(crate) struct Repeats {
     pub(crate) flights: Arc<Flights>,
     /// Where there is a folder for them.
     pub(crate) named: Option<Named>,
+    deleted: Arc<Deleted>,
 }
+
+/// So far a clock may be set back between a response and the copy of it.
+const CLOCK_STEP_MS: u64 = 3_600_000;
 
 impl Repeats {
     pub(crate) fn new(named: Option<Named>) -> Repeats {
-        Repeats { cache: Cache::default(), flights: Arc::default(), named }
+        let deleted = Arc::<Deleted>::default();
+        let named = named.map(|named| named.without(deleted.clone()));
+        Repeats { cache: Cache::without(deleted.clone()), flights: Arc::default(), named, deleted }
+    }
+
+    /// Lets go of the copies of a response that this key made then: it is deleted. A copy that is still on its way is not kept either. Reads
+    /// and writes files: not on a worker's thread.
+    ///
+    /// # Errors
+    /// When a copy under a name cannot be taken out of its file.
+    pub(crate) fn forget_response(&self, key: u64, id: &str, made_at_ms: u64, now_ms: u64) -> io::Result<()> {
+        self.deleted.add(key, id, now_ms);
+        self.cache.forget_response(key, id);
+        self.named.as_ref().map_or(Ok(()), |named| named.forget_response(key, id, made_at_ms.saturating_sub(CLOCK_STEP_MS)))
     }
 
     /// Lets go of what is too old, too much, or of a key that is not known any more.
@@ -133,17 +153,28 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn copy(body: &str) -> Arc<Copy> {
-        let facts = Facts {
+        Arc::new(Copy { facts: facts(false), body: Bytes::copy_from_slice(body.as_bytes()) })
+    }
+
+    /// Replies to `/responses`: whole, as a stream, and one that went on from it.
+    pub(crate) fn responses(id: &str) -> [Arc<Copy>; 3] {
+        let whole = format!(r#"{{"id":"{id}","object":"response","status":"completed","output":[]}}"#);
+        let stream = format!("event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{whole}}}\n\n");
+        let later = format!(r#"{{"id":"resp_later","status":"completed","previous_response_id":"{id}"}}"#);
+        [copy(&whole), Arc::new(Copy { facts: facts(true), body: stream.into() }), copy(&later)]
+    }
+
+    fn facts(streamed: bool) -> Facts {
+        Facts {
             generation: "gen-019331aa-0000-7000-8000-000000000001".to_owned(),
             model: "acme/fast".to_owned(),
             provider: "acme".to_owned(),
             finish: "stop".to_owned(),
             native_finish: "stop".to_owned(),
             charged: 7,
-            streamed: false,
+            streamed,
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-        };
-        Arc::new(Copy { facts, body: Bytes::copy_from_slice(body.as_bytes()) })
+        }
     }
 
     #[test]

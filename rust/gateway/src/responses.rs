@@ -34,6 +34,8 @@ pub(crate) struct Responses {
     folder: PathBuf,
     sealer: Sealer,
     index: Mutex<Index>,
+    /// Whether the index has all of them: what an earlier process kept has been found.
+    is_complete: AtomicBool,
     /// Makes the names of files that are being written differ.
     writes: AtomicU64,
     /// Every file is on the disk before it counts as kept.
@@ -142,6 +144,7 @@ impl Responses {
             folder: folder.to_owned(),
             sealer,
             index: Mutex::default(),
+            is_complete: AtomicBool::new(false),
             writes: AtomicU64::new(0),
             is_forced: false,
             tallies: Tallies::default(),
@@ -156,10 +159,10 @@ impl Responses {
     /// Finds what an earlier process kept, and removes what it was about to write.
     pub(crate) fn look_through(&self) -> io::Result<()> {
         let files = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            files => files?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            files => Some(files?),
         };
-        for file in files {
+        for file in files.into_iter().flatten() {
             let path = file?.path();
             match path.file_name().and_then(|name| name.to_str()).and_then(parse) {
                 Some(name) => self.look_at(name, &path)?,
@@ -170,6 +173,7 @@ impl Responses {
                 None => {}
             }
         }
+        self.is_complete.store(true, Relaxed);
         Ok(())
     }
 
@@ -291,6 +295,27 @@ impl Responses {
     fn unreadable(&self) -> Unreadable {
         self.tallies.unreadable.fetch_add(1, Relaxed);
         Unreadable
+    }
+
+    /// Puts what `change` makes of an input and a reply in their place, in files that a key made since then. They stay as old as they are.
+    ///
+    /// # Errors
+    /// When the folder cannot be looked through or a file not be written; others may have been.
+    pub(crate) fn change(&self, key: u64, since_ms: u64, change: impl Fn(&Response<'_>) -> Option<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
+        if !self.is_complete.load(Relaxed) {
+            self.look_through()?;
+        }
+        let theirs = |kept: &Kept| kept.key == key && kept.kept_at_ms >= since_ms;
+        let names: Vec<Name> = self.index.lock().files.iter().filter(|(_, kept)| theirs(kept)).map(|(name, _)| *name).collect();
+        for name in names {
+            // One that has gone meanwhile, or that nobody can read, is given to nobody.
+            let Ok(mut file) = fs::read(self.path(&name)) else { continue };
+            let Some((head, response)) = self.sealer.open(&name, &mut file) else { continue };
+            if let Some((input, reply)) = change(&response) {
+                self.write(name, head, &Response { input: &input, reply: &reply }, Bounds::NONE)?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a response.
@@ -482,6 +507,30 @@ mod tests {
         let refused = responses.keep(1, "d", Head { key: 5, kept_at_ms: 9 }, &Response { input: b"[]", reply: &large }, bounds);
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!((folder.files().len(), responses.tallies().unwritten.load(Relaxed)), (2, 1));
+    }
+
+    /// Also by a process that has not looked around yet.
+    #[test]
+    fn what_a_key_made_is_changed_where_it_is() {
+        let folder = Folder::new("change");
+        let responses = folder.open();
+        for (id, key, kept_at_ms) in [("hers", 5, 7), ("old", 5, 6), ("his", 6, 7)] {
+            keep(&responses, id, key, kept_at_ms);
+        }
+        let size = responses.size();
+        let responses = Responses::new(&folder.0, SECRET, Purpose::Conversations).unwrap();
+        responses.change(5, 7, |response| Some((b"[]".to_vec(), [response.reply, b"!"].concat()))).unwrap();
+        let found = ["hers", "old", "his"].map(|id| find(&responses, 1, id, 9).unwrap());
+        assert_eq!((found, responses.size()), (["hers!", "old", "his"].map(str::to_owned), size));
+        responses.change(5, 0, |_| None).unwrap();
+        // As old as it was.
+        assert_eq!(find(&responses, 1, "hers", 7 + BOUNDS.ttl_ms), None);
+        // What cannot be written is told, and stays.
+        let beside = format!("{}.{}.part", hex(&responses.sealer.name(1, "hers")), responses.writes.load(Relaxed));
+        fs::create_dir(folder.0.join(&beside)).unwrap();
+        assert!(responses.change(5, 7, |_| Some((Vec::new(), Vec::new()))).is_err());
+        fs::remove_dir(folder.0.join(&beside)).unwrap();
+        assert_eq!(find(&responses, 1, "hers", 9).as_deref(), Some("hers!"));
     }
 
     #[test]

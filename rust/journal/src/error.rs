@@ -90,9 +90,10 @@ pub struct Problem {
 /// Kinds of [`Problem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// The last record of a dead process is incomplete: its append never returned, or power was lost before it was synced.
+    /// What stands behind the last record is none. In the last segment: an append never returned, or power was lost before it was synced. In
+    /// one before: an append failed, and the record that followed it says by its number that none is missing.
     Torn,
-    /// Bytes that are neither a record nor empty: the rest of this segment was not read.
+    /// Bytes that are neither a record nor empty, where records are missing or may be: the rest of this segment was not read.
     Damaged,
     /// Records or segments before this place are gone.
     Missing,

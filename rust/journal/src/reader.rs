@@ -4,7 +4,7 @@ use crate::Cursor;
 use crate::error::{Error, Problem, ProblemKind};
 use crate::frame::{self, Kind, Step};
 use crate::record;
-use crate::recovery::{Stop, newer_record};
+use crate::recovery::{Behind, Stop, newer_record};
 use crate::segment::{self, ChainId, HEADER_BYTES, Header, SegmentId};
 use fairlead_ir::GenerationId;
 use fairlead_ledger::{Reserve, Settle};
@@ -123,20 +123,38 @@ impl Pass<'_> {
         self.numbers.get(self.numbers.partition_point(|known| *known < number)).copied()
     }
 
-    /// Whether a segment behind `number` has been written to: then `number` gets no more records.
-    fn is_followed(&mut self, number: u64) -> Result<bool, Error> {
-        let first = self.numbers.partition_point(|known| *known <= number);
-        for later in &self.numbers[first..] {
-            let path = self.path(*later);
-            let mut start = [0; 8];
-            match File::open(&path).and_then(|file| segment::read_at(&file, &mut start, HEADER_BYTES)) {
-                Ok(_) if start != [0; 8] => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    /// The sequence number of the first record behind the segment `number`: where there is one, that segment gets no more records.
+    fn first_behind(&mut self, number: u64) -> Result<Option<u64>, Error> {
+        let numbers = self.numbers;
+        for later in &numbers[numbers.partition_point(|known| *known <= number)..] {
+            let id = SegmentId { chain: self.chain, number: *later };
+            let path = id.path(self.directory);
+            let sequence = match File::open(&path).and_then(|file| self.first_in(&file, id)) {
+                Ok(sequence) => sequence,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(Error::io("read", &path)(error)),
+            };
+            if sequence.is_some() {
+                return Ok(sequence);
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    fn first_in(&mut self, file: &File, id: SegmentId) -> io::Result<Option<u64>> {
+        // Nearly always nothing has been written there.
+        let mut start = [0; 8];
+        segment::read_at(file, &mut start, HEADER_BYTES)?;
+        if start == [0; 8] {
+            return Ok(None);
+        }
+        let length = segment::read_at(file, self.buffer, 0)?;
+        let Header::Valid { seed, bytes } = segment::check_header(&self.buffer[..length], id) else { return Ok(None) };
+        let rest = self.buffer.get(HEADER_BYTES as usize..length).unwrap_or_default();
+        Ok(match frame::read(rest, bytes.saturating_sub(HEADER_BYTES) as usize, seed) {
+            Step::Record(frame) => Some(frame.sequence),
+            Step::Empty | Step::Short | Step::Bad { .. } => None,
+        })
     }
 }
 
@@ -182,16 +200,19 @@ impl Follower {
             if self.read_records(pass, problems)? == Halt::Full {
                 return Ok(false);
             }
-            let followed = pass.is_followed(self.segment)?;
-            if !followed && !pass.dead {
+            let first_behind = pass.first_behind(self.segment)?;
+            if first_behind.is_none() && !pass.dead {
                 return Ok(true);
             }
             // Records may have been added between the reading and the look at the next segment; now there can be no more.
             if self.read_records(pass, problems)? == Halt::Full {
                 return Ok(false);
             }
-            let problem = self.look_behind(pass)?.problem(followed);
-            self.leave(problem, pass, problems);
+            let stop = self.look_behind(pass)?;
+            if stop != Stop::Clean && first_behind.is_some() && self.sequence.is_none() {
+                self.sequence = self.number_here(pass)?;
+            }
+            self.leave(stop.problem(Behind::new(self.sequence, first_behind)), pass, problems);
         }
         Ok(true)
     }
@@ -282,6 +303,19 @@ impl Follower {
     /// Whether no record is missing between this place and the record with that number.
     fn is_followed_by(&self, sequence: u64) -> bool {
         self.sequence.map_or(!self.skipped, |before| before + 1 == sequence)
+    }
+
+    /// The number of the record that ends here, which a cursor does not tell: looked for from the segment's beginning on.
+    fn number_here(&self, pass: &Pass<'_>) -> Result<Option<u64>, Error> {
+        let Some(open) = &self.open else { return Ok(None) };
+        let mut bytes = vec![0; self.offset.min(open.bytes) as usize];
+        let length = segment::read_at(&open.file, &mut bytes, 0).map_err(Error::io("read", &pass.path(self.segment)))?;
+        let (mut at, mut number) = (HEADER_BYTES as usize, None);
+        while at < length {
+            let Step::Record(frame) = frame::read(&bytes[at..length], bytes.len() - at, open.seed) else { return Ok(None) };
+            (at, number) = (at + frame.size, Some(frame.sequence));
+        }
+        Ok(number)
     }
 
     /// What stands behind the last record of a segment that gets no more.

@@ -213,9 +213,11 @@ pub(crate) fn scan(
     let mut recovery = Recovery { epoch, ..Recovery::default() };
     let mut holdings = Holdings::default();
     for (at, found) in segments.iter().enumerate() {
-        let followed = segments[at + 1..].iter().take_while(|later| later.id.chain == found.id.chain).any(|later| later.end > HEADER_BYTES);
-        let damaged = found.stop.problem(followed) == Some(ProblemKind::Damaged);
-        if let Some(kind) = found.stop.problem(followed) {
+        let later = segments[at + 1..].iter().take_while(|later| later.id.chain == found.id.chain);
+        let behind = Behind::new(found.last_number, later.filter_map(|later| later.first_number).next());
+        let problem = found.stop.problem(behind);
+        let damaged = problem == Some(ProblemKind::Damaged);
+        if let Some(kind) = problem {
             let path = found.id.path(directory);
             if damaged {
                 recovery.quarantined.push(path.clone());
@@ -237,6 +239,10 @@ struct Found {
     bytes: u64,
     end: u64,
     stop: Stop,
+    /// Sequence number of the first record.
+    first_number: Option<u64>,
+    /// The same of the last one, where all of them have been read.
+    last_number: Option<u64>,
     settled: u64,
     open: Vec<Reserve>,
     /// How far calls have come that have no terminal here.
@@ -348,12 +354,35 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
-    /// What to report of a segment whose writer is dead. An append that did not return is no damage, unless others followed it.
-    pub(crate) fn problem(self, followed: bool) -> Option<ProblemKind> {
-        match self {
-            Stop::Clean => None,
-            Stop::Incomplete if !followed => Some(ProblemKind::Torn),
-            Stop::Incomplete | Stop::Damaged => Some(ProblemKind::Damaged),
+    /// What to report of a segment that gets no more records. An append that failed or did not return is no damage, unless records followed
+    /// it and one between them may be missing.
+    pub(crate) fn problem(self, behind: Behind) -> Option<ProblemKind> {
+        match (self, behind) {
+            (Stop::Clean, _) => None,
+            (Stop::Incomplete, Behind::Nothing) | (_, Behind::Next) => Some(ProblemKind::Torn),
+            _ => Some(ProblemKind::Damaged),
+        }
+    }
+}
+
+/// What stands in the chain behind a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// No record.
+    Nothing,
+    /// The one that follows the segment's last by its number: none is missing between them, whatever stands there.
+    Next,
+    /// Another one, or nobody knows.
+    Other,
+}
+
+impl Behind {
+    /// By the number of the segment's last record and that of the first one behind it.
+    pub(crate) fn new(last: Option<u64>, first: Option<u64>) -> Behind {
+        match (last, first) {
+            (_, None) => Behind::Nothing,
+            (Some(last), Some(first)) if first.checked_sub(1) == Some(last) => Behind::Next,
+            _ => Behind::Other,
         }
     }
 }
@@ -421,6 +450,8 @@ fn scan_segment(directory: &Path, id: SegmentId, applied: &Applied, recent_since
         bytes: bytes.len() as u64,
         end: HEADER_BYTES,
         stop: Stop::Damaged,
+        first_number: None,
+        last_number: None,
         settled: 0,
         open: Vec::new(),
         notes: Vec::new(),
@@ -457,7 +488,6 @@ impl Found {
                 }
                 other => break stop(&other, rest),
             };
-            sequence = Some(frame.sequence);
             let Some(kind) = frame.known_kind() else { return Err(newer_record(path, &frame)) };
             let Ok(generation) = record::generation(frame.payload) else { break Stop::Damaged };
             self.end += frame.size as u64;
@@ -481,20 +511,23 @@ impl Found {
                 // Its generation has, or gets, a terminal of its own.
                 Kind::Shadow => {}
             }
+            sequence = Some(frame.sequence);
+            self.first_number = self.first_number.or(sequence);
         };
+        self.last_number = sequence;
         if damaged {
-            self.stop = Stop::Damaged;
+            (self.stop, self.last_number) = (Stop::Damaged, None);
         }
         for payload in open.into_values() {
             match record::decode_reserve(payload) {
                 Ok(reserve) => self.open.push(reserve),
-                Err(record::Malformed) => self.stop = Stop::Damaged,
+                Err(record::Malformed) => (self.stop, self.last_number) = (Stop::Damaged, None),
             }
         }
         for (_, version, payload) in notes.into_values() {
             match record::decode_progress(payload, version) {
                 Ok(note) => self.notes.push(note),
-                Err(record::Malformed) => self.stop = Stop::Damaged,
+                Err(record::Malformed) => (self.stop, self.last_number) = (Stop::Damaged, None),
             }
         }
         Ok(())

@@ -195,6 +195,44 @@ fn a_missing_segment_is_reported_where_a_later_record_tells() {
     check(last, None, &[]);
 }
 
+/// Half a record at the end of a segment that a failed write left: the next record had room in a later segment only. Its number tells that
+/// nothing is missing; the same half in the place of a record is a loss.
+#[test]
+fn half_a_record_before_another_segment_is_no_damage_unless_one_is_missing() {
+    let remains = remains(600);
+    let (path, content) = &remains.segments[0];
+    let end = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let (_, last) = remains.ends.iter().rfind(|(segment, _)| *segment == 0).unwrap();
+    let check = |at: usize, rest: &[u8], from: Option<u64>, expected: &str| {
+        let what = format!("{} bytes at {at}, from {from:?}", rest.len());
+        remains.restore();
+        let mut torn = content[..at].to_vec();
+        torn.extend_from_slice(rest);
+        torn.resize(content.len(), 0);
+        fs::write(path, torn).unwrap();
+        assert_eq!(remains.check(0, at as u64, &what), [expected], "{what}");
+        let (_, recovery) = Journal::open(remains.folder.options(), &[]).unwrap();
+        let kinds: Vec<String> = recovery.problems.iter().map(|problem| format!("{:?}", problem.kind)).collect();
+        assert_eq!((kinds, recovery.quarantined.len()), (vec![expected.to_owned()], usize::from(expected == "Damaged")), "{what}");
+        if let Some(offset) = from {
+            let cursor = Cursor { node: 0, epoch: 1, worker: 0, segment: 0, offset };
+            assert_eq!(read_all(&remains.folder.0, &[cursor]).2, [expected], "{what}");
+        }
+    };
+    let room = content.len() - end;
+    assert!(room > 30, "{room}");
+    let half = |bytes: usize| {
+        let length = (bytes - 8) as u32;
+        [&[1, 2, 3, 4][..], &length.to_le_bytes(), &[2, 7], &vec![9; bytes / 2 - 10]].concat()
+    };
+    let (short, long, endless) = (half(22), half(room), vec![0xff; room]);
+    for rest in [&short, &long, &endless] {
+        check(end, rest, None, "Torn");
+        check(end, rest, Some(end as u64), "Torn");
+        check(*last as usize - 300, rest, None, "Damaged");
+    }
+}
+
 /// The end of a segment lost as a whole page is as empty as one never written; the next segment's numbers tell.
 #[test]
 fn a_lost_end_before_another_segment_is_reported() {

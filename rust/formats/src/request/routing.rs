@@ -8,8 +8,8 @@ use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
 use super::{Facts, Purpose};
-use crate::json::Kind;
-use crate::json::walk::{as_str, elements, members};
+use crate::json::walk::{Cursor, as_str, elements, members};
+use crate::json::{Kind, Reject};
 use crate::splice::gather;
 use crate::{openai_chat, openai_responses};
 
@@ -184,53 +184,73 @@ const PARTS: [(&str, &str); 11] = [
 ];
 
 /// Members that hold a file by its media type, in either spelling.
-const FILES: [&str; 4] = ["inlineData", "inline_data", "fileData", "file_data"];
+const FILES: [&[u8]; 4] = [b"inlineData", b"inline_data", b"fileData", b"file_data"];
+
+/// Where such a member's object says its media type: in the first of them that it has.
+const MIME_TYPES: [&[u8]; 2] = [b"mimeType", b"mime_type"];
 
 /// Whether any string ends as the name of a part or of a file's member does. One look at the quotes: most conversations are text alone. Quotes
 /// inside a text are behind a backslash.
 fn may_hold_media(text: &[u8]) -> bool {
-    let words = || PARTS.iter().map(|(word, _)| *word).chain(FILES);
+    let words = || PARTS.iter().map(|(word, _)| word.as_bytes()).chain(FILES);
     memchr_iter(b'"', text).any(|at| {
         let before = &text[..at];
-        matches!(before.last(), Some(b'a' | b'e' | b'l' | b'o' | b't')) && words().any(|word| before.ends_with(word.as_bytes()))
+        matches!(before.last(), Some(b'a' | b'e' | b'l' | b'o' | b't')) && words().any(|word| before.ends_with(word))
     })
 }
 
 /// What says that a part of a message is something else than text, in the dialects that have a word for it.
 static TYPE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"type\""));
 
-/// It was scanned: no deeper than the bodies that are taken.
-fn look(value: &[u8], found: &mut impl FnMut(&'static str)) {
-    match value.first() {
-        Some(b'[') => elements(value).flatten().for_each(|element| look(element.value, found)),
-        Some(b'{') => {
-            for member in members(value).flatten() {
-                let modality = match member.kind {
-                    Kind::String if member.is("type") => of_part(member.value),
-                    Kind::Object if FILES.iter().any(|name| member.is(name)) => of_file(member.value),
-                    _ => None,
-                };
-                if let Some(modality) = modality {
-                    found(modality);
-                }
-                // What tools are given and give back may look like anything.
-                if !["input", "arguments", "args"].iter().any(|name| member.is(name)) {
-                    look(member.value, found);
-                }
+/// The kinds of parts in a conversation that was scanned: no deeper than the bodies that are taken.
+fn look(conversation: &[u8], found: &mut impl FnMut(&'static str)) {
+    // What cannot be read on has nothing more to be found.
+    let _ = look_on(&mut Cursor::new(conversation), false, found);
+}
+
+/// One value on from there. Each is entered or skipped once, so that no byte is looked at more often where they are nested deeper.
+fn look_on(cursor: &mut Cursor<'_>, is_file: bool, found: &mut impl FnMut(&'static str)) -> Result<(), Reject> {
+    match cursor.kind()? {
+        Kind::Array => {
+            let mut level = cursor.enter(b'[')?;
+            while cursor.next_element(&mut level)? {
+                look_on(cursor, false, found)?;
             }
         }
-        _ => {}
+        Kind::Object => look_at_members(cursor, is_file, found)?,
+        _ => drop(cursor.skip()?),
     }
+    Ok(())
+}
+
+/// The same of an object, which may be what a file's member holds.
+fn look_at_members(cursor: &mut Cursor<'_>, is_file: bool, found: &mut impl FnMut(&'static str)) -> Result<(), Reject> {
+    let mut awaits_mime = is_file;
+    let mut level = cursor.enter(b'{')?;
+    while let Some(name) = cursor.next_name(&mut level)? {
+        let kind = cursor.kind()?;
+        let is_mime = MIME_TYPES.contains(&&*name) && std::mem::take(&mut awaits_mime);
+        let modality = match (&*name, kind) {
+            (b"type", Kind::String) => of_part(cursor.skip()?),
+            (_, Kind::String) if is_mime => as_str(cursor.skip()?).and_then(|mime| of_mime(&mime)),
+            // What tools are given and give back may look like anything.
+            (b"input" | b"arguments" | b"args", _) => {
+                cursor.skip()?;
+                None
+            }
+            _ => {
+                look_on(cursor, kind == Kind::Object && FILES.contains(&&*name), found)?;
+                None
+            }
+        };
+        modality.into_iter().for_each(&mut *found);
+    }
+    Ok(())
 }
 
 fn of_part(kind: &[u8]) -> Option<&'static str> {
     let word = as_str(kind)?;
     PARTS.iter().find(|(part, _)| *part == word).map(|(_, modality)| *modality)
-}
-
-fn of_file(file: &[u8]) -> Option<&'static str> {
-    let mime = members(file).flatten().find(|member| member.is("mimeType") || member.is("mime_type"))?;
-    of_mime(&as_str(mime.value)?)
 }
 
 fn of_mime(mime: &str) -> Option<&'static str> {
@@ -287,6 +307,27 @@ mod tests {
 
     fn check_parameters(dialect: Dialect, body: &str, expected: &[&str]) {
         assert_eq!(facts(dialect, body).parameters(&[body.as_bytes()]), expected, "{body}");
+    }
+
+    /// As deep as the settings may allow, and the same when the words are escaped, or stand in a file's own object.
+    #[test]
+    fn media_are_counted_however_deep_they_are() {
+        let check = |depth: usize, part: &str, all| {
+            let content = format!("{}{part}{}", "[".repeat(depth), "]".repeat(depth));
+            let body = format!(r#"{{"contents":[{{"parts":{content}}}]}}"#);
+            let address = crate::request::Address { model: "m".to_owned(), stream: false };
+            let mut scan = RequestScan::addressed(GeminiGenerate, 1_000, address);
+            scan.feed(body.as_bytes()).unwrap();
+            let facts = scan.finish(&[body.as_bytes()]).unwrap();
+            assert_eq!(facts.media(&[body.as_bytes()]).all, all, "{part} {depth} deep");
+        };
+        for depth in [1, 100, 200, 900] {
+            check(depth, r#"{"type":"image"},{"type":"text"}"#, 1);
+            check(depth, r#"{"\u0074ype":"im\u0061ge"}"#, 1);
+            check(depth, r#"{"inlineData":{"data":"","mimeType":"audio/mp3","mime_type":"image/png"}}"#, 1);
+            check(depth, r#"{"fileData":{"mimeType":null,"inline_data":{"mime_type":"image/png","x":{"type":"file"}}}}"#, 2);
+            check(depth, r#"{"mimeType":"image/png","args":{"type":"image"},"inlineData":[{"mimeType":"image/png"}]}"#, 0);
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::failure::{Failure, shown};
 use super::reply::{self, ReplyBody};
 use super::stateful::find;
 use super::whole::undone;
-use crate::responses::Bounds;
+use crate::responses::{Bounds, Head};
 use crate::routes::{Kept, Wish};
-use crate::worker::{Shared, Worker};
+use crate::worker::{Shared, Worker, unix_ms};
 use fairlead_formats::conversation::{self, Page};
 use fairlead_ir::{ErrorKind, percent};
 use fairlead_snapshot::{Principal, Snapshot};
@@ -55,14 +55,18 @@ impl Asked {
     fn run(&self, shared: &Shared) -> Result<Vec<u8>, Failure> {
         let id = &self.kept.id;
         match self.kept.wish {
-            Wish::Show => self.find(shared, |response| Ok(response.reply.to_vec())),
+            Wish::Show => self.find(shared, |_, response| Ok(response.reply.to_vec())),
             Wish::ListInput => {
                 let no_such_item = || Failure::new(ErrorKind::InvalidRequest, "\"after\" is none of the items").param(Some("after"));
-                self.find(shared, |response| conversation::page(id, response.input, &self.page).ok_or_else(no_such_item))
+                self.find(shared, |_, response| conversation::page(id, response.input, &self.page).ok_or_else(no_such_item))
             }
-            Wish::Cancel => self.find(shared, |_| Err(Failure::new(ErrorKind::InvalidRequest, "Cannot cancel a synchronous response."))),
+            Wish::Cancel => self.find(shared, |_, _| Err(Failure::new(ErrorKind::InvalidRequest, "Cannot cancel a synchronous response."))),
             Wish::Delete => {
-                self.find(shared, |_| Ok(()))?;
+                let made = self.find(shared, |head, _| Ok(head))?;
+                // First: while a copy is there it can be deleted once more.
+                shared.repeats.forget_response(made.key, id, made.kept_at_ms, unix_ms()).map_err(|error| {
+                    Failure::store(format!("the response is kept under an Idempotency-Key, where it cannot be deleted now: {error}"))
+                })?;
                 if let Some(responses) = &shared.responses {
                     responses.delete(self.account, id);
                 }
@@ -71,7 +75,11 @@ impl Asked {
         }
     }
 
-    fn find<T>(&self, shared: &Shared, read: impl FnOnce(&crate::responses::Response<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+    fn find<T>(
+        &self,
+        shared: &Shared,
+        read: impl FnOnce(Head, &crate::responses::Response<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let id = &self.kept.id;
         let unknown = || Failure::new(ErrorKind::NotFound, format!("Response with id {} not found.", shown(id)));
         find(shared, self.bounds, self.account, id, read).ok_or_else(unknown)?

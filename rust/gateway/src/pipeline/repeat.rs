@@ -298,7 +298,7 @@ fn another_request(generation: Option<String>) -> Failure {
 /// Its reply is not there: the process died under it, it ended after content, or it was too long.
 fn not_again(generation: String) -> Failure {
     let message = format!(
-        "the request with this Idempotency-Key has run before, and its reply was not kept. What came of it is at GET /generation?id={generation} \
+        "the request with this Idempotency-Key has run before, and its reply is not kept any more or never was. What came of it is at GET /generation?id={generation} \
          (404: it reached no provider). It is not run again; send it with a new key if it shall be"
     );
     let mut failure = named_failure(409, "idempotency_reply_lost", message);

@@ -115,15 +115,17 @@ async fn before(shared: Arc<Shared>, bounds: Bounds, account: u64, id: String, n
         // As OpenAI says it.
         .own(OwnWords { code: Some("previous_response_not_found".to_owned()), ..OwnWords::default() });
     let found = spawn_blocking(move || {
-        find(&shared, bounds, account, &id, |response| conversation::items(response.input, response.reply, native)).flatten()
+        find(&shared, bounds, account, &id, |_, response| conversation::items(response.input, response.reply, native)).flatten()
     });
     found.await.map_err(undone)?.ok_or(unknown)
 }
 
 /// A kept response, unless the key that made it has been deleted: then its file is on its way out. Not for a worker's thread.
-pub(crate) fn find<T>(shared: &Shared, bounds: Bounds, account: u64, id: &str, read: impl FnOnce(&Response<'_>) -> T) -> Option<T> {
+pub(crate) fn find<T>(shared: &Shared, bounds: Bounds, account: u64, id: &str, read: impl FnOnce(Head, &Response<'_>) -> T) -> Option<T> {
     let responses = shared.responses.as_ref()?;
-    responses.find(account, id, bounds, unix_ms(), |head, response| shared.directory.knows(head.key).then(|| read(response))).flatten()
+    responses
+        .find(account, id, bounds, unix_ms(), |head, response| shared.directory.knows(head.key).then(|| read(head, response)))
+        .flatten()
 }
 
 fn rewrite(facts: &Facts, frames: &[Bytes], resume: &Resume<'_>, depth: u16) -> Result<(Bytes, Facts), Refusal> {

@@ -1,5 +1,6 @@
 //! Replies by what was asked, in memory only: bounded in bytes, the one that was longest not asked for goes first, each for a time.
 
+use super::deleted::{Deleted, is_response};
 use super::{Copy, Key};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Default)]
 pub(crate) struct Cache {
     shelf: Mutex<Shelf>,
+    deleted: Arc<Deleted>,
     /// Replies that made room for others before their time.
     pub(crate) evicted: AtomicU64,
 }
@@ -45,6 +47,11 @@ impl Entry {
 }
 
 impl Cache {
+    /// One that keeps no copies of these.
+    pub(super) fn without(deleted: Arc<Deleted>) -> Cache {
+        Cache { deleted, ..Cache::default() }
+    }
+
     /// The reply to this, unless its time is over.
     pub(crate) fn find(&self, key: &Key, now_ms: u64) -> Option<Cached> {
         let mut shelf = self.shelf.lock();
@@ -61,11 +68,13 @@ impl Cache {
         Some(found)
     }
 
-    /// Keeps a reply in place of one that was there. Others make room; one that is larger than all of them may be is not kept.
+    /// Keeps a reply in place of one that was there. Others make room; one that is larger than all of them may be is not kept, nor is one of
+    /// a response that was deleted.
     pub(crate) fn keep(&self, key: Key, copy: Arc<Copy>, ttl_seconds: u64, most_bytes: u64, now_ms: u64) {
+        let is_deleted = self.deleted.has(key.scope.key, &copy.facts, &copy.body, now_ms);
         let mut shelf = self.shelf.lock();
         shelf.take(&key);
-        if copy.bytes() > most_bytes {
+        if is_deleted || copy.bytes() > most_bytes {
             return;
         }
         let used = shelf.next_turn();
@@ -77,6 +86,21 @@ impl Cache {
 
     pub(crate) fn forget(&self, key: &Key) {
         self.shelf.lock().take(key);
+    }
+
+    /// Lets go of a key's replies that are this response.
+    pub(super) fn forget_response(&self, of: u64, id: &str) {
+        // Looked at without the lock: they may be long.
+        let shelf = self.shelf.lock();
+        let theirs: Vec<(Key, Arc<Copy>)> =
+            shelf.entries.iter().filter(|(key, _)| key.scope.key == of).map(|(key, entry)| (*key, entry.copy.clone())).collect();
+        drop(shelf);
+        for (key, copy) in theirs.iter().filter(|(_, copy)| is_response(&copy.facts, &copy.body, id)) {
+            let mut shelf = self.shelf.lock();
+            if shelf.entries.get(key).is_some_and(|entry| Arc::ptr_eq(&entry.copy, copy)) {
+                shelf.take(key);
+            }
+        }
     }
 
     pub(super) fn sweep(&self, most_bytes: u64, known: Option<&HashSet<u64>>, now_ms: u64) {
@@ -121,7 +145,7 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repeats::tests::{copy, scope};
+    use crate::repeats::tests::{copy, responses, scope};
     use std::iter::repeat_n;
 
     const MANY: u64 = 1 << 20;
@@ -159,6 +183,25 @@ mod tests {
         assert_eq!(cache.size(), size);
         cache.forget(&key(1, 2, 3));
         assert_eq!(cache.size(), (0, 0));
+    }
+
+    #[test]
+    fn a_response_that_is_deleted_goes_and_stays_away() {
+        let deleted = Arc::<Deleted>::default();
+        let cache = Cache::without(deleted.clone());
+        let put = |of: u64| {
+            for (digest, copy) in responses("resp_1").into_iter().enumerate() {
+                cache.keep(key(1, of, digest as u8), copy, 300, MANY, 0);
+            }
+        };
+        let there = |of: u64| [0, 1, 2].map(|digest| cache.find(&key(1, of, digest), 0).is_some());
+        put(2);
+        put(3);
+        cache.forget_response(2, "resp_1");
+        assert_eq!((there(2), there(3)), ([false, false, true], [true; 3]));
+        deleted.add(2, "resp_1", 0);
+        put(2);
+        assert_eq!((there(2), cache.size().0), ([false, false, true], 4));
     }
 
     #[test]

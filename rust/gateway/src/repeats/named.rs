@@ -6,6 +6,7 @@
 //!
 //! As there: every method reads or writes files, and none may be called on a worker's own thread.
 
+use super::deleted::{Deleted, is_response};
 use super::{Copy, Digest, Facts, Key};
 use crate::responses::{Bounds, Head, Purpose, Response, Responses, Unreadable};
 use bytes::Bytes;
@@ -13,9 +14,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The replies.
-pub(crate) struct Named(Responses);
+pub(crate) struct Named {
+    files: Responses,
+    deleted: Arc<Deleted>,
+}
 
 /// What is known of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +55,17 @@ impl Named {
     /// When the secret is too short.
     pub(crate) fn new(folder: &Path, secret: &[u8], forced: bool) -> Result<Named, String> {
         let files = Responses::new(folder, secret, Purpose::Repeats)?;
-        Ok(Named(if forced { files.forced() } else { files }))
+        Ok(Named { files: if forced { files.forced() } else { files }, deleted: Arc::default() })
+    }
+
+    /// The same, which keep no copies of these.
+    pub(super) fn without(self, deleted: Arc<Deleted>) -> Named {
+        Named { deleted, ..self }
     }
 
     /// Finds what an earlier process kept.
     pub(crate) fn look_through(&self) -> io::Result<()> {
-        self.0.look_through()
+        self.files.look_through()
     }
 
     /// What a name stands for.
@@ -67,7 +77,7 @@ impl Named {
             Ok(Label { asks, generation, facts: None }) => Found::Claimed { asks, generation },
             Err(_) => Found::Unreadable,
         };
-        match self.0.look(key.scope.key, &id(key), bounds, now_ms, read) {
+        match self.files.look(key.scope.key, &id(key), bounds, now_ms, read) {
             Ok(found) => found.unwrap_or(Found::Nothing),
             Err(Unreadable) => Found::Unreadable,
         }
@@ -78,18 +88,21 @@ impl Named {
     /// # Errors
     /// When there is no room for it, or the file cannot be written.
     pub(crate) fn claim(&self, key: &Key, asks: Digest, generation: &str, bounds: Bounds, now_ms: u64) -> io::Result<()> {
-        if self.0.bytes_of(key.scope.key) >= bounds.most_bytes.saturating_sub(self.0.size().1) {
+        if self.files.bytes_of(key.scope.key) >= bounds.most_bytes.saturating_sub(self.files.size().1) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be, of this API key or of all"));
         }
         self.write(key, &Label { asks, generation: generation.to_owned(), facts: None }, b"", now_ms)
     }
 
-    /// Puts the reply in place of the claim. Where there is no room, the claim stays.
+    /// Puts the reply in place of the claim. Where there is no room the claim stays, and so it does where the reply was deleted meanwhile.
     ///
     /// # Errors
     /// As of [`Named::claim`].
     pub(crate) fn keep(&self, key: &Key, asks: Digest, copy: &Copy, bounds: Bounds, now_ms: u64) -> io::Result<()> {
-        if self.0.size().1 + copy.bytes() > bounds.most_bytes {
+        if self.deleted.has(key.scope.key, &copy.facts, &copy.body, now_ms) {
+            return Ok(());
+        }
+        if self.files.size().1 + copy.bytes() > bounds.most_bytes {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "as many are kept as may be"));
         }
         let generation = copy.facts.generation.clone();
@@ -100,21 +113,35 @@ impl Named {
         let label = serde_json::to_vec(label).map_err(io::Error::other)?;
         let head = Head { key: key.scope.key, kept_at_ms: now_ms };
         // Nothing makes room for another here: a name that is let go of before its time could be paid for twice.
-        self.0.keep(key.scope.key, &id(key), head, &Response { input: &label, reply }, Bounds::NONE)
+        self.files.keep(key.scope.key, &id(key), head, &Response { input: &label, reply }, Bounds::NONE)
+    }
+
+    /// Takes out of a key's files what is this response, from those that were written since then on. Their names stay claimed: what they stand
+    /// for has run.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(super) fn forget_response(&self, key: u64, id: &str, since_ms: u64) -> io::Result<()> {
+        self.files.change(key, since_ms, |file| {
+            let label: Label = serde_json::from_slice(file.input).ok()?;
+            label.facts.as_ref().filter(|facts| is_response(facts, file.reply, id))?;
+            let claim = serde_json::to_vec(&Label { facts: None, ..label }).ok()?;
+            Some((claim, Vec::new()))
+        })
     }
 
     /// The name is free again.
     pub(crate) fn release(&self, key: &Key) {
-        self.0.delete(key.scope.key, &id(key));
+        self.files.delete(key.scope.key, &id(key));
     }
 
     pub(super) fn sweep(&self, bounds: Bounds, known: Option<&HashSet<u64>>, now_ms: u64) {
-        self.0.sweep(Bounds { most_bytes: u64::MAX, ..bounds }, known, now_ms);
+        self.files.sweep(Bounds { most_bytes: u64::MAX, ..bounds }, known, now_ms);
     }
 
     /// How many there are, and what they take of the disk.
     pub(crate) fn size(&self) -> (u64, u64) {
-        self.0.size()
+        self.files.size()
     }
 }
 
@@ -128,7 +155,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::repeats::tests::{copy, scope};
+    use crate::repeats::tests::{copy, responses, scope};
     use std::fs;
     use std::path::PathBuf;
 
@@ -182,6 +209,42 @@ mod tests {
     }
 
     #[test]
+    fn a_response_that_is_deleted_leaves_its_name_claimed() {
+        let folder = Folder::new("deleted");
+        let deleted = Arc::<Deleted>::default();
+        let named = folder.open().without(deleted.clone());
+        let asks = [4; 32];
+        let put = |of: u64| {
+            for (name, copy) in responses("resp_1").iter().enumerate() {
+                let name = key(1, of, name as u8);
+                named.claim(&name, asks, "gen-1", BOUNDS, 500).unwrap();
+                named.keep(&name, asks, copy, BOUNDS, 500).unwrap();
+            }
+        };
+        let kept = |of: u64| {
+            [0, 1, 2].map(|name| match named.find(&key(1, of, name), BOUNDS, 500) {
+                Found::Kept { .. } => true,
+                Found::Claimed { asks: asked, generation } => {
+                    assert_eq!(asked, asks);
+                    assert!(!generation.is_empty());
+                    false
+                }
+                other => unreachable!("{other:?}"),
+            })
+        };
+        put(2);
+        put(3);
+        named.forget_response(2, "resp_1", 501).unwrap();
+        assert_eq!(kept(2), [true; 3], "what is older than the response is no copy of it");
+        named.forget_response(2, "resp_1", 500).unwrap();
+        assert_eq!((kept(2), kept(3)), ([false, false, true], [true; 3]));
+        deleted.add(2, "resp_1", 500);
+        put(2);
+        assert_eq!(kept(2), [false, false, true], "one that was on its way");
+        assert_eq!(named.find(&key(1, 2, 0), BOUNDS, 1_500), Found::Nothing, "for its time");
+    }
+
+    #[test]
     fn what_cannot_be_read_is_not_nothing() {
         let folder = Folder::new("unreadable");
         let (named, name) = (folder.open(), key(1, 2, 3));
@@ -202,7 +265,7 @@ mod tests {
         // What is sealed is not what this version writes.
         fs::remove_dir(&file).unwrap();
         let other = Response { input: b"{}", reply: b"" };
-        named.0.keep(2, &id(&name), Head { key: 2, kept_at_ms: 0 }, &other, Bounds::NONE).unwrap();
+        named.files.keep(2, &id(&name), Head { key: 2, kept_at_ms: 0 }, &other, Bounds::NONE).unwrap();
         assert_eq!(named.find(&name, BOUNDS, 1), Found::Unreadable, "another label");
     }
 
@@ -222,7 +285,7 @@ mod tests {
         for named in [&named, &folder.open()] {
             assert!(named.claim(&key(1, 2, 4), [0; 32], "gen-4", bounds, 0).is_ok());
             named.release(&key(1, 2, 4));
-            assert_eq!((named.0.bytes_of(1), named.0.bytes_of(2)), (4_096, 4_096));
+            assert_eq!((named.files.bytes_of(1), named.files.bytes_of(2)), (4_096, 4_096));
         }
         named.sweep(bounds, None, 999);
         assert_eq!(named.size().0, 2);

@@ -1,32 +1,58 @@
 //! What a call has to do with the log of content: whether it is in there, and what of its reply goes in.
 
-use super::Call;
+use super::{Call, Hit};
 use crate::content::{Asking, Place, Recorder, bounds};
 use crate::pipeline::Admitted;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::intake::Intake;
 use crate::pipeline::plan::Journey;
+use crate::worker::Worker;
 use bytes::Bytes;
 use fairlead_formats::content::Form;
 use fairlead_formats::request::Purpose;
+use fairlead_ir::{Dialect, GenerationId};
+use fairlead_snapshot::{Principal, Snapshot};
 
 /// Records the call where its key or the settings say so. A shadow is the operator's own, and is not recorded.
 pub(super) fn record(admitted: &Admitted<'_>, journey: &Journey, intake: &Intake) -> Option<Box<Recorder>> {
-    let Admitted { snapshot, principal, .. } = *admitted;
-    if !principal.content.unwrap_or(snapshot.settings.content) {
+    let Admitted { worker, snapshot, principal, answers, .. } = *admitted;
+    if !is_logged(principal, snapshot) || journey.shadow_of.is_some() {
         return None;
     }
-    begin(admitted, journey, intake)
+    begin(worker, snapshot, principal, journey.generation, answers, intake)
+}
+
+/// Records what was asked for by a request that is answered with this reply, which another one got.
+pub(super) fn record_hit(hit: &Hit<'_>, intake: &Intake) {
+    let Hit { worker, snapshot, principal, ask, generation, copy, .. } = *hit;
+    if !is_logged(principal, snapshot) {
+        return;
+    }
+    let Some(mut recorder) = begin(worker, snapshot, principal, generation, ask.reply_dialect(), intake) else { return };
+    if intake.facts.stream && ask.json_array {
+        recorder.hears_array();
+    }
+    // Its figures and its id are other ones there; its words are the same.
+    recorder.hear_whole(vec![copy.body.clone()]);
+}
+
+fn is_logged(principal: &Principal, snapshot: &Snapshot) -> bool {
+    principal.content.unwrap_or(snapshot.settings.content)
 }
 
 #[cold]
-fn begin(admitted: &Admitted<'_>, journey: &Journey, intake: &Intake) -> Option<Box<Recorder>> {
-    let Admitted { worker, snapshot, principal, answers, .. } = *admitted;
-    let content = worker.shared.content.get().filter(|_| journey.shadow_of.is_none())?;
+fn begin(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    principal: &Principal,
+    generation: GenerationId,
+    answers: Dialect,
+    intake: &Intake,
+) -> Option<Box<Recorder>> {
     let place = Place {
         account: principal.account,
         key: principal.key,
-        generation: journey.generation,
+        generation,
         bounds: bounds(snapshot),
         text_bytes: snapshot.settings.content_text_bytes as usize,
     };
@@ -37,7 +63,8 @@ fn begin(admitted: &Admitted<'_>, journey: &Journey, intake: &Intake) -> Option<
         (_, true) => Form::Events(answers),
         (_, false) => Form::Whole(answers),
     };
-    content.record(place, Asking { dialect: intake.facts.dialect, purpose, frames: intake.frames.clone(), form })
+    let asking = Asking { dialect: intake.facts.dialect, purpose, frames: intake.frames.clone(), form };
+    worker.shared.content.get()?.record(place, asking)
 }
 
 impl Call {

@@ -1,6 +1,6 @@
 //! The record of a generation that was answered with a reply from the cache: it is a generation like any other, but for nothing.
 
-use super::{Client, particulars, scopes};
+use super::{Client, content, particulars, scopes};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::head::Head;
 use crate::pipeline::intake::Intake;
@@ -28,7 +28,7 @@ pub(in crate::pipeline) struct Hit<'a> {
     pub(in crate::pipeline) copy: &'a Copy,
 }
 
-/// Writes both of its records, and returns what the end of the reply waits for. Its reservation is of nothing: it is there because the journal
+/// Writes both of its records, logs its content where that is wanted, and returns what the end of the reply waits for. Its reservation is of nothing: it is there because the journal
 /// keeps room for terminals by it.
 ///
 /// # Errors
@@ -97,5 +97,6 @@ pub(in crate::pipeline) fn settle(hit: &Hit<'_>, intake: &mut Intake) -> Result<
         Failure::store(format!("the usage journal could not record this call: {error}"))
     })?;
     worker.counters.settled(&record);
+    content::record_hit(hit, intake);
     Ok((journal.durable(), own_us))
 }
