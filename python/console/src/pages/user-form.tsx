@@ -131,7 +131,7 @@ export function EditLogin({ of: user, onClose }: { of: User; onClose: () => void
   return (
     <Dialog open onClose={onClose} title={`Log-in of ${user.name}`}>
       {query.error && <Failure error={query.error} retry={() => void query.refetch()} />}
-      {query.data === undefined && !query.error && <Skeleton height={200} />}
+      {query.data === undefined && !query.error && <Skeleton height={440} />}
       {query.data !== undefined &&
         (query.data && isAbove(query.data.role) ? (
           <p>

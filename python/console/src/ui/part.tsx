@@ -4,6 +4,8 @@ import { Button, ui } from './basics';
 
 /** So many rows are drawn at once. */
 const STEP = 50;
+/** So many at most are drawn by one press: more would stop the page for seconds. */
+const MOST = 2000;
 
 /** The first rows of a long list, how many there are, and the others on request. */
 export function Part<T>({ rows, children }: { rows: readonly T[]; children: (shown: T[]) => ReactNode }) {
@@ -17,8 +19,10 @@ export function Part<T>({ rows, children }: { rows: readonly T[]; children: (sho
           <span className={ui.muted}>
             {count(most)} of {count(rows.length)} are shown.
           </span>
-          {left > STEP && <Button onClick={() => show(most + STEP)}>{STEP} more</Button>}
-          <Button onClick={() => show(Number.POSITIVE_INFINITY)}>Show all {count(rows.length)}</Button>
+          {(left > STEP || rows.length > MOST) && <Button onClick={() => show(most + STEP)}>{STEP} more</Button>}
+          {rows.length <= MOST && (
+            <Button onClick={() => show(Number.POSITIVE_INFINITY)}>Show all {count(rows.length)}</Button>
+          )}
         </div>
       )}
     </>
