@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +17,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 from e2e.house import ADMIN_TOKEN, Gateway
 
 ROOT = Path(__file__).parents[2]
+DIST = ROOT / "python/fairlead/console/dist/index.html"
 AXE = ROOT / "python/console/node_modules/axe-core/axe.min.js"
 NO_BROWSER = "no Chromium here: apt-get install chromium, or .venv/bin/playwright install chromium, or name one in FAIRLEAD_CHROMIUM"
+NOWHERE = "/no/such/page"
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 NARROW, WIDE = {"width": 380, "height": 800}, {"width": 1280, "height": 800}
 # Beside our own rules: everything that a page tried and the policy forbade, and whatever would show that a text was run.
 WATCH = """
@@ -28,6 +32,11 @@ addEventListener('securitypolicyviolation', (event) => {
 window.__ran = [];
 for (const name of ['alert', 'confirm', 'prompt']) window[name] = (text) => window.__ran.push(`${name} ${text}`);
 """
+
+
+@cache
+def _axe() -> str:
+    return AXE.read_text()
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -74,24 +83,34 @@ class Console:
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.wrong.append(f"log: {message.text}")
 
-    def log_in(self) -> "Console":
-        """With the admin token, through the page."""
-        self.page.goto("/")
-        self.page.get_by_label("Admin token", exact=True).fill(ADMIN_TOKEN)
-        self.page.get_by_role("button", name="Log in", exact=True).click()
-        self.page.get_by_role("heading", name="Overview", level=1).wait_for()
+    def log_in(self, name: str = "", password: str = "") -> "Console":
+        """With the admin token, or as a user. Through the API: the page for it is where the tests of logging in are."""
+        body = {"name": name, "password": password} if name else {"token": ADMIN_TOKEN}
+        reply = self.context.request.post("/admin/session", data=body, headers={"origin": self.origin})
+        assert reply.ok, reply.text()
         return self
 
     def open(self, path: str) -> Page:
-        """Goes to a page and waits until nothing is loading."""
+        """Loads a page and waits until nothing is loading."""
         self.page.goto(path)
+        self.settle()
+        return self.page
+
+    def go(self, path: str) -> Page:
+        """Goes to a page as a link does, without loading the console again, over one that has nothing. What was asked for lately is not
+        asked for again."""
+        if self.page.url == "about:blank":
+            return self.open(path)
+        for place, arrived in ((NOWHERE, "=== 'Not found'"), (path, "!== 'Not found'")):
+            self.page.evaluate("(place) => history.pushState({}, '', place)", place)
+            self.page.wait_for_function(f"() => (document.querySelector('h1')?.textContent ?? 'Not found') {arrived}")
         self.settle()
         return self.page
 
     def settle(self) -> None:
         """Waits until what was asked for is shown."""
         self.page.locator("h1").first.wait_for()
-        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
+        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true], [class*=_skeleton_]')")
 
     def check(self) -> None:
         """Nothing that is forbidden happened."""
@@ -99,17 +118,32 @@ class Console:
         assert not forbidden, forbidden
         assert not self.wrong, self.wrong
 
-    def axe(self) -> list[str]:
-        """What axe finds: rule, how bad, where."""
-        self.page.evaluate(AXE.read_text())
+    def axe(self, only: list[str] | None = None) -> list[str]:
+        """What axe finds, by all its rules or some of them: rule, how bad, where."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(_axe())
         found = self.page.evaluate(
-            "() => axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
+            "(only) => axe.run(document, {resultTypes: ['violations'], runOnly: only})",
+            only or ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
         )
         return [
             f"{one['id']} ({one['impact']}): {node['html'][:160]} {node['failureSummary'][:300]}"
             for one in found["violations"]
             for node in one["nodes"]
         ]
+
+    def for_everybody(self, where: str) -> list[str]:
+        """What axe finds on this page as it is, in both widths and both themes, and by how much it is wider than its window. A theme is
+        colours alone, so that the second is asked about those."""
+        found = []
+        for viewport in (NARROW, WIDE):
+            self.page.set_viewport_size({"width": viewport["width"], "height": viewport["height"]})
+            for theme, only in (("dark", COLOUR_RULES), ("light", None)):
+                self.page.emulate_media(color_scheme=theme)
+                found += [f"{where} ({viewport['width']} px, {theme}): {line}" for line in self.axe(only)]
+            if (by := self.wide_by()) > 0:
+                found.append(f"{where}: {by} px wider than a window of {viewport['width']}")
+        return found
 
     def wide_by(self) -> int:
         """By how many pixels the page is wider than its window."""

@@ -1,12 +1,16 @@
-"""One simulator and one gateway for all tests that change neither."""
+"""One simulator and one gateway for all tests that change neither; one browser for the tests of a file."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.house import Gateway, Provider, configuration
 from e2e.judge import Judge
 from e2e.matrix import Matrix, settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +51,17 @@ def matrix(every_dialect: Matrix) -> Matrix:
     """The same with its books opened at a new page."""
     every_dialect.begin()
     return every_dialect
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium. Of a file, not of all: while Playwright runs, no other test of this process may run a loop of its own."""
+    from playwright.sync_api import sync_playwright
+
+    from e2e.browser import DIST, launch
+
+    assert DIST.exists(), "the console is not built: make build, or npm run build in python/console"
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()

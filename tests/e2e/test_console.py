@@ -4,7 +4,6 @@ Whatever a page does, it runs no text of anybody's, asks no other origin and bre
 after every test.
 """
 
-import os
 import re
 import threading
 import time
@@ -14,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from e2e.browser import NARROW, WIDE, Console, console, launch
+from e2e.browser import NOWHERE, Console, console
 from e2e.house import ADMIN_TOKEN, KEY, Gateway, Provider, configuration
 
-DIST = Path(__file__).parents[2] / "python/fairlead/console/dist/index.html"
 PAYLOADS = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -41,15 +39,6 @@ PAYLOADS = [
 
 expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert DIST.exists(), "the console is not built: make build, or npm run build in python/console"
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -86,28 +75,24 @@ def paths(gateway: Gateway) -> list[str]:
     return [
         "/", "/?chart=lines&group=key", "/models", "/models/lab/echo", "/models/compare?ids=lab/echo,lab/fast",
         "/requests", f"/requests/{newest(gateway)}", f"/requests/{newest(gateway)}?tab=attempts", "/keys", f"/keys/{key}",
-        "/budgets?keys=all", "/budgets?tab=credits", "/playground?models=lab/echo", "/start", "/providers", "/audit", "/no/such/page",
+        "/budgets?keys=all", "/budgets?tab=credits", "/playground?models=lab/echo", "/start", "/providers", "/audit",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1280", "380"])
-def test_every_page_can_be_used_by_everybody(browser: Browser, busy: Gateway, theme: str, viewport: dict[str, int]) -> None:
+def test_every_page_can_be_used_by_everybody(browser: Browser, busy: Gateway) -> None:
     """axe finds nothing, and nothing is wider than the window."""
-    with console(browser, busy, theme=theme, viewport=viewport) as window:
+    with console(browser, busy) as window:
         found = []
-        for path in paths(busy):
-            window.open(path)
-            found += [f"{path}: {line}" for line in window.axe()]
-            if (by := window.wide_by()) > 0:
-                found.append(f"{path}: {by} px wider than the window")
+        for path in (*paths(busy), NOWHERE):
+            window.open(path) if path == NOWHERE else window.go(path)
+            found += window.for_everybody(path)
         assert not found, "\n".join(found)
 
 
 def test_no_text_of_anybodys_is_more_than_text(browser: Browser, busy: Gateway) -> None:
     with console(browser, busy) as window:
         for path in (*paths(busy), "/requests?from=-1h", "/?group=app", "/?group=key&chart=share"):
-            window.open(path)
+            window.go(path)
         [turned] = [row["id"] for row in busy.generations() if row["end_user"].startswith("\u202e")]
         # What would hide or turn the direction of text is written out.
         expect(window.open(f"/requests/{turned}").get_by_text("\\u202egnp.exe", exact=False).first).to_be_visible()
@@ -300,7 +285,8 @@ def test_a_row_that_is_read_stays_where_it_is(browser: Browser, busy: Gateway) -
             busy.post("/v1/chat/completions", {"model": "lab/fast", "messages": [{"role": "user", "content": "Hi"}]})
         expect(page.get_by_role("button", name="5 new rows")).to_be_visible()
         assert first.locator("a").get_attribute("href") == before
-        page.get_by_role("button", name="5 new rows").click()
+        # By keyboard: a pointer that leaves the rows to get there lets them in by itself.
+        page.get_by_role("button", name="5 new rows").press("Enter")
         expect(first.locator("a")).not_to_have_attribute("href", before or "")
 
 
@@ -381,26 +367,10 @@ def test_a_language_that_is_none(browser: Browser, busy: Gateway) -> None:
     """Chromium takes `en-US@posix` from the environment of Linux machines."""
     window = Console(browser, busy)
     window.context.add_init_script("Object.defineProperty(navigator, 'language', {value: 'en-US@posix', configurable: true})")
-    window.log_in()
+    for path in ("/", "/requests"):
+        window.log_in().open(path)
     window.check()
     window.close()
-
-
-def test_the_first_paint_comes_soon(browser: Browser, busy: Gateway) -> None:
-    """On a processor that is four times slower; the figure is printed."""
-    with console(browser, busy) as window:
-        painted = []
-        for _ in range(3):
-            page = window.context.new_page()
-            throttle = window.context.new_cdp_session(page)
-            throttle.send("Emulation.setCPUThrottlingRate", {"rate": 4})
-            page.goto("/")
-            page.get_by_role("heading", name="Overview", level=1).wait_for()
-            painted.append(page.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0].startTime"))
-            page.close()
-        print("first contentful paint, CPU x4, ms:", [round(ms) for ms in painted])
-        # The bound is for a machine that does nothing else; any other gets three times as long.
-        assert min(painted) < (1000 if os.environ.get("FAIRLEAD_PROOF") else 3000), painted
 
 
 def test_how_files_are_served(busy: Gateway, browser: Browser) -> None:

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from e2e.browser import NARROW, WIDE, console, launch
+from e2e.browser import console
 from e2e.house import Gateway, Provider, configuration
 from e2e.test_operator import Page
 
@@ -21,14 +21,6 @@ expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PROMPT = {"messages": [{"role": "user", "content": "Hi"}]}
 OLD, NEW = "7.5", "3"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
 
 
 def synced(provider: str) -> bytes:
@@ -56,20 +48,16 @@ def busy(provider: Provider) -> Iterator[Gateway]:
         yield running
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1280", "380"])
-def test_everybody_can_use_it(browser: Browser, busy: Gateway, theme: str, viewport: dict[str, int]) -> None:
+def test_everybody_can_use_it(browser: Browser, busy: Gateway) -> None:
     id = busy.generations()[-1]["id"]
-    with console(browser, busy, theme=theme, viewport=viewport) as window:
+    with console(browser, busy) as window:
         found = []
         for path in ("/requests", "/requests?failed=true&session=none", f"/requests/{id}?tab=explain", "/models/lab/echo", "/providers"):
-            window.open(path)
+            window.go(path)
             if path == "/providers":
                 window.page.get_by_role("button", name="Probe", exact=True).first.click()
                 expect(window.page.get_by_text("It answers")).to_be_visible()
-            found += [f"{path}: {line}" for line in window.axe()]
-            if (by := window.wide_by()) > 0:
-                found.append(f"{path}: {by} px wider than the window")
+            found += window.for_everybody(path)
         assert not found, "\n".join(found)
 
 
@@ -207,17 +195,16 @@ def test_prices_since_when(browser: Browser, provider: Provider) -> None:
     with gateway:
         steps = gateway.operate("GET", "/admin/models/acme/dated").json()["prices"][0]["steps"]
         assert [(step["prices"]["prompt"], step["in_force"]) for step in steps] == [(OLD, False), (NEW, True)]
-        for theme, viewport in (("light", WIDE), ("dark", NARROW)):
-            with console(browser, gateway, theme=theme, viewport=viewport) as window:
-                page = window.open("/models/acme/dated")
-                history = page.get_by_role("region", name="Price history", exact=True)
-                expect(history.get_by_role("img", name=re.compile("Dollars per million tokens in"))).to_be_visible()
-                d = history.locator("path").get_attribute("d")
-                assert d and re.fullmatch(r"M[\d. ]+H[\d.]+V[\d.]+H[\d.]+", d)
-                history.get_by_text("As a table").click()
-                expect(history.get_by_role("row", name=re.compile(f"OpenAI.*in force.*{NEW}"))).to_be_visible()
-                expect(history.get_by_role("row", name=re.compile(rf"OpenAI.*{re.escape(OLD)}"))).to_be_visible()
-                assert window.axe() == [] and window.wide_by() <= 0
+        with console(browser, gateway) as window:
+            page = window.open("/models/acme/dated")
+            history = page.get_by_role("region", name="Price history", exact=True)
+            expect(history.get_by_role("img", name=re.compile("Dollars per million tokens in"))).to_be_visible()
+            d = history.locator("path").get_attribute("d")
+            assert d and re.fullmatch(r"M[\d. ]+H[\d.]+V[\d.]+H[\d.]+", d)
+            history.get_by_text("As a table").click()
+            expect(history.get_by_role("row", name=re.compile(f"OpenAI.*in force.*{NEW}"))).to_be_visible()
+            expect(history.get_by_role("row", name=re.compile(rf"OpenAI.*{re.escape(OLD)}"))).to_be_visible()
+            assert window.for_everybody("prices") == []
 
 
 def test_a_provider_is_probed_and_its_day_is_shown(browser: Browser, busy: Gateway) -> None:

@@ -1,8 +1,9 @@
 """Three hundred hostile texts, wherever a page shows what somebody else wrote: none of them is more than text.
 
 The texts are our own (`tests/vectors/hostile_texts.json`, by kind). Each is a key's, a user's and a model's name, the end user, session,
-title and referer of a request, what a model says, thinks and calls tools by, and what a provider complains of. No script runs, no other
-origin is asked, the policy has nothing to forbid, and nothing in a page is an element that we did not make.
+title and referer of a request, what a model says, thinks and calls tools by, what a provider complains of, what is logged of that, and a
+comment of the configuration. No script runs, no other origin is asked, the policy has nothing to forbid, and
+nothing in a page is an element that we did not make.
 """
 
 import contextlib
@@ -16,10 +17,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from e2e.browser import Console, console, launch
-from e2e.house import ADMIN_TOKEN, KEY, Gateway, configuration, send
+from e2e.browser import Console, console
+from e2e.house import ADMIN_TOKEN, KEY, PROVIDER_SECRET, Gateway, configuration, send
 
 expect.set_options(timeout=30_000)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -69,6 +70,8 @@ class Speaker:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one piece.
+    wbufsize = 1 << 16
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -77,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
             text = TEXTS[int(prompt.split()[1])]
             self._send(400, "application/json", json.dumps({"error": {"message": text, "type": text, "code": text}}).encode())
         elif asked.get("stream"):
-            self._send(200, "text/event-stream", _stream())
+            self._send(200, "text/event-stream", _stream([LONG] if len(asked["messages"]) == 1 else []))
         else:
             choice = {"index": 0, "message": {"role": "assistant", "content": prompt or "x"}, "finish_reason": "stop"}
             usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -94,8 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _stream() -> bytes:
-    """Thoughts, words and calls of tools, one text each, and the long line."""
+def _stream(more: list[str]) -> bytes:
+    """Thoughts, words and calls of tools, one text each, and more words."""
 
     def chunk(delta: Any, finish: str | None = None, **more: Any) -> bytes:
         head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "said"}
@@ -104,10 +107,11 @@ def _stream() -> bytes:
         )
 
     frames = [chunk({"reasoning": f"{text}\n"}) for text in TEXTS]
-    frames += [chunk({"content": f"{text}\n"}) for text in [*TEXTS, LONG]]
+    frames += [chunk({"content": f"{text}\n"}) for text in TEXTS]
     for index, text in enumerate(TEXTS):
         function = {"name": text, "arguments": json.dumps({text: text})}
         frames.append(chunk({"tool_calls": [{"index": index, "id": f"call-{index}", "type": "function", "function": function}]}))
+    frames += [chunk({"content": text}) for text in more]
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     return b"".join([*frames, chunk({}, "tool_calls", usage=usage), b"data: [DONE]\n\n"])
 
@@ -117,17 +121,21 @@ def in_toml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def comment(text: str) -> str:
+    """A line of it that says nothing to the gateway; the format allows no control characters there."""
+    return "# " + "".join(character for character in text if character >= " " and character != "\x7f")
+
+
 def spoken(address: str) -> str:
     """A configuration whose names, descriptions and comments are the texts."""
     prices = 'usd_per_million = { prompt = "1", completion = "1" }'
     endpoints = f'[{{ provider = "lab", upstream_model = "said", {prices} }}]'
     models = "".join(
-        f"# {''.join(filter(str.isprintable, text))}\n"
-        f'[models."said/m{number}"]\nname = {in_toml(text)}\ndescription = {in_toml(text)}\nendpoints = {endpoints}\n'
+        f'{comment(text)}\n[models."said/m{number}"]\nname = {in_toml(text)}\ndescription = {in_toml(text)}\nendpoints = {endpoints}\n'
         for number, text in enumerate(TEXTS)
     )
-    provider = f'[providers.lab]\nname = {in_toml(TEXTS[0])}\ndialect = "openai_chat"\nkeys = ["x"]\nbase_url = "http://{address}/v1"\n'
-    tables = provider + models + '[models."lab/said"]\nendpoints = ' + endpoints + "\n"
+    provider = f'[providers.lab]\nname = {in_toml(TEXTS[0])}\ndialect = "openai_chat"\nkeys = ["{PROVIDER_SECRET}"]\nbase_url = "http://{address}/v1"\n'
+    tables = provider + models + '[models."lab/said"]\nendpoints = ' + endpoints + "\n[logging]\ncontent = true\n"
     return configuration(None, tables=tables)
 
 
@@ -160,14 +168,6 @@ def busy() -> Iterator[Gateway]:
             headers = {"content-type": "application/json", "origin": f"http://{gateway.admin}", "user-agent": text}
             assert send(gateway.admin, "POST", "/admin/session", body, headers).status == 200
         yield gateway
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
 
 
 def look(window: Console) -> None:
@@ -206,31 +206,32 @@ def test_names_and_records(browser: Browser, busy: Gateway) -> None:
             f"/users?user={user['id']}" for user in users[:: len(users) // 2]
         ]
         for path in own:
-            window.open(path)
+            window.go(path)
             look(window)
         # All keys and users are on one page.
         for path, names in (("/keys?show=all", keys), ("/users", users)):
-            window.open(path)
+            window.go(path)
+            page.get_by_role("button", name="Show all").click()
             look(window)
             text = seen(page)
             assert sum(one["name"].strip() in text for one in names if one["name"].isascii()) > 180, path
-        window.open("/audit?action=key.create")
+        window.go("/audit?action=key.create")
         for _ in range(3):
             page.get_by_role("button", name="Older").click()
             window.settle()
         look(window)
         # The list of requests keeps only the rows in sight; every one comes by.
         for path in ("/requests?from=-1h", "/requests?from=-1h&failed=true"):
-            window.open(path)
+            window.go(path)
+            page.mouse.move(600, 500)
             for _ in range(10):
-                page.mouse.move(600, 500)
                 page.mouse.wheel(0, 1400)
                 page.wait_for_timeout(30)
                 look(window)
         for number in (2, 61, 310):
             id = rows[number]["id"]
             for tab in ("summary", "attempts", "losses", "raw"):
-                window.open(f"/requests/{id}?tab={tab}")
+                window.go(f"/requests/{id}?tab={tab}")
                 look(window)
 
 
@@ -254,20 +255,92 @@ def test_what_models_say(browser: Browser, busy: Gateway) -> None:
         look(window)
 
 
+MOST_CHARACTERS = 300
+"""Of a part of the address are read so many."""
+ADDRESSES = {
+    "/": ["model", "provider", "app"],
+    "/requests": ["app", "end_user", "session", "error", "model", "provider"],
+    "/keys": ["q", "team"],
+    "/budgets": ["q", "account"],
+    "/users": ["q"],
+    "/config": ["q", "source", "kept"],
+    "/models/compare": ["ids"],
+}
+
+
+def pieces() -> list[str]:
+    """All texts, as many together as are read."""
+    found = [""]
+    for text in TEXTS:
+        if len(found[-1]) + len(text) + 1 > MOST_CHARACTERS:
+            found.append("")
+        found[-1] += f"{text} "
+    return found
+
+
 def test_what_stands_in_the_address(browser: Browser, busy: Gateway) -> None:
     with console(browser, busy) as window:
         page = window.page
-        places = (("/keys", ["q", "team"]), ("/requests", ["app", "end_user", "session", "error", "model"]), ("/users", ["q"]))
-        for number, group in enumerate(GROUPS.values()):
-            path, names = places[number % len(places)]
-            window.open(f"{path}?{urlencode(dict.fromkeys(names, ' '.join(group)[:1500]))}")
-            look(window)
+        left = pieces()
+        for turn in range(100):
+            for path, names in ADDRESSES.items():
+                said = {name: left.pop() for name in names if left}
+                # Once as a link that is opened, then as one within the page.
+                (window.go if turn else window.open)(f"{path}?{urlencode(said)}")
+                look(window)
+            if not left:
+                break
+        assert not left
         for text in GROUPS["urls"][::7]:
             page.goto(f"/login?{urlencode({'next': text, 'error': text, 'error_description': text})}")
             expect(page.get_by_role("alert")).to_contain_text("did not let you in")
             look(window)
         page.goto(f"/login?{urlencode({'next': 'javascript:alert(1)'})}#code={'A' * 43}")
         expect(page.get_by_role("alert")).to_contain_text("does not log in")
+        look(window)
+
+
+def test_what_is_logged_of_it(browser: Browser, busy: Gateway) -> None:
+    """Opened by an admin, and asked again in the playground."""
+    turns = [{"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(TEXTS)]
+    body = {"model": "lab/said", "stream": True, "messages": [*turns, {"role": "user", "content": ALL}]}
+    reply = busy.post("/v1/chat/completions", body)
+    assert reply.status == 200
+    with console(browser, busy) as window:
+        page = window.go(f"/requests/{reply.generation}?tab=content")
+        page.get_by_role("button", name="Open the content").click()
+        expect(page.get_by_role("region", name="The reply")).to_be_visible()
+        shown = page.locator("main pre").all_text_contents()
+        assert [plain(text) for text in shown[: len(TEXTS)]] == [plain(text) for text in TEXTS]
+        for said in ("The reply", "Thoughts", "Calls of tools"):
+            text = plain(str(page.get_by_role("region", name=said).text_content()))
+            assert all(
+                plain(one) in text
+                for one in (json.dumps(each, ensure_ascii=False)[1:-1] if said == "Calls of tools" else each for each in TEXTS[:100])
+            )
+        look(window)
+        page.get_by_role("button", name="Ask it in the playground").click()
+        expect(page.get_by_role("heading", name="Playground", level=1)).to_be_visible()
+        window.settle()
+        assert plain(page.get_by_label("Prompt").input_value()) == plain(ALL)
+        assert page.url.endswith("/playground?models=lab%2Fsaid")
+        look(window)
+    noted = busy.operate("GET", "/admin/audit?action=content.open").json()["data"]
+    assert [one["target_id"] for one in noted] == [reply.generation]
+
+
+def plain(text: str) -> str:
+    """As it comes out of a document."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+def test_comments_of_the_configuration(browser: Browser, busy: Gateway) -> None:
+    """The file with all of them, as it is and as values in force."""
+    with console(browser, busy) as window:
+        shown = window.go("/config").get_by_label("Text of the configuration file").input_value()
+        assert [text for text in TEXTS if comment(text) not in shown] == []
+        look(window)
+        window.go("/config?tab=values")
         look(window)
 
 
@@ -279,8 +352,7 @@ def test_the_watch_would_notice(browser: Browser, busy: Gateway) -> None:
         "document.body.append(Object.assign(document.createElement('img'), {src: 'http://evil.example/x.png'}))",
         "alert(1)",
     ):
-        window.page.goto("/keys")
-        window.settle()
+        window.open("/account")
         window.check()
         with contextlib.suppress(Exception):
             window.page.evaluate(f"() => {{ {deed} }}")
@@ -288,8 +360,7 @@ def test_the_watch_would_notice(browser: Browser, busy: Gateway) -> None:
         with pytest.raises(AssertionError):
             window.check()
         window.wrong.clear()
-    window.page.goto("/keys")
-    window.settle()
+    window.open("/account")
     window.page.evaluate("() => document.body.append(document.createElement('iframe'))")
     assert window.page.evaluate(FOREIGN) == ["<iframe></iframe>"]
     window.close()

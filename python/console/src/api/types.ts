@@ -12,6 +12,7 @@ export type Role = Session['role'];
 export type Generation = Schemas['GenerationRow'];
 export type Attempt = Schemas['Attempt'];
 export type RequestsPage = Schemas['RequestsPage'];
+export type Content = Schemas['ContentShown'];
 export type RequestData = Schemas['RequestData'];
 export type RunningPage = Schemas['RunningPage'];
 export type Key = Schemas['KeyShown'];

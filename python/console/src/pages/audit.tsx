@@ -5,10 +5,10 @@ import { useState } from 'react';
 import { get, getCsv } from '../api/client';
 import type { AuditEntry } from '../api/types';
 import { useTitle } from '../shell/title';
-import { instant, useBounds, useSetSearch } from '../state/hooks';
+import { instant, useBounds, useMay, useSetSearch } from '../state/hooks';
 import { At, Button, Name, TextField, ui } from '../ui/basics';
 import { save } from '../ui/save';
-import { Empty, Failure, Skeleton, said } from '../ui/states';
+import { Empty, Failure, Forbidden, Skeleton, said } from '../ui/states';
 
 interface Page {
   data: AuditEntry[];
@@ -27,6 +27,7 @@ export function AuditPage() {
   const { actor, action, target_kind, target_id } = useSearch({ strict: false }) as Filters;
   const setSearch = useSetSearch();
   const bounds = useBounds();
+  const may = useMay('admin');
   const filters = { actor, action, target_kind, target_id };
   const [draft, setDraft] = useState({ actor: actor ?? '', action: action ?? '' });
   const [error, setError] = useState('');
@@ -40,6 +41,7 @@ export function AuditPage() {
         signal,
       ),
     getNextPageParam: (page) => page.next ?? undefined,
+    enabled: may,
   });
   const rows = list.data?.pages.flatMap((page) => page.data) ?? [];
   const filtered = Object.values(filters).some(Boolean);
@@ -54,6 +56,16 @@ export function AuditPage() {
       setError(said(failed));
     }
   };
+  if (!may) {
+    return (
+      <>
+        <h1 tabIndex={-1} ref={heading}>
+          Audit
+        </h1>
+        <Forbidden needs="admin" />
+      </>
+    );
+  }
   return (
     <>
       <div className={ui.spread}>

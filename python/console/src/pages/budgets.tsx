@@ -12,6 +12,8 @@ import { day, minutes } from '../format/time';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch, useZone } from '../state/hooks';
 import { Badge, Button, Check, classes, Meter, Name, Usd, ui } from '../ui/basics';
+import { Part } from '../ui/part';
+import { Search } from '../ui/search';
 import { Empty, Loaded } from '../ui/states';
 import { Tabs } from '../ui/tabs';
 import { AlertsTab } from './alerts';
@@ -19,9 +21,6 @@ import s from './budgets.module.css';
 import { CreditsTab } from './credits';
 import { CreateScope, DeleteScope, EditScope } from './scope-form';
 import { type Everybody, type Kind, type Node, type Spender, type Stop, tree } from './spenders';
-
-/** So many rows are drawn; a search finds the others. */
-const MOST_ROWS = 500;
 
 export function BudgetsPage() {
   const heading = useTitle('Budgets');
@@ -79,13 +78,11 @@ function BudgetsTab() {
     <>
       <div className={ui.spread}>
         <div className={ui.row}>
-          <input
-            type="search"
-            className={ui.input}
-            aria-label="Search accounts, teams, users and keys by name"
+          <Search
+            label="Search accounts, teams, users and keys by name"
             placeholder="Name"
             value={q}
-            onChange={(event) => setSearch({ q: event.target.value || undefined }, true)}
+            onSearch={(text) => setSearch({ q: text }, true)}
           />
           <Check
             label="All keys"
@@ -133,38 +130,37 @@ function Tree({ of, search, allKeys }: { of: Everybody; search: string; allKeys:
   }
   return (
     <>
-      <div className={ui.scroll} tabIndex={0} role="region" aria-label="Budgets: accounts, teams, users, keys">
-        <table className={classes(ui.table, s.table)}>
-          <thead>
-            <tr>
-              <th scope="col">Who</th>
-              <th scope="col">Used / limit</th>
-              <th scope="col">First to fire</th>
-              <th scope="col">Rates</th>
-              {mayAll && (
-                <th scope="col">
-                  <span className="sr-only">Change</span>
-                </th>
-              )}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.slice(0, MOST_ROWS).map((node) => (
-              <Row
-                key={node.id}
-                of={node}
-                flat={wanted !== ''}
-                onOpen={mayAll ? (what, kind, scope) => setOpen({ what, kind, scope }) : undefined}
-              />
-            ))}
-          </tbody>
-        </table>
-      </div>
-      {rows.length > MOST_ROWS && (
-        <p className={ui.muted}>
-          {MOST_ROWS} of {count(rows.length)} are shown; the search finds the others.
-        </p>
-      )}
+      <Part rows={rows}>
+        {(part) => (
+          <div className={ui.scroll} tabIndex={0} role="region" aria-label="Budgets: accounts, teams, users, keys">
+            <table className={classes(ui.table, s.table)}>
+              <thead>
+                <tr>
+                  <th scope="col">Who</th>
+                  <th scope="col">Used / limit</th>
+                  <th scope="col">First to fire</th>
+                  <th scope="col">Rates</th>
+                  {mayAll && (
+                    <th scope="col">
+                      <span className="sr-only">Change</span>
+                    </th>
+                  )}
+                </tr>
+              </thead>
+              <tbody>
+                {part.map((node) => (
+                  <Row
+                    key={node.id}
+                    of={node}
+                    flat={wanted !== ''}
+                    onOpen={mayAll ? (what, kind, scope) => setOpen({ what, kind, scope }) : undefined}
+                  />
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Part>
       {hidden > 0 && (
         <p className={ui.muted}>
           {count(hidden)} {hidden === 1 ? 'key has' : 'keys have'} no limit of their own; All keys shows them.

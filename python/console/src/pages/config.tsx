@@ -10,6 +10,8 @@ import { useMay, useSession, useSetSearch } from '../state/hooks';
 import { At, Badge, Button, Choose, Code, Copy, Facts, Name, ui } from '../ui/basics';
 import { Changed } from '../ui/changed';
 import { around, difference } from '../ui/difference';
+import { Part } from '../ui/part';
+import { Search } from '../ui/search';
 import { Empty, Loaded, said } from '../ui/states';
 import { Tabs } from '../ui/tabs';
 import s from './config.module.css';
@@ -413,13 +415,11 @@ function Values({ of: values, path }: { of: readonly ConfigValue[]; path: string
   return (
     <>
       <div className={ui.row}>
-        <input
-          type="search"
-          className={ui.input}
-          aria-label="Search settings"
+        <Search
+          label="Search settings"
           placeholder="Setting or value"
           value={q}
-          onChange={(event) => setSearch({ q: event.target.value || undefined }, true)}
+          onSearch={(text) => setSearch({ q: text }, true)}
         />
         <Choose
           label="From where"
@@ -440,40 +440,44 @@ function Values({ of: values, path }: { of: readonly ConfigValue[]; path: string
           <Button onClick={() => setSearch({ q: undefined, source: undefined })}>Show all</Button>
         </Empty>
       ) : (
-        <div className={ui.scroll} tabIndex={0} role="region" aria-label="Settings in force">
-          <table className={`${ui.table} ${s.values}`}>
-            <thead>
-              <tr>
-                <th scope="col">Setting</th>
-                <th scope="col">Value</th>
-                <th scope="col">From</th>
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map((one) => (
-                <tr key={one.path}>
-                  <td className={ui.mono}>
-                    <Name most={200}>{one.path}</Name>
-                  </td>
-                  <td className={ui.mono}>
-                    {one.value === null ? (
-                      <span className={ui.muted}>not set</span>
-                    ) : (
-                      <Name most={200}>{JSON.stringify(one.value)}</Name>
-                    )}
-                  </td>
-                  <td>
-                    {one.source === 'default' ? (
-                      <span className={ui.muted}>default</span>
-                    ) : (
-                      <Name most={200}>{sourceOf(one, file)}</Name>
-                    )}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Part rows={rows}>
+          {(part) => (
+            <div className={ui.scroll} tabIndex={0} role="region" aria-label="Settings in force">
+              <table className={`${ui.table} ${s.values}`}>
+                <thead>
+                  <tr>
+                    <th scope="col">Setting</th>
+                    <th scope="col">Value</th>
+                    <th scope="col">From</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {part.map((one) => (
+                    <tr key={one.path}>
+                      <td className={ui.mono}>
+                        <Name most={200}>{one.path}</Name>
+                      </td>
+                      <td className={ui.mono}>
+                        {one.value === null ? (
+                          <span className={ui.muted}>not set</span>
+                        ) : (
+                          <Name most={200}>{JSON.stringify(one.value)}</Name>
+                        )}
+                      </td>
+                      <td>
+                        {one.source === 'default' ? (
+                          <span className={ui.muted}>default</span>
+                        ) : (
+                          <Name most={200}>{sourceOf(one, file)}</Name>
+                        )}
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )}
+        </Part>
       )}
     </>
   );

@@ -161,35 +161,37 @@ function Usage({ of: key }: { of: Key }) {
           View requests
         </Link>
       </div>
-      <Loaded query={query} height={260}>
-        {(data) =>
-          data.totals.requests === 0 ? (
-            <p className={ui.muted}>It was not used in this time.</p>
-          ) : (
-            <>
-              <p>
-                {count(Number(data.totals.requests))} requests, <Usd usd={String(data.totals.cost)} />,{' '}
-                {count(Number(data.totals.errors))} failed.
-              </p>
-              <Chart
-                label="Spend of the key"
-                kind="stacked"
-                per={STEP_WORDS[data.range.step] ?? ''}
-                times={(data.series[0]?.points ?? []).map((point) => Date.parse(String(point[0])))}
-                lines={[
-                  {
-                    id: 'cost',
-                    label: 'Spend',
-                    color: 1,
-                    values: (data.series[0]?.points ?? []).map((point) => Number(point[1])),
-                  },
-                ]}
-                format={(value) => (value === null ? '—' : axisMoney(value))}
-              />
-            </>
-          )
-        }
-      </Loaded>
+      <div style={{ minHeight: 260 }}>
+        <Loaded query={query} height={260}>
+          {(data) =>
+            data.totals.requests === 0 ? (
+              <p className={ui.muted}>It was not used in this time.</p>
+            ) : (
+              <>
+                <p>
+                  {count(Number(data.totals.requests))} requests, <Usd usd={String(data.totals.cost)} />,{' '}
+                  {count(Number(data.totals.errors))} failed.
+                </p>
+                <Chart
+                  label="Spend of the key"
+                  kind="stacked"
+                  per={STEP_WORDS[data.range.step] ?? ''}
+                  times={(data.series[0]?.points ?? []).map((point) => Date.parse(String(point[0])))}
+                  lines={[
+                    {
+                      id: 'cost',
+                      label: 'Spend',
+                      color: 1,
+                      values: (data.series[0]?.points ?? []).map((point) => Number(point[1])),
+                    },
+                  ]}
+                  format={(value) => (value === null ? '—' : axisMoney(value))}
+                />
+              </>
+            )
+          }
+        </Loaded>
+      </div>
     </section>
   );
 }
@@ -204,7 +206,7 @@ function Refused({ of: key }: { of: Key }) {
   return (
     <section className={ui.card}>
       <h2>Newest failures</h2>
-      <Loaded query={query} height={80}>
+      <Loaded query={query} height={20}>
         {(page) =>
           page.data.length === 0 ? (
             <p className={ui.muted}>

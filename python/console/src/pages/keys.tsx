@@ -8,6 +8,8 @@ import { nano, usedOf } from '../format/money';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch } from '../state/hooks';
 import { At, Badge, Button, Choose, classes, Meter, Name, Usd, ui } from '../ui/basics';
+import { Part } from '../ui/part';
+import { Search } from '../ui/search';
 import { Empty, Loaded } from '../ui/states';
 import { CreateKey } from './key-form';
 import s from './keys.module.css';
@@ -37,13 +39,11 @@ export function KeysPage() {
         )}
       </div>
       <div className={ui.row}>
-        <input
-          type="search"
-          className={ui.input}
-          aria-label="Search keys by name, owner or prefix"
+        <Search
+          label="Search keys by name, owner or prefix"
           placeholder="Name, owner, prefix"
           value={q}
-          onChange={(event) => setSearch({ q: event.target.value || undefined }, true)}
+          onSearch={(text) => setSearch({ q: text }, true)}
         />
         <Choose
           label="Which keys"
@@ -97,7 +97,7 @@ export function KeysPage() {
               </Empty>
             );
           }
-          return <Table rows={rows} />;
+          return <Part rows={rows}>{(part) => <Table rows={part} />}</Part>;
         }}
       </Loaded>
       {creating && <CreateKey onClose={() => create(false)} />}

@@ -9,6 +9,8 @@ import { contextLength, count, measured, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useSetSearch } from '../state/hooks';
 import { Badge, Button, Check, Choose, classes, Name, TextField, Usd, ui } from '../ui/basics';
+import { Part } from '../ui/part';
+import { Search } from '../ui/search';
 import { Empty, Loaded } from '../ui/states';
 import s from './models.module.css';
 
@@ -27,7 +29,7 @@ const INPUTS = ['text', 'image', 'file', 'audio', 'video'];
 export const MOST_PICKED = 6;
 const SHOWN = 200;
 
-interface Search {
+interface Asked {
   q?: string;
   sort?: string;
   input?: string;
@@ -43,7 +45,7 @@ interface Search {
 
 export function ModelsPage() {
   const heading = useTitle('Models');
-  const search = useSearch({ strict: false }) as Search;
+  const search = useSearch({ strict: false }) as Asked;
   const setSearch = useSetSearch();
   const navigate = useNavigate();
   const picked = (search.picked ?? '').split(',').filter(Boolean);
@@ -86,13 +88,11 @@ export function ModelsPage() {
         Models
       </h1>
       <div className={ui.row}>
-        <input
-          type="search"
-          className={ui.input}
-          aria-label="Search models"
+        <Search
+          label="Search models"
           placeholder="Id, name or alias"
           value={search.q ?? ''}
-          onChange={(event) => setSearch({ q: event.target.value || undefined }, true)}
+          onSearch={(text) => setSearch({ q: text }, true)}
         />
         <Choose
           label="Takes"
@@ -162,7 +162,7 @@ export function ModelsPage() {
             onClick={() =>
               void navigate({
                 to: '/models/compare',
-                search: ((before: Search) => ({
+                search: ((before: Asked) => ({
                   ids: picked.join(','),
                   prompt: before.prompt,
                   answer: before.answer,
@@ -210,7 +210,9 @@ export function ModelsPage() {
                 of {data.total} models. Prices are dollars per million tokens at the endpoint that is preferred. Speeds
                 are of the last 30 minutes.
               </p>
-              <Table rows={rows} estimates={estimates} picked={picked} onPick={pick} />
+              <Part rows={rows}>
+                {(part) => <Table rows={part} estimates={estimates} picked={picked} onPick={pick} />}
+              </Part>
             </>
           )
         }

@@ -17,13 +17,11 @@ import { callIn, LANGUAGES } from './code';
 import { bodyOf, events, type Lane, lane, told } from './lanes';
 import { useEstimates } from './models';
 import s from './playground.module.css';
+import { type Draft, EMPTY, keep, kept } from './prompt';
 import { modelsQuery, namesQuery, useTraffic } from './traffic';
 
 const MOST_LANES = 6;
 const MOST_IMAGE_BYTES = 700_000;
-const DRAFT = 'fairlead.playground.';
-const EMPTY = { system: '', prompt: '', temperature: '', topP: '', most: '', effort: '', tools: '', schema: '' };
-type Draft = typeof EMPTY;
 interface Search {
   models?: string;
   temperature?: string;
@@ -33,13 +31,16 @@ interface Search {
   key?: string;
 }
 
-/** The draft lives as long as the tab, until somebody logs out, and is nobody else's; the link has parameters and never text. */
-function kept(user: number): Draft {
-  try {
-    return { ...EMPTY, ...(JSON.parse(sessionStorage.getItem(DRAFT + user) ?? '{}') as Partial<Draft>) };
-  } catch {
-    return EMPTY;
+const STEP_MS = 500;
+
+/** With the next picture; for who wants less motion, in steps. What is returned takes it back. */
+function soon(draw: () => void): () => void {
+  if (matchMedia('(prefers-reduced-motion: reduce)').matches) {
+    const timer = setTimeout(draw, STEP_MS);
+    return () => clearTimeout(timer);
   }
+  const frame = requestAnimationFrame(draw);
+  return () => cancelAnimationFrame(frame);
 }
 
 export function PlaygroundPage() {
@@ -57,6 +58,7 @@ export function PlaygroundPage() {
   const mayPay = (keys.data ?? []).filter(
     (key) => !key.management && !key.disabled && (mayAll || key.user === session.user),
   );
+  // It lives as long as the tab; the link has parameters and never text.
   const [draft, setDraft] = useState<Draft>(() => ({
     ...kept(session.user_id),
     ...Object.fromEntries(
@@ -79,13 +81,7 @@ export function PlaygroundPage() {
   const run = useRef<{ abort: AbortController; id: string } | null>(null);
   const picked = (search.models ?? '').split(',').filter(Boolean).slice(0, MOST_LANES);
   const set = (changes: Partial<Draft>) => setDraft((before) => ({ ...before, ...changes }));
-  useEffect(() => {
-    try {
-      sessionStorage.setItem(DRAFT + session.user_id, JSON.stringify(draft));
-    } catch {
-      // Then it is gone with the page.
-    }
-  }, [draft, session.user_id]);
+  useEffect(() => keep(session.user_id, draft), [draft, session.user_id]);
   useEffect(() => () => run.current?.abort.abort(), []);
 
   const built = bodyOf({ ...draft, images: images.map((image) => image.url) });
@@ -107,9 +103,9 @@ export function PlaygroundPage() {
     const abort = new AbortController();
     run.current = { abort, id: '' };
     let waiting: Lane[] = picked.map(lane);
-    let frame = 0;
+    let notYet: (() => void) | null = null;
     const draw = () => {
-      frame = 0;
+      notYet = null;
       setLanes(waiting);
     };
     try {
@@ -127,12 +123,12 @@ export function PlaygroundPage() {
         if (event.event === 'done' || event.event === 'error')
           say(`${picked[Number(event.data.lane)] ?? 'A lane'}: ${event.event === 'done' ? 'finished' : 'failed'}`);
         // One picture for all that came since the last.
-        frame ||= requestAnimationFrame(draw);
+        notYet ??= soon(draw);
       }
     } catch (failed) {
       if (!abort.signal.aborted) setError(said(failed));
     } finally {
-      cancelAnimationFrame(frame);
+      notYet?.();
       setLanes(
         waiting.map((one) =>
           one.state === 'waiting' || one.state === 'streaming' ? { ...one, state: 'stopped' as const } : one,
@@ -232,7 +228,7 @@ export function PlaygroundPage() {
           onChange={(key) => setSearch({ key: key || undefined }, true)}
         />
       </div>
-      <Loaded query={models} height={120}>
+      <Loaded query={models} height={32}>
         {(known) =>
           known.length === 0 ? (
             <Empty title="No model is offered." />

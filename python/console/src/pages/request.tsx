@@ -10,6 +10,7 @@ import { useMay, useSetSearch } from '../state/hooks';
 import { At, Badge, Code, Copy, classes, Facts, Name, Usd, ui } from '../ui/basics';
 import { Empty, Loaded } from '../ui/states';
 import { Tabs } from '../ui/tabs';
+import { Content } from './content';
 import { lines } from './definition';
 import { Explain } from './recall';
 import s from './request.module.css';
@@ -27,6 +28,7 @@ export function RequestPage() {
     staleTime: Number.POSITIVE_INFINITY,
   });
   const mayExplain = useMay('member');
+  const mayRead = useMay('admin');
   return (
     <section className={s.panel} aria-label="Request">
       <div className={ui.spread}>
@@ -60,6 +62,9 @@ export function RequestPage() {
                 label: `Losses (${found.data.translation_losses.length + found.data.translation_losses_more})`,
                 content: () => <Losses row={found.data} />,
               },
+              ...(mayRead
+                ? [{ id: 'content', label: 'Content', content: () => <Content key={id} row={found.data} /> }]
+                : []),
               {
                 id: 'raw',
                 label: 'Raw',
@@ -148,7 +153,7 @@ function Summary({ of: { data: row, timings } }: { of: RequestData }) {
         [
           'Content',
           row.flags.includes('content')
-            ? 'Logged. An admin reads it with GET /admin/requests/{id}/content, which the audit log notes.'
+            ? 'Logged. An admin may open it, which the audit log notes.'
             : 'Not kept: prompt and reply were not logged.',
         ],
       ]}

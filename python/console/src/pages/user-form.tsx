@@ -137,7 +137,7 @@ export function EditLogin({ of: user, all, onClose }: { of: User; all: readonly 
   return (
     <Dialog open onClose={onClose} title={`Log-in of ${user.name}`}>
       {query.error && <Failure error={query.error} retry={() => void query.refetch()} />}
-      {query.data === undefined && !query.error && <Skeleton height={200} />}
+      {query.data === undefined && !query.error && <Skeleton height={440} />}
       {query.data !== undefined &&
         (query.data && isAbove(query.data.role) ? (
           <p>

@@ -7,7 +7,9 @@ import type { User } from '../api/types';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch } from '../state/hooks';
 import { Badge, Button, Name, Usd, ui } from '../ui/basics';
-import { Empty, Loaded } from '../ui/states';
+import { Part } from '../ui/part';
+import { Search } from '../ui/search';
+import { Empty, Forbidden, Loaded } from '../ui/states';
 import { LogIns } from './log-ins';
 import { CreateUser, EditLogin } from './user-form';
 
@@ -29,10 +31,7 @@ export function UsersPage() {
         <h1 tabIndex={-1} ref={heading}>
           Users
         </h1>
-        <div className={ui.alert} role="alert">
-          <strong>Not for your role</strong>
-          <span>This needs the role admin. Your own log-ins are in the menu with your name.</span>
-        </div>
+        <Forbidden needs="admin">Your own log-ins are in the menu with your name.</Forbidden>
       </>
     );
   }
@@ -47,13 +46,11 @@ export function UsersPage() {
         </Button>
       </div>
       <div className={ui.row}>
-        <input
-          type="search"
-          className={ui.input}
-          aria-label="Search users by name, team or role"
+        <Search
+          label="Search users by name, team or role"
           placeholder="Name, team, role"
           value={q}
-          onChange={(event) => setSearch({ q: event.target.value || undefined }, true)}
+          onSearch={(text) => setSearch({ q: text }, true)}
         />
       </div>
       <Loaded query={users} height={240}>
@@ -72,7 +69,11 @@ export function UsersPage() {
             );
           }
           if (rows.length === 0) return <Empty title={`None of the ${all.length} users fits.`} />;
-          return <Table rows={rows} onOpen={(one) => setSearch({ user: String(one.id) })} />;
+          return (
+            <Part rows={rows}>
+              {(part) => <Table rows={part} onOpen={(one) => setSearch({ user: String(one.id) })} />}
+            </Part>
+          );
         }}
       </Loaded>
       <section className={ui.card}>

@@ -46,6 +46,7 @@ export function Chart(props: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const zone = useZone();
   const theme = useThemeVersion();
+  const [asTable, showTable] = useState(false);
   const [tip, setTip] = useState<{ index: number; left: number } | null>(null);
   const latest = useRef(props);
   latest.current = props;
@@ -213,34 +214,43 @@ export function Chart(props: ChartProps) {
           );
         })}
       </div>
-      <details className={s.twin}>
-        <summary>As a table</summary>
-        <div tabIndex={0} role="region" aria-label={`${props.label} as a table`}>
-          <table className={classes(ui.table)}>
-            <thead>
-              <tr>
-                <th scope="col">From ({props.per})</th>
-                {ordered.map((line) => (
-                  <th scope="col" className={ui.num} key={line.id}>
-                    <Name most={32}>{line.label}</Name>
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {times.map((at, index) => (
-                <tr key={at}>
-                  <td>{moment(at, zone)}</td>
+      <details className={s.twin} open={asTable}>
+        <summary
+          onClick={(event) => {
+            event.preventDefault();
+            showTable(!asTable);
+          }}
+        >
+          As a table
+        </summary>
+        {asTable && (
+          <div tabIndex={0} role="region" aria-label={`${props.label} as a table`}>
+            <table className={classes(ui.table)}>
+              <thead>
+                <tr>
+                  <th scope="col">From ({props.per})</th>
                   {ordered.map((line) => (
-                    <td className={ui.num} key={line.id}>
-                      {props.format(line.values[index] ?? null)}
-                    </td>
+                    <th scope="col" className={ui.num} key={line.id}>
+                      <Name most={32}>{line.label}</Name>
+                    </th>
                   ))}
                 </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+              </thead>
+              <tbody>
+                {times.map((at, index) => (
+                  <tr key={at}>
+                    <td>{moment(at, zone)}</td>
+                    {ordered.map((line) => (
+                      <td className={ui.num} key={line.id}>
+                        {props.format(line.values[index] ?? null)}
+                      </td>
+                    ))}
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
       </details>
     </div>
   );

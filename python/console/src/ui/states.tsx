@@ -2,6 +2,7 @@
 import type { UseQueryResult } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { ApiError, Offline } from '../api/client';
+import type { Role } from '../api/types';
 import { clock } from '../format/time';
 import { useZone } from '../state/hooks';
 import { Button, ui } from './basics';
@@ -32,6 +33,18 @@ export function Failure({ error, retry }: { error: unknown; retry?: () => void }
           <Button onClick={retry}>Retry</Button>
         </span>
       )}
+    </div>
+  );
+}
+
+/** Instead of a page, or a part of one, that a higher role may see. */
+export function Forbidden({ needs, children }: { needs: Role; children?: ReactNode }) {
+  return (
+    <div className={ui.alert} role="alert">
+      <strong>Not for your role</strong>
+      <span>
+        This needs the role {needs}. {children}
+      </span>
     </div>
   );
 }
