@@ -213,16 +213,20 @@ HEAVY: tuple[tuple[str, str, Callable[[Page], None]], ...] = (
 
 @pytest.mark.proof
 def test_it_answers_soon(browser: Browser, house: Furnished, proof: bool) -> None:
-    """From a key or a click to the picture that shows it, the longest of each."""
-    found = {}
-    with slow(browser, house) as (window, _):
+    """From a key or a click to the picture that shows it, the longest of each, the middle of three times: on this processor, and,
+    printed, on a slower one."""
+    found: dict[str, list[float]] = {}
+    with slow(browser, house) as (window, devtools):
         for path, what, act in HEAVY if proof else HEAVY[:2]:
-            page = window.open(path)
-            page.evaluate("() => { window.__answers = {}; }")
-            act(page)
-            page.wait_for_timeout(400)
-            found[f"{path}: {what}"] = max(page.evaluate("() => Object.values(window.__answers)"), default=0)
-    for what, ms in found.items():
-        print(f"{ms:4.0f} ms  {what}")
+            for rate in (SLOWER, 1, 1, 1) if proof else (SLOWER,):
+                devtools.send("Emulation.setCPUThrottlingRate", {"rate": rate})
+                page = window.open(path)
+                page.evaluate("() => { window.__answers = {}; }")
+                act(page)
+                page.wait_for_timeout(400)
+                longest = max(page.evaluate("() => Object.values(window.__answers)"), default=0)
+                found.setdefault(f"{path}: {what}", []).append(longest)
+    for what, (slowly, *others) in found.items():
+        print(f"{slowly:4.0f} ms on a processor {SLOWER} times slower, {sorted(others)} on this: {what}")
     if proof:
-        assert not {what: ms for what, ms in found.items() if ms > ANSWER_MS}, found
+        assert not {what: ms for what, (_, *ms) in found.items() if sorted(ms)[1] > ANSWER_MS}, found

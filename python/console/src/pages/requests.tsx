@@ -2,7 +2,7 @@
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { Link, Outlet, useNavigate, useParams, useSearch } from '@tanstack/react-router';
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { type KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { get, getCsv } from '../api/client';
 import { useLive } from '../api/live';
 import { keysQuery } from '../api/queries';
@@ -94,8 +94,10 @@ export function RequestsPage() {
   }, [tail.rows, pages]);
   const searchedTo = pages?.at(-1)?.searched_to;
 
-  const go = (id: string) =>
-    void navigate({ to: '/requests/$id', params: { id }, search: ((before: object) => before) as never });
+  const go = useCallback(
+    (id: string) => void navigate({ to: '/requests/$id', params: { id }, search: ((before: object) => before) as never }),
+    [navigate],
+  );
   const index = rows.findIndex((row) => row.id === open);
   const [marked, mark] = useState(-1);
   const at = index >= 0 ? index : marked;
@@ -284,9 +286,6 @@ function Rows(props: {
   const before = items[0]?.start ?? 0;
   const after = virtual.getTotalSize() - (items.at(-1)?.end ?? 0);
   const today = day(Date.now(), props.zone);
-  const keyed = (event: KeyboardEvent, id: string) => {
-    if (event.key === 'Enter') props.onOpen(id);
-  };
   return (
     <div ref={scroller} className={s.scroller} tabIndex={0} role="region" aria-label="Requests, newest first">
       <table className={classes(ui.table, s.table)} aria-rowcount={rows.length + 1}>
@@ -315,47 +314,16 @@ function Rows(props: {
           {before > 0 && <tr aria-hidden="true" style={{ height: before }} className={s.space} />}
           {items.map((item) => {
             const row = rows[item.index]!;
-            const at = Date.parse(row.settled_at);
             return (
-              <tr
+              <Row
                 key={row.id}
-                aria-rowindex={item.index + 2}
-                className={classes(s.row, (row.id === props.open || item.index === marked) && s.current)}
-                onClick={() => props.onOpen(row.id)}
-                onKeyDown={(event) => keyed(event, row.id)}
-              >
-                <td className={ui.nowrap}>
-                  <Link
-                    to="/requests/$id"
-                    params={{ id: row.id }}
-                    search={((search: object) => search) as never}
-                    onClick={(event) => event.stopPropagation()}
-                  >
-                    <time dateTime={row.settled_at} title={precise(at, props.zone)}>
-                      {day(at, props.zone) !== today && `${day(at, props.zone)}, `}
-                      {clock(at, props.zone)}
-                    </time>
-                  </Link>
-                </td>
-                <td>
-                  <Status row={row} />
-                </td>
-                <td className={s.name}>
-                  <Name most={60}>{row.model || row.requested_model || '—'}</Name>
-                </td>
-                <td className={s.name}>
-                  <ProviderPath row={row} />
-                </td>
-                <td className={s.name}>{row.key.name ? <Name most={30}>{row.key.name}</Name> : '—'}</td>
-                <td className={ui.num}>
-                  {short(promptTokens(row))} / {short(row.completion_tokens)}
-                </td>
-                <td className={ui.num}>
-                  <Usd usd={row.charged_usd} />
-                </td>
-                <td className={ui.num}>{row.content_us ? duration(row.content_us / 1000) : '—'}</td>
-                <td className={ui.num}>{duration(row.total_us / 1000)}</td>
-              </tr>
+                row={row}
+                index={item.index}
+                current={row.id === props.open || item.index === marked}
+                today={today}
+                zone={props.zone}
+                onOpen={props.onOpen}
+              />
             );
           })}
           {after > 0 && <tr aria-hidden="true" style={{ height: after }} className={s.space} />}
@@ -364,6 +332,61 @@ function Rows(props: {
     </div>
   );
 }
+
+/** Kept as it is while the mark moves over the others. */
+const Row = memo(function Row(props: {
+  row: Generation;
+  index: number;
+  current: boolean;
+  today: string;
+  zone: string;
+  onOpen: (id: string) => void;
+}) {
+  const { row, today, zone, onOpen } = props;
+  const at = Date.parse(row.settled_at);
+  return (
+    <tr
+      aria-rowindex={props.index + 2}
+      className={classes(s.row, props.current && s.current)}
+      onClick={() => onOpen(row.id)}
+      onKeyDown={(event) => {
+        if (event.key === 'Enter') onOpen(row.id);
+      }}
+    >
+      <td className={ui.nowrap}>
+        <Link
+          to="/requests/$id"
+          params={{ id: row.id }}
+          search={((search: object) => search) as never}
+          onClick={(event) => event.stopPropagation()}
+        >
+          <time dateTime={row.settled_at} title={precise(at, zone)}>
+            {day(at, zone) !== today && `${day(at, zone)}, `}
+            {clock(at, zone)}
+          </time>
+        </Link>
+      </td>
+      <td>
+        <Status row={row} />
+      </td>
+      <td className={s.name}>
+        <Name most={60}>{row.model || row.requested_model || '—'}</Name>
+      </td>
+      <td className={s.name}>
+        <ProviderPath row={row} />
+      </td>
+      <td className={s.name}>{row.key.name ? <Name most={30}>{row.key.name}</Name> : '—'}</td>
+      <td className={ui.num}>
+        {short(promptTokens(row))} / {short(row.completion_tokens)}
+      </td>
+      <td className={ui.num}>
+        <Usd usd={row.charged_usd} />
+      </td>
+      <td className={ui.num}>{row.content_us ? duration(row.content_us / 1000) : '—'}</td>
+      <td className={ui.num}>{duration(row.total_us / 1000)}</td>
+    </tr>
+  );
+});
 
 /** How it ended, and at which attempt. */
 export function Status({ row }: { row: Generation }) {
@@ -436,7 +459,14 @@ function useNameOf(kind: 'teams' | 'users', id: string | undefined): string {
   return query.data?.find((one) => String(one.id) === id)?.name ?? id ?? '';
 }
 
-function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes: Record<string, unknown>) => void }) {
+/** With a choice for each key: not drawn anew for every move among the rows. */
+const FilterBar = memo(function FilterBar({
+  filters,
+  onChange,
+}: {
+  filters: Filters;
+  onChange: (changes: Record<string, unknown>) => void;
+}) {
   const navigate = useNavigate();
   const keys = useQuery(keysQuery);
   const [draft, setDraft] = useState<Filters>(filters);
@@ -543,4 +573,4 @@ function FilterBar({ filters, onChange }: { filters: Filters; onChange: (changes
       ))}
     </div>
   );
-}
+});

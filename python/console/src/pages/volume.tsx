@@ -1,5 +1,6 @@
 /** How many requests there were over the range of the list: from the sums, which know some of its filters. */
 import { useQuery } from '@tanstack/react-query';
+import { memo } from 'react';
 import { get } from '../api/client';
 import type { SeriesReply } from '../api/types';
 import { count } from '../format/number';
@@ -46,7 +47,7 @@ export function summed(filters: Filters): Asked {
   };
 }
 
-export function Volume({ filters }: { filters: Filters }) {
+export const Volume = memo(function Volume({ filters }: { filters: Filters }) {
   const bounds = useBounds();
   const setRange = useSetRange();
   const asked = summed(filters);
@@ -102,4 +103,4 @@ export function Volume({ filters }: { filters: Filters }) {
       </Loaded>
     </section>
   );
-}
+});
