@@ -199,7 +199,7 @@ def test_it_is_there_the_moment_a_reply_ends(gateway: Gateway, ending: str, stre
         assert found["cancelled"] is False and (found["finish_reason"] == "stop") == (ending == "completed")
         assert found["usage"] > 0 or (not stream and ending == "failed")
         return
-    sim |= {"pace_ms": 50} if stream else {"delay_ms": 300}
+    sim |= {"pace_ms": 50} if stream else {"delay_ms": 60_000}
     with Wire(gateway.address) as wire:
         wire.post("/v1/chat/completions", body)
         if stream:

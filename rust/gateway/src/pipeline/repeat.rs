@@ -149,10 +149,13 @@ impl Looking<'_> {
         let lead = loop {
             match worker.shared.repeats.flights.enter(key, self.asks) {
                 Entered::Lead(lead) => break lead,
-                Entered::Follow(following) if following.asks != self.asks => return Err(another_request(None)),
+                Entered::Follow(following) if following.asks != self.asks && following.is_under_way() => return Err(another_request(None)),
                 Entered::Follow(following) => {
-                    if let Some(copy) = following.arrival().await {
-                        return Ok(Err(copy));
+                    let asks = following.asks;
+                    match following.arrival().await {
+                        Some(copy) if asks != self.asks => return Err(another_request(Some(copy.facts.generation.clone()))),
+                        Some(copy) => return Ok(Err(copy)),
+                        None => {}
                     }
                 }
             }

@@ -19,6 +19,8 @@ struct Flight {
 /// What came of the first.
 enum Landed {
     NotYet,
+    /// There is nothing to give, and where it was to be kept is being cleared.
+    LettingGo,
     Failed,
     With(Arc<Copy>),
 }
@@ -68,6 +70,11 @@ impl Lead {
         self.flights.0.lock().get(&self.key).is_some_and(|flight| flight.landed.same_channel(&self.landed.subscribe()))
     }
 
+    /// Says that nothing comes of it, before that is so everywhere: those who come meanwhile wait for it.
+    pub(crate) fn let_go(&self) {
+        self.landed.send_replace(Landed::LettingGo);
+    }
+
     /// Tells those who follow. Who comes from now on must find the reply where it is kept.
     pub(crate) fn land(self, copy: Arc<Copy>) {
         self.landed.send_replace(Landed::With(copy));
@@ -82,7 +89,7 @@ impl Drop for Lead {
         }
         drop(flights);
         self.landed.send_if_modified(|landed| {
-            let is_open = matches!(landed, Landed::NotYet);
+            let is_open = matches!(landed, Landed::NotYet | Landed::LettingGo);
             if is_open {
                 *landed = Landed::Failed;
             }
@@ -92,11 +99,16 @@ impl Drop for Lead {
 }
 
 impl Following {
+    /// Whether something may still come of the first.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(*self.landed.borrow(), Landed::NotYet)
+    }
+
     /// What came of the first; `None` where it has nothing to give.
     pub(crate) async fn arrival(mut self) -> Option<Arc<Copy>> {
-        match &*self.landed.wait_for(|landed| !matches!(landed, Landed::NotYet)).await.ok()? {
+        match &*self.landed.wait_for(|landed| matches!(landed, Landed::Failed | Landed::With(_))).await.ok()? {
             Landed::With(copy) => Some(copy.clone()),
-            Landed::NotYet | Landed::Failed => None,
+            Landed::NotYet | Landed::LettingGo | Landed::Failed => None,
         }
     }
 }
@@ -148,6 +160,21 @@ mod tests {
         drop(first);
         assert!(following.arrival().await.is_none());
         assert!(flights.0.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_one_lets_go_waits_for_it() {
+        let flights = Arc::<Flights>::default();
+        let first = lead(&flights, 1);
+        assert!(follow(&flights, 1).is_under_way());
+        first.let_go();
+        let following = follow(&flights, 1);
+        assert!(!following.is_under_way());
+        let mut arrival = std::pin::pin!(following.arrival());
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(9), &mut arrival).await.is_err());
+        drop(first);
+        assert!(arrival.await.is_none());
+        lead(&flights, 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -322,6 +322,8 @@ impl Claimed {
 impl Drop for Claimed {
     fn drop(&mut self) {
         let Some(Taken { shared, key, lead, .. }) = self.0.take() else { return };
+        // The caller may know before the file is gone, and use the name again.
+        lead.let_go();
         let stopping = shared.stopping();
         let release = move || {
             if let Some(named) = &shared.repeats.named {
@@ -363,6 +365,23 @@ mod tests {
         let silence: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pending());
         let body = Recorded { body: ReplyBody::empty(), tape: BytesMut::new(), recorder: None, keeping: Some(silence) };
         Recorded { body: ReplyBody::Recorded(Box::new(body)), tape: BytesMut::new(), recorder: Some(recorder), keeping: None }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_let_go_of_is_nobodys() {
+        let (worker, key) = (worker(), Key::new(scope(1, 2), [3; 32]));
+        let flights = &worker.shared.repeats.flights;
+        for _ in 0..100 {
+            let Entered::Lead(lead) = flights.enter(key, [4; 32]) else { panic!("somebody is on the way") };
+            drop(Claim::new(Claimed::new(worker.shared.clone(), key, [4; 32], Bounds::NONE, lead)));
+            match flights.enter(key, [5; 32]) {
+                Entered::Lead(lead) => drop(lead),
+                Entered::Follow(following) => {
+                    assert!(!following.is_under_way());
+                    assert!(following.arrival().await.is_none());
+                }
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
