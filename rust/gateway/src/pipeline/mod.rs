@@ -1,6 +1,6 @@
 //! One request from its head to its settlement. The files are the steps, in this order: `admit`, `intake`, `plan`, `passage` (the caller's rates),
 //! `waiting` (`queued`, where there is a line), `prepare`, `call` (reserve and settle), `attempt`, then `whole` or `relay`, and `failover` to the next attempt; `reply` turns every outcome into HTTP and `forward` serves what is not inference.
-//! `stateful` and `kept` are for replies that are kept, `repeat` for those that are given again (`seeking`: for streams).
+//! `stateful` and `kept` are for replies that are kept, `repeat` for those that are given again (`seeking` asks for one).
 
 mod admit;
 mod attempt;
@@ -58,7 +58,6 @@ use intake::Intake;
 use plan::{Choice, Journey, Leg};
 use prepare::{Prepared, Ready};
 use queued::Queued;
-use repeat::{Asking, Calling, Repeat};
 use seeking::Seeking;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -251,24 +250,12 @@ async fn infer(
     let board = worker.shared.board();
     let payers = admit::payers(worker, &principal)?;
     let names_preset = !board.snapshot().presets.is_empty() && preset::is_named(&intake.facts);
-    let mut recorder = None;
-    if repeat::is_wanted(&head, &principal, board.snapshot(), names_preset) {
-        if seeking::may_wait(&ask, &intake) {
-            let (worker, headers, receipt) = (worker.clone(), std::mem::take(&mut parts.headers), arrival.caller.receipt().cloned());
-            let began = arrival.began;
-            let seeking = Seeking { worker, board, principal, payers, headers, ask, intake, generation, began, receipt };
-            // Boxed: the rare case should not make every connection's task larger.
-            return Box::pin(seeking.answer()).await;
-        }
-        let (principal, payers, headers) = (&principal, payers.as_ref(), &parts.headers);
-        let (snapshot, head, ask, began) = (board.snapshot(), &head, &ask, arrival.began);
-        let asking = Asking { worker, snapshot, principal, payers, headers, head, ask, generation, began };
-        // Boxed: the rare case should not make every request's task larger.
-        match Box::pin(repeat::look(&asking, &mut intake)).await? {
-            Repeat::Play(response) => return Ok(response),
-            Repeat::Record(wanted) => recorder = Some(wanted),
-            Repeat::No => {}
-        }
+    if seeking::is_one(&head, &principal, board.snapshot(), names_preset, &ask) {
+        let (worker, headers, receipt) = (worker.clone(), std::mem::take(&mut parts.headers), arrival.caller.receipt().cloned());
+        let began = arrival.began;
+        let seeking = Seeking { worker, board, principal, payers, headers, ask, intake, generation, began, receipt };
+        // Boxed: the rare case should not make every connection's task larger.
+        return Box::pin(seeking.answer()).await;
     }
     if names_preset {
         // Boxed: the rare case should not make every request's task larger.
@@ -301,17 +288,12 @@ async fn infer(
         return Err(no_journal());
     }
     passage::enter(worker, &snapshot, &mut journey, payers, &intake, worker.unix_ms_at(arrival.began))?;
-    journey.ended = recorder.as_ref().map(|recorder| recorder.ended());
     let Some(leg) = waiting::at_once(worker, &mut journey) else {
         let (receipt, worker) = (admitted.receipt.cloned(), worker.clone());
         let (headers, began) = (std::mem::take(&mut parts.headers), arrival.began);
         let queued = Queued { worker, snapshot, principal, journey, choice, headers, ask, intake, strict, began, receipt };
         // Boxed: the rare case should not make every connection's task larger.
-        let calling: Calling = Box::pin(queued.answer());
-        return match recorder {
-            Some(recorder) => Box::pin(recorder.record(calling)).await,
-            None => calling.await,
-        };
+        return Box::pin(queued.answer()).await;
     };
     let caller = (&principal, &parts.headers);
     let (mut call, ready) = make_ready(&mut admitted, &mut journey, leg, &ask, &mut intake, caller, arrival.began).await?;
@@ -325,12 +307,6 @@ async fn infer(
         parts.uri = http::Uri::default();
     }
     let sending = ready.begin(&mut call, standby);
-    if let Some(recorder) = recorder {
-        let calling = async move {
-            Ok(if streams { relay::answer(call, sending, headers).await } else { whole::answer(call, sending, headers).await })
-        };
-        return Box::pin(recorder.record(Box::pin(calling))).await;
-    }
     if streams { Ok(relay::answer(call, sending, headers).await) } else { Ok(whole::answer(call, sending, headers).await) }
 }
 

@@ -31,7 +31,6 @@ use asked::{Asked, Caching};
 use fairlead_formats::again;
 use fairlead_formats::canonical::Fingerprint;
 use fairlead_formats::error::OwnWords;
-use fairlead_formats::request::Purpose;
 use fairlead_ir::{ErrorKind, GenerationId, Manner};
 use fairlead_snapshot::{Principal, Snapshot};
 use http::{HeaderMap, HeaderValue, Response};
@@ -79,7 +78,7 @@ pub(super) async fn look(asking: &Asking<'_>, intake: &mut Intake) -> Result<Rep
     let Asking { worker, snapshot, principal, .. } = *asking;
     let presets = preset::all_named(snapshot, &intake.facts);
     let asked = Asked::read(asking.headers, snapshot, &presets, principal)?;
-    let scope = Scope::of(principal).filter(|_| !asked.is_nothing() && asking.ask.purpose != Purpose::CountTokens);
+    let scope = Scope::of(principal).filter(|_| !asked.is_nothing());
     let Some(scope) = scope else { return Ok(Repeat::No) };
     let looking = Looking { asking, scope, presets: &presets, asks: fingerprint(asking, intake).await? };
     let claim = match &asked.name {

@@ -1,5 +1,5 @@
-//! A stream that may be answered with a reply that another request gets, with all that it needs, so that its head can go out while it waits
-//! for that: what comes then is the other's reply, or that of a call of its own where the other has come to nothing.
+//! A request that may be answered with a reply that another one got or gets, with all that it needs, so that a stream's head can go out while
+//! it waits for that: what comes then is the other's reply, or that of a call of its own where there is none, or it has come to nothing.
 
 use super::failure::Failure;
 use super::head::Head;
@@ -17,7 +17,7 @@ use fairlead_formats::request::Purpose;
 use fairlead_ir::traits::Traits;
 use fairlead_ir::{Dialect, ErrorKind, GenerationId};
 use fairlead_router::Board;
-use fairlead_snapshot::Principal;
+use fairlead_snapshot::{Principal, Snapshot};
 use http::{HeaderMap, Response};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,9 +45,9 @@ enum Found {
     Nothing(Box<Queued>, Option<Box<Recorder>>),
 }
 
-/// Whether a request is one: others wait in silence, because their clients know no signs of life or count only.
-pub(super) fn may_wait(ask: &Ask, intake: &Intake) -> bool {
-    intake.facts.stream && ask.reply_dialect() != Dialect::GeminiGenerate && ask.purpose != Purpose::CountTokens
+/// Whether a request is one: something says that replies are given again, and a reply is what it wants.
+pub(super) fn is_one(head: &Head<'_>, principal: &Principal, snapshot: &Snapshot, names_preset: bool, ask: &Ask) -> bool {
+    repeat::is_wanted(head, principal, snapshot, names_preset) && ask.purpose != Purpose::CountTokens
 }
 
 impl Seeking {
@@ -56,21 +56,29 @@ impl Seeking {
     /// # Errors
     /// What is wrong before the head is out; later it is told in the stream.
     pub(super) async fn answer(self) -> Result<Response<ReplyBody>, Failure> {
-        let (voice, generation) = (self.voice(), self.generation);
+        // Others wait in silence: their clients know no signs of life.
+        let knows_signs = self.intake.facts.stream && self.ask.reply_dialect() != Dialect::GeminiGenerate;
+        let (voice, generation) = (knows_signs.then(|| self.voice()), self.generation);
         let early_head = Duration::from_millis(self.board.snapshot().settings.timeouts.early_head_ms);
         let early_head_at = self.began + self.intake.waited + early_head;
         let mut finding = Box::pin(self.find());
-        let Ok(found) = timeout_at(early_head_at, &mut finding).await else {
-            let departing = async move {
-                Ok(match finding.await? {
-                    Found::Reply(response) => Departure::Reply(response.into_body().into_bytes()),
-                    Found::Nothing(queued, recorder) => {
-                        let departed: Departed = queued.depart().await?;
-                        Departure::Call(departed, recorder.map(|recorder| recorder.behind(generation)))
-                    }
-                })
-            };
-            return Ok(reply::early(Early::new(Box::pin(departing), voice)));
+        let found = match voice {
+            None => finding.await,
+            Some(voice) => match timeout_at(early_head_at, &mut finding).await {
+                Ok(found) => found,
+                Err(_) => {
+                    let departing = async move {
+                        Ok(match finding.await? {
+                            Found::Reply(response) => Departure::Reply(response.into_body().into_bytes()),
+                            Found::Nothing(queued, recorder) => {
+                                let departed: Departed = queued.depart().await?;
+                                Departure::Call(departed, recorder.map(|recorder| recorder.behind(generation)))
+                            }
+                        })
+                    };
+                    return Ok(reply::early(Early::new(Box::pin(departing), voice)));
+                }
+            },
         };
         let (queued, recorder) = match found? {
             Found::Reply(response) => return Ok(response),
