@@ -4,6 +4,7 @@ Whatever a page does, it runs no text of anybody's, asks no other origin and bre
 after every test.
 """
 
+import json
 import re
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from e2e.browser import NOWHERE, Console, console
-from e2e.house import ADMIN_TOKEN, KEY, Gateway, Provider, configuration
+from e2e.house import ADMIN_TOKEN, KEY, Gateway, Provider, configuration, send
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -290,9 +291,11 @@ def test_a_row_that_is_read_stays_where_it_is(browser: Browser, busy: Gateway) -
         expect(first.locator("a")).not_to_have_attribute("href", before or "")
 
 
-def test_the_playground_asks_several_and_stops_one(browser: Browser, busy: Gateway) -> None:
+def test_the_playground_asks_several_and_stops_one(browser: Browser, busy: Gateway, provider: Provider) -> None:
     with console(browser, busy) as window:
         page = window.page
+        # For both lanes, whichever comes first: three tokens of an echo, 32 of the other, which is not at its end before it is stopped.
+        assert send(provider.address, "POST", "/sim/next", json.dumps([{"pace_ms": 2_000}] * 2).encode()).status == 200
         page.goto("/playground?models=lab/echo,lab/slow")
         page.get_by_label("Prompt").fill("one two three")
         page.get_by_role("button", name="Send").click()

@@ -1,6 +1,7 @@
 """What people set in their system or their browser: forced colours, zoom, less motion. On every page, looked at by one table each."""
 
 import json
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from e2e.browser import console
+from e2e.browser import Console, console
 from e2e.furnished import PAGES, Furnished, furnished
 from e2e.house import Provider
 
 expect.set_options(timeout=20_000)
+LAID_OUT_SECONDS = 5.0
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 # Drawn as a background, which forced colours take away.
@@ -118,6 +120,18 @@ ENLARGED = {"at 200 %": (640, 400), "at 400 %": (320, 256)}
 MOTION, COLOURS = "with less motion", "in forced colours"
 
 
+def cut_off(window: Console) -> list[str]:
+    """What of a page is lost in its window. Charts follow a window's new width a moment later."""
+    end = time.monotonic() + LAID_OUT_SECONDS
+    while True:
+        found = [str(line) for line in window.page.evaluate(CUT)]
+        if (by := window.wide_by()) > 0:
+            found.append(f"{by} px wider than the window")
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def lost(browser: Browser, house: Furnished) -> dict[str, list[str]]:
     """What every page loses under each preference, looked for in one walk; under `seen` what forced colours could have taken."""
@@ -135,9 +149,7 @@ def lost(browser: Browser, house: Furnished) -> dict[str, list[str]]:
             for name, (width, height) in ENLARGED.items():
                 page.set_viewport_size({"width": width, "height": height})
                 window.settle()
-                found[name] += [f"{path}: {line}" for line in page.evaluate(CUT)]
-                if (by := window.wide_by()) > 0:
-                    found[name].append(f"{path}: {by} px wider than the window")
+                found[name] += [f"{path}: {line}" for line in cut_off(window)]
             page.set_viewport_size({"width": 1280, "height": 800})
     return found
 

@@ -179,6 +179,7 @@ def test_clients_that_never_read(gateway: Gateway, provider: Provider, dialect: 
     assert all(row["charged_nanousd"] > 0 for row in rows)
 
 
+@pytest.mark.alone
 def test_a_client_that_reads_slowly_gets_everything(gateway: Gateway, provider: Provider) -> None:
     # More than the buffers between us hold, so that it is the client's pace that counts; twice the stall limit in all.
     body = body_of(model="lab/fast", stream=True, sim={"tokens": 300, "token_bytes": 30_000})
