@@ -22,10 +22,10 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from fairlead.catalog import positions
+from fairlead.catalog import positions, synced
 from fairlead.catalog.document import HIDDEN, Problem
 from fairlead.catalog.positions import Path as Place
-from fairlead.config import Compiled, Loaded, Mistakes
+from fairlead.config import Compiled, Loaded, Mistakes, report
 from fairlead.config.load import content_of, is_secret
 from fairlead.config.made import TABLES, Made, in_force, left_out
 from fairlead.control import trail
@@ -438,8 +438,15 @@ async def _judged(call: Call, text: str) -> tuple[list[dict[str, Any]], tuple[Lo
     try:
         judged = await asyncio.to_thread(configured.judge, whole)
     except Mistakes as mistakes:
-        return [problem_shown(each) for each in mistakes.problems], None
-    return [problem_shown(each) for each in judged[1].warnings], judged
+        return [_of_text(each, configured) for each in mistakes.problems], None
+    return [_of_text(each, configured) for each in judged[1].warnings], judged
+
+
+def _of_text(problem: Problem, configured: Configured) -> dict[str, Any]:
+    """A problem of a text. One of another file that is read with it, the synced catalogue, has that file's lines, not the text's."""
+    if problem.file == str(configured.data_dir / synced.NAME):
+        problem = msgspec.structs.replace(problem, line=None, column=None, message=report.line(problem))
+    return problem_shown(problem)
 
 
 def problem_shown(problem: Problem) -> dict[str, Any]:
