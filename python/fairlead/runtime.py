@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -420,9 +420,9 @@ class Process:
 
         return loaded, catalogue, *self.database.write_now(work)
 
-    def judge(self, text: str) -> tuple[Loaded, Compiled]:
-        """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
-        loaded = self._placed(config.read(text, self.loaded.path or Path("fairlead.toml").absolute(), self._environ))
+    def judge(self, text: str, known: Container[str] | None = None) -> tuple[Loaded, Compiled]:
+        """A text in place of the file's, compiled and not put in force. `known` as for `config.read`. Raises `Mistakes`. Blocks."""
+        loaded = self._placed(config.read(text, self.loaded.path or Path("fairlead.toml").absolute(), self._environ, known))
         catalogue = current(self.data_dir)
 
         def work(connection: sqlite3.Connection) -> Compiled:

@@ -90,7 +90,7 @@ class Document:
 
         After `decode`, nothing more is said about tables of which it left something out: what is wrong there may be its own doing.
         """
-        if path[:2] in self._judged:
+        if path[:2] in self._judged or path in self.unresolved:
             return
         if severity == "error":
             self._misfits.append(path)

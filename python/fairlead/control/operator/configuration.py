@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -29,6 +29,7 @@ from fairlead.config import Compiled, Loaded, Mistakes, report
 from fairlead.config.load import content_of, is_secret
 from fairlead.config.made import TABLES, Made, in_force, left_out
 from fairlead.control import trail
+from fairlead.control.access import Access
 from fairlead.control.db import names
 from fairlead.control.desk import Call
 from fairlead.control.operator.shapes import Shape
@@ -55,8 +56,8 @@ class Configured(Protocol):
     from_command_line: frozenset[Place]
     """Settings that the command line says."""
 
-    def judge(self, text: str) -> tuple[Loaded, Compiled]:
-        """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
+    def judge(self, text: str, known: Container[str] | None = None) -> tuple[Loaded, Compiled]:
+        """A text in place of the file's, compiled and not put in force. `known` as for `config.read`. Raises `Mistakes`. Blocks."""
         ...
 
     async def change_names(self, key: tuple[str, str], work: Callable[[sqlite3.Connection], None]) -> None:
@@ -435,11 +436,22 @@ async def _judged(call: Call, text: str) -> tuple[list[dict[str, Any]], tuple[Lo
     """What there is to say, and what came of it; None where it cannot be used."""
     configured = configured_of(call)
     whole = await asyncio.to_thread(lambda: unmasked(text, call.desk.gate.secret, _texts(configured)))
+    may_look = call.principal.role == Access.OWNER.value
     try:
-        judged = await asyncio.to_thread(configured.judge, whole)
+        judged = await asyncio.to_thread(lambda: configured.judge(whole, None if may_look else _written(configured)))
     except Mistakes as mistakes:
         return [_of_text(each, configured) for each in mistakes.problems], None
     return [_of_text(each, configured) for each in judged[1].warnings], judged
+
+
+def _written(configured: Configured) -> frozenset[str]:
+    """What the file says, as it is in force and as it is now. Who may not write it could otherwise find out, by what is said of a reference
+    or path, which files and variables there are."""
+    found = set[str]()
+    for text in (configured.loaded.document.text, _present(configured) or ""):
+        with contextlib.suppress(Mistakes):
+            found.update(value for _, value in _leaves(content_of(text)) if isinstance(value, str))
+    return frozenset(found)
 
 
 def _of_text(problem: Problem, configured: Configured) -> dict[str, Any]:
