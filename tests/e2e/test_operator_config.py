@@ -116,6 +116,31 @@ def test_what_cannot_be_written_says_so(gateway: Gateway, page: Page) -> None:
         assert own.ask("PUT", "/admin/config", {"text": ""}, {"if-match": "*"}).status == 409
 
 
+def test_broken_files_of_the_history_stand_in_nobodys_way(gateway: Gateway, page: Page) -> None:
+    data, etag = shown(page)
+    text = data["text"]
+    assert page.ask("PUT", "/admin/config", {"text": text + "\n# one"}, {"if-match": etag}).status == 200
+    folder = gateway.data_dir / "config-history"
+    [good] = page.ask("GET", "/admin/config/history").json()["data"]
+    (folder / "9999999999991.toml").write_bytes(b"\xff\xfe[server]")
+    (folder / "9999999999992.toml").write_bytes((folder / f"{good['id']}.toml").read_bytes()[:40])
+    (folder / "9999999999993.toml").mkdir()
+    (folder / "9999999999994.toml").symlink_to(folder / "nowhere")
+    (folder / "9999999999995.toml").symlink_to("9999999999995.toml")
+    listed = page.ask("GET", "/admin/config/history")
+    assert [each["id"] for each in listed.json()["data"]] == ["9999999999992", "9999999999991", good["id"]], listed.body
+    at = "/admin/config/history/"
+    assert page.ask("GET", f"{at}{good['id']}").json()["data"]["text"] == text
+    unreadable = page.ask("GET", f"{at}9999999999991")
+    assert unreadable.status == 409 and "9999999999991.toml cannot be read, or is no text" in unreadable.json()["error"]["message"]
+    assert page.ask("GET", f"{at}9999999999992").status == 409
+    assert [page.ask("GET", f"{at}999999999999{number}").status for number in (3, 4, 5)] == [404] * 3
+    # A mark is looked for in all of them before it is refused.
+    unknown = page.ask("POST", "/admin/config/validate", {"text": '[keys.x]\nsecret = "«kept 000000000000»"'})
+    assert unknown.status == 400 and "stands for no secret" in unknown.json()["error"]["message"]
+    assert page.ask("PUT", "/admin/config", {"text": text + "\n# two"}, {"if-match": "*"}).status == 200
+
+
 def test_a_failed_reload_is_heard(gateway: Gateway, page: Page) -> None:
     assert gateway.config is not None
     with page.events("?topics=config") as events:

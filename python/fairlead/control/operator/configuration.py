@@ -306,7 +306,9 @@ async def past(call: Call) -> Response:
     path = configured_of(call).data_dir / HISTORY / f"{id}.toml"
     if not _ID.fullmatch(id) or not path.is_file():
         raise not_found(f"there is no file {id[:40]!r} in the history")
-    masked = _masked(path.read_text("utf-8"), call)
+    if (text := await asyncio.to_thread(_text_of, path)) is None:
+        raise Refusal(409, "invalid_request", f"{path} cannot be read, or is no text: look at it there, and take it away if it is broken")
+    masked = _masked(text, call)
     if masked is None:
         raise Refusal(
             409, "invalid_request", "a secret in it is written with escapes, or is a name, too, so it is not shown; it is in config-history"
@@ -552,20 +554,20 @@ def configured_of(call: Call) -> Configured:
 
 def _present(configured: Configured) -> str | None:
     """The file as it is now."""
-    if configured.loaded.path is None:
-        return None
+    return None if configured.loaded.path is None else _text_of(configured.loaded.path)
+
+
+def _text_of(path: Path) -> str | None:
+    """A file as it is: line ends are the author's. None where it cannot be read, or is no text."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        # As it is: line ends are the author's.
-        return configured.loaded.path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     return None
 
 
 def _texts(configured: Configured) -> Iterator[str]:
     """The file, then those that it replaced."""
-    if (present := _present(configured)) is not None:
-        yield present
-    for path in _kept_files(configured.data_dir / HISTORY):
-        yield path.read_text("utf-8")
+    paths = [configured.loaded.path] if configured.loaded.path else []
+    yield from (text for path in [*paths, *_kept_files(configured.data_dir / HISTORY)] if (text := _text_of(path)) is not None)
 
 
 def _why_not(configured: Configured) -> str | None:
@@ -615,4 +617,6 @@ def _keep(data_dir: Path, text: str, at_ms: int) -> None:
 def _kept_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if path.suffix == ".toml" and _ID.fullmatch(path.stem)), reverse=True)
+    return sorted(
+        (path for path in folder.iterdir() if path.suffix == ".toml" and _ID.fullmatch(path.stem) and path.is_file()), reverse=True
+    )
