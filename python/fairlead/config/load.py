@@ -212,8 +212,8 @@ def _absolute(text: str, folder: Path, environ: Mapping[str, str]) -> Path:
     home = environ.get("HOME")
     if home and (text == "~" or text.startswith("~/")):
         return Path(home + text[1:])
-    with contextlib.suppress(RuntimeError):
-        # Raised for the home of a user that there is not: a folder may be called so.
+    with contextlib.suppress(RuntimeError, ValueError):
+        # Raised for the home of a user that there is not, or that nobody can be called: a folder may be called so.
         return (folder / Path(text).expanduser()).absolute()
     return (folder / text).absolute()
 
