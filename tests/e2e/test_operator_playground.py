@@ -78,7 +78,7 @@ def test_lanes_run_beside_each_other_and_figures_are_those_of_the_ledger(gateway
 
 
 def test_a_lane_is_stopped_alone_and_a_page_that_leaves_stops_all(gateway: Gateway, page: Page, provider: Provider) -> None:
-    with run(page, "lab/slow", "lab/slow", max_tokens=2000) as events:
+    with run(page, "lab/fast", "lab/fast", sim={"tokens": 2000, "pace_ms": 50}) as events:
         _, begun, _ = next(events)
         path = f"/admin/playground/runs/{begun['id']}"
         for name, data, _ in events:
