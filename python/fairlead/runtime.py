@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -234,7 +234,7 @@ class Process:
         self.database = Database(self.data_dir / place.DATABASE)
         stack.callback(self.database.close)
         check_secret(self.database, self._secret)
-        self.loaded, compiled, self._of_file = self._compile()
+        self.loaded, self._catalogue, compiled, self._of_file = self._compile()
         self._put(compiled)
         self.database.write_now(lambda connection: rollups.fix_zone(connection, self.compiled.storage.reporting_zone))
         # What runs until the end, whatever later configurations say.
@@ -295,7 +295,7 @@ class Process:
     async def _reload(self) -> str:
         async with self._reloading:
             try:
-                loaded, compiled, of_file = await asyncio.to_thread(self._compile)
+                loaded, catalogue, compiled, of_file = await asyncio.to_thread(self._compile)
             except Mistakes as mistakes:
                 raise ValueError(report.text(mistakes.problems).strip()) from None
             except OSError as error:
@@ -312,7 +312,7 @@ class Process:
             self._desk.offer = Offer(compiled.models, compiled.providers)
             await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
-            self.loaded, self._of_file = loaded, of_file
+            self.loaded, self._catalogue, self._of_file = loaded, catalogue, of_file
             self._put(compiled)
             self._desk.openid = self._open_id()
             self._desk.gate.admin_urls = tuple(compiled.server.admin_urls)
@@ -405,9 +405,9 @@ class Process:
         server.data_dir = str(Path(server.data_dir).expanduser().absolute())
         return loaded
 
-    def _compile(self) -> tuple[Loaded, Compiled, Compiled]:
-        """The configuration as it is now, with the database's endpoint ids: with what was made at run time, and without. Raises
-        `Mistakes`."""
+    def _compile(self) -> tuple[Loaded, Catalogue, Compiled, Compiled]:
+        """The configuration and the catalogue as they are now, and what comes of them, with the database's endpoint ids: with what was made
+        at run time, and without. Raises `Mistakes`."""
         loaded = self._load()
         catalogue = current(self.data_dir)
         if self._simulator is None and config.simulator_is_on(loaded, catalogue, self._environ):
@@ -418,11 +418,11 @@ class Process:
         def work(connection: sqlite3.Connection) -> tuple[Compiled, Compiled]:
             return self._compiled(connection, loaded, catalogue, lambda *place: queries.endpoint_id(connection, *place))
 
-        return loaded, *self.database.write_now(work)
+        return loaded, catalogue, *self.database.write_now(work)
 
-    def judge(self, text: str) -> tuple[Loaded, Compiled]:
-        """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
-        loaded = self._placed(config.read(text, self.loaded.path or Path("fairlead.toml").absolute(), self._environ))
+    def judge(self, text: str, known: Container[str] | None = None) -> tuple[Loaded, Compiled]:
+        """A text in place of the file's, compiled and not put in force. `known` as for `config.read`. Raises `Mistakes`. Blocks."""
+        loaded = self._placed(config.read(text, self.loaded.path or Path("fairlead.toml").absolute(), self._environ, known))
         catalogue = current(self.data_dir)
 
         def work(connection: sqlite3.Connection) -> Compiled:
@@ -509,7 +509,7 @@ class Process:
             republish=self.republish,
             estimate_tokens=self._native.estimate_tokens,
             openid=self._open_id(),
-            catalogue=lambda: current(self.data_dir),
+            catalogue=lambda: self._catalogue,
             gate=Gate(self._secret, lambda: time.time_ns() // 1_000_000, tuple(self.compiled.server.admin_urls)),
             facts={
                 "version": __version__,

@@ -1,10 +1,13 @@
 """`fairlead models sync` from a server, in each shape, into the data folder of a running gateway that reloads."""
 
 import json
+import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -143,12 +146,41 @@ def test_what_cannot_be_right_is_named_and_stays(gateway: Gateway, feeds: str) -
     assert "acme/newest" in listed and "acme/even newer" not in listed
 
 
-def test_a_damaged_file_leaves_the_running_configuration_in_force(gateway: Gateway) -> None:
+def broken(whole: bytes) -> Iterator[tuple[str, Callable[[Path], object]]]:
+    """Ways in which the file can be broken, each with how it is brought about."""
+    for size in (1, len(whole) // 3, len(whole) // 2, len(whole) - 2):
+        yield f"its first {size} bytes", partial(Path.write_bytes, data=whole[:size])
+    for text in (b"not JSON", b"\xff\xfe", b"[1]", b'{"kind": "prices", "model": 5}', b"[" * 100_000):
+        yield f"{text[:40]!r}", partial(Path.write_bytes, data=whole + text)
+    yield "a folder", Path.mkdir
+    yield "a pipe", os.mkfifo
+    yield "a link to itself", lambda path: path.symlink_to(path)
+    if os.geteuid() != 0:
+        yield "nobody may read it", partial(Path.touch, mode=0)
+
+
+def test_a_broken_file_leaves_the_running_configuration_in_force(gateway: Gateway, feeds: str) -> None:
+    """Pages show what is in force, and who reloads or judges a text is told which file it is, where, and what to do."""
     path = gateway.data_dir / "catalogue.jsonl"
-    kept = path.read_bytes() if path.exists() else b""
-    path.write_bytes(kept + b"{\n")
-    reply = gateway.operate("POST", "/admin/reload")
-    assert reply.status == 422 and "catalogue.jsonl" in reply.json()["error"]["message"]
-    assert gateway.get("/api/v1/models").status == 200
-    path.write_bytes(kept)
+    Feeds.bodies["/whole"] = json.dumps(openrouter(0.3)).encode()
+    assert sync(gateway, feeds + "/whole").returncode == 0 and gateway.operate("POST", "/admin/reload").status == 200
+    whole = path.read_bytes()
+    before = gateway.operate("GET", f"/admin/models/{MODEL}").json()
+    version = gateway.gauge("snapshot_version")
+    for what, make in broken(whole):
+        path.unlink(missing_ok=True)
+        make(path)
+        shown = gateway.operate("GET", f"/admin/models/{MODEL}")
+        assert shown.status == 200 and shown.json()["prices"] == before["prices"], (what, shown.body)
+        reload = gateway.operate("POST", "/admin/reload")
+        assert reload.status == 422, (what, reload.body)
+        for judged in (gateway.operate("POST", f"/admin/config/{route}", {"text": ""}) for route in ("validate", "diff")):
+            [problem] = judged.json()["data"]["problems"]
+            # The line is that file's, not the text's.
+            assert (judged.status, problem["line"]) == (200, None), (what, problem)
+            for message in (reload.json()["error"]["message"], problem["message"]):
+                assert str(path) in message and "take it away" in message and "models sync" in message, (what, message)
+        assert gateway.get("/api/v1/models").status == 200 and gateway.gauge("snapshot_version") == version
+        path.rmdir() if path.is_dir() else path.unlink()
+    path.write_bytes(whole)
     assert gateway.operate("POST", "/admin/reload").status == 200

@@ -1,7 +1,9 @@
 """The configuration through the operator's API on a running gateway: judged, compared, written, put in force; and never half."""
 
+import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,6 +116,31 @@ def test_what_cannot_be_written_says_so(gateway: Gateway, page: Page) -> None:
         assert own.ask("PUT", "/admin/config", {"text": ""}, {"if-match": "*"}).status == 409
 
 
+def test_broken_files_of_the_history_stand_in_nobodys_way(gateway: Gateway, page: Page) -> None:
+    data, etag = shown(page)
+    text = data["text"]
+    assert page.ask("PUT", "/admin/config", {"text": text + "\n# one"}, {"if-match": etag}).status == 200
+    folder = gateway.data_dir / "config-history"
+    [good] = page.ask("GET", "/admin/config/history").json()["data"]
+    (folder / "9999999999991.toml").write_bytes(b"\xff\xfe[server]")
+    (folder / "9999999999992.toml").write_bytes((folder / f"{good['id']}.toml").read_bytes()[:40])
+    (folder / "9999999999993.toml").mkdir()
+    (folder / "9999999999994.toml").symlink_to(folder / "nowhere")
+    (folder / "9999999999995.toml").symlink_to("9999999999995.toml")
+    listed = page.ask("GET", "/admin/config/history")
+    assert [each["id"] for each in listed.json()["data"]] == ["9999999999992", "9999999999991", good["id"]], listed.body
+    at = "/admin/config/history/"
+    assert page.ask("GET", f"{at}{good['id']}").json()["data"]["text"] == text
+    unreadable = page.ask("GET", f"{at}9999999999991")
+    assert unreadable.status == 409 and "9999999999991.toml cannot be read, or is no text" in unreadable.json()["error"]["message"]
+    assert page.ask("GET", f"{at}9999999999992").status == 409
+    assert [page.ask("GET", f"{at}999999999999{number}").status for number in (3, 4, 5)] == [404] * 3
+    # A mark is looked for in all of them before it is refused.
+    unknown = page.ask("POST", "/admin/config/validate", {"text": '[keys.x]\nsecret = "«kept 000000000000»"'})
+    assert unknown.status == 400 and "stands for no secret" in unknown.json()["error"]["message"]
+    assert page.ask("PUT", "/admin/config", {"text": text + "\n# two"}, {"if-match": "*"}).status == 200
+
+
 def test_a_failed_reload_is_heard(gateway: Gateway, page: Page) -> None:
     assert gateway.config is not None
     with page.events("?topics=config") as events:
@@ -125,3 +152,62 @@ def test_a_failed_reload_is_heard(gateway: Gateway, page: Page) -> None:
         assert name == "config" and said["failed"] and "conect_ms" in said["message"]
     assert page.ask("POST", "/admin/reload", {}).status == 422
     assert shown(page)[0]["changed_since"]
+
+
+# Each in a place of the configuration where a reference or path may stand; of two things one is there and the other is not.
+PLACES = (
+    '[keys.probe]\nsecret = "{}"\n',
+    '[keys.probe]\nsecret = "0123456789abcdef0123456789abcdef"\nmodels = ["{}"]\n',
+    '[providers.lab2]\ndialects = ["openai_chat"]\nbase_url = "http://127.0.0.1:1"\nkeys = ["{}"]\n',
+    '[providers.lab2]\ndialects = ["openai_chat"]\nbase_url = "{}"\nkeys = ["k"]\n',
+    '[providers.lab2]\ndialects = ["openai_chat"]\nbase_url = "https://127.0.0.1:1"\nkeys = ["k"]\nca_file = "{}"\n',
+    '[providers.google-vertex]\nregion = "global"\nkeys = ["{}"]\n',
+    '[timeouts]\nconnect_ms = "{}"\n',
+    '[oidc]\nissuer = "https://id.example"\nclient_id = "x"\nca_file = "{}"\n',
+)
+
+
+def test_who_may_not_write_it_does_not_find_out_what_there_is(provider: Provider, tmp_path: Path) -> None:
+    """An admin who judges a text learns nothing about files and variables that the file does not name already."""
+    kept = tmp_path / "kept-secret"
+    kept.write_text("a-secret-that-the-file-names-already")
+    for name, content in (("there-1", "text"), ("there-2", ""), ("there-3", '{"type": "service_account"}'), ("there-4", "\0" * (2 << 20))):
+        (tmp_path / name).write_text(content)
+    (tmp_path / "there-5").mkdir()
+    os.mkfifo(tmp_path / "there-6")
+    text = configuration(provider.address, tables=f'[keys.referred]\nsecret = "file:{kept}"\n')
+    with Gateway(text, environment={"THERE_1": "set", "THERE_2": ""}) as gateway:
+        owner, admin = Page(gateway), Page(gateway)
+        owner.log_in(token=ADMIN_TOKEN)
+        assert owner.ask("POST", "/admin/users", {"name": "ann"}).status == 201
+        assert owner.ask("PUT", "/admin/users/ann/login", {"role": "admin", "password": "a long password"}).status == 200
+        admin.log_in(name="ann", password="a long password")
+        present = shown(admin)[0]["text"]
+
+        def told(page: Page, route: str, more: str) -> str:
+            reply = page.ask("POST", f"/admin/config/{route}", {"text": present + more})
+            assert reply.status == 200, (more, reply.body)
+            return reply.body.decode()
+
+        ways = ("validate", "diff")
+        for place in PLACES:
+            for number in range(1, 7):
+                at, nowhere = f"{tmp_path}/there-{number}", f"{tmp_path}/where-{number}"
+                pairs = [(at, nowhere)] if "ca_file" in place else [(f"file:{at}", f"file:{nowhere}")]
+                pairs += [(f"env:THERE_{number}", f"env:WHERE_{number}")] if number < 3 and "ca_file" not in place else []
+                for there, missing in pairs:
+                    for route in ways:
+                        one, other = told(admin, route, place.format(there)), told(admin, route, place.format(missing))
+                        assert one == other.replace("where-", "there-").replace("WHERE_", "THERE_"), (there, route)
+                        assert "not looked up, as it is new" in one, one
+        # Who may write it is told; and the rest of a text is judged for both.
+        for page, said in ((owner, "No such file"), (admin, "not looked up")):
+            judged = told(page, "validate", f'[keys.probe]\nsecret = "file:{tmp_path}/nowhere"\n[timeouts]\nconect_ms = 5\n')
+            assert said in judged and 'did you mean \\"connect_ms\\"' in judged and '"ok":false' in judged
+        # Of what was not looked up nothing else is wrong.
+        vertex = told(admin, "validate", f'[providers.google-vertex]\nregion = "global"\nkeys = ["file:{tmp_path}/there-3"]\n')
+        assert '"ok":true' in vertex and vertex.count("not looked up") == 1
+        # What the file names already is looked up, wherever it stands in the text.
+        judged = json.loads(told(admin, "validate", f'[keys.probe]\nsecret = "file:{kept}"\n'))["data"]
+        assert not judged["ok"] and "not looked up" not in str(judged), "two keys have one secret"
+        assert json.loads(told(admin, "validate", ""))["data"] == {"ok": True, "problems": []}

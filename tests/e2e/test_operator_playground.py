@@ -78,7 +78,7 @@ def test_lanes_run_beside_each_other_and_figures_are_those_of_the_ledger(gateway
 
 
 def test_a_lane_is_stopped_alone_and_a_page_that_leaves_stops_all(gateway: Gateway, page: Page, provider: Provider) -> None:
-    with run(page, "lab/slow", "lab/slow", max_tokens=20_000) as events:
+    with run(page, "lab/fast", "lab/fast", sim={"tokens": 20_000, "pace_ms": 50}) as events:
         _, begun, _ = next(events)
         path = f"/admin/playground/runs/{begun['id']}"
         for name, data, _ in events:
@@ -98,6 +98,21 @@ def test_a_lane_is_stopped_alone_and_a_page_that_leaves_stops_all(gateway: Gatew
     with run(ann, "lab/echo") as events:
         assert next(events)[1]["key"]["name"] == "playground (ann)"
         assert list(events)[-1][0] == "done"
+
+
+def test_a_run_ends_with_its_log_in_and_is_settled(gateway: Gateway) -> None:
+    """Within the 15 seconds after which a log-in is looked at again."""
+    page = Page(gateway)
+    page.log_in(token=ADMIN_TOKEN)
+    with run(page, "lab/fast", sim={"tokens": 20_000, "pace_ms": 50}) as events:
+        assert next(events)[0] == "run"
+        head = next(events)[1]
+        assert page.ask("DELETE", "/admin/session").status == 200
+        *_, (name, data, _) = events
+        assert (name, data) == ("end", {"reason": "logged_out"})
+    until(lambda: gateway.gauge("requests_open") == 0, "the call upstream ends")
+    row = gateway.generation(head["generation"])
+    assert row["outcome"] == "cancelled" and row["charged_nanousd"] > 0
 
 
 def test_what_is_no_run(page: Page) -> None:

@@ -7,6 +7,7 @@ import pytest
 from fairlead import config
 from fairlead.catalog import shipped
 from fairlead.config import Mistakes, report
+from fairlead.control.operator import configuration
 
 FILE = Path("/etc/fairlead.toml")
 LAB = """[providers.lab]
@@ -394,6 +395,27 @@ def test_depth_does_not_overflow() -> None:
     with pytest.raises(Mistakes) as caught:
         config.read("a = " + "[" * 50_000 + "]" * 50_000, FILE, {})
     assert caught.value.problems[0].message == "is nested too deeply"
+
+
+ODD = {
+    ".".join("a" * 5000) + " = 1": "is nested too deeply",
+    "[" + ".".join("a" * 900) + "]": "is nested too deeply",
+    "a = " + "{a = " * 3000 + "1" + "}" * 3000: "is nested too deeply",
+    ".".join("a" * 5000) + ' = "«kept 000000000000»"': "is nested too deeply",
+    "[timeouts]\nconnect_ms = " + "9" * 5000: "an integer has too many digits",
+    '[server]\nca_file = "~nobody\\u0000/x"': "no such file",
+    '[keys.x]\nsecret = "file:~nobody\\u0000/x"': "null byte",
+}
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+def test_what_nobody_writes_is_a_mistake_like_any_other(text: str) -> None:
+    """Wherever texts go: judged, with their secrets hidden, or with marks in their places."""
+    with pytest.raises(Mistakes) as caught:
+        config.compile(config.read(text, FILE, {"HOME": "/root"}), shipped(), {})
+    assert ODD[text] in str(caught.value) and (caught.value.problems[0].line == 2 or "deeply" in ODD[text])
+    configuration.masked(text, b"key")
+    assert configuration.unmasked(text, b"key", [text]) == text
 
 
 def test_json_report() -> None:

@@ -1,5 +1,6 @@
 """Logging in through a provider of OpenID Connect: whom it lets in, as what, and everything that is not to be believed."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,39 @@ def test_what_belongs_to_no_log_in_of_this_browser(tmp_path: Path) -> None:
         assert "10 minutes" in (await bob.log_in(oidc=late)).text
         unknown = await sent(provider, bob)
         assert "invalid_grant: the code is not good" in (await bob.log_in(oidc={**unknown, "code": "guessed"})).text
+
+    at(tmp_path, story)
+
+
+def test_what_comes_back_twice_at_once_logs_in_once(tmp_path: Path) -> None:
+    """A double click, or the same answer in two tabs."""
+
+    async def story(port: Port, provider: OpenIdProvider) -> None:
+        browser = port.browser()
+        await sent(provider, browser)
+        port.now_ms += openid.KEPT_MS - 1
+        arrival = await sent(provider, browser)
+        # What the provider says of itself is asked for anew, and all of them wait for that.
+        port.now_ms += 1
+        found = await asyncio.gather(*(browser.log_in(oidc=arrival) for _ in range(4)))
+        assert sorted(response.status_code for response in found) == [200, 401, 401, 401]
+        assert provider.asked.count("/realm/token") == 1, "who shows a code twice may lose what it was given for it"
+        for refused in (response for response in found if response.status_code == 401):
+            assert "works once; begin again" in refused.json()["error"]["message"] and "set-cookie" not in refused.headers
+        assert (await browser.send("GET", "/admin/session")).status_code == 200
+        assert [row["action"] for row in port.audit()].count("session.open") == 1
+
+    at(tmp_path, story)
+
+
+def test_who_comes_for_the_first_time_twice_at_once_is_one_user(tmp_path: Path) -> None:
+    async def story(port: Port, provider: OpenIdProvider) -> None:
+        browsers = [port.browser() for _ in range(4)]
+        arrivals = [await sent(provider, browser) for browser in browsers]
+        found = await asyncio.gather(*(browser.log_in(oidc=arrival) for browser, arrival in zip(browsers, arrivals, strict=True)))
+        assert [response.status_code for response in found] == [200] * 4, [response.text for response in found]
+        assert len({response.json()["data"]["user_id"] for response in found}) == 1
+        assert [row["action"] for row in port.audit()].count("user.create") == 1
 
     at(tmp_path, story)
 

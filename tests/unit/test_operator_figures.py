@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from control_rig import DAY_MS, NOW_MS, attempt, generation
 from fairlead.control.db.queries import Res
+from fairlead.control.directory import NewKey, NewScope
 from fairlead.control.offer import Offer
 from fairlead.control.operator import span
 from fairlead.control.replies import Refusal, rfc3339
@@ -223,8 +224,6 @@ def test_percentiles_and_errors(tmp_path: Path) -> None:
 def test_who_sees_less_is_shown_others_together(tmp_path: Path) -> None:
     async def story(port: Port) -> None:
         user = port.user("bob", "viewer")
-        from fairlead.control.directory import NewKey
-
         own, _ = port.directory.create(NewKey(name="own", user="bob"))
         port.journal.records += [
             (generation(1, key_id=own.id, user_id=user), [attempt(1)]),
@@ -238,5 +237,51 @@ def test_who_sees_less_is_shown_others_together(tmp_path: Path) -> None:
         assert shown["other"]["totals"]["requests"] == 1 and shown["totals"]["requests"] == 2
         for query in ("key=1", "account=9", "user=99"):
             assert (await bob.send("GET", f"/admin/usage/series?metrics=requests&{query}")).status_code == 404, query
+
+    tell(tmp_path, story)
+
+
+def test_apps_of_others_are_not_told_apart(tmp_path: Path) -> None:
+    """What an app is called is said by requests, and those of another team are not seen."""
+
+    async def story(port: Port) -> None:
+        teams = [port.directory.create_scope(NewScope("team", name)).id for name in ("red", "blue")]
+        users = [port.user("ann", "viewer", "red"), port.user("bob", "viewer", "blue"), port.user("eve", "member")]
+        long_ago = NOW_MS - 3 * DAY_MS
+        red, blue, eve, now = (teams[0], users[0]), (teams[1], users[1]), (0, users[2]), NOW_MS - 1
+        asked = [
+            (*red, "red's", now), (*blue, "blue's", now), (*blue, "common", now), (*red, "common", now), (*eve, "eve's", now),
+            (*red, "old", long_ago), (*red, "", now), (*red, "foreign", now),
+        ]  # fmt: skip
+        for number, (team, user, title, at_ms) in enumerate(asked, 1):
+            account = {"account_id": 9} if title == "foreign" else {}
+            facts = {"team_id": team, "user_id": user, "title": title, "settled_at_ms": at_ms, "key_id": 1, **account}
+            port.journal.records.append((generation(number, **facts), [attempt(number)]))
+        path = "/admin/usage/series?metrics=requests&group=app"
+        told = {}
+        for name in ("ann", "bob", "eve"):
+            browser = port.browser()
+            await browser.log_in(name=name, password=PASSWORD)
+            shown = (await browser.send("GET", path)).json()
+            told[name] = {line["label"]: line["totals"]["requests"] for line in shown["series"]} | {
+                "": shown["other"]["totals"]["requests"]
+            }
+            table = await browser.client.get(path, headers={"accept": "text/csv"})
+            for title in ("red's", "blue's", "eve's"):
+                is_own = title in told[name]
+                assert (title in table.text) == is_own, (name, title)
+                only = await browser.send("GET", f"/admin/usage/series?metrics=requests&app={title}")
+                assert only.status_code == (200 if is_own else 404), (name, title)
+        assert told == {
+            "ann": {"red's": 1, "common": 2, "": 2},
+            "bob": {"blue's": 1, "common": 2, "": 2},
+            "eve": {"eve's": 1, "": 4},
+        }
+        # An app is named in the times in which it was used; admins see all.
+        week = f"{path}&from={rfc3339(NOW_MS - 7 * DAY_MS)}"
+        browser = port.browser()
+        await browser.log_in(name="ann", password=PASSWORD)
+        assert "old" in {line["label"] for line in (await browser.send("GET", week)).json()["series"]}
+        assert len((await port.script.get(path)).json()["series"]) == 4 and (await port.script.get(path)).json()["other"] is None
 
     tell(tmp_path, story)

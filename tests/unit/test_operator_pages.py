@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from collections.abc import Container
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -293,8 +294,8 @@ def test_a_file_that_could_not_be_put_in_force_is_gone_again(tmp_path: Path) -> 
     class Configured:
         data_dir, failure = tmp_path, None
 
-        def judge(self, text: str) -> tuple[config.Loaded, config.Compiled]:
-            loaded = config.read(text, path, {})
+        def judge(self, text: str, known: Container[str] | None = None) -> tuple[config.Loaded, config.Compiled]:
+            loaded = config.read(text, path, {}, known)
             return loaded, config.compile(loaded, shipped(), {}, today=date(2026, 11, 21))
 
         def __init__(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fairlead.control.access import Principal
 from fairlead.control.db import queries
-from fairlead.control.operator import playground
-from operator_rig import BEARER, Port, tell
+from fairlead.control.operator import gate, live, playground, session
+from operator_rig import BEARER, Browser, Port, tell
 
 HEAD = playground.Head(200, "gen-1", "lab", "acme/fast")
 
@@ -20,10 +20,11 @@ HEAD = playground.Head(200, "gen-1", "lab", "acme/fast")
 class Page:
     """A page that reads a run, when it does."""
 
-    def __init__(self, port: Port) -> None:
-        self.port, self.status, self.events = port, 0, list[tuple[str, Any]]()
+    def __init__(self, port: Port, headers: dict[str, str] = BEARER) -> None:
+        self.port, self.headers, self.status, self.events = port, headers, 0, list[tuple[str, Any]]()
         self.reads, self.gone, self._sent = asyncio.Event(), asyncio.Event(), False
         self.reads.set()
+        self.is_over = False
 
     async def receive(self) -> dict[str, Any]:
         if not self._sent:
@@ -44,10 +45,11 @@ class Page:
     async def run(self) -> None:
         scope = {
             "type": "http", "method": "POST", "path": "/admin/playground/runs", "root_path": "", "query_string": b"", "client": ("::1", 1),
-            "headers": [(name.encode(), value.encode()) for name, value in BEARER.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in self.headers.items()],
         }  # fmt: skip
         async with asyncio.timeout(20):
             await self.port.app(scope, self.receive, self.send)
+        self.is_over = True
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -56,9 +58,9 @@ class Page:
 
 
 @asynccontextmanager
-async def running(port: Port) -> AsyncIterator[Page]:
+async def running(port: Port, headers: dict[str, str] = BEARER) -> AsyncIterator[Page]:
     port.desk.facts["data_url"] = "http://127.0.0.1:1"
-    page = Page(port)
+    page = Page(port, headers)
     task = asyncio.create_task(page.run())
     try:
         yield page
@@ -110,6 +112,94 @@ def test_a_lane_that_fails_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             name, data = page.events[-1]
             assert (name, data.get("status"), data.get("settled")) == (("error", 500, None) if what == "the call" else ("done", None, None))
             await page.until(lambda: not port.desk.runs)
+
+    tell(tmp_path, story)
+
+
+def passed(port: Port, ms: int) -> None:
+    port.now_ms += ms
+
+
+async def deleted(port: Port, _: Browser) -> Any:
+    assert (await port.script.delete("/admin/keys/playground (member)", headers=EDIT)).status_code == 200
+    return await port.script.delete("/admin/users/member", headers=EDIT)
+
+
+Ending = Callable[[Port, Browser], Awaitable[Any]]
+EDIT = {"if-match": "*"}
+ENDINGS: dict[str, Ending] = {
+    "logged out": lambda port, browser: browser.send("DELETE", "/admin/session"),
+    "the log-in is deleted": lambda port, _: port.script.delete("/admin/users/member/login", headers=EDIT),
+    "the user is deleted": deleted,
+    "another role": lambda port, _: port.script.put("/admin/users/member/login", json={"role": "viewer"}, headers=EDIT),
+    "another password": lambda port, _: port.script.put(
+        "/admin/users/member/login", json={"role": "member", "password": "another password"}, headers=EDIT
+    ),
+    "an hour without a request": lambda port, _: asyncio.to_thread(passed, port, gate.IDLE_MS),
+}
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
+@pytest.mark.parametrize("frames", [True, False], ids=["frames", "silence"])
+@pytest.mark.parametrize("how", ENDINGS)
+def test_a_run_ends_with_its_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, frames: bool, reads: bool) -> None:
+    calls = []
+
+    async def called(*_: Any) -> AsyncIterator[Any]:
+        calls.append("open")
+        try:
+            yield HEAD
+            while frames:
+                yield b"{}"
+                await asyncio.sleep(0)
+            await asyncio.Event().wait()
+        finally:
+            calls.append("closed")
+
+    monkeypatch.setattr(playground, "called", called)
+    monkeypatch.setattr(live, "ALIVE_SECONDS", 0.01)
+
+    async def story(port: Port) -> None:
+        browser = await port.as_role("member")
+        cookie = {"host": "127.0.0.1:8081", "cookie": f"fairlead_local={browser.client.cookies['fairlead_local']}"}
+        async with running(port) as other, running(port, {**browser.headers, **cookie}) as page:
+            await page.until(lambda: any(name == "head" for name, _ in page.events) and bool(other.events))
+            assert calls == ["open", "open"]
+            if not reads:
+                page.reads.clear()
+            response = await ENDINGS[how](port, browser)
+            assert response is None or response.status_code == 200, response.text
+            await page.until(lambda: calls == ["open", "open", "closed"])
+            page.reads.set()
+            await page.until(lambda: page.is_over)
+            assert page.events[-1] == ("end", {"reason": "logged_out"})
+            # Programs have no log-in that could end.
+            assert len(port.desk.runs) == 1 and not other.is_over
+
+    tell(tmp_path, story)
+
+
+def test_a_run_goes_on_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, ends = [], asyncio.Event()
+
+    async def called(*_: Any) -> AsyncIterator[Any]:
+        yield HEAD
+        await ends.wait()
+
+    async def is_alive(*_: Any) -> bool:
+        looks.append(1)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(playground, "called", called)
+    monkeypatch.setattr(session, "is_alive", is_alive)
+    monkeypatch.setattr(live, "ALIVE_SECONDS", 0.001)
+
+    async def story(port: Port) -> None:
+        async with running(port) as page:
+            await page.until(lambda: len(looks) > 3)
+            ends.set()
+            await page.until(lambda: page.is_over)
+            assert page.events[-1][0] == "done"
 
     tell(tmp_path, story)
 

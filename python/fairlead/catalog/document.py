@@ -23,6 +23,10 @@ HIDDEN = "«hidden»"
 _LEAST_SECRET = 8
 """Characters. Shorter ones would make holes in messages that are not about them."""
 
+_MOST_DEPTH = 64
+"""Tables and lists in one another: more than any file has, and little enough for whatever walks through them."""
+_LONG_INTEGER = re.compile(r"[0-9][0-9_]{4300,}")
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=False):
     """One mistake, or one warning, in a file."""
@@ -74,11 +78,20 @@ class Document:
             Mistakes: the text is not TOML; one problem with its line.
         """
         try:
-            return cls(file, tomllib.loads(text), text)
+            tree: dict[str, Any] | None = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise Mistakes([_syntax_problem(file, text, str(error))]) from None
         except RecursionError:
-            raise Mistakes([Problem(file, None, None, "", "is nested too deeply")]) from None
+            tree = None
+        except ValueError:
+            # Python's own limit for integers.
+            digits = _LONG_INTEGER.search(text)
+            line = None if digits is None else text.count("\n", 0, digits.start()) + 1
+            raise Mistakes([Problem(file, line, None, "", "not valid TOML: an integer has too many digits")]) from None
+        # Keys with many dots are deep as well.
+        if tree is None or _is_deeper(tree, _MOST_DEPTH):
+            raise Mistakes([Problem(file, None, None, "", "is nested too deeply")])
+        return cls(file, tree, text)
 
     @property
     def errors(self) -> list[Problem]:
@@ -90,7 +103,7 @@ class Document:
 
         After `decode`, nothing more is said about tables of which it left something out: what is wrong there may be its own doing.
         """
-        if path[:2] in self._judged:
+        if path[:2] in self._judged or path in self.unresolved:
             return
         if severity == "error":
             self._misfits.append(path)
@@ -140,6 +153,11 @@ class Document:
                 rest._misfits.clear()
                 walk(rest, struct)
         return None
+
+
+def _is_deeper(tree: Any, most: int) -> bool:
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return any(most == 0 or _is_deeper(child, most - 1) for child in children)
 
 
 def _value_at(tree: Any, path: Path) -> Any:

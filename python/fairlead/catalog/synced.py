@@ -19,6 +19,7 @@ from fairlead.catalog.schema import CatalogueEndpoint, DatedPrice, ModelFile
 
 NAME = "catalogue.jsonl"
 _MOST_BYTES = 64 << 20
+_TO_DO = "take it away, which undoes every sync, and fetch it anew with `fairlead models sync`"
 
 
 class SyncedPrices(Struct, tag_field="kind", tag="prices", forbid_unknown_fields=True, kw_only=True):
@@ -57,21 +58,28 @@ def read(path: Path) -> list[Line]:
     Raises:
         Mistakes: a line cannot be used.
     """
+
+    def unusable(number: int | None, why: object) -> Mistakes:
+        return Mistakes([Problem(str(path), number, None, "", f"{why}; {_TO_DO}")])
+
     try:
+        if path.exists() and not path.is_file():
+            raise unusable(None, "is not a file")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise Mistakes([Problem(str(path), None, None, "", f"cannot be read: {error.strerror or error}")]) from None
+        raise unusable(None, f"cannot be read: {error.strerror or error}") from None
+    if len(data) > _MOST_BYTES:
+        raise unusable(None, f"is longer than {_MOST_BYTES} bytes")
     lines: list[Line] = []
     for number, text in enumerate(data.splitlines(), 1):
         try:
             line = _DECODER.decode(text)
             check(line)
-        except (msgspec.DecodeError, ValueError) as error:
-            message = f"{error}; fetch it anew with `fairlead models sync`, or delete the file"
-            raise Mistakes([Problem(str(path), number, None, "", message)]) from None
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise unusable(number, error) from None
         lines.append(line)
     return lines
 

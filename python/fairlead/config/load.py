@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,15 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     return read(_text(path), path, environ)
 
 
-def read(text: str, path: Path, environ: Mapping[str, str]) -> Loaded:
+def read(text: str, path: Path, environ: Mapping[str, str], known: Container[str] | None = None) -> Loaded:
     """As `load`, for a text that stands in the file `path`; relative paths in it start at that file's folder.
+
+    Args:
+        text: The configuration.
+        path: Where it stands, or would.
+        environ: The variables that `env:NAME` names.
+        known: The references and paths that are looked up, for a text of somebody who may not find out what else there is; each of the
+            others is warned of, and nothing is said of what depends on it. None: all.
 
     Raises:
         Mistakes: as `load`.
@@ -68,12 +75,12 @@ def read(text: str, path: Path, environ: Mapping[str, str]) -> Loaded:
     document = Document.parse(str(path), text)
     document.other_names = unbuilt.names_in
     document.secret_paths.update(place for place, _ in _leaves(document.tree) if is_secret(place))
-    references, files = _resolve(document, path.parent, environ)
+    references, files = _resolve(document, path.parent, environ, known)
     unbuilt.refuse(document)
     config = document.decode(Config)
     if config is None:
         raise Mistakes(document.problems)
-    _make_paths_absolute(config, document, path.parent, environ)
+    _make_paths_absolute(config, document, path.parent, environ, known)
     return Loaded(config, document, path, references, (path, *files))
 
 
@@ -100,7 +107,9 @@ def _text(path: Path) -> str:
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _resolve(document: Document, folder: Path, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[Path]]:
+def _resolve(
+    document: Document, folder: Path, environ: Mapping[str, str], known: Container[str] | None
+) -> tuple[dict[Place, str], list[Path]]:
     """Replaces every `env:NAME` and `file:PATH` in the tree by what it refers to; one that cannot be resolved is reported and left."""
     references: dict[Place, str] = {}
     files: list[Path] = []
@@ -110,18 +119,29 @@ def _resolve(document: Document, folder: Path, environ: Mapping[str, str]) -> tu
         kind, _, name = text.partition(":")
         references[place] = text
         document.secret_paths.add(place)
-        try:
-            if kind == "env":
-                value = _variable(name, environ)
-            else:
-                files.append(_absolute(name, folder, environ))
-                value = content(files[-1])
-        except ValueError as error:
-            document.report(place, str(error))
+        value = f"reference-{len(references)}-that-could-not-be-resolved"  # long and unique, as a good secret would be
+        if not _may_look(text, place, document, known):
             document.unresolved.add(place)
-            value = f"reference-{len(references)}-that-could-not-be-resolved"  # long and unique, as a good secret would be
+        else:
+            try:
+                if kind == "env":
+                    value = _variable(name, environ)
+                else:
+                    files.append(_absolute(name, folder, environ))
+                    value = content(files[-1])
+            except ValueError as error:
+                document.report(place, str(error))
+                document.unresolved.add(place)
         _set(document.tree, place, value)
     return references, files
+
+
+def _may_look(text: str, place: Place, document: Document, known: Container[str] | None) -> bool:
+    """Whether a reference or path may be looked up; warns where it may not."""
+    if known is None or text in known:
+        return True
+    document.report(place, f"not looked up, as it is new: whether {text} can be used is told to who may write the configuration", "warning")
+    return False
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> str:
@@ -153,23 +173,31 @@ def content(path: Path) -> str:
     return text
 
 
-def _make_paths_absolute(config: Config, document: Document, folder: Path, environ: Mapping[str, str]) -> None:
+def _make_paths_absolute(
+    config: Config, document: Document, folder: Path, environ: Mapping[str, str], known: Container[str] | None = None
+) -> None:
+    def existing(text: str, *place: str) -> str:
+        path = _absolute(text, folder, environ)
+        # What a reference stands for was looked up by that.
+        if place in document.secret_paths or _may_look(text, place, document, known):
+            _check_exists(path, place, document)
+        return str(path)
+
     server = config.server
     server.data_dir = str(_absolute(server.data_dir, folder, environ))
     if server.tls is not None:
-        server.tls.cert = _existing(server.tls.cert, ("server", "tls", "cert"), document, folder, environ)
-        server.tls.key = _existing(server.tls.key, ("server", "tls", "key"), document, folder, environ)
+        server.tls.cert = existing(server.tls.cert, "server", "tls", "cert")
+        server.tls.key = existing(server.tls.key, "server", "tls", "key")
     if server.ca_file is not None:
-        server.ca_file = _existing(server.ca_file, ("server", "ca_file"), document, folder, environ)
+        server.ca_file = existing(server.ca_file, "server", "ca_file")
     if config.oidc is not None and config.oidc.ca_file is not None:
-        config.oidc.ca_file = _existing(config.oidc.ca_file, ("oidc", "ca_file"), document, folder, environ)
+        config.oidc.ca_file = existing(config.oidc.ca_file, "oidc", "ca_file")
     for slug, provider in (config.providers or {}).items():
         if provider.ca_file is not None:
-            provider.ca_file = _existing(provider.ca_file, ("providers", slug, "ca_file"), document, folder, environ)
+            provider.ca_file = existing(provider.ca_file, "providers", slug, "ca_file")
 
 
-def _existing(text: str, place: Place, document: Document, folder: Path, environ: Mapping[str, str]) -> str:
-    path = _absolute(text, folder, environ)
+def _check_exists(path: Path, place: Place, document: Document) -> None:
     try:
         is_there = path.is_file()
     except OSError:
@@ -178,15 +206,14 @@ def _existing(text: str, place: Place, document: Document, folder: Path, environ
     if not is_there:
         # What a reference stands for may be a secret that was meant for another place.
         document.report(place, "no such file" if place in document.secret_paths else f"no such file: {path}")
-    return str(path)
 
 
 def _absolute(text: str, folder: Path, environ: Mapping[str, str]) -> Path:
     home = environ.get("HOME")
     if home and (text == "~" or text.startswith("~/")):
         return Path(home + text[1:])
-    with contextlib.suppress(RuntimeError):
-        # Raised for the home of a user that there is not: a folder may be called so.
+    with contextlib.suppress(RuntimeError, ValueError):
+        # Raised for the home of a user that there is not, or that nobody can be called: a folder may be called so.
         return (folder / Path(text).expanduser()).absolute()
     return (folder / text).absolute()
 

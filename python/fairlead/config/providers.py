@@ -186,8 +186,10 @@ def _dialects(
         _check_url(loaded, (*place, "base_urls", name), url)
     if provider.base_url is not None:
         _check_url(loaded, (*place, "base_url"), provider.base_url)
+    # A key file may say the project; one that was not read says nothing.
+    unread = any(where[:3] == (*place, "keys") for where in loaded.document.unresolved)
     for wanted in placeholders(*dialects.values()):
-        if places[wanted] is None:
+        if places[wanted] is None and not (unread and wanted == "project"):
             variables = " or ".join(usual_places(wanted, facts))
             report(place, f'no {wanted}: give {wanted} = "…"' + (f" or set {variables}" if variables else ""))
     return {name: _filled(_normal_url(name, url), places) for name, url in dialects.items()}

@@ -69,7 +69,7 @@ class Desk:
     answers: Answers = field(default_factory=Answers)
     """What pages were told within a second."""
     catalogue: Callable[[], Catalogue] = shipped
-    """Models with their dated prices: what ships, and what was synced. Blocks. Raises `Mistakes`."""
+    """Models with their dated prices, as they are in force: what ships, and what was synced before the last reload."""
     recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the log of decisions is read."""
     probing: set[str] = field(default_factory=set)

@@ -119,6 +119,7 @@ export function PlaygroundPage() {
       );
       for await (const event of events(body)) {
         if (event.event === 'run' && typeof event.data.id === 'string') run.current = { abort, id: event.data.id };
+        if (event.event === 'end') setError('The log-in is over, and the run ended with it. Log in again.');
         waiting = told(waiting, event);
         if (event.event === 'done' || event.event === 'error')
           say(`${picked[Number(event.data.lane)] ?? 'A lane'}: ${event.event === 'done' ? 'finished' : 'failed'}`);

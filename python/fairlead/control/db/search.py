@@ -84,6 +84,17 @@ def stored_after(connection: sqlite3.Connection, rowid: int, limit: int) -> tupl
     return found[::-1], max(count, len(found))
 
 
+def apps(connection: sqlite3.Connection, of: str, id: int, account: int, from_ms: int, to_ms: int) -> set[str]:
+    """The apps of the newest `WINDOW_ROWS` requests that a `team` or `user` of an account has had in a time."""
+    index, condition = INDEXED[of]
+    rows = connection.execute(
+        f"SELECT DISTINCT app FROM (SELECT app FROM generations INDEXED BY {index} WHERE {condition} AND account_id = ?"  # noqa: S608
+        f" AND settled_at_ms >= ? AND settled_at_ms < ? {_ORDER} LIMIT ?) WHERE app <> ''",
+        (id, account, from_ms, to_ms, WINDOW_ROWS),
+    )
+    return {str(row[0]) for row in rows}
+
+
 def page(
     connection: sqlite3.Connection,
     filters: Mapping[str, Any],

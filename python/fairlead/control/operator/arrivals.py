@@ -33,6 +33,11 @@ async def arrived(desk: Desk, origin: Origin, ticket: str, arrival: Arrival) -> 
     nothing gives a role, and a 503 when the provider does not answer."""
     openid = provider(desk)
     person = await openid.finish(origin, ticket, arrival)
+    async with openid.arriving:
+        return await _entered(desk, openid, person)
+
+
+async def _entered(desk: Desk, openid: OpenId, person: Person) -> tuple[Scope, Login]:
     issuer, now_ms = openid.settings.issuer, desk.now_ms()
     trail.acting(trail.PROCESS)
 

@@ -1,6 +1,5 @@
 """`/admin/models`, `/admin/providers` and `/admin/estimate`: what is offered, at what price, and how it does now, in one call each."""
 
-import asyncio
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
@@ -224,8 +223,7 @@ async def show(call: Call) -> Response:
     model = call.desk.offer.model(name)
     if model is None:
         raise not_found(f"there is no model {name[:200]!r}")
-    now_ms, desk = call.desk.now_ms(), call.desk
-    steps = await asyncio.to_thread(lambda: prices.history(model, desk.catalogue(), now_ms))
+    steps = prices.history(model, call.desk.catalogue(), call.desk.now_ms())
     return reply({"data": _model(model, health.known(call), await _used(call)), "prices": steps})
 
 

@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -22,13 +22,14 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from fairlead.catalog import positions
+from fairlead.catalog import positions, synced
 from fairlead.catalog.document import HIDDEN, Problem
 from fairlead.catalog.positions import Path as Place
-from fairlead.config import Compiled, Loaded, Mistakes
+from fairlead.config import Compiled, Loaded, Mistakes, report
 from fairlead.config.load import content_of, is_secret
 from fairlead.config.made import TABLES, Made, in_force, left_out
 from fairlead.control import trail
+from fairlead.control.access import Access
 from fairlead.control.db import names
 from fairlead.control.desk import Call
 from fairlead.control.operator.shapes import Shape
@@ -55,8 +56,8 @@ class Configured(Protocol):
     from_command_line: frozenset[Place]
     """Settings that the command line says."""
 
-    def judge(self, text: str) -> tuple[Loaded, Compiled]:
-        """A text in place of the file's, compiled and not put in force. Raises `Mistakes`. Blocks."""
+    def judge(self, text: str, known: Container[str] | None = None) -> tuple[Loaded, Compiled]:
+        """A text in place of the file's, compiled and not put in force. `known` as for `config.read`. Raises `Mistakes`. Blocks."""
         ...
 
     async def change_names(self, key: tuple[str, str], work: Callable[[sqlite3.Connection], None]) -> None:
@@ -305,7 +306,9 @@ async def past(call: Call) -> Response:
     path = configured_of(call).data_dir / HISTORY / f"{id}.toml"
     if not _ID.fullmatch(id) or not path.is_file():
         raise not_found(f"there is no file {id[:40]!r} in the history")
-    masked = _masked(path.read_text("utf-8"), call)
+    if (text := await asyncio.to_thread(_text_of, path)) is None:
+        raise Refusal(409, "invalid_request", f"{path} cannot be read, or is no text: look at it there, and take it away if it is broken")
+    masked = _masked(text, call)
     if masked is None:
         raise Refusal(
             409, "invalid_request", "a secret in it is written with escapes, or is a name, too, so it is not shown; it is in config-history"
@@ -435,11 +438,29 @@ async def _judged(call: Call, text: str) -> tuple[list[dict[str, Any]], tuple[Lo
     """What there is to say, and what came of it; None where it cannot be used."""
     configured = configured_of(call)
     whole = await asyncio.to_thread(lambda: unmasked(text, call.desk.gate.secret, _texts(configured)))
+    may_look = call.principal.role == Access.OWNER.value
     try:
-        judged = await asyncio.to_thread(configured.judge, whole)
+        judged = await asyncio.to_thread(lambda: configured.judge(whole, None if may_look else _written(configured)))
     except Mistakes as mistakes:
-        return [problem_shown(each) for each in mistakes.problems], None
-    return [problem_shown(each) for each in judged[1].warnings], judged
+        return [_of_text(each, configured) for each in mistakes.problems], None
+    return [_of_text(each, configured) for each in judged[1].warnings], judged
+
+
+def _written(configured: Configured) -> frozenset[str]:
+    """What the file says, as it is in force and as it is now. Who may not write it could otherwise find out, by what is said of a reference
+    or path, which files and variables there are."""
+    found = set[str]()
+    for text in (configured.loaded.document.text, _present(configured) or ""):
+        with contextlib.suppress(Mistakes):
+            found.update(value for _, value in _leaves(content_of(text)) if isinstance(value, str))
+    return frozenset(found)
+
+
+def _of_text(problem: Problem, configured: Configured) -> dict[str, Any]:
+    """A problem of a text. One of another file that is read with it, the synced catalogue, has that file's lines, not the text's."""
+    if problem.file == str(configured.data_dir / synced.NAME):
+        problem = msgspec.structs.replace(problem, line=None, column=None, message=report.line(problem))
+    return problem_shown(problem)
 
 
 def problem_shown(problem: Problem) -> dict[str, Any]:
@@ -533,20 +554,20 @@ def configured_of(call: Call) -> Configured:
 
 def _present(configured: Configured) -> str | None:
     """The file as it is now."""
-    if configured.loaded.path is None:
-        return None
+    return None if configured.loaded.path is None else _text_of(configured.loaded.path)
+
+
+def _text_of(path: Path) -> str | None:
+    """A file as it is: line ends are the author's. None where it cannot be read, or is no text."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        # As it is: line ends are the author's.
-        return configured.loaded.path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     return None
 
 
 def _texts(configured: Configured) -> Iterator[str]:
     """The file, then those that it replaced."""
-    if (present := _present(configured)) is not None:
-        yield present
-    for path in _kept_files(configured.data_dir / HISTORY):
-        yield path.read_text("utf-8")
+    paths = [configured.loaded.path] if configured.loaded.path else []
+    yield from (text for path in [*paths, *_kept_files(configured.data_dir / HISTORY)] if (text := _text_of(path)) is not None)
 
 
 def _why_not(configured: Configured) -> str | None:
@@ -596,4 +617,6 @@ def _keep(data_dir: Path, text: str, at_ms: int) -> None:
 def _kept_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if path.suffix == ".toml" and _ID.fullmatch(path.stem)), reverse=True)
+    return sorted(
+        (path for path in folder.iterdir() if path.suffix == ".toml" and _ID.fullmatch(path.stem) and path.is_file()), reverse=True
+    )

@@ -15,7 +15,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from fairlead.control import measures
-from fairlead.control.db import figures, queries, scopes
+from fairlead.control.db import figures, queries, scopes, search
 from fairlead.control.db.queries import MOST_INTEGER, ROLLUP_SUMS, Dim, Res, Span
 from fairlead.control.db.rollups import Durations, quantiles, starts_of
 from fairlead.control.desk import Call
@@ -202,7 +202,7 @@ async def series(call: Call) -> Response:
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> dict[str, Any]:
-        look = _Look(connection, call, asked, source)
+        look = _Look(connection, call, asked, source, times)
         found = look.sums(times, asked.group)
         past = look.sums(span.before(times), asked.group) if asked.compare else None
         return _charted(look, metrics, asked, times, found, past)
@@ -225,7 +225,7 @@ async def latency(call: Call) -> Response:
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-        look = _Look(connection, call, asked, source)
+        look = _Look(connection, call, asked, source, times)
         groups: dict[str, list[list[Durations]]] = {}
         for bucket in times.buckets:
             for one in times.spans(bucket):
@@ -248,7 +248,7 @@ async def errors(call: Call) -> Response:
     await call.caught_up()
 
     def work(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
-        look, counts = _Look(connection, call, asked, source), dict[tuple[str, str], int]()
+        look, counts = _Look(connection, call, asked, source, times), dict[tuple[str, str], int]()
         for one in times.whole.spans(0):
             for id, error, n in look.errors(one, asked.group):
                 counts[id, error] = counts.get((id, error), 0) + n
@@ -327,7 +327,7 @@ HIDDEN = "\0other"
 class _Look:
     """One query's look at the rollups."""
 
-    def __init__(self, connection: sqlite3.Connection, call: Call, asked: Filters, source: _Source) -> None:
+    def __init__(self, connection: sqlite3.Connection, call: Call, asked: Filters, source: _Source, times: Range) -> None:
         self._connection, self._asked, self._source, self._offer = connection, asked, source, call.desk.offer
         who = call.principal
         if not who.sees_all and asked.account not in (None, who.account):
@@ -341,6 +341,8 @@ class _Look:
         self._labels: dict[str, dict[str, str]] = {}
         self._saved = _savings(call.desk.offer)
         self._seen = {kind: _seen(connection, call, kind) for kind in ("key", "team", "user")}
+        if source.dim == Dim.APP:
+            self._seen["app"] = _seen_apps(connection, call, times)
         for kind, seen in self._seen.items():
             if seen is not None and getattr(asked, kind) is not None and str(getattr(asked, kind)) not in seen:
                 raise not_found(f"{kind}: there is no such {kind}")
@@ -473,6 +475,16 @@ def _seen(connection: sqlite3.Connection, call: Call, kind: str) -> set[str] | N
     if kind == "key":
         return {str(key.id) for key in queries.keys(connection, call.principal.account) if sight.sees_key(call.principal, key)}
     return {str(scope.id) for scope in scopes.scopes(connection, kind) if sight.sees_scope(call.principal, scope)}
+
+
+def _seen_apps(connection: sqlite3.Connection, call: Call, times: Range) -> set[str] | None:
+    """The apps of requests that the caller sees; None: all. What an app is called is said by requests alone, and a request of another team
+    may say anything."""
+    who = call.principal
+    if who.sees_all:
+        return None
+    of, id = ("team", who.team) if who.team else ("user", who.user)
+    return search.apps(connection, of, id, who.account, times.edges[0], times.edges[-1])
 
 
 def _labels(connection: sqlite3.Connection, kind: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from fairlead.control import states, trail
 from fairlead.control.credits import checked_note
 from fairlead.control.db import names
 from fairlead.control.db.names import Name, Version
+from fairlead.control.db.queries import MOST_INTEGER
 from fairlead.control.desk import Call
 from fairlead.control.operator import arms
 from fairlead.control.operator.configuration import Configured, ProblemShown, configured_of, problem_shown
@@ -33,6 +34,8 @@ MOST_DEPTH = 64
 _ACTIONS = ("/versions", "/activate")
 """Ends of paths behind a name, which may have slashes in it."""
 Answer = Callable[[Call], Awaitable[Response]]
+Number = Annotated[int, Meta(ge=1, lt=MOST_INTEGER)]
+"""Of a version. The one that follows is a number of the database, too."""
 
 
 class NameCreation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -55,13 +58,13 @@ class NameChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Activation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which version shall be in force."""
 
-    number: Annotated[int, Meta(ge=1)]
+    number: Number
 
 
 class VersionsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which of them."""
 
-    before: Annotated[int, Meta(ge=1)] | None = None
+    before: Number | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
@@ -255,7 +258,7 @@ def versions(kind: str) -> Answer:
 
         def work(connection: sqlite3.Connection) -> tuple[Name, list[Version]]:
             found = _named(call, connection, kind)
-            return found, names.versions(connection, found.id, asked.before or 1 << 62, asked.limit + 1)
+            return found, names.versions(connection, found.id, asked.before or MOST_INTEGER, asked.limit + 1)
 
         name, found = await call.desk.database.read(work)
         shown = [

@@ -108,6 +108,8 @@ class OpenId:
     settings: OidcSettings
     secret: bytes = field(repr=False)
     now_ms: Callable[[], int]
+    arriving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from looking for whom a subject means until that is noted: somebody who comes for the first time, twice at once, is one user."""
     _metadata: Metadata | None = None
     _metadata_until_ms: int = 0
     _failure: Refusal | None = None
@@ -164,10 +166,11 @@ class OpenId:
             raise unauthenticated(f"this answer belongs to no log-in that was begun in this browser{_BEGIN_AGAIN}")
         if int(begun) <= self.now_ms() - TICKET_MS:
             raise unauthenticated(f"this took longer than {TICKET_MS // 60_000} minutes{_BEGIN_AGAIN}")
-        if digest(ticket) in self._used:
-            raise unauthenticated(f"this log-in came back before; it works once{_BEGIN_AGAIN}")
 
     def _use(self, ticket: str) -> None:
+        """Looks and notes at once, without an await in between: of those that come back with a ticket at the same time one goes on."""
+        if digest(ticket) in self._used:
+            raise unauthenticated(f"this log-in came back before, perhaps in another tab; it works once{_BEGIN_AGAIN}")
         now_ms = self.now_ms()
         for past in [past for past, until_ms in self._used.items() if until_ms <= now_ms]:
             del self._used[past]

@@ -29,7 +29,7 @@ from fairlead.control.db import queries
 from fairlead.control.db.queries import MOST_INTEGER, Key
 from fairlead.control.desk import Call, Desk
 from fairlead.control.directory import NewKey, select
-from fairlead.control.operator import sight
+from fairlead.control.operator import live, session, sight
 from fairlead.control.operator.live import STALL_SECONDS, event_text, left
 from fairlead.control.operator.shapes import Shape
 from fairlead.control.replies import HEADERS, Refusal, forbidden, invalid, not_found, reply
@@ -43,6 +43,7 @@ LIMIT = Limits(limit_nanousd=5 * 10**9, limit_interval="day")
 MOST_EVENT = 8 << 20
 CONNECT_SECONDS = 5.0
 ACTING_SECONDS = 60
+_LOGGED_OUT: tuple[str, dict[str, Any]] = ("end", {"reason": "logged_out"})
 
 log = logging.getLogger("fairlead.control")
 
@@ -181,7 +182,8 @@ def _texts(secret: bytes, purpose: str, user: int) -> Iterator[str]:
 
 
 class RunStream(Response):
-    """The events of a run: `run`, then for each lane `head`, `frame` …, and `done`, `error` or `stopped`."""
+    """The events of a run: `run`, then for each lane `head`, `frame` …, and `done`, `error` or `stopped`. `end` ends it when the
+    log-in that it was begun with is over."""
 
     def __init__(self, desk: Desk, id: str, run: Run, lanes: list[Lane], key: Key, secret: str, address: str) -> None:
         super().__init__(headers=HEADERS | {"x-accel-buffering": "no"}, media_type="text/event-stream")
@@ -191,19 +193,21 @@ class RunStream(Response):
         # A lane that is ahead of a slow page waits for it, and with it its upstream.
         self._events = asyncio.Queue[tuple[str, dict[str, Any]]](maxsize=64)
         self._is_over = False
+        self._is_logged_out = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves it. Who leaves stops its lanes."""
+        """Serves it. Who leaves, or is logged out, stops its lanes."""
         self._run.lanes = [asyncio.create_task(self._lane(number, lane)) for number, lane in enumerate(self._lanes)]
         writing = asyncio.create_task(self._write(send))
         leaving = asyncio.create_task(left(receive))
         closing = asyncio.create_task(self._desk.live.closing.wait())
+        watching = asyncio.create_task(self._end_with_log_in())
         try:
             await asyncio.wait({writing, leaving, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._is_over = True
             del self._desk.runs[self._id]
-            tasks = [*self._run.lanes, writing, leaving, closing]
+            tasks = [*self._run.lanes, writing, leaving, closing, watching]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -215,9 +219,28 @@ class RunStream(Response):
         left = len(self._lanes)
         while left:
             name, data = await self._events.get()
+            if self._is_logged_out:
+                name, data, left = *_LOGGED_OUT, 0
             await _put(send, name, data)
             left -= name in ("done", "error", "stopped")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _end_with_log_in(self) -> None:
+        """Looks from time to time, as live events do, whether the log-in still lives; where it does not, nothing more is told."""
+        is_alive = True
+        while is_alive:
+            await asyncio.sleep(live.ALIVE_SECONDS)
+            try:
+                is_alive = await session.is_alive(self._desk, self._run.principal)
+            except sqlite3.Error as error:
+                # What was paid for goes on until the store says more.
+                log.error("whether a run's log-in lives cannot be looked up: %s", error)
+        self._is_logged_out = True
+        for lane in self._run.lanes:
+            lane.cancel()
+        # Whoever waits for an event is woken; where many wait for being written, the next one tells.
+        with contextlib.suppress(asyncio.QueueFull):
+            self._events.put_nowait(_LOGGED_OUT)
 
     async def _lane(self, number: int, lane: Lane) -> None:
         last: tuple[str, dict[str, Any]]
