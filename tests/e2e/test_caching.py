@@ -335,6 +335,8 @@ def test_a_hit_shows_wherever_generations_do(gateway: Gateway) -> None:
     values = {line.split()[0]: int(line.split()[1]) for line in metrics.splitlines() if line.startswith("fairlead_response_cache")}
     assert values["fairlead_response_cache_hits_total"] >= 1 and values["fairlead_response_cache_saved_nanousd_total"] > 0
     assert values["fairlead_response_cache_entries"] >= 1 and values["fairlead_response_cache_bytes"] > 0
+    verified = gateway.run("ledger", "verify")
+    assert verified.returncode == 0, verified.stdout
 
 
 def test_a_key_that_goes_takes_its_replies_along(gateway: Gateway) -> None:

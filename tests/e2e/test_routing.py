@@ -134,6 +134,9 @@ def test_the_reason_can_be_asked_for(gateway: Gateway, tmp_path: Path) -> None:
     assert [(out["provider"], out["excluded_by"]) for out in data["removed"]] == [("cheap", "data_policy:zdr")]
     wrong = gateway.operate("POST", "/admin/explain", {"body": {**body, "model": "acme/nothing"}})
     assert wrong.status == 404 and "acme/nothing" in wrong.json()["error"]["message"]
+    for seed, status in ((2**64 - 1, 200), (2**64, 400), (-1, 400)):
+        asked = gateway.operate("POST", "/admin/explain", {"body": body, "seed": seed})
+        assert asked.status == status and (status == 200 or asked.json()["error"]["message"].startswith("seed: a whole number from 0"))
     assert len(gateway.generations()) == before
 
 

@@ -1,5 +1,6 @@
 """`/analytics/meta` and `/analytics/query`, on a real database and read by OpenRouter's own SDK."""
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -135,6 +136,71 @@ def test_who_by_what(tmp_path: Path) -> None:
             assert [pytest.approx(row, rel=0.05) for row in wanted_ms] == found, body
         [empty] = (await ask(house, **percentiles, time_range={"start": "2025-10-01T00:00:00Z", "end": "2025-10-02T00:00:00Z"}))["data"]
         assert set(empty.values()) == {None}
+
+    tell(tmp_path, story)
+
+
+def test_those_that_have_none(tmp_path: Path) -> None:
+    """`include_unset`: what has no team, app, preset or arm is what is left of everything."""
+
+    async def story(house: House) -> None:
+        team = house.desk.database.write_now(
+            lambda connection: connection.execute(
+                "INSERT INTO teams (account_id, name, source, created_at_ms) VALUES (1, 'blue', 'made', 0) RETURNING id"
+            ).fetchone()[0]
+        )
+        rows = [
+            generation(1, team_id=team, preset="resilient", title="App"),
+            generation(2, model="acme/slow", charged_nanousd=5, title="Other"),
+            generation(3, settled_at_ms=NOW_MS - DAY_MS, split="acme/any", arm="acme/slow"),
+            generation(4, model="acme/slow", settled_at_ms=NOW_MS - DAY_MS, charged_nanousd=7),
+        ]
+        house.journal.records += [(row, [attempt(number, endpoint_id=7)]) for number, row in enumerate(rows, 1)]
+
+        def filters(field: str, operator: str, value: Any, include_unset: bool = True) -> dict[str, Any]:
+            return {"filters": [{"field": field, "operator": operator, "value": value, "include_unset": include_unset}]}
+
+        for body, wanted in [
+            (filters("team", "eq", "blue", False), [(1,)]),
+            (filters("team", "eq", "blue"), [(4,)]),
+            (filters("team", "neq", "blue"), [(3,)]),
+            (filters("team", "neq", "blue", False), [(0,)]),
+            (filters("user", "eq", "nobody"), [(4,)]),
+            (filters("app", "not_in", ["App"]), [(3,)]),
+            (filters("preset", "in", ["resilient", "other"]), [(4,)]),
+            (filters("split", "neq", "acme/any"), [(3,)]),
+            ({"dimensions": ["team"], **filters("team", "eq", "blue")}, [("", 3), ("blue", 1)]),
+            ({"granularity": "day", **filters("team", "neq", "blue")}, [("2025-11-20", 2), ("2025-11-21", 1)]),
+            ({"dimensions": ["model"], **filters("team", "neq", "blue")}, [("acme/slow", 2), ("acme/fast", 1)]),
+            (
+                {"dimensions": ["model"], "granularity": "day", **filters("app", "eq", "App")},
+                [("2025-11-20", "acme/fast", 1), ("2025-11-20", "acme/slow", 1), ("2025-11-21", "acme/fast", 1)],
+            ),
+            (
+                {"filters": filters("team", "neq", "blue")["filters"] + [{"field": "model", "operator": "eq", "value": "acme/slow"}]},
+                [(2,)],
+            ),
+        ]:
+            answer = await ask(house, **body)
+            assert [tuple(row.values()) for row in answer["data"]] == wanted, body
+        [row] = (await ask(house, metrics=["total_usage"], **filters("team", "neq", "blue")))["data"]
+        assert row == {"total_usage": 1.000000013}
+        refused = await ask(house, 400, metrics=["latency_p50"], **filters("preset", "neq", "resilient"))
+        assert refused.startswith("filters: latency_p50 is not known of requests that have no such value")
+
+    tell(tmp_path, story)
+
+
+def test_one_moment_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is said of a range that nobody gave, however long the answer takes."""
+
+    async def story(house: House) -> None:
+        settle(house)
+        clock = house.desk.now_ms
+        late = itertools.count(step=5)
+        monkeypatch.setattr(house.desk, "now_ms", lambda: clock() + next(late))
+        for _ in range(3):
+            assert "warnings" not in await ask(house)
 
     tell(tmp_path, story)
 

@@ -66,6 +66,14 @@ def test_arms_are_rows_of_their_own(other: str, capsys: pytest.CaptureFixture[st
     assert "--by split has rows of its own and cannot be combined" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["usage"], ["ledger", "export"]])
+def test_days_in_the_wrong_order(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    """Refused before anything is looked for or written."""
+    assert main([*command, "--from", "2026-02-02", "--to", "2026-02-01"]) == 2
+    told = capsys.readouterr()
+    assert "--to is before --from" in told.err and told.out == ""
+
+
 @pytest.mark.parametrize("option", [["--from", "2026-01-01"], ["--to", "2026-01-01"], ["--by", "key"]])
 def test_sums_and_a_generation_at_once_are_misuse(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["usage", "--generation", "gen-1", *option]) == 2

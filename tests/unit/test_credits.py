@@ -339,7 +339,12 @@ def test_the_books_have_every_movement(tmp_path: Path) -> None:
         assert (rows[0]["amount_usd"], rows[0]["key"], rows[0]["account"]) == ("-0.000000001", "first", "default")
         some = (await ask(house, "GET", "/admin/ledger?of=charges&from=2025-11-23&to=2025-11-24"))["data"]
         assert [row["amount_usd"] for row in some] == ["-0.000000002", "-0.000000003"]
-        for query, message in (("", "of: credits or charges"), ("?of=credits&after=x", "after: "), ("?of=charges&from=x", "from: a date")):
+        for query, message in (
+            ("", "of: credits or charges"),
+            ("?of=credits&after=x", "after: "),
+            ("?of=charges&from=x", "from: a date"),
+            ("?of=charges&from=2025-11-24&to=2025-11-23", "to: a day that is not before from"),
+        ):
             assert (await ask(house, "GET", f"/admin/ledger{query}", status=400))["error"]["message"].startswith(message)
 
     tell(tmp_path, story)

@@ -84,6 +84,18 @@ def test_books_that_are_right(books: Ledger) -> None:
         assert books.findings() == []
 
 
+def test_hits_of_the_response_cache(books: Ledger) -> None:
+    """Nobody was asked for them, so they have no attempts."""
+    free = {"response_cache_source_id": ID, "charged_nanousd": 0, "upstream_cost_nanousd": 0, "prompt_tokens": 0, "completion_tokens": 0}
+    hits = [generation(number, **free) for number in (100, 101)]
+    books.apply(FakeBatch(hits, [], [(0, 1, 0, 1, 50)]))
+    assert books.findings() == []
+    books.connection.execute("UPDATE generations SET response_cache_source_id = '' WHERE id = ?", (hits[0][0],))
+    books.connection.execute("UPDATE generations SET response_cache_source_id = 'gen-1' WHERE id = ?", (ID,))
+    (found,) = books.findings()
+    assert (found.check, sorted(found.ids)) == ("attempts", sorted([hits[0][0], ID]))
+
+
 def test_windows_that_are_no_longer_kept(books: Ledger) -> None:
     late = [generation(number, settled_at_ms=NOW_MS + number * DAY_MS, **COST) for number in range(100, 105)]
     books.apply(FakeBatch(late, [attempt(number, 0, **COST) for number in range(100, 105)], [(0, 1, 0, 1, 50)]))

@@ -20,7 +20,13 @@ def test_usage_is_summed_exactly(tmp_path: Path) -> None:
         assert (report["total"]["charged_usd"], report["total"]["completion_tokens"]) == ("2.000000003", 150)
         report = (await house.admin.get("/admin/usage?from=2025-11-21&to=2025-11-21", headers=BEARER)).json()
         assert [row["requests"] for row in report["data"]] == [2]
-        assert (await house.admin.get("/admin/usage?from=yesterday", headers=BEARER)).status_code == 400
+        for query, message in (
+            ("from=yesterday", "from: a date"),
+            ("to=2025-02-30", "to: a date"),
+            ("from=2025-11-22&to=2025-11-21", "to: a day that is not before from"),
+        ):
+            refused = await house.admin.get(f"/admin/usage?{query}", headers=BEARER)
+            assert refused.status_code == 400 and refused.json()["error"]["message"].startswith(message)
         for late in ("2030-01-01", "9999-12-31"):
             for by in ("key", "day", "key,model"):
                 none = (await house.admin.get(f"/admin/usage?from={late}&by={by}", headers=BEARER)).json()

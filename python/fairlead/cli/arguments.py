@@ -20,6 +20,14 @@ def day(text: str) -> str:
     return _converted(text, date, "a date such as 2026-11-20")
 
 
+def days_are_swapped(arguments: argparse.Namespace) -> bool:
+    """Whether `--to` (`last`) is a day before `--from` (`first`)."""
+    return bool(arguments.first and arguments.last and arguments.last < arguments.first)
+
+
+SWAPPED_DAYS = "--to is before --from"
+
+
 def moment(text: str) -> str:
     """A moment with its offset from UTC."""
     expected = "a moment with an offset from UTC, such as 2027-01-01T00:00:00Z"

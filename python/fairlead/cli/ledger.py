@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from fairlead.cli import FINE, verify
-from fairlead.cli.arguments import day
-from fairlead.cli.output import harmless
+from fairlead.cli import FINE, MISUSE, verify
+from fairlead.cli.arguments import SWAPPED_DAYS, day, days_are_swapped
+from fairlead.cli.output import failed, harmless
 from fairlead.cli.reach import Installation, add_options, options_of_actions, path_of
 from fairlead.cli.reach import run as run_reached
 from fairlead.control.books import CHARGES, CREDITS, FIELDS
@@ -36,9 +36,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: the books are right, or written; 1: they are not."""
+    """0: the books are right, or written; 1: they are not; 2: there is no such time to export."""
     if arguments.action == "verify":
         return verify.run(arguments)
+    if days_are_swapped(arguments):
+        return failed(arguments, SWAPPED_DAYS, MISUSE)
     return run_reached(arguments, lambda installation: _export(installation, arguments))
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from fairlead.cli import FINE, MISUSE, generation
-from fairlead.cli.arguments import count, day
+from fairlead.cli.arguments import SWAPPED_DAYS, count, day, days_are_swapped
 from fairlead.cli.output import failed, harmless, print_json
 from fairlead.cli.plot import bars
 from fairlead.cli.reach import Installation, add_options, path_of
@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         return failed(arguments, f"--by takes each once, and one of {', '.join(WHO)}", MISUSE)
     if arguments.json and (arguments.csv or arguments.plot):
         return failed(arguments, "--json, --csv and --plot exclude each other", MISUSE)
+    if days_are_swapped(arguments):
+        return failed(arguments, SWAPPED_DAYS, MISUSE)
     return run_reached(arguments, lambda installation: _show(installation, arguments))
 
 

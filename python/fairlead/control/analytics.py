@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from operator import add
+from operator import add, sub
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -78,6 +78,10 @@ OF_DIM = {
 }  # fmt: skip
 """Those that are not of a place, and not everybody's."""
 UNPAIRED = (Dim.USER,)
+OF_SOME = (Dim.TEAM, Dim.USER, Dim.APP, Dim.PRESET, Dim.ARM)
+"""Not every request has one; those that have none are not summed apart."""
+UNSET = -1
+"""Stands for the value of those that have none."""
 # Durations are kept of these; of all together and by place in hours, too.
 WITH_DURATIONS = {Dim.TOTAL: Res.HOUR, Dim.PLACE: Res.HOUR, Dim.KEY: Res.DAY, Dim.PRESET: Res.DAY, Dim.ARM: Res.DAY}
 GRANULARITIES = {"minute": Res.MINUTE, "hour": Res.HOUR, "day": Res.DAY, "week": Res.DAY, "month": Res.MONTH}
@@ -104,7 +108,7 @@ class OrderBy(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Filter(msgspec.Struct, forbid_unknown_fields=True):
-    """Keeps rows by a dimension."""
+    """Keeps rows by a dimension. `include_unset` keeps those, too, that have no value there: no team, no app …"""
 
     field: str
     operator: str
@@ -153,12 +157,13 @@ async def query(call: Call) -> Response:
     """The rows, as of the journal's position at the call. 400 names the member that is wrong."""
     asked = await call.body(Query)
     _check(asked)
-    range_ms = _range(asked.time_range, call.desk.now_ms())
+    now_ms = call.desk.now_ms()
+    range_ms = _range(asked.time_range, now_ms)
     began = time.perf_counter()
     await call.caught_up()
     account = call.principal.account
     rows, count, warnings = await call.desk.database.look(
-        lambda connection: answer(connection, account, asked, range_ms, call.desk.now_ms(), call.desk.offer.provider_name)
+        lambda connection: answer(connection, account, asked, range_ms, now_ms, call.desk.offer.provider_name)
     )
     metadata = {
         "query_time_ms": round((time.perf_counter() - began) * 1000, 3),
@@ -213,8 +218,15 @@ def _check_source(asked: Query) -> None:
         if is_pair or dim not in WITH_DURATIONS:
             allowed = "model, provider and endpoint, api_key_id, preset, or split and arm"
             raise invalid(f"metrics: {name} is known by {allowed}, not by these dimensions and filters together")
+        if _asks_for_unset(asked, dim):
+            raise invalid(f"filters: {name} is not known of requests that have no such value; leave include_unset away")
         if asked.granularity is not None and GRANULARITIES[asked.granularity] < WITH_DURATIONS[dim]:
             raise invalid(f"granularity: {name} is known by {'hour, ' if WITH_DURATIONS[dim] == Res.HOUR else ''}day, week or month here")
+
+
+def _asks_for_unset(asked: Query, dim: int) -> bool:
+    """Whether a filter lets requests in of which the sums by this dimension have nothing."""
+    return dim in OF_SOME and any(filter.include_unset and filter.field in OF_DIM for filter in asked.filters)
 
 
 def _fields(asked: Query) -> set[str]:
@@ -273,6 +285,7 @@ def answer(
     only, places = _only(asked, source, names), names.places([keep for field, keep in keeps if field in OF_PLACE])
     if source.dim == Dim.PLACE:
         only = places
+    read = _rows_and_the_rest if _asks_for_unset(asked, source.dim) else _rows
     tokens: dict[tuple[int, int], tuple[Any, ...] | None] = {}
 
     def group(start_ms: int, value: int, place: int) -> tuple[Any, ...] | None:
@@ -289,7 +302,7 @@ def answer(
     columns = _columns(asked)
     by_window = asked.granularity is not None
     for span in spans if only != [] and places != [] else []:
-        for start_ms, value, place, *amounts in _rows(connection, account, source, span, columns, by_window, only, places):
+        for start_ms, value, place, *amounts in read(connection, account, source, span, columns, by_window, only, places):
             # A shadow is nobody's request.
             if amounts[0] and (found := group(start_ms, value, place)) is not None:
                 known = groups.get(found)
@@ -375,6 +388,31 @@ def _rows(
     return ((start, val, 0, *sums) for start, val, *sums in rows)
 
 
+def _rows_and_the_rest(
+    connection: sqlite3.Connection,
+    account: int,
+    source: _Source,
+    span: Span,
+    columns: Sequence[str],
+    by_window: bool,
+    only: list[int] | None,
+    places: list[int] | None,
+) -> Iterator[tuple[Any, ...]]:
+    """The same, and behind them what is in all requests and not in these: the sums of those that have no such value."""
+    everything = _Source(Dim.PLACE if source.is_pair else Dim.TOTAL, False, source.finest)
+    rest = {
+        (start, place): tuple(amounts)
+        for start, _, place, *amounts in _rows(connection, account, everything, span, columns, by_window, places, None)
+    }
+    for row in _rows(connection, account, source, span, columns, by_window, None, places):
+        start, value, place, *amounts = row
+        rest[start, place] = tuple(map(sub, rest[start, place], amounts))
+        if only is None or value in only:
+            yield row
+    for (start, place), left in rest.items():
+        yield (start, UNSET, place, *left)
+
+
 def _bucket(granularity: str | None, start_ms: int, first_ms: int) -> int:
     match granularity:
         case None:
@@ -413,7 +451,7 @@ class _Names:
             case Dim.KEY:
                 facts["api_key_id"] = value  # type: ignore[assignment]
             case Dim.TEAM | Dim.USER:
-                facts[str(self._owners)] = self._owner_names.get(value, str(value))
+                facts[str(self._owners)] = "" if value == UNSET else self._owner_names.get(value, str(value))
             case Dim.ARM:
                 facts |= {"split": name, "arm": part}
             case Dim.APP | Dim.PRESET:

@@ -1,7 +1,6 @@
 """`GET /admin/ledger`: every movement of money, page by page: credit entries, and what generations were charged."""
 
 import sqlite3
-from datetime import date
 from typing import Any
 
 from starlette.responses import Response
@@ -12,7 +11,6 @@ from fairlead.control.db.rollups import END_OF_TIME_MS
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
 from fairlead.control.replies import invalid, reply, rfc3339
-from fairlead.control.windows import day_number
 
 CREDITS, CHARGES = "credits", "charges"
 PAGE = 2000
@@ -28,7 +26,8 @@ async def page(call: Call) -> Response:
     of = call.query("of")
     if of not in (CREDITS, CHARGES):
         raise invalid(f"of: {CREDITS} or {CHARGES} is expected")
-    first_ms, end_ms = _day(call, "from", 0), _day(call, "to", -1) + DAY_MS
+    first_day, last_day = call.days()
+    first_ms, end_ms = (first_day or 0) * DAY_MS, END_OF_TIME_MS if last_day is None else (last_day + 1) * DAY_MS
     after = call.query("after") or ""
     if of == CREDITS and after and not (after.isascii() and after.isdigit() and len(after) < 19):
         raise invalid("after: the next of the page before is expected")
@@ -89,14 +88,3 @@ def _charge(row: queries.Row, accounts: _Names, labels: dict[int, tuple[str, str
         "upstream_cost_usd": usd(row["upstream_cost_nanousd"]),
         "note": row["outcome"],
     }
-
-
-def _day(call: Call, name: str, absent: int) -> int:
-    """The beginning of a UTC day in Unix milliseconds; `absent` below zero: the end of time."""
-    text = call.query(name)
-    if text is None:
-        return absent if absent >= 0 else END_OF_TIME_MS
-    try:
-        return day_number(date.fromisoformat(text)) * DAY_MS
-    except ValueError:
-        raise invalid(f"{name}: a date such as 2026-11-20 is expected, got {text[:40]!r}") from None

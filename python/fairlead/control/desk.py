@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from fairlead.control.operator.openid import OpenId
 from fairlead.control.operator.shared import Answers
 from fairlead.control.replies import Refusal, invalid
 from fairlead.control.secret import new_secret
+from fairlead.control.windows import day_number
 
 if TYPE_CHECKING:
     from fairlead.control.operator.configuration import Configured
@@ -138,6 +140,23 @@ class Call:
         if not (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
             raise invalid(f"{name}: a whole number from {least} to {most} is expected")
         return int(text)
+
+    def days(self) -> tuple[int | None, int | None]:
+        """The numbers of the days `from` and `to` of the query string, both included; None for one that is absent. 400 when one is no date,
+        or when they are in the wrong order: the sums of no time at all would look like those of an idle one."""
+        first, last = self._day("from"), self._day("to")
+        if first is not None and last is not None and last < first:
+            raise invalid("to: a day that is not before from is expected", path="to")
+        return first, last
+
+    def _day(self, name: str) -> int | None:
+        text = self.query(name)
+        if text is None:
+            return None
+        try:
+            return day_number(date.fromisoformat(text))
+        except ValueError:
+            raise invalid(f"{name}: a date such as 2026-11-20 is expected, got {text[:40]!r}", path=name) from None
 
     async def raw_body(self, most_bytes: int = MOST_BODY_BYTES) -> bytes:
         """The body as it came; 413 when it is too long."""

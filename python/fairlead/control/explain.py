@@ -11,6 +11,8 @@ from fairlead.control.directory import AmbiguousKey, UnknownKey
 from fairlead.control.operator import sight
 from fairlead.control.replies import Refusal, invalid, reply
 
+MOST_SEED = 2**64 - 1
+
 
 class Question(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What shall be explained."""
@@ -36,6 +38,8 @@ async def show(call: Call) -> Response:
 
 async def answered(call: Call, question: Question) -> dict[str, Any]:
     """What the data plane says. Raises `Refusal` for what cannot be asked, or asked as this key."""
+    if question.seed is not None and not 0 <= question.seed <= MOST_SEED:
+        raise invalid(f"seed: a whole number from 0 to {MOST_SEED} is expected", path="seed")
     asked: dict[str, Any] = {name: getattr(question, name) for name in ("body", "dialect", "model", "stream", "seed")}
     if question.key is not None:
         try:

@@ -98,11 +98,12 @@ def _terminals(books: Books) -> Iterator[Finding]:
 
 
 def _attempts(books: Books) -> Iterator[Finding]:
-    """A generation cost what its attempts cost. A shadow's attempts are nobody's, and may come before the generation."""
+    """A generation cost what its attempts cost. A reply from the response cache has none; a shadow's attempts are nobody's, and may come
+    before the generation."""
     statement = """SELECT id FROM generations
         LEFT JOIN (SELECT generation_id, SUM(upstream_cost_nanousd) AS cost, COUNT(*) AS n FROM attempts WHERE flags & ?1 = 0
                    GROUP BY generation_id) AS tried ON tried.generation_id = generations.id
-        WHERE COALESCE(tried.cost, 0) <> upstream_cost_nanousd OR tried.n IS NULL ORDER BY id"""
+        WHERE COALESCE(tried.cost, 0) <> upstream_cost_nanousd OR (tried.n IS NULL) <> (response_cache_source_id <> '') ORDER BY id"""
     yield from _found("attempts", "its attempts do not add up to its upstream_cost", _ids(books, statement, SHADOW_FLAG))
     for table, condition in (("attempts", f"flags & {SHADOW_FLAG} = 0"), ("translation_losses", "1")):
         statement = (

@@ -3,7 +3,6 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
@@ -14,7 +13,7 @@ from fairlead.control.db.rollups import END_OF_TIME_MS, Durations, spans
 from fairlead.control.desk import Call
 from fairlead.control.money import usd
 from fairlead.control.replies import invalid, reply
-from fairlead.control.windows import day_number, day_of
+from fairlead.control.windows import day_of
 
 WHO = {"key": Dim.KEY, "team": Dim.TEAM, "user": Dim.USER, "app": Dim.APP, "preset": Dim.PRESET, "split": Dim.ARM, "shadow": Dim.SHADOW}
 WHAT = ("model", "provider")
@@ -59,10 +58,11 @@ class Asked(NamedTuple):
 async def show(call: Call) -> Response:
     """`from` and `to` are dates, both included; absent: since ever, until now. `by` says by what, `limit` how many rows at most, the
     dearest first, `zone` whose days, of UTC or of the reporting zone."""
+    first, last = call.days()
     asked = Asked(
         _by(call.query("by")),
-        _day(call.query("from"), FIRST_DAY),
-        _day(call.query("to"), LAST_DAY),
+        FIRST_DAY if first is None else first,
+        LAST_DAY if last is None else last,
         call.number("limit", ROWS, 1, MOST_ROWS),
         call.query("zone"),
     )
@@ -200,12 +200,3 @@ def _shown(sums: dict[str, Any]) -> dict[str, Any]:
         else:
             shown[name] = value
     return shown
-
-
-def _day(text: str | None, absent: int) -> int:
-    if text is None:
-        return absent
-    try:
-        return day_number(date.fromisoformat(text))
-    except ValueError:
-        raise invalid(f"a date such as 2026-11-20 is expected, got {text[:40]!r}") from None

@@ -33,16 +33,15 @@ impl Asked {
     /// A preset that says no wins; then the request counts, the presets, its key, the settings.
     ///
     /// # Errors
-    /// A header has a value that it cannot have.
+    /// A header has a value that it cannot have, or two.
     pub(super) fn read(headers: &HeaderMap, snapshot: &Snapshot, presets: &[usize], principal: &Principal) -> Result<Asked, Failure> {
-        let header = |name| headers.get(name).map(|value| value.as_bytes().trim_ascii());
-        let wish = match header(CACHE) {
+        let wish = match once(headers, CACHE)? {
             None => None,
             value => Some(flag("X-OpenRouter-Cache", value)?),
         };
-        let ttl_seconds = header(TTL).map(ttl_seconds).transpose()?;
-        let clears = flag("X-OpenRouter-Cache-Clear", header(CLEAR))?;
-        let name = header(NAME).map(name).transpose()?;
+        let ttl_seconds = once(headers, TTL)?.map(ttl_seconds).transpose()?;
+        let clears = flag("X-OpenRouter-Cache-Clear", once(headers, CLEAR)?)?;
+        let name = once(headers, NAME)?.map(name).transpose()?;
         let said = || presets.iter().map(|position| &snapshot.presets[*position]);
         let forbids = said().any(|preset| preset.cache_enabled == Some(false));
         let by_preset = || said().find_map(|preset| preset.cache_enabled);
@@ -62,6 +61,16 @@ impl Asked {
 /// Whether it has a name under which it runs once.
 pub(in crate::pipeline) fn is_named(headers: &HeaderMap) -> bool {
     headers.contains_key(NAME)
+}
+
+/// What a header says. Of two that differ neither is taken: under the wrong name a request runs twice, or is not run.
+fn once<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, Failure> {
+    let mut values = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
+    let first = values.next();
+    if values.any(|other| Some(other) != first) {
+        return Err(Failure::new(ErrorKind::InvalidRequest, format!("the header {name} has two values; send it once")));
+    }
+    Ok(first)
 }
 
 fn ttl_seconds(value: &[u8]) -> Result<u64, Failure> {
@@ -140,5 +149,10 @@ mod tests {
         check(CLEAR, "maybe", "X-OpenRouter-Cache-Clear");
         assert!(read(&[(NAME, "")], "{}", &[], None).unwrap_err().contains("Idempotency-Key"));
         assert!(read(&[(NAME, "a\tb")], "{}", &[], None).unwrap_err().contains("Idempotency-Key"));
+        for (name, one, other) in [(NAME, "a", "b"), (CACHE, "true", "false"), (TTL, "1", "2"), (CLEAR, "true", "false")] {
+            let said = read(&[(name, one), (name, other)], "{}", &[], None).unwrap_err();
+            assert_eq!(said, format!("the header {name} has two values; send it once"));
+            assert_eq!(read(&[(name, one), (name, one)], "{}", &[], None), read(&[(name, one)], "{}", &[], None));
+        }
     }
 }
