@@ -1,17 +1,19 @@
-/** "What are we spending, is it healthy, what changed?" Five calls and one stream. */
+/** "What are we spending, is it healthy, what changed?" Four calls and one stream. */
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useRef, useState } from 'react';
 import { get, getCsv } from '../api/client';
 import { type Now, useLive } from '../api/live';
-import { budgetsQuery, keysQuery } from '../api/queries';
-import type { Budget, ErrorsReply, Key, LatencyReply, Series, SeriesReply } from '../api/types';
+import { budgetsQuery } from '../api/queries';
+import type { Budget, ErrorsReply, LatencyReply, Series, SeriesReply } from '../api/types';
 import { EACH } from '../format/members';
 import { money, nano } from '../format/money';
 import { change, changePoints, count, duration, percent, short, speed } from '../format/number';
+import { plain } from '../format/text';
 import { moment } from '../format/time';
 import { useTitle } from '../shell/title';
 import { instant, useBounds, useMay, useRange, useSetRange, useSetSearch, useZone } from '../state/hooks';
+import { useNameOf } from '../state/names';
 import { DEFAULT, fixed, label, moves } from '../state/range';
 import { Button, Choose, classes, Meter, Name, Usd, ui } from '../ui/basics';
 import { Chart, colour, type Line } from '../ui/chart';
@@ -31,6 +33,15 @@ const NAMES: Record<Group, string> = {
   team: 'Teams',
   user: 'Users',
   arm: 'Arms of splits',
+};
+const ONE: Record<Group, string> = {
+  model: 'Model',
+  provider: 'Provider',
+  key: 'Key',
+  app: 'App',
+  team: 'Team',
+  user: 'User',
+  arm: 'Arm',
 };
 const METRICS =
   'cost,requests,errors,prompt_tokens,completion_tokens,reasoning_tokens,cached_tokens,cache_saved,cached_share,error_share,tokens_per_second,retried';
@@ -53,6 +64,7 @@ export function OverviewPage() {
   const chart = search.chart === 'lines' || search.chart === 'share' ? search.chart : 'stacked';
   const filter: Filter = {};
   for (const name of GROUPS) if (search[name]) filter[name] = search[name]!;
+  const called = useCalled(filter);
   const filtered = Object.keys(filter).length > 0;
   const ask = { ...filter, zone: bounds.zone, to: bounds.to };
   const usage = useQuery({
@@ -84,7 +96,6 @@ export function OverviewPage() {
     refetchInterval: bounds.refetchInterval,
     enabled: ofPlace,
   });
-  const keys = useQuery(keysQuery);
   const budgets = useQuery({ ...budgetsQuery, refetchInterval: bounds.refetchInterval });
   const zoom = (from: number, to: number) => setRange(fixed(from, to, range.zone));
   const [exported, setExported] = useState('');
@@ -118,13 +129,13 @@ export function OverviewPage() {
           Overview
         </h1>
         <div className={ui.row}>
-          {Object.entries(filter).map(([name, value]) => (
+          {(Object.entries(called) as [Group, string][]).map(([name, value]) => (
             <Button
               key={name}
               onClick={() => setSearch({ [name]: undefined })}
-              aria-label={`Remove the filter ${name} ${value}`}
+              aria-label={`Remove the filter ${ONE[name]} ${plain(value, 200)}`}
             >
-              {name}: <Name most={30}>{labelOf(name, value, keys.data)}</Name> ✕
+              {ONE[name]}: <Name most={30}>{value}</Name> ✕
             </Button>
           ))}
           <Link to="/requests" search={((before: object) => ({ ...before, ...requestFilter(filter) })) as never}>
@@ -245,8 +256,14 @@ function requestFilter(filter: Filter): Record<string, string> {
   return found;
 }
 
-function labelOf(name: string, value: string, keys: Key[] | undefined): string {
-  return (name === 'key' && keys?.find((key) => String(key.id) === value)?.name) || value;
+/** The filter in words: ids stay in the URL. */
+function useCalled(filter: Filter): Filter {
+  const called: Filter = {
+    key: useNameOf('key', filter.key),
+    team: useNameOf('team', filter.team),
+    user: useNameOf('user', filter.user),
+  };
+  return Object.fromEntries(Object.entries(filter).map(([name, id]) => [name, called[name as Group] || id]));
 }
 
 /** As of this second, from the stream; of all accounts together, so for admins. */
