@@ -1,7 +1,7 @@
 /** "What are we spending, is it healthy, what changed?" Four calls and one stream. */
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
-import { useRef, useState } from 'react';
+import { memo, useCallback, useRef, useState } from 'react';
 import { get, getCsv } from '../api/client';
 import { type Now, useLive } from '../api/live';
 import { budgetsQuery } from '../api/queries';
@@ -97,7 +97,10 @@ export function OverviewPage() {
     enabled: ofPlace,
   });
   const budgets = useQuery({ ...budgetsQuery, refetchInterval: bounds.refetchInterval });
-  const zoom = (from: number, to: number) => setRange(fixed(from, to, range.zone));
+  const zoom = useCallback(
+    (from: number, to: number) => setRange(fixed(from, to, range.zone)),
+    [setRange, range.zone],
+  );
   const [exported, setExported] = useState('');
   const exportCsv = async () => {
     try {
@@ -122,6 +125,10 @@ export function OverviewPage() {
       });
     else if (id !== 'other') setSearch({ [group]: id });
   };
+  // The same while the page lives: what changes with it is what a pick does, not what is drawn.
+  const picks = useRef(pick);
+  picks.current = pick;
+  const onPick = useCallback((id: string, requests: boolean) => picks.current(id, requests), []);
   return (
     <>
       <div className={ui.spread}>
@@ -184,7 +191,7 @@ export function OverviewPage() {
                       />
                     </div>
                   </div>
-                  <Spend data={data} kind={chart} onZoom={zoom} onPick={pick} />
+                  <Spend data={data} kind={chart} onZoom={zoom} onPick={onPick} />
                 </section>
                 <section className={ui.card} aria-labelledby="errors">
                   <h2 id="errors">Errors by class</h2>
@@ -233,7 +240,7 @@ export function OverviewPage() {
                     ))}
                   </fieldset>
                 </div>
-                <Ranking data={data} group={group} filter={filter} onPick={pick} />
+                <Ranking data={data} group={group} onPick={onPick} />
               </section>
             </>
           )
@@ -317,7 +324,7 @@ function Tile(props: {
   );
 }
 
-function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply | undefined }) {
+const Tiles = memo(function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply | undefined }) {
   const zone = useZone();
   const { totals: now, previous } = usage;
   // A time before anything was counted is nothing to compare with.
@@ -376,7 +383,7 @@ function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply |
       </p>
     </>
   );
-}
+});
 
 /** Colours stay with a series while the page lives. */
 function useColours(): (id: string) => number {
@@ -398,7 +405,7 @@ function all(data: SeriesReply): Series[] {
   return data.other ? [...data.series, data.other] : data.series;
 }
 
-function Spend(props: {
+const Spend = memo(function Spend(props: {
   data: SeriesReply;
   kind: 'stacked' | 'lines' | 'share';
   onZoom: (from: number, to: number) => void;
@@ -467,14 +474,14 @@ function Spend(props: {
       onPick={props.onPick}
     />
   );
-}
+});
 
 /** Dollars of a chart, which has lost the nanos to a number long before. */
 export function axisMoney(value: number): string {
   return money(BigInt(Math.round(value * 1e9)));
 }
 
-function Errors({ data }: { data: ErrorsReply }) {
+const Errors = memo(function Errors({ data }: { data: ErrorsReply }) {
   const most = Math.max(1, ...data.data.map((line) => line.count));
   if (data.data.length === 0) return <p className={ui.good}>No errors in this time.</p>;
   return (
@@ -492,11 +499,11 @@ function Errors({ data }: { data: ErrorsReply }) {
       ))}
     </ul>
   );
-}
+});
 
 const FEW = 20;
 
-function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, to: number) => void }) {
+const Latency = memo(function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, to: number) => void }) {
   const one = data.series[0];
   if (!one) return <p className={ui.muted}>Nothing was streamed in this time.</p>;
   const times = one.points.map((point) => Date.parse(String(point[0])));
@@ -531,13 +538,13 @@ function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, 
       )}
     </>
   );
-}
+});
 
 const RISKY = 0.8;
 const MOST_RISKY = 5;
 
 /** What is nearest to its limit, hard ones first, as the API sorts them. */
-function AtRisk({ budgets }: { budgets: Budget[] }) {
+const AtRisk = memo(function AtRisk({ budgets }: { budgets: Budget[] }) {
   const risky = budgets.filter((one) => !one.disabled && (one.used_share ?? 1) >= RISKY);
   if (risky.length === 0) return <p className={ui.muted}>No budget is used up to 80 %.</p>;
   return (
@@ -563,12 +570,11 @@ function AtRisk({ budgets }: { budgets: Budget[] }) {
       {risky.length > MOST_RISKY && <li className={ui.muted}>and {count(risky.length - MOST_RISKY)} more</li>}
     </ul>
   );
-}
+});
 
-function Ranking(props: {
+const Ranking = memo(function Ranking(props: {
   data: SeriesReply;
   group: Group;
-  filter: Filter;
   onPick: (id: string, requests: boolean) => void;
 }) {
   const { data, group } = props;
@@ -646,4 +652,4 @@ function Ranking(props: {
       </table>
     </div>
   );
-}
+});
