@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, expect
 
-from e2e.browser import console
+from e2e.browser import Console, console
 from e2e.house import Gateway, Provider, configuration
 from e2e.test_operator import Page
 
@@ -162,6 +162,40 @@ def test_requests_of_an_arm_are_found(browser: Browser, provider: Provider) -> N
         page = window.open(f"/requests?team={team}")
         page.get_by_role("button", name="Remove the filter Team red").click()
         expect(rows).to_have_count(3)
+
+
+def test_filters_of_the_overview_are_called_by_name(browser: Browser, provider: Provider) -> None:
+    """In the URL they are ids; what the viewer does not see keeps its own."""
+    tables = "[teams.red]\n[teams.blue]\n"
+    with Gateway(configuration(provider.address, tables=tables)) as gateway:
+        user = gateway.operate("POST", "/admin/users", {"name": "ada", "team": "red"}).json()["data"]["id"]
+        key = gateway.operate("POST", "/admin/keys", {"name": "of ada", "user": "ada"}).json()
+        gateway.post("/v1/chat/completions", {"model": "lab/echo", **PROMPT}, key=key["key"])
+        red, blue = (gateway.operate("GET", f"/admin/teams/{name}").json()["data"]["id"] for name in ("red", "blue"))
+        login = {"role": "viewer", "password": "correct horse battery"}
+        assert gateway.operate("PUT", "/admin/users/ada/login", login).status == 200
+        ids = {"team": (red, "red"), "user": (user, "ada"), "key": (key["data"]["id"], "of ada"), "model": ("lab/echo", "lab/echo")}
+        with console(browser, gateway) as window:
+            page = window.page
+            for kind, (id, name) in ids.items():
+                window.open(f"/?{urlencode({kind: id})}")
+                chip = page.get_by_role("button", name=f"Remove the filter {kind.title()} {name}", exact=True)
+                expect(chip).to_have_text(f"{kind.title()}: {name} ✕")
+                found = window.axe()
+                assert not found, "\n".join(found)
+                chip.click()
+                expect(page).to_have_url(re.compile(rf"^(?!.*{kind}=)"))
+            # What is picked on the page is in the URL by its id, too.
+            page.get_by_role("button", name="Users", exact=True).click()
+            page.get_by_role("region", name="Users by spend").get_by_role("button", name="ada", exact=True).click()
+            expect(page.get_by_role("button", name="Remove the filter User ada")).to_be_visible()
+            expect(page).to_have_url(re.compile(rf"[?&]user=(%22)?{user}\b"))
+        window = Console(browser, gateway)
+        page = window.log_in("ada", "correct horse battery").open(f"/?{urlencode({'team': blue, 'user': user})}")
+        expect(page.get_by_role("button", name="Remove the filter User ada")).to_be_visible()
+        expect(page.get_by_role("button", name=f"Remove the filter Team {blue}")).to_be_visible()
+        assert "blue" not in page.content()
+        window.close()
 
 
 def test_what_was_decided_then_and_would_be_now(browser: Browser, busy: Gateway) -> None:

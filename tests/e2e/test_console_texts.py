@@ -9,7 +9,7 @@ nothing in a page is an element that we did not make.
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from e2e.browser import Console, console
 from e2e.house import ADMIN_TOKEN, KEY, PROVIDER_SECRET, Gateway, configuration, send
+from e2e.test_console_speed import ANSWER_MS, press
 
 expect.set_options(timeout=30_000)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -30,6 +31,9 @@ TEXTS = [text for group in GROUPS.values() for text in group]
 LONG = "<img src=x onerror=alert('long')>" + "W" * (1 << 20)
 """A line of a megabyte."""
 ALL = "\n".join(TEXTS)
+# From a key to the end of the frame that has it.
+TIMED = """() => addEventListener('keydown', ({timeStamp}) =>
+  requestAnimationFrame(() => setTimeout(() => window.__took.push(Math.round(performance.now() - timeStamp)))), true)"""
 
 # What no page of ours has: elements, attributes and links that could only have come out of a text.
 FOREIGN = """() => {
@@ -342,6 +346,90 @@ def test_comments_of_the_configuration(browser: Browser, busy: Gateway) -> None:
         look(window)
         window.go("/config?tab=values")
         look(window)
+
+
+def insert(page: Page, text: str) -> None:
+    """Writes all of a text at the cursor in one go, as dictation does and `fill` too, and waits until it is drawn."""
+    page.keyboard.insert_text(text)
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
+
+
+def judged(page: Page) -> Locator:
+    """What was found wrong with the text of the editor."""
+    return page.get_by_role("tabpanel").get_by_role("list", name="What is wrong")
+
+
+def test_all_of_it_in_the_editor(browser: Browser, busy: Gateway) -> None:
+    """As comments and as strings, below the file that has it already: one change, judged and compared. It was two for each line, each of
+    which drew the page and the numbers of all lines, and some thousands took minutes."""
+    lines = [*map(comment, TEXTS), "[models]", *(f"said-{number} = {in_toml(text)}" for number, text in enumerate(TEXTS))]
+    with console(browser, busy) as window:
+        page = window.go("/config")
+        box = page.get_by_label("Text of the configuration file")
+        page.evaluate("() => { window.__changes = 0; addEventListener('input', () => window.__changes++); }")
+        file = box.input_value()
+        box.fill(f"{file}\n" + "\n".join(lines))
+        assert page.evaluate("() => window.__changes") == 1
+        assert box.input_value().split("\n")[-len(lines) :] == lines
+        page.get_by_role("button", name="Validate").click()
+        expect(judged(page)).to_be_visible()
+        look(window)
+        box.fill(f"{file}\n" + "\n".join(map(comment, TEXTS)))
+        page.get_by_role("button", name="Diff").click()
+        changed = page.get_by_role("region", name="Lines that would change")
+        expect(changed).to_be_visible()
+        assert str(changed.text_content()).count("\n+#") >= len(TEXTS)
+        look(window)
+        # As they are, which is no TOML at all.
+        box.fill(ALL)
+        assert plain(box.input_value()) == plain(ALL)
+        page.get_by_role("button", name="Validate").click()
+        expect(judged(page)).to_be_visible()
+        look(window)
+        page.get_by_role("button", name="Back to the file").click()
+        expect(box).to_have_value(file)
+
+
+@pytest.mark.proof
+def test_a_long_text_in_the_editor(browser: Browser, busy: Gateway, proof: bool, counts: Callable[[int, int], int]) -> None:
+    """Half a mebibyte, 20,000 lines: of their numbers a part is drawn, and a key is answered soon. What takes longer is refused."""
+    most = 1 << 19
+    with console(browser, busy) as window:
+        page = window.open("/config")
+        page.evaluate(TIMED)
+        box = page.get_by_label("Text of the configuration file")
+        numbers = page.locator("[class*=_gutter_] [data-wrong]")
+        for what, text in {
+            "half a mebibyte": ("# a line of it that is neither long nor short\n" * most)[: most - 1000],
+            "20,000 lines": "# 1\n" * 20_000,
+        }.items():
+            box.fill(text)
+            page.wait_for_timeout(500)
+            for part in (0, 0.5, 1):
+                box.evaluate("(box, part) => box.setSelectionRange(box.value.length * part, box.value.length * part)", part)
+                page.evaluate("() => { window.__took = []; }")
+                for key in (*"abcdef", "Enter", "Enter"):
+                    press(page, key)
+                    page.wait_for_timeout(counts(30, 250))
+                assert 0 < numbers.count() <= 150
+                answers = sorted(page.evaluate("() => window.__took"))
+                print(f"{answers} ms: {what}, typed at {part}")
+                if proof:
+                    assert answers[len(answers) // 2] < ANSWER_MS, (what, part, answers)
+            assert numbers.last.inner_text() == str(text.count("\n") + 7)
+            page.get_by_role("button", name="Validate").click()
+            expect(judged(page)).to_be_visible()
+        page.get_by_role("button", name="Back to the file").click()
+        kept = box.input_value()
+        for text, why in {
+            f"# {'W' * 400_000}": "has 400,002 characters, and 20,000 are the most of a line",
+            f"# {'אב ' * 130_000}": "has 390,002 characters, and 20,000 are the most of a line",
+            "# 1\n" * (1 << 18): "characters, and 524,288 are the most",
+        }.items():
+            box.press("Control+End")
+            insert(page, f"\n{text}")
+            expect(page.get_by_role("alert")).to_contain_text(why)
+            assert box.input_value() == kept
 
 
 def test_the_watch_would_notice(browser: Browser, busy: Gateway) -> None:

@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { exact, money, nano, usedOf } from './money';
 import { change, changePoints, contextLength, count, duration, percent, short } from './number';
 import { plain } from './text';
-import { ago, clock, minutes, moment, precise } from './time';
+import { ago, clock, isZone, minutes, moment, precise, viewersZone } from './time';
 
 describe('money', () => {
   it.each([
@@ -150,4 +150,14 @@ describe('text of anybody', () => {
     expect(plain('x'.repeat(300))).toBe(`${'x'.repeat(200)}…`);
     expect(plain('naïve 日本語 🎉')).toBe('naïve 日本語 🎉');
   });
+});
+
+it('the zone of the browser is asked for once for everything that is drawn', () => {
+  const asked = vi.spyOn(Intl, 'DateTimeFormat');
+  viewersZone();
+  asked.mockClear();
+  for (let at = 0; at < 100; at++) expect(isZone(viewersZone()) && isZone('Asia/Kathmandu')).toBe(true);
+  expect(asked.mock.calls.length).toBeLessThan(2);
+  expect(isZone('Nowhere/At/All')).toBe(false);
+  asked.mockRestore();
 });

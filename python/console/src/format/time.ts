@@ -11,15 +11,26 @@ function formatter(zone: string, options: Intl.DateTimeFormatOptions): Intl.Date
   return found;
 }
 
+/** So long the viewer's zone is not asked for again: with each question the browser makes a formatter. */
+const ASKED_MS = 60_000;
+let viewers = { zone: 'UTC', until: 0 };
+const zones = new Set<string>();
+
 /** The viewer's own zone, as its browser says; UTC where that is no zone. */
 export function viewersZone(): string {
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  return zone && isZone(zone) ? zone : 'UTC';
+  const now = Date.now();
+  if (now < viewers.until - ASKED_MS || now >= viewers.until) {
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    viewers = { zone: zone && isZone(zone) ? zone : 'UTC', until: now + ASKED_MS };
+  }
+  return viewers.zone;
 }
 
 export function isZone(name: string): boolean {
+  if (zones.has(name)) return true;
   try {
     new Intl.DateTimeFormat('en-GB', { timeZone: name });
+    zones.add(name);
     return true;
   } catch {
     return false;

@@ -1,7 +1,7 @@
 /** "How much is left, and who stops when?" The tree of budgets; for admins credit and alerts beside it. */
 import { useQuery } from '@tanstack/react-query';
 import { Link, useSearch } from '@tanstack/react-router';
-import { useState } from 'react';
+import { memo, useCallback, useMemo, useState } from 'react';
 import { get } from '../api/client';
 import { budgetsQuery, keysQuery, queries } from '../api/queries';
 import type { Account, Budget, Team, User } from '../api/types';
@@ -108,11 +108,16 @@ function BudgetsTab() {
   );
 }
 
-function Tree({ of, search, allKeys }: { of: Everybody; search: string; allKeys: boolean }) {
+/** Not drawn anew for a form that opens over it. */
+const Tree = memo(function Tree({ of, search, allKeys }: { of: Everybody; search: string; allKeys: boolean }) {
   const mayAll = useMay('admin');
   const [open, setOpen] = useState<{ what: 'change' | 'delete'; kind: Kind; scope: Spender } | null>(null);
+  const show = useCallback(
+    (what: 'change' | 'delete', kind: Kind, scope: Spender) => setOpen({ what, kind, scope }),
+    [],
+  );
   const wanted = search.trim().toLowerCase();
-  const all = tree(of);
+  const all = useMemo(() => tree(of), [of]);
   const limited = (node: Node) => node.kind !== 'key' || allKeys || node.lines.length > 0;
   const fits = (node: Node) => (wanted ? node.name.toLowerCase().includes(wanted) : limited(node));
   const rows = all.filter(fits);
@@ -153,7 +158,7 @@ function Tree({ of, search, allKeys }: { of: Everybody; search: string; allKeys:
                     key={node.id}
                     of={node}
                     flat={wanted !== ''}
-                    onOpen={mayAll ? (what, kind, scope) => setOpen({ what, kind, scope }) : undefined}
+                    onOpen={mayAll ? show : undefined}
                   />
                 ))}
               </tbody>
@@ -170,9 +175,9 @@ function Tree({ of, search, allKeys }: { of: Everybody; search: string; allKeys:
       {open?.what === 'delete' && <DeleteScope {...open} of={of} onClose={() => setOpen(null)} />}
     </>
   );
-}
+});
 
-function Row(props: {
+const Row = memo(function Row(props: {
   of: Node;
   flat: boolean;
   onOpen: ((what: 'change' | 'delete', kind: Kind, scope: Spender) => void) | undefined;
@@ -252,7 +257,7 @@ function Row(props: {
       )}
     </tr>
   );
-}
+});
 
 function Line({ of: line }: { of: Budget }) {
   const share = line.used_share ?? 1;

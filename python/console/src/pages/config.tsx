@@ -1,7 +1,7 @@
 /** "What is in force, and is my change right?" The file, the values with their sources, and the files that there were. */
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useSearch } from '@tanstack/react-router';
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useRef, useState } from 'react';
 import { ApiError, get, send } from '../api/client';
 import type { Comparison, Config, ConfigValue, Kept, Problem } from '../api/types';
 import { count } from '../format/number';
@@ -16,10 +16,10 @@ import { Empty, Loaded, said } from '../ui/states';
 import { Tabs } from '../ui/tabs';
 import s from './config.module.css';
 import { type Draft, keep, unfinished } from './draft';
+import { LINE_PX, TomlBox, tooMuch } from './toml-box';
 import { Problems, problemsOf } from './problems';
 
 const KEY = ['config'];
-const LINE_PX = 18;
 const NOTHING: readonly Problem[] = [];
 
 export function ConfigPage() {
@@ -130,6 +130,7 @@ function Editor(props: { of: Config; draft: Draft | null; onDraft: (draft: Draft
   const client = useQueryClient();
   const owner = useMay('owner');
   const area = useRef<HTMLTextAreaElement>(null);
+  const written = useRef('');
   const text = draft?.text ?? config.text ?? '';
   const isEdited = draft !== null && draft.text !== draft.base;
   const validate = useMutation({
@@ -155,6 +156,7 @@ function Editor(props: { of: Config; draft: Draft | null; onDraft: (draft: Draft
   };
   const edit = (next: string) => {
     forget();
+    written.current = next;
     onDraft({ text: next, base: draft?.base ?? config.text ?? '', etag: draft?.etag ?? config.etag ?? '' });
   };
   const late = apply.error instanceof ApiError && apply.error.status === 412 ? apply.error : null;
@@ -180,6 +182,16 @@ function Editor(props: { of: Config; draft: Draft | null; onDraft: (draft: Draft
   }
   if (config.text === null) {
     return <Empty title="The file is not shown here.">{config.why_not && <p>{config.why_not}</p>}</Empty>;
+  }
+  // What is written here was bounded when it came in.
+  const long = text === written.current ? null : tooMuch(text);
+  if (long) {
+    return (
+      <Empty title="The text is not shown here.">
+        <p>{long} Edit it where it is, and reload.</p>
+        {draft && <Button onClick={() => [forget(), onDraft(null)]}>Back to the file</Button>}
+      </Empty>
+    );
   }
   const busy = validate.isPending || compare.isPending || apply.isPending;
   const error = late ? null : (validate.error ?? compare.error ?? (problemsOf(apply.error).length ? null : apply.error));
@@ -243,51 +255,6 @@ function Editor(props: { of: Config; draft: Draft | null; onDraft: (draft: Draft
       )}
       {compare.data?.ok && <Compared of={compare.data} />}
     </>
-  );
-}
-
-/** A text with its lines numbered: the browser's own editing, undo and search. */
-function TomlBox(props: {
-  text: string;
-  onEdit: (text: string) => void;
-  wrong: readonly Problem[];
-  area: React.RefObject<HTMLTextAreaElement | null>;
-}) {
-  const gutter = useRef<HTMLDivElement>(null);
-  const lines = useMemo(() => props.text.split('\n').length, [props.text]);
-  const marked = props.wrong.filter((one) => one.severity === 'error').map((one) => one.line);
-  const numbers = useMemo(() => {
-    const wrong = new Set(marked.map(String));
-    return Array.from({ length: lines }, (_, at) => (
-      <div key={at + 1} data-wrong={wrong.has(String(at + 1))}>
-        {at + 1}
-      </div>
-    ));
-    // A file of thousands of lines is not gone through with every key.
-  }, [lines, marked.join()]);
-  const follow = () => {
-    if (gutter.current && props.area.current) gutter.current.scrollTop = props.area.current.scrollTop;
-  };
-  useEffect(follow);
-  return (
-    <div className={s.editor}>
-      <div className={s.gutter} ref={gutter} aria-hidden="true">
-        <div>{numbers}</div>
-      </div>
-      <textarea
-        ref={props.area}
-        className={s.text}
-        aria-label="Text of the configuration file"
-        aria-invalid={marked.length > 0 || undefined}
-        value={props.text}
-        wrap="off"
-        spellCheck={false}
-        autoComplete="off"
-        autoCapitalize="off"
-        onScroll={follow}
-        onChange={(event) => props.onEdit(event.target.value)}
-      />
-    </div>
   );
 }
 

@@ -1,17 +1,19 @@
-/** "What are we spending, is it healthy, what changed?" Five calls and one stream. */
+/** "What are we spending, is it healthy, what changed?" Four calls and one stream. */
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
-import { useRef, useState } from 'react';
+import { memo, useCallback, useRef, useState } from 'react';
 import { get, getCsv } from '../api/client';
 import { type Now, useLive } from '../api/live';
-import { budgetsQuery, keysQuery } from '../api/queries';
-import type { Budget, ErrorsReply, Key, LatencyReply, Series, SeriesReply } from '../api/types';
+import { budgetsQuery } from '../api/queries';
+import type { Budget, ErrorsReply, LatencyReply, Series, SeriesReply } from '../api/types';
 import { EACH } from '../format/members';
 import { money, nano } from '../format/money';
 import { change, changePoints, count, duration, percent, short, speed } from '../format/number';
+import { plain } from '../format/text';
 import { moment } from '../format/time';
 import { useTitle } from '../shell/title';
 import { instant, useBounds, useMay, useRange, useSetRange, useSetSearch, useZone } from '../state/hooks';
+import { useNameOf } from '../state/names';
 import { DEFAULT, fixed, label, moves } from '../state/range';
 import { Button, Choose, classes, Meter, Name, Usd, ui } from '../ui/basics';
 import { Chart, colour, type Line } from '../ui/chart';
@@ -31,6 +33,15 @@ const NAMES: Record<Group, string> = {
   team: 'Teams',
   user: 'Users',
   arm: 'Arms of splits',
+};
+const ONE: Record<Group, string> = {
+  model: 'Model',
+  provider: 'Provider',
+  key: 'Key',
+  app: 'App',
+  team: 'Team',
+  user: 'User',
+  arm: 'Arm',
 };
 const METRICS =
   'cost,requests,errors,prompt_tokens,completion_tokens,reasoning_tokens,cached_tokens,cache_saved,cached_share,error_share,tokens_per_second,retried';
@@ -53,6 +64,7 @@ export function OverviewPage() {
   const chart = search.chart === 'lines' || search.chart === 'share' ? search.chart : 'stacked';
   const filter: Filter = {};
   for (const name of GROUPS) if (search[name]) filter[name] = search[name]!;
+  const called = useCalled(filter);
   const filtered = Object.keys(filter).length > 0;
   const ask = { ...filter, zone: bounds.zone, to: bounds.to };
   const usage = useQuery({
@@ -84,9 +96,11 @@ export function OverviewPage() {
     refetchInterval: bounds.refetchInterval,
     enabled: ofPlace,
   });
-  const keys = useQuery(keysQuery);
   const budgets = useQuery({ ...budgetsQuery, refetchInterval: bounds.refetchInterval });
-  const zoom = (from: number, to: number) => setRange(fixed(from, to, range.zone));
+  const zoom = useCallback(
+    (from: number, to: number) => setRange(fixed(from, to, range.zone)),
+    [setRange, range.zone],
+  );
   const [exported, setExported] = useState('');
   const exportCsv = async () => {
     try {
@@ -111,6 +125,10 @@ export function OverviewPage() {
       });
     else if (id !== 'other') setSearch({ [group]: id });
   };
+  // The same while the page lives: what changes with it is what a pick does, not what is drawn.
+  const picks = useRef(pick);
+  picks.current = pick;
+  const onPick = useCallback((id: string, requests: boolean) => picks.current(id, requests), []);
   return (
     <>
       <div className={ui.spread}>
@@ -118,13 +136,13 @@ export function OverviewPage() {
           Overview
         </h1>
         <div className={ui.row}>
-          {Object.entries(filter).map(([name, value]) => (
+          {(Object.entries(called) as [Group, string][]).map(([name, value]) => (
             <Button
               key={name}
               onClick={() => setSearch({ [name]: undefined })}
-              aria-label={`Remove the filter ${name} ${value}`}
+              aria-label={`Remove the filter ${ONE[name]} ${plain(value, 200)}`}
             >
-              {name}: <Name most={30}>{labelOf(name, value, keys.data)}</Name> ✕
+              {ONE[name]}: <Name most={30}>{value}</Name> ✕
             </Button>
           ))}
           <Link to="/requests" search={((before: object) => ({ ...before, ...requestFilter(filter) })) as never}>
@@ -173,7 +191,7 @@ export function OverviewPage() {
                       />
                     </div>
                   </div>
-                  <Spend data={data} kind={chart} onZoom={zoom} onPick={pick} />
+                  <Spend data={data} kind={chart} onZoom={zoom} onPick={onPick} />
                 </section>
                 <section className={ui.card} aria-labelledby="errors">
                   <h2 id="errors">Errors by class</h2>
@@ -222,7 +240,7 @@ export function OverviewPage() {
                     ))}
                   </fieldset>
                 </div>
-                <Ranking data={data} group={group} filter={filter} onPick={pick} />
+                <Ranking data={data} group={group} onPick={onPick} />
               </section>
             </>
           )
@@ -245,8 +263,14 @@ function requestFilter(filter: Filter): Record<string, string> {
   return found;
 }
 
-function labelOf(name: string, value: string, keys: Key[] | undefined): string {
-  return (name === 'key' && keys?.find((key) => String(key.id) === value)?.name) || value;
+/** The filter in words: ids stay in the URL. */
+function useCalled(filter: Filter): Filter {
+  const called: Filter = {
+    key: useNameOf('key', filter.key),
+    team: useNameOf('team', filter.team),
+    user: useNameOf('user', filter.user),
+  };
+  return Object.fromEntries(Object.entries(filter).map(([name, id]) => [name, called[name as Group] || id]));
 }
 
 /** As of this second, from the stream; of all accounts together, so for admins. */
@@ -300,7 +324,7 @@ function Tile(props: {
   );
 }
 
-function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply | undefined }) {
+const Tiles = memo(function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply | undefined }) {
   const zone = useZone();
   const { totals: now, previous } = usage;
   // A time before anything was counted is nothing to compare with.
@@ -359,7 +383,7 @@ function Tiles({ usage, latency }: { usage: SeriesReply; latency: LatencyReply |
       </p>
     </>
   );
-}
+});
 
 /** Colours stay with a series while the page lives. */
 function useColours(): (id: string) => number {
@@ -381,7 +405,7 @@ function all(data: SeriesReply): Series[] {
   return data.other ? [...data.series, data.other] : data.series;
 }
 
-function Spend(props: {
+const Spend = memo(function Spend(props: {
   data: SeriesReply;
   kind: 'stacked' | 'lines' | 'share';
   onZoom: (from: number, to: number) => void;
@@ -450,14 +474,14 @@ function Spend(props: {
       onPick={props.onPick}
     />
   );
-}
+});
 
 /** Dollars of a chart, which has lost the nanos to a number long before. */
 export function axisMoney(value: number): string {
   return money(BigInt(Math.round(value * 1e9)));
 }
 
-function Errors({ data }: { data: ErrorsReply }) {
+const Errors = memo(function Errors({ data }: { data: ErrorsReply }) {
   const most = Math.max(1, ...data.data.map((line) => line.count));
   if (data.data.length === 0) return <p className={ui.good}>No errors in this time.</p>;
   return (
@@ -475,11 +499,11 @@ function Errors({ data }: { data: ErrorsReply }) {
       ))}
     </ul>
   );
-}
+});
 
 const FEW = 20;
 
-function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, to: number) => void }) {
+const Latency = memo(function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, to: number) => void }) {
   const one = data.series[0];
   if (!one) return <p className={ui.muted}>Nothing was streamed in this time.</p>;
   const times = one.points.map((point) => Date.parse(String(point[0])));
@@ -514,13 +538,13 @@ function Latency({ data, onZoom }: { data: LatencyReply; onZoom: (from: number, 
       )}
     </>
   );
-}
+});
 
 const RISKY = 0.8;
 const MOST_RISKY = 5;
 
 /** What is nearest to its limit, hard ones first, as the API sorts them. */
-function AtRisk({ budgets }: { budgets: Budget[] }) {
+const AtRisk = memo(function AtRisk({ budgets }: { budgets: Budget[] }) {
   const risky = budgets.filter((one) => !one.disabled && (one.used_share ?? 1) >= RISKY);
   if (risky.length === 0) return <p className={ui.muted}>No budget is used up to 80 %.</p>;
   return (
@@ -546,12 +570,11 @@ function AtRisk({ budgets }: { budgets: Budget[] }) {
       {risky.length > MOST_RISKY && <li className={ui.muted}>and {count(risky.length - MOST_RISKY)} more</li>}
     </ul>
   );
-}
+});
 
-function Ranking(props: {
+const Ranking = memo(function Ranking(props: {
   data: SeriesReply;
   group: Group;
-  filter: Filter;
   onPick: (id: string, requests: boolean) => void;
 }) {
   const { data, group } = props;
@@ -629,4 +652,4 @@ function Ranking(props: {
       </table>
     </div>
   );
-}
+});

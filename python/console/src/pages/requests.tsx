@@ -14,6 +14,7 @@ import { REQUEST_FILTERS } from '../router';
 import { useShortcuts } from '../shell/keyboard';
 import { useTitle } from '../shell/title';
 import { instant, useBounds, useNarrow, useSetSearch, useZone } from '../state/hooks';
+import { useNameOf } from '../state/names';
 import { Button, buttonClass, Choose, classes, Name, TextField, Usd, ui } from '../ui/basics';
 import { save } from '../ui/save';
 import { Empty, Failure, Skeleton, said } from '../ui/states';
@@ -448,17 +449,6 @@ const OTHERS: readonly [keyof Filters, string][] = [
   ['arm', 'Arm'],
 ];
 
-/** What a team or a user is called; its number until that is known. */
-function useNameOf(kind: 'teams' | 'users', id: string | undefined): string {
-  const query = useQuery({
-    queryKey: [kind, 'names'],
-    queryFn: async ({ signal }) => (await get<{ data: { id: number; name: string }[] }>(`/admin/${kind}`, {}, signal)).data,
-    staleTime: 60_000,
-    enabled: id !== undefined,
-  });
-  return query.data?.find((one) => String(one.id) === id)?.name ?? id ?? '';
-}
-
 /** With a choice for each key: not drawn anew for every move among the rows. */
 const FilterBar = memo(function FilterBar({
   filters,
@@ -474,7 +464,7 @@ const FilterBar = memo(function FilterBar({
   const [id, setId] = useState('');
   const kind = filters.failed ? 'failed' : filters.retried ? 'retried' : (filters.outcome ?? '');
   const set = [...TEXTS, ...OTHERS].filter(([name]) => filters[name]).length + (filters.key ? 1 : 0);
-  const called: Filters = { ...filters, team: useNameOf('teams', filters.team), user: useNameOf('users', filters.user) };
+  const called: Filters = { ...filters, team: useNameOf('team', filters.team), user: useNameOf('user', filters.user) };
   return (
     <div className={ui.row}>
       <form

@@ -43,7 +43,8 @@ export function useSetRange(): (range: Range) => void {
 
 /** The zone in which the page shows times: that of the URL, else the viewer's. */
 export function useZone(): string {
-  const { zone } = useSearch({ strict: false }) as Range;
+  // Alone, so that nothing is drawn anew for another part of the URL.
+  const zone = useSearch({ strict: false, select: (search) => (search as Range).zone });
   return zone && isZone(zone) ? zone : viewersZone();
 }
 

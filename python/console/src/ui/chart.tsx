@@ -61,8 +61,7 @@ export function Chart(props: ChartProps) {
   useEffect(() => {
     const box = place.current;
     if (!box) return;
-    const style = getComputedStyle(box);
-    const of = (name: string) => style.getPropertyValue(name).trim();
+    const of = inksOf(box);
     const axis = {
       stroke: of('--muted'),
       grid: { stroke: of('--hairline'), width: 1 },
@@ -291,6 +290,19 @@ export function alone(values: ArrayLike<number | null | undefined> | undefined):
 
 function isNumber(value: number | null | undefined): boolean {
   return value !== null && value !== undefined;
+}
+
+/** Colours of the style sheet as a canvas takes them: those of the theme, also where the system forces its own on the rest. */
+function inksOf(box: HTMLElement): (name: string) => string {
+  const probe = document.createElement('i');
+  probe.style.forcedColorAdjust = 'none';
+  return (name) => {
+    box.append(probe);
+    probe.style.color = `var(${name})`;
+    const ink = getComputedStyle(probe).color;
+    probe.remove();
+    return ink;
+  };
 }
 
 function hatched(ink: string): CanvasPattern | string {
