@@ -312,6 +312,7 @@ class Process:
             self._desk.offer = Offer(compiled.models, compiled.providers)
             await asyncio.to_thread(self.directory.sync_file, *_owned(compiled))
             self._desk.credits, self._desk.alerts = compiled.credits, compiled.alerts
+            self._desk.retention_days = compiled.storage.retention_days
             self.loaded, self._catalogue, self._of_file = loaded, catalogue, of_file
             self._put(compiled)
             self._desk.openid = self._open_id()
@@ -321,9 +322,8 @@ class Process:
             await self.database.write(lambda connection: trail.note(connection, at_ms, "config.reload", target, None, said))
             later = [f"server.{name}" for name in AT_START_ONLY if getattr(self._started.server, name) != getattr(compiled.server, name)]
             storage = compiled.storage
-            later += [
-                f"storage.{name}" for name in storage.__struct_fields__ if getattr(self._started.storage, name) != getattr(storage, name)
-            ]
+            fixed = [name for name in storage.__struct_fields__ if name != "retention_days"]
+            later += [f"storage.{name}" for name in fixed if getattr(self._started.storage, name) != getattr(storage, name)]
         message = f"configuration {self._version} in force: {_counted(compiled)}"
         if later:
             message += f"; at the next start: {', '.join(later)}"
@@ -505,6 +505,7 @@ class Process:
             sign_ins=self._sign_ins.states,
             credits=self.compiled.credits,
             alerts=self.compiled.alerts,
+            retention_days=self.compiled.storage.retention_days,
             configured=self,
             republish=self.republish,
             estimate_tokens=self._native.estimate_tokens,

@@ -59,9 +59,14 @@ def _export(installation: Installation, arguments: argparse.Namespace) -> int:
 
 def _rows(installation: Installation, of: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     after: str | None = None
+    is_told = False
     while True:
         query = {"of": of, "after": after, "from": arguments.first, "to": arguments.last}
         page = installation.request("GET", path_of("admin", "ledger", **query))
+        complete_from = page["complete_from"]
+        if complete_from and not is_told and (arguments.first or "") < complete_from[:10]:
+            is_told = True
+            print(f"fairlead: charges before {complete_from[:10]} may be missing: storage.retention_days lets go of them", file=sys.stderr)
         yield from page["data"]
         after = page["next"]
         if after is None:

@@ -608,6 +608,8 @@ class Storage(Table):
     the end of each reply waits for the disk."""
     reporting_zone: str = "UTC"
     """Whose days sums are also kept by, such as `Europe/Berlin`. Fixed when the database is made."""
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    """How many whole UTC days before today the rows of requests are kept; sums stay. None: for ever."""
 
 
 class Logging(Table):

@@ -83,7 +83,6 @@ UNBUILT: tuple[Row, ...] = (
     Row(("presets", "*", "provider", "enforce_distillable_text"), "a list of what may be distilled", _is_true),
     Row(("storage", "url"), "PostgreSQL", _is_other_database),
     Row(("storage", "limits_url"), "a shared store of rate limits", _is_set),
-    Row(("storage", "retention_days"), "retention"),
     *_prices("usd_per_million", UsdPerMillion, CHARGED_PER_MILLION),
     *_prices("usd_each", UsdEach, CHARGED_EACH),
     Row(("models", "*", "endpoints", "*", "override", "*", "when", "service_tier"), "a batch", _is_batch, "flex"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from fairlead.control.db import ledger, queries
+from fairlead.control.db import ledger, queries, retention
 from fairlead.control.db.queries import DAY_MS
 from fairlead.control.db.rollups import END_OF_TIME_MS
 from fairlead.control.desk import Call
@@ -22,7 +22,8 @@ FIELDS = (
 
 
 async def page(call: Call) -> Response:
-    """Rows in the order of their ids: `of` says which, `after` is the `next` of the page before, `from` and `to` are UTC days."""
+    """Rows in the order of their ids: `of` says which, `after` is the `next` of the page before, `from` and `to` are UTC days.
+    `complete_from` is the moment from which on every charge has its row; null where none was removed."""
     of = call.query("of")
     if of not in (CREDITS, CHARGES):
         raise invalid(f"of: {CREDITS} or {CHARGES} is expected")
@@ -34,17 +35,18 @@ async def page(call: Call) -> Response:
     limit = call.number("limit", PAGE, 1, PAGE)
     await call.caught_up()
 
-    def work(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], str | None]:
+    def work(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], str | None, int]:
         accounts = _Names(connection)
         if of == CREDITS:
             entries = ledger.entries_after(connection, int(after or 0), first_ms, end_ms, limit)
-            return [_credit(entry, accounts) for entry in entries], str(entries[-1].id) if entries else None
+            return [_credit(entry, accounts) for entry in entries], str(entries[-1].id) if entries else None, 0
         labels = queries.key_labels(connection)
         charges = queries.charges_after(connection, after, first_ms, end_ms, limit)
-        return [_charge(row, accounts, labels) for row in charges], charges[-1]["id"] if charges else None
+        from_ms = retention.rows_from_ms(connection)
+        return [_charge(row, accounts, labels) for row in charges], charges[-1]["id"] if charges else None, from_ms
 
-    rows, last = await call.desk.database.look(work)
-    return reply({"data": rows, "next": last if len(rows) == limit else None})
+    rows, last, from_ms = await call.desk.database.look(work)
+    return reply({"data": rows, "next": last if len(rows) == limit else None, "complete_from": rfc3339(from_ms or None)})
 
 
 class _Names:

@@ -38,7 +38,8 @@ MOST_BODY_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class Desk:
-    """Everything that the control plane's routes share. `offer`, `credits`, `alerts` and the digest are replaced by a reload."""
+    """Everything that the control plane's routes share. `offer`, `credits`, `alerts`, `retention_days` and the digest are replaced by a
+    reload."""
 
     database: Database
     directory: Directory
@@ -54,6 +55,8 @@ class Desk:
     credits: Credits = field(default_factory=Credits)
     """As configured: whether credit is prepaid, and the secret of the payment webhook."""
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    retention_days: int | None = None
+    """How many whole days before today the rows of requests are kept; None: for ever."""
     gate: Gate = field(default_factory=lambda: Gate(new_secret(), _wall_ms))
     """Who comes in on the admin port without the token."""
     openid: OpenId | None = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from fairlead.control.db import migrate, queries, rollups
+from fairlead.control.db import migrate, queries, retention, rollups
 from fairlead.control.db.queries import GENERATION_COLUMNS, SHADOW_FLAG, Dim, Res
 from fairlead.control.db.rollups import Fold
 from fairlead.control.engine import OpenReader
@@ -117,7 +117,7 @@ def _attempts(books: Books) -> Iterator[Finding]:
 
 
 def _totals(books: Books) -> Iterator[Finding]:
-    """What accounts and keys have used in all: the rows' sums are those that are kept."""
+    """What accounts and keys have used in all: the sums of the rows, with what those had come to that are gone, are those that are kept."""
     names = ["requests", "charged_nanousd", "upstream_cost_nanousd"]
     if _ids(books, _UNOWNED_SHADOWS, SHADOW_FLAG):
         # One whose generation still runs has a cost, and nobody to whom it could be counted here.
@@ -129,13 +129,15 @@ def _totals(books: Books) -> Iterator[Finding]:
         (SHADOW_FLAG,),
     ):
         shadows[account, key] = cost
-    rows = {
+    rows: dict[tuple[int, int], tuple[int, ...]] = {
         (account, key): (count, charged, cost + shadows.get((account, key), 0))
         for account, key, count, charged, cost in books.connection.execute(
             "SELECT account_id, key_id, COUNT(*), SUM(charged_nanousd), SUM(upstream_cost_nanousd) FROM generations"
             " GROUP BY account_id, key_id"
         )
     }
+    for place, gone in retention.removed(books.connection).items():
+        rows[place] = tuple(map(sum, zip(rows.get(place, (0, 0, 0)), gone, strict=True)))
     accounts: dict[int, tuple[int, ...]] = {}
     for (account, _), sums in rows.items():
         accounts[account] = tuple(map(sum, zip(accounts.get(account, (0, 0, 0)), sums, strict=True)))
@@ -156,20 +158,23 @@ _UNOWNED_SHADOWS = "SELECT generation_id FROM attempts WHERE flags & ? <> 0 AND 
 
 
 def _rollups(books: Books) -> Iterator[Finding]:
-    """Every window of every resolution and dimension: the rows are folded again and compared."""
+    """Every window of every resolution and dimension that has all its rows: they are folded again and compared."""
     scratch = sqlite3.connect("", isolation_level=None)
     try:
         migrate.forward(scratch, Path("scratch"))
         scratch.execute("BEGIN")
-        _fold_again(books.connection, scratch)
+        _fold_again(books.connection, scratch, retention.rows_from_ms(books.connection))
         for table in _TABLES:
             yield from _compared(books.connection, scratch, table)
     finally:
         scratch.close()
 
 
-def _fold_again(connection: sqlite3.Connection, scratch: sqlite3.Connection) -> None:
-    """Into the scratch database."""
+_SETTLED = GENERATION_COLUMNS.index("settled_at_ms")
+
+
+def _fold_again(connection: sqlite3.Connection, scratch: sqlite3.Connection, from_ms: int) -> None:
+    """Into the scratch database, what was settled from a moment on."""
     accounts = connection.execute("SELECT id, name FROM accounts")
     scratch.executemany("INSERT OR IGNORE INTO accounts (id, name, created_at_ms) VALUES (?, ?, 0)", accounts)
     after, zone = "", rollups.zone(connection)
@@ -177,7 +182,7 @@ def _fold_again(connection: sqlite3.Connection, scratch: sqlite3.Connection) -> 
         after = rows[-1][0]
         attempts = queries.attempts_between(connection, rows[0][0], after)
         fold = Fold(zone)
-        fold.take(rows, attempts)
+        fold.take([row for row in rows if row[_SETTLED] >= from_ms], attempts)
         fold.store(scratch)
 
 
@@ -210,7 +215,7 @@ _TABLES = (
 
 
 def _compared(connection: sqlite3.Connection, scratch: sqlite3.Connection, table: _Table) -> Iterator[Finding]:
-    """The windows that differ, of those that are kept."""
+    """The windows that differ, of those that are kept and have all their rows."""
     has_shadows = connection.execute("SELECT EXISTS (SELECT 1 FROM attempts WHERE flags & ? <> 0)", (SHADOW_FLAG,)).fetchone()[0]
     sums = tuple(name for name in table.sums if name not in _OF_SHADOWS) if has_shadows else table.sums
     where = table.where
@@ -222,6 +227,9 @@ def _compared(connection: sqlite3.Connection, scratch: sqlite3.Connection, table
         pruned = int(queries.meta(connection, rollups.PRUNED) or 0)
         for res, kept_ms in rollups.KEPT_MS.items():
             where += f" AND NOT (res = {res} AND start_ms < {pruned - kept_ms})"
+    if from_ms := retention.rows_from_ms(connection):
+        # The days of a zone are numbered as if they were UTC's, and begin up to a day before.
+        where += f" AND start_ms >= {from_ms} + (res >= {Res.ZONE_DAY}) * {queries.DAY_MS}"
     statement = f"SELECT {', '.join(table.place)}, {', '.join(sums)} FROM {table.name} WHERE {where}"  # noqa: S608
     places = len(table.place)
 
@@ -278,9 +286,11 @@ def _compare(connection: sqlite3.Connection, rows: list[tuple[Any, ...]], unknow
     marks = ", ".join("?" * len(rows))
     statement = f"SELECT id, {', '.join(_AMOUNTS)} FROM generations WHERE id IN ({marks})"  # noqa: S608
     stored = {id: tuple(amounts) for id, *amounts in connection.execute(statement, [row[0] for row in rows])}
+    from_ms = retention.rows_from_ms(connection)
     for row in rows:
         if row[0] not in stored:
-            unknown.append(row[0])
+            if row[_SETTLED] >= from_ms:
+                unknown.append(row[0])
         elif stored[row[0]] != tuple(row[GENERATION_COLUMNS.index(name)] for name in _AMOUNTS):
             different.append(row[0])
 

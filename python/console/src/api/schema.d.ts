@@ -2333,6 +2333,7 @@ export interface components {
         LedgerPage: {
             data: components["schemas"]["LedgerRow"][];
             next: string | null;
+            complete_from: string | null;
         };
         /**
          * LedgerRow

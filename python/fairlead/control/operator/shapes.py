@@ -372,6 +372,7 @@ class LedgerPage(Shape):
 
     data: list[LedgerRow]
     next: str | None
+    complete_from: str | None
 
 
 class LedgerQuery(msgspec.Struct, kw_only=True):
