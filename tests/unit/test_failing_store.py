@@ -9,12 +9,20 @@ from typing import Any
 import httpx
 import pytest
 from control_rig import generation
+from fairlead.control import drain
 from test_account_keys import MANAGER as MANAGEMENT
 from test_control import BEARER, House, tell
 from test_credits import event, shop, signed
 
 TABLES = ("accounts", "teams", "users", "keys", "budgets", "credit_entries", "payment_events", "meta", "audit")
 Change = Callable[[House], Awaitable[httpx.Response]]
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the database to take records again does not wait for long."""
+    monkeypatch.setattr(drain, "BACKOFF_SECONDS", (0.01,))
+    monkeypatch.setattr(drain.Drainer.catch_up, "__defaults__", (1.0,))
 
 
 class Failing(sqlite3.Connection):
