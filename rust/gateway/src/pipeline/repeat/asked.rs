@@ -84,7 +84,7 @@ fn name(value: &[u8]) -> Result<Vec<u8>, Failure> {
     if fits {
         Ok(value.to_vec())
     } else {
-        Err(wrong(&format!("Idempotency-Key must be 1 to {NAME_BYTES_MAX} visible characters of ASCII"), value))
+        Err(wrong(&format!("Idempotency-Key must be 1 to {NAME_BYTES_MAX} printable characters of ASCII"), value))
     }
 }
 
