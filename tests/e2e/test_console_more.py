@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, expect
 
-from e2e.browser import Console, console
+from e2e.browser import NARROW, WIDE, Console, console
 from e2e.house import Gateway, Provider, configuration
 from e2e.test_operator import Page
 
@@ -121,7 +121,8 @@ def test_the_live_list_is_what_the_filters_of_the_gateway_say(browser: Browser, 
         # Held while somebody reads; what is known already is not counted as new.
         rows.hover()
         later = call(**{"http-referer": "https://house.example/"})
-        page.get_by_role("button", name="1 new row").click()
+        # With the keyboard: as soon as the mouse is beside the rows, the new one comes by itself and the button goes.
+        page.get_by_role("button", name="1 new row").press("Enter")
         expect(rows).to_have_count(2)
         expect(rows.first.get_by_role("link")).to_have_attribute("href", re.compile(f"/requests/{later}"))
         # Another range is another list: nothing of the tail is left in it.
@@ -196,6 +197,22 @@ def test_filters_of_the_overview_are_called_by_name(browser: Browser, provider: 
         expect(page.get_by_role("button", name=f"Remove the filter Team {blue}")).to_be_visible()
         assert "blue" not in page.content()
         window.close()
+
+
+def test_the_tab_that_is_chosen_is_in_sight(browser: Browser, busy: Gateway) -> None:
+    """Where there is no room for all of them."""
+    id = busy.post("/v1/chat/completions", {"model": "lab/echo", **PROMPT}).generation
+    busy.generation(id)
+    in_sight = """(tab) => {
+      const [one, list] = [tab, tab.parentElement].map((element) => element.getBoundingClientRect());
+      return tab.parentElement.scrollWidth > list.width && one.left >= list.left - 1 && one.right <= list.right + 1;
+    }"""
+    with console(browser, busy) as window:
+        for viewport in (WIDE, NARROW):
+            window.page.set_viewport_size({"width": viewport["width"], "height": viewport["height"]})
+            for tab in ("", "?tab=cost", "?tab=raw"):
+                page = window.open(f"/requests/{id}{tab}")
+                assert page.locator("[role=tab][aria-selected=true]").evaluate(in_sight), (viewport, tab)
 
 
 def test_what_was_decided_then_and_would_be_now(browser: Browser, busy: Gateway) -> None:

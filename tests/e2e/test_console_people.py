@@ -1,11 +1,12 @@
 """The console's pages about people: coming in through a provider of OpenID Connect, users and their log-ins, a key's other secret."""
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 from openid_provider import OpenIdProvider
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from e2e.browser import Console, console
 from e2e.house import ADMIN_TOKEN, Gateway, Provider, configuration
@@ -31,14 +32,17 @@ def gateway(provider: Provider, openid: OpenIdProvider) -> Iterator[Gateway]:
 
 
 def with_password(window: Console, name: str) -> Console:
-    page = window.page
-    page.goto("/login")
+    window.page.goto("/login")
+    fill_in(window.page, name)
+    expect(window.page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    return window
+
+
+def fill_in(page: Page, name: str) -> None:
     page.get_by_role("button", name="With name and password").click()
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Log in", exact=True).click()
-    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
-    return window
 
 
 def apart(window: Console, openid: OpenIdProvider) -> None:
@@ -199,6 +203,36 @@ def test_what_one_wrote_is_not_the_next_ones(browser: Browser, gateway: Gateway)
         page.get_by_label("Prompt").fill("Hi")
         page.get_by_role("button", name="Code").click()
         expect(page.get_by_role("region", name="The call in curl")).to_contain_text(f"{gateway.url}/v1/chat/completions")
+
+
+def test_a_run_of_the_playground_says_that_its_log_in_is_over(browser: Browser, gateway: Gateway) -> None:
+    """And leads to the next one, after which the prompt is there as it was. It is looked at every 15 seconds."""
+    assert gateway.operate("POST", "/admin/users", {"name": "wanda"}).status == 201
+    assert gateway.operate("PUT", "/admin/users/wanda/login", {"role": "member", "password": PASSWORD}).status == 200
+    window = with_password(Console(browser, gateway), "wanda")
+
+    def slowly(route: Route) -> None:
+        asked = route.request.post_data_json
+        asked["lanes"][0]["body"]["sim"] = {"tokens": 2000, "pace_ms": 50}
+        route.continue_(post_data=json.dumps(asked))
+
+    page = window.open("/playground?models=lab/fast")
+    page.route("**/admin/playground/runs", slowly)
+    page.get_by_label("Prompt").fill("Tell me of the sea.")
+    page.get_by_role("button", name="Send").click()
+    answer = page.get_by_role("region", name="Answer of lab/fast")
+    expect(page.get_by_role("region", name="Text of lab/fast")).to_contain_text("ipsum")
+    assert gateway.operate("DELETE", "/admin/users/wanda/login").status == 200
+    expect(page.get_by_role("alert")).to_contain_text("its log-in is over", timeout=30_000)
+    expect(answer.get_by_text("stopped", exact=True)).to_be_visible()
+    found = window.for_everybody("the end of a run")
+    assert not found, "\n".join(found)
+    assert gateway.operate("PUT", "/admin/users/wanda/login", {"role": "member", "password": PASSWORD}).status == 200
+    page.get_by_role("link", name="log in again").click()
+    fill_in(page, "wanda")
+    expect(page).to_have_url(re.compile(r"/playground\?models=lab(%2F|/)fast$"))
+    expect(page.get_by_label("Prompt")).to_have_value("Tell me of the sea.")
+    window.close()
 
 
 def test_the_own_password_and_roles_above_the_own(browser: Browser, gateway: Gateway) -> None:

@@ -80,6 +80,17 @@ CONTRASTS = """() => {
   probe.remove();
   return found;
 }"""
+# Of what is drawn in charts every opaque colour, and the colours of the theme that is asked for.
+DRAWN_INKS = """() => [...document.querySelectorAll('canvas')].flatMap((one) => {
+  const {data} = one.getContext('2d').getImageData(0, 0, one.width, one.height), found = new Set();
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at + 3] === 255) found.add(`rgb(${data[at]}, ${data[at + 1]}, ${data[at + 2]})`);
+  return [...found];
+})"""
+INKS = {
+    "light": {"rgb(11, 92, 173)", "rgb(176, 74, 83)", "rgb(0, 154, 210)"},
+    "dark": {"rgb(108, 178, 247)", "rgb(221, 95, 94)", "rgb(98, 242, 239)"},
+}
 # Beyond the window's edge without a place that scrolls, or text that is cut off.
 CUT = """() => {
   const edge = document.documentElement.clientWidth, found = [];
@@ -180,15 +191,33 @@ def test_charts_stand_on_the_systems_colours(browser: Browser, house: Furnished,
                 assert not low, (chosen, how, low)
 
 
+@pytest.mark.parametrize("chosen", ["system", "light", "dark"])
+def test_charts_are_drawn_in_the_colours_of_the_theme(browser: Browser, house: Furnished, chosen: str) -> None:
+    """In those of both themes, as the system changes; in no others, such as the white of uPlot's own points."""
+    other = {"light": "dark", "dark": "light"}
+    with console(browser, house) as window:
+        if chosen != "system":
+            window.context.add_init_script(f"localStorage.setItem('fairlead.theme', '{chosen}')")
+        page = window.open("/")
+        for system in ("dark", "light", "dark"):
+            page.emulate_media(color_scheme=system)
+            theme = system if chosen == "system" else chosen
+            page.wait_for_function(f"(inks) => inks.every((ink) => ({DRAWN_INKS})().includes(ink))", arg=sorted(INKS[theme]))
+            drawn = set(page.evaluate(DRAWN_INKS))
+            assert not drawn & {*INKS[other[theme]], "rgb(255, 255, 255)", "rgb(0, 0, 0)"}, (system, drawn)
+
+
 def test_nothing_moves_while_it_loads(browser: Browser, house: Furnished) -> None:
     with console(browser, house, reduced_motion="reduce") as window:
         page, held = window.page, list[Route]()
         page.route("**/admin/keys", lambda route: held.append(route), times=1)
-        page.goto("/keys")
-        page.locator("[class*=_skeleton_]").first.wait_for()
+        # A place for the page stands there before, too, while its log-in and its code are loaded.
+        with page.expect_request("**/admin/keys"):
+            page.goto("/keys")
+        page.locator("main [class*=_skeleton_]").first.wait_for()
         moving = page.evaluate(MOVING)
-        for route in held:
-            route.continue_()
+        assert len(held) == 1
+        held[0].continue_()
         window.settle()
         assert not moving, "\n".join(moving)
 

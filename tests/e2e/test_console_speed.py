@@ -107,7 +107,8 @@ def test_what_never_ends_takes_no_more_and_no_more(
             assert ROWS_KEPT < kept <= ROWS_KEPT + 101, kept
             devtools.send("HeapProfiler.collectGarbage")
             heap.append(devtools.send("Runtime.getHeapUsage")["usedSize"])
-        page.get_by_role("button", name=f"{ROWS_KEPT} new rows").click()
+        # Not with the mouse: as soon as that is beside the list, the rows come by themselves and the button goes.
+        page.get_by_role("button", name=f"{ROWS_KEPT} new rows").press("Enter")
         expect(page.get_by_role("table").first).to_have_attribute("aria-rowcount", str(kept))
         print(f"heap after each {each} rows, MiB:", [round(used / (1 << 20), 1) for used in heap])
         if proof:

@@ -158,6 +158,25 @@ it('the zone of the browser is asked for once for everything that is drawn', () 
   asked.mockClear();
   for (let at = 0; at < 100; at++) expect(isZone(viewersZone()) && isZone('Asia/Kathmandu')).toBe(true);
   expect(asked.mock.calls.length).toBeLessThan(2);
-  expect(isZone('Nowhere/At/All')).toBe(false);
   asked.mockRestore();
+  for (let at = 0; at < 2; at++) expect(isZone('Nowhere/At/All')).toBe(false);
+});
+
+it.each([
+  ['a minute later', '2031-01-01', 60_000, 'Asia/Kathmandu'],
+  ['within the minute', '2031-01-02', 59_999, 'UTC'],
+  ['when the clock was set back', '2031-01-03', -1, 'Asia/Kathmandu'],
+])('a viewer who travels has another zone: %s', (_, day, after, zone) => {
+  vi.useFakeTimers({ now: new Date(day), toFake: ['Date'] });
+  const of = vi.spyOn(Intl.DateTimeFormat.prototype, 'resolvedOptions');
+  try {
+    of.mockReturnValue({ timeZone: 'UTC' } as Intl.ResolvedDateTimeFormatOptions);
+    expect(viewersZone()).toBe('UTC');
+    of.mockReturnValue({ timeZone: 'Asia/Kathmandu' } as Intl.ResolvedDateTimeFormatOptions);
+    vi.setSystemTime(Date.now() + after);
+    expect(viewersZone()).toBe(zone);
+  } finally {
+    of.mockRestore();
+    vi.useRealTimers();
+  }
 });

@@ -74,6 +74,7 @@ export function PlaygroundPage() {
   const [lanes, setLanes] = useState<Lane[]>([]);
   const [running, setRunning] = useState(false);
   const [error, setError] = useState('');
+  const [ended, end] = useState(false);
   const [said_, say] = useState('');
   const [coding, code] = useState(false);
   const [language, setLanguage] = useState('curl');
@@ -97,6 +98,7 @@ export function PlaygroundPage() {
     if (picked.length === 0) return setError('Pick a model first.');
     if (built.wrong) return setError(built.wrong);
     setError('');
+    end(false);
     setRunning(true);
     say(`Sent to ${picked.length} ${picked.length === 1 ? 'model' : 'models'}`);
     setLanes(picked.map(lane));
@@ -119,7 +121,7 @@ export function PlaygroundPage() {
       );
       for await (const event of events(body)) {
         if (event.event === 'run' && typeof event.data.id === 'string') run.current = { abort, id: event.data.id };
-        if (event.event === 'end') setError('The log-in is over, and the run ended with it. Log in again.');
+        if (event.event === 'end') end(true);
         waiting = told(waiting, event);
         if (event.event === 'done' || event.event === 'error')
           say(`${picked[Number(event.data.lane)] ?? 'A lane'}: ${event.event === 'done' ? 'finished' : 'failed'}`);
@@ -203,6 +205,7 @@ export function PlaygroundPage() {
               setImages([]);
               setLanes([]);
               setError('');
+              end(false);
             }}
           >
             Clear
@@ -395,6 +398,17 @@ export function PlaygroundPage() {
       {error && (
         <div className={ui.alert} role="alert">
           {error}
+        </div>
+      )}
+      {ended && (
+        <div className={ui.alert} role="alert">
+          <span>
+            The run ended: its log-in is over, or has another role or team now. Copy what you need of it, and{' '}
+            <Link to="/login" search={{ next: location.pathname + location.search }}>
+              log in again
+            </Link>
+            .
+          </span>
         </div>
       )}
       <span className="sr-only" aria-live="polite">

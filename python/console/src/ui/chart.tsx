@@ -72,7 +72,8 @@ export function Chart(props: ChartProps) {
       {
         width: Math.max(120, box.clientWidth),
         height,
-        padding: [8, 8, 0, 0],
+        // The label of a time at the right edge stands half beyond it.
+        padding: [8, 22, 0, 0],
         legend: { show: false },
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
         cursor: {
@@ -120,7 +121,13 @@ export function Chart(props: ChartProps) {
                   width: line.width ?? 2,
                   dash: line.dash ?? [],
                   spanGaps: false,
-                  points: { show: true, size: 5, filter: (u: uPlot, index: number) => alone(u.data[index]) },
+                  // uPlot would fill them with white.
+                  points: {
+                    show: true,
+                    size: 5,
+                    fill: ink,
+                    filter: (u: uPlot, index: number) => alone(u.data[index]),
+                  },
                 };
           }),
         ],
