@@ -3,6 +3,7 @@ table, for every dialect, whole and streamed."""
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
@@ -215,13 +216,30 @@ def ask(gateway: Gateway, dialect: str, stream: bool, sim: dict[str, Any] | None
     return reply
 
 
-def too_large(value: Any) -> bool:
-    """Whether a figure stands there, at any depth, that breaks clients which read 64-bit numbers."""
+def beyond_belief(value: Any) -> bool:
+    """Whether a figure stands there, at any depth, that breaks clients which read 64-bit numbers, or is less than nothing."""
     if isinstance(value, dict):
-        return any(map(too_large, value.values()))
+        return any(map(beyond_belief, value.values()))
     if isinstance(value, list):
-        return any(map(too_large, value))
-    return isinstance(value, int | float) and abs(value) > 2**53
+        return any(map(beyond_belief, value))
+    return isinstance(value, int | float) and not 0 <= value <= 2**53
+
+
+def usages_of(value: Any) -> list[dict[str, Any]]:
+    """The usage objects that the client got, at any depth, in their order."""
+    if isinstance(value, list):
+        return [usage for element in value for usage in usages_of(element)]
+    if not isinstance(value, dict):
+        return []
+    own = [
+        [member] if name in ("usage", "usageMetadata") and isinstance(member, dict) else usages_of(member) for name, member in value.items()
+    ]
+    return [usage for usages in own for usage in usages]
+
+
+def costs_of(usages: list[dict[str, Any]]) -> set[Decimal]:
+    """What these say the generation costs, in nano-dollars."""
+    return {Decimal(repr(usage["cost"])).scaleb(9) for usage in usages if "cost" in usage}
 
 
 def events_of(reply: Reply, stream: bool) -> list[Any]:
@@ -244,8 +262,10 @@ def test_the_table(gateway: Gateway, dialect: str, stream: bool, prefix: str) ->
         row = gateway.generation(reply.generation)
         if (problem := mistake(dialect, name, case, row)) is not None:
             wrong[name] = problem
-        elif any(map(too_large, events_of(reply, stream))):
+        elif any(map(beyond_belief, events_of(reply, stream))):
             wrong[name] = reply.body
+        elif costs_of(usages_of(events_of(reply, stream))) != {row["charged_nanousd"]}:
+            wrong[name] = (row["charged_nanousd"], reply.body)
     assert not wrong
 
 
@@ -268,6 +288,48 @@ def mistake(dialect: str, name: str, case: Case, row: dict[str, Any]) -> Any:
     return None if right else (found, expected, row["flags"], row["charged_nanousd"], cost)
 
 
+NORMAL, ZEROS, NOTHING = "9 and 2", "0 and 0", "nothing"
+CLAIMS = {"normal": NORMAL, "zero": ZEROS, "absent": NOTHING, "huge": OURS, "negative": OURS, "twice": NORMAL}
+"""What the simulator claims in all the places that a dialect has for figures, and what the client is told of it."""
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_the_client_is_told(gateway: Gateway, dialect: str, stream: bool, prefix: str) -> None:
+    """Every usage object that ends a reply says what it costs, whatever the provider says: it is the charge."""
+    if prefix and dialect == "gemini_generate":
+        prefix = ""
+    wrong = {}
+    for claim, told in CLAIMS.items():
+        if claim == "twice" and not stream:
+            continue
+        reply = ask(gateway, dialect, stream, {"usage": claim}, prefix)
+        row = gateway.generation(reply.generation)
+        events = events_of(reply, stream)
+        usages = usages_of(events)
+        if claim == "absent" and prefix and not stream:
+            told = OURS
+        figures = {
+            NORMAL: (9, 2),
+            ZEROS: (0, 0),
+            OURS: (row["prompt_tokens"], row["completion_tokens"]),
+        }
+        seen = [(usage[PROMPT[dialect]], usage[COMPLETION[dialect]], usage.get(TOTAL[dialect])) for usage in usages[-1:]]
+        expected = [(*figures[told], sum(figures[told]) if TOTAL[dialect] else None)] if told != NOTHING else []
+        costs = {row["charged_nanousd"]} if told != NOTHING else set()
+        right = (
+            seen == expected
+            and costs_of(usages) == costs_of(usages[-1:]) == costs
+            and row["charged_nanousd"] == row["prompt_tokens"] * PROMPT_NANOUSD + row["completion_tokens"] * COMPLETION_NANOUSD > 0
+            and bool(row["flags"] & ESTIMATED) == (told != NORMAL)
+            and not any(map(beyond_belief, events))
+        )
+        if not right:
+            wrong[claim] = (row, reply.body)
+    assert not wrong
+
+
 @pytest.mark.parametrize("dialect", DIALECTS[:3])
 def test_figures_that_come_twice_or_change(gateway: Gateway, dialect: str) -> None:
     """The same twice counts once; of running totals the last counts."""
@@ -287,7 +349,7 @@ def test_figures_that_come_twice_or_change(gateway: Gateway, dialect: str) -> No
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("figure", [HUGE, 2**64, 10**30])
-def test_what_is_too_large_does_not_survive_a_translation(
+def test_what_is_beyond_belief_does_not_survive_a_translation(
     provider: Provider, chat_only: Gateway, client: str, stream: bool, figure: int
 ) -> None:
     """The client reads what it is charged for."""
@@ -295,7 +357,7 @@ def test_what_is_too_large_does_not_survive_a_translation(
     # A script in the request would not survive the translation.
     assert send(provider.address, "POST", "/sim/next", json.dumps([sim]).encode()).status == 200
     reply = ask(chat_only, client, stream, None)
-    assert not any(map(too_large, events_of(reply, stream))), reply.body
+    assert not any(map(beyond_belief, events_of(reply, stream))), reply.body
     row = chat_only.generation(reply.generation)
     assert row["flags"] & ESTIMATED and row["completion_tokens"] == 2
     assert f'"{COMPLETION[client]}":2' in reply.body.decode().replace(" ", "")

@@ -1,11 +1,11 @@
 //! Figures of a provider that nobody can believe: counts beyond [`Usage::MOST_TOKENS`], which break clients that read 64-bit numbers and
-//! would be charged by whoever bills by them. They are not passed on: what was billed stands in their place.
+//! would be charged by whoever bills by them, and counts below zero. They are not passed on: what was billed stands in their place.
 //!
 //! Looked at only where an event has figures at all, and changed only where one of them is absurd.
 
 use fairlead_ir::Usage;
 
-use crate::json::walk::{elements, members};
+use crate::json::walk::{Member, elements, member as member_of, members};
 use crate::json::{Kind, is_complete};
 use crate::splice::Edits;
 use crate::sse;
@@ -14,8 +14,18 @@ use crate::write::write_number;
 /// Digits that no credible figure has.
 const LONG: usize = 11;
 
-/// Whether a number of so many digits may stand in there. One look at every eleventh byte.
+/// Whether a number below zero or of so many digits may stand in there. One look for minus signs, and one at every eleventh byte.
 pub fn may_be_absurd(text: &[u8]) -> bool {
+    may_be_negative(text) || may_be_long(text)
+}
+
+/// Whether a minus stands where a value begins, before a digit.
+fn may_be_negative(text: &[u8]) -> bool {
+    let begins_value = |at: usize| text[..at].last().is_some_and(|before| matches!(before, b':' | b' ' | b'\t' | b'\n' | b'\r'));
+    memchr::memchr_iter(b'-', text).any(|at| text.get(at + 1).is_some_and(u8::is_ascii_digit) && begins_value(at))
+}
+
+fn may_be_long(text: &[u8]) -> bool {
     let mut at = LONG - 1;
     while at < text.len() {
         if text[at].is_ascii_digit() {
@@ -56,6 +66,10 @@ fn look(object: &[u8], base: usize, in_usage: bool, billed: &Usage, edits: &mut 
     if depth > DEPTH {
         return;
     }
+    let is_ours =
+        |member: &Member<'_>| member.kind == Kind::Number && is_absurd(member.value) && figure_of(object, member.key, billed).is_some();
+    // The sum of what is ours is ours as well.
+    let sums_ours = in_usage && members(object).map_while(Result::ok).any(|member| is_ours(&member));
     for member in members(object).map_while(Result::ok) {
         let place = base + member.value_range.start;
         let is_usage = in_usage || ["usage", "usageMetadata", "message", "response"].iter().any(|name| member.is(name));
@@ -65,12 +79,12 @@ fn look(object: &[u8], base: usize, in_usage: bool, billed: &Usage, edits: &mut 
                 let in_usage = in_usage || member.is("usage") || member.is("usageMetadata");
                 look(member.value, place, in_usage, billed, edits, depth + 1);
             }
-            // Some hosts have it beside the choice.
-            Kind::Array if member.is("choices") => elements(member.value).map_while(Result::ok).for_each(|choice| {
-                look(choice.value, place + choice.value_range.start, false, billed, edits, depth + 1);
+            // Some hosts have it beside the choice. Inside of it, lists divide the figures by media.
+            Kind::Array if in_usage || member.is("choices") => elements(member.value).map_while(Result::ok).for_each(|element| {
+                look(element.value, place + element.value_range.start, in_usage, billed, edits, depth + 1);
             }),
-            Kind::Number if in_usage && is_absurd(member.value) => {
-                let Some(believed) = figure_of(member.key, billed) else { continue };
+            Kind::Number if in_usage && (is_absurd(member.value) || sums_ours && is_sum(member.key)) => {
+                let Some(believed) = figure_of(object, member.key, billed) else { continue };
                 let mut figure = Vec::with_capacity(LONG);
                 write_number(&mut figure, believed);
                 // Members come in order, each once.
@@ -83,24 +97,32 @@ fn look(object: &[u8], base: usize, in_usage: bool, billed: &Usage, edits: &mut 
 
 fn is_absurd(number: &[u8]) -> bool {
     let value: Option<f64> = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
-    value.is_none_or(|value| value.abs() > Usage::MOST_TOKENS as f64)
+    value.is_none_or(|value| !(0.0..=Usage::MOST_TOKENS as f64).contains(&value))
 }
 
 /// What was billed of what the dialects call so; nothing of other counts by their names. What else a provider says there is its own affair.
-fn figure_of(key: &[u8], billed: &Usage) -> Option<u64> {
+fn figure_of(usage: &[u8], key: &[u8], billed: &Usage) -> Option<u64> {
     let prompt = billed.total_prompt_tokens();
     Some(match key {
-        b"prompt_tokens" | b"promptTokenCount" => prompt,
-        // Of Messages alone they leave the cached ones out, and those are not billed where these are not believed.
-        b"input_tokens" | b"inputTokens" => prompt,
+        // Messages alone count the cached ones beside them.
+        b"input_tokens" if counts_cached_beside(usage) => billed.prompt_tokens,
+        b"prompt_tokens" | b"promptTokenCount" | b"input_tokens" | b"inputTokens" => prompt,
         b"completion_tokens" | b"output_tokens" | b"outputTokens" => billed.completion_tokens,
         b"candidatesTokenCount" => billed.completion_tokens.saturating_sub(billed.reasoning_tokens),
         b"total_tokens" | b"totalTokenCount" | b"totalTokens" => prompt.saturating_add(billed.completion_tokens),
         b"reasoning_tokens" | b"thoughtsTokenCount" | b"thinking_tokens" => billed.reasoning_tokens,
         b"cached_tokens" | b"cachedContentTokenCount" | b"cache_read_input_tokens" | b"prompt_cache_hit_tokens" => billed.cache_read_tokens,
-        _ if key.ends_with(b"okens") || key.ends_with(b"TokenCount") || key.ends_with(b"_requests") => 0,
+        _ if key.ends_with(b"okens") || key.ends_with(b"okenCount") || key.ends_with(b"_requests") => 0,
         _ => return None,
     })
+}
+
+fn is_sum(key: &[u8]) -> bool {
+    matches!(key, b"total_tokens" | b"totalTokenCount" | b"totalTokens")
+}
+
+fn counts_cached_beside(usage: &[u8]) -> bool {
+    ["cache_read_input_tokens", "cache_creation_input_tokens"].iter().any(|name| matches!(member_of(usage, name), Ok(Some(_))))
 }
 
 #[cfg(test)]
@@ -150,6 +172,10 @@ mod tests {
             Some(r#"{"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":5,"totalTokenCount":16}}"#),
         );
         check(
+            r#"{"usageMetadata":{"promptTokensDetails":[{"modality":"TEXT","tokenCount":99999999999},{"modality":"AUDIO","tokenCount":-1}]}}"#,
+            Some(r#"{"usageMetadata":{"promptTokensDetails":[{"modality":"TEXT","tokenCount":0},{"modality":"AUDIO","tokenCount":0}]}}"#),
+        );
+        check(
             r#"{"choices":[{"index":0,"usage":{"completion_tokens":99999999999}}]}"#,
             Some(r#"{"choices":[{"index":0,"usage":{"completion_tokens":9}}]}"#),
         );
@@ -162,6 +188,34 @@ mod tests {
         check(r#"{"choices":[{"delta":{"content":"usage: 99999999999"}}],"created":99999999999,"usage":{"prompt_tokens":7}}"#, None);
         check(r#"{"usage":{"prompt_tokens":4294967296}}"#, None);
         check("data: [DONE]\n\n", None);
+    }
+
+    #[test]
+    fn nobody_uses_less_than_nothing() {
+        check(
+            r#"{"usage":{"prompt_tokens":-1,"completion_tokens": -7.5,"total_tokens":-2e0,"prompt_tokens_details":{"cached_tokens":-4,"audio_tokens":-1}}}"#,
+            Some(
+                r#"{"usage":{"prompt_tokens":7,"completion_tokens": 9,"total_tokens":16,"prompt_tokens_details":{"cached_tokens":2,"audio_tokens":0}}}"#,
+            ),
+        );
+        check(
+            "data: {\"type\":\"message_delta\",\"usage\":{\"input_tokens\":-1,\"cache_read_input_tokens\":2,\"output_tokens\":3}}\n\n",
+            Some("data: {\"type\":\"message_delta\",\"usage\":{\"input_tokens\":5,\"cache_read_input_tokens\":2,\"output_tokens\":3}}\n\n"),
+        );
+        check(
+            r#"{"usageMetadata":{"promptTokenCount":-1,"candidatesTokenCount":-1,"thoughtsTokenCount":-1,"totalTokenCount":-2}}"#,
+            Some(r#"{"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":5,"thoughtsTokenCount":4,"totalTokenCount":16}}"#),
+        );
+        // What was summed up of it is believed no more.
+        check(
+            r#"{"usage":{"total_tokens":8,"prompt_tokens":-1,"completion_tokens":9}}"#,
+            Some(r#"{"usage":{"total_tokens":16,"prompt_tokens":7,"completion_tokens":9}}"#),
+        );
+        // Zero is a figure with any sign, a cost and a time are no counts, and a text is a text.
+        check(r#"{"usage":{"prompt_tokens":-0,"completion_tokens":-0.0}}"#, None);
+        check(r#"{"usage":{"prompt_tokens":7,"cost":-3,"at_ms":-1},"logprob":-1.5,"content":"usage: -1"}"#, None);
+        // The names of models and days are no reason to look.
+        assert!(!may_be_absurd(br#"{"id":"r-1","modelVersion":"gemini-2.5-flash-2026-01-02","usageMetadata":{"promptTokenCount":7}}"#));
     }
 
     #[test]

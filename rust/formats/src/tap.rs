@@ -46,9 +46,9 @@ pub struct Sight {
     pub action: Action,
     /// The reply begins with it: from here on a failure must be told in the stream.
     pub first_content: bool,
-    /// It brought new usage figures.
+    /// It brought a usage object: new figures, or what should have been some.
     pub usage: bool,
-    /// These figures are final as far as we know: [`Tap::rewrite`] wants the cost now.
+    /// What it brought is final as far as we know: [`Tap::rewrite`] wants the cost now.
     pub bill: bool,
     /// It says why the reply ended.
     pub finish: bool,

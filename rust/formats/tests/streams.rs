@@ -7,8 +7,9 @@ use std::sync::Arc;
 use fairlead_formats::error::{Details, Told};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::ReplyScan;
+use fairlead_formats::splice::Edits;
 use fairlead_formats::tap::{Action, Sight, Tap};
-use fairlead_ir::{Dialect, ErrorKind, Manner, NanoUsd};
+use fairlead_ir::{Dialect, ErrorKind, Manner, NanoUsd, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -157,6 +158,72 @@ fn moonshots_usage_inside_a_choice() {
     let mut out = Vec::new();
     tap.rewrite(&event(inside), Some(NanoUsd(5)), &mut out);
     assert!(String::from_utf8(out).unwrap().contains(r#""usage":{"cost":0.000000005,"prompt_tokens":5"#));
+}
+
+/// The last of `events` as the client sees it where it is the bill.
+fn billed(dialect: Dialect, manner: Manner, events: &[String]) -> String {
+    let mut tap = tap(dialect, manner);
+    let (last, before) = events.split_last().unwrap();
+    for data in before {
+        let sight = tap.inspect(&event(data));
+        assert_eq!((sight.usage, sight.absurd, sight.bill), (data.contains("\"usage"), data.contains(":-1"), false), "{data}");
+    }
+    let sight = tap.inspect(&event(last));
+    assert_eq!((sight.action, sight.usage, sight.bill), (Action::Rewrite, true, true), "{last}");
+    assert!(tap.usage().is_none(), "{last}");
+    let mut out = Vec::new();
+    tap.rewrite(&event(last), Some(NanoUsd(5)), &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// A usage object without any figure says what it costs, where one with figures would; whole ones do the same.
+#[test]
+fn usage_that_holds_no_figures_gets_its_cost() {
+    const GEMINI: Dialect = Dialect::GeminiGenerate;
+    let ours = r#""cost":0.000000005"#;
+    for [prompt, completion] in [["-1", "-1"], ["null", "null"], [r#""3""#, "{}"]] {
+        let chat = format!(r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion}}}"#);
+        let responses = format!(r#"{{"input_tokens":{prompt},"output_tokens":{completion}}}"#);
+        let gemini = format!(r#"{{"promptTokenCount":{prompt},"candidatesTokenCount":{completion}}}"#);
+        let chunk = |choices: &str| format!(r#"{{"choices":[{choices}],"usage":{chat}}}"#);
+        let running = chunk(r#"{"index":0,"delta":{"content":"hi"}}"#);
+        let finish = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#.to_owned();
+        let part = |end: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"hi"}}]}}{end}}}],"usageMetadata":{gemini}}}"#);
+        let output = r#"[{"type":"message","content":[{"type":"output_text","text":"hi"}]}]"#;
+        let response = format!(r#"{{"status":"completed","output":{output},"usage":{responses}}}"#);
+        let completed = format!(r#"{{"type":"response.completed","response":{response}}}"#);
+        let streams = [
+            (CHAT, vec![running.clone(), chunk(r#"{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}"#)]),
+            (CHAT, vec![running, finish, chunk("")]),
+            (RESPONSES, vec![completed]),
+            (GEMINI, vec![part(""), part(""), part(r#","finishReason":"STOP""#)]),
+        ];
+        for (dialect, events) in streams {
+            for manner in [Manner::Native, Manner::Openrouter] {
+                // Of `/v1` a usage chunk that nobody asked for does not pass at all.
+                if (dialect, manner, events.len()) != (CHAT, Manner::Native, 3) {
+                    let seen = billed(dialect, manner, &events);
+                    assert_eq!(seen.matches(ours).count(), 1, "{seen}");
+                }
+            }
+        }
+        let whole = format!(r#"{{"choices":[{{"message":{{"content":"hi"}},"finish_reason":"stop"}}],"usage":{chat}}}"#);
+        for (dialect, body) in [(CHAT, whole), (RESPONSES, response), (GEMINI, part(""))] {
+            let mut scan = ReplyScan::new(dialect);
+            scan.feed(body.as_bytes()).unwrap();
+            let reply = scan.finish(body.as_bytes()).unwrap();
+            assert!(reply.usage.is_none() && reply.is_absurd(body.as_bytes()) == (prompt == "-1"), "{body}");
+            let (mut edits, mut out) = (Edits::new(), Vec::new());
+            reply.edits(body.as_bytes(), &Identity::unnamed(), &Usage::default(), NanoUsd(5), &mut edits).unwrap();
+            edits.apply(body.as_bytes(), &mut out).unwrap();
+            let seen = String::from_utf8(out).unwrap();
+            assert_eq!(
+                seen,
+                body.replace("{\"prompt", &format!("{{{ours},\"prompt")).replace("{\"input", &format!("{{{ours},\"input")),
+                "{body}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -31,10 +31,13 @@ pub(crate) struct PartTap {
 impl PartTap {
     /// Reads the data of one event into `seen`.
     pub(crate) fn read(&mut self, chunk: &[u8], seen: &mut Seen) -> Result<Look, Reject> {
-        let has_figures = match self.shapes.read(chunk) {
+        let has_usage = match self.shapes.read(chunk) {
             Some(ordinary) if ordinary.usage.is_none_or(|usage| self.figures.merge_plain(usage)) => {
                 seen.take_content(!ordinary.text.is_empty(), ordinary.text.len() as u64);
-                ordinary.usage.is_some() && self.figures.figured().map(|figured| seen.take_figures(figured)).is_some()
+                if ordinary.usage.is_some() {
+                    self.figures.figured().into_iter().for_each(|figured| seen.take_figures(figured));
+                }
+                ordinary.usage.is_some()
             }
             _ => {
                 let outline = Outline::read(chunk)?;
@@ -43,14 +46,14 @@ impl PartTap {
                     return Ok(Look::error());
                 }
                 let finished = seen.finish.is_some();
-                let has_figures = outline.tell(chunk, &mut self.figures, &mut self.calls, seen);
+                let has_usage = outline.tell(chunk, &mut self.figures, &mut self.calls, seen);
                 if seen.finish.is_none() {
                     self.shapes.learn(chunk);
                 }
-                return Ok(look(has_figures, finished, seen));
+                return Ok(look(has_usage, finished, seen));
             }
         };
-        Ok(look(has_figures, seen.finish.is_some(), seen))
+        Ok(look(has_usage, seen.finish.is_some(), seen))
     }
 
     /// Writes down the edits of the event whose data stands at `base`: the cost where the final figures are.

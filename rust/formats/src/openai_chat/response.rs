@@ -115,12 +115,13 @@ pub(crate) fn take_choices(choices: &Choices<'_>, seen: &mut Seen) {
     }
 }
 
-/// Takes a usage object into `seen`; whether it held figures.
+/// Takes a usage object into `seen`; whether it held figures. One without any has its place all the same: the cost stands there.
 pub(crate) fn take_usage(usage: Option<PlacedUsage>, seen: &mut Seen) -> bool {
-    let Some(PlacedUsage { range, read: Some(figured) }) = usage else { return false };
+    let Some(PlacedUsage { range, read }) = usage else { return false };
     seen.usage_range = Some(range);
-    seen.take_figures(figured);
-    true
+    let has_figures = read.is_some();
+    read.into_iter().for_each(|figured| seen.take_figures(figured));
+    has_figures
 }
 
 /// Edits a completion or chunk that begins at `base` of the edited text.

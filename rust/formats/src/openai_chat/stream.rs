@@ -65,17 +65,19 @@ impl ChunkTap {
             return Ok(Look::error());
         }
         let is_usage_chunk = outline.usage.is_some() && choices.count == 0;
-        let has_figures = take_usage(outline.usage.or(choices.usage), seen);
-        // Some hosts repeat running totals in every chunk; only the last ones are the bill.
-        let is_bill = has_figures && (is_usage_chunk || seen.finish.is_some());
+        let usage = outline.usage.or(choices.usage);
+        let has_usage = usage.is_some();
+        let has_figures = take_usage(usage, seen);
+        // Some hosts repeat running totals in every chunk; only the last ones are the bill. What holds no figures is one behind the end alone.
+        let is_bill = has_usage && (seen.finish.is_some() || is_usage_chunk && has_figures);
         let action = match () {
             () if withhold_usage && is_usage_chunk => Action::Withhold,
             () if identity.is_openrouter() || is_bill => Action::Rewrite,
             () => Action::Pass,
         };
         let finish = seen.finish.is_some() && !finished_before;
-        let ordinary = choices.content && !choices.begins_call && !has_figures && choices.finish.is_none();
-        Ok(Look { action, usage: has_figures, bill: is_bill, finish, ordinary, ..Look::default() })
+        let ordinary = choices.content && !choices.begins_call && !has_usage && choices.finish.is_none();
+        Ok(Look { action, usage: has_usage, bill: is_bill, finish, ordinary, ..Look::default() })
     }
 
     /// Writes down the edits of the chunk at `base`; whether its like would be edited in the same way.

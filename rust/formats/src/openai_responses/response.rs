@@ -38,15 +38,15 @@ pub(crate) fn take_names(outline: &Outline<'_>, seen: &mut Seen) {
     seen.take_tier(outline.tier);
 }
 
-/// Takes why a reply ended, and its figures; whether there were any.
+/// Takes why a reply ended, and its figures; whether it has a usage object, with figures or without: the cost stands there.
 pub(crate) fn take_end(outline: &Outline<'_>, status: &[u8], content: Content, seen: &mut Seen) -> bool {
     let status = if status.is_empty() { b"completed" } else { status };
     if let Some((reason, native)) = stop_of(status, outline.reason, content.calls, content.refusal) {
         seen.take_finish(reason.finish().name(), &String::from_utf8_lossy(native), false);
     }
-    let Some(figured) = outline.figured() else { return false };
-    seen.usage_range = outline.usage.map(|usage| outline.usage_start..outline.usage_start + usage.len());
-    seen.take_figures(figured);
+    let Some(usage) = outline.usage else { return false };
+    seen.usage_range = Some(outline.usage_start..outline.usage_start + usage.len());
+    outline.figured().into_iter().for_each(|figured| seen.take_figures(figured));
     true
 }
 

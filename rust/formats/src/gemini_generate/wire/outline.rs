@@ -60,7 +60,8 @@ impl<'a> Outline<'a> {
         Ok(outline)
     }
 
-    /// Takes all of it into `seen`; `figures` are those of the stream so far. Whether there are new ones.
+    /// Takes all of it into `seen`; `figures` are those of the stream so far. Whether there is a `usageMetadata`,
+    /// with new ones or without: the cost stands there.
     pub(crate) fn tell(&self, object: &[u8], figures: &mut Figures, calls: &mut bool, seen: &mut Seen) -> bool {
         seen.take_names(self.id, self.model, None);
         seen.take_content(self.content, self.content_bytes);
@@ -70,7 +71,8 @@ impl<'a> Outline<'a> {
         let Some(usage) = self.usage.clone().and_then(|range| object.get(range)) else { return false };
         figures.merge(usage);
         seen.usage_range = self.usage.clone();
-        figures.figured().map(|figured| seen.take_figures(figured)).is_some()
+        figures.figured().into_iter().for_each(|figured| seen.take_figures(figured));
+        true
     }
 
     /// Some models say `STOP` on every chunk: the last word counts. It is the same word for an answer and for calls.
