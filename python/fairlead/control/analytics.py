@@ -266,6 +266,16 @@ class _Source(NamedTuple):
     finest: int
 
 
+class _Part(NamedTuple):
+    """What is read of them: an account's sums in a span."""
+
+    connection: sqlite3.Connection
+    account: int
+    span: Span
+    columns: Sequence[str]
+    by_window: bool
+
+
 def answer(
     connection: sqlite3.Connection,
     account: int,
@@ -302,7 +312,7 @@ def answer(
     columns = _columns(asked)
     by_window = asked.granularity is not None
     for span in spans if only != [] and places != [] else []:
-        for start_ms, value, place, *amounts in read(connection, account, source, span, columns, by_window, only, places):
+        for start_ms, value, place, *amounts in read(_Part(connection, account, span, columns, by_window), source, only, places):
             # A shadow is nobody's request.
             if amounts[0] and (found := group(start_ms, value, place)) is not None:
                 known = groups.get(found)
@@ -368,17 +378,9 @@ def _spans(granularity: str | None, source: _Source, range_ms: tuple[int, int], 
     return spans
 
 
-def _rows(
-    connection: sqlite3.Connection,
-    account: int,
-    source: _Source,
-    span: Span,
-    columns: Sequence[str],
-    by_window: bool,
-    only: list[int] | None,
-    places: list[int] | None,
-) -> Iterator[tuple[Any, ...]]:
+def _rows(part: _Part, source: _Source, only: list[int] | None, places: list[int] | None) -> Iterator[tuple[Any, ...]]:
     """Start, value, place and sums; added up over the span where no granularity asks for its windows."""
+    connection, account, span, columns, by_window = part
     if source.is_pair:
         starts = list(starts_of(span))
         return queries.pair_sums(connection, account, source.dim, span, columns, by_window, starts, only, places)
@@ -388,23 +390,11 @@ def _rows(
     return ((start, val, 0, *sums) for start, val, *sums in rows)
 
 
-def _rows_and_the_rest(
-    connection: sqlite3.Connection,
-    account: int,
-    source: _Source,
-    span: Span,
-    columns: Sequence[str],
-    by_window: bool,
-    only: list[int] | None,
-    places: list[int] | None,
-) -> Iterator[tuple[Any, ...]]:
+def _rows_and_the_rest(part: _Part, source: _Source, only: list[int] | None, places: list[int] | None) -> Iterator[tuple[Any, ...]]:
     """The same, and behind them what is in all requests and not in these: the sums of those that have no such value."""
     everything = _Source(Dim.PLACE if source.is_pair else Dim.TOTAL, False, source.finest)
-    rest = {
-        (start, place): tuple(amounts)
-        for start, _, place, *amounts in _rows(connection, account, everything, span, columns, by_window, places, None)
-    }
-    for row in _rows(connection, account, source, span, columns, by_window, None, places):
+    rest = {(start, place): tuple(amounts) for start, _, place, *amounts in _rows(part, everything, places, None)}
+    for row in _rows(part, source, None, places):
         start, value, place, *amounts = row
         rest[start, place] = tuple(map(sub, rest[start, place], amounts))
         if only is None or value in only:
