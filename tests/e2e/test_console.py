@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from e2e.browser import NOWHERE, Console, console
 from e2e.house import ADMIN_TOKEN, KEY, Gateway, Provider, configuration, send
@@ -156,13 +156,13 @@ def test_what_is_looked_at_is_in_the_url(browser: Browser, busy: Gateway) -> Non
         ):
             page.get_by_role("combobox", name=choose).select_option(value)
             expect(page).to_have_url(re.compile(re.escape(expected)))
-        window.settle()
         assert "failed=true" in page.url and "from=-7d" in page.url
-        shown = page.locator("tbody tr[aria-rowindex]").count()
-        assert shown == len(busy.generations("outcome = 'failed'")) > 0
+        # Rows of the question before stand there until the answer comes.
+        failed = len(busy.generations("outcome = 'failed'"))
+        assert failed > 0
+        expect(page.locator("tbody tr[aria-rowindex]")).to_have_count(failed)
         page.reload()
-        window.settle()
-        expect(page.locator("tbody tr[aria-rowindex]")).to_have_count(shown)
+        expect(page.locator("tbody tr[aria-rowindex]")).to_have_count(failed)
         page.go_back()
         expect(page).to_have_url(re.compile(r"requests\?failed=true$"))
         page.go_back()
@@ -253,6 +253,28 @@ def test_a_key_is_made_used_seen_explained_and_deleted(browser: Browser, busy: G
 
 def key_named(gateway: Gateway, name: str) -> Any:
     return next((key for key in gateway.operate("GET", "/admin/keys").json()["data"] if key["name"] == name), None)
+
+
+def test_a_page_says_that_it_waits(browser: Browser, busy: Gateway) -> None:
+    """What stands there meanwhile is the answer to the question before."""
+    line = "() => getComputedStyle(document.querySelector('main'), '::before').borderTopStyle"
+    with console(browser, busy) as window:
+        page, held = window.open("/requests"), list[Route]()
+        rows = page.locator("tbody tr[aria-rowindex]")
+        before = rows.count()
+        assert before > len(busy.generations("outcome = 'failed'")) > 0
+        assert page.evaluate(line) == "none"
+        page.route("**/admin/requests?*failed=true*", lambda route: held.append(route), times=1)
+        with page.expect_request("**/admin/requests?*failed=true*"):
+            page.get_by_role("combobox", name="Outcome").select_option("failed")
+        page.wait_for_function(f"() => ({line})() === 'solid'")
+        expect(page.locator("main")).to_have_attribute("aria-busy", "true")
+        expect(rows).to_have_count(before)
+        assert len(held) == 1
+        held[0].continue_()
+        expect(rows).to_have_count(len(busy.generations("outcome = 'failed'")))
+        expect(page.locator("main")).to_have_attribute("aria-busy", "false")
+        assert page.evaluate(line) == "none"
 
 
 def test_two_who_change_a_key_are_told(browser: Browser, busy: Gateway) -> None:

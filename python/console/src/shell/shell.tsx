@@ -130,9 +130,7 @@ function Frame({ session }: { session: Session }) {
           <Account session={session} onKeys={() => showKeys(true)} />
         </header>
         <OfflineBar />
-        <main id="content" className={s.content} tabIndex={-1}>
-          <Outlet />
-        </main>
+        <Content />
       </div>
       <nav className={s.bottom} aria-label="Pages, below">
         {below.slice(0, BELOW).map((page) => (
@@ -246,6 +244,16 @@ function KeyList({ open, onClose }: { open: boolean; onClose: () => void }) {
         <Button onClick={onClose}>Close</Button>
       </div>
     </Dialog>
+  );
+}
+
+/** The page. While it waits for an answer to a new question, what stands there may be that of the question before: a line above says so. */
+function Content() {
+  const awaited = useIsFetching({ predicate: (query) => query.isActive() && query.state.data === undefined });
+  return (
+    <main id="content" className={s.content} tabIndex={-1} aria-busy={awaited > 0}>
+      <Outlet />
+    </main>
   );
 }
 
