@@ -32,10 +32,11 @@ test: test-rust test-console test-python ## every test, the long ones sampled wi
 test-rust:
 	cargo test --workspace --locked
 
-# Files are shared between processes; tests that watch the clock come after them, one at a time. Status 5: none of a kind was asked for.
+# Files are shared between processes, in the order of their names: the longest, those with a browser, would come last where most tests come first.
+# Tests that watch the clock come after them, one at a time. Status 5: none of a kind was asked for.
 PYTEST = $(BIN)/python -m pytest
 test-python: $(VENV)/built $(VENV)/node $(CONSOLE) $(VENV)/browser
-	$(PYTEST) -n $(JOBS) --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS) || [ $$? -eq 5 ]
 	$(PYTEST) -m alone $(ARGS) || [ $$? -eq 5 ]
 
 test-console: $(VENV)/console ## the console's own tests: formats, the URL, events, what forms send

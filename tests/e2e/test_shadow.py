@@ -140,11 +140,10 @@ def test_whoever_has_no_shadow_has_none(house: House) -> None:
 
 
 def test_the_caller_waits_for_nothing(house: House) -> None:
-    house.second.script({"delay_ms": 4_000}, {"delay_ms": 4_000})
+    house.second.script({"delay_ms": 6_000}, {"delay_ms": 6_000})
     for stream in (False, True):
-        began = time.monotonic()
         assert text_of(CHAT, house.ask(stream=stream), stream)
-        assert time.monotonic() - began < 3
+    # Whoever had waited for the first would not see it run.
     until(lambda: house.second.open_requests() == 2, "both shadows run")
 
 
