@@ -1,5 +1,6 @@
 """Every mistake in `fairlead.toml`: its line, its path, its words."""
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -200,7 +201,8 @@ def check(text: str, expected: list[str], environ: dict[str, str] | None = None)
         ('[keys.ci]\nsecret = "env:EMPTY"', "2: keys.ci.secret: environment variable EMPTY is empty"),
         ('[keys.ci]\nsecret = "env:"', '2: keys.ci.secret: "env:" does not name an environment variable'),
         ('[keys.ci]\nsecret = "file:nope"', "2: keys.ci.secret: file /etc/nope cannot be read: No such file or directory"),
-        ('[keys.ci]\nsecret = "file:/dev/null"', "2: keys.ci.secret: file /dev/null is empty"),
+        ('[keys.ci]\nsecret = "file:/dev/null"', "2: keys.ci.secret: file /dev/null is no regular file"),
+        ('[keys.ci]\nsecret = "file:/proc/self"', "2: keys.ci.secret: file /proc/self is no regular file"),
         ('[keys.ci]\nsecret = ""', "2: keys.ci.secret: expected a secret of visible ASCII characters, got a string"),
         ("[keys.ci]\nsecret = 'x'\nmodels = 'acme/*'", '3: keys.ci.models: expected a list of strings, got "acme/*"'),
         ("[keys.ci]\nsecret = 'x'\nmodels = ['a b']", '3: keys.ci.models[0]: expected a model id or a pattern such as "acme/*", got "a b"'),
@@ -389,6 +391,15 @@ def test_unreadable_files(tmp_path: Path) -> None:
         with pytest.raises(Mistakes) as caught:
             config.load(path, {})
         assert report.text(caught.value.problems) == f"{path}: {message}\n"
+
+
+def test_a_pipe_holds_up_nothing(tmp_path: Path) -> None:
+    path, empty = tmp_path / "fairlead.toml", tmp_path / "empty"
+    os.mkfifo(tmp_path / "pipe")
+    empty.touch()
+    path.write_text('[keys.a]\nsecret = "file:pipe"\n[keys.b]\nsecret = "file:empty"\n')
+    said = [problem.message for problem in config.load(path, {}).document.problems]
+    assert said == [f"file {tmp_path / 'pipe'} is no regular file", f"file {empty} is empty"]
 
 
 def test_depth_does_not_overflow() -> None:

@@ -158,6 +158,9 @@ def _variable(name: str, environ: Mapping[str, str]) -> str:
 def content(path: Path) -> str:
     """The text of a file that a setting refers to, without its last line ends. Raises `ValueError`."""
     try:
+        # A pipe without a writer would hold up the start, and each reload.
+        if path.exists() and not path.is_file():
+            raise ValueError(f"file {path} is no regular file")
         with path.open("rb") as file:
             data = file.read(MOST_REFERENCE_BYTES + 1)
     except OSError as error:
