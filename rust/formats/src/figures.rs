@@ -40,10 +40,11 @@ fn may_be_long(text: &[u8]) -> bool {
     false
 }
 
-/// The same of a usage object, where it may also be written with an exponent.
+/// The same of a usage object, where it may also be written with an exponent. One pass that does not stop at each `e`: every name has some.
 pub fn may_be_absurd_usage(usage: &[u8]) -> bool {
-    let is_exponent = |at: usize| usage[..at].last().is_some_and(u8::is_ascii_digit);
-    may_be_absurd(usage) || memchr::memchr2_iter(b'e', b'E', usage).any(is_exponent)
+    let behind = usage.get(1..).unwrap_or_default();
+    let is_exponent = |before: &u8, at: &u8| before.is_ascii_digit() & (at.to_ascii_lowercase() == b'e');
+    may_be_absurd(usage) || usage.iter().zip(behind).fold(false, |seen, (before, at)| seen | is_exponent(before, at))
 }
 
 /// The reply `body`, or one event, with figures that can be believed: what was billed in place of each that cannot. `None` where all of
@@ -179,7 +180,10 @@ mod tests {
             r#"{"choices":[{"index":0,"usage":{"completion_tokens":99999999999}}]}"#,
             Some(r#"{"choices":[{"index":0,"usage":{"completion_tokens":9}}]}"#),
         );
-        assert!(may_be_absurd_usage(br#"{"prompt_tokens":1e30}"#) && !may_be_absurd_usage(br#"{"prompt_tokens":7,"completion_tokens":3}"#));
+        for exponent in ["1e30", "1E30", "9.5e+30"] {
+            assert!(may_be_absurd_usage(format!(r#"{{"prompt_tokens":{exponent}}}"#).as_bytes()));
+        }
+        assert!(!may_be_absurd_usage(b"") && !may_be_absurd_usage(br#"{"prompt_tokens":7,"completion_tokens":3}"#));
         let exponent = believable(br#"{"usage":{"prompt_tokens":1e+30}}"#, &BILLED);
         assert_eq!(exponent.as_deref(), Some(br#"{"usage":{"prompt_tokens":7}}"#.as_slice()));
         // What is no count by its name is the provider's own affair.
