@@ -167,13 +167,16 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
     };
     let mut reader = Reader { board, allowed, sticky: request.sticky, seed, wanted: &mut wanted };
     if let Some(preset) = request.preset {
-        reader.preset("preset", bare(preset), request.model.is_empty() && request.models.is_empty())?;
+        reader.preset("preset", bare(preset), false)?;
     }
     if !request.model.is_empty() {
         reader.name("model", request.model)?;
     }
     for (position, name) in request.models.iter().enumerate() {
         reader.name(&format!("models.{position}"), name)?;
+    }
+    if reader.wanted.models.is_empty() && reader.wanted.pick == Pick::Listed {
+        reader.model_of_preset()?;
     }
     if request.models.is_empty() {
         reader.fallbacks_of_preset()?;
@@ -320,6 +323,15 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         self.wanted.pool = usable.map(|model| Named { model, variant }).collect();
         self.wanted.pick = pick;
         Ok(())
+    }
+
+    /// The model of the first preset that has one, where nothing else of the request names any.
+    fn model_of_preset(&mut self) -> Result<(), NameError> {
+        let board = self.board;
+        let model = self.wanted.presets.iter().find_map(|position| board.snapshot().presets[*position].model.as_ref());
+        let Some(model) = model else { return Ok(()) };
+        let (found, variant) = self.variant("preset", model)?;
+        self.push("preset", found, variant)
     }
 
     /// The models that a preset falls back to, where the request lists none itself.

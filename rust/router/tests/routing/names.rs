@@ -98,6 +98,19 @@ fn presets_are_told_in_the_order_in_which_they_count() {
 }
 
 #[test]
+fn a_preset_lends_its_model_to_one_that_names_none() {
+    let board = names();
+    let check = |model: &str, preset: &str, expected: &[&str]| {
+        let wanted = wanted(&board, Request { model, preset: Some(preset), ..Request::default() }).unwrap();
+        assert_eq!(ids(&board, &wanted), expected, "{model} {preset}");
+    };
+    check("", "team", &["acme/fast", "acme/gift"]);
+    check("@preset/loose", "team", &["acme/fast", "acme/gift"]);
+    check("@preset/team", "loose", &["acme/fast", "acme/gift"]);
+    check("lab/llama3:8b@preset/loose", "team", &["lab/llama3:8b", "acme/gift"]);
+}
+
+#[test]
 fn a_preset_says_how_its_models_are_tried() {
     let specs = [spec("acme/fast", "p1", 10, ""), spec("acme/gift", "p1", 0, "")];
     let rest = r#""presets":[{"name":"all","model":"acme/fast","models":["acme/gift"],"route":"sort"}]"#;
