@@ -98,6 +98,11 @@ def test_explain(installation: Gateway) -> None:
     ):
         candidates = told(installation.run("explain", "--json", *words))["candidates"]
         assert [candidate["model"] for candidate in candidates] == models
+    for dialect in ("openai_chat", "openai_responses", "openai_completions", "anthropic_messages", "gemini_generate"):
+        candidates = told(installation.run("explain", "--json", "lab/echo", "--dialect", dialect))["candidates"]
+        assert [candidate["model"] for candidate in candidates] == ["lab/echo"], dialect
+    done = installation.run("explain", "lab/echo", "--provider", "{")
+    assert done.returncode == 2 and "--provider: Input data was truncated" in done.stderr
     for words in ([], ["--models", "lab/echo", "--dialect", "gemini_generate"]):
         done = installation.run("explain", *words)
         assert (done.returncode, done.stdout) == (2, "") and "name a" in done.stderr and "Traceback" not in done.stderr

@@ -138,6 +138,25 @@ def test_advice_is_given_once(gateway: Gateway, judge: Judge) -> None:
     assert error["message"].count("name the model itself") == 1, error["message"]
 
 
+def test_every_kind_of_work_can_be_explained(gateway: Gateway, judge: Judge) -> None:
+    """Also the past: vectors were said to be nobody's work in the explanation of a call that had brought them."""
+    for dialect, body, model, served in (
+        ("openai_embeddings", {"input": "a"}, "acme/vectors", 2),
+        ("openai_embeddings", {"input": "a"}, "acme/painter", 0),
+        ("openai_completions", {"prompt": "a"}, "acme/seer", 2),
+        ("openai_completions", {"prompt": "a"}, "acme/vectors", 0),
+    ):
+        told = gateway.operate("POST", "/admin/explain", {"dialect": dialect, "body": {"model": model, **body}}).json()["data"]
+        assert len(told["candidates"]) == served, told
+        assert served or "refusal" in told
+    assert judge.requests() == []
+    wrong = gateway.operate("POST", "/admin/explain", {"dialect": "openai_vectors", "body": {"model": "acme/vectors"}})
+    assert wrong.status == 400 and "openai_embeddings" in wrong.json()["error"]["message"]
+    made = gateway.post("/v1/embeddings", {"model": "acme/vectors", "input": "a"})
+    recalled = gateway.operate("GET", f"/admin/requests/{made.generation}/explain").json()["data"]
+    assert recalled["asked"]["dialect"] == "openai_embeddings" and len(recalled["now"]["candidates"]) == 2, recalled
+
+
 # --- what cannot be meant ------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +165,7 @@ def test_advice_is_given_once(gateway: Gateway, judge: Judge) -> None:
     [
         ({"ignore": ["firs"]}, ('"provider.ignore.0"', 'did you mean "first"')),
         ({"ignore": ["nobody-at-all"]}, ('"provider.ignore.0"', "no provider")),
+        ({"order": ["first/turbo"]}, ('"provider.order.0"', 'no endpoint here is "first/turbo"; "first" means all of that provider')),
         ({"only": ["azure"]}, ('"provider.only.0"', 'provider "azure" is off: add [providers.azure]')),
         ({"order": ["azure/eastus"]}, ('"provider.order.0"', "add [providers.azure]")),
         ([], ('"provider"', "wanted: an object; this is a list")),

@@ -237,6 +237,19 @@ def test_nothing_is_written_that_could_not_be_read() -> None:
         synced.check(line)
 
 
+def wrong(**members: Any) -> dict[str, Any]:
+    """OpenRouter's feed with these members of its model, or of what it costs."""
+    feed = openrouter(gpt_9=("0.000002", "0.000008"))
+    row = feed["data"][0]
+    for name, value in members.items():
+        (row["pricing"] if name == "overrides" else row)[name] = value
+    return feed
+
+
+def test_a_modality_that_is_no_word_is_none_that_is_known() -> None:
+    check(wrong(architecture={"input_modalities": ["image", ["text"], {}, 7], "output_modalities": ["text", []]}), [])
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -255,6 +268,10 @@ def test_nothing_is_written_that_could_not_be_read() -> None:
         (json.dumps(models_dev(-1)).encode(), "openai.models.gpt-9.cost.input: -1 is no price"),
         (json.dumps(models_dev(2, cache_read=[1])).encode(), "openai.models.gpt-9.cost.cache_read: expected a price"),
         (json.dumps(litellm(1e-06, max_input_tokens="many")).encode(), 'gpt-9.max_input_tokens: expected a number of tokens, got "many"'),
+        (json.dumps(litellm(1e-06, max_input_tokens="1e999999999999")).encode(), "gpt-9.max_input_tokens: expected a number of tokens"),
+        (json.dumps(wrong(top_provider=[])).encode(), "data[0] (openai/gpt-9).top_provider: expected a table"),
+        (json.dumps(wrong(overrides=7)).encode(), "data[0] (openai/gpt-9).pricing.overrides: expected a list of tables"),
+        (json.dumps(wrong(overrides=[None])).encode(), "data[0] (openai/gpt-9).pricing.overrides: expected a list of tables"),
         (json.dumps({"data": [{"id": "a/b", "pricing": {}}, {"pricing": {}}]}).encode(), 'data[1]: "id" is missing'),
         (json.dumps({"data": [{"id": "a/b", "pricing": {"prompt": "0"}}]}).encode(), "no model with a price"),
     ],

@@ -516,7 +516,8 @@ def test_the_list_has_the_manner_of_whoever_asks(tmp_path: Path) -> None:
             assert [(shown["name"], shown["inputTokenLimit"]) for shown in page["models"]] == [("models/acme/fast", 128_000)]
         assert "nextPageToken" not in await house.get("/v1beta/models?pageSize=1&pageToken=1")
         error = await house.get("/v1beta/models/acme/slow", status=404)
-        assert error == {"error": {"code": 404, "message": "there is no model 'acme/slow'", "status": "NOT_FOUND"}}
+        message = "there is no model 'acme/slow'; did you mean \"acme/fast\"?"
+        assert error == {"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}
 
     tell(tmp_path, story)
 
@@ -589,7 +590,7 @@ def test_endpoints_of_a_model(tmp_path: Path) -> None:
         for alias in ("acme/quick", "fast", "openrouter/acme/quick"):
             assert (await house.get(f"/v1/models/{alias}/endpoints"))["data"]["id"] == "acme/fast"
         error = (await house.get("/api/v1/models/acme/slow/endpoints", status=404))["error"]
-        assert error["message"] == "there is no model 'acme/slow'"
+        assert error["message"] == "there is no model 'acme/slow'; did you mean \"acme/fast\"?"
 
     tell(tmp_path, story)
 

@@ -149,9 +149,10 @@ def test_a_question_has_the_shape_of_the_request(dialect: str, member: str) -> N
     assert member in body and question.dialect == dialect and question.key == "1" and known["prompt_tokens"] == 1027
     assert (question.model, question.stream) == (("acme/fast", True) if dialect == "gemini_generate" else (None, False))
     assert body.get("session_id") == (None if dialect == "gemini_generate" else "s")
-    long = dict(zip(GENERATION_COLUMNS, generation(1, dialect="openai_embeddings", prompt_tokens=10**9), strict=True))
+    long = dict(zip(GENERATION_COLUMNS, generation(1, dialect=dialect, prompt_tokens=10**9, api_type="embeddings"), strict=True))
     known, question = recall.asked(long)
-    assert known["dialect"] == question.dialect == "openai_chat" and len(bytes(question.body)) < 1 << 20
+    assert known["dialect"] == question.dialect == "openai_embeddings" and len(bytes(question.body)) < 1 << 20
+    assert json.loads(bytes(question.body)).keys() >= {"model", "input"}
 
 
 def test_a_past_request_is_explained(tmp_path: Path) -> None:

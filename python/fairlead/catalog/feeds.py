@@ -161,7 +161,7 @@ def _openrouter_offer(row: Any, where: str) -> Offer | None:
     output = _modalities(architecture.get("output_modalities"))
     if not _has_price(prices, id) or not {"text", "embeddings"} & {*output}:
         return None
-    top = row.get("top_provider") or {}
+    top = _table(row, "top_provider", f"{where} ({id})", {})
     return Offer(
         provider="openrouter",
         upstream_model=id,
@@ -184,7 +184,10 @@ def _is_router(pricing: dict[str, Any]) -> bool:
 
 def _openrouter_tiers(pricing: dict[str, Any], where: str) -> dict[int, Prices]:
     tiers: dict[int, Prices] = {}
-    for index, override in enumerate(pricing.get("overrides") or ()):
+    overrides = pricing.get("overrides") or []
+    if not (isinstance(overrides, list) and all(isinstance(override, dict) for override in overrides)):
+        raise BadFeed(f"{where}.overrides: expected a list of tables")
+    for index, override in enumerate(overrides):
         above = _count(override.get("min_prompt_tokens"), f"{where}.overrides[{index}].min_prompt_tokens")
         if above and "utc_start" not in override:
             tiers[above] = _per_token(override, _OPENROUTER_PRICES, f"{where}.overrides[{index}]")
@@ -328,10 +331,10 @@ def _usd(value: Any, times: Decimal | int, where: str) -> str:
     except ArithmeticError:
         raise BadFeed(f'{where}: expected a price, got "{str(value)[:40]}"') from None
     if not (price.is_finite() and 0 <= price <= _LARGEST):
-        raise BadFeed(f"{where}: {value} is no price that a model has")
+        raise BadFeed(f"{where}: {str(value)[:40]} is no price that a model has")
     text = f"{price.quantize(_FINEST, ROUND_HALF_EVEN):f}"
     if price and not Decimal(text):
-        raise BadFeed(f"{where}: {value} is less than can be charged; is it in the wrong unit?")
+        raise BadFeed(f"{where}: {str(value)[:40]} is less than can be charged; is it in the wrong unit?")
     return text.rstrip("0").rstrip(".") or "0"
 
 
@@ -350,13 +353,14 @@ def _count(value: Any, where: str) -> int | None:
         number = Decimal(value)
     except (ArithmeticError, TypeError, ValueError):
         raise BadFeed(f'{where}: expected a number of tokens, got "{str(value)[:40]}"') from None
-    if isinstance(value, bool) or not number.is_finite() or number != int(number) or not 0 < number <= 10_000_000_000:
+    # Its size first: a text such as 1e999999999999 is a whole number too, and would fill the memory.
+    if isinstance(value, bool) or not number.is_finite() or not 0 < number <= 10_000_000_000 or number != int(number):
         raise BadFeed(f'{where}: expected a number of tokens, got "{str(value)[:40]}"')
     return int(number)
 
 
 def _modalities(words: Any) -> tuple[Modality, ...]:
-    known = [_MODALITIES[word] for word in words if word in _MODALITIES] if isinstance(words, list) else []
+    known = [_MODALITIES[word] for word in words if isinstance(word, str) and word in _MODALITIES] if isinstance(words, list) else []
     return tuple(dict.fromkeys(known))
 
 

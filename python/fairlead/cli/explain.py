@@ -18,7 +18,7 @@ from fairlead.cli.output import failed, mistaken, print_json
 from fairlead.cli.reach import Refused, Running, add_options, path_of, settings
 from fairlead.cli.table import table
 from fairlead.config import Mistakes
-from fairlead.control import place
+from fairlead.control import place, sample
 
 NAME = "explain"
 HELP = "say which endpoints would serve a request, in what order, and why not the others"
@@ -39,7 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a model by any name that requests may use, with variant or preset; or a generation's id",
     )
     parser.add_argument("--body", metavar="FILE", help="a whole request body; - for stdin")
-    parser.add_argument("--dialect", metavar="D", default="openai_chat", help="what the body is written in (default: openai_chat)")
+    parser.add_argument(
+        "--dialect", metavar="D", default="openai_chat", help="what the body is written in (default: openai_chat; also openai_embeddings)"
+    )
     parser.add_argument("--provider", metavar="JSON", help='provider preferences, such as \'{"sort": "price"}\'')
     parser.add_argument("--models", metavar="A,B", help="fallback models; without MODEL the first of them is it")
     parser.add_argument("--key", metavar="KEY", help="as if this key asked: its id, hash, name or label (a running process only)")
@@ -111,9 +113,9 @@ def _named(where: dict[str, Any] | None, none: str) -> str:
 def _question(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.body is not None:
         raw = sys.stdin.buffer.read() if arguments.body == "-" else Path(arguments.body).read_bytes()
-        body = msgspec.json.decode(raw, type=dict[str, Any])
+        body = _decoded("--body", raw, dict[str, Any])
     else:
-        body = {"messages": [{"role": "user", "content": "Hello"}]}
+        body = sample.body(arguments.dialect, "Hello")
     if arguments.model is not None:
         body["model"] = arguments.model
     if arguments.models is not None:
@@ -121,13 +123,20 @@ def _question(arguments: argparse.Namespace) -> dict[str, Any]:
     if "model" not in body and "models" not in body:
         raise ValueError("name a model, give --models, or a --body that names one")
     if arguments.provider is not None:
-        body["provider"] = msgspec.json.decode(arguments.provider.encode())
+        body["provider"] = _decoded("--provider", arguments.provider.encode(), Any)
     question: dict[str, Any] = {"body": body, "dialect": arguments.dialect}
     if arguments.dialect == "gemini_generate":
         if "model" not in body:
             raise ValueError("name a MODEL: a request of Gemini has it in its path")
         question["model"] = body.pop("model")
     return question | ({"seed": arguments.seed} if arguments.seed is not None else {})
+
+
+def _decoded(option: str, raw: bytes, type: Any) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=type)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{option}: {error}") from None
 
 
 def _ask(arguments: argparse.Namespace, question: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from fairlead.catalog.document import did_you_mean
 from fairlead.config.view import ModelView
 from fairlead.control import health, model_query, model_shapes
 from fairlead.control.db import queries
@@ -104,9 +105,10 @@ def _known(call: Call) -> health.Known:
 async def _named(call: Call, name: str) -> ModelView:
     if not name:
         raise not_found(f"there is no GET {call.path} here")
-    model = call.desk.offer.model(name)
-    if model is None or model not in await _usable(call):
-        raise not_found(f"there is no model {name[:200]!r}")
+    model, usable = call.desk.offer.model(name), await _usable(call)
+    if model is None or model not in usable:
+        name = name[:200]
+        raise not_found(f"there is no model {name!r}{did_you_mean(name, (known.id for known in usable))}")
     return model
 
 

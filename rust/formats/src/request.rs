@@ -599,11 +599,14 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
         let text = self.text(range);
         let mut models = Vec::new();
         for element in elements(&text).flatten() {
-            let name = as_str(element.value).filter(|name| is_name(name));
-            let name = name.ok_or_else(|| {
-                let message = format!("\"{MODELS}[{}]\" must name a model, such as \"vendor/model\"", models.len());
-                Refusal::field(MODELS, message)
-            })?;
+            let place = || format!("{MODELS}[{}]", models.len());
+            let name = as_str(element.value);
+            if name.as_ref().is_some_and(|name| name.len() > MAX_MODEL_BYTES) {
+                return Err(Refusal::field(MODELS, too_long(&place(), MAX_MODEL_BYTES)));
+            }
+            let name = name
+                .filter(|name| is_name(name))
+                .ok_or_else(|| Refusal::field(MODELS, format!("\"{}\" must name a model, such as \"vendor/model\"", place())))?;
             if models.len() == MAX_MODELS {
                 return Err(Refusal::field(MODELS, format!("\"{MODELS}\" has more than {MAX_MODELS} names; shorten it")));
             }
@@ -796,7 +799,7 @@ impl<F: AsRef<[u8]>> Body<'_, F> {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_MODEL_BYTES && !name.chars().any(char::is_control)
+    !name.is_empty() && !name.chars().any(char::is_control)
 }
 
 /// How far a list is looked into for a first element.

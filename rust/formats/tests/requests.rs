@@ -184,6 +184,8 @@ fn other_models_may_answer() {
     wrong(r#""model":"m","models":"b""#, "models", "\"models\" must be an array of names");
     wrong(r#""model":"m","models":["b",1]"#, "models", "\"models[1]\" must name a model, such as \"vendor/model\"");
     wrong(r#""model":"m","models":[""]"#, "models", "\"models[0]\" must name a model, such as \"vendor/model\"");
+    let long = format!(r#""model":"m","models":["b","{}"]"#, "x".repeat(257));
+    wrong(&long, "models", "\"models[1]\" is longer than 256 bytes; shorten it");
     wrong(r#""model":null,"models":["b"]"#, "model", "\"model\" is missing or empty; name a model such as \"vendor/model\"");
     let many = format!(r#""model":"m","models":[{}]"#, vec![r#""b""#; 65].join(","));
     wrong(&many, "models", "\"models\" has more than 64 names; shorten it");

@@ -126,10 +126,11 @@ impl Reason {
         })
     }
 
-    /// How much of a cause it is. Where another filter takes out the tier that is asked for, that the rest is of other tiers only follows.
+    /// How much of a cause it is. Where another filter takes out the tier that is asked for, or what costs nothing, that the rest is of other
+    /// tiers, or costs something, only follows.
     pub(crate) const fn rank(self) -> u8 {
         match self {
-            Reason::OtherTier(_) => 0,
+            Reason::OtherTier(_) | Reason::NotFree | Reason::NotFreeToPick => 0,
             Reason::NoWord(_) => 1,
             _ => 2,
         }

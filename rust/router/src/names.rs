@@ -167,13 +167,16 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
     };
     let mut reader = Reader { board, allowed, sticky: request.sticky, seed, wanted: &mut wanted };
     if let Some(preset) = request.preset {
-        reader.preset("preset", bare(preset), request.model.is_empty() && request.models.is_empty())?;
+        reader.preset("preset", bare(preset), false)?;
     }
     if !request.model.is_empty() {
         reader.name("model", request.model)?;
     }
     for (position, name) in request.models.iter().enumerate() {
         reader.name(&format!("models.{position}"), name)?;
+    }
+    if reader.wanted.models.is_empty() && reader.wanted.pick == Pick::Listed {
+        reader.model_of_preset()?;
     }
     if request.models.is_empty() {
         reader.fallbacks_of_preset()?;
@@ -226,7 +229,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         if let Some((pick, suffixes)) = router(name) {
             return self.router(path, pick, suffixes);
         }
-        if let Some(split) = self.board.snapshot().splits.iter().position(|split| split.name == name) {
+        if let Some(split) = self.split_of(name) {
             return self.split(path, split);
         }
         let (found, variant) = self.variant(path, name)?;
@@ -293,6 +296,12 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         self.push(path, found, variant)
     }
 
+    /// The split that a name is, also with the prefix that some clients put before every name.
+    fn split_of(&self, name: &str) -> Option<usize> {
+        let plain = name.strip_prefix("openrouter/");
+        self.board.snapshot().splits.iter().position(|split| split.name == name || plain == Some(split.name.as_str()))
+    }
+
     fn split(&mut self, path: &str, position: usize) -> Result<(), NameError> {
         let split = &self.board.snapshot().splits[position];
         let arm = arm(split, self.sticky, self.seed);
@@ -316,6 +325,15 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         Ok(())
     }
 
+    /// The model of the first preset that has one, where nothing else of the request names any.
+    fn model_of_preset(&mut self) -> Result<(), NameError> {
+        let board = self.board;
+        let model = self.wanted.presets.iter().find_map(|position| board.snapshot().presets[*position].model.as_ref());
+        let Some(model) = model else { return Ok(()) };
+        let (found, variant) = self.variant("preset", model)?;
+        self.push("preset", found, variant)
+    }
+
     /// The models that a preset falls back to, where the request lists none itself.
     fn fallbacks_of_preset(&mut self) -> Result<(), NameError> {
         let board = self.board;
@@ -332,6 +350,11 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
         let (snapshot, shown) = (self.board.snapshot(), shown(name));
         // As long as it is known with its suffixes taken off.
         let mut shorter = std::iter::successors(Some(name), |name| Some(name.rsplit_once(':')?.0));
+        if let Some(split) = shorter.clone().find_map(|name| self.split_of(name)) {
+            let split = &snapshot.splits[split].name;
+            let message = format!("the split {split:?} takes no suffix: ask for it by that name, or give its arms suffixes");
+            return NameError { instead: Some(split.clone()), ..error(path, NameErrorKind::Senseless, message) };
+        }
         let absent = shorter.find_map(|name| snapshot.absent_model(name));
         let near = if absent.is_none() { snapshot.nearest(name) } else { None };
         let others = self.of_the_same_vendor(name);

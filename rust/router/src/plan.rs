@@ -160,7 +160,7 @@ impl Plan {
         self.models.get(usize::from(step.model)).map_or(Variant::PLAIN, |named| named.variant)
     }
 
-    /// The reason that keeps most endpoints out, for an error; that they are of another tier only where nothing else does.
+    /// The reason that keeps most endpoints out, for an error; that they are of another tier, or cost something, only where nothing else does.
     pub fn main_reason(&self) -> Option<Reason> {
         let same = |reason: Reason| self.removed.iter().filter(|removed| removed.reason.word() == reason.word()).count();
         self.removed.iter().map(|removed| removed.reason).max_by_key(|reason| (reason.rank(), same(*reason)))
@@ -175,7 +175,10 @@ impl Plan {
     pub fn refusal(&self, board: &Board) -> String {
         const SHOWN: usize = 5;
         let mut groups: Vec<(Reason, Vec<String>)> = Vec::new();
-        for Removed { entry, reason } in self.removed.iter().take(SHOWN) {
+        let mut told: Vec<&Removed> = self.removed.iter().collect();
+        // A router looks at every model: what only follows from the rest would leave no room for the cause.
+        told.sort_by_key(|removed| std::cmp::Reverse(removed.reason.rank()));
+        for Removed { entry, reason } in told.into_iter().take(SHOWN) {
             let entry = board.entry(*entry);
             let named = format!("{} at {}", board.model(entry).id, entry.tag);
             match groups.iter_mut().find(|(other, _)| other.is_relaxed_like(*reason)) {

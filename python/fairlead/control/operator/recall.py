@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from fairlead.control import explain, place, requests
+from fairlead.control import explain, place, requests, sample
 from fairlead.control.db import queries
 from fairlead.control.db.queries import Row
 from fairlead.control.desk import Call, Desk
@@ -94,20 +94,11 @@ def asked(row: Row) -> tuple[dict[str, Any], Question]:
     prompt = sum(int(row[name]) for name in ("prompt_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"))
     tokens = min(max(prompt, 1), MOST_TOKENS)
     stream, dialect = bool(row["streamed"]), str(row["dialect"])
+    # Completions are asked for as the chat that they are recorded as; embeddings are another kind of work.
+    if row["api_type"] == "embeddings":
+        dialect = "openai_embeddings"
     # Counted as one token each by every encoding.
-    text = " a" * tokens
-    messages = [{"role": "user", "content": text}]
-    body: dict[str, Any]
-    match dialect:
-        case "anthropic_messages":
-            body = {"model": model, "max_tokens": 1, "messages": messages, "stream": stream}
-        case "openai_responses":
-            body = {"model": model, "input": text, "stream": stream}
-        case "gemini_generate":
-            body = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
-        case _:
-            # Completions and embeddings are asked for as a chat: a question has no other kind of work.
-            dialect, body = "openai_chat", {"model": model, "messages": messages, "stream": stream}
+    body = sample.body(dialect, " a" * tokens, model=model, stream=stream)
     if row["session_id"] and dialect != "gemini_generate":
         body["session_id"] = row["session_id"]
     question = Question(body=msgspec.Raw(msgspec.json.encode(body)), dialect=dialect)

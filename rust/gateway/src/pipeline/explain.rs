@@ -22,7 +22,7 @@ use std::time::Duration;
 struct Question {
     /// The request's body.
     body: Box<RawValue>,
-    /// The dialect it is written in.
+    /// The dialect it is written in, or the [other form](form) of OpenAI's.
     #[serde(default = "chat")]
     dialect: String,
     /// The model that the path names, of a Gemini request.
@@ -77,12 +77,13 @@ pub(crate) fn explain(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: &[
 
 fn answer(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: Question) -> Result<Vec<u8>, Failure> {
     let Question { body, dialect, model, stream, models, account, seed } = question;
-    let dialect = Dialect::from_name(&dialect).ok_or_else(|| {
+    let (purpose, dialect) = form(&dialect).ok_or_else(|| {
         let known = Dialect::ALL.map(Dialect::name).join(", ");
-        Failure::new(ErrorKind::InvalidRequest, format!("dialect: one of {known} is expected")).param(Some("dialect"))
+        let message = format!("dialect: one of {known}, {COMPLETIONS}, {EMBEDDINGS} is expected");
+        Failure::new(ErrorKind::InvalidRequest, message).param(Some("dialect"))
     })?;
     let address = model.map(|model| Address { model, stream });
-    let mut ask = Ask { purpose: Purpose::Generate, dialect, manner: Manner::Openrouter, address, json_array: false, answers: None };
+    let mut ask = Ask { purpose, dialect, manner: Manner::Openrouter, address, json_array: false, answers: None };
     let mut scan = scan(&mut ask, board.snapshot().settings.limits.json_depth);
     let body = Bytes::copy_from_slice(body.get().as_bytes());
     scan.feed(&body).map_err(refused)?;
@@ -98,6 +99,19 @@ fn answer(board: &Arc<Board>, pins: &Pins, now_ms: u64, question: Question) -> R
     let refusal = weighed.plan.steps.is_empty().then(|| weighed.refusal(ask.purpose).into_message());
     let answer = Answer { prompt_tokens: weighed.prompt_tokens(), explanation, refusal };
     serde_json::to_vec(&answer).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
+}
+
+/// Bodies of OpenAI's that are no conversations.
+const COMPLETIONS: &str = "openai_completions";
+const EMBEDDINGS: &str = "openai_embeddings";
+
+/// What a body in these words is for, and the dialect that it belongs to.
+fn form(name: &str) -> Option<(Purpose, Dialect)> {
+    match name {
+        COMPLETIONS => Some((Purpose::Completions, Dialect::OpenaiChat)),
+        EMBEDDINGS => Some((Purpose::Embeddings, Dialect::OpenaiChat)),
+        _ => Dialect::from_name(name).map(|dialect| (Purpose::Generate, dialect)),
+    }
 }
 
 fn refused(refusal: Refusal) -> Failure {

@@ -150,10 +150,11 @@ fn slugs(path: &str, value: &Value, board: &Board, absent: Absent) -> Read<Vec<B
         if absent == Absent::Harmless && (why.is_some() || board.slug(base).is_some()) {
             continue;
         }
-        let message = why.map_or_else(
-            || format!("there is no provider {:?}{}", shown(&text), did_you_mean(board.slugs(), &text)),
-            |why| format!("{why} (whoever runs this gateway can)"),
-        );
+        let message = match (why, board.slug(base)) {
+            (Some(why), _) => format!("{why} (whoever runs this gateway can)"),
+            (None, Some(provider)) => format!("no endpoint here is {:?}; {provider:?} means all of that provider", shown(&text)),
+            (None, None) => format!("there is no provider {:?}{}", shown(&text), did_you_mean(board.slugs(), &text)),
+        };
         return Err(WishError::new(format!("{path}.{position}"), message));
     }
     Ok(slugs)

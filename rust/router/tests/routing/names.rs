@@ -98,6 +98,19 @@ fn presets_are_told_in_the_order_in_which_they_count() {
 }
 
 #[test]
+fn a_preset_lends_its_model_to_one_that_names_none() {
+    let board = names();
+    let check = |model: &str, preset: &str, expected: &[&str]| {
+        let wanted = wanted(&board, Request { model, preset: Some(preset), ..Request::default() }).unwrap();
+        assert_eq!(ids(&board, &wanted), expected, "{model} {preset}");
+    };
+    check("", "team", &["acme/fast", "acme/gift"]);
+    check("@preset/loose", "team", &["acme/fast", "acme/gift"]);
+    check("@preset/team", "loose", &["acme/fast", "acme/gift"]);
+    check("lab/llama3:8b@preset/loose", "team", &["lab/llama3:8b", "acme/gift"]);
+}
+
+#[test]
 fn a_preset_says_how_its_models_are_tried() {
     let specs = [spec("acme/fast", "p1", 10, ""), spec("acme/gift", "p1", 0, "")];
     let rest = r#""presets":[{"name":"all","model":"acme/fast","models":["acme/gift"],"route":"sort"}]"#;
@@ -162,6 +175,8 @@ fn names_that_are_no_good_say_why() {
     check("openrouter/auto:florr", Senseless, "did you mean \"floor\"?");
     check("openrouter/auto:online", Senseless, "web_search_options");
     check("acme/old:free", Unknown, "\"acme/old:free\" was shut down; of the same vendor there are \"acme/fast\", \"acme/gift\"");
+    check("house:floor", Senseless, "the split \"house\" takes no suffix");
+    check("openrouter/house:free:floor", Senseless, "the split \"house\" takes no suffix");
     check("lab/something-else-altogether", Unknown, "of the same vendor there are \"lab/llama3:8b\"");
     let models = ["acme/fast".to_owned(), "acme/none".to_owned()];
     assert_eq!(wanted(&board, Request { models: &models, ..Request::default() }).unwrap_err().path, "models.1");
@@ -211,6 +226,8 @@ fn splits_keep_their_shares_and_everybody_their_arm() {
     let strangers = (0..4_000).filter(|seed| arm(None, *seed) == 0).count();
     assert!((900..1_100).contains(&sessions) && (900..1_100).contains(&strangers), "a quarter: {sessions} {strangers}");
     assert!((0..100).all(|seed| arm(Some("me"), seed) == arm(Some("me"), 0)));
+    let prefixed = wanted(&board, Request { model: "openrouter/hasty", ..Request::default() }).unwrap();
+    assert_eq!((ids(&board, &prefixed), prefixed.arm.map(|arm| arm.split)), (vec!["acme/fast".to_owned()], Some(0)));
 }
 
 /// Ten models, each dearer than the one before; two more cost nothing.
@@ -286,4 +303,23 @@ fn free_takes_what_costs_nothing_and_can_serve() {
         (0..50).map(|seed| picked(&board, &Pick::Free, &Need::tokens(10, Some(10)), seed)[0].clone()).collect();
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert_eq!(picked(&board, &Pick::Free, &Need::tokens(100, Some(10)), 1), ["m/gift"]);
+}
+
+#[test]
+fn what_keeps_the_free_ones_out_is_told_and_not_that_the_others_cost_something() {
+    let board = market();
+    let pool: Vec<Named> = (0..board.snapshot().models.len()).map(Named::model).collect();
+    let mut made = Plan::default();
+    let (need, none) = (Need::tokens(10, Some(10)), []);
+    let check = |wishes: &Wishes, made: &mut Plan, word: &str, part: &str| {
+        let order = Order { pick: &Pick::Free, pool: &pool, wishes, ..Order::model(&none, &need, 1) };
+        plan(&board, &order, &mut Now(0), serves, made);
+        assert_eq!(made.main_reason().map(fairlead_router::Reason::word), Some(word));
+        let text = made.refusal(&board);
+        assert!(text.contains(part), "{text}");
+    };
+    let ignored = Wishes { ignore: vec!["p1".into(), "p2".into()], ..Wishes::NONE };
+    check(&ignored, &mut made, "allowed_providers", "m/gift at p1, m/present at p2 (allowed_providers: take it out of provider.ignore)");
+    let zdr = Wishes { zdr: Some(true), ..Wishes::NONE };
+    check(&zdr, &mut made, "data_policy:zdr", "m/gift at p1, m/present at p2 (data_policy:zdr:");
 }
