@@ -12,6 +12,7 @@ import itertools
 import json
 import random
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
@@ -37,6 +38,7 @@ CLIENTS = (CHAT, CHAT, RESPONSES, MESSAGES, GEMINI, COMPLETIONS, EMBEDDINGS)
 SPOKEN = (CHAT, RESPONSES, MESSAGES, GEMINI)
 EMBEDDINGS_RECORD = "openai_embeddings"
 CUSTOMERS = 8
+DAY_MS = 86_400_000
 # Flags of a record, as `rust/ledger/src/record.rs` has them.
 ESTIMATED, RECOVERED, INSURED, RESENT, CONTENT, SHADOW = 1, 4, 8, 16, 64, 128
 FIRST_SHADOW = 64
@@ -369,7 +371,7 @@ class Operator:
         self.factor[len(self.starts), int(version[1])] = self._at
 
     def _credit(self) -> None:
-        soon = (datetime.now(UTC) + timedelta(seconds=self._dice.choice((3, 3600)))).strftime("%Y-%m-%dT%H:%M:%SZ")
+        soon = (datetime.now(UTC) + timedelta(seconds=self._dice.choice((30, 3600)))).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.grant("prepaid", f"0.0{self._dice.randrange(100, 999)}", **self._dice.choice(({}, {"expires_at": soon})))
 
     def _key(self) -> None:
@@ -633,6 +635,26 @@ def check_verified(gateway: Gateway) -> None:
     assert "violation" not in gateway.stderr(), gateway.stderr()[-3000:]
 
 
+def check_rows_that_go(books: Books) -> None:
+    """When the rows are as old as may be they go, and what they came to stays."""
+    gateway = books.gateway
+    assert gateway.stop() == 0
+    with contextlib.closing(sqlite3.connect(gateway.data_dir / "fairlead.db")) as database, database:
+        database.execute("UPDATE generations SET settled_at_ms = settled_at_ms - ?", (40 * DAY_MS,))
+        for table in ("usage_rollup", "usage_pair", "latency_hist", "error_rollup"):
+            database.execute(f"UPDATE {table} SET start_ms = start_ms - ?", (40 * DAY_MS,))
+    gateway.start()
+    until(lambda: len(gateway.generations()) == 1, "all rows but the newest are gone")
+    ids = {row["name"]: row["id"] for row in gateway.select("SELECT id, name FROM keys")}
+    for name in KEYS:
+        told = json.loads(gateway.get("/api/v1/key", key=secret(name)).body, parse_float=Decimal)["data"]
+        assert nano(told["usage"]) == books.sum("charged_nanousd", key_id=ids[name]), name
+    accounts = {row["id"]: row["name"] for row in gateway.select("SELECT id, name FROM accounts")}
+    used = {each["account"]: nano(each["usage_usd"]) for each in gateway.operate("GET", "/admin/credits").json()["accounts"]}
+    assert used == {name: books.sum("charged_nanousd", account_id=id) for id, name in accounts.items()}
+    check_verified(gateway)
+
+
 @pytest.fixture
 def judge() -> Iterator[ProviderProcess]:
     with ProviderProcess() as running:
@@ -644,6 +666,9 @@ def test_everything_at_once(
     judge: ProviderProcess, dice: random.Random, counts: Callable[[int, int], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     deals, kills = counts(400, 8_000), counts(1, 12)
+    # Intervals that began anew in between would have other sums.
+    if (left_s := (DAY_MS - time.time() * 1000 % DAY_MS) / 1000) < counts(90, 300):
+        time.sleep(left_s)
     gateway = Gateway(configuration(judge.address, FACTORS[0]))
     try:
         operator = Operator(gateway, judge.address, dice)
@@ -678,6 +703,7 @@ def test_everything_at_once(
             print(f"\n{len(market.deals)} requests, {len(found.rows)} generations, {shadows} shadows")
             for counted in (replies, outcomes, kinds):
                 print("  " + ", ".join(f"{name}: {number}" for name, number in counted.most_common()))
+        check_rows_that_go(found)
         assert gateway.stop() == 0
         check_verified(gateway)
     finally:
