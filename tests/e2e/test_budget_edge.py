@@ -388,6 +388,23 @@ def test_overspending_is_bounded(crowded: Gateway, scope: str, proof: bool) -> N
     assert any(beyond)
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("usage", ["absent", "zero", "huge"])
+@pytest.mark.parametrize("client", ALL_CLIENTS)
+def test_a_count_of_our_own_ends_where_the_reply_had_to(gateway: Gateway, judge: Judge, client: str, usage: str, streams: bool) -> None:
+    """Tokens of many bytes look like more than the provider was asked for at most, which is what is held for them."""
+    upstream, most = "openai_chat" if client == "completions" else client, 20
+    asked: dict[str, Any] = {"max_output_tokens" if client == "openai_responses" else "max_tokens": most}
+    if client == "gemini_generate":
+        asked = {"generationConfig": {"maxOutputTokens": most}}
+    judge.script({"tokens": 100, "token_bytes": 40, "usage": usage})
+    name, key = model_of(upstream, "fast"), key_with(gateway, "1", strict_budget=True)
+    body = addressed(client, said(client) | asked, name, stream=streams)
+    row = row_of(gateway, gateway.post(path_of(client, name, stream=streams), body, key=key))
+    assert row["flags"] & ESTIMATED and row["completion_tokens"] == most, row
+    assert 0 < row["charged_nanousd"] == row["upstream_cost_nanousd"] <= row["reserved_nanousd"]
+
+
 # --- figures that nobody believes ---------------------------------------------------------------------------------------------------------
 
 

@@ -130,6 +130,19 @@ def test_it_is_the_same_request(house: House) -> None:
     assert '"temperature": 0.25' in copy["body"] and '"me"' not in copy["body"], "end users stay unknown there too"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", PAIRS)
+def test_a_legacy_completion_is_read_as_what_it_was_asked_for_as(house: House, model: str, stream: bool) -> None:
+    """A model that knows chat alone is asked for one. Without figures of its provider's, what it costs is counted from its text."""
+    house.second.script({"usage": "absent", "tokens": 30})
+    mark = house.second.mark()
+    reply = house.gateway.post("/v1/completions", {"model": model, "prompt": "Hello", "stream": stream})
+    assert reply.status == 200, reply.body
+    row, [copy] = house.shadow(reply), house.second.since(mark, 1)
+    assert (row["error"], copy["outcome"]) == ("", COMPLETE)
+    assert row["upstream_cost_nanousd"] >= billed_nanousd(copy) > 0
+
+
 def test_whoever_has_no_shadow_has_none(house: House) -> None:
     before, mark = house.counts(), house.second.mark()
     assert house.ask(model="acme/plain").status == 200

@@ -159,13 +159,39 @@ def test_what_is_left_expires_once(tmp_path: Path) -> None:
         await give(house, "5")
         house.journal.settle([generation(1, charged_nanousd=3 * DOLLAR)])
         assert await balance(house) == "12"
-        assert credits.expire(house.desk.directory, NOW_MS) == []
+        assert await expire(house, NOW_MS) == []
         later = NOW_MS + 20 * DAY_MS
-        [entry] = credits.expire(house.desk.directory, later)
+        [entry] = await expire(house, later)
         assert (entry.kind, entry.amount_nanousd, entry.reverses_id) == ("expiry", -7 * DOLLAR, 1)
         assert told(house)["scopes"][0]["granted_nanousd"] == 8 * DOLLAR
-        assert credits.expire(house.desk.directory, later) == []
+        assert await expire(house, later) == []
         assert await balance(house) == "5"
+
+    tell(tmp_path, story)
+
+
+async def expire(house: House, now_ms: int) -> list[Entry]:
+    """As the upkeep does it."""
+    held = await house.desk.database.read(lambda connection: credits.held(connection, house.desk.engine, now_ms))
+    return credits.expire(house.desk.directory, held, now_ms)
+
+
+def test_what_running_calls_hold_expires_behind_them(tmp_path: Path) -> None:
+    """They were let in for it: taken back, it would be paid a second time from the next credit."""
+
+    async def story(house: House) -> None:
+        house.desk.directory.sync_file([], enforce_credits=True)
+        await give(house, "10", expires_at="2025-12-01T00:00:00Z")
+        later = NOW_MS + 20 * DAY_MS
+        taken: list[tuple[str, int]] = []
+        for held, used in ((4, 0), (4, 0), (3, 0), (0, 2), (0, 0)):
+            house.journal.counted["account", 1] = (0, 0, 0, 0, held * DOLLAR)
+            if used:
+                house.journal.settle([generation(1, charged_nanousd=used * DOLLAR)])
+                assert await balance(house) == "1"
+            taken += [(entry.kind, entry.amount_nanousd // DOLLAR) for entry in await expire(house, later)]
+        assert taken == [("adjustment", -6), ("adjustment", -1), ("expiry", -1)]
+        assert await balance(house) == "0"
 
     tell(tmp_path, story)
 
@@ -173,15 +199,33 @@ def test_what_is_left_expires_once(tmp_path: Path) -> None:
 LOTS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 100), st.integers(1, 10) | st.none()), max_size=6)
 
 
-@given(LOTS, st.integers(0, 400), st.integers(0, 11))
-def test_expiry_takes_what_nobody_used(lots: list[tuple[int, int, int | None]], used: int, now: int) -> None:
-    """Never more than is there, never a balance below zero that was not, and what lives on is whole."""
+@given(LOTS, st.integers(0, 400), st.integers(0, 11), st.integers(0, 400))
+def test_expiry_takes_what_nobody_used(lots: list[tuple[int, int, int | None]], used: int, now: int, held: int) -> None:
+    """Never more than is there, never a balance below zero that was not, and what lives on is whole. Nothing that is held."""
     entries = [
         (Entry(id=n + 1, account_id=1, at_ms=0, kind="topup", amount_nanousd=amount, expires_at_ms=expires), min(back, amount), False)
         for n, (amount, back, expires) in enumerate(lots)
     ]
     entries.sort(key=lambda lot: (lot[0].expires_at_ms is None, lot[0].expires_at_ms or 0, lot[0].id))
-    found = credits.expiries(entries, used, now)
+    balance = sum(entry.amount_nanousd - back for entry, back, _ in entries) - used
+    first = credits.expiries(entries, used, held, now)
+    assert balance + sum(entry.amount_nanousd for entry in first) >= min(balance, held)
+    assert all(entry.amount_nanousd < 0 for entry in first if entry.kind == "adjustment")
+    # When those calls have ended, and have cost nothing, it is as if they had not been.
+    of = {entry.reverses_id: entry for entry in first}
+    rest = credits.expiries(
+        [
+            (entry, back - (of[entry.id].amount_nanousd if entry.id in of else 0), entry.id in of and of[entry.id].kind == "expiry")
+            for entry, back, _ in entries
+        ],
+        used,
+        0,
+        now,
+    )
+    found = credits.expiries(entries, used, 0, now)
+    for entry in found:
+        parts = [part.amount_nanousd for part in (*first, *rest) if part.reverses_id == entry.reverses_id]
+        assert sum(parts) == entry.amount_nanousd
     due = [entry.id for entry, _, _ in entries if entry.expires_at_ms is not None and entry.expires_at_ms <= now]
     assert [entry.reverses_id for entry in found] == due
     net = {entry.id: entry.amount_nanousd - back for entry, back, _ in entries}
@@ -193,7 +237,7 @@ def test_expiry_takes_what_nobody_used(lots: list[tuple[int, int, int | None]], 
     # A second look takes nothing more.
     spent_of = {entry.reverses_id: -entry.amount_nanousd for entry in found}
     again = [(entry, back + spent_of.get(entry.id, 0), entry.id in spent_of) for entry, back, _ in entries]
-    assert credits.expiries(again, used, now) == []
+    assert credits.expiries(again, used, 0, now) == []
 
 
 # --- payments -------------------------------------------------------------------------------------------------------------

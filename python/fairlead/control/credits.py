@@ -6,7 +6,7 @@ Every movement is an entry of a ledger that only grows. A mistake is corrected b
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from fairlead.control.db import ledger, operators, queries, scopes
 from fairlead.control.db.ledger import ADJUSTMENT, EXPIRY, REFUND, TOPUP, Entry
 from fairlead.control.desk import Call
 from fairlead.control.directory import Directory, UnknownScope, one_scope
+from fairlead.control.engine import Engine
 from fairlead.control.limits import amount
 from fairlead.control.moments import coming_expiry_ms
 from fairlead.control.money import usd, usd_number
@@ -168,19 +169,20 @@ def refund_of(
     )
 
 
-def is_due(connection: sqlite3.Connection, now_ms: int) -> bool:
-    """Whether there is anything to expire."""
-    return bool(ledger.accounts_to_expire(connection, now_ms))
+def held(connection: sqlite3.Connection, engine: Engine, now_ms: int) -> dict[int, int]:
+    """The accounts that have something to expire, each with what calls that run now hold of its credit, in nano-dollars."""
+    return {account: spending.reserved(engine, scopes.ACCOUNT, account) for account in ledger.accounts_to_expire(connection, now_ms)}
 
 
-def expire(directory: Directory, now_ms: int) -> list[Entry]:
-    """Takes back what is left of entries whose time has come. The database must hold all that was settled before. Blocks."""
+def expire(directory: Directory, held: Mapping[int, int], now_ms: int) -> list[Entry]:
+    """Takes back what is left of entries whose time has come, in the accounts of `held`. The database must hold all that was settled before
+    that was looked at: what a call that has ended held is then among what was used. Blocks."""
 
     def work(connection: sqlite3.Connection) -> list[Entry]:
         found: list[Entry] = []
-        for account in ledger.accounts_to_expire(connection, now_ms):
+        for account, held_nanousd in held.items():
             used = queries.usage_of_account(connection, account)
-            found += expiries(ledger.lots(connection, account), used, now_ms)
+            found += expiries(ledger.lots(connection, account), used, held_nanousd, now_ms)
         return found
 
     entries = directory.enter(work)
@@ -194,18 +196,27 @@ def expire(directory: Directory, now_ms: int) -> list[Entry]:
     return entries
 
 
-def expiries(lots: Sequence[tuple[Entry, int, bool]], used: int, now_ms: int) -> list[Entry]:
-    """The entries that take back what is left of expired ones. What was used is set against the credit that expires first.
+def expiries(lots: Sequence[tuple[Entry, int, bool]], used: int, held: int, now_ms: int) -> list[Entry]:
+    """The entries that take back what is left of expired ones. What was used is set against the credit that expires first, and then what
+    running calls hold: that stays until they have ended, or they would be paid from credit that is gone. What is left beside it is taken
+    back by an adjustment; the expiry follows, and is the last.
 
     `lots` are in the order of their use: an entry, what was taken back of it, and whether it has had its expiry.
     """
     found = []
     for entry, taken_back, is_done in lots:
-        left = max(0, entry.amount_nanousd - taken_back - used)
-        used = max(0, used - (entry.amount_nanousd - taken_back))
-        if not is_done and entry.expires_at_ms is not None and entry.expires_at_ms <= now_ms:
-            expiry = Entry(account_id=entry.account_id, at_ms=now_ms, kind=EXPIRY, amount_nanousd=-left, reverses_id=entry.id)
-            found.append(structs.replace(expiry, note=f"entry {entry.id} has expired"))
+        net = entry.amount_nanousd - taken_back
+        left = max(0, net - used)
+        used = max(0, used - net)
+        kept = min(left, held)
+        held -= kept
+        if is_done or entry.expires_at_ms is None or entry.expires_at_ms > now_ms:
+            continue
+        back = Entry(account_id=entry.account_id, at_ms=now_ms, kind=EXPIRY, amount_nanousd=kept - left, reverses_id=entry.id)
+        if kept == 0:
+            found.append(structs.replace(back, note=f"entry {entry.id} has expired"))
+        elif kept < left:
+            found.append(structs.replace(back, kind=ADJUSTMENT, note=f"entry {entry.id} has expired; running calls hold the rest of it"))
     return found
 
 

@@ -45,12 +45,14 @@ class Upkeep:
 
     async def once(self) -> None:
         """One round, by what was settled until now."""
-        desk = self._desk
+        desk, expired_ms = self._desk, self._desk.now_ms()
+        # Before the rest: what was held and is settled by now counts twice then, rather than not at all.
+        held = await desk.database.read(lambda connection: credits.held(connection, desk.engine, expired_ms))
         await drains.end(desk)
         wrong = await self._auditor.look(desk)
         now_ms = desk.now_ms()
-        if await desk.database.read(lambda connection: credits.is_due(connection, now_ms)):
-            await asyncio.to_thread(credits.expire, desk.directory, now_ms)
+        if held:
+            await asyncio.to_thread(credits.expire, desk.directory, held, expired_ms)
         if await desk.database.read(lambda connection: end_users.is_due(connection, now_ms)):
             await desk.database.write(lambda connection: end_users.forget(connection, now_ms))
         await self._remove_rows(now_ms)

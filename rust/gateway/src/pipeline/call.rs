@@ -30,7 +30,7 @@ use crate::content::Recorder;
 use crate::routes::Face;
 use crate::upstream::{Exchange, ExchangeError};
 use crate::worker::Worker;
-use edge::{Ceiling, Edge};
+use edge::{Asked, Ceiling, Edge};
 use fairlead_formats::identity::Identity;
 use fairlead_formats::reply::Missing;
 use fairlead_formats::request::Purpose;
@@ -86,6 +86,7 @@ pub(crate) struct Call {
     /// An attempt of another model may follow.
     changes_model: bool,
     prompt_tokens_estimate: u64,
+    length: Asked,
     note_due: Due,
     timings: Timings,
     finish: Option<Finish>,
@@ -258,6 +259,7 @@ impl Call {
             telling: journey.telling.clone(),
             changes_model: false,
             prompt_tokens_estimate,
+            length: Asked::new(&intake.facts),
             note_due: Due::new(began),
             timings: Timings::default(),
             finish: None,
@@ -471,10 +473,12 @@ impl Call {
         self.bill_at(self.choice, self.attempt_at, outcome, seen)
     }
 
-    /// What an attempt there costs. Its price is that of the tier that it asks for, and of the moment at which it began.
+    /// What an attempt there costs. Its price is that of the tier that it asks for, and of the moment at which it began. Our own count of the
+    /// reply is no more than where it has to stop.
     fn bill_at(&self, choice: Choice, began: Instant, outcome: Outcome, seen: &Seen) -> Bill {
         let terms = Terms { tier: choice.asks.unwrap_or_default(), unix_ms: self.worker.unix_ms_at(began) };
-        bill(&choice.endpoint(&self.snapshot).prices, terms, outcome, seen)
+        let completion_tokens_estimate = seen.completion_tokens_estimate.min(self.length.most(choice, &self.snapshot));
+        bill(&choice.endpoint(&self.snapshot).prices, terms, outcome, &Seen { completion_tokens_estimate, ..*seen })
     }
 
     /// Our own work so far in microseconds; final once settled.

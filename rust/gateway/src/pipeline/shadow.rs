@@ -18,7 +18,7 @@ use super::{Admitted, Ask, Sending, Way, relay, whole};
 use crate::worker::Worker;
 use fairlead_formats::request::Purpose;
 use fairlead_ir::Manner;
-use fairlead_snapshot::{Principal, Snapshot};
+use fairlead_snapshot::{Operation, Principal, Snapshot};
 use http::HeaderMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -118,6 +118,11 @@ async fn prepare(
     let began = Instant::now();
     let call = Call::shadow(&own, &journey, leg, prepared.intake(intake), began);
     let attempting = prepared.ready(&admitted, ask, intake, began).ok()?.attempting;
-    let purpose = if choice.upstream == ask.dialect || ask.purpose == Purpose::Embeddings { ask.purpose } else { Purpose::Generate };
+    // What the second model was asked to do, whatever the caller asked.
+    let purpose = match choice.operation {
+        Operation::Embeddings => Purpose::Embeddings,
+        Operation::Completions => Purpose::Completions,
+        Operation::Generate | Operation::Stream | Operation::CountTokens => Purpose::Generate,
+    };
     Some((call, Sending { attempting, way: Way::Bytes { purpose, withhold_usage: false }, standby: None }))
 }

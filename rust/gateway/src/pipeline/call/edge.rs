@@ -33,6 +33,31 @@ pub(super) struct Ceiling<'a> {
     pub(super) is_strict: bool,
 }
 
+/// How long a reply is asked to be, whatever endpoint gives it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// The token limit of each choice.
+    tokens: Option<u64>,
+    choices: u64,
+}
+
+impl Asked {
+    pub(super) fn new(facts: &Facts) -> Asked {
+        Asked { tokens: facts.max_completion_tokens, choices: facts.choices.max(1) }
+    }
+
+    /// Where a reply of the endpoint has to stop: at the limit that was asked for, or at the model's own.
+    pub(super) fn most(self, choice: Choice, snapshot: &Snapshot) -> u64 {
+        let asked = self.tokens.unwrap_or(u64::MAX);
+        asked.min(own_limit(choice, snapshot).unwrap_or(u64::MAX)).saturating_mul(self.choices)
+    }
+}
+
+/// The most completion tokens that a model gives at an endpoint, where that is known.
+fn own_limit(choice: Choice, snapshot: &Snapshot) -> Option<u64> {
+    choice.endpoint(snapshot).max_completion_tokens.or(choice.model(snapshot).max_completion_tokens)
+}
+
 /// How many tokens a completion may have, and who sees to it.
 #[derive(Clone, Copy)]
 struct Length {
@@ -190,7 +215,7 @@ impl<'a> Ceiling<'a> {
     /// Most completion tokens the call may produce: what it asks for, else the model's own limit under `strict`, else the setting; never more
     /// than the model gives.
     fn length(&self, choice: Choice) -> Length {
-        let most = choice.endpoint(self.snapshot).max_completion_tokens.or(choice.model(self.snapshot).max_completion_tokens);
+        let most = own_limit(choice, self.snapshot);
         let usual = self.snapshot.settings.reserve_completion_tokens;
         let is_given_a_limit = choice.upstream == Dialect::AnthropicMessages && self.dialect != Dialect::AnthropicMessages;
         let (asked, is_certain) = match self.facts.max_completion_tokens {
