@@ -43,7 +43,7 @@ fn may_be_long(text: &[u8]) -> bool {
 /// The same of a usage object, where it may also be written with an exponent. One pass that does not stop at each `e`: every name has some.
 pub fn may_be_absurd_usage(usage: &[u8]) -> bool {
     let behind = usage.get(1..).unwrap_or_default();
-    let is_exponent = |before: &u8, at: &u8| before.is_ascii_digit() & (at.to_ascii_lowercase() == b'e');
+    let is_exponent = |before: &u8, at: &u8| before.is_ascii_digit() & at.eq_ignore_ascii_case(&b'e');
     may_be_absurd(usage) || usage.iter().zip(behind).fold(false, |seen, (before, at)| seen | is_exponent(before, at))
 }
 
