@@ -34,7 +34,7 @@ pub struct Extension {
 pub const EXTENSIONS: [Extension; 12] = [
     row("models",                 "fallback lists",              Treatment::Used,             "other models that may answer when the first fails"),
     row("provider",               "provider preferences",        Treatment::Used,             "which endpoints may answer, and in which order"),
-    row("plugins",                "plugins",                     Treatment::NotInThisVersion, "would change the prompt or the reply"),
+    row("plugins",                "plugins",                     Treatment::Used,             "how openrouter/auto picks; any other is refused by name"),
     row("route",                  "routing strategies",          Treatment::Used,             "how fallback models are tried"),
     row("preset",                 "a preset beside a model",     Treatment::Used,             "stands for wishes that the operator keeps"),
     row("transforms",             "prompt transforms",           Treatment::NotInThisVersion, "would shorten the prompt; an empty list asks for none"),

@@ -8,7 +8,7 @@
 
 use crate::board::{Board, health_id};
 use crate::health::{FULL_SHARE, Pace, Percentiles, Pulse, Standing, State};
-use crate::names::{self, Pick, Sticky};
+use crate::names::{self, Auto, CostTier, Pick, Sticky};
 use crate::need::{Need, Way};
 use crate::plan::{Moment, Now, Order, Plan, decide};
 use crate::sticky::Pin;
@@ -116,14 +116,15 @@ mod has {
     pub(super) const DEMANDS: u16 = 1 << 8;
     pub(super) const OTHERS: u16 = 1 << 9;
     pub(super) const PACES: u16 = 1 << 10;
-    pub(super) const ALL: u16 = (PACES << 1) - 1;
+    pub(super) const AUTO: u16 = 1 << 11;
+    pub(super) const ALL: u16 = (AUTO << 1) - 1;
 }
 
 impl Decided<'_> {
     /// Appends it.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Decided { board, names, patterns, wishes, need, pin, seed, plan, recording } = *self;
-        let names::Request { model, models, preset, sticky } = names;
+        let names::Request { model, models, preset, sticky, auto } = names;
         // The conversation is only good for looking up the pin; the moment is that of the generation.
         let Need { prompt_tokens, max_tokens, inputs, outputs, parameters, has_tools, account, conversation: _, unix_ms: _, is_unsized: _ } =
             *need;
@@ -144,6 +145,7 @@ impl Decided<'_> {
             (has::DEMANDS, has_demands),
             (has::OTHERS, !others.is_empty()),
             (has::PACES, !paces.is_empty()),
+            (has::AUTO, auto.is_some()),
         ] {
             flags |= if is_there { flag } else { 0 };
         }
@@ -161,6 +163,9 @@ impl Decided<'_> {
         }
         if !patterns.is_empty() {
             put_texts(out, patterns);
+        }
+        if let Some(auto) = auto {
+            put_auto(out, auto);
         }
         if flags & has::WISHES != 0 {
             put_wishes(out, wishes);
@@ -237,6 +242,7 @@ pub struct Inputs {
     preset: Option<String>,
     sticky: Option<u64>,
     patterns: Vec<String>,
+    auto: Option<Auto>,
     wishes: Wishes,
     need: Need,
     pin: Option<Pin>,
@@ -283,6 +289,7 @@ impl Inputs {
             preset: if flags & has::PRESET != 0 { Some(fields.text()?) } else { None },
             sticky: if flags & has::STICKY != 0 { Some(fields.u64()?) } else { None },
             patterns: if flags & has::PATTERNS != 0 { fields.texts()? } else { Vec::new() },
+            auto: if flags & has::AUTO != 0 { Some(fields.auto()?) } else { None },
             wishes: if flags & has::WISHES != 0 { fields.wishes()? } else { Wishes::NONE },
             pin: if flags & has::PIN != 0 { Some(Pin { endpoint: fields.number()?, key: fields.small()? }) } else { None },
             need: Need { prompt_tokens: fields.number()?, has_tools: flags & has::TOOLS != 0, unix_ms, ..Need::tokens(0, None) },
@@ -342,12 +349,12 @@ impl Inputs {
 /// A name or a wish means nothing there: the request would be refused. The text says which.
 pub fn replay(board: &Board, inputs: &Inputs, serves: impl Fn(&Endpoint) -> Option<Way>, into: &mut Plan) -> Result<(), String> {
     into.clear();
-    let Inputs { seed, model, models, preset, sticky, patterns, wishes, need, pin, read, .. } = inputs;
+    let Inputs { seed, model, models, preset, sticky, patterns, auto, wishes, need, pin, read, .. } = inputs;
     let unknown = wishes.order.iter().chain(&wishes.only).find(|slug| board.slug(slug).is_none());
     if let Some(slug) = unknown {
         return Err(format!("there is no provider {slug:?}"));
     }
-    let request = names::Request { model, models, preset: preset.as_deref(), sticky: sticky.map(Sticky::Hash) };
+    let request = names::Request { model, models, preset: preset.as_deref(), sticky: sticky.map(Sticky::Hash), auto: auto.as_ref() };
     let allowed = |id: &str| patterns.is_empty() || patterns.iter().any(|pattern| fairlead_snapshot::matches(pattern, id));
     let wanted = names::resolve(board, request, allowed, *seed).map_err(|error| error.message)?;
     let wishes = wanted.wishes(wishes.clone());
@@ -397,6 +404,13 @@ fn put_option(out: &mut Vec<u8>, number: Option<u64>) {
     if let Some(number) = number {
         out.extend_from_slice(&number.to_le_bytes());
     }
+}
+
+fn put_auto(out: &mut Vec<u8>, auto: &Auto) {
+    let Auto { cost_tier, allowed, excluded } = auto;
+    put_one_of(out, &CostTier::ALL.map(|(_, tier)| tier), cost_tier.as_ref());
+    put_texts(out, allowed);
+    put_texts(out, excluded);
 }
 
 fn put_wishes(out: &mut Vec<u8>, wishes: &Wishes) {
@@ -526,6 +540,11 @@ impl Fields<'_> {
 
     fn option(&mut self) -> Result<Option<u64>, Malformed> {
         if self.bool()? { self.u64().map(Some) } else { Ok(None) }
+    }
+
+    fn auto(&mut self) -> Result<Auto, Malformed> {
+        let cost_tier = self.one_of(&CostTier::ALL.map(|(_, tier)| tier))?;
+        Ok(Auto { cost_tier, allowed: self.texts()?, excluded: self.texts()? })
     }
 
     fn wishes(&mut self) -> Result<Wishes, Malformed> {

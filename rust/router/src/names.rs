@@ -129,6 +129,8 @@ pub struct Request<'a> {
     pub preset: Option<&'a str>,
     /// Whoever shall stay on the same arm of a split: the session, else the end user.
     pub sticky: Option<Sticky<'a>>,
+    /// What `plugins` say of how `openrouter/auto` picks.
+    pub auto: Option<&'a Auto>,
 }
 
 /// Somebody who shall stay where they are.
@@ -165,7 +167,7 @@ pub fn resolve(board: &Board, request: Request<'_>, allowed: impl Fn(&str) -> bo
         arm: None,
         presets: Vec::new(),
     };
-    let mut reader = Reader { board, allowed, sticky: request.sticky, seed, wanted: &mut wanted };
+    let mut reader = Reader { board, allowed, sticky: request.sticky, auto: request.auto, seed, wanted: &mut wanted };
     if let Some(preset) = request.preset {
         reader.preset("preset", bare(preset), false)?;
     }
@@ -214,6 +216,7 @@ struct Reader<'a, F> {
     board: &'a Board,
     allowed: F,
     sticky: Option<Sticky<'a>>,
+    auto: Option<&'a Auto>,
     seed: u64,
     wanted: &'a mut Wanted,
 }
@@ -226,7 +229,7 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
             self.preset(path, preset, is_alone)?;
             return if is_alone { Ok(()) } else { self.name(path, model) };
         }
-        if let Some((pick, suffixes)) = router(name) {
+        if let Some((pick, suffixes)) = router(name, self.auto) {
             return self.router(path, pick, suffixes);
         }
         if let Some(split) = self.split_of(name) {
@@ -389,10 +392,10 @@ impl<F: Fn(&str) -> bool> Reader<'_, F> {
 }
 
 /// The router that a name is, and its suffixes from the first colon on.
-fn router(name: &str) -> Option<(Pick, &str)> {
+fn router<'a>(name: &'a str, auto: Option<&Auto>) -> Option<(Pick, &'a str)> {
     let (router, suffixes) = name.split_at(name.find(':').unwrap_or(name.len()));
     match router {
-        "openrouter/auto" => Some((Pick::Auto(Auto::default()), suffixes)),
+        "openrouter/auto" => Some((Pick::Auto(auto.cloned().unwrap_or_default()), suffixes)),
         "openrouter/free" => Some((Pick::Free, suffixes)),
         _ => None,
     }

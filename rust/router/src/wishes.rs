@@ -7,8 +7,8 @@ use fairlead_snapshot::Quantizations;
 
 mod read;
 
-pub(crate) use read::shown;
 pub use read::{Members, WishError, read, read_models};
+pub(crate) use read::{json, shown};
 
 /// What a request, a preset or a policy wants of the choice. The default wants nothing.
 #[derive(Clone, Debug, PartialEq)]

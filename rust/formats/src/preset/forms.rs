@@ -74,7 +74,9 @@ fn check_name(name: &str) -> Result<(), Refusal> {
         ("model" | "messages" | "prompt" | "input" | "contents" | "stream" | "stream_options" | "user", _) => {
             format!("\"{name}\" is the request's own to say; take it out of the preset")
         }
-        (_, Some(row)) if row.treatment == Treatment::NotInThisVersion => format!("\"{name}\" ({}) is not in this version", row.feature),
+        (_, Some(row)) if row.treatment == Treatment::NotInThisVersion || name == "plugins" => {
+            format!("\"{name}\" ({}) is not in this version", row.feature)
+        }
         (_, Some(_)) => format!("\"{name}\" is no field of a request that a preset could say for it"),
         _ => return Ok(()),
     };

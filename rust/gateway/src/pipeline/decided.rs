@@ -6,6 +6,7 @@ use crate::routes::Ask;
 use crate::worker::Worker;
 use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, GenerationId};
+use fairlead_router::names::{self, Pick};
 use fairlead_router::{Board, Decided};
 
 /// Where the decision about this request is written down, if it is. A count goes nowhere.
@@ -16,8 +17,9 @@ pub(super) fn notes<'a>(worker: &'a Worker, board: &Board, ask: &Ask) -> Option<
 /// Writes a decision down.
 pub(super) fn note(notes: &Notes, generation: GenerationId, weighed: &Weighed, patterns: &[String], asking: &Asking<'_>, facts: &Facts) {
     let session = facts.session_id.as_deref().or(asking.session);
-    let Weighed { board, plan, need, asked, said, pin, recording, .. } = weighed;
-    let names = named(facts, session);
+    let Weighed { board, plan, wanted, need, asked, said, pin, recording, .. } = weighed;
+    let auto = if let Pick::Auto(auto) = &wanted.pick { Some(auto) } else { None };
+    let names = names::Request { auto, ..named(facts, session) };
     let decided = Decided { board, names, patterns, wishes: said, need, pin: *pin, seed: asking.seed, plan, recording };
     notes.add(generation, asked.byte(), |out| decided.write(out));
 }

@@ -23,7 +23,7 @@ use fairlead_formats::request::{Facts, Purpose};
 use fairlead_ir::{Dialect, ErrorKind, GenerationId, Manner, Tier};
 use fairlead_limits::FreeTierLimits;
 use fairlead_router::health::outcome::Class;
-use fairlead_router::names::{self, Arm, NameError, NameErrorKind, Named, Pick, Sticky, Wanted};
+use fairlead_router::names::{self, Arm, Auto, NameError, NameErrorKind, Named, Pick, Sticky, Wanted};
 use fairlead_router::{
     Attempt, Board, By, Conversation, Explanation, Members, Need, Now, Order, Pin, Pins, Reason, Recording, Run, Step, Told,
     Way as RouterWay, WishError, Wished, Wishes, is_shadowed,
@@ -363,7 +363,7 @@ pub(crate) struct Asking<'a> {
 pub(crate) struct Weighed {
     pub(crate) board: Arc<Board>,
     pub(crate) plan: fairlead_router::Plan,
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
     wishes: Wished,
     pub(super) need: Need,
     pub(super) asked: Asked,
@@ -483,7 +483,10 @@ pub(crate) fn weigh(board: Arc<Board>, pins: &Pins, asking: &Asking<'_>, intake:
         let availability = telling::unnamed(&error, facts);
         wrong_name(error, facts).unavailable(availability)
     };
-    let wanted = names::resolve(&board, named(facts, session), asking.allowed, asking.seed).map_err(wrong_name)?;
+    let plugins = facts.extension("plugins", frames);
+    let auto = plugins.map(|plugins| Auto::read(&plugins)).transpose().map_err(wrong_wish)?;
+    let request = names::Request { auto: auto.as_ref(), ..named(facts, session) };
+    let wanted = names::resolve(&board, request, asking.allowed, asking.seed).map_err(wrong_name)?;
     let wishes = wishes(&board, intake, ask.manner)?;
     let said = if asking.is_kept { wishes.clone() } else { Wished::NONE };
     // Over those of its presets.
@@ -530,6 +533,7 @@ pub(super) fn named<'a>(facts: &'a Facts, session: Option<&'a str>) -> names::Re
         models: &facts.fallback_models,
         preset: facts.preset.as_deref(),
         sticky: session.or(facts.user.as_deref()).map(Sticky::Name),
+        auto: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a caller may say to `openrouter/auto`.
 
-use crate::wishes::{WishError, shown};
-use fairlead_snapshot::did_you_mean;
+use crate::wishes::{WishError, json, shown};
+use fairlead_snapshot::{did_you_mean, matches};
 use serde_json::Value;
 
 /// How `openrouter/auto` picks.
@@ -41,27 +41,56 @@ impl CostTier {
     ];
 }
 
+/// A list may hold so many patterns, and each so many bytes: every model is held against all of them.
+const MOST_PATTERNS: usize = 100;
+const MOST_BYTES: usize = 256;
+
 impl Auto {
-    /// What the plugin `auto-router` says; `path` is where it stands.
+    /// What `plugins`, the JSON of a body's list, says. A plugin that is switched off says nothing.
     ///
     /// # Errors
-    /// A member that is unknown or of the wrong type.
-    pub fn read(path: &str, plugin: &Value) -> Result<Auto, WishError> {
+    /// A plugin that there is not, or a member that is unknown or of the wrong type.
+    pub fn read(plugins: &[u8]) -> Result<Auto, WishError> {
         let mut auto = Auto::default();
+        let value = json("plugins", plugins)?;
+        let plugins = value.as_array().ok_or_else(|| WishError::new("plugins", r#"wanted: a list such as [{"id": "auto-router"}]"#))?;
+        for (position, plugin) in plugins.iter().enumerate() {
+            let path = format!("plugins.{position}");
+            match plugin.get("id").and_then(Value::as_str) {
+                Some(_) if plugin.get("enabled") == Some(&Value::Bool(false)) => {}
+                Some("auto-router") => auto.add(&path, plugin)?,
+                Some(id) => {
+                    let message = format!("the plugin {:?} is not in this version; leave it out", shown(id));
+                    return Err(WishError::new(format!("{path}.id"), message));
+                }
+                None => return Err(WishError::new(path, r#"wanted: a plugin such as {"id": "auto-router"}"#)),
+            }
+        }
+        Ok(auto)
+    }
+
+    fn add(&mut self, path: &str, plugin: &Value) -> Result<(), WishError> {
         for (key, value) in plugin.as_object().into_iter().flatten() {
             let path = format!("{path}.{key}");
-            match key.as_str() {
-                "id" => {}
-                "cost_tier" => auto.cost_tier = Some(cost_tier(&path, value)?),
-                "allowed_models" => auto.allowed = patterns(&path, value)?,
-                "excluded_models" => auto.excluded = patterns(&path, value)?,
+            match (key.as_str(), value) {
+                ("id", _) | ("enabled", Value::Bool(_)) | ("pin_model", Value::Bool(false)) | (_, Value::Null) => {}
+                ("enabled" | "pin_model", value) if !value.is_boolean() => return Err(WishError::new(path, "wanted: true or false")),
+                ("pin_model", _) => {
+                    let message =
+                        "is not in this version; leave it out: a conversation stays with its model while its prompt is cached there";
+                    return Err(WishError::new(path, message));
+                }
+                ("cost_quality_tradeoff", _) => return Err(WishError::new(path, "is out of date; say cost_tier")),
+                ("cost_tier", _) => self.cost_tier = Some(cost_tier(&path, value)?),
+                ("allowed_models", _) => self.allowed = patterns(&path, value)?,
+                ("excluded_models", _) => self.excluded = patterns(&path, value)?,
                 _ => {
-                    let hint = did_you_mean(["cost_tier", "allowed_models", "excluded_models"].into_iter(), key);
+                    let hint = did_you_mean(["enabled", "cost_tier", "allowed_models", "excluded_models"].into_iter(), key);
                     return Err(WishError::new(path, format!("there is no such member{hint}")));
                 }
             }
         }
-        Ok(auto)
+        Ok(())
     }
 
     /// Whether it may pick this model.
@@ -82,47 +111,56 @@ fn cost_tier(path: &str, value: &Value) -> Result<CostTier, WishError> {
 
 fn patterns(path: &str, value: &Value) -> Result<Vec<String>, WishError> {
     let values = value.as_array().map(|values| values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<_>>());
-    values.flatten().ok_or_else(|| WishError::new(path, "wanted: a list of models, with * for any text"))
-}
-
-/// Whether a pattern with `*` for any text means this id.
-fn matches(pattern: &str, id: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == id,
-        Some((before, after)) => match id.strip_prefix(before) {
-            Some(rest) => (0..=rest.len()).any(|skipped| rest.get(skipped..).is_some_and(|rest| matches(after, rest))),
-            None => false,
-        },
+    let patterns: Vec<String> = values.flatten().ok_or_else(|| WishError::new(path, "wanted: a list of models, with * for any text"))?;
+    if patterns.len() > MOST_PATTERNS || patterns.iter().any(|pattern| pattern.len() > MOST_BYTES) {
+        return Err(WishError::new(path, format!("wanted: at most {MOST_PATTERNS} patterns of at most {MOST_BYTES} bytes")));
     }
+    Ok(patterns)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn patterns_mean_what_they_look_like() {
-        let check = |pattern: &str, id: &str, expected: bool| assert_eq!(matches(pattern, id), expected, "{pattern} {id}");
-        check("a/b", "a/b", true);
-        check("a/b", "a/bc", false);
-        check("a/*", "a/bc", true);
-        check("*/b*d", "a/bcd", true);
-        check("*/b*d", "a/bce", false);
-        check("*", "", true);
+    fn read(plugins: &str) -> Result<Auto, (String, String)> {
+        Auto::read(plugins.as_bytes()).map_err(|error| (error.path, error.message))
     }
 
     #[test]
-    fn a_plugin_is_read_with_paths() {
-        let read = |text: &str| Auto::read("plugins.0", &serde_json::from_str(text).unwrap_or_default());
-        let auto = read(r#"{"id":"auto-router","cost_tier":"high","allowed_models":["a/*"],"excluded_models":["a/x"]}"#);
-        assert_eq!(auto.as_ref().map(|auto| auto.cost_tier), Ok(Some(CostTier::High)));
-        assert_eq!(auto.map(|auto| (auto.may_pick("a/b"), auto.may_pick("a/x"), auto.may_pick("b/x"))), Ok((true, false, false)));
-        let check = |text: &str, path: &str, part: &str| {
-            let error = read(text).err().map(|error| (error.path.clone(), error.message.contains(part)));
-            assert_eq!(error, Some((path.to_owned(), true)), "{text}");
+    fn what_the_plugin_says_counts() {
+        let check = |plugins: &str, expected: Auto| assert_eq!(read(plugins), Ok(expected), "{plugins}");
+        check(r#"[{"id":"auto-router"}]"#, Auto::default());
+        check(r#"[{"id":"web","enabled":false},{"id":"auto-router","enabled":true,"cost_tier":null,"pin_model":false}]"#, Auto::default());
+        check(r#"[{"id":"auto-router","enabled":false,"cost_tier":"max"}]"#, Auto::default());
+        check(
+            r#"[{"id":"auto-router","cost_tier":"high","allowed_models":["a/*"],"excluded_models":["a/x"]}]"#,
+            Auto { cost_tier: Some(CostTier::High), allowed: vec!["a/*".to_owned()], excluded: vec!["a/x".to_owned()] },
+        );
+        let auto = Auto { allowed: vec!["a/*".to_owned()], excluded: vec!["a/x".to_owned()], ..Auto::default() };
+        assert_eq!((auto.may_pick("a/b"), auto.may_pick("a/x"), auto.may_pick("b/x")), (true, false, false));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_where_it_stands() {
+        let check = |plugins: &str, path: &str, part: &str| {
+            let (at, message) = read(plugins).unwrap_err();
+            assert!(at == path && message.contains(part), "{plugins}: {at}: {message}");
         };
-        check(r#"{"cost_tier":"lo"}"#, "plugins.0.cost_tier", "low");
-        check(r#"{"cost_tire":"low"}"#, "plugins.0.cost_tire", "did you mean \"cost_tier\"?");
-        check(r#"{"allowed_models":"a/*"}"#, "plugins.0.allowed_models", "a list");
+        check(r#"{"id":"web"}"#, "plugins", "a list");
+        check(r#"[{"id":"auto-router"},"web"]"#, "plugins.1", "a plugin such as");
+        check(r#"[{"max_results":5}]"#, "plugins.0", "a plugin such as");
+        check(r#"[{"id":"web"}]"#, "plugins.0.id", "\"web\" is not in this version");
+        check(r#"[{"id":"web","enabled":"false"}]"#, "plugins.0.id", "not in this version");
+        check(r#"[{"id":"auto-router","enabled":"no"}]"#, "plugins.0.enabled", "true or false");
+        check(r#"[{"id":"auto-router","pin_model":true}]"#, "plugins.0.pin_model", "not in this version");
+        check(r#"[{"id":"auto-router","cost_quality_tradeoff":3}]"#, "plugins.0.cost_quality_tradeoff", "say cost_tier");
+        check(r#"[{"id":"auto-router","cost_tier":"lo"}]"#, "plugins.0.cost_tier", "low");
+        check(r#"[{"id":"auto-router","cost_tire":"low"}]"#, "plugins.0.cost_tire", "did you mean \"cost_tier\"?");
+        check(r#"[{"id":"auto-router","allowed_models":"a/*"}]"#, "plugins.0.allowed_models", "a list of models");
+        check(r#"[{"id":"auto-router","allowed_models":[7]}]"#, "plugins.0.allowed_models", "a list of models");
+        let many = format!(r#"[{{"id":"auto-router","excluded_models":[{}"a/*"]}}]"#, r#""a/*","#.repeat(MOST_PATTERNS));
+        check(&many, "plugins.0.excluded_models", "at most 100 patterns");
+        let long = format!(r#"[{{"id":"auto-router","excluded_models":["{}"]}}]"#, "a".repeat(MOST_BYTES + 1));
+        check(&long, "plugins.0.excluded_models", "at most 256 bytes");
     }
 }

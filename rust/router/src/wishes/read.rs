@@ -66,7 +66,7 @@ pub fn read_models(models: &[u8]) -> Read<Vec<String>> {
     texts("models", &json("models", models)?)
 }
 
-fn json(path: &str, bytes: &[u8]) -> Read<Value> {
+pub(crate) fn json(path: &str, bytes: &[u8]) -> Read<Value> {
     serde_json::from_slice(bytes).map(|Once(value)| value).map_err(|error| WishError::new(path, error.to_string()))
 }
 

@@ -69,6 +69,9 @@ fn routers_take_suffixes() {
     check("openrouter/auto:nitro@preset/loose", auto(), false, Some(By::Throughput), Some(Tier::Priority));
     check("openrouter/auto:free:exacto", auto(), true, Some(By::Exacto), None);
     check("openrouter/free:nitro", Pick::Free, false, Some(By::Throughput), Some(Tier::Priority));
+    let dear = Auto { cost_tier: Some(CostTier::Max), ..Auto::default() };
+    let told = wanted(&board, Request { model: "openrouter/auto", auto: Some(&dear), ..Request::default() }).unwrap();
+    assert_eq!(told.pick, Pick::Auto(dear), "by the plugin");
     let picked = wanted(&board, Request { model: "openrouter/auto:free", ..Request::default() }).unwrap();
     let need = Need::tokens(10, None);
     let order = Order { pick: &picked.pick, pool: &picked.pool, ..Order::model(&[], &need, 1) };

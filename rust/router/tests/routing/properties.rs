@@ -2,7 +2,7 @@ use crate::fleet::START_MS;
 use crate::world::{Spec, board_of, serves, spec};
 use fairlead_ir::PicoUsd;
 use fairlead_router::health::outcome::{Class, Outcome};
-use fairlead_router::names::{Auto, Named, Pick, Request, Sticky, Variant, resolve};
+use fairlead_router::names::{Auto, CostTier, Named, Pick, Request, Sticky, Variant, resolve};
 use fairlead_router::{
     Board, By, Conversation, Cutoffs, Decided, Explanation, Inputs, Malformed, MaxPrice, Need, Now, Order, Partition, Pin, Plan, Recording,
     Registry, Run, Sort, Wishes, decide, plan, replay,
@@ -117,6 +117,14 @@ fn named() -> impl Strategy<Value = NamedBy> {
     (model, models, preset, sticky, patterns)
 }
 
+/// What the plugin says to `openrouter/auto`, where it is there.
+fn auto() -> impl Strategy<Value = Option<Auto>> {
+    let cost_tier = prop::option::of(prop::sample::select(CostTier::ALL.map(|(_, tier)| tier).to_vec()));
+    let models = || prop::collection::vec(prop::sample::select(vec!["m/*", "m/1", "*2"]).prop_map(str::to_owned), 0..2);
+    let auto = (cost_tier, models(), models()).prop_map(|(cost_tier, allowed, excluded)| Auto { cost_tier, allowed, excluded });
+    prop::option::of(auto)
+}
+
 fn models() -> Vec<Named> {
     vec![Named { model: 0, variant: Variant { sort: Some(By::Price), ..Variant::PLAIN } }, Named::model(1), Named::model(2)]
 }
@@ -185,13 +193,13 @@ proptest! {
     #[test]
     fn a_replay_is_identical(
         specs in specs(), wishes in wishes(), history in history(), need in need(), seed in any::<u64>(), named in named(),
-        pin in prop::option::of(1..10u64),
+        pin in prop::option::of(1..10u64), auto in auto(),
     ) {
         // Wishes may name each of them.
         let specs: Vec<Spec> = PROVIDERS.iter().map(|provider| spec("m/2", provider, 3_000, "")).chain(specs).collect();
         let board = rich_board(&specs, &history);
         let (model, models, preset, sticky, patterns) = named;
-        let request = Request { model, models: &models, preset, sticky: sticky.map(Sticky::Name) };
+        let request = Request { model, models: &models, preset, sticky: sticky.map(Sticky::Name), auto: auto.as_ref() };
         let allowed = |id: &str| patterns.is_empty() || patterns.iter().any(|pattern| fairlead_snapshot::matches(pattern, id));
         // What is refused before it is decided is not written down.
         let Ok(wanted) = resolve(&board, request, allowed, seed) else { return Ok(()) };

@@ -263,7 +263,7 @@ fn market() -> Board {
 /// The tags of what may be tried, in order, and what the first of them is expected to cost for that many prompt tokens.
 fn sold(name: &str, wishes: &str, tier: Option<Tier>, prompt_tokens: u64) -> (Vec<String>, f64) {
     let board = market();
-    let request = Request { model: name, models: &[], preset: None, sticky: None };
+    let request = Request { model: name, models: &[], preset: None, sticky: None, auto: None };
     let wanted = resolve(&board, request, |_: &str| true, 1).unwrap();
     let wishes = Wishes { tier, ..provider(&board, wishes) };
     let need = Need::tokens(prompt_tokens, Some(0));
