@@ -275,6 +275,15 @@ def test_a_page_says_that_it_waits(browser: Browser, busy: Gateway) -> None:
         expect(line).to_have_count(0)
 
 
+def test_what_caches_saved_is_not_zero_where_it_is_not_known(browser: Browser, busy: Gateway) -> None:
+    """A saving is a matter of prices, so of places: sums by key or app know none."""
+    with console(browser, busy) as window:
+        for group, says in {"model": "$0", "provider": "$0", "key": "—", "app": "—"}.items():
+            tile = window.open(f"/?group={group}").locator("dl > div").filter(has_text="Saved by caches")
+            expect(tile.locator("[class*=_figure_]")).to_have_text(says)
+            expect(tile.get_by_text("summed by model and provider alone")).to_have_count(0 if says == "$0" else 1)
+
+
 def test_two_who_change_a_key_are_told(browser: Browser, busy: Gateway) -> None:
     assert busy.operate("POST", "/admin/keys", {"name": "two editors", "limit_usd": "1"}).status == 201
     with console(browser, busy) as window:
