@@ -110,7 +110,7 @@ class Console:
     def settle(self) -> None:
         """Waits until what was asked for is shown."""
         self.page.locator("h1").first.wait_for()
-        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true], [class*=_skeleton_]')")
+        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true], main [role=progressbar], [class*=_skeleton_]')")
 
     def check(self) -> None:
         """Nothing that is forbidden happened."""

@@ -257,24 +257,31 @@ def key_named(gateway: Gateway, name: str) -> Any:
 
 def test_a_page_says_that_it_waits(browser: Browser, busy: Gateway) -> None:
     """What stands there meanwhile is the answer to the question before."""
-    line = "() => getComputedStyle(document.querySelector('main'), '::before').borderTopStyle"
     with console(browser, busy) as window:
         page, held = window.open("/requests"), list[Route]()
+        line = page.locator("main").get_by_role("progressbar", name="Loading")
         rows = page.locator("tbody tr[aria-rowindex]")
         before = rows.count()
         assert before > len(busy.generations("outcome = 'failed'")) > 0
-        assert page.evaluate(line) == "none"
+        expect(line).to_have_count(0)
         page.route("**/admin/requests?*failed=true*", lambda route: held.append(route), times=1)
         with page.expect_request("**/admin/requests?*failed=true*"):
             page.get_by_role("combobox", name="Outcome").select_option("failed")
-        page.wait_for_function(f"() => ({line})() === 'solid'")
-        expect(page.locator("main")).to_have_attribute("aria-busy", "true")
+        expect(line).to_have_css("border-top-style", "solid")
         expect(rows).to_have_count(before)
         assert len(held) == 1
         held[0].continue_()
         expect(rows).to_have_count(len(busy.generations("outcome = 'failed'")))
-        expect(page.locator("main")).to_have_attribute("aria-busy", "false")
-        assert page.evaluate(line) == "none"
+        expect(line).to_have_count(0)
+
+
+def test_what_caches_saved_is_not_zero_where_it_is_not_known(browser: Browser, busy: Gateway) -> None:
+    """A saving is a matter of prices, so of places: sums by key or app know none."""
+    with console(browser, busy) as window:
+        for group, says in {"model": "$0", "provider": "$0", "key": "—", "app": "—"}.items():
+            tile = window.open(f"/?group={group}").locator("dl > div").filter(has_text="Saved by caches")
+            expect(tile.locator("[class*=_figure_]")).to_have_text(says)
+            expect(tile.get_by_text("summed by model and provider alone")).to_have_count(0 if says == "$0" else 1)
 
 
 def test_two_who_change_a_key_are_told(browser: Browser, busy: Gateway) -> None:

@@ -233,6 +233,10 @@ export const router = createRouter({
 });
 
 declare module '@tanstack/react-router' {
+  interface HistoryState {
+    /** Of the page for logging in: the log-in that was there ended by itself. It is no part of the address, which goes from hand to hand. */
+    ended?: boolean;
+  }
   interface Register {
     router: typeof router;
   }

@@ -19,8 +19,20 @@ export class ApiError extends Error {
   }
 }
 
-/** The port did not answer at all. */
-export class Offline extends Error {}
+/** The port did not answer, or not to the end. */
+export class Offline extends Error {
+  constructor(
+    /** A change was sent, of which nobody knows whether it was made. */
+    readonly wrote = false,
+  ) {
+    super('the gateway does not answer');
+  }
+}
+
+/** No answer takes so long: reading is stopped after two seconds by the gateway itself. */
+const READ_MS = 30_000;
+/** Some changes ask a provider or another server first. */
+const WRITE_MS = 120_000;
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
@@ -47,12 +59,20 @@ export function path(at: string, query: Query = {}): string {
 }
 
 export async function get<T>(at: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  return (await answered(await reach(path(at, query), { signal: signal ?? null }))).json() as Promise<T>;
+  return within(READ_MS, false, signal, async (until) => json(await fetched(path(at, query), { signal: until })));
 }
 
 /** The same as a spreadsheet. */
 export async function getCsv(at: string, query: Query = {}): Promise<string> {
-  return (await answered(await reach(path(at, query), { headers: { accept: 'text/csv' } }))).text();
+  const headers = { accept: 'text/csv' };
+  return within(READ_MS, false, undefined, async (until) =>
+    (await fetched(path(at, query), { headers, signal: until })).text(),
+  );
+}
+
+/** A question that is too long for an address, and logging in: what may be sent again without harm. */
+export async function ask<T>(at: string, body?: unknown): Promise<T> {
+  return within(WRITE_MS, false, undefined, async (signal) => json(await posted(at, body, signal)));
 }
 
 /** A change. `etag` says which state it is a change of. */
@@ -64,21 +84,47 @@ export async function send<T>(
 ): Promise<T> {
   const headers: Record<string, string> = { 'content-type': 'application/json', 'x-fairlead-csrf': csrf };
   if (etag !== undefined) headers['if-match'] = etag;
-  return (
-    await answered(await reach(at, { method, headers, body: body === undefined ? null : JSON.stringify(body) }))
-  ).json() as Promise<T>;
+  const init = { method, headers, body: written(body) };
+  return within(WRITE_MS, true, undefined, async (signal) => json(await fetched(at, { ...init, signal })));
 }
 
-async function reach(at: string, init: RequestInit): Promise<Response> {
+function posted(at: string, body: unknown, signal: AbortSignal): Promise<Response> {
+  const headers = { 'content-type': 'application/json', 'x-fairlead-csrf': csrf };
+  return fetched(at, { method: 'POST', headers, body: written(body), signal });
+}
+
+function written(body: unknown): string | null {
+  return body === undefined ? null : JSON.stringify(body);
+}
+
+/** What `reads` comes to, up to its last byte; that nobody answers, or no longer, as `Offline`. */
+async function within<T>(
+  most_ms: number,
+  wrote: boolean,
+  signal: AbortSignal | undefined,
+  reads: (until: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = AbortSignal.timeout(most_ms);
   try {
-    return await fetch(at, { credentials: 'same-origin', cache: 'no-store', ...init });
+    return await reads(signal ? AbortSignal.any([signal, late]) : late);
   } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new Offline('the gateway does not answer');
+    if (error instanceof ApiError || signal?.aborted) throw error;
+    throw new Offline(wrote);
   }
 }
 
-async function answered(response: Response): Promise<Response> {
+async function json<T>(response: Response): Promise<T> {
+  const text = await response.text();
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    throw new ApiError(response.status, 'This was not answered by the gateway: it is not JSON. Is a proxy in between?');
+  }
+}
+
+/** The answer, if it is a good one. Raises `ApiError`, and what `fetch` does. */
+async function fetched(at: string, init: RequestInit): Promise<Response> {
+  const response = await fetch(at, { credentials: 'same-origin', cache: 'no-store', ...init });
   if (response.ok) return response;
   let details: Record<string, unknown> = {};
   try {
@@ -97,8 +143,11 @@ async function answered(response: Response): Promise<Response> {
 
 /** A change whose reply is read as it comes. */
 export async function stream(at: string, body: unknown, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-  const headers = { 'content-type': 'application/json', 'x-fairlead-csrf': csrf };
-  const response = await answered(await reach(at, { method: 'POST', headers, body: JSON.stringify(body), signal }));
-  if (!response.body) throw new Offline('the gateway sent no body');
-  return response.body;
+  try {
+    const response = await posted(at, body, signal);
+    if (response.body) return response.body;
+  } catch (error) {
+    if (error instanceof ApiError || signal.aborted) throw error;
+  }
+  throw new Offline(true);
 }

@@ -10,7 +10,11 @@ export const queries = new QueryClient({
       placeholderData: keepPreviousData,
       retry: (failures, error) => failures < 2 && !(error instanceof ApiError && error.status < 500),
       refetchIntervalInBackground: false,
+      // Without any network the gateway may well be there: on this machine.
+      networkMode: 'always',
     },
+    // A change is made now or not at all, never by itself when the network is back.
+    mutations: { networkMode: 'always' },
   },
 });
 

@@ -1,7 +1,8 @@
 /** Whoever looks: the role, the own log-ins, the own password. */
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { send } from '../api/client';
+import { useWrite } from '../api/write';
 import { useTitle } from '../shell/title';
 import { useSession } from '../state/hooks';
 import { At, Button, Facts, Name, TextField, ui } from '../ui/basics';
@@ -43,7 +44,7 @@ function OwnPassword() {
   const [current, setCurrent] = useState('');
   const [next, setNext] = useState('');
   const [tried, setTried] = useState(false);
-  const change = useMutation({
+  const change = useWrite({
     mutationFn: () => send('POST', '/admin/session/password', { current, new: next }),
     // What was typed is kept nowhere.
     gcTime: 0,
@@ -89,7 +90,7 @@ function OwnPassword() {
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" disabled={change.isPending}>
+          <Button type="submit" busy={change.isPending}>
             Change the password
           </Button>
           <span role="status">{change.isSuccess && 'It is changed. Your other log-ins have ended.'}</span>

@@ -1,10 +1,11 @@
 /** What is told of, where to, and what was told; silence, and a test. The rules are fairlead.toml's. */
-import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import type { AlertLine, AlertsPage, Tested } from '../api/types';
+import { useWrite } from '../api/write';
 import { At, Badge, Button, Choose, classes, Facts, Name, Usd, ui } from '../ui/basics';
-import { Empty, Failure, Skeleton, said } from '../ui/states';
+import { Empty, FirstPage, Older, said } from '../ui/states';
 import s from './budgets.module.css';
 
 const KEY = ['alerts'];
@@ -23,13 +24,7 @@ export function AlertsTab() {
   const rows = list.data?.pages.flatMap((page) => page.data) ?? [];
   return (
     <>
-      {list.error && <Failure error={list.error} retry={() => void list.refetch()} />}
-      {!list.data && !list.error && (
-        <div aria-busy="true">
-          <span className="sr-only">Loading</span>
-          <Skeleton height={320} />
-        </div>
-      )}
+      <FirstPage list={list} height={320} />
       {rules && <Rules of={rules} />}
       {list.data && (
         <section className={ui.card} aria-labelledby="told">
@@ -68,13 +63,9 @@ export function AlertsTab() {
               </table>
             </div>
           )}
-          {list.hasNextPage && (
-            <div>
-              <Button onClick={() => void list.fetchNextPage()} disabled={list.isFetchingNextPage}>
-                Older
-              </Button>
-            </div>
-          )}
+          <div className={ui.row}>
+        <Older list={list} />
+      </div>
         </section>
       )}
     </>
@@ -101,11 +92,11 @@ function Sent({ of }: { of: AlertLine }) {
 function Rules({ of: rules }: { of: AlertsPage['rules'] }) {
   const client = useQueryClient();
   const [minutes, setMinutes] = useState('60');
-  const silence = useMutation({
+  const silence = useWrite({
     mutationFn: (wanted: number) => send('PUT', '/admin/alerts/silence', { minutes: wanted }),
     onSettled: () => client.invalidateQueries({ queryKey: KEY }),
   });
-  const test = useMutation({
+  const test = useWrite({
     mutationFn: async () => (await send<{ data: Tested[] }>('POST', '/admin/alerts/test', {})).data,
   });
   const silent = rules.silenced_until !== null;
@@ -175,7 +166,7 @@ function Rules({ of: rules }: { of: AlertsPage['rules'] }) {
       )}
       <div className={ui.row} style={{ marginTop: 12 }}>
         {silent ? (
-          <Button onClick={() => silence.mutate(0)} disabled={silence.isPending}>
+          <Button onClick={() => silence.mutate(0)} busy={silence.isPending}>
             End the silence
           </Button>
         ) : (
@@ -191,17 +182,18 @@ function Rules({ of: rules }: { of: AlertsPage['rules'] }) {
               ]}
               onChange={setMinutes}
             />
-            <Button onClick={() => silence.mutate(Number(minutes))} disabled={silence.isPending}>
+            <Button onClick={() => silence.mutate(Number(minutes))} busy={silence.isPending}>
               Silence
             </Button>
           </>
         )}
         <Button
           onClick={() => test.mutate()}
-          disabled={none || test.isPending}
+          busy={test.isPending}
+          disabled={none}
           title={none ? 'There is no channel to test' : undefined}
         >
-          {test.isPending ? 'Sending' : 'Send a test'}
+          Send a test
         </Button>
       </div>
       {test.data && (

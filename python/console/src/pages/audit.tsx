@@ -8,7 +8,7 @@ import { useTitle } from '../shell/title';
 import { instant, useBounds, useMay, useSetSearch } from '../state/hooks';
 import { At, Button, Name, TextField, ui } from '../ui/basics';
 import { save } from '../ui/save';
-import { Empty, Failure, Forbidden, Skeleton, said } from '../ui/states';
+import { Empty, FirstPage, Forbidden, Older, said } from '../ui/states';
 
 interface Page {
   data: AuditEntry[];
@@ -111,8 +111,7 @@ export function AuditPage() {
           </Button>
         )}
       </form>
-      {list.error && <Failure error={list.error} retry={() => void list.refetch()} />}
-      {!list.data && !list.error && <Skeleton height={320} />}
+      <FirstPage list={list} height={320} />
       {list.data && rows.length === 0 && (
         <Empty title={filtered ? 'No change in this range fits.' : 'Nothing was changed in this range.'} />
       )}
@@ -151,13 +150,9 @@ export function AuditPage() {
           </table>
         </div>
       )}
-      {list.hasNextPage && (
-        <div>
-          <Button onClick={() => void list.fetchNextPage()} disabled={list.isFetchingNextPage}>
-            Older
-          </Button>
-        </div>
-      )}
+      <div className={ui.row}>
+        <Older list={list} />
+      </div>
     </>
   );
 }

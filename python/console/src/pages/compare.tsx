@@ -9,7 +9,7 @@ import { useTitle } from '../shell/title';
 import { useSetSearch } from '../state/hooks';
 import { Choose, classes, Name, ui } from '../ui/basics';
 import { colour } from '../ui/chart';
-import { Empty, Loaded } from '../ui/states';
+import { Empty, Loaded, Without } from '../ui/states';
 import { fastest, MOST_PICKED, price, useEstimates } from './models';
 import s from './models.module.css';
 import { modelsQuery } from './traffic';
@@ -25,7 +25,7 @@ export function ComparePage() {
   const setSearch = useSetSearch();
   const wanted = ids.split(',').filter(Boolean).slice(0, MOST_PICKED);
   const models = useQuery({ ...modelsQuery, refetchInterval: 15_000 });
-  const estimates = useEstimates(wanted, prompt, answer);
+  const { costs, query: estimating } = useEstimates(wanted, prompt, answer);
   return (
     <>
       <div className={ui.spread}>
@@ -56,7 +56,8 @@ export function ComparePage() {
           return (
             <>
               {missing.length > 0 && <p className={ui.warn}>Not offered any more: {missing.join(', ')}</p>}
-              <FactsTable models={found} estimates={estimates} />
+              <Without what="What the prompt would cost" query={estimating} />
+              <FactsTable models={found} estimates={costs} />
               <section className={ui.card}>
                 <div className={ui.cardHead}>
                   <h2>Price against {plot === 'ttft' ? 'time to first token' : 'speed'}</h2>

@@ -1,9 +1,10 @@
 /** "What is in force, and is my change right?" The file, the values with their sources, and the files that there were. */
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useSearch } from '@tanstack/react-router';
 import { useRef, useState } from 'react';
-import { ApiError, get, send } from '../api/client';
+import { ApiError, ask, get, send } from '../api/client';
 import type { Comparison, Config, ConfigValue, Kept, Problem } from '../api/types';
+import { useWrite } from '../api/write';
 import { count } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useMay, useSession, useSetSearch } from '../state/hooks';
@@ -39,7 +40,7 @@ export function ConfigPage() {
     queryFn: async ({ signal }) => (await get<{ data: Config }>('/admin/config', {}, signal)).data,
     refetchInterval: 15_000,
   });
-  const reload = useMutation({
+  const reload = useWrite({
     mutationFn: () => send<{ data: { message: string } }>('POST', '/admin/reload', {}),
     onSettled: () => client.invalidateQueries(),
   });
@@ -57,7 +58,7 @@ export function ConfigPage() {
         {may && (
           <Button
             onClick={() => reload.mutate()}
-            disabled={reload.isPending}
+            busy={reload.isPending}
             title="Reads the file again and puts it in force"
           >
             Reload
@@ -133,16 +134,16 @@ function Editor(props: { of: Config; draft: Draft | null; onDraft: (draft: Draft
   const written = useRef('');
   const text = draft?.text ?? config.text ?? '';
   const isEdited = draft !== null && draft.text !== draft.base;
-  const validate = useMutation({
+  const validate = useWrite({
     mutationFn: async (wanted: string) =>
-      (await send<{ data: { ok: boolean; problems: Problem[] } }>('POST', '/admin/config/validate', { text: wanted }))
+      (await ask<{ data: { ok: boolean; problems: Problem[] } }>('/admin/config/validate', { text: wanted }))
         .data,
   });
-  const compare = useMutation({
+  const compare = useWrite({
     mutationFn: async (wanted: string) =>
-      (await send<{ data: Comparison }>('POST', '/admin/config/diff', { text: wanted })).data,
+      (await ask<{ data: Comparison }>('/admin/config/diff', { text: wanted })).data,
   });
-  const apply = useMutation({
+  const apply = useWrite({
     mutationFn: (wanted: Draft) =>
       send<{ data: { message: string } }>('PUT', '/admin/config', { text: wanted.text }, wanted.etag),
     onSuccess: async () => {
@@ -204,16 +205,17 @@ function Editor(props: { of: Config; draft: Draft | null; onDraft: (draft: Draft
       </p>
       <TomlBox text={text} onEdit={edit} wrong={problems} area={area} />
       <div className={ui.row}>
-        <Button onClick={() => [forget(), validate.mutate(text)]} disabled={busy}>
+        <Button onClick={() => [forget(), validate.mutate(text)]} busy={validate.isPending} disabled={busy}>
           Validate
         </Button>
-        <Button onClick={() => [forget(), compare.mutate(text)]} disabled={busy}>
+        <Button onClick={() => [forget(), compare.mutate(text)]} busy={compare.isPending} disabled={busy}>
           Diff
         </Button>
         {config.writable ? (
           owner && (
             <Button
               look="primary"
+              busy={apply.isPending}
               disabled={busy || !isEdited}
               onClick={() => {
                 forget();

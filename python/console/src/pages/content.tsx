@@ -1,15 +1,15 @@
 /** What a request asked and what it was told, where that is logged. That it was opened stands in the audit log, so it is not opened unasked. */
-import { useMutation } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { get } from '../api/client';
 import type { Content as Found, Generation } from '../api/types';
+import { useWrite } from '../api/write';
 import { useSession } from '../state/hooks';
 import { Button, Code, ui } from '../ui/basics';
 import { Empty, said } from '../ui/states';
 import { again, keep, turns } from './prompt';
 
 export function Content({ row }: { row: Generation }) {
-  const open = useMutation({
+  const open = useWrite({
     mutationFn: async () =>
       (await get<{ data: Found }>(`/admin/requests/${encodeURIComponent(row.id)}/content`)).data,
     // It is nowhere longer than it is looked at.
@@ -22,8 +22,8 @@ export function Content({ row }: { row: Generation }) {
       {!open.data && (
         <Empty title="Prompt and reply were logged.">
           <p>The audit log notes who opens them. They go after the time that is configured, and with their key.</p>
-          <Button onClick={() => open.mutate()} disabled={open.isPending}>
-            {open.isPending ? 'Opening' : 'Open the content'}
+          <Button onClick={() => open.mutate()} busy={open.isPending}>
+            Open the content
           </Button>
         </Empty>
       )}

@@ -1,15 +1,16 @@
 /** Prepaid credit: what accounts were given, what they used, what is held and what is left; every entry, and new ones. */
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import type { CreditEntries, CreditEntry, Standing } from '../api/types';
+import { useWrite } from '../api/write';
 import { exact, nano } from '../format/money';
 import { plain } from '../format/text';
 import { useSetSearch } from '../state/hooks';
 import { At, Badge, Button, Choose, classes, Facts, Name, TextField, Usd, ui } from '../ui/basics';
-import { Dialog } from '../ui/dialog';
-import { Empty, Failure, Loaded, Skeleton, said } from '../ui/states';
+import { Cancel, Dialog } from '../ui/dialog';
+import { Empty, FirstPage, Loaded, Older, said } from '../ui/states';
 import s from './budgets.module.css';
 
 const PAGE = 50;
@@ -180,8 +181,7 @@ function Entries({ account, onRefund }: { account: string | undefined; onRefund:
   const rows = list.data?.pages.flatMap((page) => page.data) ?? [];
   return (
     <>
-      {list.error && <Failure error={list.error} retry={() => void list.refetch()} />}
-      {!list.data && !list.error && <Skeleton height={160} />}
+      <FirstPage list={list} height={160} />
       {list.data && rows.length === 0 && (
         <Empty title="No credit was given yet.">
           <p>Top up an account; the entry stands here from then on and is never edited.</p>
@@ -254,13 +254,9 @@ function Entries({ account, onRefund }: { account: string | undefined; onRefund:
           </div>
         </>
       )}
-      {list.hasNextPage && (
-        <div>
-          <Button onClick={() => void list.fetchNextPage()} disabled={list.isFetchingNextPage}>
-            Older
-          </Button>
-        </div>
-      )}
+      <div className={ui.row}>
+        <Older list={list} />
+      </div>
     </>
   );
 }
@@ -290,7 +286,7 @@ function Move(props: {
   const [confirming, confirm] = useState(false);
   const wrong = movementMistakes(of, draft);
   const shown = tried ? wrong : {};
-  const enter = useMutation({
+  const enter = useWrite({
     mutationFn: () => {
       const [path, body] = movementCall(of, draft, name);
       return send<{ data: CreditEntry }>('POST', path, body);
@@ -305,7 +301,7 @@ function Move(props: {
   });
   const whose = of.kind === 'refund' ? `entry #${of.entry.id} of ${plain(of.account)}` : plain(of.account);
   return (
-    <Dialog open onClose={props.onClose} title={`${TITLES[of.kind]} ${whose}`}>
+    <Dialog open onClose={props.onClose} title={`${TITLES[of.kind]} ${whose}`} busy={enter.isPending}>
       <form
         className={ui.stack}
         noValidate
@@ -374,21 +370,21 @@ function Move(props: {
           <Button
             type="submit"
             look={of.kind === 'topup' || !confirming ? 'primary' : 'danger'}
-            disabled={enter.isPending}
+            busy={enter.isPending}
           >
             {confirming ? 'Enter it' : 'Review'}
           </Button>
           {confirming && (
-            <Button
+            <Cancel
               onClick={() => {
                 enter.reset();
                 confirm(false);
               }}
             >
               Back
-            </Button>
+            </Cancel>
           )}
-          <Button onClick={props.onClose}>Cancel</Button>
+          <Cancel onClick={props.onClose} />
         </div>
       </form>
     </Dialog>

@@ -1,5 +1,5 @@
 /** What would be decided about a request, and why. */
-import { send } from '../api/client';
+import { ask } from '../api/client';
 import { Code, Name, ui } from '../ui/basics';
 import { lines } from './definition';
 
@@ -18,7 +18,7 @@ export interface Explanation {
 
 /** Asks. Nothing is sent to a provider. */
 export async function explained(question: { body: unknown; key?: string }): Promise<Explanation> {
-  return (await send<{ data: Explanation }>('POST', '/admin/explain', question)).data;
+  return (await ask<{ data: Explanation }>('/admin/explain', question)).data;
 }
 
 export function Explained({ of }: { of: Explanation }) {

@@ -1,13 +1,14 @@
 /** Making and changing keys. The secret of a new one is shown once and is kept nowhere but in the open dialog. */
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import { keysQuery } from '../api/queries';
 import type { Key, KeyMade } from '../api/types';
+import { useWrite } from '../api/write';
 import { plain } from '../format/text';
 import { useMay } from '../state/hooks';
 import { At, Button, Check, Choose, Code, Copy, classes, Field, TextField, ui } from '../ui/basics';
-import { Dialog } from '../ui/dialog';
+import { Cancel, Dialog } from '../ui/dialog';
 import { Stale, tooLate } from '../ui/edit';
 import { said } from '../ui/states';
 import { curl } from './first-call';
@@ -162,7 +163,7 @@ export function CreateKey({ onClose }: { onClose: () => void }) {
   const mayAll = useMay('admin');
   const [draft, setDraft] = useState(NEW);
   const [tried, setTried] = useState(false);
-  const create = useMutation({
+  const create = useWrite({
     mutationFn: () =>
       send<KeyMade>('POST', '/admin/keys', {
         ...bodyOf(draft),
@@ -178,7 +179,7 @@ export function CreateKey({ onClose }: { onClose: () => void }) {
   };
   if (create.data) return <Secret made={create.data} onClose={close} />;
   return (
-    <Dialog open onClose={close} title="Create key">
+    <Dialog open onClose={close} title="Create key" busy={create.isPending}>
       <form
         className={ui.stack}
         noValidate
@@ -195,10 +196,10 @@ export function CreateKey({ onClose }: { onClose: () => void }) {
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="primary" disabled={create.isPending}>
-            {create.isPending ? 'Creating' : 'Create'}
+          <Button type="submit" look="primary" busy={create.isPending}>
+            Create
           </Button>
-          <Button onClick={close}>Cancel</Button>
+          <Cancel onClick={close} />
         </div>
       </form>
     </Dialog>
@@ -216,7 +217,7 @@ const OVERLAPS = [
 export function RotateKey({ of: key, onClose }: { of: Key; onClose: () => void }) {
   const client = useQueryClient();
   const [overlap, setOverlap] = useState('86400');
-  const rotate = useMutation({
+  const rotate = useWrite({
     mutationFn: () =>
       send<KeyMade>('POST', `/admin/keys/${key.hash}/rotate`, { overlap_seconds: Number(overlap) }, key.etag),
     // The secret lives as long as this dialog.
@@ -234,7 +235,7 @@ export function RotateKey({ of: key, onClose }: { of: Key; onClose: () => void }
   if (rotate.data) return <Secret made={rotate.data} onClose={close} />;
   const lives = key.previous_until !== null && Date.parse(key.previous_until) > Date.now();
   return (
-    <Dialog open onClose={close} title={`Another secret for ${plain(key.name || key.label, 60)}`}>
+    <Dialog open onClose={close} title={`Another secret for ${plain(key.name || key.label, 60)}`} busy={rotate.isPending}>
       <p>
         The key stays: its limits, its use, its name. It gets a second secret, which is shown once. Until the present one
         stops both work, so that clients can change over one by one.
@@ -258,10 +259,10 @@ export function RotateKey({ of: key, onClose }: { of: Key; onClose: () => void }
         </div>
       )}
       <div className={ui.row}>
-        <Button look="primary" disabled={rotate.isPending} onClick={() => rotate.mutate()}>
+        <Button look="primary" busy={rotate.isPending} onClick={() => rotate.mutate()}>
           Rotate
         </Button>
-        <Button onClick={close}>Cancel</Button>
+        <Cancel onClick={close} />
       </div>
     </Dialog>
   );
@@ -304,7 +305,7 @@ export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
   const [tried, setTried] = useState(false);
   const changes = changesOf(key, draft, mayAll);
   const unchanged = Object.keys(changes).length === 0;
-  const change = useMutation({
+  const change = useWrite({
     mutationFn: (etag: string) => send<{ data: Key }>('PATCH', `/admin/keys/${key.hash}`, changes, etag),
     onSuccess: async () => {
       await Promise.all([
@@ -316,7 +317,7 @@ export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
   });
   const stale = tooLate(change.error);
   return (
-    <Dialog open onClose={onClose} title={`Change ${key.name || key.label}`}>
+    <Dialog open onClose={onClose} title={`Change ${key.name || key.label}`} busy={change.isPending}>
       <form
         className={ui.stack}
         noValidate
@@ -349,12 +350,13 @@ export function EditKey({ of, onClose }: { of: Key; onClose: () => void }) {
           <Button
             type="submit"
             look="primary"
-            disabled={change.isPending || !!stale || unchanged}
+            busy={change.isPending}
+            disabled={!!stale || unchanged}
             title={unchanged ? 'Nothing was changed' : undefined}
           >
             Save
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Cancel onClick={onClose} />
         </div>
       </form>
     </Dialog>

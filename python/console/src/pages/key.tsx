@@ -1,10 +1,11 @@
 /** One key: its limits against its windows, its use, and what was refused. */
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import { keysQuery } from '../api/queries';
 import type { Key, RequestsPage, SeriesReply } from '../api/types';
+import { useWrite } from '../api/write';
 import { usedOf } from '../format/money';
 import { count, percent } from '../format/number';
 import { useTitle } from '../shell/title';
@@ -264,11 +265,11 @@ function Actions({ of: key }: { of: Key }) {
       client.invalidateQueries({ queryKey: keysQuery.queryKey }),
       client.invalidateQueries({ queryKey: ['key', key.hash] }),
     ]);
-  const disable = useMutation({
+  const disable = useWrite({
     mutationFn: () => send('PATCH', `/admin/keys/${key.hash}`, { disabled: !key.disabled }, key.etag),
     onSettled: done,
   });
-  const remove = useMutation({
+  const remove = useWrite({
     mutationFn: () => send('DELETE', `/admin/keys/${key.hash}`, undefined, key.etag),
     onSuccess: async () => {
       await client.invalidateQueries({ queryKey: keysQuery.queryKey });
@@ -284,7 +285,8 @@ function Actions({ of: key }: { of: Key }) {
       <Button onClick={() => rotate(true)}>Rotate</Button>
       <Button
         onClick={() => disable.mutate()}
-        disabled={disable.isPending || (key.disabled && !mayAll)}
+        busy={disable.isPending}
+        disabled={key.disabled && !mayAll}
         title={key.disabled && !mayAll ? 'An admin enables it again' : undefined}
       >
         {key.disabled ? 'Enable' : 'Disable'}

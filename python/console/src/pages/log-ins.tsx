@@ -1,7 +1,8 @@
 /** Who is logged in, and ending that. Admins see everybody, others themselves. */
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { get, send } from '../api/client';
 import type { LoginLine, Role } from '../api/types';
+import { useWrite } from '../api/write';
 import { useSession } from '../state/hooks';
 import { At, Badge, Button, Name, ui } from '../ui/basics';
 import { Empty, Loaded, said } from '../ui/states';
@@ -30,7 +31,7 @@ export function LogIns({ of }: { of?: number }) {
     queryFn: async ({ signal }) => (await get<{ data: LoginLine[] }>('/admin/sessions', {}, signal)).data,
     refetchInterval: 30_000,
   });
-  const end = useMutation({
+  const end = useWrite({
     mutationFn: (id: number) => send('DELETE', `/admin/sessions/${id}`),
     onSettled: () => client.invalidateQueries({ queryKey: ['log-ins'] }),
   });
@@ -88,6 +89,7 @@ export function LogIns({ of }: { of?: number }) {
                         {!one.current && (
                           <Button
                             aria-label={`End the log-in ${one.id} of ${one.user}`}
+                            busy={end.isPending && end.variables === one.id}
                             disabled={isAbove(one.role) || end.isPending}
                             title={isAbove(one.role) ? `The role ${one.role} is above yours` : undefined}
                             onClick={() => end.mutate(one.id)}

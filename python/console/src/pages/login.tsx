@@ -1,9 +1,10 @@
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useNavigate, useRouterState, useSearch } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
-import { get, send, setCsrf } from '../api/client';
+import { ask, get, setCsrf } from '../api/client';
 import { sessionQuery } from '../api/queries';
 import type { Session, Ways } from '../api/types';
+import { useWrite } from '../api/write';
 import { plain } from '../format/text';
 import { useTitle } from '../shell/title';
 import { Button, Name, TextField, ui } from '../ui/basics';
@@ -61,8 +62,8 @@ export function LoginPage() {
   const [password, setPassword] = useState('');
   const [account, setAccount] = useState('');
   const heading = useTitle('Log in');
-  const login = useMutation({
-    mutationFn: (given: Given) => send<{ data: Session }>('POST', '/admin/session', given),
+  const login = useWrite({
+    mutationFn: (given: Given) => ask<{ data: Session }>('/admin/session', given),
     onSuccess: async ({ data }) => {
       client.clear();
       setCsrf(data.csrf);
@@ -74,13 +75,14 @@ export function LoginPage() {
     queryKey: ['ways'],
     queryFn: async ({ signal }) => (await get<{ data: Ways }>('/admin/login', {}, signal)).data,
   });
-  const leave = useMutation({
-    mutationFn: () => send<{ data: { url: string } }>('POST', '/admin/login/oidc'),
+  const leave = useWrite({
+    mutationFn: () => ask<{ data: { url: string } }>('/admin/login/oidc'),
     onSuccess: ({ data }) => {
       remember(search.next);
       if (/^https?:\/\//.test(data.url)) location.assign(data.url);
     },
   });
+  const ended = useRouterState({ select: (state) => state.location.state.ended });
   const [denied] = useState(search.error ? `${search.error}: ${search.error_description ?? ''}` : '');
 
   // The link that the start prints carries a code behind #, which no server and no log sees. A provider's is behind ?, and good only
@@ -110,6 +112,11 @@ export function LoginPage() {
         <h1 tabIndex={-1} ref={heading}>
           Log in
         </h1>
+        {ended && (
+          <p className={ui.note} role="alert">
+            Your log-in has ended. Log in again to go on where you were.
+          </p>
+        )}
         {way === 'token' ? (
           <TextField
             key="token"
@@ -157,15 +164,15 @@ export function LoginPage() {
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="primary" disabled={login.isPending}>
-            {login.isPending ? 'Logging in' : 'Log in'}
+          <Button type="submit" look="primary" busy={login.isPending}>
+            Log in
           </Button>
           <Button look="quiet" onClick={() => setWay(way === 'token' ? 'password' : 'token')}>
             {way === 'token' ? 'With name and password' : 'With the admin token'}
           </Button>
         </div>
         {ways.data?.oidc && (
-          <Button onClick={() => leave.mutate()} disabled={leave.isPending || login.isPending}>
+          <Button onClick={() => leave.mutate()} busy={leave.isPending} disabled={login.isPending}>
             Log in with <Name most={60}>{ways.data.oidc}</Name>
           </Button>
         )}

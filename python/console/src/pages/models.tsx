@@ -1,8 +1,8 @@
 /** "Which model for this job, at what price, how fast now?" */
-import { useQuery } from '@tanstack/react-query';
+import { type UseQueryResult, useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useMemo } from 'react';
-import { get, send } from '../api/client';
+import { ask, get } from '../api/client';
 import type { Endpoint, Estimate, Model } from '../api/types';
 import { money, nano } from '../format/money';
 import { contextLength, count, measured, speed } from '../format/number';
@@ -11,7 +11,7 @@ import { useSetSearch } from '../state/hooks';
 import { Badge, Button, Check, Choose, classes, Name, TextField, Usd, ui } from '../ui/basics';
 import { Part } from '../ui/part';
 import { Search } from '../ui/search';
-import { Empty, Loaded } from '../ui/states';
+import { Empty, Loaded, Without } from '../ui/states';
 import s from './models.module.css';
 
 const SORTS = [
@@ -67,7 +67,7 @@ export function ModelsPage() {
     refetchInterval: 15_000,
   });
   const shown = useMemo(() => models.data?.data.slice(0, SHOWN) ?? [], [models.data]);
-  const estimates = useEstimates(
+  const { costs: estimates, query: estimating } = useEstimates(
     shown.map((model) => model.id),
     search.prompt,
     search.answer,
@@ -174,6 +174,7 @@ export function ModelsPage() {
           </Button>
         </div>
       )}
+      <Without what="What the prompt would cost" query={estimating} />
       <Loaded query={models} height={480}>
         {(data) =>
           rows.length === 0 ? (
@@ -228,7 +229,7 @@ export function useEstimates(
   ids: string[],
   prompt: string | undefined,
   answer: string | undefined,
-): Map<string, bigint> | undefined {
+): { costs: Map<string, bigint> | undefined; query: UseQueryResult } {
   const tokens = (text: string | undefined) => (/^\d{1,9}$/.test(text ?? '') ? Number(text) : null);
   const promptTokens = tokens(prompt);
   const query = useQuery({
@@ -239,7 +240,7 @@ export function useEstimates(
       for (let at = 0; at < ids.length; at += MOST_AT_ONCE) parts.push(ids.slice(at, at + MOST_AT_ONCE));
       const replies = await Promise.all(
         parts.map((models) =>
-          send<{ data: Estimate[] }>('POST', '/admin/estimate', {
+          ask<{ data: Estimate[] }>('/admin/estimate', {
             models,
             prompt_tokens: promptTokens,
             completion_tokens: tokens(answer) ?? 0,
@@ -255,7 +256,7 @@ export function useEstimates(
       return cheapest;
     },
   });
-  return promptTokens === null ? undefined : query.data;
+  return { costs: promptTokens === null ? undefined : query.data, query };
 }
 
 function Table(props: {

@@ -1,12 +1,13 @@
 /** Making and changing presets and splits. What they say is judged by the gateway, as the file's are. */
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import type { Preset, Split } from '../api/types';
+import { useWrite } from '../api/write';
 import { percent } from '../format/number';
 import { Button, Field, TextField, ui } from '../ui/basics';
 import { Changed } from '../ui/changed';
-import { Dialog } from '../ui/dialog';
+import { Cancel, Dialog } from '../ui/dialog';
 import { around, difference } from '../ui/difference';
 import { tooLate } from '../ui/edit';
 import { said } from '../ui/states';
@@ -39,7 +40,7 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
       { model: '', weight: '10' },
     ],
   );
-  const save = useMutation({
+  const save = useWrite({
     mutationFn: async (etag: string) => {
       const definition: Definition = kind === 'presets' ? presetOf(preset) : splitOf(arms);
       if (of) await send('PATCH', pathOf(kind, of.name), { definition, note }, etag);
@@ -53,7 +54,7 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
   });
   const late = tooLate(save.error);
   const theirs = (late?.details.current as { definition?: Definition } | undefined)?.definition ?? {};
-  const again = useMutation({
+  const again = useWrite({
     mutationFn: async (name: string) => (await get<{ data: Named }>(pathOf(kind, name))).data,
     onSuccess: (now) => {
       setOf(now);
@@ -65,7 +66,13 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
   const problems = late ? [] : problemsOf(save.error);
   const error = save.error && !late && problems.length === 0 ? said(save.error) : '';
   return (
-    <Dialog open held onClose={props.onClose} title={of ? `Change ${of.name}` : `New ${ONE[kind]}`}>
+    <Dialog
+      open
+      held
+      busy={save.isPending}
+      onClose={props.onClose}
+      title={of ? `Change ${of.name}` : `New ${ONE[kind]}`}
+    >
       <form
         className={ui.stack}
         onSubmit={(event) => {
@@ -117,20 +124,20 @@ export function NameForm(props: { kind: Kind; of: Named | null; onClose: () => v
             )}
             {again.error && <span>{said(again.error)}</span>}
             <div className={ui.row}>
-              <Button onClick={() => of && again.mutate(of.name)} disabled={again.isPending}>
+              <Button onClick={() => of && again.mutate(of.name)} busy={again.isPending}>
                 Begin again with what is there
               </Button>
-              <Button look="danger" onClick={() => save.mutate('*')}>
+              <Button look="danger" onClick={() => save.mutate('*')} busy={save.isPending}>
                 Save mine over it
               </Button>
             </div>
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="primary" disabled={save.isPending || !!late}>
+          <Button type="submit" look="primary" busy={save.isPending} disabled={!!late}>
             {of ? 'Save' : 'Create'}
           </Button>
-          <Button onClick={props.onClose}>Cancel</Button>
+          <Cancel onClick={props.onClose} />
         </div>
       </form>
     </Dialog>

@@ -366,7 +366,7 @@ const Tiles = memo(function Tiles({ usage, latency }: { usage: SeriesReply; late
           exact={saved === null ? undefined : `exactly $${saved}, by present prices`}
           change={changePoints(of('cached_share'), before && num(before.cached_share))}
           better="up"
-          note={`${percent(of('cached_share'))} of tokens in`}
+          note={`${percent(of('cached_share'))} of tokens in${saved === null ? '; dollars are summed by model and provider alone' : ''}`}
         />
         <Tile
           name="First token p50 / p90"

@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link, useSearch } from '@tanstack/react-router';
 import { useEffect, useLayoutEffect, useRef, useState } from 'react';
-import { send, stream } from '../api/client';
+import { Offline, send, stream } from '../api/client';
 import { keysQuery } from '../api/queries';
 import { money, nano } from '../format/money';
 import { count, duration, speed } from '../format/number';
@@ -11,7 +11,7 @@ import { useTitle } from '../shell/title';
 import { useMay, useNarrow, useSession, useSetSearch } from '../state/hooks';
 import { Badge, Button, Choose, Code, Copy, classes, Field, Name, TextField, Usd, ui } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
-import { Empty, Loaded, said } from '../ui/states';
+import { Empty, Loaded, said, Without } from '../ui/states';
 import { Tabs } from '../ui/tabs';
 import { callIn, LANGUAGES } from './code';
 import { bodyOf, events, type Lane, lane, told } from './lanes';
@@ -91,10 +91,10 @@ export function PlaygroundPage() {
   const priced = picked.filter((id) => !id.startsWith('@preset/') && !names.data?.includes(id));
   const least = useEstimates(priced, promptTokens, '0');
   const most = useEstimates(priced, promptTokens, draft.most && /^\d+$/.test(draft.most) ? draft.most : '4096');
-  const total = (of: Map<string, bigint> | undefined) => priced.reduce((sum, id) => sum + (of?.get(id) ?? 0n), 0n);
+  const total = (of: Map<string, bigint>) => priced.reduce((sum, id) => sum + (of.get(id) ?? 0n), 0n);
 
   const start = async () => {
-    if (running) return;
+    if (run.current) return;
     if (picked.length === 0) return setError('Pick a model first.');
     if (built.wrong) return setError(built.wrong);
     setError('');
@@ -129,7 +129,8 @@ export function PlaygroundPage() {
         notYet ??= soon(draw);
       }
     } catch (failed) {
-      if (!abort.signal.aborted) setError(said(failed));
+      // The stream was cut: that is a TypeError of the browser's.
+      if (!abort.signal.aborted) setError(said(failed instanceof TypeError ? new Offline() : failed));
     } finally {
       notYet?.();
       setLanes(
@@ -225,13 +226,15 @@ export function PlaygroundPage() {
           choices={[
             { value: '', label: 'my key “playground”' },
             ...mayPay.map((key) => ({ value: String(key.id), label: plain(key.name || key.label, 40) })),
-            ...(search.key && keys.data && !mayPay.some((key) => String(key.id) === search.key)
-              ? [{ value: search.key, label: `key ${search.key}, which is not yours to use` }]
+            ...(search.key && !mayPay.some((key) => String(key.id) === search.key)
+              ? [{ value: search.key, label: `key ${search.key}${keys.data ? ', which is not yours to use' : ''}` }]
               : []),
           ]}
           onChange={(key) => setSearch({ key: key || undefined }, true)}
         />
       </div>
+      <Without what="The keys to choose from" query={keys} />
+      <Without what="Presets and splits" query={names} />
       <Loaded query={models} height={32}>
         {(known) =>
           known.length === 0 ? (
@@ -387,9 +390,10 @@ export function PlaygroundPage() {
           </Button>
           {running && <Button onClick={() => run.current?.abort.abort()}>Stop all</Button>}
           <span className={ui.hint}>Ctrl + Enter sends.</span>
-          {picked.length > 0 && least && most && draft.prompt && (
+          <Without what="What it would cost" query={least.query} />
+          {picked.length > 0 && least.costs && most.costs && draft.prompt && (
             <span className={ui.hint}>
-              About {money(total(least))} to {money(total(most))}
+              About {money(total(least.costs))} to {money(total(most.costs))}
               {priced.length < picked.length && ' without presets and splits'}
             </span>
           )}

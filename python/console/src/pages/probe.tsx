@@ -1,9 +1,10 @@
 /** A real request of a few tokens to a provider, and what came of it. */
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useEffect, useRef } from 'react';
 import { send } from '../api/client';
 import type { Probe as Found } from '../api/types';
+import { useWrite } from '../api/write';
 import { duration } from '../format/number';
 import { Button, Name, Usd, ui } from '../ui/basics';
 import { said } from '../ui/states';
@@ -18,7 +19,7 @@ export interface Wanted {
 /** Sends one when `wanted` is another, and says what came of it. */
 export function Probe({ wanted, onClose }: { wanted: Wanted; onClose: () => void }) {
   const client = useQueryClient();
-  const probe = useMutation({
+  const probe = useWrite({
     mutationFn: ({ slug, endpoint }: Wanted) =>
       send<{ data: Found }>(
         'POST',

@@ -1,14 +1,15 @@
 /** "Who is sick, and is it us?" Every provider with its endpoints that were used, as attempts have found them. */
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import type { Provider } from '../api/types';
+import { useWrite } from '../api/write';
 import { measured, speed } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useMay } from '../state/hooks';
 import { At, Badge, Button, Choose, Facts, Name, TextField, ui } from '../ui/basics';
-import { Dialog } from '../ui/dialog';
+import { Cancel, Dialog } from '../ui/dialog';
 import { Empty, Loaded, said } from '../ui/states';
 import { State } from './model';
 import { NoTraffic } from './models';
@@ -53,7 +54,7 @@ function One({ of: provider }: { of: Provider }) {
   const [probed, probe] = useState<Wanted | null>(null);
   const may = useMay('admin');
   const client = useQueryClient();
-  const enable = useMutation({
+  const enable = useWrite({
     mutationFn: (id: number) => send('POST', `/admin/endpoints/${id}/enable`, {}),
     onSettled: () => client.invalidateQueries({ queryKey: KEY }),
   });
@@ -114,7 +115,11 @@ function One({ of: provider }: { of: Provider }) {
               )}
               {one.note && <Name most={200}>{one.note}</Name>}
               {may && (
-                <Button onClick={() => enable.mutate(one.endpoint)} disabled={enable.isPending}>
+                <Button
+                  onClick={() => enable.mutate(one.endpoint)}
+                  busy={enable.isPending && enable.variables === one.endpoint}
+                  disabled={enable.isPending}
+                >
                   Let in again
                 </Button>
               )}
@@ -216,7 +221,7 @@ function SetAside({ of: endpoint, onClose }: { of: ProviderEndpoint; onClose: ()
   const client = useQueryClient();
   const [minutes, setMinutes] = useState('60');
   const [note, setNote] = useState('');
-  const drain = useMutation({
+  const drain = useWrite({
     mutationFn: () => send('POST', `/admin/endpoints/${endpoint.id}/drain`, { minutes: Number(minutes), note }),
     onSuccess: async () => {
       await client.invalidateQueries({ queryKey: KEY });
@@ -224,7 +229,7 @@ function SetAside({ of: endpoint, onClose }: { of: ProviderEndpoint; onClose: ()
     },
   });
   return (
-    <Dialog open onClose={onClose} title={`Send nothing to ${endpoint.model} here?`}>
+    <Dialog open onClose={onClose} title={`Send nothing to ${endpoint.model} here?`} busy={drain.isPending}>
       <p>What runs there goes on. After the time it is let in again by itself.</p>
       <form
         className={ui.stack}
@@ -252,10 +257,10 @@ function SetAside({ of: endpoint, onClose }: { of: ProviderEndpoint; onClose: ()
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="danger" disabled={drain.isPending}>
+          <Button type="submit" look="danger" busy={drain.isPending}>
             Set aside
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Cancel onClick={onClose} />
         </div>
       </form>
     </Dialog>

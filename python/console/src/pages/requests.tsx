@@ -17,7 +17,7 @@ import { instant, useBounds, useNarrow, useSetSearch, useZone } from '../state/h
 import { useNameOf } from '../state/names';
 import { Button, buttonClass, Choose, classes, Name, TextField, Usd, ui } from '../ui/basics';
 import { save } from '../ui/save';
-import { Empty, Failure, Skeleton, said } from '../ui/states';
+import { Empty, FirstPage, Older, said, Without } from '../ui/states';
 import { FirstCall } from './first-call';
 import s from './requests.module.css';
 import { Running } from './running';
@@ -162,7 +162,11 @@ export function RequestsPage() {
           <Button onClick={() => void exportCsv()} disabled={exporting === '…'} title="At most 1,000 rows">
             CSV
           </Button>
-          {exporting.length > 1 && <span className={ui.bad}>{exporting}</span>}
+          {exporting.length > 1 && (
+            <span className={ui.bad} role="alert">
+              {exporting}
+            </span>
+          )}
         </div>
       </div>
       <FilterBar filters={filters} onChange={setSearch} />
@@ -180,8 +184,7 @@ export function RequestsPage() {
           {tail.held.length} new {tail.held.length === 1 ? 'row' : 'rows'}
         </Button>
       )}
-      {list.error && !pages && <Failure error={list.error} retry={() => void list.refetch()} />}
-      {!pages && !list.error && <Skeleton height={400} />}
+      <FirstPage list={list} height={400} />
       {pages && rows.length === 0 && !searchedTo && (
         <Empty
           title={filtered ? 'No request in this range fits these filters.' : 'No request was settled in this range.'}
@@ -207,12 +210,7 @@ export function RequestsPage() {
               Searched to {precise(Date.parse(searchedTo), zone)}, {rows.length} found.
             </span>
           )}
-          {list.hasNextPage && (
-            <Button onClick={() => void list.fetchNextPage()} disabled={list.isFetchingNextPage}>
-              {list.isFetchingNextPage ? 'Searching' : searchedTo ? 'Continue' : 'Older'}
-            </Button>
-          )}
-          {list.error && <span className={ui.bad}>{said(list.error)}</span>}
+          <Older list={list}>{searchedTo ? 'Continue' : 'Older'}</Older>
         </div>
       )}
     </section>
@@ -467,6 +465,7 @@ const FilterBar = memo(function FilterBar({
   const called: Filters = { ...filters, team: useNameOf('team', filters.team), user: useNameOf('user', filters.user) };
   return (
     <div className={ui.row}>
+      <Without what="The keys to choose from" query={keys} />
       <form
         role="search"
         onSubmit={(event) => {

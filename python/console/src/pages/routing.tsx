@@ -1,17 +1,18 @@
 /** "What does this name do?" Presets and splits: what they say, what came of it, what they said before. */
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
 import { get, send } from '../api/client';
 import type { NameVersion, Split } from '../api/types';
+import { useWrite } from '../api/write';
 import { count, measured, percent } from '../format/number';
 import { useTitle } from '../shell/title';
 import { useMay, useSetSearch } from '../state/hooks';
 import { At, Badge, Button, Code, Facts, Field, Name, Usd, ui } from '../ui/basics';
 import { Changed } from '../ui/changed';
-import { Dialog } from '../ui/dialog';
+import { Cancel, Dialog } from '../ui/dialog';
 import { around, difference } from '../ui/difference';
-import { Empty, Failure, Loaded, Skeleton, said } from '../ui/states';
+import { Empty, FirstPage, Loaded, Older, said } from '../ui/states';
 import { Tabs } from '../ui/tabs';
 import { lines } from './definition';
 import { Explained, explained } from './explained';
@@ -214,7 +215,7 @@ function Actions({ kind, of: one }: { kind: Kind; of: Named }) {
   const client = useQueryClient();
   const setSearch = useSetSearch();
   const [open, setOpen] = useState<'change' | 'delete' | null>(null);
-  const remove = useMutation({
+  const remove = useWrite({
     mutationFn: () => send('DELETE', pathOf(kind, one.name), undefined, one.etag ?? '*'),
     onSuccess: async () => {
       setSearch({ name: undefined });
@@ -231,7 +232,7 @@ function Actions({ kind, of: one }: { kind: Kind; of: Named }) {
       {open === 'change' && (
         <NameForm kind={kind} of={one} onClose={() => setOpen(null)} onDone={() => setOpen(null)} />
       )}
-      <Dialog open={open === 'delete'} onClose={() => setOpen(null)} title={`Delete this ${ONE[kind]}?`}>
+      <Dialog open={open === 'delete'} onClose={() => setOpen(null)} title={`Delete this ${ONE[kind]}?`} busy={remove.isPending}>
         <p>
           Requests that say <Name>{called(kind, one.name)}</Name> are refused from then on. Its versions stay: when the
           name is made again they are there.
@@ -242,10 +243,10 @@ function Actions({ kind, of: one }: { kind: Kind; of: Named }) {
           </div>
         )}
         <div className={ui.row}>
-          <Button look="danger" onClick={() => remove.mutate()} disabled={remove.isPending}>
+          <Button look="danger" onClick={() => remove.mutate()} busy={remove.isPending}>
             Delete it
           </Button>
-          <Button onClick={() => setOpen(null)}>Cancel</Button>
+          <Cancel onClick={() => setOpen(null)} />
         </div>
       </Dialog>
     </div>
@@ -340,7 +341,7 @@ function Versions({ kind, of: one }: { kind: Kind; of: Named }) {
       get<VersionPage>(`${pathOf(kind, one.name)}/versions`, { before: pageParam || undefined }, signal),
     getNextPageParam: (page) => page.next ?? undefined,
   });
-  const activate = useMutation({
+  const activate = useWrite({
     mutationFn: (number: number) => send('POST', `${pathOf(kind, one.name)}/activate`, { number }, one.etag ?? '*'),
     onSuccess: () => compare(null),
     onSettled: () => client.invalidateQueries({ queryKey: [kind] }),
@@ -349,12 +350,7 @@ function Versions({ kind, of: one }: { kind: Kind; of: Named }) {
   return (
     <section className={ui.card}>
       <h2>Versions</h2>
-      {list.error && <Failure error={list.error} retry={() => void list.refetch()} />}
-      {!list.data && !list.error && (
-        <div aria-busy="true">
-          <Skeleton height={120} />
-        </div>
-      )}
+      <FirstPage list={list} height={120} />
       {activate.error && (
         <div className={ui.alert} role="alert">
           {said(activate.error)}
@@ -399,6 +395,7 @@ function Versions({ kind, of: one }: { kind: Kind; of: Named }) {
                         </Button>
                         <Button
                           onClick={() => activate.mutate(row.number)}
+                          busy={activate.isPending && activate.variables === row.number}
                           disabled={activate.isPending}
                           aria-label={`Activate version ${row.number}`}
                         >
@@ -413,13 +410,9 @@ function Versions({ kind, of: one }: { kind: Kind; of: Named }) {
           </table>
         </div>
       )}
-      {list.hasNextPage && (
-        <div>
-          <Button onClick={() => void list.fetchNextPage()} disabled={list.isFetchingNextPage}>
-            Older
-          </Button>
-        </div>
-      )}
+      <div className={ui.row}>
+        <Older list={list} />
+      </div>
       {compared && (
         <div className={ui.stack} style={{ gap: 8, marginTop: 16 }}>
           <h3>
@@ -440,7 +433,7 @@ function DryRun({ model }: { model: string }) {
   const [body, setBody] = useState(() =>
     JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }] }, null, 2),
   );
-  const ask = useMutation({
+  const ask = useWrite({
     mutationFn: async () => {
       let asked: unknown;
       try {
@@ -468,7 +461,7 @@ function DryRun({ model }: { model: string }) {
           )}
         </Field>
         <div>
-          <Button onClick={() => ask.mutate()} disabled={ask.isPending}>
+          <Button onClick={() => ask.mutate()} busy={ask.isPending}>
             Where would it go?
           </Button>
         </div>

@@ -4,6 +4,7 @@ import { get } from '../api/client';
 import type { RunningPage } from '../api/types';
 import { duration, group as grouped } from '../format';
 import { classes, Name, ui } from '../ui/basics';
+import { Without } from '../ui/states';
 import s from './requests.module.css';
 
 const LIVE_MS = 2000;
@@ -22,11 +23,9 @@ export function Running({ wanted, isLive }: { wanted: Wanted; isLive: boolean })
     queryKey: ['requests', 'running'],
     queryFn: ({ signal }) => get<RunningPage>('/admin/requests/running', {}, signal),
     refetchInterval: isLive ? LIVE_MS : QUIET_MS,
-    // The rows below say what fails.
-    retry: false,
   });
   const page = running.data;
-  if (!page) return null;
+  if (!page || running.error) return <Without what="Calls in progress" query={running} />;
   const rows = page.data.filter(
     (row) =>
       (!wanted.model || row.model === wanted.model) &&

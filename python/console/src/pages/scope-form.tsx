@@ -1,11 +1,12 @@
 /** Making, changing and deleting accounts, teams and users. A change is shown, before and after, before it is made. */
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { get, send } from '../api/client';
+import { useWrite } from '../api/write';
 import { nameInWords, valueInWords } from '../format/members';
 import { plain } from '../format/text';
 import { Button, Choose, Facts, Name, TextField, ui } from '../ui/basics';
-import { Dialog } from '../ui/dialog';
+import { Cancel, Dialog } from '../ui/dialog';
 import { DeleteNamed, Stale, tooLate } from '../ui/edit';
 import { said } from '../ui/states';
 import {
@@ -117,7 +118,7 @@ export function CreateScope({ kind, of, onClose }: { kind: Kind; of: Everybody; 
   const client = useQueryClient();
   const [draft, setDraft] = useState(NEW_SCOPE);
   const [tried, setTried] = useState(false);
-  const create = useMutation({
+  const create = useWrite({
     mutationFn: () => send('POST', `/admin/${kind}s`, creationBody(kind, draft)),
     onSuccess: async () => {
       await client.invalidateQueries({ queryKey: ['budgets'] });
@@ -125,7 +126,7 @@ export function CreateScope({ kind, of, onClose }: { kind: Kind; of: Everybody; 
     },
   });
   return (
-    <Dialog open onClose={onClose} title={`Create ${kind === 'account' ? 'an' : 'a'} ${kind}`}>
+    <Dialog open onClose={onClose} title={`Create ${kind === 'account' ? 'an' : 'a'} ${kind}`} busy={create.isPending}>
       <form
         className={ui.stack}
         noValidate
@@ -142,10 +143,10 @@ export function CreateScope({ kind, of, onClose }: { kind: Kind; of: Everybody; 
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="primary" disabled={create.isPending}>
+          <Button type="submit" look="primary" busy={create.isPending}>
             Create
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Cancel onClick={onClose} />
         </div>
       </form>
     </Dialog>
@@ -163,7 +164,7 @@ export function EditScope(props: { kind: Kind; scope: Spender; of: Everybody; on
   const shown = scopeBody(kind, scopeDraft(scope));
   const wanted = scopeBody(kind, draft);
   const changes = differences(shown, wanted);
-  const change = useMutation({
+  const change = useWrite({
     mutationFn: (etag: string) => send('PATCH', at, changes, etag),
     onSuccess: async () => {
       await client.invalidateQueries({ queryKey: ['budgets'] });
@@ -180,7 +181,7 @@ export function EditScope(props: { kind: Kind; scope: Spender; of: Everybody; on
   };
   const full = reviewing ? usedUp(wanted as unknown as Limited, scope) : [];
   return (
-    <Dialog open onClose={onClose} title={`Change the ${kind} ${plain(props.scope.name)}`}>
+    <Dialog open onClose={onClose} title={`Change the ${kind} ${plain(props.scope.name)}`} busy={change.isPending}>
       <form
         className={ui.stack}
         noValidate
@@ -224,18 +225,19 @@ export function EditScope(props: { kind: Kind; scope: Spender; of: Everybody; on
         <div className={ui.row}>
           {reviewing ? (
             <>
-              <Button type="submit" look="primary" disabled={change.isPending || !!stale}>
+              <Button type="submit" look="primary" busy={change.isPending} disabled={!!stale}>
                 Save
               </Button>
-              <Button
-                disabled={!!stale}
-                onClick={() => {
-                  change.reset();
-                  review(false);
-                }}
-              >
-                Back
-              </Button>
+              {!stale && (
+                <Cancel
+                  onClick={() => {
+                    change.reset();
+                    review(false);
+                  }}
+                >
+                  Back
+                </Cancel>
+              )}
             </>
           ) : (
             <Button
@@ -247,7 +249,7 @@ export function EditScope(props: { kind: Kind; scope: Spender; of: Everybody; on
               Review
             </Button>
           )}
-          <Button onClick={onClose}>Cancel</Button>
+          <Cancel onClick={onClose} />
         </div>
       </form>
     </Dialog>
@@ -257,7 +259,7 @@ export function EditScope(props: { kind: Kind; scope: Spender; of: Everybody; on
 export function DeleteScope(props: { kind: Kind; scope: Spender; of: Everybody; onClose: () => void }) {
   const client = useQueryClient();
   const { kind, scope } = props;
-  const remove = useMutation({
+  const remove = useWrite({
     mutationFn: () => send('DELETE', place(kind, scope, props.of[`${kind}s`]), undefined, scope.etag),
     onSuccess: props.onClose,
     // A name that came too late shows what is there now, too.

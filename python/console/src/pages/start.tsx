@@ -1,10 +1,11 @@
 /** First run: what is done comes from the server; each step has what to paste. */
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { send } from '../api/client';
 import { useLive } from '../api/live';
 import type { Generation, Setup } from '../api/types';
+import { useWrite } from '../api/write';
 import { useTitle } from '../shell/title';
 import { At, Button, Choose, Code, classes, Name, Usd, ui } from '../ui/basics';
 import { Loaded, said } from '../ui/states';
@@ -25,7 +26,7 @@ export function StartPage() {
       void client.invalidateQueries({ queryKey: setupQuery.queryKey });
     }
   });
-  const dismiss = useMutation({
+  const dismiss = useWrite({
     mutationFn: (dismissed: boolean) => send('PUT', '/admin/setup', { dismissed }),
     onSuccess: () => client.invalidateQueries({ queryKey: setupQuery.queryKey }),
   });
@@ -98,7 +99,7 @@ export function StartPage() {
                 </div>
               )}
               <div>
-                <Button onClick={() => dismiss.mutate(!data.dismissed)}>
+                <Button onClick={() => dismiss.mutate(!data.dismissed)} busy={dismiss.isPending}>
                   {data.dismissed
                     ? 'Show this in the navigation again'
                     : data.done

@@ -1,10 +1,11 @@
 /** Making a user, and saying who may log in as what. */
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useIsMutating, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { ApiError, get, send } from '../api/client';
 import type { Role, User, UserLogin } from '../api/types';
+import { useWrite } from '../api/write';
 import { At, Button, Choose, Name, TextField, ui } from '../ui/basics';
-import { Dialog } from '../ui/dialog';
+import { Cancel, Dialog } from '../ui/dialog';
 import { Stale, tooLate } from '../ui/edit';
 import { Failure, Skeleton, said } from '../ui/states';
 import { LogIns, RANKS, useIsAbove } from './log-ins';
@@ -49,7 +50,7 @@ export function CreateUser({ all, onClose }: { all: readonly User[]; onClose: ()
   const [password, setPassword] = useState('');
   const [tried, setTried] = useState(false);
   const [made, setMade] = useState<User | null>(null);
-  const create = useMutation({
+  const create = useWrite({
     mutationFn: async () => {
       // Tried again after the second step failed, the first is done.
       const user =
@@ -63,7 +64,7 @@ export function CreateUser({ all, onClose }: { all: readonly User[]; onClose: ()
   });
   const wrong = { name: name.trim() ? null : 'A name is needed.', password: wrongPassword(password) };
   return (
-    <Dialog open onClose={onClose} title="Add a user">
+    <Dialog open onClose={onClose} title="Add a user" busy={create.isPending}>
       <form
         className={ui.stack}
         noValidate
@@ -105,10 +106,10 @@ export function CreateUser({ all, onClose }: { all: readonly User[]; onClose: ()
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="primary" disabled={create.isPending}>
+          <Button type="submit" look="primary" busy={create.isPending}>
             Add
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Cancel onClick={onClose} />
         </div>
       </form>
     </Dialog>
@@ -119,6 +120,7 @@ export function CreateUser({ all, onClose }: { all: readonly User[]; onClose: ()
 export function EditLogin({ of: user, all, onClose }: { of: User; all: readonly User[]; onClose: () => void }) {
   const isAbove = useIsAbove();
   const path = place('user', user, all, '/login');
+  const busy = useIsMutating({ mutationKey: [path] }) > 0;
   const query = useQuery({
     queryKey: ['login', user.id],
     queryFn: async ({ signal }) => {
@@ -135,7 +137,7 @@ export function EditLogin({ of: user, all, onClose }: { of: User; all: readonly 
     placeholderData: undefined,
   });
   return (
-    <Dialog open onClose={onClose} title={`Log-in of ${user.name}`}>
+    <Dialog open onClose={onClose} title={`Log-in of ${user.name}`} busy={busy}>
       {query.error && <Failure error={query.error} retry={() => void query.refetch()} />}
       {query.data === undefined && !query.error && <Skeleton height={440} />}
       {query.data !== undefined &&
@@ -157,7 +159,7 @@ export function EditLogin({ of: user, all, onClose }: { of: User; all: readonly 
       <h3>Where it is logged in</h3>
       <LogIns of={user.id} />
       <div>
-        <Button onClick={onClose}>Close</Button>
+        <Cancel onClick={onClose}>Close</Cancel>
       </div>
     </Dialog>
   );
@@ -178,7 +180,8 @@ function Form(props: { path: string; login: UserLogin | null; again: () => Promi
     ]);
     props.onClose();
   };
-  const save = useMutation({
+  const save = useWrite({
+    mutationKey: [path],
     mutationFn: (etag: string) =>
       send(
         'PUT',
@@ -193,7 +196,8 @@ function Form(props: { path: string; login: UserLogin | null; again: () => Promi
     gcTime: 0,
     onSuccess: done,
   });
-  const remove = useMutation({
+  const remove = useWrite({
+    mutationKey: [path],
     mutationFn: (etag: string) => send('DELETE', path, undefined, etag),
     onSuccess: done,
   });
@@ -253,7 +257,7 @@ function Form(props: { path: string; login: UserLogin | null; again: () => Promi
         />
       )}
       <div className={ui.row}>
-        <Button type="submit" look="primary" disabled={save.isPending || !!stale}>
+        <Button type="submit" look="primary" busy={save.isPending} disabled={!!stale}>
           Save
         </Button>
         {login && !sure && (
@@ -262,7 +266,7 @@ function Form(props: { path: string; login: UserLogin | null; again: () => Promi
           </Button>
         )}
         {login && sure && (
-          <Button look="danger" onClick={() => remove.mutate(login.etag)} disabled={remove.isPending || !!stale}>
+          <Button look="danger" onClick={() => remove.mutate(login.etag)} busy={remove.isPending} disabled={!!stale}>
             Delete it: the user is logged out at once
           </Button>
         )}

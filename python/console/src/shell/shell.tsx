@@ -54,8 +54,14 @@ export function Shell() {
   const loggedOut = session.error instanceof ApiError && session.error.status === 401;
   const latest = useRef(here);
   latest.current = here;
+  const wasIn = useRef(false);
+  wasIn.current ||= session.data !== undefined;
   useEffect(() => {
-    const toLogin = () => void navigate({ to: '/login', search: { next: latest.current } as never, replace: true });
+    const toLogin = () => {
+      if (latest.current.startsWith('/login')) return;
+      const search = { next: latest.current } as never;
+      void navigate({ to: '/login', search, replace: true, state: { ended: wasIn.current } });
+    };
     onExpired(toLogin);
     if (loggedOut) toLogin();
   }, [loggedOut, navigate]);
@@ -174,6 +180,8 @@ function Account({ session, onKeys }: { session: Session; onKeys: () => void }) 
   const logOut = async () => {
     try {
       await send('DELETE', '/admin/session');
+      // What is on its way hears that nobody is logged in, which is as it should be.
+      onExpired(() => {});
       forget(session.user_id);
       client.clear();
       await navigate({ to: '/login', search: {} as never });
@@ -247,11 +255,16 @@ function KeyList({ open, onClose }: { open: boolean; onClose: () => void }) {
   );
 }
 
-/** The page. While it waits for an answer to a new question, what stands there may be that of the question before: a line above says so. */
+/** The page. While it waits for an answer to a new question, what stands there may be that of the question before: a line above says so.
+ * It is an element of its own. `aria-busy` of the page would keep screen readers from all of it, and from what is wrong with the rest. */
 function Content() {
-  const awaited = useIsFetching({ predicate: (query) => query.isActive() && query.state.data === undefined });
+  const awaited = useIsFetching({
+    // What failed before says so itself while it is tried again.
+    predicate: (query) => query.isActive() && query.state.data === undefined && query.state.errorUpdateCount === 0,
+  });
   return (
-    <main id="content" className={s.content} tabIndex={-1} aria-busy={awaited > 0}>
+    <main id="content" className={s.content} tabIndex={-1}>
+      {awaited > 0 && <div className={s.awaited} role="progressbar" aria-label="Loading" />}
       <Outlet />
     </main>
   );

@@ -24,8 +24,24 @@ export function buttonClass(look: Look = 'plain'): string {
   return classes(s.button, look !== 'plain' && s[look]);
 }
 
-export function Button({ look = 'plain', ...rest }: ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look }) {
-  return <button type="button" {...rest} className={classes(buttonClass(look), rest.className)} />;
+/** `busy`: what it does is under way, and is not done twice. */
+export function Button({
+  look = 'plain',
+  busy = false,
+  ...rest
+}: ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look; busy?: boolean }) {
+  return (
+    <button
+      type="button"
+      {...rest}
+      disabled={rest.disabled || busy}
+      data-busy={busy || undefined}
+      className={classes(buttonClass(look), rest.className)}
+    >
+      {rest.children}
+      {busy && '…'}
+    </button>
+  );
 }
 
 /** A labelled control; `control` gets the id and, where there is one, the description to point at. */

@@ -4,7 +4,7 @@ import { ApiError } from '../api/client';
 import { nameInWords, valueInWords } from '../format/members';
 import { plain } from '../format/text';
 import { Button, Facts, Name, TextField, ui } from './basics';
-import { Dialog } from './dialog';
+import { Cancel, Dialog } from './dialog';
 import { said } from './states';
 
 /** An edit of something that somebody else changed meanwhile. */
@@ -21,6 +21,14 @@ export function Stale(props: {
   onAgain: () => void | Promise<void>;
   onOver: () => void;
 }) {
+  const [failed, fail] = useState('');
+  const again = async () => {
+    try {
+      await props.onAgain();
+    } catch (error) {
+      fail(said(error));
+    }
+  };
   const current = (props.error.details.current ?? {}) as Record<string, unknown>;
   return (
     <div className={ui.alert} role="alert">
@@ -37,8 +45,9 @@ export function Stale(props: {
       ) : (
         <span>{said(props.error)}</span>
       )}
+      {failed && <span>{failed}</span>}
       <div className={ui.row}>
-        <Button onClick={() => void props.onAgain()}>Begin again with what is there</Button>
+        <Button onClick={() => void again()}>Begin again with what is there</Button>
         <Button look="danger" onClick={props.onOver}>
           {props.mine ?? 'Save mine over it'}
         </Button>
@@ -59,7 +68,7 @@ export function DeleteNamed(props: {
 }) {
   const [typed, type] = useState('');
   return (
-    <Dialog open onClose={props.onClose} title={props.title}>
+    <Dialog open onClose={props.onClose} title={props.title} busy={props.pending}>
       {props.children}
       <form
         className={ui.stack}
@@ -79,10 +88,10 @@ export function DeleteNamed(props: {
           </div>
         )}
         <div className={ui.row}>
-          <Button type="submit" look="danger" disabled={typed !== props.name || props.pending}>
+          <Button type="submit" look="danger" busy={props.pending} disabled={typed !== props.name}>
             Delete for good
           </Button>
-          <Button onClick={props.onClose}>Cancel</Button>
+          <Cancel onClick={props.onClose} />
         </div>
       </form>
     </Dialog>
