@@ -238,6 +238,24 @@ def test_routers_take_suffixes(gateway: Gateway, model: str) -> None:
     assert (reply.headers["x-fairlead-model"] or "").startswith("acme/")
 
 
+def test_a_plugin_says_how_auto_picks(gateway: Gateway, judge: Judge) -> None:
+    def picked(**plugin: Any) -> Any:
+        return ask(gateway, model="openrouter/auto", plugins=[{"id": "web", "enabled": False}, {"id": "auto-router", **plugin}])
+
+    for _ in range(8):
+        assert picked(allowed_models=["acme/se*", "acme/reader"], excluded_models=["*seer"]).headers["x-fairlead-model"] == "acme/reader"
+    assert all(str(request["body"]).count("plugins") == 0 for request in judge.requests()), "nothing of it reaches a provider"
+    judge.forget_requests()
+    refused = [
+        (picked(cost_tier="lo"), 400, ("plugins.1.cost_tier", "low, medium")),
+        (picked(pin_model=True), 400, ("plugins.1.pin_model", "not in this version")),
+        (picked(allowed_models=["nobody/*"]), 404, ("none of the models may be picked", "allowed_models")),
+        (ask(gateway, plugins=[{"id": "web"}]), 400, ("plugins.0.id", 'the plugin "web" is not in this version')),
+    ]
+    for reply, status, parts in refused:
+        check_refused(gateway, judge, reply, status, *parts)
+
+
 def test_a_preset_may_leave_the_model_to_the_request(gateway: Gateway, judge: Judge) -> None:
     assert ask(gateway, model="acme/reader@preset/calm").headers["x-fairlead-model"] == "acme/reader"
     assert ask(gateway, preset="strict").headers["x-fairlead-provider"] == "first"

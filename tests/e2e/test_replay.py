@@ -76,6 +76,9 @@ def requests(seed: int) -> Iterator[Asked]:
         more: dict[str, Any] = {"provider": wish} if wish else {}
         if stream and dialect < 4:
             more["stream"] = True
+        if draw.random() < 0.2:
+            tier = draw.choice(["low", "high", "max"])
+            more["plugins"] = [{"id": "auto-router", "cost_tier": tier, "excluded_models": draw.choice([[], ["*/both"]])}]
         if draw.random() < 0.3:
             more["session_id"] = f"session-{number % 7}"
         key = OTHER_KEY if draw.random() < 0.3 else KEY

@@ -702,7 +702,12 @@ fn no_endpoint(board: &Board, plan: &fairlead_router::Plan, wanted: &Wanted, pur
         let message = format!("no endpoint of {} {what}", shown(id));
         return Failure::new(ErrorKind::ModelNotFound, message).param(Some("model"));
     }
-    Failure::new(ErrorKind::NotFound, plan.refusal(board)).word("no_endpoints")
+    let message = match (plan.removed.is_empty() && wanted.pick != Pick::Listed, wanted.pool.is_empty()) {
+        (true, true) => "there is no model here that this key may use, so none can be picked".to_owned(),
+        (true, false) => "none of the models may be picked: change allowed_models or excluded_models of the plugin auto-router".to_owned(),
+        _ => plan.refusal(board),
+    };
+    Failure::new(ErrorKind::NotFound, message).word("no_endpoints")
 }
 
 #[cfg(test)]
