@@ -120,6 +120,8 @@ fn patterns(path: &str, value: &Value) -> Result<Vec<String>, WishError> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn read(plugins: &str) -> Result<Auto, (String, String)> {
