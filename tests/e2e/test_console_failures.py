@@ -115,8 +115,8 @@ def lines(page: Page) -> set[str]:
 
 
 def named(path: str) -> bool:
-    """Whether a question is about one object."""
-    return len(path.split("/")) > 3 and not path.startswith("/admin/usage/") and not path.endswith(("/running", "/history"))
+    """Whether a question is about one object, which may be gone; a user without a log-in is none that is gone."""
+    return len(path.split("/")) > 3 and not path.startswith("/admin/usage/") and not path.endswith(("/running", "/history", "/login"))
 
 
 def asked_by(page: Page, there: Callable[[], Page]) -> list[str]:

@@ -161,9 +161,9 @@ fn embeddings_that_are_refused() {
         "\"stream\" is not known in embeddings; leave it out",
     );
     refused(
-        embeddings(r#"{"model":"m","input":"a","plugins":[{"id":"web"}]}"#),
-        Some("plugins"),
-        "\"plugins\" (plugins) is not in this version; leave it out",
+        embeddings(r#"{"model":"m","input":"a","transforms":["x"]}"#),
+        Some("transforms"),
+        "\"transforms\" (prompt transforms) is not in this version; leave it out",
     );
     let twice = "\"input\" occurs twice (byte 31); send it once";
     refused(embeddings(r#"{"model":"m","input":"a","input":"b"}"#), Some("input"), twice);

@@ -305,8 +305,8 @@ fn what_is_read_of_a_responses_body() {
     check_refused(RESPONSES, r#"{"model":"m","input":7}"#, Some("input"), "\"input\" must be a string or an array; it is 7");
     let background = "\"background\" (replies that are asked for later) is not in this version; leave it out";
     check_refused(RESPONSES, r#"{"model":"m","input":"x","background":true}"#, Some("background"), background);
-    let plugins = "\"plugins\" (plugins) is not in this version; leave it out";
-    check_refused(RESPONSES, r#"{"model":"m","input":"x","plugins":[{"id":"web"}]}"#, Some("plugins"), plugins);
+    let debug = "\"debug\" (echo of the upstream body) is not in this version; leave it out";
+    check_refused(RESPONSES, r#"{"model":"m","input":"x","debug":{"echo_upstream_body":true}}"#, Some("debug"), debug);
 }
 
 #[test]
